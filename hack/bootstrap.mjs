@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+// Runs one of our TypeScript programs from a bare clone: installs the npm packages if needed, then hands over to Node 24.
+//
+// This is the only program of ours that has to run on the machine's own Node (20 or newer), so it is plain JavaScript
+// and imports nothing but Node's own modules. Usage: node hack/bootstrap.mjs hack/demo.ts [arguments …]
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const stamp = path.join(root, 'node_modules', '.oplab-installed');
+const node24 = path.join(root, 'node_modules', 'node', 'bin', 'node');
+
+/** Resolves with the exit code of a child that shares our terminal; Ctrl-C reaches it through the process group. */
+function run(command, args, environment) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, env: environment, stdio: 'inherit' });
+    const forward = (signal) => child.kill(signal);
+    // The terminal sends Ctrl-C to the whole process group; swallowing it here lets the child finish its clean-up first.
+    process.on('SIGINT', () => {});
+    process.on('SIGTERM', forward);
+    child.once('error', reject);
+    child.once('exit', (code, signal) => resolve(signal ? 130 : (code ?? 1)));
+  });
+}
+
+/** What node_modules was installed from; another lock file means another install. */
+function wanted() {
+  const hash = createHash('sha256');
+  for (const file of ['package.json', 'package-lock.json']) hash.update(readFileSync(path.join(root, file)));
+  return hash.digest('hex');
+}
+
+const [script, ...args] = process.argv.slice(2);
+if (!script) {
+  console.error('usage: node hack/bootstrap.mjs hack/<program>.ts [arguments]');
+  process.exit(2);
+}
+const installed = existsSync(stamp) && existsSync(node24) && readFileSync(stamp, 'utf8') === wanted();
+if (!installed) {
+  console.log('==> npm packages are missing or out of date: npm ci (about 40 s)');
+  const code = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], process.env);
+  if (code !== 0) process.exit(code);
+  if (!existsSync(node24)) {
+    console.error(
+      'npm ci did not bring Node 24 (package node@24); is its install script allowed (package.json, allowScripts)?',
+    );
+    process.exit(1);
+  }
+  mkdirSync(path.dirname(stamp), { recursive: true });
+  writeFileSync(stamp, wanted());
+}
+const bin = [path.join(root, 'node_modules', '.bin'), path.dirname(node24)].join(path.delimiter);
+const environment = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH ?? ''}` };
+process.exit(await run(node24, ['--disable-warning=ExperimentalWarning', script, ...args], environment));

@@ -1,0 +1,56 @@
+// Limits of an Incident: the author's wishes, the class's ceilings, and what comes out of the two.
+
+import { z } from 'zod';
+
+/** Per Incident, all attempts together. */
+export const limits = z.object({
+  timeoutSeconds: z
+    .number()
+    .int()
+    .min(30)
+    .max(86400)
+    .meta({ description: 'Wall-clock time from the first attempt to the end, in seconds.' }),
+  maxTurns: z.number().int().min(1).max(1000).meta({ description: 'Answers of the agent model.' }),
+  maxTokens: z
+    .number()
+    .int()
+    .min(1000)
+    .max(1_000_000_000)
+    .meta({ description: 'Input, cache and output tokens, all models together.' }),
+  maxCostMilliUSD: z
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000_000)
+    .meta({ description: 'Cost of all model calls in thousandths of a US dollar.' }),
+  attempts: z.number().int().min(1).max(10).meta({ description: 'Agent pods that may be started, one after another.' }),
+});
+export type Limits = z.infer<typeof limits>;
+
+/** What the author of an Incident may ask for: any subset, lower than the class's ceilings. */
+export const requestedLimits = limits.partial();
+export type RequestedLimits = z.infer<typeof requestedLimits>;
+
+/** Ceilings of a class that sets none; the numbers of the example in the documentation. */
+export const DEFAULT_CEILINGS: Limits = {
+  timeoutSeconds: 900,
+  maxTurns: 60,
+  maxTokens: 2_000_000,
+  maxCostMilliUSD: 2000,
+  attempts: 2,
+};
+
+/** The limits that are enforced: an author may lower a ceiling, never raise it. */
+export function effectiveLimits(
+  requested: { [K in keyof Limits]?: Limits[K] | undefined } | undefined,
+  ceilings: Limits,
+): Limits {
+  const lower = (key: keyof Limits) => Math.min(requested?.[key] ?? ceilings[key], ceilings[key]);
+  return {
+    timeoutSeconds: lower('timeoutSeconds'),
+    maxTurns: lower('maxTurns'),
+    maxTokens: lower('maxTokens'),
+    maxCostMilliUSD: lower('maxCostMilliUSD'),
+    attempts: lower('attempts'),
+  };
+}

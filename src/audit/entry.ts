@@ -1,0 +1,69 @@
+// The audit entry: one row of the log, as the gateway stores it and as every reader sees it.
+
+import { z } from 'zod';
+
+export const entryKind = z.enum([
+  'reasoning',
+  'tool_call',
+  'tool_result',
+  'model_call',
+  'kube_intent',
+  'kube_outcome',
+  'docker_intent',
+  'docker_outcome',
+  'lifecycle',
+]);
+export type EntryKind = z.infer<typeof entryKind>;
+
+/** Who wrote the entry. The gateway sets it from the caller's proven identity, never from the request. */
+export const writer = z.enum(['agent', 'sandbox', 'gateway']);
+export type Writer = z.infer<typeof writer>;
+
+/** What a caller of the audit door sends. */
+export const newEntry = z.object({
+  clientKey: z.string().min(1).max(128).meta({ description: 'Chosen by the writer; makes the append idempotent.' }),
+  kind: entryKind,
+  tool: z.string().max(128).optional(),
+  params: z
+    .json()
+    .optional()
+    .meta({ description: 'Arguments of the call, or facts of a lifecycle step; redacted before it is stored.' }),
+  exitCode: z.number().int().optional(),
+  durationMs: z.number().int().min(0).optional(),
+  content: z
+    .string()
+    .max(16384)
+    .default('')
+    .meta({ description: 'Short text: the reasoning, or the summary of a result.' }),
+  blob: z
+    .string()
+    .optional()
+    .meta({ description: 'Full text (UTF-8), stored once by digest after redaction and a cap.' }),
+});
+export type NewEntry = z.infer<typeof newEntry>;
+/** As a caller writes it: `content` may be left out. */
+export type NewEntryInput = z.input<typeof newEntry>;
+
+/** A stored entry. `seq` counts from 1 within its session; `hash` covers every field above it and `prevHash`. */
+export const entry = z.object({
+  session: z.string(),
+  seq: z.number().int(),
+  time: z.string(),
+  attempt: z.number().int(),
+  writer,
+  clientKey: z.string(),
+  kind: entryKind,
+  tool: z.string().nullable(),
+  params: z.json().nullable(),
+  exitCode: z.number().int().nullable(),
+  durationMs: z.number().int().nullable(),
+  content: z.string(),
+  blobDigest: z.string().nullable(),
+  prevHash: z.string(),
+  hash: z.string(),
+});
+export type Entry = z.infer<typeof entry>;
+
+/** The acknowledgement of an append: the entry is on disk. */
+export const receipt = z.object({ seq: z.number().int(), hash: z.string(), time: z.string(), duplicate: z.boolean() });
+export type Receipt = z.infer<typeof receipt>;

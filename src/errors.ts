@@ -1,0 +1,67 @@
+// The one catalogue of errors: every failure that a person or a caller can act on has a stable code here.
+
+/** A stable, searchable error code; the same string stands in conditions, logs, the audit trail and the CLI. */
+export type ErrorCode = `OPLAB_${string}`;
+
+/** A failure that somebody can act on. The message says what is wrong and what to do next. */
+export class OplabError extends Error {
+  readonly code: ErrorCode;
+  /** Process exit code that the CLI uses for this failure. */
+  readonly exitCode: number;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; exitCode?: number } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = code;
+    this.code = code;
+    this.exitCode = options.exitCode ?? 1;
+  }
+}
+
+/** Input from outside does not fit its schema; the message names the field, the value and the fix. */
+export class InvalidInput extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_INVALID_INPUT', message, { cause, exitCode: 2 });
+  }
+}
+
+/** The caller has no live lease: its Incident ended, was cancelled, or another attempt took over. */
+export class NoLease extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_NO_LEASE', message);
+  }
+}
+
+/** A ceiling (turns, tokens, cost, time) is reached; the gateway refuses to go on. */
+export class CeilingReached extends OplabError {
+  readonly ceiling: 'turns' | 'tokens' | 'cost' | 'time';
+  constructor(ceiling: CeilingReached['ceiling'], message: string) {
+    super('OPLAB_CEILING_REACHED', message);
+    this.ceiling = ceiling;
+  }
+}
+
+/** The audit log cannot take entries, so nothing may run. */
+export class AuditUnavailable extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_AUDIT_UNAVAILABLE', message, { cause });
+  }
+}
+
+/** The same client key came with another body: the caller reuses a key that is taken. */
+export class AuditConflict extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_AUDIT_CONFLICT', message);
+  }
+}
+
+/** The session is sealed: nothing can be added to it any more. */
+export class SessionSealed extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_SESSION_SEALED', message);
+  }
+}
+
+/** The text of an unknown failure, for logs and conditions. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
