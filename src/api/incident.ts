@@ -179,6 +179,10 @@ export const usage = z.object({
   cacheReadTokens: z.number().int(),
   cacheWriteTokens: z.number().int(),
   costMilliUSD: z.number().int().meta({ description: 'Rounded up.' }),
+  exhausted: z
+    .enum(['turns', 'tokens', 'cost', 'time'])
+    .optional()
+    .meta({ description: 'The limit that is spent; set by the gateway when it refused a request for it.' }),
 });
 export type Usage = z.infer<typeof usage>;
 

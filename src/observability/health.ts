@@ -1,0 +1,72 @@
+// The health server of a process: /healthz (alive), /readyz (may serve), /metrics (Prometheus text).
+
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+import { messageOf } from '../errors.ts';
+
+export interface HealthOptions {
+  /** 0 picks a free port. */
+  readonly port: number;
+  readonly host?: string;
+  /** Undefined while the process may serve, else why not. Thrown errors count as a reason. */
+  readonly ready: () => string | undefined | Promise<string | undefined>;
+  /** Undefined while the process is alive, else why it ought to be restarted. Default: always alive. */
+  readonly alive?: () => string | undefined;
+  readonly registry: Registry;
+  /** Closes the server when aborted. */
+  readonly signal?: AbortSignal;
+}
+
+export interface HealthServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Starts the health server; resolves when it listens. */
+export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
+  const { registry } = options;
+  async function answer(path: string): Promise<{ status: number; type: string; body: string }> {
+    const text = 'text/plain; charset=utf-8';
+    if (path === '/healthz') {
+      const reason = options.alive?.();
+      return { status: reason === undefined ? 200 : 503, type: text, body: `${reason ?? 'ok'}\n` };
+    }
+    if (path === '/readyz') {
+      const reason = await options.ready();
+      return { status: reason === undefined ? 200 : 503, type: text, body: `${reason ?? 'ok'}\n` };
+    }
+    if (path === '/metrics') return { status: 200, type: registry.contentType, body: await registry.metrics() };
+    return { status: 404, type: text, body: 'there is /healthz, /readyz and /metrics\n' };
+  }
+  const server = createServer((request, response) => {
+    request.resume();
+    const path = (request.url ?? '/').split('?')[0] ?? '/';
+    answer(path)
+      .catch((error: unknown) => ({ status: 503, type: 'text/plain; charset=utf-8', body: `${messageOf(error)}\n` }))
+      .then(({ status, type, body }) => {
+        response.writeHead(status, { 'content-type': type });
+        response.end(body);
+      });
+  });
+  server.requestTimeout = 10_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host ?? '0.0.0.0', resolve);
+  });
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+    return closed;
+  };
+  options.signal?.addEventListener('abort', () => void close(), { once: true });
+  const address = server.address();
+  return { port: isAddressInfo(address) ? address.port : options.port, close };
+}
+
+function isAddressInfo(address: AddressInfo | string | null): address is AddressInfo {
+  return typeof address === 'object' && address !== null;
+}

@@ -1,0 +1,42 @@
+// What logs must never show, and what the health server answers.
+
+import { describe, expect, it } from 'vitest';
+import { startHealthServer } from './health.ts';
+import { createLogger } from './logger.ts';
+import { Counter, createRegistry } from './metrics.ts';
+
+describe('createLogger', () => {
+  it('takes credentials out of headers at any of the usual depths', () => {
+    const lines: string[] = [];
+    const logger = createLogger('test', { level: 'info', stream: { write: (line) => lines.push(line) } });
+    logger.info({ authorization: 'Bearer abc', headers: { 'x-api-key': 'sk-1' } }, 'one');
+    logger.info({ request: { headers: { authorization: 'Bearer def' } }, path: '/v1/messages' }, 'two');
+    const text = lines.join('');
+    expect(text).not.toMatch(/abc|sk-1|def/);
+    expect(text).toContain('/v1/messages');
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ name: 'test', level: 'info', msg: 'one' });
+  });
+});
+
+describe('startHealthServer', () => {
+  it('says why it is not ready, and serves metrics', async () => {
+    let reason: string | undefined = 'the audit log is read-only';
+    const registry = createRegistry('test');
+    new Counter({ name: 'oplab_things_total', help: 'things', registers: [registry] }).inc(3);
+    const server = await startHealthServer({ port: 0, host: '127.0.0.1', ready: () => reason, registry });
+    try {
+      const get = async (path: string) => {
+        const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
+        return { status: response.status, text: await response.text() };
+      };
+      expect(await get('/healthz')).toEqual({ status: 200, text: 'ok\n' });
+      expect(await get('/readyz')).toEqual({ status: 503, text: 'the audit log is read-only\n' });
+      reason = undefined;
+      expect(await get('/readyz')).toEqual({ status: 200, text: 'ok\n' });
+      expect((await get('/metrics')).text).toContain('oplab_things_total{process="test"} 3');
+      expect((await get('/other')).status).toBe(404);
+    } finally {
+      await server.close();
+    }
+  });
+});
