@@ -1,0 +1,63 @@
+// Bundles each process into dist/: one ES module a process, so that a container loads only what it runs.
+
+import { chmod, cp, mkdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { build, type Plugin } from 'esbuild';
+
+const root = path.dirname(import.meta.dirname);
+
+/** Output name → source. `main` is the binary: the CLI, and the dispatcher that loads a process's bundle beside it. */
+const bundles = {
+  main: 'src/main.ts',
+  controller: 'src/controller/process.ts',
+  gateway: 'src/gateway/process.ts',
+  agent: 'src/agent/process.ts',
+  sandbox: 'src/sandbox/process.ts',
+  rehearsal: 'src/rehearsal/process.ts',
+  'store-worker': 'src/audit/store-worker.ts',
+  'cel-worker': 'src/verify/cel-worker.ts',
+};
+
+/** main.ts imports the processes by their source paths; in dist/ they are the bundles beside it. */
+const processesBesideMain: Plugin = {
+  name: 'processes-beside-main',
+  setup(context) {
+    context.onResolve({ filter: /\/process\.ts$/ }, (args) =>
+      args.kind === 'dynamic-import' ? { path: `./${path.basename(path.dirname(args.path))}.mjs`, external: true } : null,
+    );
+  },
+};
+
+/** Builds dist/ from scratch and returns its path. */
+export async function buildBundles(): Promise<string> {
+  const out = path.join(root, 'dist');
+  await rm(out, { recursive: true, force: true });
+  await mkdir(out, { recursive: true });
+  const { version } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as { version: string };
+  await build({
+    entryPoints: bundles,
+    absWorkingDir: root,
+    outdir: out,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'esm',
+    sourcemap: true,
+    legalComments: 'external',
+    logLevel: 'warning',
+    define: { 'process.env.OPLAB_VERSION': JSON.stringify(version) },
+    plugins: [processesBesideMain],
+    // CommonJS dependencies ask for `require` even inside an ES module bundle.
+    banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  });
+  await cp(path.join(root, 'src/rehearsal/rules'), path.join(out, 'rules'), { recursive: true });
+  await chmod(path.join(out, 'main.mjs'), 0o755);
+  return out;
+}
+
+if (import.meta.main) {
+  const started = performance.now();
+  const out = await buildBundles();
+  console.log(`built ${Object.keys(bundles).length} bundles into ${path.relative(root, out)}/ in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+// The binary: picks the process, or hands over to the CLI. Composition only.
+
+import { createProgram } from './cli/program.ts';
+import { messageOf, OplabError } from './errors.ts';
+
+/** The long-running processes; everything else on the command line belongs to the CLI. */
+const processes: Record<string, (args: readonly string[]) => Promise<void>> = {
+  controller: async () => (await import('./controller/process.ts')).runController(),
+  gateway: async () => (await import('./gateway/process.ts')).runGateway(),
+  agent: async () => (await import('./agent/process.ts')).runAgent(),
+  sandbox: async (args) => (await import('./sandbox/process.ts')).runSandbox(args),
+  rehearsal: async () => (await import('./rehearsal/process.ts')).runRehearsal(),
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+const start = processes[name];
+try {
+  if (start !== undefined) await start(args);
+  else await createProgram().parseAsync(process.argv);
+} catch (error) {
+  const code = error instanceof OplabError ? `${error.code}: ` : '';
+  process.stderr.write(`oplab: ${code}${messageOf(error)}\n`);
+  process.exitCode = error instanceof OplabError ? error.exitCode : 1;
+}
