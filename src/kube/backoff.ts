@@ -1,0 +1,28 @@
+// Delays between tries: exponential, capped, with jitter, so that many clients never come back at once.
+
+export interface BackoffOptions {
+  /** First delay in milliseconds. */
+  readonly baseMs: number;
+  /** Upper bound of a delay in milliseconds. */
+  readonly maxMs: number;
+}
+
+/** The delay before try number `failures` + 1, in milliseconds: between half and all of the exponential step. */
+export function backoffMs(failures: number, options: BackoffOptions, random: () => number = Math.random): number {
+  const step = Math.min(options.maxMs, options.baseMs * 2 ** Math.min(Math.max(0, failures - 1), 30));
+  return step / 2 + (random() * step) / 2;
+}
+
+/** Resolves after `ms`, or at once when the signal aborts; never rejects, so callers re-check the signal. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || ms <= 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+  });
+}

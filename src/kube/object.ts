@@ -1,0 +1,43 @@
+// Any object of the API, as far as every kind is alike.
+
+import { z } from 'zod';
+
+const kubeObjectMeta = z.looseObject({
+  /** Empty for objects that are never stored, such as reviews. */
+  name: z.string().default(''),
+  namespace: z.string().optional(),
+  uid: z.string().optional(),
+  resourceVersion: z.string().optional(),
+  generation: z.number().optional(),
+  labels: z.record(z.string(), z.string()).optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+  creationTimestamp: z.string().nullish(),
+  deletionTimestamp: z.string().nullish(),
+  finalizers: z.array(z.string()).optional(),
+});
+
+export const kubeObject = z.looseObject({
+  apiVersion: z.string().optional(),
+  kind: z.string().optional(),
+  metadata: kubeObjectMeta,
+});
+
+/** An object as it came from the API server: everything that is not named here is still in it. */
+export type KubeObject = z.infer<typeof kubeObject>;
+/** An object on its way to the API server; a review has no name, others may leave it to `generateName`. */
+export type NewKubeObject = Omit<z.input<typeof kubeObject>, 'metadata'> & {
+  metadata?: z.input<typeof kubeObjectMeta>;
+  [key: string]: unknown;
+};
+
+/** "namespace/name", or just the name of a cluster-scoped object: the key in reflectors and work queues. */
+export function keyOf(object: { metadata: { name: string; namespace?: string | undefined } }): string {
+  const { namespace, name } = object.metadata;
+  return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`;
+}
+
+/** The parts of a key made by `keyOf`. */
+export function splitKey(key: string): { name: string; namespace?: string } {
+  const slash = key.indexOf('/');
+  return slash === -1 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+}

@@ -1,0 +1,93 @@
+// One watch connection: events as they come, until the server ends it, the watchdog finds it silent, or the signal aborts.
+
+import { z } from 'zod';
+import { KubeError, kubeErrorFrom } from './errors.ts';
+import { type KubeObject, kubeObject } from './object.ts';
+import type { Transport } from './transport.ts';
+
+/**
+ * What happened to an object.
+ * - `added`, `modified`, `deleted`: with the object as it is now, or was last.
+ * - `bookmark`: nothing but a newer resource version to resume from.
+ */
+export type WatchEvent =
+  | { readonly type: 'added' | 'modified' | 'deleted'; readonly object: KubeObject }
+  | { readonly type: 'bookmark'; readonly resourceVersion: string };
+
+const rawEvent = z.object({ type: z.string(), object: z.unknown() });
+
+/** The server ends a watch by itself after this long (s, plus up to half of it); resuming is cheap, silence is not. */
+const SERVER_TIMEOUT_SECONDS = 120;
+/** Longer silent than the server's own end plus this: the connection is dead without a sign. In milliseconds. */
+const SILENCE_GRACE_MS = 10_000;
+/** One event is one object; etcd holds no object near this. In characters. */
+const MAX_LINE = 32 * 1024 * 1024;
+
+export interface WatchConnection {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly signal: AbortSignal;
+  /** For tests: seconds until the server ends the watch. */
+  readonly timeoutSeconds?: number | undefined;
+}
+
+/** @throws KubeError: isGone → list again; status 0 → resume after a pause */
+export async function* watchEvents(transport: Transport, connection: WatchConnection): AsyncGenerator<WatchEvent> {
+  const timeoutSeconds = connection.timeoutSeconds ?? Math.round(SERVER_TIMEOUT_SECONDS * (1 + Math.random() / 2));
+  connection.query.set('watch', 'true');
+  connection.query.set('allowWatchBookmarks', 'true');
+  connection.query.set('timeoutSeconds', String(timeoutSeconds));
+  const doing = `watch ${connection.path}`;
+  const response = await transport.open({
+    method: 'GET',
+    path: `${connection.path}?${connection.query}`,
+    signal: connection.signal,
+  });
+  const silence = timeoutSeconds * 1000 + SILENCE_GRACE_MS;
+  const bark = () => response.destroy(new KubeError(0, 'Silent', `${doing}: silent for ${silence} ms`));
+  let watchdog = setTimeout(bark, silence);
+  try {
+    response.setEncoding('utf8');
+    let buffered = '';
+    for await (const chunk of response) {
+      clearTimeout(watchdog);
+      watchdog = setTimeout(bark, silence);
+      buffered += chunk;
+      let end = buffered.indexOf('\n');
+      while (end !== -1) {
+        const line = buffered.slice(0, end);
+        buffered = buffered.slice(end + 1);
+        if (line !== '') {
+          yield eventFrom(line, doing);
+          if (connection.signal.aborted) return;
+        }
+        end = buffered.indexOf('\n');
+      }
+      if (buffered.length > MAX_LINE) throw new KubeError(0, 'TooLarge', `${doing}: an event is too large`);
+    }
+  } catch (error) {
+    if (error instanceof KubeError || connection.signal.aborted) throw error;
+    throw new KubeError(0, 'Unreachable', `${doing}: the connection was cut`, { cause: error });
+  } finally {
+    clearTimeout(watchdog);
+    response.destroy();
+  }
+}
+
+function eventFrom(line: string, doing: string): WatchEvent {
+  const event = rawEvent.parse(JSON.parse(line));
+  if (event.type === 'ERROR') throw kubeErrorFrom(500, JSON.stringify(event.object), doing);
+  const object = kubeObject.parse(event.object);
+  switch (event.type) {
+    case 'ADDED':
+      return { type: 'added', object };
+    case 'MODIFIED':
+      return { type: 'modified', object };
+    case 'DELETED':
+      return { type: 'deleted', object };
+    case 'BOOKMARK':
+      return { type: 'bookmark', resourceVersion: object.metadata.resourceVersion ?? '' };
+    default:
+      throw new KubeError(0, 'UnknownEvent', `${doing}: the server sent an event of type ${event.type}`);
+  }
+}
