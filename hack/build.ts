@@ -10,6 +10,7 @@ const root = path.dirname(import.meta.dirname);
 const bundles = {
   main: 'src/main.ts',
   controller: 'src/controller/process.ts',
+  uninstall: 'src/controller/uninstall.ts',
   gateway: 'src/gateway/process.ts',
   agent: 'src/agent/process.ts',
   sandbox: 'src/sandbox/process.ts',
@@ -18,13 +19,16 @@ const bundles = {
   'cel-worker': 'src/verify/cel-worker.ts',
 };
 
-/** main.ts imports the processes by their source paths; in dist/ they are the bundles beside it. */
+/** What imports a process by its source path finds the bundle beside it in dist/. */
 const processesBesideMain: Plugin = {
   name: 'processes-beside-main',
   setup(context) {
-    context.onResolve({ filter: /\/process\.ts$/ }, (args) =>
-      args.kind === 'dynamic-import' ? { path: `./${path.basename(path.dirname(args.path))}.mjs`, external: true } : null,
-    );
+    context.onResolve({ filter: /\.ts$/ }, (args) => {
+      if (args.kind !== 'dynamic-import') return null;
+      const source = path.relative(root, path.resolve(args.resolveDir, args.path));
+      const bundle = Object.entries(bundles).find(([, entry]) => entry === source);
+      return bundle === undefined ? null : { path: `./${bundle[0]}.mjs`, external: true };
+    });
   },
 };
 
@@ -49,7 +53,9 @@ export async function buildBundles(): Promise<string> {
     define: { 'process.env.OPLAB_VERSION': JSON.stringify(version) },
     plugins: [processesBesideMain],
     // CommonJS dependencies ask for `require` even inside an ES module bundle.
-    banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
   });
   await cp(path.join(root, 'src/rehearsal/rules'), path.join(out, 'rules'), { recursive: true });
   await chmod(path.join(out, 'main.mjs'), 0o755);
@@ -59,5 +65,7 @@ export async function buildBundles(): Promise<string> {
 if (import.meta.main) {
   const started = performance.now();
   const out = await buildBundles();
-  console.log(`built ${Object.keys(bundles).length} bundles into ${path.relative(root, out)}/ in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  console.log(
+    `built ${Object.keys(bundles).length} bundles into ${path.relative(root, out)}/ in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  );
 }

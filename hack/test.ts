@@ -1,0 +1,152 @@
+// `npm test`: lint and types, unit tests, tests against a real kube-apiserver, tests on kind. Ends with `N passed, N failed`.
+//
+// -- --only unit,api,e2e   run a part        -- --keep   leave the cluster up        -- -t PATTERN   tests by name
+
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus, totalmem } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { run } from './child.ts';
+import { down } from './cluster/down.ts';
+import { clusterExists } from './cluster/status.ts';
+import { prepareApiTests, prepareEndToEnd } from './demo/prepare.ts';
+import { main } from './progress.ts';
+
+const root = path.dirname(import.meta.dirname);
+const reports = path.join(root, 'reports');
+
+const parts = ['static', 'unit', 'api', 'e2e'] as const;
+type Part = (typeof parts)[number];
+
+/** What is read of vitest's JSON report. */
+const vitestReport = z.object({
+  numPassedTests: z.number(),
+  numFailedTests: z.number(),
+  numPendingTests: z.number(),
+  numTodoTests: z.number(),
+  success: z.boolean(),
+  testResults: z.array(
+    z.object({
+      name: z.string(),
+      status: z.string(),
+      assertionResults: z.array(
+        z.object({
+          fullName: z.string(),
+          status: z.string(),
+          duration: z.number().nullish(),
+          failureMessages: z.array(z.string()).optional(),
+        }),
+      ),
+    }),
+  ),
+});
+
+interface PartResult {
+  part: Part;
+  passed: number;
+  failed: number;
+  skipped: number;
+  seconds: number;
+  failures: string[];
+}
+
+async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
+  const started = performance.now();
+  const result = await work();
+  return [result, Math.round((performance.now() - started) / 100) / 10];
+}
+
+/** Runs a program with our terminal as its own; false when it fails. */
+async function passes(command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
+  const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: true });
+  return result.code === 0;
+}
+
+async function staticChecks(signal: AbortSignal): Promise<Omit<PartResult, 'part' | 'seconds'>> {
+  const checks: [string, string, string[]][] = [
+    ['biome', 'biome', ['check', '.']],
+    ['types', 'tsc', ['--noEmit']],
+    ['generated files', 'node', ['hack/generate.ts', '--check']],
+  ];
+  const failures: string[] = [];
+  for (const [name, command, args] of checks) if (!(await passes(command, args, signal))) failures.push(name);
+  return { passed: checks.length - failures.length, failed: failures.length, skipped: 0, failures };
+}
+
+async function vitest(
+  project: Exclude<Part, 'static'>,
+  pattern: string | undefined,
+  signal: AbortSignal,
+): Promise<Omit<PartResult, 'part' | 'seconds'>> {
+  const file = path.join(reports, `${project}.json`);
+  await rm(file, { force: true });
+  const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  if (pattern !== undefined) args.push('-t', pattern);
+  const ended = await passes('vitest', args, signal);
+  let report: z.infer<typeof vitestReport>;
+  try {
+    report = vitestReport.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (error) {
+    return {
+      passed: 0,
+      failed: 1,
+      skipped: 0,
+      failures: [`vitest left no report: ${error instanceof Error ? error.message : String(error)}`],
+    };
+  }
+  const failures = report.testResults.flatMap((suite) => {
+    const failed = suite.assertionResults.filter((test) => test.status === 'failed').map((test) => test.fullName);
+    // A file that does not load has no failed test in it, but it has failed.
+    return suite.status === 'failed' && failed.length === 0 ? [path.relative(root, suite.name)] : failed;
+  });
+  if (!ended && failures.length === 0) failures.push(`vitest ended with an error outside the tests of "${project}"`);
+  const skipped = pattern === undefined ? report.numPendingTests + report.numTodoTests : 0;
+  return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
+}
+
+await main(async (signal) => {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      keep: { type: 'boolean', default: false },
+      testNamePattern: { type: 'string', short: 't' },
+    },
+  });
+  const wanted =
+    values.only === undefined ? [...parts] : parts.filter((part) => values.only?.split(',').includes(part));
+  if (wanted.length === 0) throw new Error(`--only ${values.only}: name one or more of ${parts.join(', ')}`);
+  await mkdir(reports, { recursive: true });
+
+  const clusterWasThere = wanted.includes('e2e') && (await clusterExists(signal));
+  const results: PartResult[] = [];
+  const setUp: Record<string, number> = {};
+  try {
+    for (const part of wanted) {
+      if (part === 'api') [, setUp.api] = await seconds(() => prepareApiTests(signal));
+      if (part === 'e2e') [, setUp.e2e] = await seconds(() => prepareEndToEnd(signal));
+      const work = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
+      const [result, took] = await seconds(work);
+      results.push({ part, seconds: took, ...result });
+    }
+  } finally {
+    // What this run made goes again; a cluster that was there before stays as it was found.
+    if (wanted.includes('e2e') && !clusterWasThere && !values.keep) await down(new AbortController().signal);
+  }
+
+  const sum = (key: 'passed' | 'failed' | 'skipped') => results.reduce((total, result) => total + result[key], 0);
+  console.log('\npart      passed  failed  skipped  seconds');
+  for (const { part, passed, failed, skipped, seconds: took } of results)
+    console.log(
+      `${part.padEnd(10)}${String(passed).padStart(6)}${String(failed).padStart(8)}${String(skipped).padStart(9)}${String(took).padStart(9)}`,
+    );
+  for (const result of results) for (const failure of result.failures) console.log(`  ✗ ${result.part}: ${failure}`);
+  await writeFile(
+    path.join(reports, 'test.json'),
+    `${JSON.stringify({ at: new Date().toISOString(), cores: cpus().length, memoryBytes: totalmem(), setUpSeconds: setUp, parts: results }, null, 2)}\n`,
+  );
+  console.log(
+    `${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : ''}`,
+  );
+  return sum('failed') > 0 ? 1 : 0;
+});

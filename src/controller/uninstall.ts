@@ -1,0 +1,55 @@
+// `oplab uninstall`: what the chart's pre-delete hook runs, so that nothing hangs on us after we are gone.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { FINALIZER, LABEL_INCIDENT_UID } from '../api/group.ts';
+import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
+import { INCIDENTS, PODS, type Resource, ROLE_BINDINGS } from '../kube/resources.ts';
+
+const DEPLOYMENTS: Resource = {
+  group: 'apps',
+  version: 'v1',
+  plural: 'deployments',
+  kind: 'Deployment',
+  namespaced: true,
+};
+
+const environment = z.object({ OPLAB_SYSTEM_NAMESPACE: z.string().min(1) });
+
+/**
+ * Stops the controller (it would put finalizers back), then lets go of every Incident and removes the rights that
+ * attempts left in target namespaces. Pods and accounts of attempts go with their namespace. Safe to run twice.
+ */
+export async function uninstall(
+  client: KubeClient,
+  systemNamespace: string,
+): Promise<{ incidents: number; roleBindings: number }> {
+  await client.patch(
+    DEPLOYMENTS,
+    { name: 'oplab-controller', namespace: systemNamespace },
+    { spec: { replicas: 0 } },
+    { subresource: 'scale' },
+  );
+  const labelSelector = 'app.kubernetes.io/component=controller,app.kubernetes.io/name=oplab';
+  while ((await client.list(PODS, { namespace: systemNamespace, labelSelector })).items.length > 0) await sleep(500);
+
+  const bindings = (await client.list(ROLE_BINDINGS, { labelSelector: LABEL_INCIDENT_UID })).items;
+  for (const { metadata } of bindings)
+    await client.delete(ROLE_BINDINGS, { name: metadata.name, namespace: metadata.namespace });
+
+  const held = (await client.list(INCIDENTS)).items.filter(holdsFinalizer);
+  for (const { metadata } of held) {
+    const finalizers = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
+    await client.patch(INCIDENTS, { name: metadata.name, namespace: metadata.namespace }, { metadata: { finalizers } });
+  }
+  return { incidents: held.length, roleBindings: bindings.length };
+}
+
+const holdsFinalizer = (object: KubeObject) => object.metadata.finalizers?.includes(FINALIZER) ?? false;
+
+/** The process. */
+export async function runUninstall(): Promise<void> {
+  const { OPLAB_SYSTEM_NAMESPACE } = environment.parse(process.env);
+  const released = await uninstall(createKubeClient(), OPLAB_SYSTEM_NAMESPACE);
+  console.log(`released ${released.incidents} Incidents and removed ${released.roleBindings} role bindings`);
+}
