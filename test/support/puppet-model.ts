@@ -1,0 +1,173 @@
+// A Messages API server whose every answer a test writes: the strings by which tests move a real agent in a real sandbox.
+//
+// Written apart from src/rehearsal on purpose: it is also the proof that any server of the API drives the same loop.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { z } from 'zod';
+
+/** The part of a request that a test looks at. */
+const messagesRequest = z.looseObject({
+  model: z.string(),
+  stream: z.boolean().optional(),
+  messages: z.array(
+    z.looseObject({ role: z.string(), content: z.union([z.string(), z.array(z.looseObject({ type: z.string() }))]) }),
+  ),
+  tools: z.array(z.looseObject({ name: z.string() })).optional(),
+});
+export type MessagesRequest = z.infer<typeof messagesRequest>;
+
+export type Block = { type: 'text'; text: string } | { type: 'tool_use'; name: string; input: Record<string, unknown> };
+
+/** What the puppet answers next, given what it was sent. */
+export type Move = (request: MessagesRequest) => Block[] | Promise<Block[]>;
+
+export interface PuppetOptions {
+  /** Interface to listen on; all of them for a gateway in a cluster. */
+  readonly host?: string;
+  /** `json` answers even a request for a stream with one JSON body. */
+  readonly answers?: 'as-asked' | 'json';
+}
+
+export interface Puppet {
+  readonly port: number;
+  /** Requests to the agent model so far, in order. */
+  readonly requests: MessagesRequest[];
+  /** Headers of all requests, for what must and must not be in them. */
+  readonly headers: Record<string, string | string[] | undefined>[];
+  /** Replaces the script. After the last move the puppet concludes that it cannot fix anything. */
+  play(...moves: Move[]): void;
+  close(): Promise<void>;
+}
+
+/** Shorthands for moves. */
+export const shell =
+  (...commands: string[]): Move =>
+  () =>
+    commands.map((command) => ({
+      type: 'tool_use',
+      name: 'shell',
+      input: { command, reasoning: `the test wants to see: ${command}` },
+    }));
+
+export const conclude =
+  (outcome: 'fixed' | 'nothing_wrong' | 'cannot_fix', summary = 'as the test says'): Move =>
+  () => [{ type: 'tool_use', name: 'conclude', input: { outcome, summary, root_cause: 'a test', actions: [] } }];
+
+/** The text of all tool results in the last user turn. */
+export function resultsOf(request: MessagesRequest | undefined): string[] {
+  const content = request?.messages.findLast((message) => message.role === 'user')?.content;
+  if (content === undefined || typeof content === 'string') return [];
+  return content.filter((block) => block.type === 'tool_result').map((block) => JSON.stringify(block.content));
+}
+
+export async function startPuppet(options: PuppetOptions = {}): Promise<Puppet> {
+  const requests: MessagesRequest[] = [];
+  const headers: Puppet['headers'] = [];
+  let script: Move[] = [];
+  let serial = 0;
+
+  async function answer(request: MessagesRequest): Promise<Block[]> {
+    // The small model's summaries come without tools.
+    if (request.tools === undefined || request.tools.length === 0)
+      return [{ type: 'text', text: 'a summary by the puppet' }];
+    requests.push(request);
+    const move = script.shift() ?? conclude('cannot_fix', 'the script has ended');
+    return move(request);
+  }
+
+  async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (incoming.method !== 'POST' || !incoming.url?.startsWith('/v1/messages')) {
+      response.writeHead(404).end();
+      return;
+    }
+    headers.push(incoming.headers);
+    const body = await text(incoming);
+    const request = messagesRequest.parse(JSON.parse(body));
+    const blocks = (await answer(request)).map((block) =>
+      block.type === 'text' ? block : { ...block, id: `toolu_puppet_${++serial}` },
+    );
+    const message = {
+      id: `msg_puppet_${++serial}`,
+      type: 'message',
+      role: 'assistant',
+      model: request.model,
+      stop_reason: blocks.some((block) => block.type === 'tool_use') ? 'tool_use' : 'end_turn',
+      stop_sequence: null,
+      usage: {
+        input_tokens: Math.ceil(body.length / 4),
+        output_tokens: 50,
+        cache_creation_input_tokens: 0,
+        cache_read_input_tokens: 0,
+      },
+    };
+    if (request.stream === true && options.answers !== 'json') stream(response, message, blocks);
+    else
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ ...message, content: blocks }));
+  }
+
+  const server = createServer((incoming, response) => {
+    serve(incoming, response).catch((error: unknown) => {
+      const type = 'invalid_request_error';
+      if (!response.headersSent) response.writeHead(400, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ type: 'error', error: { type, message: String(error) } }));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, options.host ?? '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the puppet has no port');
+  return {
+    port: address.port,
+    requests,
+    headers,
+    play: (...moves) => {
+      script = [...moves];
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+type IdentifiedBlock =
+  | { type: 'text'; text: string }
+  | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> };
+
+function stream(
+  response: ServerResponse,
+  message: Record<string, unknown> & { stop_reason: string; usage: object },
+  blocks: IdentifiedBlock[],
+) {
+  const send = (type: string, data: object) =>
+    response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`);
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  send('message_start', {
+    message: { ...message, content: [], stop_reason: null, usage: { ...message.usage, output_tokens: 1 } },
+  });
+  for (const [index, block] of blocks.entries()) {
+    if (block.type === 'text') {
+      send('content_block_start', { index, content_block: { type: 'text', text: '' } });
+      send('content_block_delta', { index, delta: { type: 'text_delta', text: block.text } });
+    } else {
+      send('content_block_start', {
+        index,
+        content_block: { type: 'tool_use', id: block.id, name: block.name, input: {} },
+      });
+      const json = JSON.stringify(block.input);
+      // In two pieces, cut where it hurts.
+      for (const partial_json of [json.slice(0, 7), json.slice(7)])
+        send('content_block_delta', { index, delta: { type: 'input_json_delta', partial_json } });
+    }
+    send('content_block_stop', { index });
+  }
+  send('message_delta', {
+    delta: { stop_reason: message.stop_reason, stop_sequence: null },
+    usage: { output_tokens: 50 },
+  });
+  send('message_stop', {});
+  response.end();
+}
