@@ -61,6 +61,48 @@ export class SessionSealed extends OplabError {
   }
 }
 
+/** The caller could not prove who it is: no token, a token of another audience, or one that is not valid any more. */
+export class Unauthenticated extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_UNAUTHENTICATED', message);
+  }
+}
+
+/** The attempt is known, but its pod is not yet entered in the Incident's status; the caller tries again in a moment. */
+export class NoLeaseYet extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_NO_LEASE_YET', message);
+  }
+}
+
+/** The request asks for something that the caller's AgentClass or the gateway does not allow; trying again cannot help. */
+export class NotAllowed extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_NOT_ALLOWED', message);
+  }
+}
+
+/** A server behind the gateway (model API, API server) cannot be reached; the caller tries again. */
+export class UpstreamUnavailable extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_UPSTREAM_UNAVAILABLE', message, { cause });
+  }
+}
+
+/** Too many requests of this caller are under way; it tries again in a moment. */
+export class TooBusy extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_TOO_BUSY', message);
+  }
+}
+
+/** A body is larger than what its reader takes. */
+export class TooLarge extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_TOO_LARGE', message);
+  }
+}
+
 /** The text of an unknown failure, for logs and conditions. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
