@@ -9,15 +9,20 @@ export const DEFAULT_MODEL = 'claude-opus-5-5';
 /** The SDK's current Haiku; it writes the one-line summaries of tool results. */
 export const DEFAULT_SUMMARY_MODEL = 'claude-haiku-5-5';
 
-const quantityMap = z.record(z.string(), z.string().max(32)).meta({ maxProperties: 8 });
-const resources = z.object({ requests: quantityMap.optional(), limits: quantityMap.optional() });
+/** A Kubernetes quantity; `cpu: 1` in YAML is a number. */
+const quantity = z.union([z.string().max(32), z.number()]).meta({ 'x-kubernetes-int-or-string': true });
+const quantityMap = z.record(z.string(), quantity).meta({ maxProperties: 8 });
+const resources = z.object({
+  requests: quantityMap.optional().meta({ description: 'cpu, memory, ephemeral-storage.' }),
+  limits: quantityMap.optional().meta({ description: 'cpu, memory, ephemeral-storage.' }),
+});
 
 const roleReference = z.object({
   kind: z
     .enum(['ClusterRole', 'Role'])
     .default('ClusterRole')
     .meta({ description: 'A Role must exist in each target namespace.' }),
-  name: z.string().min(1).max(253),
+  name: z.string().min(1).max(253).meta({ description: 'Name of the role.' }),
 });
 export type RoleReference = z.infer<typeof roleReference>;
 
@@ -35,24 +40,47 @@ export const agentClassSpec = z.object({
     .meta({ description: 'Diagnose binds only readRoles: the agent can look, and its claim can never be Fixed.' }),
   model: z
     .object({
-      name: z.string().min(1).max(128).default(DEFAULT_MODEL),
-      summaryName: z.string().min(1).max(128).default(DEFAULT_SUMMARY_MODEL),
-      maxOutputTokens: z.number().int().min(256).max(128000).default(16000),
+      name: z.string().min(1).max(128).default(DEFAULT_MODEL).meta({ description: 'The model that the agent is.' }),
+      summaryName: z
+        .string()
+        .min(1)
+        .max(128)
+        .default(DEFAULT_SUMMARY_MODEL)
+        .meta({ description: 'A small model that sums up the output of each command in a line.' }),
+      maxOutputTokens: z
+        .number()
+        .int()
+        .min(256)
+        .max(128000)
+        .default(16000)
+        .meta({ description: 'Of one answer of the agent model.' }),
     })
-    .prefault({}),
+    .prefault({})
+    .meta({ description: 'Which models the gateway lets agents of this class use.' }),
   promptAdditions: z
     .string()
     .max(16384)
     .optional()
     .meta({ description: 'Appended to the system prompt: facts about your platform, not a playbook.' }),
-  images: z.object({
-    agent: z.string().min(1).max(512),
-    sandbox: z.string().min(1).max(512),
-    pullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']).default('IfNotPresent'),
-  }),
+  images: z
+    .object({
+      agent: z.string().min(1).max(512).meta({ description: 'Image of the agent container.' }),
+      sandbox: z.string().min(1).max(512).meta({ description: 'Image that the shell runs in, with its tools.' }),
+      pullPolicy: z
+        .enum(['Always', 'IfNotPresent', 'Never'])
+        .default('IfNotPresent')
+        .meta({ description: 'For both images.' }),
+    })
+    .meta({ description: 'Images of the agent pod.' }),
   runtimeClassName: z.string().min(1).max(253).optional().meta({ description: 'For example gvisor or kata.' }),
-  priorityClassName: z.string().min(1).max(253).optional(),
-  resources: z.object({ agent: resources.optional(), sandbox: resources.optional() }).optional(),
+  priorityClassName: z.string().min(1).max(253).optional().meta({ description: 'PriorityClass of the agent pods.' }),
+  resources: z
+    .object({
+      agent: resources.optional().meta({ description: 'Of the agent container.' }),
+      sandbox: resources.optional().meta({ description: 'Of the container in which commands run.' }),
+    })
+    .optional()
+    .meta({ description: 'Requests and limits of the agent pod; what is left out gets a default.' }),
   repairRoles: roleList.default([]).meta({
     description:
       "Bound to the agent in each target namespace in mode Repair. The controller's bind right must list them.",

@@ -13,25 +13,28 @@ const celExpression = z.string().min(1).max(4096);
 
 /** GET on a Service of a target namespace; `cel` sees `status` (int) and `body` (parsed JSON, or a string). */
 export const httpCheck = z.object({
-  service: dnsLabel,
+  service: dnsLabel.meta({ description: 'Name of the Service; it must select pods.' }),
   namespace: dnsLabel
     .optional()
     .meta({ description: "A target namespace; default: the Incident's first target namespace." }),
-  port: z.number().int().min(1).max(65535),
-  path: z.string().min(1).max(1024).regex(/^\//).default('/'),
-  scheme: z.enum(['http', 'https']).default('http'),
+  port: z.number().int().min(1).max(65535).meta({ description: 'Port of the Service.' }),
+  path: z.string().min(1).max(1024).regex(/^\//).default('/').meta({ description: 'Path and query of the GET.' }),
+  scheme: z
+    .enum(['http', 'https'])
+    .default('http')
+    .meta({ description: 'With https any certificate is taken: the answer is judged, not trusted.' }),
   cel: celExpression.meta({ description: 'CEL over `status` and `body`; only the boolean true passes.' }),
 });
 
 /** One object of a target namespace; `cel` sees `object`. Secrets are refused. */
 export const kubernetesCheck = z
   .object({
-    apiVersion: z.string().min(1).max(128),
-    kind: z.string().min(1).max(63),
+    apiVersion: z.string().min(1).max(128).meta({ description: 'For example apps/v1.' }),
+    kind: z.string().min(1).max(63).meta({ description: 'For example StatefulSet.' }),
     namespace: dnsLabel
       .optional()
       .meta({ description: "A target namespace; default: the Incident's first target namespace." }),
-    name: z.string().min(1).max(253),
+    name: z.string().min(1).max(253).meta({ description: 'Name of the object.' }),
     cel: celExpression.meta({ description: 'CEL over `object`; only the boolean true passes.' }),
   })
   .meta({
@@ -42,7 +45,11 @@ export const kubernetesCheck = z
 
 /** One condition of the repair. */
 export const check = z
-  .object({ name: dnsLabel, http: httpCheck.optional(), kubernetes: kubernetesCheck.optional() })
+  .object({
+    name: dnsLabel.meta({ description: 'Unique among the checks; it names the check in status and events.' }),
+    http: httpCheck.optional().meta({ description: 'GET on a Service of a target namespace.' }),
+    kubernetes: kubernetesCheck.optional().meta({ description: 'One object of a target namespace.' }),
+  })
   .meta({
     'x-kubernetes-validations': [
       { rule: 'has(self.http) != has(self.kubernetes)', message: 'a check has exactly one of: http, kubernetes' },
@@ -90,7 +97,11 @@ export const incidentSpec = z.object({
         .array(check)
         .min(1)
         .max(16)
-        .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] }),
+        .meta({
+          'x-kubernetes-list-type': 'map',
+          'x-kubernetes-list-map-keys': ['name'],
+          description: 'All must hold at the same time.',
+        }),
     })
     .meta({ description: 'What must hold before a repair counts.' }),
   limits: requestedLimits.optional().meta({ description: "May lower the class's ceilings, never raise them." }),

@@ -1,0 +1,53 @@
+// Writes crds/*.yaml from the schemas in src/api; with --check it only says whether they are up to date.
+
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { stringify } from 'yaml';
+import { customResourceDefinitions } from '../src/api/crd.ts';
+
+const root = path.dirname(import.meta.dirname);
+/** The chart carries a copy, because Helm installs only what lies in its own folder. */
+const folders = ['crds', 'helm/oplab/crds'];
+
+/** What the files ought to hold, by path relative to the checkout. */
+export function generated(): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const [name, definition] of Object.entries(customResourceDefinitions())) {
+    const text = `# Generated from src/api by \`npm run generate\`; do not edit.\n${stringify(definition, { lineWidth: 120, aliasDuplicateObjects: false })}`;
+    for (const folder of folders) files.set(path.join(folder, name), text);
+  }
+  return files;
+}
+
+/** The files that are not what they ought to be, by path relative to the checkout. */
+export async function stale(): Promise<string[]> {
+  const wanted = generated();
+  const found: string[] = [];
+  for (const [file, text] of wanted) {
+    if ((await readFile(path.join(root, file), 'utf8').catch(() => undefined)) !== text) found.push(file);
+  }
+  for (const folder of folders) {
+    const present = await readdir(path.join(root, folder)).catch((): string[] => []);
+    found.push(...present.map((name) => path.join(folder, name)).filter((file) => !wanted.has(file)));
+  }
+  return found;
+}
+
+if (import.meta.main) {
+  const files = await stale();
+  if (process.argv.includes('--check')) {
+    if (files.length > 0) {
+      console.error(`not up to date: ${files.join(', ')}; run \`npm run generate\``);
+      process.exitCode = 1;
+    }
+  } else {
+    const wanted = generated();
+    for (const file of files) {
+      const text = wanted.get(file);
+      await mkdir(path.join(root, path.dirname(file)), { recursive: true });
+      if (text === undefined) await rm(path.join(root, file));
+      else await writeFile(path.join(root, file), text);
+    }
+    console.log(files.length === 0 ? 'crds: up to date' : `wrote ${files.join(', ')}`);
+  }
+}

@@ -1,0 +1,223 @@
+// The CustomResourceDefinitions, made from the zod schemas: structural OpenAPI v3 with CEL rules and printer columns.
+
+import { z } from 'zod';
+import { agentClassSpec } from './agent-class.ts';
+import { API_VERSION, GROUP, VERSION } from './group.ts';
+import { incidentSpec, incidentStatus } from './incident.ts';
+
+/** A node of a structural schema. */
+export interface Schema {
+  [key: string]: unknown;
+  type?: string;
+  description?: string;
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  additionalProperties?: Schema;
+  required?: string[];
+}
+
+interface Rule {
+  readonly rule: string;
+  readonly message: string;
+  readonly fieldPath?: string;
+}
+
+interface Column {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'date';
+  readonly jsonPath: string;
+  readonly description?: string;
+  readonly priority?: 1;
+}
+
+interface Definition {
+  readonly plural: string;
+  readonly kind: string;
+  readonly shortName: string;
+  readonly categories?: readonly string[];
+  readonly scope: 'Namespaced' | 'Cluster';
+  readonly description: string;
+  readonly columns: readonly Column[];
+  readonly spec: Schema;
+  readonly status?: Schema;
+  readonly rules?: readonly Rule[];
+}
+
+/** The fields of an Incident's spec that may change after it was created. */
+const MUTABLE = ['suspend', 'cancel'];
+
+const condition = (type: string) => `.status.conditions[?(@.type=="${type}")].status`;
+
+function incidentDefinition(): Definition {
+  const spec = structural(incidentSpec);
+  spec['x-kubernetes-validations'] = [
+    ...Object.keys(spec.properties ?? {})
+      .filter((field) => !MUTABLE.includes(field))
+      .map((field) => immutable(field, spec.required?.includes(field) ?? false)),
+    {
+      rule: '!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)',
+      message: 'cancel is one-way: a cancelled Incident stays cancelled; create another one',
+      fieldPath: '.cancel',
+    },
+    {
+      rule: [
+        '!has(self.targetNamespaces) || self.verify.checks.all(c,',
+        '(!has(c.http) || !has(c.http.namespace) || c.http.namespace in self.targetNamespaces) &&',
+        '(!has(c.kubernetes) || !has(c.kubernetes.namespace) || c.kubernetes.namespace in self.targetNamespaces))',
+      ].join(' '),
+      message: 'verify.checks: a check may look only into the namespaces of targetNamespaces; add its namespace there',
+      fieldPath: '.verify',
+    },
+  ] satisfies Rule[];
+  return {
+    plural: 'incidents',
+    kind: 'Incident',
+    shortName: 'inc',
+    categories: ['all'],
+    scope: 'Namespaced',
+    description: 'Something is wrong. An agent repairs it, and checks tell whether it did.',
+    columns: [
+      { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
+      { name: 'Severity', type: 'string', jsonPath: '.spec.severity' },
+      {
+        name: 'Attempt',
+        type: 'integer',
+        jsonPath: '.status.attempts[-1:].number',
+        description: 'Number of the last agent pod.',
+      },
+      { name: 'Claim', type: 'string', jsonPath: '.status.claim.outcome', description: "The agent's word." },
+      { name: 'Verified', type: 'string', jsonPath: condition('Verified'), description: 'What the checks say.' },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+      { name: 'Message', type: 'string', jsonPath: '.status.message', priority: 1 },
+      { name: 'Class', type: 'string', jsonPath: '.spec.agentClassName', priority: 1 },
+      {
+        name: 'Cost',
+        type: 'integer',
+        jsonPath: '.status.usage.costMilliUSD',
+        description: 'In thousandths of a US dollar.',
+        priority: 1,
+      },
+    ],
+    spec,
+    status: structural(incidentStatus),
+  };
+}
+
+function agentClassDefinition(): Definition {
+  return {
+    plural: 'agentclasses',
+    kind: 'AgentClass',
+    shortName: 'agc',
+    scope: 'Cluster',
+    description: 'What agents may be and do: model, images, rights in the target namespaces, ceilings.',
+    columns: [
+      { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
+      { name: 'Model', type: 'string', jsonPath: '.spec.model.name' },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    ],
+    spec: structural(agentClassSpec),
+    rules: [
+      {
+        rule: 'size(self.metadata.name) <= 50',
+        message: 'metadata.name: at most 50 characters; the name goes into names of other objects',
+      },
+    ],
+  };
+}
+
+/** A rule that lets a field neither change nor appear or vanish after creation. */
+function immutable(field: string, required: boolean): Rule {
+  const rule = required
+    ? `self.${field} == oldSelf.${field}`
+    : `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`;
+  return {
+    rule,
+    message: `${field} cannot be changed: an Incident's spec is immutable but for suspend and cancel; create another one`,
+    fieldPath: `.${field}`,
+  };
+}
+
+/** The structural schema of what a client may send: defaults are kept, integers are 64 bits wide. */
+export function structural(schema: z.ZodType): Schema {
+  return tidy(z.toJSONSchema(schema, { target: 'openapi-3.0', io: 'input', unrepresentable: 'throw' }));
+}
+
+function tidy(node: object): Schema {
+  const tidied: Schema = {};
+  for (const [key, value] of Object.entries(node)) {
+    if (key === 'properties') {
+      tidied.properties = Object.fromEntries(Object.entries<unknown>(value).map(tidyEntry));
+    } else if (key === 'items' || (key === 'additionalProperties' && typeof value === 'object')) {
+      tidied[key] = tidy(value);
+    } else if (key !== 'additionalProperties' && key !== '$schema') {
+      // additionalProperties: false is not structural; unknown fields are pruned or warned of by the API server.
+      tidied[key] = value;
+    }
+  }
+  if (tidied['x-kubernetes-int-or-string'] === true) {
+    return { anyOf: [{ type: 'integer' }, { type: 'string' }], 'x-kubernetes-int-or-string': true };
+  }
+  if (tidied.type === 'integer') {
+    tidied.format = 'int64';
+    if (tidied.minimum === Number.MIN_SAFE_INTEGER) delete tidied.minimum;
+    if (tidied.maximum === Number.MAX_SAFE_INTEGER) delete tidied.maximum;
+  }
+  return tidied;
+}
+
+function tidyEntry([name, child]: [string, unknown]): [string, Schema] {
+  if (typeof child !== 'object' || child === null) throw new TypeError(`property ${name} has no schema`);
+  return [name, tidy(child)];
+}
+
+function definitionOf(definition: Definition): object {
+  const { plural, kind, shortName, categories, scope, description, columns, spec, status, rules } = definition;
+  const root: Schema = {
+    type: 'object',
+    description,
+    required: ['spec'],
+    properties: {
+      apiVersion: { type: 'string', description: `${API_VERSION}.` },
+      kind: { type: 'string', description: `${kind}.` },
+      metadata: { type: 'object' },
+      spec,
+      ...(status === undefined ? {} : { status }),
+    },
+    ...(rules === undefined ? {} : { 'x-kubernetes-validations': rules }),
+  };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${GROUP}`, labels: { 'app.kubernetes.io/name': 'oplab' } },
+    spec: {
+      group: GROUP,
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular: kind.toLowerCase(),
+        shortNames: [shortName],
+        ...(categories === undefined ? {} : { categories }),
+      },
+      scope,
+      versions: [
+        {
+          name: VERSION,
+          served: true,
+          storage: true,
+          additionalPrinterColumns: columns,
+          ...(status === undefined ? {} : { subresources: { status: {} } }),
+          schema: { openAPIV3Schema: root },
+        },
+      ],
+    },
+  };
+}
+
+/** All definitions by file name, as the API server takes them. */
+export function customResourceDefinitions(): Record<string, object> {
+  return {
+    [`${GROUP}_incidents.yaml`]: definitionOf(incidentDefinition()),
+    [`${GROUP}_agentclasses.yaml`]: definitionOf(agentClassDefinition()),
+  };
+}
