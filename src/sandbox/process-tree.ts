@@ -1,0 +1,135 @@
+// Which processes belong to a command, and their end: the tree under it, its session, and whatever slipped out of both.
+
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** One process of /proc. Pids are reused; pid and start time together are not. */
+export interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly session: number;
+  readonly startTime: string;
+  readonly zombie: boolean;
+}
+
+/** How to recognise the processes of one command. */
+export interface Belonging {
+  /** The command's shell: root of the tree and leader of its session. */
+  readonly root: number;
+  /** `NAME=value` in the environment that every process of the command was started with. */
+  readonly marker: string;
+  /** Whether this container runs nothing but commands, so that everything except the shell server belongs to them. */
+  readonly wholeContainer: boolean;
+}
+
+const ASK_TO_END_MS = 2000;
+/** Against fork bombs: each sweep kills all that there is; a bomb that outlives this many is left to the pids limit. */
+const MAX_SWEEPS = 200;
+
+/** Parses /proc/<pid>/stat; the name in parentheses may itself hold spaces and parentheses. */
+export function parseStat(text: string): Process | undefined {
+  const open = text.indexOf('(');
+  const close = text.lastIndexOf(')');
+  if (open < 0 || close < 0) return undefined;
+  const fields = text.slice(close + 2).split(' ');
+  const [state, parent, , session] = fields;
+  const startTime = fields[19];
+  if (state === undefined || parent === undefined || session === undefined || startTime === undefined) return undefined;
+  return {
+    pid: Number(text.slice(0, open)),
+    parent: Number(parent),
+    session: Number(session),
+    startTime,
+    zombie: state === 'Z' || state === 'X',
+  };
+}
+
+async function readText(path: string): Promise<string> {
+  // A process may end between the listing and the read.
+  return readFile(path, 'latin1').catch(() => '');
+}
+
+async function allProcesses(): Promise<Process[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(pids.map((pid) => readText(`/proc/${pid}/stat`)));
+  return stats.flatMap((stat) => parseStat(stat) ?? []);
+}
+
+/** The given roots and everything below them. */
+function withDescendants(roots: ReadonlySet<number>, processes: readonly Process[]): Set<number> {
+  const found = new Set(roots);
+  for (let size = -1; size !== found.size; ) {
+    size = found.size;
+    for (const process of processes) if (found.has(process.parent)) found.add(process.pid);
+  }
+  return found;
+}
+
+/** True where PID 1 is tini and this process is its child: a container in which only commands and we run. */
+export async function ownsContainer(): Promise<boolean> {
+  return process.ppid === 1 && (await readText('/proc/1/comm')).trim() === 'tini';
+}
+
+/** The living processes of a command. */
+export async function processesOf(belonging: Belonging): Promise<Process[]> {
+  const processes = (await allProcesses()).filter((candidate) => !candidate.zombie);
+  if (belonging.wholeContainer) {
+    // What the kubelet or a person puts into the container from outside (probes, kubectl exec) has parent 0; nothing
+    // that started inside can get there.
+    const outside = new Set(processes.filter((it) => it.parent === 0 && it.pid !== 1).map((it) => it.pid));
+    const spared = withDescendants(outside, processes);
+    return processes.filter((it) => it.pid !== 1 && it.pid !== process.pid && !spared.has(it.pid));
+  }
+  const marked = await Promise.all(
+    processes.map(async (it) => (await readText(`/proc/${it.pid}/environ`)).split('\0').includes(belonging.marker)),
+  );
+  const roots = processes.filter(
+    (it, index) => it.pid === belonging.root || it.session === belonging.root || marked[index] === true,
+  );
+  const tree = withDescendants(new Set(roots.map((it) => it.pid)), processes);
+  return processes.filter((it) => tree.has(it.pid) && it.pid !== process.pid && it.pid !== 1);
+}
+
+function signalAll(processes: readonly Process[], signal: 'SIGTERM' | 'SIGKILL'): void {
+  for (const { pid } of processes) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It ended by itself in the meantime.
+    }
+  }
+}
+
+/**
+ * Ends every process of a command: SIGTERM, two seconds of grace, then SIGKILL until none is left. Before that, the
+ * processes get `patienceMs` to end by themselves.
+ * @returns how many different processes were alive when asked
+ */
+export async function endProcesses(belonging: Belonging, patienceMs = 0): Promise<number> {
+  const patienceEnds = performance.now() + patienceMs;
+  while (performance.now() < patienceEnds) {
+    if ((await processesOf(belonging)).length === 0) return 0;
+    await sleep(20);
+  }
+  const seen = new Set<string>();
+  const living = async () => {
+    const processes = await processesOf(belonging);
+    for (const { pid, startTime } of processes) seen.add(`${pid}/${startTime}`);
+    return processes;
+  };
+  let remaining = await living();
+  if (remaining.length === 0) return 0;
+  const count = seen.size;
+  signalAll(remaining, 'SIGTERM');
+  const graceEnds = performance.now() + ASK_TO_END_MS;
+  while (remaining.length > 0 && performance.now() < graceEnds) {
+    await sleep(20);
+    remaining = await living();
+  }
+  for (let sweep = 0; remaining.length > 0 && sweep < MAX_SWEEPS; sweep++) {
+    signalAll(remaining, 'SIGKILL');
+    await sleep(10);
+    remaining = await living();
+  }
+  return Math.max(count, seen.size);
+}

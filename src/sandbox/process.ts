@@ -1,0 +1,83 @@
+// The process `oplab sandbox`: the shell server in the kitchen beside the agent.
+
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { InvalidInput, OplabError } from '../errors.ts';
+import { writeKubeconfig } from './kubeconfig.ts';
+import { ownsContainer } from './process-tree.ts';
+import { SOCKET_PATH } from './protocol.ts';
+import { probeShellServer, startShellServer } from './shell-server.ts';
+import { probeWalls, wallAddresses } from './walls.ts';
+
+const socket = z.object({ OPLAB_SOCKET: z.string().default(SOCKET_PATH) });
+
+const environment = socket.extend({
+  OPLAB_KUBE_URL: z.url(),
+  OPLAB_CA_FILE: z.string(),
+  OPLAB_TOKEN_FILE: z.string(),
+  OPLAB_TARGET_NAMESPACE: z.string(),
+  OPLAB_SANDBOX_HOME: z.string().default('/home/oplab'),
+  PATH: z.string().default('/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'),
+  KUBERNETES_SERVICE_HOST: z.string().optional(),
+  KUBERNETES_SERVICE_PORT: z.coerce.number().int().default(443),
+  HOST_IP: z.string().optional(),
+  OPLAB_WALL_PROBES: z.string().default(''),
+});
+
+/** The whole environment of a command: nothing of this process's own. */
+export function commandEnvironment(home: string, searchPath: string, kubeconfigFile: string): Record<string, string> {
+  return { PATH: searchPath, HOME: home, LANG: 'C.UTF-8', TERM: 'dumb', KUBECONFIG: kubeconfigFile };
+}
+
+function parse<T>(schema: z.ZodType<T>): T {
+  const parsed = schema.safeParse(process.env);
+  if (!parsed.success) throw new InvalidInput(`environment: ${z.prettifyError(parsed.error)}`, parsed.error);
+  return parsed.data;
+}
+
+/**
+ * Serves commands until SIGTERM. With `--probe` it only asks the running server whether it is there.
+ * @throws OplabError OPLAB_SANDBOX_UNREACHABLE when a probe gets no answer
+ */
+export async function runSandbox(args: readonly string[] = []): Promise<void> {
+  if (args.includes('--probe')) {
+    const { OPLAB_SOCKET } = parse(socket);
+    if (await probeShellServer(OPLAB_SOCKET)) return;
+    throw new OplabError('OPLAB_SANDBOX_UNREACHABLE', `no shell server answers on ${OPLAB_SOCKET}`);
+  }
+  const env = parse(environment);
+  const home = env.OPLAB_SANDBOX_HOME;
+  const kubeconfigFile = await writeKubeconfig(home, {
+    server: env.OPLAB_KUBE_URL,
+    certificateAuthorityFile: env.OPLAB_CA_FILE,
+    tokenFile: env.OPLAB_TOKEN_FILE,
+    namespace: env.OPLAB_TARGET_NAMESPACE,
+  });
+  await mkdir(path.dirname(env.OPLAB_SOCKET), { recursive: true });
+  const addresses = wallAddresses({
+    apiServerHost: env.KUBERNETES_SERVICE_HOST,
+    apiServerPort: env.KUBERNETES_SERVICE_PORT,
+    hostIP: env.HOST_IP,
+    extra: env.OPLAB_WALL_PROBES,
+  });
+  // Plain lines instead of the logger: this image holds what an SRE reaches for, and as little of oplab as possible.
+  const report = (line: string) =>
+    process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), process: 'sandbox', msg: line })}\n`);
+  const server = await startShellServer({
+    socketPath: env.OPLAB_SOCKET,
+    kitchen: {
+      environment: commandEnvironment(home, env.PATH, kubeconfigFile),
+      directory: home,
+      wholeContainer: await ownsContainer(),
+    },
+    walls: () => probeWalls(addresses),
+    report,
+  });
+  report(`listening on ${env.OPLAB_SOCKET}`);
+  await new Promise<void>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  await server.close();
+}

@@ -1,0 +1,141 @@
+// The shell server: takes one command at a time from the agent over a unix socket and streams back what happens.
+
+import { chmod, stat, unlink } from 'node:fs/promises';
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { InvalidInput, messageOf, OplabError } from '../errors.ts';
+import { type ExecEvent, execRequest, type WallsReport } from './protocol.ts';
+import { type Kitchen, runCommand } from './shell.ts';
+
+const MAX_BODY_BYTES = 256 * 1024;
+const PROBE_TIMEOUT_MS = 2000;
+
+/** What the shell server needs. */
+export interface ShellServerOptions {
+  readonly socketPath: string;
+  readonly kitchen: Kitchen;
+  readonly walls: () => Promise<WallsReport>;
+  readonly report?: (line: string) => void;
+}
+
+/** A running shell server; closing it ends the command that is running. */
+export interface ShellServer {
+  close(): Promise<void>;
+}
+
+async function readBody(incoming: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of incoming) {
+    const part = Buffer.from(chunk);
+    bytes += part.length;
+    if (bytes > MAX_BODY_BYTES) throw new InvalidInput(`the request is larger than ${MAX_BODY_BYTES} bytes`);
+    chunks.push(part);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch (error) {
+    throw new InvalidInput('the request is not JSON', error);
+  }
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+/** Starts the server and resolves when the socket takes connections. */
+export async function startShellServer(options: ShellServerOptions): Promise<ShellServer> {
+  const stopping = new AbortController();
+  const report = options.report ?? (() => undefined);
+  // Commands run one after another: the tail of the queue.
+  let previous: Promise<unknown> = Promise.resolve();
+
+  async function exec(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const parsed = execRequest.safeParse(await readBody(incoming));
+    if (!parsed.success) throw new InvalidInput(`exec: ${parsed.error.message}`);
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const run = previous.then(async () => {
+      // The caller may have left while another command was running.
+      if (gone.signal.aborted || stopping.signal.aborted) return;
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+      const emit = (event: ExecEvent) => {
+        if (response.destroyed) return;
+        if (event.type === 'chunk' && response.writableNeedDrain) return;
+        response.write(`${JSON.stringify(event)}\n`);
+      };
+      const signal = AbortSignal.any([gone.signal, stopping.signal]);
+      const exit = await runCommand(parsed.data, options.kitchen, emit, signal);
+      report(`command ${parsed.data.id}: exit ${exit.signal ?? exit.exitCode} after ${exit.durationMs} ms`);
+      response.end();
+    });
+    previous = run.catch(() => undefined);
+    await run;
+  }
+
+  async function route(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const target = `${incoming.method} ${incoming.url}`;
+    if (target === 'POST /v1/exec') return exec(incoming, response);
+    if (target === 'POST /v1/walls') return answer(response, 200, await options.walls());
+    if (target === 'GET /healthz') return answer(response, 200, { status: 'ok' });
+    return answer(response, 404, { error: { code: 'OPLAB_NOT_FOUND', message: `no such endpoint: ${target}` } });
+  }
+
+  function handle(incoming: IncomingMessage, response: ServerResponse): void {
+    incoming.on('error', () => undefined);
+    response.on('error', () => undefined);
+    route(incoming, response).catch((error: unknown) => {
+      const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
+      report(`${incoming.url}: ${messageOf(error)}`);
+      answer(response, error instanceof InvalidInput ? 400 : 500, { error: { code, message: messageOf(error) } });
+      response.end();
+    });
+  }
+
+  let server: Server;
+  async function listen(): Promise<void> {
+    await unlink(options.socketPath).catch(() => undefined);
+    server = createServer({ requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: 1000 }, handle);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(options.socketPath, resolve);
+    });
+    // Both containers run as the same user; nobody else has business here.
+    await chmod(options.socketPath, 0o600);
+  }
+  await listen();
+
+  // A command can delete or replace the socket's file, since it runs as the same user. Put it back.
+  let inode = (await stat(options.socketPath)).ino;
+  const guard = setInterval(async () => {
+    const current = await stat(options.socketPath).catch(() => undefined);
+    if (current?.ino === inode || stopping.signal.aborted) return;
+    report('the socket was removed or replaced; listening anew');
+    server.close();
+    await listen().catch((error: unknown) => report(`cannot listen: ${messageOf(error)}`));
+    inode = (await stat(options.socketPath).catch(() => undefined))?.ino ?? 0;
+  }, 1000);
+
+  return {
+    async close() {
+      clearInterval(guard);
+      stopping.abort();
+      await previous;
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Asks a shell server whether it is there, for the container's probes. */
+export function probeShellServer(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = request({ socketPath, path: '/healthz', timeout: PROBE_TIMEOUT_MS }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    probe.once('timeout', () => probe.destroy(new Error('no answer')));
+    probe.once('error', () => resolve(false));
+    probe.end();
+  });
+}

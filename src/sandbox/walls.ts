@@ -1,0 +1,129 @@
+// The sandbox tries its own walls: addresses that network policy ought to have closed, before the first command runs.
+
+import { connect as connectTcp } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InvalidInput } from '../errors.ts';
+import type { WallsReport } from './protocol.ts';
+
+type Probe = WallsReport['probes'][number];
+
+/** One address to try. An advisory one is reported, but no reason to refuse work. */
+export interface WallAddress {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly advisory?: string;
+}
+
+/** What became of one attempt to connect. */
+export interface Knock {
+  readonly open: boolean;
+  readonly detail: string;
+}
+
+const RETRY_MS = 200;
+const WAIT_MS = 30_000;
+const KNOCK_TIMEOUT_MS = 1000;
+
+/** Tries a TCP connection for a second; refused, unreachable and silent all mean closed. */
+export function knock(address: WallAddress): Promise<Knock> {
+  return new Promise((resolve) => {
+    const socket = connectTcp({ host: address.host, port: address.port });
+    const done = (open: boolean, detail: string) => {
+      socket.destroy();
+      resolve({ open, detail });
+    };
+    socket.setTimeout(KNOCK_TIMEOUT_MS, () => done(false, `no answer within ${KNOCK_TIMEOUT_MS} ms`));
+    socket.once('connect', () => done(true, 'connected'));
+    socket.once('error', (error: NodeJS.ErrnoException) => done(false, error.code ?? error.message));
+  });
+}
+
+/**
+ * The addresses of this pod's walls. The API server comes first.
+ * @throws InvalidInput when an extra probe is not `name=host:port`
+ */
+export function wallAddresses(environment: {
+  readonly apiServerHost: string | undefined;
+  readonly apiServerPort: number;
+  readonly hostIP: string | undefined;
+  /** `name=host:port`, separated by commas. */
+  readonly extra: string;
+}): WallAddress[] {
+  const extra = environment.extra
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+    .map((item): WallAddress => {
+      const [, name, host, port] = /^([\w.-]+)=\[?([^\]]+?)\]?:(\d{1,5})$/.exec(item) ?? [];
+      if (name === undefined || host === undefined || port === undefined) {
+        throw new InvalidInput(`OPLAB_WALL_PROBES: "${item}" is not name=host:port; write for example dns=10.0.0.2:53`);
+      }
+      return { name, host, port: Number(port) };
+    });
+  const kubelet: WallAddress[] =
+    environment.hostIP === undefined
+      ? []
+      : [
+          {
+            name: 'kubelet',
+            host: environment.hostIP,
+            port: 10250,
+            advisory:
+              "a pod's own node is beyond what NetworkPolicy promises; the kubelet takes no token of the sandbox",
+          },
+        ];
+  return [
+    { name: 'api-server', host: environment.apiServerHost ?? '', port: environment.apiServerPort },
+    ...kubelet,
+    { name: 'metadata', host: '169.254.169.254', port: 80 },
+    ...extra,
+  ];
+}
+
+/**
+ * Waits until the first address (the API server) is closed, at most 30 s, because a policy may lag a pod's start; then
+ * tries the others, each until closed or until the same 30 s are over.
+ */
+export async function probeWalls(
+  addresses: readonly WallAddress[],
+  ports: {
+    readonly knock?: (address: WallAddress) => Promise<Knock>;
+    readonly sleep?: (ms: number) => Promise<unknown>;
+    readonly now?: () => number;
+  } = {},
+): Promise<WallsReport> {
+  const now = ports.now ?? (() => performance.now());
+  const wait = ports.sleep ?? ((ms: number) => sleep(ms));
+  const tryOnce = ports.knock ?? knock;
+  const startedAt = now();
+
+  const untilClosed = async (address: WallAddress): Promise<Probe> => {
+    const shown = { name: address.name, address: `${address.host}:${address.port}` };
+    if (address.host === '') {
+      return {
+        ...shown,
+        open: true,
+        detail: 'the address is not known here, so that nothing can be said: taken as open',
+      };
+    }
+    for (;;) {
+      const result = await tryOnce(address);
+      const patient = address.advisory === undefined && now() - startedAt < WAIT_MS;
+      if (!result.open || !patient) {
+        const detail =
+          result.open && address.advisory !== undefined ? `${result.detail}; ${address.advisory}` : result.detail;
+        return { ...shown, open: result.open, detail };
+      }
+      await wait(RETRY_MS);
+    }
+  };
+
+  const [first, ...others] = addresses;
+  if (first === undefined) return { probes: [], closed: false, waitedMs: 0 };
+  const probes = [await untilClosed(first)];
+  // An open API server means that no policy is in force yet: what the others say then is of no interest.
+  if (probes[0]?.open === false) probes.push(...(await Promise.all(others.map(untilClosed))));
+  const required = probes.filter((_, index) => addresses[index]?.advisory === undefined);
+  return { probes, closed: required.every((probe) => !probe.open), waitedMs: Math.round(now() - startedAt) };
+}
