@@ -1,0 +1,148 @@
+// Child processes of our scripts: started in a group of their own, so that an abort takes their whole tree along.
+import { spawn } from 'node:child_process';
+import { createReadStream, createWriteStream, openSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+/** How a child is run. */
+export interface ChildOptions {
+  readonly signal?: AbortSignal;
+  readonly cwd?: string;
+  /** Added to our own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Fed to standard input: text, a stream, or a file by its path. Without it the input is empty. */
+  readonly input?: string | Readable | { readonly file: string };
+  /** Standard output and error go to this file instead of into the result. */
+  readonly logFile?: string;
+  /** The child shares our terminal: nothing is collected. */
+  readonly echo?: boolean;
+  /** The child is ended after this many milliseconds; counts as a failure. */
+  readonly timeoutMs?: number;
+  /** Do not throw on a non-zero exit code. */
+  readonly allowFailure?: boolean;
+}
+
+/** What came out of a child. */
+export interface ChildResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A child ended with a non-zero code, by a signal or by our time limit. */
+export class ChildFailed extends Error {
+  readonly code: number;
+  readonly stderr: string;
+  constructor(command: string, code: number, stderr: string) {
+    const tail = stderr.trim().split('\n').slice(-15).join('\n');
+    super(`${command} failed (exit code ${code})${tail === '' ? '' : `:\n${tail}`}`);
+    this.name = 'ChildFailed';
+    this.code = code;
+    this.stderr = stderr;
+  }
+}
+
+/** Ends a child's whole process group: asks first, insists after two seconds. */
+function endGroup(pid: number): void {
+  const send = (signal: NodeJS.Signals): void => {
+    try {
+      process.kill(-pid, signal);
+    } catch {
+      // The group is gone already.
+    }
+  };
+  send('SIGTERM');
+  setTimeout(() => send('SIGKILL'), 2000).unref();
+}
+
+/**
+ * Runs a program to its end.
+ * @throws ChildFailed unless the exit code is 0 or `allowFailure` is set; the abort's reason when the signal fires.
+ */
+export async function run(command: string, args: readonly string[], options: ChildOptions = {}): Promise<ChildResult> {
+  options.signal?.throwIfAborted();
+  const log = options.logFile === undefined ? undefined : openSync(options.logFile, 'a', 0o600);
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    detached: true,
+    stdio: options.echo === true ? ['ignore', 'inherit', 'inherit'] : ['pipe', log ?? 'pipe', log ?? 'pipe'],
+  });
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk));
+  child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
+  const end = (): void => {
+    if (child.pid !== undefined && child.exitCode === null) endGroup(child.pid);
+  };
+  options.signal?.addEventListener('abort', end, { once: true });
+  const timer = options.timeoutMs === undefined ? undefined : setTimeout(end, options.timeoutMs);
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(signal === null ? (code ?? 1) : 128));
+  });
+  try {
+    const fed = child.stdin === null ? Promise.resolve() : feed(child.stdin, options.input);
+    // A child that ends early closes its input; its exit code tells more than our broken pipe.
+    const [code] = await Promise.all([ended, fed.catch(() => undefined)]);
+    options.signal?.throwIfAborted();
+    const result = { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+    if (code !== 0 && options.allowFailure !== true) {
+      const said = options.logFile === undefined ? result.stderr : `see ${options.logFile}`;
+      throw new ChildFailed([command, ...args].join(' ').slice(0, 300), code, said);
+    }
+    return result;
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', end);
+  }
+}
+
+async function feed(stdin: NodeJS.WritableStream, input: ChildOptions['input']): Promise<void> {
+  if (input === undefined) stdin.end();
+  else if (typeof input === 'string') stdin.end(input);
+  else await pipeline('file' in input ? createReadStream(input.file) : input, stdin);
+}
+
+/** The trimmed standard output of a program that must succeed. */
+export async function output(command: string, args: readonly string[], options: ChildOptions = {}): Promise<string> {
+  return (await run(command, args, options)).stdout.trim();
+}
+
+/** Whether a program ends with exit code 0; one that does not exist has not. */
+export async function succeeds(command: string, args: readonly string[], options: ChildOptions = {}): Promise<boolean> {
+  try {
+    return (await run(command, args, { ...options, allowFailure: true })).code === 0;
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    return false;
+  }
+}
+
+/** Streams a program's standard output into a file. */
+export async function outputToFile(
+  command: string,
+  args: readonly string[],
+  file: string,
+  options: ChildOptions = {},
+): Promise<void> {
+  options.signal?.throwIfAborted();
+  const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const stderr: Buffer[] = [];
+  child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+  const end = (): void => {
+    if (child.pid !== undefined) endGroup(child.pid);
+  };
+  options.signal?.addEventListener('abort', end, { once: true });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve(code ?? 128));
+  });
+  try {
+    const [code] = await Promise.all([ended, pipeline(child.stdout, createWriteStream(file))]);
+    options.signal?.throwIfAborted();
+    if (code !== 0) throw new ChildFailed(`${command} ${args.join(' ')}`, code, Buffer.concat(stderr).toString());
+  } finally {
+    options.signal?.removeEventListener('abort', end);
+  }
+}

@@ -1,0 +1,55 @@
+// The configuration that kind gets: one node, NetworkPolicies enforced, process limits, and nothing that needs a registry.
+import { stringify } from 'yaml';
+
+/** What decides the configuration. */
+export interface KindChoices {
+  /** The node image was made here: it brings its own CNI configuration and wants nftables. */
+  readonly ownImage: boolean;
+  /** Program that wraps runc, where the host lacks CAP_SYS_RESOURCE. */
+  readonly runtimeWrapper: string | undefined;
+}
+
+/** Address ranges of the cluster; kube-router is told the second. */
+export const podSubnet = '10.244.0.0/16';
+export const serviceSubnet = '10.96.0.0/16';
+
+const wrapperInNode = '/usr/local/bin/oplab-oci-runtime';
+
+const containerdPatch = `[plugins."io.containerd.grpc.v1.cri"]
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  BinaryName = "${wrapperInNode}"
+`;
+
+/** kind's cluster configuration as YAML. */
+export function kindConfig(choices: KindChoices): string {
+  const wrapped = choices.runtimeWrapper !== undefined;
+  return stringify({
+    kind: 'Cluster',
+    apiVersion: 'kind.x-k8s.io/v1alpha4',
+    networking: {
+      podSubnet,
+      serviceSubnet,
+      ...(choices.ownImage && { disableDefaultCNI: true, kubeProxyMode: 'nftables' }),
+    },
+    ...(wrapped && { containerdConfigPatches: [containerdPatch] }),
+    nodes: [
+      {
+        role: 'control-plane',
+        kubeadmConfigPatches: [
+          stringify({
+            kind: 'KubeletConfiguration',
+            apiVersion: 'kubelet.config.k8s.io/v1beta1',
+            // A pod cannot take the node's process table along; the sandbox has no other process limit.
+            podPidsLimit: 1024,
+            // Hosts with cgroup v1 exist; our node must start on them.
+            failCgroupV1: false,
+          }),
+        ],
+        ...(wrapped && {
+          extraMounts: [{ hostPath: choices.runtimeWrapper, containerPath: wrapperInNode, readOnly: true }],
+        }),
+      },
+    ],
+  });
+}

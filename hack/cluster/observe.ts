@@ -1,0 +1,97 @@
+// What is there of the cluster right now; up, down and status decide by it.
+import { existsSync } from 'node:fs';
+import { run } from '../child.ts';
+import { ensureTool } from '../toolchain/tools.ts';
+import { containerState, dockerAnswers } from './docker.ts';
+import { kubeconfigPath, nodeContainer } from './names.ts';
+
+/** State of the cluster as far as it can be seen from outside. */
+export interface ClusterState {
+  readonly docker: boolean;
+  /** The node container: `absent`, or Docker's word for its state. */
+  readonly node: string;
+  readonly kubeconfig: boolean;
+  /** The API server says that it is ready. */
+  readonly api: boolean;
+  readonly nodeReady: boolean;
+  readonly dns: boolean;
+  readonly networkPolicy: boolean;
+  readonly storage: boolean;
+}
+
+const nothing: ClusterState = {
+  docker: false,
+  node: 'absent',
+  kubeconfig: false,
+  api: false,
+  nodeReady: false,
+  dns: false,
+  networkPolicy: false,
+  storage: false,
+};
+
+/** Everything that a pod may rely on is there. */
+export function isUp(state: ClusterState): boolean {
+  return state.kubeconfig && state.api && state.nodeReady && state.dns && state.networkPolicy && state.storage;
+}
+
+interface Listed {
+  readonly items?: ReadonlyArray<{
+    readonly kind?: string;
+    readonly metadata?: { readonly name?: string; readonly annotations?: Record<string, string> };
+    readonly status?: {
+      readonly conditions?: ReadonlyArray<{ readonly type?: string; readonly status?: string }>;
+      readonly readyReplicas?: number;
+      readonly numberReady?: number;
+      readonly desiredNumberScheduled?: number;
+    };
+  }>;
+}
+
+/** Reads readiness out of one `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`. */
+export function readiness(listed: Listed): Pick<ClusterState, 'nodeReady' | 'dns' | 'networkPolicy' | 'storage'> {
+  const items = listed.items ?? [];
+  const named = (kind: string, ...names: string[]) =>
+    items.find((item) => item.kind === kind && names.includes(item.metadata?.name ?? ''));
+  const firewall = named('DaemonSet', 'kube-router', 'kindnet')?.status;
+  return {
+    nodeReady: items.some(
+      (item) =>
+        item.kind === 'Node' && item.status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True'),
+    ),
+    dns: (named('Deployment', 'coredns')?.status?.readyReplicas ?? 0) > 0,
+    networkPolicy: (firewall?.numberReady ?? 0) > 0 && firewall?.numberReady === firewall?.desiredNumberScheduled,
+    storage:
+      items.some(
+        (item) =>
+          item.kind === 'StorageClass' &&
+          item.metadata?.annotations?.['storageclass.kubernetes.io/is-default-class'] === 'true',
+      ) && (named('Deployment', 'local-path-provisioner')?.status?.readyReplicas ?? 0) > 0,
+  };
+}
+
+/** Looks at Docker and, if there is a cluster, asks its API server. Never waits long. */
+export async function observe(signal?: AbortSignal): Promise<ClusterState> {
+  if (!(await dockerAnswers(signal))) return nothing;
+  const node = (await containerState(nodeContainer, signal)) ?? 'absent';
+  const kubeconfig = existsSync(kubeconfigPath);
+  const state = { ...nothing, docker: true, node, kubeconfig };
+  if (node !== 'running' || !kubeconfig) return state;
+  const kubectl = await ensureTool('kubectl', { ...(signal && { signal }) });
+  const got = await run(
+    kubectl,
+    [
+      '--kubeconfig',
+      kubeconfigPath,
+      '--request-timeout=5s',
+      'get',
+      'nodes,deployments,daemonsets,storageclasses',
+      '-A',
+      '-o',
+      'json',
+    ],
+    { allowFailure: true, timeoutMs: 15_000, ...(signal && { signal }) },
+  );
+  if (got.code !== 0) return state;
+  return { ...state, api: true, ...readiness(JSON.parse(got.stdout) as Listed) };
+}

@@ -1,0 +1,86 @@
+// The cache outside the checkout: finished things under a content key, made once, never half.
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, open, rename, rm, stat, utimes } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** The folder for everything that outlives a checkout. */
+export function cacheDir(): string {
+  const base = process.env.XDG_CACHE_HOME;
+  return path.join(base !== undefined && path.isAbsolute(base) ? base : path.join(homedir(), '.cache'), 'oplab');
+}
+
+const beatMs = 5_000;
+const staleMs = 30_000;
+
+/**
+ * Takes `<file>` as a lock, waiting while its holder lives. The holder touches the file as long as it runs: a process id
+ * would not do, since ids are used again after a restart and a container cannot see its neighbour's.
+ */
+async function lock(file: string, signal: AbortSignal | undefined, waiting: () => void): Promise<() => Promise<void>> {
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      const handle = await open(file, 'wx', 0o600);
+      await handle.writeFile(`${process.pid}\n`);
+      await handle.close();
+      const beat = setInterval(() => void utimes(file, new Date(), new Date()).catch(() => undefined), beatMs);
+      beat.unref();
+      return async () => {
+        clearInterval(beat);
+        await rm(file, { force: true });
+      };
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    }
+    const touched = await stat(file)
+      .then((found) => found.mtimeMs)
+      .catch(() => Date.now());
+    if (Date.now() - touched > staleMs) {
+      await rm(file, { force: true });
+      continue;
+    }
+    waiting();
+    await sleep(300);
+  }
+}
+
+/** How an entry is made. */
+export interface CacheRecipe {
+  readonly name: string;
+  /** Hash of everything that decides the content. */
+  readonly key: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Told when another run of ours is making the same thing. */
+  readonly onWait?: () => void;
+  /** Fills the (empty) folder. */
+  make(dir: string): Promise<void>;
+}
+
+/** Where an entry is, or will be. */
+export function cachePath(name: string, key: string): string {
+  return path.join(cacheDir(), `${name}-${key}`);
+}
+
+/** The folder of a finished entry; makes it first if it is not there. Either whole or absent, whatever happens. */
+export async function cached(recipe: CacheRecipe): Promise<string> {
+  const target = cachePath(recipe.name, recipe.key);
+  if (existsSync(target)) return target;
+  await mkdir(cacheDir(), { recursive: true });
+  const unlock = await lock(`${target}.lock`, recipe.signal, recipe.onWait ?? (() => undefined));
+  const partial = `${target}.partial-${randomBytes(4).toString('hex')}`;
+  try {
+    if (existsSync(target)) return target;
+    await mkdir(partial);
+    await recipe.make(partial);
+    recipe.signal?.throwIfAborted();
+    await rename(partial, target);
+    return target;
+  } finally {
+    // Go's module folders are read-only by default; ours never hold one, so a plain removal does.
+    await rm(partial, { recursive: true, force: true });
+    await unlock();
+  }
+}

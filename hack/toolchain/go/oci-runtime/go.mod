@@ -1,0 +1,3 @@
+module oplab.dev/hack/toolchain/oci-runtime
+
+go 1.25

@@ -1,0 +1,122 @@
+// Tools by name: taken from PATH where a fitting one is installed, else built from pinned Go modules into the cache.
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { OplabError } from '../../src/errors.ts';
+import { ChildFailed, run, succeeds } from '../child.ts';
+import { contentKey, sourceFiles } from './build-key.ts';
+import { cached, cachePath } from './cache.ts';
+import { binaryName, type GoBuild } from './go-build.ts';
+import { goBuilds } from './recipes.ts';
+
+/** Content key of a build for this machine's platform. */
+export function goBuildKey(build: GoBuild): string {
+  const { expectedSeconds: _, moduleDir: __, ...recipe } = build;
+  return contentKey({ ...recipe, platform: `${process.platform}/${process.arch}` }, sourceFiles(build.moduleDir));
+}
+
+/** Whether the build is in the cache already. */
+export function isBuilt(build: GoBuild): boolean {
+  return existsSync(cachePath(build.name, goBuildKey(build)));
+}
+
+/** The folder with the binaries of a build; compiles them if the cache does not have them. */
+export async function ensureBuild(build: GoBuild, signal?: AbortSignal): Promise<string> {
+  return cached({
+    name: build.name,
+    key: goBuildKey(build),
+    signal,
+    make: (dir) => compile(build, dir, signal),
+  });
+}
+
+async function compile(build: GoBuild, target: string, signal: AbortSignal | undefined): Promise<void> {
+  if (!(await succeeds('go', ['version'], { ...(signal && { signal }) })))
+    throw new OplabError(
+      'OPLAB_TOOL_MISSING',
+      `${build.packages.map(binaryName).join(', ')} must be compiled, and Go is not installed: install Go 1.25 or newer (or the tools themselves)`,
+    );
+  // Compiled in a copy: Go may complete go.mod and go.sum, and must not do so in the checkout.
+  const scratch = await mkdtemp(path.join(tmpdir(), 'oplab-go-'));
+  try {
+    await cp(build.moduleDir, scratch, { recursive: true });
+    const args = [
+      'build',
+      '-buildvcs=false',
+      '-mod=mod',
+      '-trimpath',
+      '-ldflags',
+      ['-s -w', ...(build.ldflags ?? [])].join(' '),
+    ];
+    if (build.tags !== undefined) args.push('-tags', build.tags.join(','));
+    await run('go', [...args, '-o', `${target}/`, ...build.packages], {
+      cwd: scratch,
+      env: { CGO_ENABLED: '0', GOFLAGS: '', GOWORK: 'off', ...build.env },
+      ...(signal && { signal }),
+    });
+    const missing = build.packages.map(binaryName).filter((name) => !existsSync(path.join(target, name)));
+    if (missing.length > 0) throw new Error(`go build of ${build.name} left out ${missing.join(', ')}`);
+  } catch (error) {
+    if (error instanceof ChildFailed)
+      throw new OplabError('OPLAB_BUILD_FAILED', `building ${build.name} failed:\n${error.message}`, { cause: error });
+    throw error;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** The build that makes a binary. */
+export function buildOf(tool: string): GoBuild {
+  const build = goBuilds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
+  if (build === undefined) throw new Error(`no Go build makes "${tool}"`);
+  return build;
+}
+
+/** Tools that may be taken from PATH, with how they tell their version and the oldest that fits. */
+const fromPath: Readonly<Record<string, { args: readonly string[]; oldest: readonly [number, number] }>> = {
+  kubectl: { args: ['version', '--client'], oldest: [1, 34] },
+  helm: { args: ['version', '--short'], oldest: [3, 18] },
+  kind: { args: ['version'], oldest: [0, 30] },
+};
+
+/** Whether a printed version (`… v1.36.3 …`) is at least the given one. */
+export function fits(printed: string, oldest: readonly [number, number]): boolean {
+  const found = /v(\d+)\.(\d+)/.exec(printed);
+  if (found === null) return false;
+  const major = Number(found[1]);
+  const minor = Number(found[2]);
+  return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
+}
+
+/** A fitting program of that name on PATH, outside node_modules. */
+async function onPath(tool: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  const wanted = fromPath[tool];
+  if (wanted === undefined) return undefined;
+  for (const dir of (process.env.PATH ?? '').split(path.delimiter)) {
+    const file = path.join(dir, tool);
+    if (dir === '' || dir.includes('node_modules') || dir.includes(`${path.sep}.oplab${path.sep}`) || !existsSync(file))
+      continue;
+    const said = await run(file, wanted.args, {
+      allowFailure: true,
+      timeoutMs: 10_000,
+      ...(signal && { signal }),
+    }).catch(() => undefined);
+    if (said?.code === 0 && fits(said.stdout, wanted.oldest)) return file;
+  }
+  return undefined;
+}
+
+/**
+ * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or a build made now
+ * (which may take minutes).
+ * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED with the compiler's words.
+ */
+export async function ensureTool(tool: string, options: { signal?: AbortSignal } = {}): Promise<string> {
+  const build = buildOf(tool);
+  if (!isBuilt(build)) {
+    const found = await onPath(tool, options.signal);
+    if (found !== undefined) return found;
+  }
+  return path.join(await ensureBuild(build, options.signal), tool);
+}
