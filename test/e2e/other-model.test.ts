@@ -1,0 +1,158 @@
+// Any server of the Messages API drives the same loop; and what an agent says is never enough.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findCondition } from '../../src/api/meta.ts';
+import type { Entry } from '../../src/audit/entry.ts';
+import { type Lab, openLab } from '../support/lab.ts';
+import { kubectl, oplab, trail } from '../support/live.ts';
+import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
+
+const status = (incident: Awaited<ReturnType<Lab['finished']>>, type: string) =>
+  findCondition(incident.status?.conditions, type);
+const ofKind = (entries: Entry[], kind: Entry['kind']) => entries.filter((entry) => entry.kind === kind);
+
+describe('a Messages API server outside the cluster, plain HTTP, streaming', () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await openLab();
+  });
+  afterAll(() => lab?.close());
+
+  it('runs several commands of one answer in order, and records each before it starts', async () => {
+    lab.puppet.play(
+      shell('date +%s%3N; echo first', 'date +%s%3N; echo second', 'date +%s%3N; echo third'),
+      shell(`kubectl -n ${lab.namespace} patch configmap patient --type=merge -p '{"data":{"state":"well"}}'`),
+      conclude('fixed'),
+    );
+    await lab.open('in-order');
+    const incident = await lab.finished('in-order');
+    expect(incident.status).toMatchObject({ phase: 'Resolved', claim: { outcome: 'Fixed' } });
+    expect(status(incident, 'Succeeded')?.status).toBe('True');
+
+    const seen = resultsOf(lab.puppet.requests[1]);
+    expect(seen).toHaveLength(3);
+    expect(seen.map((result) => /first|second|third/.exec(result)?.[0])).toEqual(['first', 'second', 'third']);
+
+    const entries = await trail(lab.namespace, 'in-order');
+    const calls = ofKind(entries, 'tool_call').filter((entry) => entry.tool === 'shell');
+    const started = seen.map((result) => Number(/\d{13}/.exec(result)?.[0]));
+    expect(calls).toHaveLength(4);
+    for (const [index, at] of started.entries()) expect(Date.parse(calls[index]?.time ?? '')).toBeLessThanOrEqual(at);
+
+    // The second witness: the write, as the API server was asked for it and as it answered.
+    expect(ofKind(entries, 'kube_intent').map((entry) => entry.params)).toContainEqual(
+      expect.objectContaining({ verb: 'patch', resource: 'configmaps', name: 'patient', namespace: lab.namespace }),
+    );
+    expect(ofKind(entries, 'kube_outcome').length).toBeGreaterThanOrEqual(1);
+    expect((await oplab('audit', 'verify', 'in-order', '-n', lab.namespace)).code).toBe(0);
+  });
+
+  it('does not succeed when the agent says fixed and repairs nothing', async () => {
+    await kubectl(
+      '-n',
+      lab.namespace,
+      'patch',
+      'configmap',
+      'patient',
+      '--type=merge',
+      '-p',
+      '{"data":{"state":"ill"}}',
+    );
+    lab.puppet.play(conclude('fixed', 'all good, trust me'), conclude('fixed', 'still good'));
+    await lab.open('only-said', { limits: { attempts: 2, timeoutSeconds: 300 } });
+    const incident = await lab.finished('only-said', 280);
+    expect(incident.status?.phase).toBe('Escalated');
+    expect(status(incident, 'RepairClaimed')?.status).toBe('True');
+    expect(status(incident, 'Verified')?.status).not.toBe('True');
+    expect(status(incident, 'Succeeded')?.status).toBe('False');
+    expect(incident.status?.attempts).toHaveLength(2);
+    // The second attempt was told what the checks saw.
+    expect(JSON.stringify(lab.puppet.requests.at(-1))).toContain('well');
+  });
+
+  it('passes exec, logs -f, cp and port-forward through the kube door', async () => {
+    const target = `-n ${lab.namespace} patient`;
+    lab.puppet.play(
+      shell(
+        `kubectl exec ${target} -- sh -c 'echo out; echo err >&2; exit 3'; echo "exit code $?"`,
+        `echo hello > /tmp/file && kubectl cp /tmp/file ${lab.namespace}/patient:/tmp/copied && kubectl exec ${target} -- cat /tmp/copied`,
+        `timeout 3 kubectl get configmaps -w -n ${lab.namespace}; true`,
+        `KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false kubectl exec ${target} -- echo over spdy`,
+        `kubectl exec ${target} -- sh -c 'head -c 20000000 /dev/zero' | wc -c`,
+        `kubectl port-forward ${target.replace(' patient', ' pod/patient')} 18080:18080 >/tmp/pf 2>&1 & sleep 2; grep -o 'Forwarding from 127.0.0.1:18080' /tmp/pf`,
+      ),
+      conclude('cannot_fix'),
+    );
+    await lab.open('streams');
+    await lab.finished('streams');
+    const [exec, copied, watched, spdy, bytes, forwarded] = resultsOf(lab.puppet.requests.at(-1));
+    expect(exec).toContain('exit code 3');
+    expect(exec).toContain('err');
+    expect(copied).toContain('hello');
+    expect(watched).toContain('patient');
+    expect(spdy).toContain('over spdy');
+    expect(bytes).toContain('20000000');
+    expect(forwarded).toContain('Forwarding from');
+    const intents = ofKind(await trail(lab.namespace, 'streams'), 'kube_intent').map((entry) =>
+      JSON.stringify(entry.params),
+    );
+    expect(intents.filter((params) => params.includes('exec')).length).toBeGreaterThanOrEqual(4);
+    expect(intents.some((params) => params.includes('portforward'))).toBe(true);
+  });
+
+  it('ends the attempt and says which limit when turns are spent', async () => {
+    lab.puppet.play(shell('echo one'), shell('echo two'), shell('echo three'), shell('echo four'));
+    await lab.open('out-of-turns', { limits: { maxTurns: 2, attempts: 1 } });
+    const incident = await lab.finished('out-of-turns');
+    expect(incident.status?.phase).toBe('Escalated');
+    expect(status(incident, 'Succeeded')?.message).toMatch(/turns/);
+    expect(incident.status?.usage?.turns).toBe(2);
+  });
+
+  it('cuts a running command off when the Incident is cancelled, and the pod goes', async () => {
+    lab.puppet.play(shell(`kubectl get configmaps -w -n ${lab.namespace}`));
+    await lab.open('cancelled');
+    const pod = await lab.agentPod('cancelled');
+    await kubectl('-n', 'oplab-agents', 'wait', '--for=condition=Ready', `pod/${pod}`, '--timeout=60s');
+    const cancelledAt = performance.now();
+    await kubectl(
+      '-n',
+      lab.namespace,
+      'patch',
+      'incident',
+      'cancelled',
+      '--type=merge',
+      '-p',
+      '{"spec":{"cancel":true}}',
+    );
+    const incident = await lab.finished('cancelled', 30);
+    expect(performance.now() - cancelledAt).toBeLessThan(30_000);
+    expect(incident.status?.phase).toBe('Cancelled');
+    expect(
+      await kubectl('-n', 'oplab-agents', 'get', 'pods', '-l', 'oplab.dev/incident-name=cancelled', '-o', 'name'),
+    ).toBe('');
+  });
+});
+
+describe('a Messages API server that does not stream', () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await openLab({ answers: 'json' });
+  });
+  afterAll(() => lab?.close());
+
+  it('drives the same loop', async () => {
+    lab.puppet.play(
+      shell(
+        'echo seen',
+        `kubectl -n ${lab.namespace} patch configmap patient --type=merge -p '{"data":{"state":"well"}}'`,
+      ),
+      conclude('fixed'),
+    );
+    await lab.open('json-only');
+    const incident = await lab.finished('json-only');
+    expect(incident.status?.phase).toBe('Resolved');
+    expect(resultsOf(lab.puppet.requests.at(-1))[0]).toContain('seen');
+    expect(incident.status?.usage?.inputTokens).toBeGreaterThan(0);
+  });
+});

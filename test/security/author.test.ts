@@ -1,0 +1,71 @@
+// An Incident is no way to gain rights: its author must hold `use` on the class and `target` on every target namespace.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { apply, child, example, kubectl, tryKubectl } from '../support/live.ts';
+
+describe('author rights', () => {
+  const namespace = 'lab-author';
+  const author = 'system:serviceaccount:lab-author:author';
+  beforeAll(async () => {
+    await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+    await apply({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'author', namespace } });
+    // May write Incidents here, but neither use the class nor target anything.
+    await kubectl('-n', namespace, 'create', 'role', 'writer', '--verb=create,get', '--resource=incidents.oplab.dev');
+    await kubectl(
+      '-n',
+      namespace,
+      'create',
+      'rolebinding',
+      'writer',
+      '--role=writer',
+      `--serviceaccount=${namespace}:author`,
+    );
+  });
+  afterAll(async () => {
+    await tryKubectl('delete', 'clusterrolebinding', 'lab-author-use');
+    await tryKubectl('delete', 'namespace', namespace, '--wait=false');
+  });
+
+  const attempt = async (targetNamespaces: string[]) => {
+    const incident = await example('incident.yaml');
+    const spec = { ...(incident.spec as Record<string, unknown>), targetNamespaces };
+    const manifest = { ...incident, metadata: { generateName: 'author-', namespace }, spec };
+    return child('kubectl', ['create', '--as', author, '--dry-run=server', '-f', '-'], {
+      input: JSON.stringify(manifest),
+      allowFailure: true,
+    });
+  };
+
+  it('refuses, says which right is missing, and lets through when it is there', async () => {
+    const noUse = await attempt([namespace]);
+    expect(noUse.code).not.toBe(0);
+    expect(noUse.stderr).toMatch(/spec\.agentClassName.*"use"|verb "use"/);
+
+    await kubectl(
+      'create',
+      'clusterrolebinding',
+      'lab-author-use',
+      '--clusterrole=oplab-use-default',
+      `--serviceaccount=${namespace}:author`,
+    );
+    const noTarget = await attempt([namespace, 'kube-system']);
+    expect(noTarget.code).not.toBe(0);
+    expect(noTarget.stderr).toMatch(/may not target/);
+
+    await kubectl(
+      '-n',
+      namespace,
+      'create',
+      'rolebinding',
+      'author',
+      '--clusterrole=oplab-incident-author',
+      `--serviceaccount=${namespace}:author`,
+    );
+    const elsewhere = await attempt([namespace, 'kube-system']);
+    expect(elsewhere.code).not.toBe(0);
+    expect(elsewhere.stderr).toMatch(/may not target kube-system/);
+    const allowed = await attempt([namespace]);
+    expect(allowed.stderr).toBe('');
+    expect(allowed.code).toBe(0);
+  });
+});

@@ -1,0 +1,76 @@
+// The model's key: in the gateway, and nowhere else that anyone could look.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Lab, openLab } from '../support/lab.ts';
+import { child, kubectl, oplab } from '../support/live.ts';
+import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
+
+describe('the model key', () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await openLab();
+  });
+  afterAll(() => lab?.close());
+
+  it('reaches the model server and appears in no environment, file, pod spec, log or audit entry', async () => {
+    const outside: string[] = [];
+    lab.puppet.play(
+      shell(
+        'env',
+        "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'",
+        'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "',
+        // Split so that the search does not find its own command line.
+        `grep -rIl --exclude-dir=proc --exclude-dir=sys "${lab.modelKey.slice(0, 20)}""${lab.modelKey.slice(20)}" / 2>/dev/null | head; echo searched`,
+        // A model that says the key aloud must not get it into the record either.
+        `echo ${lab.modelKey}`,
+      ),
+      async (request) => {
+        const pod = await lab.agentPod('key-hunt');
+        for (const container of ['agent', 'sandbox'])
+          outside.push(
+            (
+              await child(
+                'kubectl',
+                [
+                  '-n',
+                  'oplab-agents',
+                  'exec',
+                  pod,
+                  '-c',
+                  container,
+                  '--',
+                  'sh',
+                  '-c',
+                  'cat /proc/[0-9]*/environ; ls -laR /etc/oplab /run/oplab /var/run/secrets',
+                ],
+                { allowFailure: true },
+              )
+            ).stdout,
+          );
+        outside.push(await kubectl('-n', 'oplab-agents', 'logs', pod, '--all-containers'));
+        return conclude('cannot_fix')(request);
+      },
+    );
+    await lab.open('key-hunt');
+    await lab.finished('key-hunt');
+
+    // It did its work: the puppet was shown it.
+    expect(lab.puppet.headers.some((headers) => headers['x-api-key'] === lab.modelKey)).toBe(true);
+
+    const [env, environs, commandLines, files] = resultsOf(lab.puppet.requests.at(-1));
+    for (const seen of [env, environs, files]) expect(seen).not.toContain(lab.modelKey);
+    expect(commandLines).toBeDefined();
+    expect(files).toContain('searched');
+
+    outside.push(
+      await kubectl('get', 'pods,configmaps,incidents,deployments,events', '-A', '-o', 'yaml'),
+      await kubectl('-n', 'oplab-system', 'logs', 'deployment/oplab-gateway'),
+      await kubectl('-n', 'oplab-system', 'logs', 'deployment/oplab-controller'),
+      (await oplab('audit', 'show', 'key-hunt', '-n', lab.namespace, '--full', '-o', 'json')).stdout,
+    );
+    for (const text of outside) {
+      expect(text.length).toBeGreaterThan(0);
+      expect(text).not.toContain(lab.modelKey);
+    }
+  });
+});

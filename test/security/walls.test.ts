@@ -1,0 +1,138 @@
+// The walls of the sandbox: closed while the policies stand, open when they are gone. A wall that cannot open proves nothing.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Lab, openLab, pod } from '../support/lab.ts';
+import { apply, child, eventually, kubectl, tryKubectl } from '../support/live.ts';
+import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
+
+const NODE = 'oplab-control-plane';
+const OUTSIDE = 'oplab-test-outside';
+const METADATA = '169.254.169.254';
+// TEST-NET-3 (RFC 5737): stands for any address of the internet, and leads to a container of ours.
+const INTERNET = '203.0.113.80';
+const answering = ['node', '-e', "require('http').createServer((q, s) => s.end('reached')).listen(8080)"];
+
+/** A container beside the node that owns the metadata address and one of the internet; the node routes both to it. */
+async function startOutside(): Promise<void> {
+  await child('docker', ['rm', '-f', OUTSIDE], { allowFailure: true });
+  await child('docker', [
+    'run',
+    '-d',
+    '--name',
+    OUTSIDE,
+    '--network',
+    'kind',
+    '--cap-add',
+    'NET_ADMIN',
+    '--user',
+    '0',
+    '--entrypoint',
+    'sh',
+    'oplab.dev/oplab-sandbox:dev',
+    '-c',
+    `ip addr add ${METADATA}/32 dev eth0 && ip addr add ${INTERNET}/32 dev eth0 && exec node -e "require('http').createServer((q, s) => s.end('reached')).listen(80)"`,
+  ]);
+  const address = (
+    await child('docker', ['inspect', '-f', '{{.NetworkSettings.Networks.kind.IPAddress}}', OUTSIDE])
+  ).stdout.trim();
+  for (const target of [METADATA, INTERNET])
+    await child('docker', ['exec', NODE, 'ip', 'route', 'replace', `${target}/32`, 'via', address]);
+}
+
+async function stopOutside(): Promise<void> {
+  for (const target of [METADATA, INTERNET])
+    await child('docker', ['exec', NODE, 'ip', 'route', 'del', `${target}/32`], { allowFailure: true });
+  await child('docker', ['rm', '-f', OUTSIDE], { allowFailure: true });
+}
+
+describe('from the sandbox', () => {
+  let lab: Lab;
+  const bystander = 'lab-bystander';
+  beforeAll(async () => {
+    lab = await openLab();
+    await startOutside();
+    await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: bystander } });
+    for (const namespace of [bystander, lab.namespace]) {
+      await apply(pod('web', namespace, answering));
+      await kubectl('-n', namespace, 'wait', '--for=condition=Ready', 'pod/web', '--timeout=60s');
+    }
+  });
+  afterAll(async () => {
+    await lab?.close();
+    await stopOutside();
+    await tryKubectl('delete', 'namespace', bystander, '--wait=false');
+  });
+
+  it('API server, kubelet, metadata, internet and other namespaces are closed, and open up when the policies are deleted', async () => {
+    const ip = async (namespace: string) =>
+      kubectl('-n', namespace, 'get', 'pod', 'web', '-o', 'jsonpath={.status.podIP}');
+    const node = await kubectl(
+      'get',
+      'nodes',
+      '-o',
+      'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}',
+    );
+    const addresses = {
+      'API server': 'https://kubernetes.default.svc/version',
+      kubelet: `https://${node}:10250/healthz`,
+      metadata: `http://${METADATA}/`,
+      internet: `http://${INTERNET}/`,
+      'other namespace': `http://${await ip(bystander)}:8080/`,
+      "the target's own pods": `http://${await ip(lab.namespace)}:8080/`,
+    };
+    const look = shell(
+      ...Object.values(addresses).map((url) => `curl -ks -m 3 -o /dev/null -w 'http=%{http_code}' ${url} || true`),
+    );
+    const reachable = (request: Parameters<typeof resultsOf>[0]) =>
+      Object.fromEntries(
+        Object.keys(addresses).map((name, index) => [name, !/http=000/.test(resultsOf(request)[index] ?? 'http=000')]),
+      );
+
+    lab.puppet.play(
+      look,
+      async (request) => {
+        expect(reachable(request)).toEqual({
+          'API server': false,
+          kubelet: false,
+          metadata: false,
+          internet: false,
+          'other namespace': false,
+          "the target's own pods": true,
+        });
+        await kubectl('-n', 'oplab-agents', 'delete', 'networkpolicies', '--all');
+        return look(request);
+      },
+      // Policies take a moment to go as they take one to come.
+      async (request) => look(request),
+      conclude('cannot_fix'),
+    );
+    await lab.open('walls', { limits: { timeoutSeconds: 240 } });
+    await lab.finished('walls', 240);
+    const last = lab.puppet.requests.at(-1);
+    expect(reachable(last)).toEqual(Object.fromEntries(Object.keys(addresses).map((name) => [name, true])));
+  });
+
+  it('proves its walls before the first command, and says so on the record', async () => {
+    const { trail } = await import('../support/live.ts');
+    const entries = await trail(lab.namespace, 'walls');
+    const walls = entries.findIndex((entry) => entry.kind === 'lifecycle' && /wall/i.test(entry.content));
+    const firstCall = entries.findIndex((entry) => entry.kind === 'tool_call');
+    expect(walls).toBeGreaterThanOrEqual(0);
+    expect(walls).toBeLessThan(firstCall);
+  });
+
+  it('a pod that loses its walls runs no command', async () => {
+    // The policies of the chart are still gone: the next agent must refuse to start.
+    await eventually(
+      'the default-deny policy to be gone',
+      5,
+      async () => (await tryKubectl('-n', 'oplab-agents', 'get', 'networkpolicy', 'default-deny')).code !== 0,
+    );
+    lab.puppet.play(shell('echo must not run'));
+    const before = lab.puppet.requests.length;
+    await lab.open('no-walls', { limits: { attempts: 1, timeoutSeconds: 120 } });
+    const incident = await lab.finished('no-walls', 150);
+    expect(incident.status?.phase).toBe('Escalated');
+    expect(lab.puppet.requests.length).toBe(before);
+  });
+});

@@ -1,0 +1,140 @@
+// A laboratory on the live cluster: the operator thinks with a puppet outside the cluster, and works on a namespace of its own.
+
+import { randomBytes } from 'node:crypto';
+import { run } from '../../hack/child.ts';
+import { installOperator } from '../../hack/operator/install.ts';
+import type { Incident } from '../../src/api/incident.ts';
+import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
+import { type Puppet, type PuppetOptions, startPuppet } from './puppet-model.ts';
+
+const SANDBOX_IMAGE = 'oplab.dev/oplab-sandbox:dev';
+
+export interface Lab {
+  readonly puppet: Puppet;
+  readonly namespace: string;
+  /** The key that the gateway holds for the puppet; of the vendor's shape, worth nothing. */
+  readonly modelKey: string;
+  /** Applies an Incident on the lab's namespace, whose check passes once ConfigMap `patient` says state=well. */
+  open(name: string, spec?: Record<string, unknown>): Promise<void>;
+  finished(name: string, seconds?: number): Promise<Incident>;
+  /** Waits until the agent pod of the Incident is there and returns its name. */
+  agentPod(name: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** The docker host as pods see it: the gateway of kind's network. */
+async function dockerHost(): Promise<string> {
+  const networks = await run('docker', [
+    'network',
+    'inspect',
+    'kind',
+    '-f',
+    '{{range .IPAM.Config}}{{.Gateway}} {{end}}',
+  ]);
+  const address = networks.stdout.split(/\s+/).find((candidate) => /^\d+\.\d+\.\d+\.\d+$/.test(candidate));
+  if (address === undefined) throw new Error(`docker's network "kind" has no IPv4 gateway: ${networks.stdout}`);
+  return address;
+}
+
+export async function openLab(options: PuppetOptions = {}): Promise<Lab> {
+  const namespace = `lab-${randomBytes(3).toString('hex')}`;
+  const modelKey = `sk-ant-lab-${randomBytes(24).toString('hex')}`;
+  const puppet = await startPuppet({ ...options, host: '0.0.0.0' });
+  const signal = AbortSignal.timeout(300_000);
+  await apply({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'lab-model-key', namespace: 'oplab-system' },
+    stringData: { 'api-key': modelKey },
+  });
+  await installOperator({
+    kubeconfig: KUBECONFIG,
+    model: 'rehearsal',
+    set: {
+      'rehearsal.enabled': 'false',
+      'model.baseURL': `http://${await dockerHost()}:${puppet.port}`,
+      'model.apiKey.existingSecret': 'lab-model-key',
+      'model.prices.puppet-1.input': '1',
+      'model.prices.puppet-1.output': '1',
+      'agentClass.model': 'puppet-1',
+      'agentClass.summaryModel': 'puppet-1',
+    },
+    signal,
+  });
+  await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+  await apply({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'patient', namespace },
+    data: { state: 'ill' },
+  });
+  await apply(pod('patient', namespace, ['sleep', '3600']));
+  await kubectl('-n', namespace, 'wait', '--for=condition=Ready', 'pod/patient', '--timeout=60s');
+
+  const open = async (name: string, spec: Record<string, unknown> = {}) => {
+    const check = {
+      name: 'well',
+      kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'patient', cel: "object.data.state == 'well'" },
+    };
+    await apply({
+      apiVersion: 'oplab.dev/v1alpha1',
+      kind: 'Incident',
+      metadata: { name, namespace },
+      spec: { summary: 'the patient of the lab is ill', verify: { soakSeconds: 3, checks: [check] }, ...spec },
+    });
+  };
+  return {
+    puppet,
+    namespace,
+    modelKey,
+    open,
+    finished: (name, seconds = 180) => finished(namespace, name, seconds),
+    agentPod: (name) =>
+      eventually(`the agent pod of ${name}`, 60, async () => {
+        const names = await kubectl(
+          '-n',
+          'oplab-agents',
+          'get',
+          'pods',
+          '-l',
+          `oplab.dev/incident-name=${name}`,
+          '-o',
+          'name',
+        );
+        return names === '' ? undefined : names.split('\n')[0]?.replace('pod/', '');
+      }),
+    close: async () => {
+      await tryKubectl('-n', namespace, 'delete', 'incidents', '--all', '--timeout=60s');
+      await tryKubectl('delete', 'namespace', namespace, '--wait=false');
+      await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: AbortSignal.timeout(300_000) });
+      await tryKubectl('-n', 'oplab-system', 'delete', 'secret', 'lab-model-key');
+      await puppet.close();
+    },
+  };
+}
+
+/** A pod of the sandbox image, for what tests need inside the cluster. */
+export const pod = (
+  name: string,
+  namespace: string,
+  command: string[],
+  labels: Record<string, string> = { app: name },
+) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace, labels },
+  spec: {
+    terminationGracePeriodSeconds: 0,
+    automountServiceAccountToken: false,
+    securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        name: 'main',
+        image: SANDBOX_IMAGE,
+        imagePullPolicy: 'IfNotPresent',
+        command,
+        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+      },
+    ],
+  },
+});
