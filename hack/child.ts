@@ -1,6 +1,7 @@
 // Child processes of our scripts: started in a group of their own, so that an abort takes their whole tree along.
 import { spawn } from 'node:child_process';
-import { createReadStream, createWriteStream, openSync } from 'node:fs';
+import { closeSync, createReadStream, createWriteStream, openSync } from 'node:fs';
+import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
@@ -14,8 +15,6 @@ export interface ChildOptions {
   readonly input?: string | Readable | { readonly file: string };
   /** Standard output and error go to this file instead of into the result. */
   readonly logFile?: string;
-  /** The child shares our terminal: nothing is collected. */
-  readonly echo?: boolean;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
   /** Do not throw on a non-zero exit code. */
@@ -42,6 +41,13 @@ export class ChildFailed extends Error {
   }
 }
 
+const ownTools = path.join(path.dirname(import.meta.dirname), '.oplab', 'bin');
+
+/** PATH with the tools that fit our cluster first: kubectl, helm and kind, linked there by cluster:up. */
+export function searchPath(inherited: string | undefined): string {
+  return [ownTools, ...(inherited ?? '').split(path.delimiter).filter((dir) => dir !== ownTools)].join(path.delimiter);
+}
+
 /** Ends a child's whole process group: asks first, insists after two seconds. */
 function endGroup(pid: number): void {
   const send = (signal: NodeJS.Signals): void => {
@@ -64,7 +70,7 @@ export async function run(command: string, args: readonly string[], options: Chi
   const log = options.logFile === undefined ? undefined : openSync(options.logFile, 'a', 0o600);
   const child = spawn(command, args, {
     cwd: options.cwd,
-    env: { ...process.env, ...options.env },
+    env: { ...process.env, PATH: searchPath(process.env.PATH), ...options.env },
     detached: true,
     stdio: options.echo === true ? ['ignore', 'inherit', 'inherit'] : ['pipe', log ?? 'pipe', log ?? 'pipe'],
   });
@@ -95,6 +101,7 @@ export async function run(command: string, args: readonly string[], options: Chi
   } finally {
     clearTimeout(timer);
     options.signal?.removeEventListener('abort', end);
+    if (log !== undefined) closeSync(log);
   }
 }
 

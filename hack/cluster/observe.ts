@@ -95,3 +95,8 @@ export async function observe(signal?: AbortSignal): Promise<ClusterState> {
   if (got.code !== 0) return state;
   return { ...state, api: true, ...readiness(JSON.parse(got.stdout) as Listed) };
 }
+
+/** Whether there is a cluster of ours at all, up or not. */
+export async function clusterExists(signal: AbortSignal): Promise<boolean> {
+  return (await dockerAnswers(signal)) && (await containerState(nodeContainer, signal)) !== undefined;
+}
