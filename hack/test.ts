@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { run } from './child.ts';
 import { down } from './cluster/down.ts';
-import { clusterExists } from './cluster/status.ts';
+import { clusterExists } from './cluster/observe.ts';
 import { prepareApiTests, prepareEndToEnd } from './demo/prepare.ts';
 import { main } from './progress.ts';
 

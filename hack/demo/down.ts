@@ -1,0 +1,9 @@
+// `npm run demo:down`: removes what the demo made: the cluster with all that is in it. Caches and images stay for the next run.
+
+import { down } from '../cluster/down.ts';
+import { main } from '../progress.ts';
+
+await main(async (signal) => {
+  console.log((await down(signal)) ? 'The cluster of the demo is gone.' : 'There is no cluster of the demo.');
+  return 0;
+});
