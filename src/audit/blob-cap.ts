@@ -1,0 +1,42 @@
+// The cap on stored text: of a long one the head and the tail are kept, and a line says how much is left out.
+
+/** Bytes of a blob that are kept unless the log is opened with another cap: 1 MiB. */
+export const DEFAULT_BLOB_CAP_BYTES = 1024 * 1024;
+
+/** Cuts bytes of UTF-8 at or before `at`, never inside a character. */
+function boundaryBefore(bytes: Uint8Array, at: number): number {
+  let end = at;
+  while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return end;
+}
+
+/** The next start of a character at or after `at`. */
+function boundaryAfter(bytes: Uint8Array, at: number): number {
+  let start = at;
+  while (start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start += 1;
+  return start;
+}
+
+/** Head and tail of a text that is longer than `cap` bytes; shorter ones come back as they are. */
+export function capBlob(text: string, cap: number, leftOutBefore = 0): Uint8Array {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= cap && leftOutBefore === 0) return bytes;
+  const half = Math.min(Math.floor(cap / 2), Math.floor(bytes.length / 2));
+  const headEnd = boundaryBefore(bytes, half);
+  const tailStart = boundaryAfter(bytes, bytes.length - half);
+  const leftOut = tailStart - headEnd + leftOutBefore;
+  const line = Buffer.from(`\n[oplab: ${leftOut} bytes are left out here]\n`);
+  return Buffer.concat([bytes.subarray(0, headEnd), line, bytes.subarray(tailStart)]);
+}
+
+/**
+ * Shortens a huge text before it is redacted, so that one entry cannot stall the log. The windows are wider than what `capBlob`
+ * keeps of them, so that a secret cut by a window's edge never survives into the kept part.
+ */
+export function windowsOf(text: string, cap: number): { text: string; leftOut: number } {
+  const margin = 64 * 1024;
+  const window = Math.ceil(cap / 2) + margin;
+  if (text.length <= 2 * window + margin) return { text, leftOut: 0 };
+  const middle = text.slice(window, -window);
+  return { text: text.slice(0, window) + text.slice(-window), leftOut: Buffer.byteLength(middle) };
+}

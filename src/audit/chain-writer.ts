@@ -1,0 +1,156 @@
+// Turns what a caller wants recorded into the next row of its session's chain: redacted, capped, hashed, written once.
+
+import { AuditConflict, SessionSealed } from '../errors.ts';
+import { capBlob, windowsOf } from './blob-cap.ts';
+import type { AuditDatabase } from './database.ts';
+import type { Entry, NewEntry } from './entry.ts';
+import { canonicalJson, entryHash, genesisHash, sha256 } from './hash-chain.ts';
+import { SEALED_EVENT } from './lifecycle.ts';
+import type { Authorship } from './log.ts';
+import type { Json, Redactor } from './redaction.ts';
+import type { AppendResult } from './store-protocol.ts';
+
+/** Characters of `content` that are kept; callers are held to it at the border already. */
+const MAX_CONTENT = 16384;
+
+/** An append without its secrets, ready to be written. */
+export interface PreparedAppend {
+  readonly authorship: Authorship;
+  readonly seal: boolean;
+  readonly body: Pick<
+    Entry,
+    'clientKey' | 'kind' | 'tool' | 'params' | 'exitCode' | 'durationMs' | 'content' | 'blobDigest'
+  >;
+  readonly blob: Uint8Array | undefined;
+}
+
+/** Redacts and caps. Done before the transaction, because it is the slow part. */
+export function prepare(
+  authorship: Authorship,
+  entry: NewEntry,
+  seal: boolean,
+  redactor: Redactor,
+  blobCapBytes: number,
+): PreparedAppend {
+  const blob = entry.blob === undefined ? undefined : redactBlob(entry.blob, redactor, blobCapBytes);
+  const params = entry.params === undefined ? null : redactor.value(entry.params);
+  return {
+    authorship,
+    seal,
+    blob,
+    body: {
+      clientKey: entry.clientKey,
+      kind: seal ? 'lifecycle' : entry.kind,
+      tool: entry.tool === undefined ? null : storable(redactor.text(entry.tool)),
+      params: withoutNul(seal ? asSealed(params) : params),
+      exitCode: entry.exitCode ?? null,
+      durationMs: entry.durationMs ?? null,
+      content: storable(redactor.text(entry.content)).slice(0, MAX_CONTENT).toWellFormed(),
+      blobDigest: blob === undefined ? null : sha256(blob),
+    },
+  };
+}
+
+function redactBlob(text: string, redactor: Redactor, cap: number): Uint8Array {
+  const windows = windowsOf(text, cap);
+  return capBlob(redactor.text(windows.text), cap, windows.leftOut);
+}
+
+/** SQLite ends a text at its first NUL in some of its functions; the record shows the character instead. */
+function storable(text: string): string {
+  return text.replaceAll('\u0000', '\u2400');
+}
+
+function withoutNul(value: Json): Json {
+  if (typeof value === 'string') return storable(value);
+  if (Array.isArray(value)) return value.map(withoutNul);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [storable(key), withoutNul(member)]));
+}
+
+/** Readers and the verifier know a seal by its event. */
+function asSealed(params: Json): Json {
+  if (params === null || typeof params !== 'object' || Array.isArray(params)) return { event: SEALED_EVENT };
+  return { ...params, event: SEALED_EVENT };
+}
+
+/**
+ * Writes one row, inside the caller's transaction.
+ * @throws AuditConflict, SessionSealed: nothing was written, the transaction can go on
+ */
+export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redactor, now: string): AppendResult {
+  const { authorship, body } = append;
+  const known = db.byClientKey(authorship.session, authorship.writer, body.clientKey);
+  const head = db.head(authorship.session);
+  if (append.seal && head?.sealed === true) {
+    const seal = db.seal(authorship.session) ?? { entries: head.entries, headHash: head.headHash };
+    return {
+      receipt: { seq: seal.entries, hash: seal.headHash, time: head.time, duplicate: true },
+      head: { ...seal, sealed: true },
+    };
+  }
+  if (known !== undefined && head !== undefined) {
+    if (known.attempt !== authorship.attempt || !sameBody(db, known, append, redactor)) {
+      throw new AuditConflict(
+        `session ${authorship.session} has another entry of ${authorship.writer} under the key "${body.clientKey}" (row ${known.seq}); use a new key for a new entry`,
+      );
+    }
+    // A seal asked for under the key of an ordinary entry is a conflict too: that row does not close the session.
+    if (append.seal) {
+      throw new AuditConflict(
+        `row ${known.seq} has the key "${body.clientKey}" and is not the seal; seal with another key`,
+      );
+    }
+    return { receipt: { seq: known.seq, hash: known.hash, time: known.time, duplicate: true }, head: publicHead(head) };
+  }
+  if (head?.sealed === true) {
+    throw new SessionSealed(
+      `session ${authorship.session} is sealed with ${head.entries} entries: nothing can be added`,
+    );
+  }
+  const fields = {
+    session: authorship.session,
+    seq: (head?.entries ?? 0) + 1,
+    // A clock that is set back does not make the trail run backwards.
+    time: head !== undefined && head.time > now ? head.time : now,
+    attempt: authorship.attempt,
+    writer: authorship.writer,
+    ...body,
+    prevHash: head?.headHash ?? genesisHash(authorship.session),
+  };
+  const entry: Entry = { ...fields, hash: entryHash(fields) };
+  if (append.blob !== undefined && body.blobDigest !== null) db.insertBlob(body.blobDigest, append.blob, now);
+  db.insert(entry, body.params === null ? null : canonicalJson(body.params));
+  if (append.seal) db.insertSeal(entry.session, entry.seq, entry.hash);
+  return {
+    receipt: { seq: entry.seq, hash: entry.hash, time: entry.time, duplicate: false },
+    head: { entries: entry.seq, headHash: entry.hash, sealed: append.seal },
+    entry,
+  };
+}
+
+function publicHead(head: AppendResult['head']): AppendResult['head'] {
+  return { entries: head.entries, headHash: head.headHash, sealed: head.sealed };
+}
+
+/**
+ * Whether a repeated append says the same. A secret may have become known in between, so the stored text is redacted again
+ * before it is held against the new one.
+ */
+function sameBody(db: AuditDatabase, known: Entry, append: PreparedAppend, redactor: Redactor): boolean {
+  const { body } = append;
+  const today = (entry: PreparedAppend['body']) =>
+    canonicalJson({
+      kind: entry.kind,
+      tool: entry.tool === null ? null : redactor.text(entry.tool),
+      params: redactor.value(entry.params),
+      exitCode: entry.exitCode,
+      durationMs: entry.durationMs,
+      content: redactor.text(entry.content),
+    });
+  if (today(known) !== today(body)) return false;
+  if (known.blobDigest === body.blobDigest) return true;
+  const stored = known.blobDigest === null ? undefined : db.blob(known.blobDigest);
+  if (stored === undefined || append.blob === undefined) return false;
+  return redactor.text(Buffer.from(stored).toString('utf8')) === Buffer.from(append.blob).toString('utf8');
+}

@@ -1,0 +1,86 @@
+// The excerpt of the log that stands in an Incident's status: the last entries, each cut to a few hundred bytes.
+
+import { z } from 'zod';
+import type { TailEntry } from '../api/incident.ts';
+import type { Entry } from './entry.ts';
+import { lifecycleEvent } from './lifecycle.ts';
+
+/** Entries kept in status. */
+export const TAIL_ENTRIES = 20;
+/** Bytes of UTF-8 kept of each. */
+export const TAIL_BYTES = 512;
+
+const ELLIPSIS = '…';
+
+/** The longest prefix of whole characters that fits into `bytes`, with an ellipsis (counted in) when something is cut. */
+export function cutToBytes(text: string, bytes: number): string {
+  if (Buffer.byteLength(text) <= bytes) return text;
+  const room = bytes - Buffer.byteLength(ELLIPSIS);
+  if (room <= 0) return '';
+  // No character has fewer bytes than UTF-16 units, so the prefix is at most `room` units long.
+  const encoded = Buffer.from(text.slice(0, room));
+  let end = Math.min(room, encoded.length);
+  // Step back over continuation bytes (10xxxxxx) to the start of the character that does not fit.
+  while (end > 0 && end < encoded.length && ((encoded[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return (
+    encoded
+      .subarray(0, end)
+      .toString('utf8')
+      .replace(/\uFFFD$/u, '') + ELLIPSIS
+  );
+}
+
+/** Colours, cursor moves, titles: what a terminal would obey. */
+const ESCAPES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\p{Cc}]*)?`, 'gu');
+/** Controls other than newline and tab, and the marks that turn the direction of text around. */
+const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Text without control characters other than newline and tab, so that a terminal shows it and does not obey it. */
+export function withoutControls(text: string): string {
+  return text.replace(ESCAPES, '').replace(CONTROLS, '');
+}
+
+const callParams = z.looseObject({ command: z.string() });
+const kubeParams = z.looseObject({
+  verb: z.string().optional(),
+  resource: z.string().optional(),
+  subresource: z.string().optional(),
+  namespace: z.string().optional(),
+  name: z.string().optional(),
+});
+
+/** What an entry says, in the words that a reader looks for first: the command of a call, the object of a write. */
+export function entryText(entry: Entry): string {
+  switch (entry.kind) {
+    case 'tool_call': {
+      const call = callParams.safeParse(entry.params);
+      return call.success ? call.data.command : entry.content;
+    }
+    case 'kube_intent':
+    case 'kube_outcome': {
+      if (entry.content !== '') return entry.content;
+      const write = kubeParams.safeParse(entry.params);
+      if (!write.success) return '';
+      const { verb = '', resource = '', subresource, namespace, name = '' } = write.data;
+      const target = subresource === undefined ? resource : `${resource}/${subresource}`;
+      return [verb, target, namespace === undefined ? name : `${namespace}/${name}`]
+        .filter((part) => part !== '')
+        .join(' ');
+    }
+    case 'lifecycle':
+      return entry.content === '' ? (lifecycleEvent(entry) ?? '') : entry.content;
+    default:
+      return entry.content;
+  }
+}
+
+/** The tail for `status.audit.tail`, oldest first. */
+export function statusTail(entries: readonly Entry[]): TailEntry[] {
+  return entries.slice(-TAIL_ENTRIES).map((entry) => ({
+    seq: entry.seq,
+    time: entry.time,
+    kind: entry.kind,
+    ...(entry.tool === null ? {} : { tool: cutToBytes(entry.tool, 64) }),
+    text: cutToBytes(withoutControls(entryText(entry)), TAIL_BYTES),
+  }));
+}

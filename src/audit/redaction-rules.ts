@@ -1,0 +1,178 @@
+// The shapes of secrets in text: one rule a shape, each with what it puts in the secret's place.
+//
+// A rule may be too strict but never too loose: what it takes away is gone from the record for good. Digests, uids, store ids
+// and base64 certificates are ordinary output and stay.
+
+/** What stands in the place of a secret. It matches no rule itself, so that redaction is idempotent. */
+export function placeholder(kind: string): string {
+  return `[redacted:${kind}]`;
+}
+
+/** A shape of secrets and what replaces it. */
+export interface RedactionRule {
+  readonly name: string;
+  readonly pattern: RegExp;
+  /** Replacement in the syntax of `String.replace`, or a function of the match. */
+  readonly replace: (match: string, ...groups: string[]) => string;
+}
+
+const whole =
+  (kind: string): RedactionRule['replace'] =>
+  () =>
+    placeholder(kind);
+
+/** Values that are no secret although they stand where one could: empty, flags, references, paths, our own placeholder. */
+const HARMLESS =
+  /^(?:|true|false|null|nil|none|undefined|yes|no|required|missing|invalid|expired|unset|\*+|[x.]{3,}|-|\||>|[|>][-+]|\[redacted:.*|[$<{%/~].*|\[\]|\{\})$/i;
+
+function value(kind: string, text: string): string {
+  return HARMLESS.test(text) ? text : placeholder(kind);
+}
+
+/** Names whose value is a secret, as the end of a longer name: DB_PASSWORD, clientSecret, aws_secret_access_key. */
+const SECRET_NAME =
+  '(?:passwd|password|passphrase|pwd|client[_-]?secret|secret[_-]?key|secret[_-]?access[_-]?key|private[_-]?key|api[_-]?key|apikey|access[_-]?token|refresh[_-]?token|auth[_-]?token|id[_-]?token|identitytoken|session[_-]?token|account[_-]?key|token|secret)';
+
+const secretName = new RegExp(`^[\\w.-]*${SECRET_NAME}$`, 'i');
+
+/** Whether the string under this key of an object is a secret by its name. Bare `secret` names an object far more often. */
+export function isSecretName(key: string): boolean {
+  return secretName.test(key) && !/^secret$/i.test(key);
+}
+
+const headers = '(?:proxy-)?authorization|x-api-key|x-auth-token|x-vault-token|set-cookie|cookie';
+
+export const RULES: readonly RedactionRule[] = [
+  {
+    name: 'pem',
+    pattern:
+      /-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----)[\s\S]){0,65536}(?:-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----)?/g,
+    replace: whole('private-key'),
+  },
+  {
+    // The same, in base64: "-----BEGIN PRIVATE", "-----BEGIN RSA PRI…", "-----BEGIN EC PRI…", "-----BEGIN OPENSSH PRI…".
+    name: 'pem-base64',
+    pattern:
+      /LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE|FTkNSWVBURUQgUFJJVkFUR)[A-Za-z0-9+/=]*/g,
+    replace: whole('private-key'),
+  },
+  { name: 'anthropic-key', pattern: /(?<![A-Za-z0-9])sk-ant-[A-Za-z0-9_-]{16,}/g, replace: whole('api-key') },
+  {
+    name: 'sk-key',
+    pattern:
+      /(?<![A-Za-z0-9_-])sk-(?:proj-|svcacct-|or-v1-)?(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{32,}/g,
+    replace: whole('api-key'),
+  },
+  {
+    name: 'jwt',
+    pattern: /(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?/g,
+    replace: whole('jwt'),
+  },
+  { name: 'docker-config', pattern: /eyJhdXRocyI6[A-Za-z0-9+/=]+/g, replace: whole('docker-auth') },
+  {
+    name: 'docker-auth',
+    pattern: /("auth\\*"\s*:\s*\\*")([A-Za-z0-9+/]{8,}={0,2})(?=\\*")/g,
+    replace: (_match, before = '') => `${before}${placeholder('docker-auth')}`,
+  },
+  {
+    name: 'aws-key-id',
+    pattern: /(?<![A-Za-z0-9])(?:AKIA|ASIA)[0-9A-Z]{16}(?![A-Za-z0-9])/g,
+    replace: whole('cloud-key'),
+  },
+  {
+    name: 'google-api-key',
+    pattern: /(?<![A-Za-z0-9_-])AIza[0-9A-Za-z_-]{35}(?![A-Za-z0-9_-])/g,
+    replace: whole('cloud-key'),
+  },
+  { name: 'google-oauth', pattern: /(?<![A-Za-z0-9_-])ya29\.[0-9A-Za-z_-]{20,}/g, replace: whole('cloud-key') },
+  {
+    name: 'azure-account-key',
+    pattern: /(AccountKey=|SharedAccessKey=|[?&]sig=)([A-Za-z0-9+/%]{20,}={0,2})/g,
+    replace: (_match, before = '') => `${before}${placeholder('cloud-key')}`,
+  },
+  {
+    name: 'vendor-token',
+    pattern:
+      /(?<![A-Za-z0-9_-])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|npm_[A-Za-z0-9]{36}|dckr_pat_[A-Za-z0-9_-]{20,}|dop_v1_[a-f0-9]{64}|hvs\.[A-Za-z0-9_-]{20,}|[rs]k_live_[A-Za-z0-9]{20,})/g,
+    replace: whole('token'),
+  },
+  {
+    name: 'header',
+    pattern: new RegExp(
+      `(?<![\\w-])((?:${headers})\\\\*["']?\\s*[:=]\\s*\\\\*["']?)((?:(?:bearer|basic|negotiate|digest|token)\\s+)?)([^\\s"'\\\\][^"'\\r\\n\\\\]*)`,
+      'gi',
+    ),
+    replace: (_match, before = '', scheme = '', secret = '') => `${before}${scheme}${value('header', secret)}`,
+  },
+  {
+    name: 'bearer',
+    pattern: /\b(bearer\s+)(?=[A-Za-z0-9._~+/=-]*[0-9])([A-Za-z0-9._~+/=-]{16,})/gi,
+    replace: (_match, before = '') => `${before}${placeholder('bearer')}`,
+  },
+  {
+    name: 'url-password',
+    pattern: /([a-z][a-z0-9+.-]{1,20}:\/\/[^\s:/@"']{0,128}:)([^\s/@"'[\]]{1,256})(?=@)/gi,
+    replace: (_match, before = '', secret = '') => `${before}${value('password', secret)}`,
+  },
+  {
+    name: 'curl-user',
+    pattern: /(\scurl\s(?:[^\n|;&]{0,200}?\s)?(?:-u|--user)[\s=]*["']?[^\s:"']{1,128}:)([^\s"']{1,256})/g,
+    replace: (_match, before = '', secret = '') => `${before}${value('password', secret)}`,
+  },
+  {
+    // An environment variable of a pod: the name says that the value beside it is a secret.
+    name: 'env-json',
+    pattern: new RegExp(
+      `(\\\\*"name\\\\*"\\s*:\\s*\\\\*"[\\w.-]*${SECRET_NAME}\\\\*"\\s*,\\s*\\\\*"value\\\\*"\\s*:\\s*\\\\*")((?:[^"\\\\]|\\\\(?!"))*)`,
+      'gi',
+    ),
+    replace: (_match, before = '', secret = '') => `${before}${value('value', secret)}`,
+  },
+  {
+    name: 'env-yaml',
+    pattern: new RegExp(
+      `(^[ \\t]*(?:- )?name:[ \\t]*["']?[\\w.-]*${SECRET_NAME}["']?[ \\t]*\\r?\\n[ \\t]*value:[ \\t]*)(\\S[^\\r\\n]*)`,
+      'gim',
+    ),
+    replace: (_match, before = '', secret = '') => `${before}${value('value', secret)}`,
+  },
+  {
+    // "password": "…", also inside a string that is itself JSON (\"password\": \"…\"). Bare "secret" names an object.
+    name: 'json-pair',
+    pattern: new RegExp(
+      `(\\\\*"[\\w.-]*(?:(?<!")secret|(?!secret\\\\*")${SECRET_NAME})\\\\*"\\s*:\\s*(\\\\*)")((?:[^"\\\\\\r\\n]|\\\\(?!\\\\*"))*)(?=\\2")`,
+      'gi',
+    ),
+    replace: (_match, before = '', _escape = '', secret = '') => `${before}${value('value', secret)}`,
+  },
+  {
+    // password: … at the start of a line of YAML or a properties file.
+    name: 'yaml-pair',
+    pattern: new RegExp(
+      `(^[ \\t]*(?:- )?["']?[\\w.-]*(?:\\wsecret|(?!secret["']?:)${SECRET_NAME})["']?:[ \\t]+)(["']?)([^\\s"'][^\\r\\n"']*)`,
+      'gim',
+    ),
+    replace: (_match, before = '', quote = '', secret = '') =>
+      /\s/.test(secret.trim()) && quote === '' && /(?:token|secret)["']?:[ \t]+$/i.test(before)
+        ? `${before}${quote}${secret}`
+        : `${before}${quote}${value('value', secret.trim())}`,
+  },
+  {
+    name: 'password-colon',
+    pattern: /(\b(?:password|passwd|passphrase)\s{0,2}:\s{1,2})(["']?)([^\s"',;]{3,256})/gi,
+    replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('password', secret)}`,
+  },
+  {
+    // password=…, --token=…, DB_PASSWORD='…'; in a query string the value ends at &.
+    name: 'equals-pair',
+    pattern: new RegExp(`((?<![A-Za-z0-9])[\\w.-]{0,64}${SECRET_NAME}=)(\\\\*["']?)([^\\s"'&;,)\\]}\\\\]+)`, 'gi'),
+    replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('value', secret)}`,
+  },
+  {
+    // --password hunter2, --token abc
+    name: 'flag',
+    pattern:
+      /(\s--(?:[a-z]+-)?(?:password|passwd|token|api-?key|secret-key|client-secret)\s+)(["']?)([^\s"'-][^\s"']*)/gi,
+    replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('value', secret)}`,
+  },
+];

@@ -1,0 +1,97 @@
+// The SQL of the audit file: tables, the triggers that make it append-only, the view of sessions, and migrations.
+
+/** Written into `PRAGMA application_id`, so that a file says whose it is: "OPLA". */
+export const APPLICATION_ID = 0x4f504c41;
+
+/** Each migration takes the file from version n to n + 1; the list only ever grows. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE entries (
+    session     TEXT    NOT NULL,
+    seq         INTEGER NOT NULL CHECK (seq >= 1),
+    time        TEXT    NOT NULL,
+    attempt     INTEGER NOT NULL,
+    writer      TEXT    NOT NULL,
+    client_key  TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    tool        TEXT,
+    params      TEXT,
+    exit_code   INTEGER,
+    duration_ms INTEGER,
+    content     TEXT    NOT NULL,
+    blob_digest TEXT,
+    prev_hash   TEXT    NOT NULL,
+    hash        TEXT    NOT NULL,
+    PRIMARY KEY (session, seq),
+    UNIQUE (session, writer, client_key)
+  ) STRICT;
+
+  CREATE INDEX entries_lifecycle ON entries (session, seq) WHERE kind = 'lifecycle';
+  CREATE INDEX entries_first ON entries (session) WHERE seq = 1;
+
+  CREATE TABLE seals (
+    session   TEXT    NOT NULL PRIMARY KEY,
+    entries   INTEGER NOT NULL,
+    head_hash TEXT    NOT NULL,
+    FOREIGN KEY (session, entries) REFERENCES entries (session, seq)
+  ) STRICT;
+
+  -- Redacted text by its digest. Rows may be deleted to save space: the chain holds only the digests.
+  CREATE TABLE blobs (
+    digest  TEXT NOT NULL PRIMARY KEY,
+    bytes   BLOB NOT NULL,
+    created TEXT NOT NULL
+  ) STRICT;
+
+  -- The probe write after a failure goes here, so that it never touches the chain.
+  CREATE TABLE probes (id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1), time TEXT NOT NULL) STRICT;
+
+  CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  CREATE TRIGGER entries_no_delete BEFORE DELETE ON entries
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  CREATE TRIGGER entries_no_append_after_seal BEFORE INSERT ON entries
+    WHEN EXISTS (SELECT 1 FROM seals WHERE session = NEW.session)
+    BEGIN SELECT RAISE(ABORT, 'the session is sealed'); END;
+  CREATE TRIGGER seals_no_update BEFORE UPDATE ON seals
+    BEGIN SELECT RAISE(ABORT, 'a seal is final'); END;
+  CREATE TRIGGER seals_no_delete BEFORE DELETE ON seals
+    BEGIN SELECT RAISE(ABORT, 'a seal is final'); END;
+  CREATE TRIGGER blobs_no_update BEFORE UPDATE ON blobs
+    BEGIN SELECT RAISE(ABORT, 'a blob is named by its digest'); END;
+
+  CREATE VIEW sessions AS
+    SELECT
+      f.session AS session,
+      coalesce(json_extract(o.params, '$.incident.namespace'), '') AS namespace,
+      coalesce(json_extract(o.params, '$.incident.name'), '') AS name,
+      coalesce(json_extract(o.params, '$.summary'), '') AS summary,
+      f.time AS opened_at,
+      h.time AS last_at,
+      h.seq AS entries,
+      h.hash AS head_hash,
+      EXISTS (SELECT 1 FROM seals WHERE session = f.session) AS sealed,
+      (SELECT json_extract(e.params, '$.outcome') FROM entries e
+        WHERE e.session = f.session AND e.kind = 'lifecycle' AND e.writer = 'gateway'
+          AND json_extract(e.params, '$.event') IN ('outcome', 'sealed')
+          AND json_type(e.params, '$.outcome') = 'text'
+        ORDER BY e.seq DESC LIMIT 1) AS outcome
+    FROM entries f
+    JOIN entries h ON h.session = f.session
+      AND h.seq = (SELECT max(seq) FROM entries WHERE session = f.session)
+    LEFT JOIN entries o ON o.session = f.session AND o.kind = 'lifecycle'
+      AND o.seq = (SELECT min(seq) FROM entries WHERE session = f.session AND kind = 'lifecycle'
+        AND writer = 'gateway' AND json_extract(params, '$.event') = 'opened')
+    WHERE f.seq = 1;
+  `,
+];
+
+/** Triggers that a file must have; one that lacks them has been opened up for changes. */
+export const TRIGGERS = [
+  'entries_no_update',
+  'entries_no_delete',
+  'entries_no_append_after_seal',
+  'seals_no_update',
+  'seals_no_delete',
+  'blobs_no_update',
+] as const;

@@ -1,0 +1,71 @@
+// What passes between the log and its worker thread.
+
+import type { Entry, NewEntry, Receipt } from './entry.ts';
+import type { Authorship, ReadOptions, SessionSummary } from './log.ts';
+
+/** How the worker opens the file. */
+export interface StoreOptions {
+  readonly path: string;
+  readonly literals: readonly string[];
+  readonly blobCapBytes: number;
+  /** How long to wait for another process's lock before giving up, in milliseconds. */
+  readonly busyTimeoutMs: number;
+}
+
+export interface Head {
+  readonly entries: number;
+  readonly headHash: string;
+  readonly sealed: boolean;
+}
+
+/** `entry` is there when the append was new. */
+export interface AppendResult {
+  readonly receipt: Receipt;
+  readonly head: Head;
+  readonly entry?: Entry;
+}
+
+/** The operations, each with its arguments and its result. */
+export interface StoreOperations {
+  append: { args: { authorship: Authorship; entry: NewEntry; seal: boolean }; result: AppendResult };
+  head: { args: { session: string }; result: Head | undefined };
+  read: { args: { session: string; options: ReadOptions }; result: Entry[] };
+  tail: { args: { session: string; count: number }; result: Entry[] };
+  sessions: { args: undefined; result: SessionSummary[] };
+  blob: { args: { digest: string }; result: string | undefined };
+  close: { args: undefined; result: undefined };
+}
+export type OperationName = keyof StoreOperations;
+
+export type OperationRequest<K extends OperationName = OperationName> = {
+  [N in K]: { readonly id: number; readonly op: N; readonly args: StoreOperations[N]['args'] };
+}[K];
+
+export type StoreRequest = OperationRequest | { readonly op: 'literal'; readonly literal: string };
+
+export type FailureCode = 'OPLAB_AUDIT_CONFLICT' | 'OPLAB_SESSION_SEALED' | 'OPLAB_AUDIT_UNAVAILABLE';
+
+export type OperationResult<K extends OperationName = OperationName> = {
+  [N in K]: {
+    readonly type: 'result';
+    readonly id: number;
+    readonly op: N;
+    readonly value: StoreOperations[N]['result'];
+  };
+}[K];
+
+export interface OperationError {
+  readonly type: 'error';
+  readonly id: number;
+  readonly op: OperationName;
+  readonly code: FailureCode;
+  readonly message: string;
+}
+
+export type StoreReply =
+  | { readonly type: 'opened' }
+  | { readonly type: 'refused'; readonly message: string }
+  /** undefined: writes work again. */
+  | { readonly type: 'state'; readonly failure: string | undefined }
+  | OperationResult
+  | OperationError;

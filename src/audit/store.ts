@@ -1,0 +1,308 @@
+// The audit log over SQLite: a thin face in the caller's thread, the writer in a worker thread of its own.
+
+import { Worker } from 'node:worker_threads';
+import { AuditConflict, AuditUnavailable, messageOf, SessionSealed } from '../errors.ts';
+import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
+import type { Entry, NewEntry, Receipt } from './entry.ts';
+import type { AuditLog, Authorship, ReadOptions, SessionSummary } from './log.ts';
+import { Redactor } from './redaction.ts';
+import type {
+  AppendResult,
+  Head,
+  OperationError,
+  OperationName,
+  OperationRequest,
+  OperationResult,
+  StoreOperations,
+  StoreOptions,
+  StoreReply,
+  StoreRequest,
+} from './store-protocol.ts';
+
+/** Appends that may wait for the disk at once; more are refused rather than held in memory. */
+const MAX_BACKLOG = 20_000;
+/** A worker that died is started anew after this many milliseconds. */
+const RESTART_DELAY_MS = 1000;
+
+export interface OpenOptions {
+  /** The SQLite file; made if it is not there. Its directory must exist. */
+  readonly path: string;
+  /** Secrets that are known already. */
+  readonly literals?: readonly string[];
+  /** Bytes kept of a blob, default 1 MiB. */
+  readonly blobCapBytes?: number;
+  /** How long to wait for a predecessor to let go of the file, in milliseconds. */
+  readonly busyTimeoutMs?: number;
+}
+
+/** The log with what the gateway needs besides: secrets that become known, and redaction of what is shown but not stored. */
+export interface AuditStore extends AuditLog {
+  /** From now on this value is redacted in all that is appended, and by `redact`. */
+  addSecret(literal: string): void;
+  /** The text without secrets; for live output. */
+  redact(text: string): string;
+  /** Called when the log stops or starts again to take entries, with the reason or undefined. */
+  onFailureChange(listener: (failure: string | undefined) => void): () => void;
+}
+
+interface Pending<K extends OperationName> {
+  resolve(value: StoreOperations[K]['result']): void;
+  reject(error: Error): void;
+}
+type PendingByOperation = { [K in OperationName]: Map<number, Pending<K>> };
+
+/**
+ * Opens the log, alone, and makes it if it is not there.
+ * @throws AuditUnavailable when the file is in use, corrupt, of something else, or cannot be written
+ */
+export async function openAuditLog(options: OpenOptions): Promise<AuditStore> {
+  const store = new WorkerStore({
+    path: options.path,
+    literals: options.literals ?? [],
+    blobCapBytes: options.blobCapBytes ?? DEFAULT_BLOB_CAP_BYTES,
+    busyTimeoutMs: options.busyTimeoutMs ?? 5000,
+  });
+  await store.open();
+  return store;
+}
+
+/** In the source tree the worker is a TypeScript file beside this one, in dist/ a bundle beside the caller's. */
+function workerUrl(): URL {
+  return import.meta.url.endsWith('.ts')
+    ? new URL('./store-worker.ts', import.meta.url)
+    : new URL('./store-worker.mjs', import.meta.url);
+}
+
+class WorkerStore implements AuditStore {
+  readonly #options: StoreOptions;
+  readonly #redactor: Redactor;
+  readonly #literals: string[];
+  readonly #pending: PendingByOperation = {
+    append: new Map(),
+    head: new Map(),
+    read: new Map(),
+    tail: new Map(),
+    sessions: new Map(),
+    blob: new Map(),
+    close: new Map(),
+  };
+  readonly #listeners = new Set<(entry: Entry) => void>();
+  readonly #failureListeners = new Set<(failure: string | undefined) => void>();
+  #worker: Worker | undefined;
+  #failure: string | undefined = 'the log is not open yet';
+  #nextId = 1;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#literals = [...options.literals];
+    this.#redactor = new Redactor(options.literals);
+  }
+
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** Starts the worker; resolves when the file is open. */
+  open(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const worker = new Worker(workerUrl(), {
+        workerData: { ...this.#options, literals: this.#literals } satisfies StoreOptions,
+        // No flags of the caller's, and nothing of its environment: the thread needs neither.
+        execArgv: [],
+        env: {},
+        name: 'audit-log',
+      });
+      this.#worker = worker;
+      worker.on('message', (reply: StoreReply) => {
+        if (reply.type === 'opened') {
+          this.#setFailure(undefined);
+          resolve();
+        } else if (reply.type === 'refused') {
+          reject(new AuditUnavailable(reply.message));
+        } else {
+          this.#receive(reply);
+        }
+      });
+      worker.on('error', (error) => this.#lost(worker, messageOf(error)));
+      worker.on('exit', () => {
+        this.#lost(worker, 'its thread ended');
+        reject(new AuditUnavailable(`audit log ${this.#options.path} cannot be opened: its thread ended`));
+      });
+    });
+  }
+
+  append(authorship: Authorship, entry: NewEntry): Promise<Receipt> {
+    return this.#append(authorship, entry, false).then((result) => result.receipt);
+  }
+
+  async seal(authorship: Authorship, entry: NewEntry): Promise<{ entries: number; headHash: string }> {
+    const { head } = await this.#append(authorship, entry, true);
+    return { entries: head.entries, headHash: head.headHash };
+  }
+
+  #append(authorship: Authorship, entry: NewEntry, seal: boolean): Promise<AppendResult> {
+    if (this.#failure !== undefined) {
+      return Promise.reject(new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`));
+    }
+    if (this.#pending.append.size >= MAX_BACKLOG) {
+      return Promise.reject(
+        new AuditUnavailable(`the audit log cannot keep up: ${MAX_BACKLOG} entries wait for the disk; retry later`),
+      );
+    }
+    const { session, attempt, writer } = authorship;
+    return this.#ask('append', (id) => ({
+      id,
+      op: 'append',
+      args: { authorship: { session, attempt, writer }, entry, seal },
+    }));
+  }
+
+  head(session: string): Promise<Head | undefined> {
+    return this.#ask('head', (id) => ({ id, op: 'head', args: { session } }));
+  }
+
+  read(session: string, options: ReadOptions = {}): Promise<Entry[]> {
+    return this.#ask('read', (id) => ({ id, op: 'read', args: { session, options } }));
+  }
+
+  tail(session: string, count: number): Promise<Entry[]> {
+    return this.#ask('tail', (id) => ({ id, op: 'tail', args: { session, count } }));
+  }
+
+  sessions(): Promise<SessionSummary[]> {
+    return this.#ask('sessions', (id) => ({ id, op: 'sessions', args: undefined }));
+  }
+
+  blob(digest: string): Promise<string | undefined> {
+    return this.#ask('blob', (id) => ({ id, op: 'blob', args: { digest } }));
+  }
+
+  onAppend(listener: (entry: Entry) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  onFailureChange(listener: (failure: string | undefined) => void): () => void {
+    this.#failureListeners.add(listener);
+    return () => this.#failureListeners.delete(listener);
+  }
+
+  addSecret(literal: string): void {
+    if (!this.#redactor.add(literal)) return;
+    this.#literals.push(literal);
+    this.#send({ op: 'literal', literal });
+  }
+
+  redact(text: string): string {
+    return this.#redactor.text(text);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const worker = this.#worker;
+    this.#setFailure('the log is closed');
+    if (worker === undefined) return;
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    await this.#ask('close', (id) => ({ id, op: 'close', args: undefined })).catch(() => undefined);
+    await ended;
+  }
+
+  #send(request: StoreRequest): boolean {
+    if (this.#worker === undefined) return false;
+    this.#worker.postMessage(request);
+    return true;
+  }
+
+  #ask<K extends OperationName>(
+    op: K,
+    request: (id: number) => OperationRequest,
+  ): Promise<StoreOperations[K]['result']> {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      const pending: Map<number, Pending<K>> = this.#pending[op];
+      pending.set(id, { resolve, reject });
+      if (!this.#send(request(id))) {
+        pending.delete(id);
+        reject(new AuditUnavailable(`the audit log is not open: ${this.#failure ?? 'its thread is gone'}`));
+      }
+    });
+  }
+
+  #receive(reply: Extract<StoreReply, { type: 'result' | 'error' | 'state' }>): void {
+    if (reply.type === 'state') {
+      this.#setFailure(reply.failure);
+    } else if (reply.type === 'error') {
+      const pending = this.#pending[reply.op];
+      pending.get(reply.id)?.reject(errorOf(reply));
+      pending.delete(reply.id);
+    } else {
+      this.#settle(reply);
+      if (reply.op === 'append' && reply.value.entry !== undefined) this.#announce(reply.value.entry);
+    }
+  }
+
+  #settle<K extends OperationName>(reply: OperationResult<K>): void {
+    const pending: Map<number, Pending<K>> = this.#pending[reply.op];
+    pending.get(reply.id)?.resolve(reply.value);
+    pending.delete(reply.id);
+  }
+
+  #announce(entry: Entry): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(entry);
+      } catch (error) {
+        // A reader's fault is not the writer's.
+        process.emitWarning(`a listener of the audit log failed: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  #setFailure(failure: string | undefined): void {
+    if (this.#closing !== undefined && failure === undefined) return;
+    if (failure === this.#failure) return;
+    this.#failure = failure;
+    for (const listener of this.#failureListeners) listener(failure);
+  }
+
+  /** The worker is gone: nobody knows what became of what it had, so the callers retry, with the same keys. */
+  #lost(worker: Worker, reason: string): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    const error = new AuditUnavailable(`the audit log cannot be written: ${reason}`);
+    for (const pending of Object.values(this.#pending)) {
+      for (const { reject } of pending.values()) reject(error);
+      pending.clear();
+    }
+    const wasOpen = this.#failure !== 'the log is not open yet';
+    if (this.#closing !== undefined || !wasOpen) return;
+    this.#setFailure(reason);
+    this.#restart();
+  }
+
+  #restart(): void {
+    setTimeout(() => {
+      if (this.#closing !== undefined) return;
+      this.open().catch((error: unknown) => {
+        this.#setFailure(messageOf(error));
+        this.#restart();
+      });
+    }, RESTART_DELAY_MS).unref();
+  }
+}
+
+function errorOf(reply: OperationError): Error {
+  switch (reply.code) {
+    case 'OPLAB_AUDIT_CONFLICT':
+      return new AuditConflict(reply.message);
+    case 'OPLAB_SESSION_SEALED':
+      return new SessionSealed(reply.message);
+    case 'OPLAB_AUDIT_UNAVAILABLE':
+      return new AuditUnavailable(reply.message);
+  }
+}
