@@ -1,0 +1,111 @@
+// What stands around an agent pod: its account, its rights in the targets, its way through the walls. Pure builders.
+
+import type { AgentClassSpec, RoleReference } from '../api/agent-class.ts';
+import { LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
+import { type Incident, targetNamespacesOf } from '../api/incident.ts';
+import type { NewKubeObject } from '../kube/client.ts';
+import { NETWORK_POLICIES, type Resource, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../kube/resources.ts';
+import { attemptLabels, attemptName, incidentLabels, verifyAccountName, verifyBindingName } from './names.ts';
+
+/** An object and the resource it belongs to. */
+export interface BuiltObject {
+  readonly resource: Resource;
+  readonly object: NewKubeObject;
+}
+
+interface AttemptContext {
+  readonly incident: Incident;
+  readonly attempt: number;
+  readonly agentsNamespace: string;
+}
+
+/** The account that the kube door acts as; the pod itself mounts no token of it that the API server takes. */
+export function serviceAccount({ incident, attempt, agentsNamespace }: AttemptContext): BuiltObject {
+  return {
+    resource: SERVICE_ACCOUNTS,
+    object: {
+      metadata: {
+        namespace: agentsNamespace,
+        name: attemptName(incident, attempt),
+        labels: attemptLabels(incident, attempt),
+      },
+      automountServiceAccountToken: false,
+    },
+  };
+}
+
+/** The account that runs the checks of a class; it stays, for it has rights only while an Incident binds them. */
+export function verifyAccount(className: string, agentsNamespace: string): BuiltObject {
+  return {
+    resource: SERVICE_ACCOUNTS,
+    object: {
+      metadata: {
+        namespace: agentsNamespace,
+        name: verifyAccountName(className),
+        labels: { [LABEL_MANAGED_BY]: MANAGED_BY },
+      },
+      automountServiceAccountToken: false,
+    },
+  };
+}
+
+/** Opens the target namespaces' pods to this attempt's pod, and nothing else; the namespace's own policies deny the rest. */
+export function networkPolicy({ incident, attempt, agentsNamespace }: AttemptContext): BuiltObject {
+  const labels = attemptLabels(incident, attempt);
+  return {
+    resource: NETWORK_POLICIES,
+    object: {
+      metadata: { namespace: agentsNamespace, name: attemptName(incident, attempt), labels },
+      spec: {
+        podSelector: { matchLabels: labels },
+        policyTypes: ['Egress'],
+        egress: [
+          {
+            to: targetNamespacesOf(incident).map((namespace) => ({
+              namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+            })),
+          },
+        ],
+      },
+    },
+  };
+}
+
+/** The agent's rights: the class's roles in each target; only the reading ones in mode Diagnose. */
+export function roleBindings(context: AttemptContext, spec: AgentClassSpec): BuiltObject[] {
+  const { incident, attempt, agentsNamespace } = context;
+  const roles = spec.mode === 'Repair' ? spec.repairRoles : spec.readRoles;
+  const name = attemptName(incident, attempt);
+  const labels = attemptLabels(incident, attempt);
+  return bindings(targetNamespacesOf(incident), roles, { name, labels, account: name, agentsNamespace });
+}
+
+/** The rights of the identity that runs the checks, for as long as the Incident lasts. */
+export function verifyBindings(
+  incident: Incident,
+  className: string,
+  spec: AgentClassSpec,
+  agentsNamespace: string,
+): BuiltObject[] {
+  const name = verifyBindingName(incident);
+  const account = verifyAccountName(className);
+  const labels = incidentLabels(incident);
+  return bindings(targetNamespacesOf(incident), spec.readRoles, { name, labels, account, agentsNamespace });
+}
+
+function bindings(
+  namespaces: readonly string[],
+  roles: readonly RoleReference[],
+  to: { name: string; labels: Record<string, string>; account: string; agentsNamespace: string },
+): BuiltObject[] {
+  return namespaces.flatMap((namespace) =>
+    roles.map((role, index) => ({
+      resource: ROLE_BINDINGS,
+      object: {
+        metadata: { namespace, name: `${to.name}-${index}`, labels: to.labels },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: role.kind, name: role.name },
+        subjects: [{ kind: 'ServiceAccount', name: to.account, namespace: to.agentsNamespace }],
+      },
+    })),
+  );
+}

@@ -1,0 +1,178 @@
+// The agent pod: the agent, and beside it the kitchen in which commands run. A pure builder; it holds no secret worth stealing.
+
+import type { AgentClassSpec } from '../api/agent-class.ts';
+import { AGENT_AUDIENCE, AGENT_CONTAINER, SANDBOX_AUDIENCE, SANDBOX_CONTAINER } from '../api/group.ts';
+import { type Incident, targetNamespacesOf } from '../api/incident.ts';
+import { ports } from '../gateway/protocol.ts';
+import type { NewKubeObject } from '../kube/client.ts';
+import { attemptLabels, attemptName } from './names.ts';
+import { SOCKET_PATH } from './protocol.ts';
+
+/** The user that everything in the pod runs as. */
+const USER = 65532;
+const HOME = '/home/oplab';
+const SOCKET_FOLDER = '/run/oplab';
+const CA_FOLDER = '/etc/oplab/ca';
+const CA_FILE = `${CA_FOLDER}/ca.crt`;
+const TOKEN_FOLDER = '/var/run/secrets/oplab';
+const TOKEN_FILE = `${TOKEN_FOLDER}/token`;
+/** Made by the chart in the agents' namespace. */
+const CA_CONFIG_MAP = 'oplab-gateway-ca';
+/** The kubelet renews a projected token well before this; one of a dead pod is refused by its UID. In seconds. */
+const TOKEN_SECONDS = 3600;
+
+const DEFAULT_RESOURCES = {
+  agent: {
+    requests: { cpu: '50m', memory: '96Mi', 'ephemeral-storage': '32Mi' },
+    limits: { cpu: '1', memory: '512Mi', 'ephemeral-storage': '256Mi' },
+  },
+  sandbox: {
+    requests: { cpu: '50m', memory: '128Mi', 'ephemeral-storage': '64Mi' },
+    limits: { cpu: '1', memory: '1Gi', 'ephemeral-storage': '1Gi' },
+  },
+};
+
+export interface PodOptions {
+  readonly incident: Incident;
+  readonly attempt: number;
+  readonly spec: AgentClassSpec;
+  readonly agentsNamespace: string;
+  readonly systemNamespace: string;
+  /** What is left of the Incident's time limit, in seconds. */
+  readonly secondsLeft: number;
+  /** More addresses that the sandbox proves closed: "name=host:port,…". */
+  readonly wallProbes?: string;
+}
+
+/** The pod of an attempt. It ends with the agent, for the sandbox is a native sidecar. */
+export function agentPod(options: PodOptions): NewKubeObject {
+  const { incident, attempt, spec, agentsNamespace } = options;
+  const name = attemptName(incident, attempt);
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      namespace: agentsNamespace,
+      name,
+      labels: {
+        ...attemptLabels(incident, attempt),
+        'app.kubernetes.io/name': 'oplab',
+        'app.kubernetes.io/component': 'agent',
+      },
+      annotations: {
+        // A node that is drained for scale-down would cut a repair off in the middle.
+        'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false',
+        'kubectl.kubernetes.io/default-container': AGENT_CONTAINER,
+      },
+    },
+    spec: {
+      restartPolicy: 'OnFailure',
+      serviceAccountName: name,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      terminationGracePeriodSeconds: 5,
+      activeDeadlineSeconds: Math.max(1, Math.floor(options.secondsLeft)),
+      ...(spec.runtimeClassName === undefined ? {} : { runtimeClassName: spec.runtimeClassName }),
+      ...(spec.priorityClassName === undefined ? {} : { priorityClassName: spec.priorityClassName }),
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: USER,
+        runAsGroup: USER,
+        fsGroup: USER,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      initContainers: [sandboxContainer(options)],
+      containers: [agentContainer(options)],
+      volumes: [
+        { name: 'socket', emptyDir: { sizeLimit: '1Mi' } },
+        { name: 'tmp', emptyDir: { sizeLimit: '512Mi' } },
+        { name: 'home', emptyDir: { sizeLimit: '512Mi' } },
+        { name: 'gateway-ca', configMap: { name: CA_CONFIG_MAP, items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+        tokenVolume('agent-token', AGENT_AUDIENCE),
+        tokenVolume('sandbox-token', SANDBOX_AUDIENCE),
+      ],
+    },
+  };
+}
+
+/** What every container of the pod is held to; Pod Security "restricted" and more. */
+const containerSecurity = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ['ALL'] },
+};
+
+function agentContainer({ spec, systemNamespace }: PodOptions): object {
+  return {
+    name: AGENT_CONTAINER,
+    image: spec.images.agent,
+    imagePullPolicy: spec.images.pullPolicy,
+    args: ['agent'],
+    env: [
+      { name: 'OPLAB_GATEWAY_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.agent}` },
+      { name: 'NODE_EXTRA_CA_CERTS', value: CA_FILE },
+      { name: 'OPLAB_TOKEN_FILE', value: TOKEN_FILE },
+      { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
+    ],
+    securityContext: containerSecurity,
+    resources: resourcesOf(spec, 'agent'),
+    volumeMounts: [
+      { name: 'socket', mountPath: SOCKET_FOLDER },
+      { name: 'gateway-ca', mountPath: CA_FOLDER, readOnly: true },
+      { name: 'agent-token', mountPath: TOKEN_FOLDER, readOnly: true },
+    ],
+  };
+}
+
+function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOptions): object {
+  return {
+    name: SANDBOX_CONTAINER,
+    image: spec.images.sandbox,
+    imagePullPolicy: spec.images.pullPolicy,
+    args: ['sandbox'],
+    // An init container that is restarted always is a native sidecar: it starts first, and ends with the agent.
+    restartPolicy: 'Always',
+    env: [
+      { name: 'OPLAB_KUBE_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.kube}` },
+      { name: 'OPLAB_TARGET_NAMESPACE', value: targetNamespacesOf(incident)[0] },
+      { name: 'OPLAB_TOKEN_FILE', value: TOKEN_FILE },
+      { name: 'OPLAB_CA_FILE', value: CA_FILE },
+      { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
+      { name: 'HOST_IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } },
+      ...(wallProbes === undefined || wallProbes === '' ? [] : [{ name: 'OPLAB_WALL_PROBES', value: wallProbes }]),
+    ],
+    // curl is part of every kitchen, and starts thirty times faster than a second node would.
+    startupProbe: {
+      exec: { command: ['curl', '-fsS', '--max-time', '2', '--unix-socket', SOCKET_PATH, 'http://sandbox/healthz'] },
+      periodSeconds: 1,
+      timeoutSeconds: 3,
+      failureThreshold: 60,
+    },
+    securityContext: containerSecurity,
+    resources: resourcesOf(spec, 'sandbox'),
+    volumeMounts: [
+      { name: 'socket', mountPath: SOCKET_FOLDER },
+      { name: 'tmp', mountPath: '/tmp' },
+      { name: 'home', mountPath: HOME },
+      { name: 'gateway-ca', mountPath: CA_FOLDER, readOnly: true },
+      { name: 'sandbox-token', mountPath: TOKEN_FOLDER, readOnly: true },
+    ],
+  };
+}
+
+function resourcesOf(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
+  const wanted = spec.resources?.[container];
+  const defaults = DEFAULT_RESOURCES[container];
+  const limits = { ...defaults.limits, ...wanted?.limits };
+  const requests = { ...defaults.requests, ...wanted?.requests };
+  return { limits, requests };
+}
+
+function tokenVolume(name: string, audience: string): object {
+  return {
+    name,
+    projected: {
+      sources: [{ serviceAccountToken: { audience, expirationSeconds: TOKEN_SECONDS, path: 'token' } }],
+    },
+  };
+}

@@ -1,0 +1,27 @@
+// The CEL worker: evaluates one expression at a time, off the main thread, so that it can be killed when it takes too long.
+
+import { parentPort } from 'node:worker_threads';
+import { isCelError, parse, run } from '@bufbuild/cel';
+import { strings } from '@bufbuild/cel/ext';
+import type { CelAnswer, CelRequest } from './cel-protocol.ts';
+import { type CelJson, celInput } from './cel-value.ts';
+
+function answer(request: CelRequest): CelAnswer {
+  try {
+    if (request.variables === undefined) {
+      parse(request.expression);
+      return { type: 'parsed' };
+    }
+    const bindings: Record<string, CelJson> = {};
+    for (const [name, variable] of Object.entries(request.variables)) bindings[name] = celInput(variable);
+    const result = run(request.expression, bindings, { funcs: strings });
+    // An error is an object, and truthy: only the boolean itself counts.
+    if (isCelError(result)) return { type: 'error', message: result.message };
+    return { type: 'value', isTrue: result === true, text: String(result) };
+  } catch (error) {
+    return { type: 'error', message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+parentPort?.on('message', (request: CelRequest) => parentPort?.postMessage(answer(request)));
+parentPort?.postMessage({ type: 'ready' } satisfies CelAnswer);
