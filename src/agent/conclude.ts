@@ -1,0 +1,74 @@
+// The tool `conclude`: the agent's claim, with which its attempt ends. What it is worth, the checks decide.
+
+import { z } from 'zod';
+import type { ClaimOutcome } from '../api/incident.ts';
+import type { Conclusion, Task } from '../gateway/protocol.ts';
+import { cut } from './audit-trail.ts';
+import type { Tool } from './tool.ts';
+
+const outcomes: Record<'fixed' | 'nothing_wrong' | 'cannot_fix', ClaimOutcome> = {
+  fixed: 'Fixed',
+  nothing_wrong: 'NothingWrong',
+  cannot_fix: 'CannotFix',
+};
+
+const input = z.object({
+  outcome: z.enum(['fixed', 'nothing_wrong', 'cannot_fix']),
+  summary: z.string().min(1),
+  root_cause: z.string(),
+  actions: z.array(z.string()),
+});
+
+/** `conclude` hands the claim to the gateway. */
+export function createConcludeTool(
+  mode: Task['mode'],
+  conclude: (conclusion: Conclusion, signal: AbortSignal) => Promise<void>,
+): Tool {
+  return {
+    alone: true,
+    definition: {
+      name: 'conclude',
+      description:
+        'Ends your work with a claim. Call it alone, after you have seen the results of everything before. `fixed`: you changed something and ' +
+        'a fresh look shows health. `nothing_wrong`: a fresh look shows health and you changed nothing. `cannot_fix`: you cannot repair it; ' +
+        'say what you found and what a person should do. The claim is checked independently; a wrong one is found out.',
+      input_schema: {
+        type: 'object',
+        properties: {
+          outcome: { type: 'string', enum: ['fixed', 'nothing_wrong', 'cannot_fix'] },
+          summary: { type: 'string', description: 'What was wrong and how it stands now, in a few sentences.' },
+          root_cause: { type: 'string', description: 'Why it was wrong, as far as the evidence goes.' },
+          actions: {
+            type: 'array',
+            items: { type: 'string' },
+            description: 'Each change that you made, one per line; empty if none.',
+          },
+        },
+        required: ['outcome', 'summary', 'root_cause', 'actions'],
+      },
+    },
+    prepare(raw) {
+      const parsed = input.safeParse(raw);
+      if (!parsed.success)
+        return `conclude: ${z.prettifyError(parsed.error)}\nNothing was concluded; call it again with all four fields.`;
+      const { outcome, summary, root_cause: rootCause, actions } = parsed.data;
+      if (mode === 'Diagnose' && outcome === 'fixed') {
+        return 'conclude: in mode Diagnose nothing may be changed, so nothing can be fixed. Conclude cannot_fix with your diagnosis, or nothing_wrong.';
+      }
+      const conclusion: Conclusion = {
+        outcome: outcomes[outcome],
+        summary: cut(summary, 4096),
+        rootCause: cut(rootCause, 4096),
+        actions: actions.slice(0, 32).map((action) => cut(action, 1024)),
+      };
+      return {
+        params: { ...conclusion },
+        reasoning: conclusion.summary,
+        async run(_callKey, signal) {
+          await conclude(conclusion, signal);
+          return { text: 'Recorded.', isError: false, summary: `claimed ${conclusion.outcome}`, concluded: true };
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,202 @@
+// The loop: ask the model, record what it thought, run what it asks for, one call after another, until it concludes.
+//
+// Pure flow over what is injected. Two rules make the record trustworthy: a tool call is durable before it runs, and a
+// result is durable before the model sees it.
+
+import type Anthropic from '@anthropic-ai/sdk';
+import { messageOf, OplabError } from '../errors.ts';
+import { type AuditTrail, cut } from './audit-trail.ts';
+import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
+import type { AgentEvent, LoopEnd } from './events.ts';
+import { isLeaseOver } from './gateway-client.ts';
+import type { Model } from './model.ts';
+import { CUT_OFF, REMINDER } from './prompt.ts';
+import type { Tool, ToolOutcome } from './tool.ts';
+
+/** Reminders in a row before an agent that will not act is given up. */
+const MAX_REMINDERS = 3;
+const NOT_RUN =
+  'Not run: your answer was cut off at the output limit in the middle of this call. Write it again, shorter.';
+
+export interface LoopOptions {
+  readonly model: Pick<Model, 'ask'>;
+  readonly tools: readonly Tool[];
+  readonly audit: AuditTrail;
+  /** One line about a result. */
+  readonly summarise: (outcome: ToolOutcome, signal: AbortSignal) => Promise<string>;
+  readonly system: string;
+  readonly opening: string;
+  /** Of the model, in tokens. */
+  readonly contextWindow: number;
+  readonly signal: AbortSignal;
+}
+
+type ToolUse = Anthropic.ToolUseBlock;
+type ToolResult = Anthropic.ToolResultBlockParam;
+
+/** Runs an attempt from the first question to its end, which is also the last event. Throws only what is a defect. */
+export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent, LoopEnd> {
+  let end: LoopEnd;
+  try {
+    end = yield* converse(options);
+  } catch (error) {
+    if (options.signal.aborted) end = { reason: 'stopped', message: messageOf(options.signal.reason) };
+    else if (isLeaseOver(error)) end = { reason: 'lease-over', message: messageOf(error) };
+    else if (error instanceof OplabError && ['OPLAB_MODEL_REFUSED', 'OPLAB_CONTEXT_FULL'].includes(error.code)) {
+      end = { reason: 'model-refused', message: error.message };
+    } else throw error;
+  }
+  yield { type: 'ended', end };
+  return end;
+}
+
+async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopEnd> {
+  const { model, tools, audit, signal } = options;
+  const definitions = tools.map((tool) => tool.definition);
+  const notes = new Map<string, ResultNote>();
+  let conversation: Turn[] = [{ role: 'user', content: [{ type: 'text', text: options.opening }] }];
+  const say = (text: string) => conversation.push({ role: 'user', content: [{ type: 'text', text }] });
+  let tokens = estimateTokens([options.system, definitions, conversation]);
+  let reminders = 0;
+
+  for (let turn = 1; ; turn++) {
+    const trimmed = trimConversation(conversation, tokens, options.contextWindow, notes);
+    if (trimmed !== undefined) {
+      conversation = trimmed.messages;
+      yield { type: 'context-trimmed', results: trimmed.trimmed };
+    }
+
+    const answer = await askOrTrim();
+    const { input_tokens, cache_read_input_tokens, cache_creation_input_tokens, output_tokens } = answer.usage;
+    const inputTokens = input_tokens + (cache_read_input_tokens ?? 0) + (cache_creation_input_tokens ?? 0);
+    const turnStart = conversation.length;
+    yield { type: 'answer', turn, stopReason: answer.stop_reason, inputTokens, outputTokens: output_tokens };
+
+    await recordThoughts(audit, answer);
+    const content = replayable(answer);
+    if (content.length > 0) conversation.push({ role: 'assistant', content });
+    if (answer.stop_reason === 'refusal') {
+      await audit.append({
+        kind: 'lifecycle',
+        content: 'the model declined to go on',
+        params: { step: 'model_refusal' },
+      });
+      return { reason: 'model-refused', message: answer.stop_details?.explanation ?? 'the model declined to go on' };
+    }
+
+    const calls = answer.content.filter((block) => block.type === 'tool_use');
+    if (calls.length > 0) {
+      reminders = 0;
+      const results: ToolResult[] = [];
+      for (const [index, call] of calls.entries()) {
+        const cutOff = wasCutOff(answer) && index === calls.length - 1;
+        const outcome = yield* runCall(turn, call, calls.length, cutOff);
+        if (outcome.concluded === true) return { reason: 'concluded' };
+        results.push({
+          type: 'tool_result',
+          tool_use_id: call.id,
+          content: outcome.text,
+          ...(outcome.isError ? { is_error: true } : {}),
+        });
+      }
+      conversation.push({ role: 'user', content: results });
+    } else if (answer.stop_reason !== 'pause_turn') {
+      if (reminders === MAX_REMINDERS) return { reason: 'silent' };
+      reminders++;
+      say(wasCutOff(answer) ? CUT_OFF : REMINDER);
+      yield { type: 'reminded', count: reminders };
+    }
+    // The usage counts what was sent; what this turn added is estimated.
+    tokens = inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart));
+  }
+
+  /** An answer; a conversation that the API finds too long is trimmed as if the window were full, once. */
+  async function askOrTrim(): Promise<Anthropic.Message> {
+    const question = { system: options.system, tools: definitions };
+    try {
+      return await model.ask({ ...question, conversation }, signal);
+    } catch (error) {
+      const full = error instanceof OplabError && error.code === 'OPLAB_CONTEXT_FULL';
+      const trimmed = full ? trimConversation(conversation, tokens, tokens, notes) : undefined;
+      if (trimmed === undefined) throw error;
+      conversation = trimmed.messages;
+      return model.ask({ ...question, conversation }, signal);
+    }
+  }
+
+  /** One call: recorded, run, its result recorded. */
+  async function* runCall(
+    turn: number,
+    call: ToolUse,
+    count: number,
+    cutOff: boolean,
+  ): AsyncGenerator<AgentEvent, ToolOutcome> {
+    const tool = tools.find((candidate) => candidate.definition.name === call.name);
+    const prepared = cutOff ? NOT_RUN : prepare(tool, call, count);
+    const callKey = audit.nextKey;
+    const refused = typeof prepared === 'string';
+    await audit.append({
+      kind: 'tool_call',
+      tool: call.name.slice(0, 128),
+      params: refused ? { input: cut(JSON.stringify(call.input) ?? '', 4096) } : prepared.params,
+      content: refused ? '(not run: the call is not valid)' : prepared.reasoning,
+    });
+    yield { type: 'tool-call', turn, tool: call.name, callKey };
+    const outcome: ToolOutcome = refused
+      ? { text: prepared, isError: true, summary: prepared }
+      : await prepared.run(callKey, signal).catch((error: unknown) => failed(error));
+    const summary = await options.summarise(outcome, signal);
+    try {
+      const { exitCode, durationMs, params, blob } = outcome;
+      const receipt = await audit.append({
+        kind: 'tool_result',
+        tool: call.name.slice(0, 128),
+        content: summary,
+        exitCode,
+        durationMs,
+        params,
+        blob,
+      });
+      notes.set(call.id, { summary, seq: receipt.seq });
+    } catch (error) {
+      // With the claim the attempt may be over before its result is written; the claim itself is on record.
+      if (outcome.concluded !== true || !isLeaseOver(error)) throw error;
+    }
+    yield { type: 'tool-result', turn, tool: call.name, callKey, isError: outcome.isError, summary };
+    return outcome;
+  }
+
+  function failed(error: unknown): ToolOutcome {
+    if (signal.aborted || isLeaseOver(error) || !(error instanceof OplabError)) throw error;
+    return { text: `${error.code}: ${error.message}`, isError: true, summary: error.message };
+  }
+
+  function prepare(tool: Tool | undefined, call: ToolUse, count: number) {
+    if (tool === undefined) {
+      return `There is no tool "${call.name}". There are: ${definitions.map((it) => it.name).join(', ')}.`;
+    }
+    if (tool.alone && count > 1) {
+      return `${call.name} must be the only call of an answer. Look at the results of the other calls first, then call it again.`;
+    }
+    return tool.prepare(call.input);
+  }
+}
+
+const wasCutOff = (answer: Anthropic.Message) =>
+  answer.stop_reason === 'max_tokens' || answer.stop_reason === 'model_context_window_exceeded';
+
+async function recordThoughts(audit: AuditTrail, answer: Anthropic.Message): Promise<void> {
+  for (const block of answer.content) {
+    const text = block.type === 'thinking' ? block.thinking : block.type === 'text' ? block.text : '';
+    if (text.trim() !== '')
+      await audit.append({ kind: 'reasoning', content: text.trim(), params: { type: block.type } });
+  }
+}
+
+/** The answer as it is sent back with the next question: verbatim, but for blocks that the API does not take back. */
+function replayable(answer: Anthropic.Message): Anthropic.ContentBlockParam[] {
+  return answer.content.filter(
+    (block) =>
+      !(block.type === 'text' && block.text.trim() === '') && !(block.type === 'thinking' && block.signature === ''),
+  );
+}

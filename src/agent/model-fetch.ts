@@ -1,0 +1,96 @@
+// The fetch under the SDK: puts the pod's current token on each request, gives up on streams that fall silent, and
+// understands a server that answers a streaming request with a whole message.
+
+import type Anthropic from '@anthropic-ai/sdk';
+import { z } from 'zod';
+
+/** Without a single byte for this long, a stream is taken for dead. Servers send pings every few seconds. */
+const SILENCE_MS = 90_000;
+
+/** As much of a message as the SDK's stream reader touches; the rest is passed on. */
+const wholeMessage = z.custom<Anthropic.Message>(
+  (value) =>
+    z
+      .looseObject({
+        type: z.literal('message'),
+        content: z.array(z.looseObject({ type: z.string() })),
+        usage: z.looseObject({}),
+      })
+      .safeParse(value).success,
+  'not a message of the Messages API',
+);
+
+/** The events of a stream that would have carried this message. */
+function eventsOf(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
+  const { content, stop_reason, stop_sequence, usage } = message;
+  return [
+    { type: 'message_start', message: { ...message, content: [], stop_reason: null, stop_sequence: null } },
+    ...content.flatMap((block, index): Anthropic.MessageStreamEvent[] => [
+      { type: 'content_block_start', index, content_block: block },
+      { type: 'content_block_stop', index },
+    ]),
+    {
+      type: 'message_delta',
+      delta: {
+        stop_reason,
+        stop_sequence,
+        stop_details: message.stop_details ?? null,
+        container: message.container ?? null,
+      },
+      usage: { ...usage, output_tokens_details: usage.output_tokens_details ?? null },
+    },
+    { type: 'message_stop' },
+  ];
+}
+
+/** A whole message as the body of an event stream. */
+async function streamed(response: Response): Promise<Response> {
+  const message = wholeMessage.parse(await response.json());
+  const text = eventsOf(message)
+    .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+    .join('');
+  return new Response(text, { status: 200, headers: { 'content-type': 'text/event-stream' } });
+}
+
+/** Ends the stream with an error when nothing has come for a while. */
+function impatient(response: Response, silenceMs: number): Response {
+  if (response.body === null) return response;
+  let timer: NodeJS.Timeout;
+  const watch = new TransformStream<Uint8Array, Uint8Array>({
+    start(controller) {
+      timer = setTimeout(
+        () => controller.error(new Error(`the model's stream was silent for ${silenceMs} ms`)),
+        silenceMs,
+      );
+    },
+    transform(chunk, controller) {
+      timer.refresh();
+      controller.enqueue(chunk);
+    },
+    flush() {
+      clearTimeout(timer);
+    },
+    cancel() {
+      clearTimeout(timer);
+    },
+  });
+  return new Response(response.body.pipeThrough(watch), { status: response.status, headers: response.headers });
+}
+
+/** `authorization` is asked for each request: the token rotates. */
+export function createModelFetch(
+  authorization: () => Promise<string>,
+  options: { readonly silenceMs?: number } = {},
+): typeof fetch {
+  return async (input, init) => {
+    const headers = new Headers(init?.headers);
+    headers.set('authorization', await authorization());
+    headers.delete('x-api-key');
+    const response = await fetch(input, { ...init, headers, redirect: 'error' });
+    if (!response.ok) return response;
+    const wantsStream = typeof init?.body === 'string' && /"stream":\s*true/.test(init.body);
+    const isJson = response.headers.get('content-type')?.includes('application/json') === true;
+    if (wantsStream && isJson) return streamed(response);
+    return impatient(response, options.silenceMs ?? SILENCE_MS);
+  };
+}

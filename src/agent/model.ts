@@ -1,0 +1,153 @@
+// The model as the loop uses it: one answer per call, through the gateway, retried for as long as that makes sense.
+
+import Anthropic from '@anthropic-ai/sdk';
+import { messageOf, OplabError } from '../errors.ts';
+import type { Turn } from './context.ts';
+import { createModelFetch } from './model-fetch.ts';
+import { backoffMs, pause } from './retry.ts';
+import { SUMMARY_PROMPT } from './summary.ts';
+
+/** A request to the agent's model. */
+export interface Question {
+  readonly system: string;
+  readonly tools: readonly Anthropic.Tool[];
+  readonly conversation: readonly Turn[];
+}
+
+/** The models of an attempt. */
+export interface Model {
+  /**
+   * Asks until there is an answer or the signal aborts.
+   * @throws OplabError OPLAB_CEILING_REACHED or OPLAB_NO_LEASE when the gateway will not go on, OPLAB_MODEL_REFUSED when
+   * the API refuses the request for good, OPLAB_CONTEXT_FULL when the conversation is too long
+   */
+  ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
+  /** One line about a text. Rejects when the small model does not answer in time. */
+  summarise(text: string, signal: AbortSignal): Promise<string>;
+}
+
+export interface ModelOptions {
+  readonly gatewayUrl: string;
+  readonly authorization: () => Promise<string>;
+  readonly name: string;
+  readonly summaryName: string;
+  readonly maxOutputTokens: number;
+  readonly onRetry?: (reason: string) => void;
+  /** For tests: tries of the SDK itself, and how long a silent stream is endured. */
+  readonly sdkRetries?: number;
+  readonly silenceMs?: number;
+  /** For tests: scales the waits between tries. */
+  readonly backoff?: (attempt: number) => number;
+}
+
+const SUMMARY_TIMEOUT_MS = 15_000;
+const SUMMARY_MAX_TOKENS = 1500;
+/** A wrong key does not become right; a token that was just rotated does. */
+const MAX_UNAUTHORIZED = 3;
+
+/**
+ * Whether a model id stands for a Claude that takes `thinking: {type: 'adaptive'}`: from 4.6 on. Older ones and models of
+ * others do not know it.
+ */
+export function supportsAdaptiveThinking(model: string): boolean {
+  const [, major, minor = '0'] = /^claude-[a-z]+-(\d)(?:-(\d)(?!\d))?/.exec(model) ?? [];
+  if (major === undefined) return false;
+  return Number(major) >= 5 || (major === '4' && Number(minor) >= 6);
+}
+
+const ephemeral = { type: 'ephemeral' } as const;
+
+/** The conversation with a cache mark on the last block of the last turn that can carry one. */
+function marked(conversation: readonly Turn[]): Turn[] {
+  const last = conversation.at(-1);
+  const block = last?.content.at(-1);
+  if (last === undefined || block === undefined) return [...conversation];
+  if (block.type !== 'text' && block.type !== 'tool_result') return [...conversation];
+  const content = [...last.content.slice(0, -1), { ...block, cache_control: ephemeral }];
+  return [...conversation.slice(0, -1), { ...last, content }];
+}
+
+/** What a failed call means: go on trying, or an error that ends it. */
+function judge(error: unknown, unauthorized: number): { retry: string } | OplabError {
+  if (!(error instanceof Anthropic.APIError) || error.status === undefined) {
+    // Cut or garbled streams, errors inside a stream, connections that failed.
+    return { retry: messageOf(error) };
+  }
+  const { status } = error;
+  const final = error.headers?.get('x-should-retry') === 'false';
+  if (status === 429 && final) return new OplabError('OPLAB_CEILING_REACHED', error.message, { cause: error });
+  if (status === 403) return new OplabError('OPLAB_NO_LEASE', error.message, { cause: error });
+  if (status === 413 || (status === 400 && /too long|context (window|length)|too many tokens/i.test(error.message))) {
+    return new OplabError('OPLAB_CONTEXT_FULL', error.message, { cause: error });
+  }
+  const transient = status === 408 || status === 409 || status === 429 || status >= 500;
+  if ((transient && !final) || (status === 401 && unauthorized < MAX_UNAUTHORIZED)) return { retry: error.message };
+  return new OplabError('OPLAB_MODEL_REFUSED', `the Messages API refused the request: ${error.message}`, {
+    cause: error,
+  });
+}
+
+export function createModel(options: ModelOptions): Model {
+  const client = new Anthropic({
+    baseURL: options.gatewayUrl,
+    // The gateway holds the key; the fetch below puts the pod's token on each request.
+    apiKey: null,
+    authToken: 'set-per-request',
+    fetch: createModelFetch(
+      options.authorization,
+      options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs },
+    ),
+    maxRetries: options.sdkRetries ?? 4,
+    logLevel: 'off',
+    openTelemetry: false,
+  });
+  const backoff = options.backoff ?? backoffMs;
+
+  return {
+    async ask(question, signal) {
+      const tools = question.tools.map((tool, index) =>
+        index === question.tools.length - 1 ? { ...tool, cache_control: ephemeral } : tool,
+      );
+      const parameters: Anthropic.MessageStreamParams = {
+        model: options.name,
+        max_tokens: options.maxOutputTokens,
+        system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
+        tools,
+        messages: marked(question.conversation),
+        // Asked for in words: what the model thought belongs on the record.
+        ...(supportsAdaptiveThinking(options.name) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
+      };
+      let unauthorized = 0;
+      for (let attempt = 0; ; attempt++) {
+        signal.throwIfAborted();
+        try {
+          return await client.messages.stream(parameters, { signal }).finalMessage();
+        } catch (error) {
+          signal.throwIfAborted();
+          const verdict = judge(error, unauthorized);
+          if (verdict instanceof OplabError) throw verdict;
+          if (error instanceof Anthropic.AuthenticationError) unauthorized++;
+          options.onRetry?.(verdict.retry);
+        }
+        await pause(backoff(attempt), signal);
+      }
+    },
+
+    async summarise(text, signal) {
+      const answer = await client.messages.create(
+        {
+          model: options.summaryName,
+          max_tokens: Math.min(SUMMARY_MAX_TOKENS, options.maxOutputTokens),
+          system: SUMMARY_PROMPT,
+          messages: [{ role: 'user', content: text }],
+          // Thinking counts towards max_tokens; a one-liner needs next to none.
+          ...(supportsAdaptiveThinking(options.summaryName) ? { output_config: { effort: 'low' } } : {}),
+        },
+        { signal: AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_TIMEOUT_MS)]), maxRetries: 1 },
+      );
+      const line = answer.content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join(' ');
+      if (line.trim() === '') throw new OplabError('OPLAB_NO_SUMMARY', 'the small model gave no text');
+      return line.replaceAll(/\s+/g, ' ').trim();
+    },
+  };
+}

@@ -1,0 +1,158 @@
+// The process `oplab agent`: one attempt, from asking for the task to the claim. Composition only; the loop is in loop.ts.
+
+import { z } from 'zod';
+import { InvalidInput, messageOf } from '../errors.ts';
+import type { Task } from '../gateway/protocol.ts';
+import { createLogger, type Logger } from '../observability/logger.ts';
+import { SOCKET_PATH } from '../sandbox/protocol.ts';
+import { createAuditTrail } from './audit-trail.ts';
+import { createConcludeTool } from './conclude.ts';
+import { windowOf } from './context.ts';
+import type { AgentEvent, LoopEnd } from './events.ts';
+import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
+import { createLiveOutput } from './live-output.ts';
+import { runLoop } from './loop.ts';
+import { createModel } from './model.ts';
+import { openingMessage, systemPrompt } from './prompt.ts';
+import { createSandbox, type Sandbox } from './sandbox-client.ts';
+import { createShellTool } from './shell.ts';
+import { createSummariser } from './summary.ts';
+
+/** The sandbox could reach what ought to be closed, so no command was run. */
+export const EXIT_WALLS_OPEN = 3;
+/** For the last entry, when the signal has already gone. */
+const LAST_WORDS_MS = 3000;
+
+const environment = z.object({
+  OPLAB_GATEWAY_URL: z.url(),
+  OPLAB_TOKEN_FILE: z.string().default('/var/run/secrets/oplab/token'),
+  OPLAB_SOCKET: z.string().default(SOCKET_PATH),
+});
+
+/** Where an attempt runs; everything about the Incident comes from the gateway. */
+export interface AttemptOptions {
+  readonly gatewayUrl: string;
+  readonly tokenFile: string;
+  readonly sandbox: Sandbox;
+  readonly logger: Logger;
+  /** Aborts on SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly onEvent?: (event: AgentEvent) => void;
+}
+
+/** Runs one attempt and returns the exit code of the process. */
+export async function runAttempt(options: AttemptOptions): Promise<number> {
+  const { logger } = options;
+  const client = new GatewayClient({
+    url: options.gatewayUrl,
+    tokenFile: options.tokenFile,
+    onRetry: (what, reason) => logger.warn({ what, reason }, 'waiting for the gateway'),
+  });
+  const report = (event: AgentEvent) => {
+    logger.info(event, event.type);
+    options.onEvent?.(event);
+  };
+  const task = await client.task(options.signal);
+  const { alreadyStarted } = await client.start(options.signal);
+  logger.info({ session: task.session, attempt: task.attempt, model: task.model.name, mode: task.mode }, 'task');
+
+  // The deadline also ends a wait for a gateway or a model that does not come back.
+  const over = new AbortController();
+  const deadline = AbortSignal.timeout(Math.max(0, Date.parse(task.deadline) - Date.now()));
+  const signal = AbortSignal.any([options.signal, deadline, over.signal]);
+  const lifecycle = (key: string, content: string, params: z.core.util.JSONType, until: AbortSignal) =>
+    client.append({ clientKey: `${task.attempt}-${key}`, kind: 'lifecycle', content, params }, until);
+
+  try {
+    if (alreadyStarted) {
+      const content =
+        "The agent's container was restarted in the middle of this attempt; a call without a result is indeterminate. The attempt ends here.";
+      await lifecycle('interrupted', content, { step: 'interrupted' }, signal);
+      report({ type: 'interrupted' });
+      return 0;
+    }
+
+    const walls = await options.sandbox.walls(signal);
+    const open = walls.probes.filter((probe) => probe.open).map((probe) => `${probe.name} (${probe.address})`);
+    const verdict = walls.closed
+      ? `The sandbox tried its walls: closed${open.length === 0 ? '' : `, but for ${open.join(', ')}, which does not count`}.`
+      : `The sandbox tried its walls, and they are open: ${open.join(', ')}. No command is run.`;
+    await lifecycle('walls', verdict, { step: 'walls', ...walls }, signal);
+    report({ type: 'walls', report: walls });
+    if (!walls.closed) return EXIT_WALLS_OPEN;
+
+    const end = await work(task, signal);
+    if (end.reason !== 'concluded') {
+      const content = `The attempt ends without a claim: ${endText(end)}`;
+      await lifecycle(
+        'end',
+        content,
+        { step: 'agent_ended', reason: end.reason },
+        AbortSignal.timeout(LAST_WORDS_MS),
+      ).catch((error: unknown) => logger.warn({ reason: messageOf(error) }, 'the last entry could not be written'));
+    }
+    return 0;
+  } catch (error) {
+    // The gateway knows why a lease is over, and the controller ends the attempt: nothing to restart for.
+    if (signal.aborted || isLeaseOver(error)) {
+      logger.warn({ reason: messageOf(signal.aborted ? signal.reason : error) }, 'attempt over');
+      return 0;
+    }
+    throw error;
+  }
+
+  async function work(given: Task, until: AbortSignal): Promise<LoopEnd> {
+    const model = createModel({
+      gatewayUrl: options.gatewayUrl,
+      authorization: () => bearer(options.tokenFile),
+      name: given.model.name,
+      summaryName: given.model.summaryName,
+      maxOutputTokens: given.model.maxOutputTokens,
+      onRetry: (reason) => logger.warn({ reason }, 'waiting for the model'),
+    });
+    const live = createLiveOutput(
+      (chunk) => client.live(chunk, until),
+      (error) => over.abort(error),
+    );
+    const loop = runLoop({
+      model,
+      tools: [
+        createShellTool(options.sandbox, live),
+        createConcludeTool(given.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
+      ],
+      audit: createAuditTrail(given.attempt, (entry) => client.append(entry, until)),
+      summarise: createSummariser((text, stop) => model.summarise(text, stop)),
+      system: systemPrompt(given),
+      opening: openingMessage(given),
+      contextWindow: windowOf(given.model.name),
+      signal: until,
+    });
+    for (;;) {
+      const step = await loop.next();
+      if (step.done === true) return step.value;
+      report(step.value);
+    }
+  }
+}
+
+function endText(end: LoopEnd): string {
+  if (end.reason === 'silent') return 'the model stopped calling tools, though reminded three times';
+  return 'message' in end ? `${end.reason}: ${end.message}` : end.reason;
+}
+
+/** The agent container's process. Sets the exit code: 0 when the attempt is over in whatever way, 3 when the walls are open. */
+export async function runAgent(): Promise<void> {
+  const parsed = environment.safeParse(process.env);
+  if (!parsed.success) throw new InvalidInput(`environment: ${z.prettifyError(parsed.error)}`, parsed.error);
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => stop.abort(new Error(`the pod is being stopped (${name})`)));
+  }
+  process.exitCode = await runAttempt({
+    gatewayUrl: parsed.data.OPLAB_GATEWAY_URL,
+    tokenFile: parsed.data.OPLAB_TOKEN_FILE,
+    sandbox: createSandbox(parsed.data.OPLAB_SOCKET),
+    logger: createLogger('agent'),
+    signal: stop.signal,
+  });
+}

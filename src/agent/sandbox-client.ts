@@ -1,0 +1,123 @@
+// The agent's side of the shell server: run a command, ask for the walls, wait for a kitchen that was killed to come back.
+
+import { type IncomingMessage, request } from 'node:http';
+import { createInterface } from 'node:readline';
+import { messageOf, OplabError } from '../errors.ts';
+import {
+  type ExecEvent,
+  type ExecExit,
+  type ExecRequest,
+  execEvent,
+  type WallsReport,
+  wallsReport,
+} from '../sandbox/protocol.ts';
+import { pause } from './retry.ts';
+
+const POLL_MS = 250;
+const HEALTH_TIMEOUT_MS = 2000;
+/** The walls wait for a policy up to 30 s themselves. */
+const WALLS_TIMEOUT_MS = 120_000;
+/** What a command may exceed its own limit by: the server ends it, and reports. */
+const EXEC_GRACE_MS = 30_000;
+
+/** The sandbox went away while a command ran, or gave no end of it: nobody can say how far the command came. */
+export class SandboxLost extends OplabError {
+  constructor(cause: unknown) {
+    super('OPLAB_SANDBOX_LOST', `the sandbox was lost while a command ran (${messageOf(cause)})`, { cause });
+  }
+}
+
+/** What the shell tool needs of the sandbox. */
+export interface Sandbox {
+  /**
+   * Runs a command once. A sandbox that is not there yet is waited for; one that is lost half way is not tried again.
+   * @throws SandboxLost
+   */
+  exec(command: ExecRequest, onEvent: (event: ExecEvent) => void, signal: AbortSignal): Promise<ExecExit>;
+  /** Resolves when the shell server answers. */
+  ready(signal: AbortSignal): Promise<void>;
+  walls(signal: AbortSignal): Promise<WallsReport>;
+}
+
+const notListening = (error: unknown) =>
+  error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED');
+
+export function createSandbox(socketPath: string): Sandbox {
+  function call(path: string, body: unknown, timeoutMs: number, signal: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        {
+          socketPath,
+          path,
+          method: body === undefined ? 'GET' : 'POST',
+          signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+          headers: { 'content-type': 'application/json' },
+          agent: false,
+        },
+        resolve,
+      );
+      outgoing.once('error', reject);
+      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+
+  async function textOf(response: IncomingMessage): Promise<string> {
+    let text = '';
+    response.setEncoding('utf8');
+    for await (const chunk of response) text += String(chunk);
+    return text;
+  }
+
+  async function ready(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      const response = await call('/healthz', undefined, HEALTH_TIMEOUT_MS, signal).catch(() => undefined);
+      response?.resume();
+      if (response?.statusCode === 200) return;
+      await pause(POLL_MS, signal);
+    }
+  }
+
+  /** The response, once the server has taken the request; only a socket that nobody listens on is tried again. */
+  async function deliver(command: ExecRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    for (;;) {
+      try {
+        return await call('/v1/exec', command, command.timeoutSeconds * 1000 + EXEC_GRACE_MS, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!notListening(error)) throw new SandboxLost(error);
+        await ready(signal);
+      }
+    }
+  }
+
+  return {
+    ready,
+    async exec(command, onEvent, signal) {
+      const response = await deliver(command, signal);
+      if (response.statusCode !== 200) {
+        throw new OplabError(
+          'OPLAB_SANDBOX_REFUSED',
+          `the shell server refused: ${(await textOf(response)).slice(0, 500)}`,
+        );
+      }
+      try {
+        for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
+          const event = execEvent.parse(JSON.parse(line));
+          onEvent(event);
+          if (event.type === 'exit') return event;
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        throw new SandboxLost(error);
+      }
+      signal.throwIfAborted();
+      throw new SandboxLost('the stream ended early');
+    },
+    async walls(signal) {
+      await ready(signal);
+      const response = await call('/v1/walls', {}, WALLS_TIMEOUT_MS, signal);
+      return wallsReport.parse(JSON.parse(await textOf(response)));
+    },
+  };
+}

@@ -1,0 +1,126 @@
+// The tool `shell`: one command in the sandbox, with the model's reason for it.
+
+import { z } from 'zod';
+import type { LiveChunk } from '../gateway/protocol.ts';
+import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS } from '../sandbox/protocol.ts';
+import { type Sandbox, SandboxLost } from './sandbox-client.ts';
+import type { Tool, ToolOutcome } from './tool.ts';
+
+const input = z.object({
+  command: z.string().min(1).max(65536),
+  reasoning: z.string().min(1).max(8192),
+  timeout_seconds: z.number().int().min(1).max(MAX_TIMEOUT_SECONDS).optional(),
+});
+
+/** Signal numbers of the usual ends, so that a killed shell has the exit code that a shell would report. */
+const SIGNAL_NUMBERS: Record<string, number> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
+
+/** 128 + n for a signal, as bash counts; 137 is SIGKILL. */
+export function exitCodeOf(exit: Pick<ExecExit, 'exitCode' | 'signal'>): number {
+  return exit.exitCode ?? 128 + (SIGNAL_NUMBERS[exit.signal ?? ''] ?? 0);
+}
+
+/** A result as the model reads it: the end first, then what was printed. */
+export function resultText(exit: ExecExit, timeoutSeconds: number): string {
+  const lines = [`exit code ${exitCodeOf(exit)} after ${(exit.durationMs / 1000).toFixed(1)} s`];
+  if (exit.timedOut) lines.push(`time limit of ${timeoutSeconds} s reached: the command and all it started were ended`);
+  else if (exit.signal !== null) lines.push(`ended by ${exit.signal}`);
+  if (!exit.timedOut && exit.killedProcesses > 0) {
+    lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were ended with it`);
+  }
+  lines.push(exit.stdout === '' ? '--- no stdout ---' : `--- stdout ---\n${exit.stdout.trimEnd()}`);
+  if (exit.stderr !== '') lines.push(`--- stderr ---\n${exit.stderr.trimEnd()}`);
+  return lines.join('\n');
+}
+
+/** Both streams as they go into the log. */
+function blobOf(exit: ExecExit): string {
+  return exit.stderr === ''
+    ? exit.stdout
+    : `${exit.stdout}${exit.stdout === '' ? '' : '\n'}--- stderr ---\n${exit.stderr}`;
+}
+
+async function lost(sandbox: Sandbox, error: SandboxLost, signal: AbortSignal): Promise<ToolOutcome> {
+  await sandbox.ready(signal);
+  const text =
+    'The sandbox container was killed while this command ran; running out of memory is the usual reason. How far the ' +
+    'command came is unknown: look before you repeat it. A fresh sandbox is ready; processes are gone, files under $HOME and /tmp may be too.';
+  return { text, isError: true, summary: `sandbox lost: ${error.message}`, params: { indeterminate: true } };
+}
+
+export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => void): Tool {
+  return {
+    alone: false,
+    definition: {
+      name: 'shell',
+      description:
+        'Runs a command with `bash -c` in the sandbox and returns its exit code, stdout and stderr. stdin is closed. Every call is a ' +
+        'fresh shell in $HOME: variables, functions and the working directory do not carry over, files do. Nothing outlives its ' +
+        'command: whatever still runs when it ends (also with &, nohup or setsid) is ended. Long output is cut in the middle.',
+      input_schema: {
+        type: 'object',
+        properties: {
+          command: { type: 'string', description: 'The bash script to run.' },
+          reasoning: { type: 'string', description: 'Why: what you expect to learn or to change. It goes on record.' },
+          timeout_seconds: {
+            type: 'integer',
+            description: `Time limit; ${DEFAULT_TIMEOUT_SECONDS} unless given, at most ${MAX_TIMEOUT_SECONDS}.`,
+          },
+        },
+        required: ['command', 'reasoning'],
+      },
+    },
+    prepare(raw) {
+      const parsed = input.safeParse(raw);
+      if (!parsed.success) {
+        return `shell: ${z.prettifyError(parsed.error)}\nWrite {"command": "…", "reasoning": "why"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
+      }
+      const { command, reasoning, timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = parsed.data;
+      return {
+        params: { command, timeoutSeconds },
+        reasoning,
+        async run(callKey, signal) {
+          let startedAt: string | undefined;
+          try {
+            const exit = await sandbox.exec(
+              { id: callKey, command, timeoutSeconds },
+              (event) => {
+                if (event.type === 'started') startedAt = event.time;
+                if (event.type === 'chunk') live({ callKey, stream: event.stream, text: event.text.slice(0, 65536) });
+              },
+              signal,
+            );
+            return {
+              text: resultText(exit, timeoutSeconds),
+              isError: false,
+              summary: { command },
+              exitCode: exitCodeOf(exit),
+              durationMs: exit.durationMs,
+              params: {
+                call: callKey,
+                startedAt: startedAt ?? null,
+                signal: exit.signal,
+                timedOut: exit.timedOut,
+                truncated: exit.truncated,
+                killedProcesses: exit.killedProcesses,
+              },
+              blob: blobOf(exit),
+            };
+          } catch (error) {
+            if (error instanceof SandboxLost) return lost(sandbox, error, signal);
+            throw error;
+          }
+        },
+      };
+    },
+  };
+}
