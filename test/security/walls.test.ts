@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, openLab, pod } from '../support/lab.ts';
-import { apply, child, eventually, kubectl, tryKubectl } from '../support/live.ts';
+import { apply, child, kubectl, trail, tryKubectl } from '../support/live.ts';
 import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
 
 const NODE = 'oplab-control-plane';
@@ -113,7 +113,6 @@ describe('from the sandbox', () => {
   });
 
   it('proves its walls before the first command, and says so on the record', async () => {
-    const { trail } = await import('../support/live.ts');
     const entries = await trail(lab.namespace, 'walls');
     const walls = entries.findIndex((entry) => entry.kind === 'lifecycle' && /wall/i.test(entry.content));
     const firstCall = entries.findIndex((entry) => entry.kind === 'tool_call');
@@ -121,18 +120,22 @@ describe('from the sandbox', () => {
     expect(walls).toBeLessThan(firstCall);
   });
 
-  it('a pod that loses its walls runs no command', async () => {
-    // The policies of the chart are still gone: the next agent must refuse to start.
-    await eventually(
-      'the default-deny policy to be gone',
-      5,
-      async () => (await tryKubectl('-n', 'oplab-agents', 'get', 'networkpolicy', 'default-deny')).code !== 0,
-    );
+  it('an agent whose walls have a hole runs no command', async () => {
+    await apply({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'hole', namespace: 'oplab-agents' },
+      spec: { podSelector: {}, policyTypes: ['Egress'], egress: [{}] },
+    });
     lab.puppet.play(shell('echo must not run'));
     const before = lab.puppet.requests.length;
-    await lab.open('no-walls', { limits: { attempts: 1, timeoutSeconds: 120 } });
-    const incident = await lab.finished('no-walls', 150);
+    await lab.open('hole', { limits: { attempts: 1, timeoutSeconds: 180 } });
+    const incident = await lab.finished('hole', 180);
+    await kubectl('-n', 'oplab-agents', 'delete', 'networkpolicy', 'hole');
     expect(incident.status?.phase).toBe('Escalated');
     expect(lab.puppet.requests.length).toBe(before);
+    const entries = await trail(lab.namespace, 'hole');
+    expect(entries.some((entry) => entry.kind === 'lifecycle' && /open: api-server/.test(entry.content))).toBe(true);
+    expect(entries.some((entry) => entry.kind === 'tool_call')).toBe(false);
   });
 });
