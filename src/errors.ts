@@ -103,6 +103,27 @@ export class TooLarge extends OplabError {
   }
 }
 
+/** What a command names does not exist. */
+export class NotFound extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_NOT_FOUND', message, { cause, exitCode: 3 });
+  }
+}
+
+/** The audit log does not add up; what is wrong was printed. */
+export class VerificationFailed extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_VERIFICATION_FAILED', message, { exitCode: 4 });
+  }
+}
+
+/** The gateway's read API cannot be reached from here. */
+export class GatewayUnreachable extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_GATEWAY_UNREACHABLE', message, { cause });
+  }
+}
+
 /** The text of an unknown failure, for logs and conditions. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
