@@ -1,0 +1,189 @@
+// The chronicle: writes down what is witnessed of each Incident, and seals its session when the controller asks for it.
+
+import { CONDITIONS, type Incident, sessionOf } from '../api/incident.ts';
+import { findCondition, isTrue } from '../api/meta.ts';
+import type { Entry } from '../audit/entry.ts';
+import { outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
+import type { AuditLog } from '../audit/log.ts';
+import { AuditConflict, messageOf, SessionSealed } from '../errors.ts';
+import { backoffMs, pause } from '../kube/backoff.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { InFlight } from './in-flight.ts';
+import { sealRequested } from './leases.ts';
+import { type Recollection, recall, recollectionOf, witness } from './witness.ts';
+
+export interface ChronicleOptions {
+  readonly log: AuditLog;
+  readonly inFlight: InFlight;
+  /** The Incident as last seen; undefined when it is gone. */
+  readonly incident: (session: string) => Incident | undefined;
+  /** Something of the session's record has changed that its status must show. */
+  readonly onRecord: (session: string, urgent: boolean) => void;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** How long a seal waits for requests under way to be recorded, in milliseconds. */
+  readonly drainMs?: number;
+}
+
+interface Session {
+  recalled: Recollection | undefined;
+  /** Client keys of the gateway's lifecycle entries that are in the log: most steps are seen many times. */
+  written: Set<string>;
+  /** The last version of the Incident that is not written down yet. */
+  next: Incident | undefined;
+  gone: boolean;
+  running: boolean;
+}
+
+const PAGE = 1000;
+const BACKOFF = { baseMs: 500, maxMs: 15_000 };
+
+export class Chronicle {
+  readonly #options: ChronicleOptions;
+  readonly #sessions = new Map<string, Session>();
+  readonly #sealed = new Set<string>();
+
+  constructor(options: ChronicleOptions) {
+    this.#options = options;
+  }
+
+  /** Feeds a change of an Incident in. Never blocks and never throws. */
+  incidentChanged(event: { type: 'added' | 'modified' | 'deleted'; object: Incident; previous?: Incident }): void {
+    const { object, previous } = event;
+    if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) {
+      this.#enqueue(sessionOf(previous), previous, true);
+    }
+    this.#enqueue(sessionOf(object), object, event.type === 'deleted');
+  }
+
+  /** Seals sessions whose Incidents went away while no gateway was watching. Call it once the watch is in sync. */
+  async sealOrphans(): Promise<void> {
+    for (const summary of await this.#options.log.sessions()) {
+      if (summary.sealed || this.#options.incident(summary.session) !== undefined) continue;
+      await this.#seal(summary.session, 0, 'Deleted', 'the Incident was deleted while the gateway was not watching');
+    }
+  }
+
+  /** Resolves when nothing waits to be written down; for tests and the shutdown. */
+  async idle(): Promise<void> {
+    while ([...this.#sessions.values()].some((session) => session.running)) {
+      await pause(20, new AbortController().signal);
+    }
+  }
+
+  #enqueue(session: string, incident: Incident, gone: boolean): void {
+    if (this.#sealed.has(session)) {
+      if (gone) this.#sealed.delete(session);
+      // A sealed session is only of interest until the controller has taken the seal over.
+      else if (sealRequested(incident)) this.#options.onRecord(session, false);
+      return;
+    }
+    let state = this.#sessions.get(session);
+    if (state === undefined) {
+      state = { recalled: undefined, written: new Set(), next: undefined, gone: false, running: false };
+      this.#sessions.set(session, state);
+    }
+    state.next = incident;
+    state.gone ||= gone;
+    if (!state.running) {
+      state.running = true;
+      void this.#work(session, state).finally(() => {
+        state.running = false;
+        if (state.gone || this.#sealed.has(session)) this.#sessions.delete(session);
+      });
+    }
+  }
+
+  async #work(session: string, state: Session): Promise<void> {
+    let failures = 0;
+    while (state.next !== undefined && !this.#options.signal.aborted) {
+      const incident = state.next;
+      state.next = undefined;
+      try {
+        await this.#record(session, state, incident);
+        failures = 0;
+      } catch (error) {
+        state.next ??= incident;
+        failures += 1;
+        const { logger, signal } = this.#options;
+        logger.warn({ session, error: messageOf(error) }, 'what was witnessed cannot be recorded: trying again');
+        await pause(backoffMs(failures, BACKOFF), signal);
+      }
+    }
+  }
+
+  async #record(session: string, state: Session, incident: Incident): Promise<void> {
+    const { log, onRecord } = this.#options;
+    if (state.recalled === undefined) {
+      const head = await log.head(session);
+      if (head?.sealed) {
+        this.#sealed.add(session);
+        if (!state.gone) onRecord(session, true);
+        return;
+      }
+      // Finished without us and never seen by this log (another volume): there is nothing left to witness.
+      if (head === undefined && isTrue(incident.status?.conditions, CONDITIONS.Finished)) return;
+      const entries = head === undefined ? [] : await this.#readAll(session);
+      for (const { kind, writer, clientKey } of entries) {
+        if (writer === 'gateway' && kind === 'lifecycle') state.written.add(clientKey);
+      }
+      state.recalled = recall(entries);
+    }
+    for (const { attempt, entry } of witness(state.recalled, incident)) {
+      if (state.written.has(entry.clientKey)) continue;
+      try {
+        await log.append({ session, attempt, writer: 'gateway' }, entry);
+      } catch (error) {
+        // Written down by an earlier life of the gateway, in other words: that entry stands.
+        if (!(error instanceof AuditConflict)) throw error;
+      }
+      state.written.add(entry.clientKey);
+    }
+    state.recalled = recollectionOf(incident);
+    const attempt = incident.status?.attempts?.at(-1)?.number ?? 0;
+    if (state.gone) {
+      await this.#seal(session, attempt, 'Deleted', 'the Incident was deleted');
+    } else if (sealRequested(incident)) {
+      const { outcome, message } = endOf(incident);
+      await this.#seal(session, attempt, outcome, message);
+      onRecord(session, true);
+    }
+  }
+
+  async #seal(session: string, attempt: number, outcome: string, message: string): Promise<void> {
+    const { log, inFlight, logger, drainMs = 5000 } = this.#options;
+    // Their streams are cut already; they only have to say how they ended.
+    if (!(await inFlight.drained(session, drainMs))) {
+      logger.warn({ session }, 'requests are still under way at the seal; their outcome will be missing');
+    }
+    const authorship = { session, attempt, writer: 'gateway' } as const;
+    try {
+      await log.append(authorship, outcomeEntry(outcome, message));
+    } catch (error) {
+      // An earlier life was stopped between outcome and seal, or after the seal.
+      if (!(error instanceof AuditConflict) && !(error instanceof SessionSealed)) throw error;
+    }
+    const head = await log.seal(authorship, sealEntry(outcome));
+    this.#sealed.add(session);
+    logger.info({ session, outcome, entries: head.entries }, 'session sealed');
+  }
+
+  async #readAll(session: string): Promise<Entry[]> {
+    const entries: Entry[] = [];
+    for (;;) {
+      const page = await this.#options.log.read(session, { afterSeq: entries.at(-1)?.seq ?? 0, limit: PAGE });
+      entries.push(...page);
+      if (page.length < PAGE) return entries;
+    }
+  }
+}
+
+/** How the controller says that the Incident ends: the message of its request to seal is the phase. */
+function endOf(incident: Incident): { outcome: string; message: string } {
+  const { conditions, message = '', phase } = incident.status ?? {};
+  const request = findCondition(conditions, CONDITIONS.AuditSealed);
+  const finished = findCondition(conditions, CONDITIONS.Finished);
+  const word = /^[A-Za-z]+$/;
+  const asked = request?.reason === 'SealRequested' && word.test(request.message) ? request.message : undefined;
+  return { outcome: asked ?? finished?.reason ?? phase ?? 'Finished', message };
+}

@@ -1,0 +1,51 @@
+// POST conclude: the agent's claim. On record first, then in the Incident's status, fenced by its resourceVersion.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Claim } from '../../../api/incident.ts';
+import { NoLease, NotAllowed, SessionSealed } from '../../../errors.ts';
+import { parseJson, readBody, sendJson } from '../../http/answer.ts';
+import { leaseFor } from '../../leases.ts';
+import { conclusion } from '../../protocol.ts';
+import { type Caller, type Doors, record } from '../door.ts';
+
+/** The event of the lifecycle entry that carries the claim. */
+export const CLAIM_EVENT = 'claim';
+
+export async function postConclude(
+  doors: Doors,
+  { lease }: Caller,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { outcome, summary, rootCause, actions } = parseJson(await readBody(request, 256 * 1024), conclusion);
+  if (lease.class.mode === 'Diagnose' && outcome === 'Fixed') {
+    throw new NotAllowed('this class only diagnoses: conclude with CannotFix and the diagnosis, or NothingWrong');
+  }
+  const done = doors.inFlight.begin(lease.session);
+  try {
+    const receipt = await record(doors, lease, 'gateway', {
+      clientKey: `claim:${lease.attempt}`,
+      kind: 'lifecycle',
+      params: { event: CLAIM_EVENT, attempt: lease.attempt, outcome, rootCause, actions },
+      content: `the agent claims ${outcome}: ${summary}`,
+    });
+    const claim: Claim = { attempt: lease.attempt, outcome, summary, rootCause, actions, time: receipt.time };
+    await doors.status.claim(lease.session, claim, (incident) => {
+      // Asked again and accepted the first time: nothing to add.
+      const decision = leaseFor(incident, lease.attempt, lease.podUID, undefined, Date.now());
+      if (decision.state === 'live' || decision.state === 'spent') return;
+      if (receipt.duplicate && incident.status?.claim?.attempt === lease.attempt) throw new AlreadyAccepted();
+      throw new NoLease(decision.message);
+    });
+    doors.logger.info({ session: lease.session, attempt: lease.attempt, outcome }, 'the agent has concluded');
+    sendJson(response, 200, {});
+  } catch (error) {
+    if (error instanceof AlreadyAccepted) sendJson(response, 200, {});
+    else if (error instanceof SessionSealed) throw new NoLease('the session is sealed');
+    else throw error;
+  } finally {
+    done();
+  }
+}
+
+class AlreadyAccepted extends Error {}

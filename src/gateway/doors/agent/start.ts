@@ -1,0 +1,37 @@
+// POST start: the agent begins its attempt. Recorded once; a second begin means that the first run was cut off.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { z } from 'zod';
+import { AuditConflict } from '../../../errors.ts';
+import { parseJson, readBody, sendJson } from '../../http/answer.ts';
+import type { startResult } from '../../protocol.ts';
+import { type Caller, type Doors, record } from '../door.ts';
+
+/** `run` names this run of the container; it lets a start whose answer got lost be asked for again. */
+const startRequest = z.object({ run: z.string().max(64).optional() });
+
+export async function postStart(
+  doors: Doors,
+  { lease }: Caller,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { run } = parseJson(await readBody(request, 4096), startRequest);
+  const done = doors.inFlight.begin(lease.session);
+  try {
+    const receipt = await record(doors, lease, 'gateway', {
+      clientKey: `agent-started:${lease.attempt}`,
+      kind: 'lifecycle',
+      params: { event: 'agent_started', attempt: lease.attempt, podUID: lease.podUID, run: run ?? null },
+      content: `the agent of attempt ${lease.attempt} has begun`,
+    });
+    sendJson(response, 200, { alreadyStarted: receipt.duplicate && run === undefined } satisfies z.infer<
+      typeof startResult
+    >);
+  } catch (error) {
+    if (!(error instanceof AuditConflict)) throw error;
+    sendJson(response, 200, { alreadyStarted: true } satisfies z.infer<typeof startResult>);
+  } finally {
+    done();
+  }
+}

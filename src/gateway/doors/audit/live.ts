@@ -1,0 +1,18 @@
+// POST live: a chunk of output while a command runs, handed on to whoever watches. Never stored.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parseJson, readBody } from '../../http/answer.ts';
+import { liveChunk } from '../../protocol.ts';
+import type { Caller, Doors } from '../door.ts';
+
+const MAX_BODY = 512 * 1024;
+
+export async function postLive(
+  doors: Doors,
+  { lease }: Caller,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  doors.live.publish(lease.session, parseJson(await readBody(request, MAX_BODY), liveChunk));
+  response.writeHead(204).end();
+}

@@ -1,0 +1,76 @@
+// Headers on their way through the kube door: what a caller may not say about itself is taken out, and what ends at a hop stays there.
+
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+
+/** Belong to one connection, not to the request. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
+/** Say who the caller is or came through; the gateway alone says that. */
+const IDENTITY: ReadonlySet<string> = new Set([
+  'authorization',
+  'cookie',
+  'forwarded',
+  'via',
+  'x-real-ip',
+  'host',
+  'content-length',
+  'expect',
+]);
+const IDENTITY_PREFIXES = ['impersonate-', 'x-remote-', 'x-forwarded-', 'x-original-'];
+
+/** A bearer token can hide in the list of WebSocket subprotocols. */
+const BEARER_PROTOCOL = 'base64url.bearer.authorization.k8s.io.';
+
+/** The caller's headers that go on to the API server. */
+export function requestHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeaders {
+  const named = listed(incoming.connection);
+  const outgoing: OutgoingHttpHeaders = {};
+  for (const [name, value] of Object.entries(incoming)) {
+    if (value === undefined || HOP_BY_HOP.has(name) || IDENTITY.has(name) || named.has(name)) continue;
+    if (IDENTITY_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
+    if (name === 'sec-websocket-protocol') {
+      const kept = withoutBearer(value);
+      if (kept !== '') outgoing[name] = kept;
+      continue;
+    }
+    outgoing[name] = value;
+  }
+  return outgoing;
+}
+
+/** The headers of a request that asks for another protocol on its connection. */
+export function upgradeHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeaders {
+  return { ...requestHeaders(incoming), connection: 'Upgrade', upgrade: incoming.upgrade ?? '' };
+}
+
+/** The API server's headers that go back to the caller. */
+export function responseHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeaders {
+  const named = listed(incoming.connection);
+  return Object.fromEntries(
+    Object.entries(incoming).filter(([name]) => !HOP_BY_HOP.has(name) && !named.has(name) && name !== 'set-cookie'),
+  );
+}
+
+function listed(connection: string | undefined): ReadonlySet<string> {
+  return new Set((connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
+}
+
+function withoutBearer(value: string | string[]): string {
+  return [value]
+    .flat()
+    .flatMap((list) => list.split(','))
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== '' && !protocol.startsWith(BEARER_PROTOCOL))
+    .join(', ');
+}

@@ -1,0 +1,142 @@
+// The record of what the API server was asked: an intent, durable before anything is forwarded, and what came of it.
+
+import { z } from 'zod';
+import { NotAllowed } from '../../../errors.ts';
+import { type Caller, type Doors, record } from '../door.ts';
+import { describeRequest, type KubeRequest } from './classify.ts';
+
+/** Bodies that can be put on record as text. */
+const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml))\s*(;|$)/i;
+
+/** How a write ended. */
+export interface Outcome {
+  /** HTTP status; null when the API server did not answer. */
+  readonly status: number | null;
+  /** The answer, when it was collected. */
+  readonly body?: Buffer;
+  /** Bytes that went through a stream. */
+  readonly bytesIn?: number;
+  readonly bytesOut?: number;
+  /** How a stream ended, or why there is no answer. */
+  readonly ended?: string;
+}
+
+/** An intent on record, waiting for its outcome. */
+export interface Intent {
+  outcome(outcome: Outcome): Promise<void>;
+}
+
+const answered = z.looseObject({
+  kind: z.string().optional(),
+  reason: z.string().optional(),
+  message: z.string().optional(),
+  metadata: z
+    .looseObject({
+      name: z.string().optional(),
+      namespace: z.string().optional(),
+      uid: z.string().optional(),
+      resourceVersion: z.string().optional(),
+      generation: z.number().optional(),
+    })
+    .optional(),
+});
+
+/** Refuses bodies that the record could not show. @throws NotAllowed */
+export function requireReadable(contentType: string | undefined, contentEncoding: string | undefined): void {
+  if (contentEncoding !== undefined && contentEncoding !== 'identity') {
+    throw new NotAllowed(`bodies with content-encoding ${contentEncoding} cannot be recorded; send it plain`);
+  }
+  if (contentType !== undefined && !READABLE.test(contentType)) {
+    throw new NotAllowed(`bodies of type ${contentType} cannot be recorded; send JSON or YAML`);
+  }
+}
+
+/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+export async function recordIntent(
+  doors: Doors,
+  { lease }: Caller,
+  request: KubeRequest,
+  details: { body?: Buffer; contentType?: string | undefined; userAgent?: string | undefined; protocol?: string },
+): Promise<Intent> {
+  const key = `kube:${crypto.randomUUID()}`;
+  const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
+  const query = Object.fromEntries(
+    [...new Set(request.query.keys())].map((parameter) => [
+      parameter,
+      request.query.getAll(parameter).map((value) => value.slice(0, 8192)),
+    ]),
+  );
+  const command = subresource === 'exec' ? request.query.getAll('command') : [];
+  const target = {
+    verb,
+    ...(resource === undefined ? { path: path.slice(0, 2048) } : { group, version, resource }),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(name === undefined ? {} : { name }),
+    ...(subresource === undefined ? {} : { subresource }),
+  };
+  const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
+  const { body, contentType, userAgent, protocol } = details;
+  const receipt = await record(doors, lease, 'gateway', {
+    clientKey: key,
+    kind: 'kube_intent',
+    tool: 'kube',
+    params: {
+      ...target,
+      ...(dryRun ? { dryRun } : {}),
+      ...(Object.keys(query).length === 0 ? {} : { query }),
+      ...(contentType === undefined ? {} : { contentType }),
+      ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
+      ...(protocol === undefined ? {} : { protocol }),
+    },
+    content: text.slice(0, 4096),
+    ...(body === undefined || body.length === 0 ? {} : { blob: body.toString('utf8') }),
+  });
+  const started = performance.now();
+  return {
+    async outcome({ status, body: answer, bytesIn, bytesOut, ended }) {
+      const result = answer === undefined ? undefined : parseAnswer(answer);
+      const meta = result?.metadata;
+      const failed = status === null || status >= 400;
+      const named = target.name === undefined && meta?.name !== undefined && !failed ? ` ${meta.name}` : '';
+      const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
+      await record(doors, lease, 'gateway', {
+        clientKey: `${key}:outcome`,
+        kind: 'kube_outcome',
+        tool: 'kube',
+        params: {
+          ...target,
+          intentSeq: receipt.seq,
+          status,
+          ...(result?.reason === undefined || !failed ? {} : { reason: result.reason }),
+          ...(meta === undefined || failed
+            ? {}
+            : {
+                object: {
+                  ...(meta.name === undefined ? {} : { name: meta.name }),
+                  ...(meta.uid === undefined ? {} : { uid: meta.uid }),
+                  ...(meta.resourceVersion === undefined ? {} : { resourceVersion: meta.resourceVersion }),
+                  ...(meta.generation === undefined ? {} : { generation: meta.generation }),
+                },
+              }),
+          ...(bytesIn === undefined ? {} : { bytesIn }),
+          ...(bytesOut === undefined ? {} : { bytesOut }),
+          ...(ended === undefined ? {} : { ended }),
+        },
+        durationMs: Math.round(performance.now() - started),
+        content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
+          0,
+          4096,
+        ),
+      });
+    },
+  };
+}
+
+function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
+  try {
+    return answered.safeParse(JSON.parse(body.toString('utf8'))).data;
+  } catch {
+    // A table, protobuf, or text: the status says enough.
+    return undefined;
+  }
+}

@@ -1,0 +1,342 @@
+// POST /v1/messages: checked against class and budget, forwarded with the gateway's key, metered as it streams back.
+
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  CeilingReached,
+  messageOf,
+  NotAllowed,
+  SessionSealed,
+  TooLarge,
+  UpstreamUnavailable,
+} from '../../../errors.ts';
+import { type Reservation, spendingOf, usd } from '../../budget.ts';
+import { readBody } from '../../http/answer.ts';
+import type { Concurrency } from '../../http/concurrency.ts';
+import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
+import { reportCeiling } from '../ceiling.ts';
+import { type Caller, type Doors, record, requireAudit } from '../door.ts';
+import { type Admitted, admitRequest, promptTokenBound } from './request-policy.ts';
+import { type ModelUpstream, NoAnswer } from './upstream.ts';
+import { messageMeter, type Seen, streamMeter, type UsageMeter } from './usage-meter.ts';
+
+/** The API's own limit. */
+const MAX_BODY = 32 * 1024 * 1024;
+/** A stream that says nothing for this long, not even a ping, is dead. In milliseconds. */
+const SILENCE_MS = 180_000;
+/** A caller that does not read for this long is gone. In milliseconds. */
+const UNREAD_MS = 60_000;
+
+/** The caller's headers that go on; everything else of the caller stays here. */
+const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'content-type', 'accept'] as const;
+const RESPONSE_HEADERS = ['content-type', 'request-id', 'retry-after', 'retry-after-ms', 'x-should-retry'] as const;
+
+export interface ModelDoor {
+  readonly upstream: Pick<ModelUpstream, 'send'>;
+  readonly prices: Prices;
+  readonly concurrency: Concurrency;
+}
+
+/** How a call went, for the log. */
+interface Ending {
+  readonly status: number | null;
+  readonly seen: Seen;
+  /** Why there is no whole answer. */
+  readonly cut?: string;
+  readonly requestId?: string | undefined;
+  readonly error?: string;
+  readonly firstByteMs?: number;
+  /** The model has not worked, so nothing is charged. */
+  readonly free: boolean;
+}
+
+export async function postMessages(
+  doors: Doors,
+  door: ModelDoor,
+  caller: Caller,
+  request: IncomingMessage,
+  response: ServerResponse,
+  beta: boolean,
+): Promise<void> {
+  const { lease } = caller;
+  requireAudit(doors.log);
+  const leave = door.concurrency.enter(lease.session);
+  const done = doors.inFlight.begin(lease.session);
+  try {
+    const body = await readBody(request, MAX_BODY);
+    const admitted = admitRequest(body, lease.class);
+    const { model } = admitted.request;
+    const price = door.prices.get(model);
+    if (price === undefined) {
+      throw new NotAllowed(
+        `model ${model} has no price, so its cost cannot be limited; add it to the gateway's prices`,
+      );
+    }
+    const call = new Call(doors, caller, admitted, price, body.length);
+    await call.reserve();
+    await call.forward(door, request, response, beta);
+  } finally {
+    done();
+    leave();
+  }
+}
+
+/** One call: reserved, forwarded, settled, recorded. */
+class Call {
+  readonly #doors: Doors;
+  readonly #caller: Caller;
+  readonly #admitted: Admitted;
+  readonly #price: Price;
+  readonly #bytes: number;
+  #reservation: Reservation | undefined;
+  #promptBound = 0;
+
+  constructor(doors: Doors, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
+    this.#doors = doors;
+    this.#caller = caller;
+    this.#admitted = admitted;
+    this.#price = price;
+    this.#bytes = bytes;
+  }
+
+  async reserve(): Promise<void> {
+    const { lease } = this.#caller;
+    const { request, turn, cacheLife } = this.#admitted;
+    const budget = await this.#doors.budgets.of(lease.session);
+    this.#promptBound = promptTokenBound(this.#bytes, budget.density.get(request.model));
+    const outputTokens = request.max_tokens;
+    const costMicroUSD = costBoundMicroUSD(this.#price, { promptTokens: this.#promptBound, outputTokens, cacheLife });
+    try {
+      this.#reservation = budget.reserve(
+        { turn, tokens: this.#promptBound + outputTokens, costMicroUSD },
+        lease.limits,
+      );
+    } catch (error) {
+      if (error instanceof CeilingReached) await reportCeiling(this.#doors, lease, error);
+      throw error;
+    }
+  }
+
+  async forward(door: ModelDoor, request: IncomingMessage, response: ServerResponse, beta: boolean): Promise<void> {
+    const { leases } = this.#doors;
+    const started = performance.now();
+    const stop = new AbortController();
+    let cut: string | undefined;
+    const hold = leases.hold(this.#caller.identity, 'work', (message) => {
+      cut = `the lease ended: ${message}`;
+      stop.abort();
+    });
+    const hangUp = () => {
+      cut ??= 'the agent hung up';
+      stop.abort();
+    };
+    response.once('close', hangUp);
+    const nothing: Seen = { tokens: undefined, complete: false, stopReason: undefined };
+    let upstream: IncomingMessage;
+    try {
+      const headers = Object.fromEntries(
+        REQUEST_HEADERS.flatMap((name) => (request.headers[name] === undefined ? [] : [[name, request.headers[name]]])),
+      );
+      upstream = await door.upstream.send({ beta, headers, body: this.#admitted.body, signal: stop.signal });
+    } catch (error) {
+      // A stream's head comes before the model works; an answer in one piece comes after.
+      const free = !(error instanceof NoAnswer && error.sent) || this.#admitted.request.stream === true;
+      hold.release();
+      await this.#end(
+        { status: null, seen: nothing, cut: cut ?? messageOf(error), error: messageOf(error), free },
+        started,
+      );
+      response.off('close', hangUp);
+      if (cut !== undefined) response.destroy();
+      else throw error;
+      return;
+    }
+    const status = upstream.statusCode ?? 502;
+    const requestId = header(upstream, 'request-id');
+    const firstByteMs = Math.round(performance.now() - started);
+    const streamed = status < 400 && (header(upstream, 'content-type') ?? '').startsWith('text/event-stream');
+    const meter = streamed ? streamMeter() : messageMeter();
+    const answerHeaders = Object.fromEntries(
+      RESPONSE_HEADERS.flatMap((name) =>
+        upstream.headers[name] === undefined ? [] : [[name, upstream.headers[name]]],
+      ),
+    );
+    let whole: Buffer = Buffer.alloc(0);
+    try {
+      if (streamed) {
+        response.writeHead(status, { ...answerHeaders, 'cache-control': 'no-store' });
+        await pass(upstream, response, meter, () => hold.alive(), stop.signal);
+      } else {
+        whole = await collect(upstream, stop.signal);
+        meter.feed(whole);
+      }
+    } catch (error) {
+      cut ??= messageOf(error);
+    }
+    hold.release();
+    upstream.destroy();
+    const failed = status >= 400;
+    const ending: Ending = {
+      status,
+      seen: failed ? nothing : meter.seen(),
+      requestId,
+      firstByteMs,
+      free: failed,
+      ...(cut === undefined ? {} : { cut }),
+      ...(failed ? { error: excerpt(whole) } : {}),
+    };
+    response.off('close', hangUp);
+    // Whoever sees the end of the answer can rely on its being on record; without a record there is no end.
+    const recorded = await this.#end(ending, started);
+    if (cut !== undefined || !recorded) {
+      response.destroy();
+      return;
+    }
+    if (streamed) {
+      response.end();
+      return;
+    }
+    if (status === 401 || status === 403) {
+      // Not the caller's fault, and not its lease either: the gateway's own key is refused.
+      throw new UpstreamUnavailable(`the model API refuses the gateway's key (${status}): ${excerpt(whole)}`);
+    }
+    response.writeHead(status, { ...answerHeaders, 'content-length': whole.length });
+    response.end(whole);
+  }
+
+  /** Settles the budget and writes the entry. False when it could not be written. */
+  async #end(ending: Ending, started: number): Promise<boolean> {
+    const { lease } = this.#caller;
+    const { request, turn } = this.#admitted;
+    const { model } = request;
+    const { metrics, logger, status: statusWriter } = this.#doors;
+    const durationMs = Math.round(performance.now() - started);
+    const tokens = this.#charged(ending);
+    const cost = tokens === undefined ? 0 : costMicroUSD(this.#price, tokens);
+    const used = tokens === undefined ? undefined : spendingOf(model, turn, tokens, cost);
+    this.#reservation?.settle(used);
+    if (ending.seen.complete && tokens !== undefined) {
+      const budget = await this.#doors.budgets.of(lease.session);
+      const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
+      budget.density.set(model, { bytes: this.#bytes, tokens: prompt });
+    }
+    const outcome = ending.status === null ? 'unreachable' : String(ending.status);
+    metrics.modelCalls.inc({ model, status: outcome });
+    metrics.modelSeconds.observe({ model }, durationMs / 1000);
+    metrics.modelCostUSD.inc({ model }, cost / 1_000_000);
+    const { seen, requestId, error, cut, firstByteMs } = ending;
+    const text = [
+      `${model}: ${outcome}`,
+      ...(tokens === undefined
+        ? []
+        : [
+            `${tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens} tokens in, ${tokens.outputTokens} out`,
+            usd(cost),
+          ]),
+      ...(seen.stopReason === undefined ? [] : [seen.stopReason]),
+      ...(cut === undefined ? [] : [`cut off: ${cut}${tokens === undefined ? '' : ' (charged at its upper bound)'}`]),
+      ...(error === undefined || error === cut ? [] : [error]),
+    ].join(', ');
+    try {
+      await record(this.#doors, lease, 'gateway', {
+        clientKey: `model:${crypto.randomUUID()}`,
+        kind: 'model_call',
+        tool: model.slice(0, 128),
+        // A call that used nothing has no spending, and the budget is rebuilt without it.
+        params: {
+          model,
+          status: ending.status,
+          ...(used ?? {}),
+          stopReason: seen.stopReason ?? null,
+          requestId: requestId ?? null,
+          stream: request.stream === true,
+          firstByteMs: firstByteMs ?? null,
+          ...(cut === undefined ? {} : { cut }),
+        },
+        durationMs,
+        content: text.slice(0, 4096),
+      });
+      return true;
+    } catch (failure) {
+      if (failure instanceof SessionSealed) return false;
+      logger.error({ session: lease.session, error: messageOf(failure) }, 'a model call could not be recorded');
+      return false;
+    } finally {
+      statusWriter.touch(lease.session);
+    }
+  }
+
+  /** What is charged: what the answer says, or the upper bound when nobody can tell any more. */
+  #charged(ending: Ending): Tokens | undefined {
+    if (ending.free) return undefined;
+    const { tokens, complete } = ending.seen;
+    if (complete && tokens !== undefined) return tokens;
+    const { request, cacheLife } = this.#admitted;
+    const cached = cacheLife === 'none' ? 0 : this.#promptBound;
+    const prompt = tokens ?? {
+      inputTokens: this.#promptBound - cached,
+      cacheReadTokens: 0,
+      cacheWriteTokens: cached,
+      cacheWrite1hTokens: cacheLife === '1h' ? cached : 0,
+    };
+    return { ...prompt, outputTokens: request.max_tokens };
+  }
+}
+
+function header(message: IncomingMessage, name: string): string | undefined {
+  const value = message.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function excerpt(body: Buffer): string {
+  return body.toString('utf8', 0, 512).trim();
+}
+
+/** Passes a stream on chunk by chunk, no faster than the reader reads, while the lease lives. */
+async function pass(
+  from: IncomingMessage,
+  to: ServerResponse,
+  meter: UsageMeter,
+  alive: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const silent = () => from.destroy(new UpstreamUnavailable(`the model API was silent for ${SILENCE_MS / 1000} s`));
+  let timer = setTimeout(silent, SILENCE_MS);
+  const abort = () => from.destroy(new UpstreamUnavailable('cut off'));
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    for await (const chunk of from) {
+      clearTimeout(timer);
+      if (!alive()) throw new UpstreamUnavailable('the lease ended');
+      meter.feed(chunk);
+      if (!to.write(chunk)) {
+        await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
+      }
+      timer = setTimeout(silent, SILENCE_MS);
+    }
+    if (!from.complete) throw new UpstreamUnavailable('the model API ended its answer in the middle');
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+async function collect(from: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const abort = () => from.destroy(new UpstreamUnavailable('cut off'));
+  const timer = setTimeout(abort, SILENCE_MS);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    for await (const chunk of from) {
+      size += chunk.length;
+      if (size > MAX_BODY) throw new TooLarge('the answer of the model API is too large');
+      chunks.push(chunk);
+    }
+    if (!from.complete) throw new UpstreamUnavailable('the model API ended its answer in the middle');
+    return Buffer.concat(chunks);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
+}

@@ -1,0 +1,153 @@
+// Which requests to the Messages API pass: the class's models, client-side tools, and nothing that would open a door elsewhere.
+
+import { z } from 'zod';
+import type { ClassSnapshot } from '../../../api/incident.ts';
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
+
+/** A request as it is forwarded: exactly these fields, so that nothing slips past under a name unknown here. */
+const messagesRequest = z.strictObject({
+  model: z.string(),
+  max_tokens: z.number().int().min(1),
+  messages: z.array(z.json()).max(100_000),
+  system: z.json().optional(),
+  tools: z.array(z.looseObject({ type: z.string().nullish(), name: z.string().optional() })).optional(),
+  tool_choice: z.json().optional(),
+  stream: z.boolean().optional(),
+  stop_sequences: z.json().optional(),
+  temperature: z.number().optional(),
+  top_p: z.number().optional(),
+  top_k: z.number().optional(),
+  metadata: z.json().optional(),
+  thinking: z.json().optional(),
+  output_config: z.json().optional(),
+  cache_control: z.json().optional(),
+  // Dearer tiers are not in the price table.
+  service_tier: z.literal('standard_only').optional(),
+  speed: z.literal('standard').nullish(),
+});
+export type MessagesRequest = z.infer<typeof messagesRequest>;
+
+/** Fields of the API that are refused, each with the reason, because a bare "unknown field" would puzzle. */
+const REFUSED: Readonly<Record<string, string>> = {
+  mcp_servers: 'tools that run at the vendor are closed: the agent has a shell and nothing else',
+  container: 'tools that run at the vendor are closed: the agent has a shell and nothing else',
+  context_management: 'the conversation is kept by the agent',
+  fallbacks: "only the class's models may answer",
+  inference_geo: 'it is not in the price table',
+  speed: 'it is not in the price table',
+  service_tier: 'only standard_only is in the price table',
+};
+
+export interface Admitted {
+  readonly request: MessagesRequest;
+  /** The bytes to forward: what was checked, and nothing else. */
+  readonly body: Buffer;
+  /** An answer of the agent's main model, as opposed to a summary by the small one. */
+  readonly turn: boolean;
+  /** The longest life that the request asks a prompt cache for. */
+  readonly cacheLife: 'none' | '5m' | '1h';
+}
+
+/** Checks a request body against the attempt's class. @throws InvalidInput, NotAllowed */
+export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
+  let content: unknown;
+  try {
+    content = JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    throw new InvalidInput('the body is not JSON', error);
+  }
+  const parsed = messagesRequest.safeParse(content);
+  if (!parsed.success) {
+    const fields = z.record(z.string(), z.unknown()).safeParse(content).data ?? {};
+    for (const [field, reason] of Object.entries(REFUSED)) {
+      if (field in fields) throw new NotAllowed(`${field} is not allowed here: ${reason}`);
+    }
+    throw new InvalidInput(`not a request that passes here: ${z.prettifyError(parsed.error)}`, parsed.error);
+  }
+  const request = parsed.data;
+  const { model, summaryModel, maxOutputTokens, name } = allowed;
+  if (request.model !== model && request.model !== summaryModel) {
+    throw new NotAllowed(
+      `model ${request.model} is not one of AgentClass ${name}: use ${[...new Set([model, summaryModel])].join(' or ')}`,
+    );
+  }
+  if (request.max_tokens > maxOutputTokens) {
+    throw new NotAllowed(`max_tokens ${request.max_tokens} is more than AgentClass ${name} allows: ${maxOutputTokens}`);
+  }
+  for (const tool of request.tools ?? []) {
+    if (tool.type !== undefined && tool.type !== null && tool.type !== 'custom') {
+      throw new NotAllowed(`tool type ${tool.type} is not allowed here: only tools that the agent itself runs are`);
+    }
+  }
+  const found = inspect(request.messages);
+  if (found.remote !== undefined) {
+    throw new NotAllowed(
+      `a source of type ${found.remote} is not allowed here: the vendor would fetch it from elsewhere`,
+    );
+  }
+  const tools = (request.tools ?? []).length > 0;
+  return {
+    request,
+    body: Buffer.from(JSON.stringify(request)),
+    // With one model for both, tools tell a turn of the agent from a summary.
+    turn: request.model === model && (model !== summaryModel || tools),
+    cacheLife: longest([
+      found.cacheLife,
+      inspect([
+        request.system,
+        request.tools,
+        request.cache_control === undefined ? null : { cache_control: request.cache_control },
+      ]).cacheLife,
+    ]),
+  };
+}
+
+type CacheLife = Admitted['cacheLife'];
+const longest = (lives: CacheLife[]): CacheLife => (lives.includes('1h') ? '1h' : lives.includes('5m') ? '5m' : 'none');
+
+const sourced = z.looseObject({ type: z.string(), source: z.looseObject({ type: z.string() }) });
+const cached = z.looseObject({ cache_control: z.looseObject({ ttl: z.string().optional() }) });
+
+/** Walks through blocks, however nested: remote sources, and how long a cache is asked for. */
+function inspect(root: unknown): { remote: string | undefined; cacheLife: CacheLife } {
+  let remote: string | undefined;
+  let cacheLife: CacheLife = 'none';
+  const waiting: unknown[] = [root];
+  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+    if (Array.isArray(value)) {
+      for (const item of value) waiting.push(item ?? null);
+      continue;
+    }
+    if (typeof value !== 'object' || value === null) continue;
+    // The input of a tool call is the model's own data, not a block of the API.
+    const { input, ...block } = { input: undefined, ...value };
+    const isCall = 'type' in value && value.type === 'tool_use';
+    const source = sourced.safeParse(block);
+    if (source.success && (source.data.source.type === 'url' || source.data.source.type === 'file')) {
+      remote ??= source.data.source.type;
+    }
+    const cache = cached.safeParse(block);
+    if (cache.success) cacheLife = longest([cacheLife, cache.data.cache_control.ttl === '1h' ? '1h' : '5m']);
+    for (const item of Object.values(block)) waiting.push(item ?? null);
+    if (!isCall) waiting.push(input ?? null);
+  }
+  return { remote, cacheLife };
+}
+
+/** Bytes that a token stands for at least, before a session's own answers have told better. Dense text has about two. */
+const BYTES_PER_TOKEN = 2;
+/** How much denser than the last one a request may be. */
+const MARGIN = 1.3;
+
+/**
+ * An upper bound of the prompt's tokens, from its bytes.
+ * @param seen bytes and prompt tokens of this model's last answer in the session, which tell how dense its text is
+ */
+export function promptTokenBound(bytes: number, seen: { bytes: number; tokens: number } | undefined): number {
+  const plain = bytes / BYTES_PER_TOKEN;
+  if (seen === undefined || seen.tokens === 0) return Math.ceil(plain);
+  // What was sent before counts as it was counted; what is new since then is bounded by its bytes.
+  const added = Math.max(0, bytes - seen.bytes) / BYTES_PER_TOKEN;
+  const known = Math.min(bytes, seen.bytes) * (seen.tokens / seen.bytes) * MARGIN;
+  return Math.ceil(Math.min(plain, known + added));
+}

@@ -1,0 +1,108 @@
+// Reads what an answer has used while it passes: the usage of a whole message, or the events of a stream.
+
+import { z } from 'zod';
+import type { Tokens } from '../../prices.ts';
+
+const count = z.number().int().min(0).nullish();
+const usage = z.looseObject({
+  input_tokens: count,
+  output_tokens: count,
+  cache_read_input_tokens: count,
+  cache_creation_input_tokens: count,
+  cache_creation: z.looseObject({ ephemeral_1h_input_tokens: count }).nullish(),
+});
+const message = z.looseObject({ usage: usage.nullish(), stop_reason: z.string().nullish() });
+const event = z.looseObject({
+  type: z.string(),
+  message: message.optional(),
+  usage: usage.optional(),
+  delta: z.looseObject({ stop_reason: z.string().nullish() }).optional(),
+});
+
+/** What was seen of an answer's usage. */
+export interface Seen {
+  /** Undefined until any usage was seen. */
+  readonly tokens: Tokens | undefined;
+  /** The counts are final: the message came to its end. */
+  readonly complete: boolean;
+  readonly stopReason: string | undefined;
+}
+
+/** An event longer than this is no event of the API; the meter stops looking. */
+const MAX_EVENT = 8 * 1024 * 1024;
+
+export interface UsageMeter {
+  feed(chunk: Buffer): void;
+  /** Call it at the end of the answer. */
+  seen(): Seen;
+}
+
+function merge(known: Tokens | undefined, next: z.infer<typeof usage>): Tokens {
+  return {
+    inputTokens: next.input_tokens ?? known?.inputTokens ?? 0,
+    outputTokens: next.output_tokens ?? known?.outputTokens ?? 0,
+    cacheReadTokens: next.cache_read_input_tokens ?? known?.cacheReadTokens ?? 0,
+    cacheWriteTokens: next.cache_creation_input_tokens ?? known?.cacheWriteTokens ?? 0,
+    cacheWrite1hTokens: next.cache_creation?.ephemeral_1h_input_tokens ?? known?.cacheWrite1hTokens ?? 0,
+  };
+}
+
+/** For an answer of type application/json. */
+export function messageMeter(): UsageMeter {
+  const chunks: Buffer[] = [];
+  return {
+    feed(chunk) {
+      chunks.push(chunk);
+    },
+    seen() {
+      let parsed: z.infer<typeof message> | undefined;
+      try {
+        parsed = message.safeParse(JSON.parse(Buffer.concat(chunks).toString('utf8'))).data;
+      } catch {
+        // Cut off or garbled: nothing was seen.
+      }
+      const tokens = parsed?.usage ? merge(undefined, parsed.usage) : undefined;
+      return { tokens, complete: tokens !== undefined, stopReason: parsed?.stop_reason ?? undefined };
+    },
+  };
+}
+
+/** For an answer of type text/event-stream. The counts of message_delta are totals, not increments. */
+export function streamMeter(): UsageMeter {
+  let rest: Buffer = Buffer.alloc(0);
+  let tokens: Tokens | undefined;
+  let final = false;
+  let stopReason: string | undefined;
+  const read = (line: string) => {
+    if (!line.startsWith('data:')) return;
+    let data: z.infer<typeof event> | undefined;
+    try {
+      data = event.safeParse(JSON.parse(line.slice(5))).data;
+    } catch {
+      return;
+    }
+    if (data?.type === 'message_start' && data.message?.usage) tokens = merge(tokens, data.message.usage);
+    if (data?.type === 'message_delta') {
+      if (data.usage) {
+        tokens = merge(tokens, data.usage);
+        final = true;
+      }
+      stopReason = data.delta?.stop_reason ?? stopReason;
+    }
+  };
+  return {
+    feed(chunk) {
+      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      let start = 0;
+      for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10, start)) {
+        read(rest.subarray(start, end).toString('utf8').trim());
+        start = end + 1;
+      }
+      rest = rest.subarray(start);
+      if (rest.length > MAX_EVENT) rest = Buffer.alloc(0);
+    },
+    seen() {
+      return { tokens, complete: final, stopReason };
+    },
+  };
+}

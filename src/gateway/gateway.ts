@@ -1,0 +1,247 @@
+// The gateway, put together: the log, the watches, the doors, and the order in which they open and close.
+
+import type { Server } from 'node:http';
+import path from 'node:path';
+import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
+import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import { messageOf } from '../errors.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { Reflector } from '../kube/reflector.ts';
+import { INCIDENTS, PODS } from '../kube/resources.ts';
+import { type HealthServer, startHealthServer } from '../observability/health.ts';
+import type { Logger } from '../observability/logger.ts';
+import { createRegistry } from '../observability/metrics.ts';
+import { AttemptTokens } from './attempt-tokens.ts';
+import { Budgets } from './budget.ts';
+import { Chronicle } from './chronicle.ts';
+import { agentPort } from './doors/agent-port.ts';
+import type { Doors } from './doors/door.ts';
+import { createApiServer } from './doors/kube/api-server.ts';
+import { forward, type KubeDoor } from './doors/kube/forward.ts';
+import { upgrade } from './doors/kube/upgrade.ts';
+import { ModelUpstream } from './doors/model/upstream.ts';
+import type { GatewayEnvironment } from './environment.ts';
+import { Concurrency } from './http/concurrency.ts';
+import { createTlsServer, listen } from './http/tls-server.ts';
+import { Identities } from './identity.ts';
+import { InFlight } from './in-flight.ts';
+import { type AgentPod, agentPod, LeaseRegistry } from './lease-registry.ts';
+import { LiveOutput } from './live-output.ts';
+import { createGatewayMetrics } from './metrics.ts';
+import { loadPrices } from './prices.ts';
+import { createReadApi } from './read-api/server.ts';
+import { StatusWriter } from './status-writer.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** Requests under way per Incident. kubectl alone holds a handful of watches. */
+const CONCURRENT = { agent: 32, model: 8, kube: 128 } as const;
+
+export interface GatewayOptions {
+  readonly environment: GatewayEnvironment;
+  readonly client: KubeClient;
+  readonly logger: Logger;
+  /** Stops the gateway when aborted. */
+  readonly signal: AbortSignal;
+  /** Interfaces to listen on; default: all for the doors and health. The read API is on the loopback always. */
+  readonly host?: string;
+}
+
+export interface Gateway {
+  readonly ports: { readonly agent: number; readonly kube: number; readonly read: number; readonly health: number };
+  readonly log: AuditStore;
+  /** Why it may not serve now; undefined when it may. */
+  notReady(): string | undefined;
+  /** Resolves when everything is closed, after the signal. */
+  readonly closed: Promise<void>;
+}
+
+/** Starts all doors; resolves when they listen and the watches are in sync. @throws what keeps it from starting */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { environment, client, logger, signal } = options;
+  const registry = createRegistry('gateway');
+  const metrics = createGatewayMetrics(registry);
+  const namespace = environment.OPLAB_AGENTS_NAMESPACE;
+
+  const log = await openAuditLog({ path: path.join(environment.OPLAB_DATA_DIR, 'audit.db') });
+  log.onFailureChange((failure) => {
+    if (failure === undefined) logger.info('the audit log takes entries again');
+    else logger.error({ failure }, 'the audit log cannot be written: all doors are closed');
+  });
+  try {
+    const prices = await loadPrices(environment.OPLAB_PRICES_FILE);
+    const budgets = new Budgets(log);
+    const inFlight = new InFlight();
+    const leases = new LeaseRegistry({
+      exhausted: (session) => budgets.exhausted(session),
+      onCut: () => metrics.streamsCut.inc(),
+      signal,
+    });
+    const status = new StatusWriter({
+      client,
+      log,
+      budgets,
+      incident: (session) => leases.incident(session),
+      bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
+      logger,
+      onWrite: (result) => metrics.statusWrites.inc({ result }),
+      signal,
+    });
+    const chronicle = new Chronicle({
+      log,
+      inFlight,
+      incident: (session) => leases.incident(session),
+      onRecord: (session, urgent) => status.touch(session, urgent),
+      logger,
+      signal,
+    });
+    const live = new LiveOutput((text) => log.redact(text));
+    log.onAppend((entry) => {
+      metrics.appends.inc({ kind: entry.kind });
+      status.touch(entry.session);
+    });
+
+    const incidents = new Reflector<Incident>({
+      client,
+      resource: INCIDENTS,
+      parse: (object) => incidentSchema.parse(object),
+      // Leases first: nothing that follows may find a stream still open.
+      onEvent: (event) => {
+        leases.incidentChanged(event);
+        chronicle.incidentChanged(event);
+        if (event.type === 'deleted') budgets.forget(event.object.metadata.uid);
+      },
+      logger,
+    });
+    const pods = new Reflector<AgentPod>({
+      client,
+      resource: PODS,
+      namespace,
+      parse: (object) => agentPod.parse(object),
+      onEvent: (event) => leases.podChanged(event),
+      logger,
+    });
+    const notReady = () => {
+      if (log.failure !== undefined) return `the audit log cannot be written: ${log.failure}`;
+      if (!incidents.isSynced) return 'the Incidents are not listed yet';
+      if (!pods.isSynced) return 'the agent pods are not listed yet';
+      return undefined;
+    };
+    metrics.observe('leases', 'Attempts with a live lease.', () => leases.live);
+    metrics.observe('streams', 'Streams held open by a lease.', () => leases.held);
+    metrics.observe('audit_healthy', '1 while the audit log can be written.', () =>
+      log.failure === undefined ? 1 : 0,
+    );
+
+    const doors: Doors = {
+      log,
+      identities: new Identities({ client, namespace }),
+      leases,
+      budgets,
+      attemptTokens: new AttemptTokens({ client, namespace }),
+      status,
+      live,
+      inFlight,
+      metrics,
+      logger,
+    };
+    const kube: KubeDoor = {
+      apiServer: createApiServer(client.server),
+      audience: SANDBOX_AUDIENCE,
+      concurrency: new Concurrency(CONCURRENT.kube),
+    };
+    const certificate = { certFile: environment.OPLAB_TLS_CERT_FILE, keyFile: environment.OPLAB_TLS_KEY_FILE };
+    const agentServer = await createTlsServer(
+      certificate,
+      agentPort(doors, {
+        audience: AGENT_AUDIENCE,
+        client,
+        concurrency: new Concurrency(CONCURRENT.agent),
+        model: {
+          upstream: new ModelUpstream({
+            baseURL: new URL(environment.OPLAB_UPSTREAM_URL),
+            keyFile: environment.OPLAB_MODEL_KEY_FILE,
+            caFile: environment.OPLAB_UPSTREAM_CA_FILE,
+            proxy: environment.OPLAB_UPSTREAM_PROXY,
+            onKey: (key) => log.addSecret(key),
+          }),
+          prices,
+          concurrency: new Concurrency(CONCURRENT.model),
+        },
+      }),
+      { logger, signal },
+    );
+    const kubeServer = await createTlsServer(
+      certificate,
+      (request, response) => void forward(doors, kube, request, response),
+      { logger, signal },
+    );
+    kubeServer.on('upgrade', (request, socket, head) => void upgrade(doors, kube, request, socket, head));
+    const readServer = createReadApi({ log, live, logger, signal });
+
+    const health = await startHealthServer({
+      port: environment.OPLAB_HEALTH_PORT,
+      ...(options.host === undefined ? {} : { host: options.host }),
+      ready: notReady,
+      registry,
+    });
+    incidents.start(signal);
+    pods.start(signal);
+    await Promise.all([incidents.synced(), pods.synced()]);
+    // Doors open only now: before, a dead lease could not be told from one not yet seen.
+    const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
+    const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
+    const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
+    chronicle.sealOrphans().catch((error: unknown) => {
+      logger.warn(
+        { error: messageOf(error) },
+        'sessions of deleted Incidents could not be sealed; the next start tries again',
+      );
+    });
+    logger.info({ agent, kube: kubePort, read, health: health.port }, 'the gateway serves');
+
+    const closed = new Promise<void>((resolve) => {
+      const shut = () => {
+        void close({ servers: [agentServer, kubeServer, readServer], health, status, chronicle, log, logger })
+          .finally(() => kube.apiServer.close())
+          .finally(resolve);
+      };
+      if (signal.aborted) shut();
+      else signal.addEventListener('abort', shut, { once: true });
+    });
+    return { ports: { agent, kube: kubePort, read, health: health.port }, log, notReady, closed };
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+/** How long requests under way may take to put their outcome on record, in milliseconds. */
+const LAST_WORDS_MS = 1500;
+
+async function close(parts: {
+  servers: readonly Server[];
+  health: HealthServer;
+  status: StatusWriter;
+  chronicle: Chronicle;
+  log: AuditStore;
+  logger: Logger;
+}): Promise<void> {
+  const { servers, health, status, chronicle, log, logger } = parts;
+  const done = servers.map(
+    (server) =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      }),
+  );
+  // Short requests end by themselves; streams are cut, and say so in the log.
+  await Promise.race([Promise.all(done), new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
+  for (const server of servers) server.closeAllConnections();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await chronicle.idle();
+  await Promise.race([status.flushAll(), new Promise((resolve) => setTimeout(resolve, 3000))]);
+  await health.close();
+  await log.close();
+  logger.info('the gateway has stopped');
+}

@@ -1,0 +1,102 @@
+// How the gateway reads bodies and answers: JSON in, JSON out, refusals with a stable code and the status that tells what to do.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { z } from 'zod';
+import { CeilingReached, InvalidInput, messageOf, OplabError, TooLarge } from '../../errors.ts';
+import type { ErrorBody } from '../protocol.ts';
+
+const STATUS: Readonly<Record<string, number>> = {
+  OPLAB_INVALID_INPUT: 400,
+  OPLAB_UNAUTHENTICATED: 401,
+  OPLAB_NO_LEASE: 403,
+  OPLAB_NOT_ALLOWED: 403,
+  OPLAB_SESSION_SEALED: 403,
+  OPLAB_NOT_FOUND: 404,
+  OPLAB_NO_LEASE_YET: 409,
+  OPLAB_AUDIT_CONFLICT: 409,
+  OPLAB_TOO_LARGE: 413,
+  OPLAB_CEILING_REACHED: 429,
+  OPLAB_TOO_BUSY: 503,
+  OPLAB_AUDIT_UNAVAILABLE: 503,
+  OPLAB_UPSTREAM_UNAVAILABLE: 503,
+};
+
+/** A refusal as it goes over the wire. */
+export interface Refusal {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  /** Whether the same request may succeed later. */
+  readonly retry: boolean;
+}
+
+/** What a caller is told of a failure. Failures without a code are ours: the message stays in the log. */
+export function refusalOf(error: unknown): Refusal {
+  if (!(error instanceof OplabError)) {
+    return { status: 500, code: 'OPLAB_INTERNAL', message: 'the gateway failed; its log says why', retry: true };
+  }
+  const status = STATUS[error.code] ?? 500;
+  const retry = status >= 500 || error.code === 'OPLAB_NO_LEASE_YET';
+  return { status, code: error.code, message: messageOf(error), retry };
+}
+
+export function sendJson(response: ServerResponse, status: number, body: unknown, headers: object = {}): void {
+  if (response.headersSent || response.destroyed) return;
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    ...headers,
+  });
+  response.end(text);
+}
+
+/** Answers with a refusal; what has begun to be answered is cut instead. */
+export function sendRefusal(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const { status, code, message, retry } = refusalOf(error);
+  const body: ErrorBody = { error: { code, message } };
+  sendJson(response, status, body, retryHeaders(retry, error));
+}
+
+/** Clients of the Messages API obey these two headers. */
+export function retryHeaders(retry: boolean, error: unknown): Record<string, string> {
+  if (error instanceof CeilingReached) return { 'x-should-retry': 'false' };
+  return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': '1' } : {}) };
+}
+
+/** The whole body, up to `limit` bytes. @throws TooLarge, InvalidInput when the caller hangs up in the middle */
+export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+  const announced = Number(request.headers['content-length'] ?? 0);
+  if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; ${limit} are taken at most`);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of request) {
+      if (!Buffer.isBuffer(chunk)) continue;
+      size += chunk.length;
+      if (size > limit) throw new TooLarge(`the body is longer than ${limit} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof OplabError) throw error;
+    throw new InvalidInput('the body was cut off', error);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Parses JSON with a schema. An empty body counts as `{}`. @throws InvalidInput */
+export function parseJson<T>(body: Buffer, schema: z.ZodType<T>): T {
+  let content: unknown;
+  try {
+    content = body.length === 0 ? {} : JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    throw new InvalidInput('the body is not JSON', error);
+  }
+  const parsed = schema.safeParse(content);
+  if (!parsed.success) throw new InvalidInput(`the body does not fit: ${z.prettifyError(parsed.error)}`, parsed.error);
+  return parsed.data;
+}

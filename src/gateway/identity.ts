@@ -1,0 +1,124 @@
+// Who is calling: a projected token becomes a pod, by TokenReview, remembered for a short while by its digest.
+
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { TooBusy, Unauthenticated, UpstreamUnavailable } from '../errors.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { TOKEN_REVIEWS } from '../kube/resources.ts';
+import type { Bearer } from './lease-registry.ts';
+
+/** A proven caller. */
+export interface Identity extends Bearer {
+  readonly audience: string;
+}
+
+const review = z.looseObject({
+  status: z.looseObject({
+    authenticated: z.boolean().default(false),
+    audiences: z.array(z.string()).default([]),
+    error: z.string().optional(),
+    user: z
+      .looseObject({ username: z.string(), extra: z.record(z.string(), z.array(z.string())).default({}) })
+      .optional(),
+  }),
+});
+
+const POD_NAME = 'authentication.kubernetes.io/pod-name';
+const POD_UID = 'authentication.kubernetes.io/pod-uid';
+
+/** A positive answer is remembered this long at most, in milliseconds; the lease is looked at anew each time. */
+const REMEMBER_MS = 60_000;
+const MAX_REMEMBERED = 10_000;
+/** Reviews under way at once: a flood of made-up tokens must not become a flood at the API server. */
+const MAX_REVIEWS = 16;
+
+/** The claims that can be read before the signature is checked; enough to turn most nonsense away without a review. */
+const unverifiedClaims = z.looseObject({
+  aud: z.union([z.string(), z.array(z.string())]).optional(),
+  exp: z.number().optional(),
+});
+
+export class Identities {
+  readonly #client: Pick<KubeClient, 'create'>;
+  readonly #namespace: string;
+  readonly #now: () => number;
+  readonly #remembered = new Map<string, { identity: Identity; until: number }>();
+  readonly #underWay = new Map<string, Promise<Identity>>();
+
+  /** @param namespace only service accounts of this namespace are callers */
+  constructor(options: { client: Pick<KubeClient, 'create'>; namespace: string; now?: () => number }) {
+    this.#client = options.client;
+    this.#namespace = options.namespace;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /**
+   * Proves the bearer of an Authorization header to be a pod, by a token made for `audience`.
+   * @throws Unauthenticated, UpstreamUnavailable when the API server cannot be asked
+   */
+  async prove(authorization: string | undefined, audience: string): Promise<Identity> {
+    const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(authorization ?? '')?.[1];
+    if (token === undefined) throw new Unauthenticated('send the pod’s projected token as bearer');
+    const now = this.#now();
+    const key = createHash('sha256').update(`${audience}\n${token}`).digest('hex');
+    const known = this.#remembered.get(key);
+    if (known !== undefined && now < known.until) return known.identity;
+    this.#remembered.delete(key);
+    const expires = this.#expiryOf(token, audience, now);
+    let pending = this.#underWay.get(key);
+    if (pending === undefined) {
+      if (this.#underWay.size >= MAX_REVIEWS) throw new TooBusy('too many tokens are being reviewed; try again');
+      pending = this.#review(token, audience).finally(() => this.#underWay.delete(key));
+      this.#underWay.set(key, pending);
+    }
+    const identity = await pending;
+    if (this.#remembered.size >= MAX_REMEMBERED) this.#forgetOldest();
+    this.#remembered.set(key, { identity, until: Math.min(now + REMEMBER_MS, expires) });
+    return identity;
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#remembered.keys();
+    if (oldest !== undefined) this.#remembered.delete(oldest);
+  }
+
+  /** When the token says that it expires, in epoch milliseconds. Nothing of it is believed that would favour the caller. */
+  #expiryOf(token: string, audience: string, now: number): number {
+    const payload = token.split('.')[1] ?? '';
+    let decoded: unknown;
+    try {
+      decoded = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'));
+    } catch {
+      throw new Unauthenticated('the token is not a service account token');
+    }
+    const claims = unverifiedClaims.safeParse(decoded);
+    if (!claims.success) throw new Unauthenticated('the token is not a service account token');
+    const audiences = [claims.data.aud ?? []].flat();
+    if (!audiences.includes(audience)) {
+      throw new Unauthenticated(`this door takes tokens with the audience ${audience} only`);
+    }
+    const expires = (claims.data.exp ?? 0) * 1000;
+    if (expires <= now) throw new Unauthenticated('the token has expired; read its file again');
+    return expires;
+  }
+
+  async #review(token: string, audience: string): Promise<Identity> {
+    let answer: unknown;
+    try {
+      answer = await this.#client.create(TOKEN_REVIEWS, { spec: { token, audiences: [audience] } });
+    } catch (error) {
+      throw new UpstreamUnavailable('the API server cannot review tokens now; try again', error);
+    }
+    const { status } = review.parse(answer);
+    if (!status.authenticated || !status.audiences.includes(audience)) {
+      throw new Unauthenticated(status.error ?? 'the token is not valid for this door');
+    }
+    const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(status.user?.username ?? '');
+    const podUID = status.user?.extra[POD_UID]?.[0];
+    const podName = status.user?.extra[POD_NAME]?.[0];
+    if (account?.[1] !== this.#namespace || account[2] === undefined || podUID === undefined || podName === undefined) {
+      throw new Unauthenticated(`only pods of namespace ${this.#namespace} may call`);
+    }
+    return { podUID, podName, serviceAccount: account[2], audience };
+  }
+}

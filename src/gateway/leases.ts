@@ -1,0 +1,106 @@
+// The lease: whether the pod of an attempt may act now. A pure decision over the Incident, the pod, the budget and the clock.
+
+import { type ClassSnapshot, CONDITIONS, type Incident, sessionOf, targetNamespacesOf } from '../api/incident.ts';
+import type { Limits } from '../api/limits.ts';
+import { findCondition, isTrue } from '../api/meta.ts';
+import type { CeilingReached } from '../errors.ts';
+
+export type Ceiling = CeilingReached['ceiling'];
+
+/** What a live attempt may act on behalf of. */
+export interface Lease {
+  readonly session: string;
+  readonly incident: { readonly namespace: string; readonly name: string; readonly uid: string };
+  readonly attempt: number;
+  readonly podName: string;
+  readonly podUID: string;
+  readonly serviceAccountName: string;
+  readonly class: ClassSnapshot;
+  readonly targetNamespaces: readonly string[];
+  readonly limits: Limits;
+  /** Epoch milliseconds after which nothing may be done any more. */
+  readonly deadline: number;
+}
+
+/**
+ * - `live`: all doors are open.
+ * - `spent`: a ceiling is reached; only what was done and what is claimed may still be put on record.
+ * - `pending`: not yet; ask again in a moment.
+ * - `dead`: for good.
+ */
+export type LeaseDecision =
+  | { readonly state: 'live'; readonly lease: Lease }
+  | { readonly state: 'spent'; readonly lease: Lease; readonly ceiling: Ceiling }
+  | { readonly state: 'pending'; readonly message: string }
+  | { readonly state: 'dead'; readonly message: string };
+
+/** Reasons of AuditSealed that ask for the session's end. */
+const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable'];
+
+/** The controller has decided how the Incident ends and waits for the seal, or had to go on without it. */
+export function sealRequested(incident: Incident): boolean {
+  const condition = findCondition(incident.status?.conditions, CONDITIONS.AuditSealed);
+  return condition?.status === 'False' && SEAL_REASONS.includes(condition.reason);
+}
+
+/** When the time limit ends, in epoch milliseconds; undefined before the first attempt. */
+export function deadlineOf(incident: Incident): number | undefined {
+  const { startTime, limits } = incident.status ?? {};
+  return startTime === undefined || limits === undefined
+    ? undefined
+    : Date.parse(startTime) + limits.timeoutSeconds * 1000;
+}
+
+/** The attempt with the highest number. */
+export function currentAttempt(incident: Incident) {
+  return incident.status?.attempts?.reduce((last, attempt) => (attempt.number > last.number ? attempt : last));
+}
+
+/**
+ * Decides for the pod that claims to be of attempt `attempt`.
+ * @param exhausted the ceiling that the budget has run into, as far as the gateway knows; the status may know more
+ * @param now epoch milliseconds
+ */
+export function leaseFor(
+  incident: Incident | undefined,
+  attempt: number,
+  podUID: string,
+  exhausted: Ceiling | undefined,
+  now: number,
+): LeaseDecision {
+  const dead = (message: string): LeaseDecision => ({ state: 'dead', message });
+  const pending = (message: string): LeaseDecision => ({ state: 'pending', message });
+  if (incident === undefined) return dead('the Incident is gone');
+  const { metadata, spec, status } = incident;
+  if (metadata.deletionTimestamp !== undefined) return dead('the Incident is being deleted');
+  if (spec.cancel) return dead('the Incident is cancelled');
+  if (isTrue(status?.conditions, CONDITIONS.Finished)) return dead('the Incident is finished');
+  if (sealRequested(incident) || isTrue(status?.conditions, CONDITIONS.AuditSealed)) {
+    return dead('the Incident is ending and its session is sealed');
+  }
+  const current = currentAttempt(incident);
+  const deadline = deadlineOf(incident);
+  if (current === undefined || deadline === undefined || status?.limits === undefined) {
+    return pending('no attempt has been started yet');
+  }
+  if (attempt < current.number) return dead(`attempt ${current.number} has taken over`);
+  if (attempt > current.number) return pending(`attempt ${attempt} is not in the Incident's status yet`);
+  if (current.endTime !== undefined)
+    return dead(`attempt ${attempt} has ended: ${current.reason ?? 'no reason given'}`);
+  if (current.podUID === undefined) return pending("the pod is not in the Incident's status yet");
+  if (current.podUID !== podUID) return dead('this pod is not the pod of the attempt');
+  const lease: Lease = {
+    session: sessionOf(incident),
+    incident: { namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
+    attempt,
+    podName: current.podName,
+    podUID,
+    serviceAccountName: current.serviceAccountName,
+    class: current.class,
+    targetNamespaces: targetNamespacesOf(incident),
+    limits: status.limits,
+    deadline,
+  };
+  const ceiling = exhausted ?? status.usage?.exhausted ?? (now >= deadline ? 'time' : undefined);
+  return ceiling === undefined ? { state: 'live', lease } : { state: 'spent', lease, ceiling };
+}

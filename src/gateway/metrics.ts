@@ -1,0 +1,87 @@
+// The gateway's own numbers.
+
+import { Counter, Gauge, Histogram, type Registry, SECONDS_BUCKETS } from '../observability/metrics.ts';
+
+export interface GatewayMetrics {
+  readonly appends: Counter<'kind'>;
+  readonly ackSeconds: Histogram;
+  readonly modelCalls: Counter<'model' | 'status'>;
+  readonly modelSeconds: Histogram<'model'>;
+  readonly modelCostUSD: Counter<'model'>;
+  readonly kubeRequests: Counter<'verb' | 'kind' | 'status'>;
+  readonly refused: Counter<'door' | 'reason'>;
+  readonly streamsCut: Counter;
+  readonly statusWrites: Counter<'result'>;
+  /** Read when scraped. */
+  observe(name: 'leases' | 'streams' | 'audit_healthy', help: string, read: () => number): void;
+}
+
+export function createGatewayMetrics(registry: Registry): GatewayMetrics {
+  const registers = [registry];
+  return {
+    appends: new Counter({
+      name: 'oplab_audit_appends_total',
+      help: 'Entries appended to the audit log.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    ackSeconds: new Histogram({
+      name: 'oplab_audit_ack_seconds',
+      help: 'Time from an append to its durable acknowledgement.',
+      buckets: SECONDS_BUCKETS,
+      registers,
+    }),
+    modelCalls: new Counter({
+      name: 'oplab_model_calls_total',
+      help: 'Calls forwarded to the model API, by the status it answered.',
+      labelNames: ['model', 'status'],
+      registers,
+    }),
+    modelSeconds: new Histogram({
+      name: 'oplab_model_call_seconds',
+      help: 'Duration of calls to the model API, streams until their end.',
+      labelNames: ['model'],
+      buckets: SECONDS_BUCKETS,
+      registers,
+    }),
+    modelCostUSD: new Counter({
+      name: 'oplab_model_cost_usd_total',
+      help: 'Cost of model calls in US dollars, by the price table.',
+      labelNames: ['model'],
+      registers,
+    }),
+    kubeRequests: new Counter({
+      name: 'oplab_kube_requests_total',
+      help: 'Requests forwarded to the API server, by what they are: read, write, review.',
+      labelNames: ['verb', 'kind', 'status'],
+      registers,
+    }),
+    refused: new Counter({
+      name: 'oplab_refused_total',
+      help: 'Requests that a door refused, by error code.',
+      labelNames: ['door', 'reason'],
+      registers,
+    }),
+    streamsCut: new Counter({
+      name: 'oplab_streams_cut_total',
+      help: 'Streams cut because their lease died.',
+      registers,
+    }),
+    statusWrites: new Counter({
+      name: 'oplab_status_writes_total',
+      help: 'Writes of Incident status.',
+      labelNames: ['result'],
+      registers,
+    }),
+    observe(name, help, read) {
+      new Gauge({
+        name: `oplab_${name}`,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    },
+  };
+}

@@ -1,0 +1,124 @@
+// What a model call costs: USD per million tokens, which is the same number as millionths of a dollar per token.
+
+import { readFile } from 'node:fs/promises';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { InvalidInput } from '../errors.ts';
+
+const rate = z.number().min(0);
+const rates = z.object({
+  input: rate,
+  output: rate,
+  /** Default: a tenth of `input`. */
+  cacheRead: rate.optional(),
+  /** Writes that live five minutes. Default: 1.25 times `input`. */
+  cacheWrite: rate.optional(),
+  /** Writes that live an hour. Default: twice `input`. */
+  cacheWrite1h: rate.optional(),
+});
+
+/** Rates of one model, in USD per million tokens. */
+export const price = rates.extend({
+  /** Rates of a whole request whose prompt (cache reads and writes counted in) is longer than `overTokens`. */
+  longPrompt: rates.extend({ overTokens: z.number().int().min(1) }).optional(),
+});
+export type Price = z.infer<typeof price>;
+export type Prices = ReadonlyMap<string, Price>;
+
+/** Tokens of one answer, as its `usage` counts them. */
+export interface Tokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cacheReadTokens: number;
+  /** Writes of either life. */
+  readonly cacheWriteTokens: number;
+  /** Those of the writes that live an hour. */
+  readonly cacheWrite1hTokens: number;
+}
+
+// The vendor's public price list (platform.claude.com, "Pricing" and the pages of the models), as of November 2026.
+const BUILT_IN: Readonly<Record<string, Price>> = {
+  'claude-opus-5-5': { input: 4, output: 20, cacheRead: 0.2, cacheWrite: 5, cacheWrite1h: 8 },
+  'claude-opus-5': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
+  'claude-opus-4-8': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
+  'claude-opus-4-7': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
+  'claude-opus-4-6': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
+  'claude-opus-4-5': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
+  'claude-sonnet-5-5': { input: 2, output: 10, cacheRead: 0.1, cacheWrite: 2.5, cacheWrite1h: 4 },
+  'claude-sonnet-5': { input: 2, output: 10, cacheRead: 0.2, cacheWrite: 2.5, cacheWrite1h: 4 },
+  'claude-sonnet-4-6': { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75, cacheWrite1h: 6 },
+  'claude-haiku-5-5': {
+    input: 0.1,
+    output: 0.5,
+    cacheRead: 0.01,
+    cacheWrite: 0.125,
+    cacheWrite1h: 0.2,
+    longPrompt: {
+      overTokens: 100_000,
+      input: 0.5,
+      output: 2.5,
+      cacheRead: 0.05,
+      cacheWrite: 0.625,
+      cacheWrite1h: 1,
+    },
+  },
+  'claude-haiku-4-5': { input: 1, output: 5, cacheRead: 0.1, cacheWrite: 1.25, cacheWrite1h: 2 },
+  'claude-fable-5-1': { input: 10, output: 50, cacheRead: 0.25, cacheWrite: 12.5, cacheWrite1h: 20 },
+  // The stand-in for demos and tests costs nothing.
+  'rehearsal-1': { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0 },
+};
+
+/** The built-in table with `overrides` (model → price) laid over it. @throws InvalidInput */
+export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
+  const parsed = z.record(z.string(), price).nullish().safeParse(overrides);
+  if (!parsed.success) {
+    throw new InvalidInput(
+      `${origin} must map models to {input, output, cacheRead, cacheWrite} in USD per million tokens: ${z.prettifyError(parsed.error)}`,
+      parsed.error,
+    );
+  }
+  return new Map([...Object.entries(BUILT_IN), ...Object.entries(parsed.data ?? {})]);
+}
+
+/** Reads overrides from a YAML or JSON file; without a file there is the built-in table. @throws InvalidInput */
+export async function loadPrices(file: string | undefined): Promise<Prices> {
+  if (file === undefined) return pricesWith(undefined);
+  let content: unknown;
+  try {
+    content = parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new InvalidInput(`the prices file ${file} cannot be read; it must be YAML or JSON`, error);
+  }
+  return pricesWith(content, file);
+}
+
+/** The cost of an answer in whole millionths of a US dollar, rounded up. */
+export function costMicroUSD(model: Price, tokens: Tokens): number {
+  const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
+  const { longPrompt } = model;
+  const applied = longPrompt !== undefined && prompt > longPrompt.overTokens ? longPrompt : model;
+  const { input, output, cacheRead = input / 10, cacheWrite = input * 1.25, cacheWrite1h = input * 2 } = applied;
+  const cost =
+    tokens.inputTokens * input +
+    tokens.outputTokens * output +
+    tokens.cacheReadTokens * cacheRead +
+    (tokens.cacheWriteTokens - tokens.cacheWrite1hTokens) * cacheWrite +
+    tokens.cacheWrite1hTokens * cacheWrite1h;
+  // Binary fractions of a price such as 0.1 must not add a millionth to a sum that is whole.
+  return Math.ceil(Number(cost.toFixed(6)));
+}
+
+/** The most that a request can cost: every prompt token at the dearest rate that may apply to it. */
+export function costBoundMicroUSD(
+  model: Price,
+  bound: { promptTokens: number; outputTokens: number; cacheLife: 'none' | '5m' | '1h' },
+): number {
+  const cached = bound.cacheLife === 'none' ? 0 : bound.promptTokens;
+  return costMicroUSD(model, {
+    inputTokens: bound.promptTokens - cached,
+    outputTokens: bound.outputTokens,
+    cacheReadTokens: 0,
+    cacheWriteTokens: cached,
+    cacheWrite1hTokens: bound.cacheLife === '1h' ? cached : 0,
+  });
+}

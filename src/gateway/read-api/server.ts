@@ -1,0 +1,104 @@
+// The read API: sessions, entries, blobs, and a live stream, for CLI and page. On the pod's loopback only; Kubernetes' own rights
+// to port-forward are the login.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { z } from 'zod';
+import type { AuditLog } from '../../audit/log.ts';
+import { InvalidInput, messageOf } from '../../errors.ts';
+import type { Logger } from '../../observability/logger.ts';
+import { sendJson, sendRefusal } from '../http/answer.ts';
+import type { LiveOutput } from '../live-output.ts';
+import { streamSession } from './stream.ts';
+
+export interface ReadApi {
+  readonly log: AuditLog;
+  readonly live: LiveOutput;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+const MAX_LIMIT = 1000;
+const page = z.object({
+  afterSeq: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).max(MAX_LIMIT).default(200),
+});
+
+/** Creates the server; it does not listen yet. */
+export function createReadApi(api: ReadApi): Server {
+  const server = createServer((request, response) => {
+    request.resume();
+    answer(api, request, response).catch((error: unknown) => {
+      api.logger.warn({ error: messageOf(error), path: request.url }, 'the read API failed');
+      sendRefusal(response, error);
+    });
+  });
+  server.requestTimeout = 15_000;
+  return server;
+}
+
+async function answer(api: ReadApi, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = new URL(request.url ?? '/', 'http://localhost');
+  const notFound = (what: string) => sendJson(response, 404, { error: { code: 'OPLAB_NOT_FOUND', message: what } });
+  // A page of another site must not read here through a name that it has pointed at the reader's loopback.
+  if (!/^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(request.headers.host ?? '')) {
+    sendJson(response, 403, { error: { code: 'OPLAB_NOT_ALLOWED', message: 'ask for localhost or 127.0.0.1' } });
+    return;
+  }
+  if (request.method !== 'GET') {
+    sendJson(response, 405, { error: { code: 'OPLAB_NOT_ALLOWED', message: 'there is only reading here' } });
+    return;
+  }
+  const [root, version, collection, id, part, ...more] = url.pathname.split('/').slice(1).map(decodeURIComponent);
+  if (root !== 'api' || version !== 'v1' || more.length > 0) {
+    notFound(`there is no ${url.pathname}`);
+    return;
+  }
+  if (collection === 'sessions' && id === undefined) {
+    sendJson(response, 200, { items: await api.log.sessions() });
+    return;
+  }
+  if (collection === 'blobs' && id !== undefined && part === undefined) {
+    const text = await api.log.blob(id);
+    if (text === undefined) {
+      notFound(`blob ${id} is not in the log, or was pruned`);
+      return;
+    }
+    response.writeHead(200, {
+      'content-type': 'text/plain; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+      'content-length': Buffer.byteLength(text),
+    });
+    response.end(text);
+    return;
+  }
+  if (collection !== 'sessions' || id === undefined) {
+    notFound(`there is no ${url.pathname}`);
+    return;
+  }
+  const { log } = api;
+  if (part === undefined) {
+    const summary = (await log.sessions()).find(({ session }) => session === id);
+    if (summary === undefined) notFound(`session ${id} is not in the log`);
+    else sendJson(response, 200, summary);
+    return;
+  }
+  if (part !== 'entries' && part !== 'stream') {
+    notFound(`there is no ${url.pathname}`);
+    return;
+  }
+  if ((await log.head(id)) === undefined) {
+    notFound(`session ${id} is not in the log`);
+    return;
+  }
+  const parsed = page.safeParse(Object.fromEntries(url.searchParams));
+  if (!parsed.success) throw new InvalidInput(`afterSeq and limit are numbers: ${z.prettifyError(parsed.error)}`);
+  const { afterSeq, limit } = parsed.data;
+  if (part === 'entries') {
+    sendJson(response, 200, { items: await log.read(id, { afterSeq, limit }) });
+    return;
+  }
+  // A browser that reconnects says so itself.
+  const resumed = Number(request.headers['last-event-id'] ?? 0);
+  const from = Number.isInteger(resumed) && resumed > afterSeq ? resumed : afterSeq;
+  await streamSession({ log, live: api.live }, id, from, response, api.signal);
+}

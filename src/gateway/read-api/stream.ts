@@ -1,0 +1,103 @@
+// A session as server-sent events: first what is on record, then what comes, until the session is sealed or the reader leaves.
+
+import type { ServerResponse } from 'node:http';
+import type { AuditLog } from '../../audit/log.ts';
+import type { LiveOutput } from '../live-output.ts';
+
+const PAGE = 200;
+/** So that proxies keep the connection and readers notice a dead one, in milliseconds. */
+const HEARTBEAT_MS = 10_000;
+
+export interface StreamSource {
+  readonly log: Pick<AuditLog, 'read' | 'head' | 'onAppend'>;
+  readonly live: LiveOutput;
+  readonly heartbeatMs?: number;
+}
+
+/** Resolves when the stream has ended. */
+export async function streamSession(
+  source: StreamSource,
+  session: string,
+  afterSeq: number,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  });
+  response.flushHeaders();
+  let wake: (() => void) | undefined;
+  let news = true;
+  let open = true;
+  const poke = () => {
+    news = true;
+    wake?.();
+  };
+  const close = () => {
+    open = false;
+    wake?.();
+  };
+  response.once('close', close);
+  signal.addEventListener('abort', close, { once: true });
+  const unsubscribe = [
+    source.log.onAppend((entry) => {
+      if (entry.session === session) poke();
+    }),
+    source.live.subscribe(session, (chunk) => {
+      // Live output is a courtesy: a reader that does not keep up misses some of it.
+      if (!response.writableNeedDrain) response.write(event('live', chunk));
+    }),
+  ];
+  const heartbeat = setInterval(() => {
+    if (!response.writableNeedDrain) response.write(': alive\n\n');
+  }, source.heartbeatMs ?? HEARTBEAT_MS);
+  let seq = afterSeq;
+  try {
+    while (open) {
+      // Entries are read from the log rather than queued, so a slow reader costs no memory.
+      news = false;
+      const head = await source.log.head(session);
+      const entries = await source.log.read(session, { afterSeq: seq, limit: PAGE });
+      for (const entry of entries) {
+        if (!open) return;
+        seq = entry.seq;
+        if (!response.write(event('entry', entry, entry.seq))) await drained(response);
+      }
+      if (entries.length === PAGE) continue;
+      if (head?.sealed && seq >= head.entries) {
+        response.write(event('sealed', { entries: head.entries, headHash: head.headHash }));
+        return;
+      }
+      if (news || !open) continue;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      wake = undefined;
+    }
+  } finally {
+    clearInterval(heartbeat);
+    for (const end of unsubscribe) end();
+    response.off('close', close);
+    signal.removeEventListener('abort', close);
+    response.end();
+  }
+}
+
+/** JSON holds no line breaks, so one data line is enough. */
+function event(name: string, data: unknown, id?: number): string {
+  return `${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.once('drain', done);
+    response.once('close', done);
+  });
+}

@@ -1,0 +1,90 @@
+// The gateway's part of an Incident's status, as one document: server-side apply drops whatever its manager leaves out.
+
+import { API_VERSION } from '../api/group.ts';
+import { type Claim, CONDITIONS, type Incident, type Usage } from '../api/incident.ts';
+import { type Condition, findCondition } from '../api/meta.ts';
+import type { Entry } from '../audit/entry.ts';
+import { statusTail } from '../audit/excerpt.ts';
+import type { NewKubeObject } from '../kube/client.ts';
+import { currentAttempt } from './leases.ts';
+
+/** What the gateway knows when it writes. */
+export interface StatusParts {
+  readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
+  /** The last entries of the session, oldest first. */
+  readonly tail: readonly Entry[];
+  readonly usage: Usage;
+  readonly claim: Claim | undefined;
+  readonly repairClaimed: Condition | undefined;
+}
+
+/** Everything that field manager oplab-gateway owns, for the Incident as it was seen. */
+export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
+  const { head, tail, usage, claim, repairClaimed } = parts;
+  const { name, namespace, uid } = incident.metadata;
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Incident',
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      // A precondition: a namesake that came after a deletion is another Incident.
+      uid,
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+    },
+    status: {
+      ...(repairClaimed === undefined ? {} : { conditions: [repairClaimed] }),
+      ...(claim === undefined ? {} : { claim }),
+      usage,
+      audit: {
+        sessionID: uid,
+        ...(head === undefined
+          ? {}
+          : {
+              entries: head.entries,
+              headHash: head.headHash,
+              tail: statusTail(tail),
+              ...(head.sealed ? { finalHeadHash: head.headHash } : {}),
+            }),
+      },
+    },
+  };
+}
+
+/** RepairClaimed for a claim that was just accepted. */
+export function claimedCondition(claim: Claim, generation: number | undefined): Condition {
+  return {
+    type: CONDITIONS.RepairClaimed,
+    // True says that the agent has spoken; the reason says what. Only the checks decide what it is worth.
+    status: 'True',
+    reason: claim.outcome,
+    message: claim.summary,
+    lastTransitionTime: claim.time,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+  };
+}
+
+/**
+ * RepairClaimed as it must stand: the claim of an earlier attempt no longer counts once the next attempt has begun.
+ * @param known the condition as last written by this process, which the watch may lag behind
+ */
+export function repairClaimedNow(
+  incident: Incident,
+  known: { claim: Claim; condition: Condition } | undefined,
+): { claim: Claim | undefined; condition: Condition | undefined } {
+  const claim = known?.claim ?? incident.status?.claim;
+  const condition = known?.condition ?? findCondition(incident.status?.conditions, CONDITIONS.RepairClaimed);
+  const current = currentAttempt(incident);
+  if (claim === undefined || condition === undefined || condition.status !== 'True') return { claim, condition };
+  if (current === undefined || current.number <= claim.attempt) return { claim, condition };
+  return {
+    claim,
+    condition: {
+      ...condition,
+      status: 'False',
+      reason: 'AttemptStarted',
+      message: `attempt ${claim.attempt} claimed ${claim.outcome}, the checks did not confirm it; attempt ${current.number} has begun`,
+      lastTransitionTime: current.startTime,
+    },
+  };
+}

@@ -1,0 +1,225 @@
+// Writes the gateway's part of each Incident's status: coalesced per Incident, under one budget for all, claims with a fence.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { GATEWAY_MANAGER } from '../api/group.ts';
+import { type Claim, type Incident, incident as incidentSchema } from '../api/incident.ts';
+import type { Condition } from '../api/meta.ts';
+import { TAIL_ENTRIES } from '../audit/excerpt.ts';
+import type { AuditLog } from '../audit/log.ts';
+import { messageOf, UpstreamUnavailable } from '../errors.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isConflict, isNotFound } from '../kube/errors.ts';
+import { INCIDENTS } from '../kube/resources.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Budgets } from './budget.ts';
+import { claimedCondition, repairClaimedNow, type StatusParts, statusDocument } from './status-document.ts';
+import type { TokenBucket } from './token-bucket.ts';
+
+export interface StatusWriterOptions {
+  readonly client: Pick<KubeClient, 'apply' | 'get'>;
+  readonly log: Pick<AuditLog, 'head' | 'tail'>;
+  readonly budgets: Budgets;
+  /** The Incident of a session as last seen; undefined when it is gone. */
+  readonly incident: (session: string) => Incident | undefined;
+  readonly bucket: Pick<TokenBucket, 'take'>;
+  readonly logger: Logger;
+  readonly onWrite?: (result: 'written' | 'failed') => void;
+  /** Two writes of one Incident are at least this far apart, in milliseconds. Default 1000. */
+  readonly intervalMs?: number;
+  readonly signal: AbortSignal;
+}
+
+interface Session {
+  /** Something is to be written. */
+  dirty: boolean;
+  /** Write it without waiting for the interval. */
+  urgent: boolean;
+  writtenAt: number;
+  lastDocument: string;
+  known: { claim: Claim; condition: Condition } | undefined;
+  /** Writes of one session go one after another. */
+  lock: Promise<unknown>;
+  runner: Promise<void> | undefined;
+  wake: (() => void) | undefined;
+}
+
+const CLAIM_TRIES = 20;
+
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  readonly #sessions = new Map<string, Session>();
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Something of the session has changed; it is written soon, or at once when urgent. */
+  touch(session: string, urgent = false): void {
+    const state = this.#session(session);
+    state.dirty = true;
+    state.urgent ||= urgent;
+    if (urgent) state.wake?.();
+    if (this.#options.signal.aborted) return;
+    state.runner ??= this.#run(session, state).finally(() => {
+      state.runner = undefined;
+      if (state.dirty && !this.#options.signal.aborted) this.touch(session);
+      // A session that comes to rest is forgotten: what is known of it stands in its status by now.
+      else if (this.#options.incident(session) === undefined) this.#sessions.delete(session);
+    });
+  }
+
+  /** Writes at once and resolves when it is written or has failed. */
+  async flush(session: string): Promise<void> {
+    const state = this.#session(session);
+    await this.#locked(state, () => this.#write(session, state));
+  }
+
+  /** Writes all that is waiting; for the shutdown. */
+  async flushAll(): Promise<void> {
+    const waiting = [...this.#sessions].filter(([, state]) => state.dirty).map(([session]) => session);
+    await Promise.all(waiting.map((session) => this.flush(session).catch(() => {})));
+  }
+
+  /**
+   * Writes a claim with a precondition on the Incident's resourceVersion: whoever changed it meanwhile is seen first.
+   * @param judge throws when the lease is not alive for this fresh Incident
+   */
+  async claim(session: string, claim: Claim, judge: (incident: Incident) => void): Promise<void> {
+    const state = this.#session(session);
+    await this.#locked(state, async () => {
+      const seen = this.#options.incident(session);
+      const ref = seen?.metadata;
+      if (ref === undefined) throw new UpstreamUnavailable('the Incident is not known now; try again');
+      for (let tries = 0; tries < CLAIM_TRIES; tries += 1) {
+        const fresh = incidentSchema.parse(
+          await this.#options.client.get(INCIDENTS, { name: ref.name, namespace: ref.namespace }),
+        );
+        judge(fresh);
+        const condition = claimedCondition(claim, fresh.metadata.generation);
+        const parts = await this.#parts(session, { claim, condition });
+        try {
+          await this.#options.bucket.take();
+          await this.#apply(statusDocument(fresh, parts, fresh.metadata.resourceVersion));
+          state.known = { claim, condition };
+          state.writtenAt = performance.now();
+          return;
+        } catch (error) {
+          if (!isConflict(error)) throw error;
+        }
+      }
+      throw new UpstreamUnavailable('the Incident changes too fast to write the claim; try again');
+    });
+  }
+
+  #session(session: string): Session {
+    let state = this.#sessions.get(session);
+    if (state === undefined) {
+      state = {
+        dirty: false,
+        urgent: false,
+        writtenAt: Number.NEGATIVE_INFINITY,
+        lastDocument: '',
+        known: undefined,
+        lock: Promise.resolve(),
+        runner: undefined,
+        wake: undefined,
+      };
+      this.#sessions.set(session, state);
+    }
+    return state;
+  }
+
+  #locked<T>(state: Session, work: () => Promise<T>): Promise<T> {
+    const turn = state.lock.then(work, work);
+    state.lock = turn.catch(() => {});
+    return turn;
+  }
+
+  async #run(session: string, state: Session): Promise<void> {
+    const { intervalMs = 1000, logger, signal } = this.#options;
+    let failures = 0;
+    while (state.dirty && !signal.aborted) {
+      const wait =
+        failures > 0 ? Math.min(30_000, 500 * 2 ** failures) : state.writtenAt + intervalMs - performance.now();
+      if (wait > 0 && (failures > 0 || !state.urgent)) await this.#pause(state, wait);
+      if (signal.aborted) return;
+      try {
+        await this.#locked(state, () => this.#write(session, state));
+        failures = 0;
+      } catch (error) {
+        failures += 1;
+        logger.warn({ session, error: messageOf(error) }, 'the status cannot be written: trying again');
+      }
+    }
+  }
+
+  async #pause(state: Session, ms: number): Promise<void> {
+    const stop = new AbortController();
+    state.wake = () => stop.abort();
+    await sleep(ms, undefined, { signal: AbortSignal.any([stop.signal, this.#options.signal]), ref: false }).catch(
+      () => {},
+    );
+    state.wake = undefined;
+  }
+
+  /** Writes the session as it is now; what changes meanwhile makes it dirty again. */
+  async #write(session: string, state: Session): Promise<void> {
+    state.dirty = false;
+    state.urgent = false;
+    try {
+      const incident = this.#options.incident(session);
+      if (incident === undefined) return;
+      state.known = this.#newer(incident, state.known);
+      const { claim, condition } = repairClaimedNow(incident, state.known);
+      if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
+      const document = statusDocument(incident, await this.#parts(session, { claim, condition }));
+      const text = JSON.stringify(document);
+      if (text === state.lastDocument) return;
+      await this.#options.bucket.take();
+      try {
+        await this.#apply(document);
+        state.lastDocument = text;
+      } catch (error) {
+        // Deleted meanwhile, or replaced by a namesake: there is nothing to write to any more.
+        if (!isNotFound(error) && !isConflict(error)) throw error;
+      }
+      state.writtenAt = performance.now();
+    } catch (error) {
+      state.dirty = true;
+      throw error;
+    }
+  }
+
+  /** The claim that counts: this process's own until the watch shows a later one (of an earlier life of the gateway). */
+  #newer(incident: Incident, known: Session['known']): Session['known'] {
+    const seen = incident.status?.claim;
+    return known !== undefined && seen !== undefined && seen.attempt > known.claim.attempt ? undefined : known;
+  }
+
+  async #parts(
+    session: string,
+    claimed: { claim: Claim | undefined; condition: Condition | undefined },
+  ): Promise<StatusParts> {
+    const { log, budgets } = this.#options;
+    const [tail, head, budget] = await Promise.all([
+      log.tail(session, TAIL_ENTRIES),
+      log.head(session),
+      budgets.of(session),
+    ]);
+    return { head, tail, usage: budget.usage(), claim: claimed.claim, repairClaimed: claimed.condition };
+  }
+
+  async #apply(document: Parameters<KubeClient['apply']>[1]): Promise<void> {
+    try {
+      await this.#options.client.apply(INCIDENTS, document, {
+        fieldManager: GATEWAY_MANAGER,
+        force: true,
+        subresource: 'status',
+      });
+      this.#options.onWrite?.('written');
+    } catch (error) {
+      this.#options.onWrite?.('failed');
+      throw error;
+    }
+  }
+}
