@@ -163,9 +163,12 @@ function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOp
 function resourcesOf(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
   const wanted = spec.resources?.[container];
   const defaults = DEFAULT_RESOURCES[container];
-  const limits = { ...defaults.limits, ...wanted?.limits };
-  const requests = { ...defaults.requests, ...wanted?.requests };
-  return { limits, requests };
+  // A request by default must not exceed a limit that the class sets; without one Kubernetes requests the limit.
+  const requests = Object.entries(defaults.requests).filter(([name]) => wanted?.limits?.[name] === undefined);
+  return {
+    limits: { ...defaults.limits, ...wanted?.limits },
+    requests: { ...Object.fromEntries(requests), ...wanted?.requests },
+  };
 }
 
 function tokenVolume(name: string, audience: string): object {

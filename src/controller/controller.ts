@@ -1,0 +1,193 @@
+// The controller: local copies, the queue, the sweep, and leadership over all of it. Composition only.
+
+import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-class.ts';
+import { LABEL_INCIDENT_UID, LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { isTrue } from '../api/meta.ts';
+import { messageOf } from '../errors.ts';
+import { pause } from '../kube/backoff.ts';
+import type { KubeClient, KubeObject } from '../kube/client.ts';
+import { LeaderLease } from '../kube/leader-lease.ts';
+import type { Log } from '../kube/log.ts';
+import { keyOf } from '../kube/object.ts';
+import { Reflector } from '../kube/reflector.ts';
+import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
+import { WorkQueue } from '../kube/work-queue.ts';
+import { Cel } from '../verify/cel.ts';
+import { Discovery } from '../verify/discovery.ts';
+import { type HttpFetch, httpFetch } from '../verify/http-fetch.ts';
+import { eventRecorder } from './incident/events.ts';
+import { sweepOrphans } from './incident/orphan-sweep.ts';
+import { IncidentReconciler } from './incident/reconcile.ts';
+import type { World } from './incident/world.ts';
+import { VerifyIdentity } from './verify-identity.ts';
+
+export interface ControllerOptions {
+  readonly client: KubeClient;
+  readonly agentsNamespace: string;
+  readonly systemNamespace: string;
+  readonly wallProbes?: string;
+  /** Unique per process. */
+  readonly identity: string;
+  readonly log: Log;
+  /** Milliseconds between sweeps. */
+  readonly sweepEveryMs?: number;
+  /** Seconds for which the leader's lease counts without renewal; the deadlines follow from it. */
+  readonly leaseSeconds?: number;
+  /** For tests: how checks fetch, and where a controller is killed. */
+  readonly fetch?: HttpFetch;
+  readonly checkpoint?: World['checkpoint'];
+}
+
+const SWEEP_EVERY_MS = 3 * 60_000;
+const LEASE_NAME = 'oplab-controller';
+/** Incidents that are worked on at the same time: mostly waiting for answers. */
+const CONCURRENCY = 16;
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #incidents: Reflector<Incident>;
+  readonly #classes: Reflector<AgentClass>;
+  readonly #pods: Reflector<KubeObject>;
+  readonly #lease: LeaderLease;
+  readonly #keys = new Map<string, string>();
+  #queue: WorkQueue | undefined;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    const { client, log: logger, agentsNamespace } = options;
+    this.#incidents = new Reflector({
+      client,
+      resource: INCIDENTS,
+      logger,
+      parse: (object) => incidentSchema.parse(object),
+      onEvent: ({ type, key, object, previous }) => {
+        if (type === 'deleted') this.#keys.delete(object.metadata.uid);
+        else this.#keys.set(object.metadata.uid, key);
+        this.#queue?.add(key);
+        // A namespace may have become free.
+        const finished = (incident?: Incident) => isTrue(incident?.status?.conditions, CONDITIONS.Finished);
+        const suspended = object.spec.suspend && previous?.spec.suspend === false;
+        if (type === 'deleted' || suspended || (finished(object) && !finished(previous))) this.#enqueueWaiting();
+      },
+    });
+    this.#classes = new Reflector({
+      client,
+      resource: AGENT_CLASSES,
+      logger,
+      parse: (object) => agentClassSchema.parse(object),
+      onEvent: () => this.#enqueueWaiting(),
+    });
+    this.#pods = new Reflector({
+      client,
+      resource: PODS,
+      namespace: agentsNamespace,
+      labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY},${LABEL_INCIDENT_UID}`,
+      logger,
+      parse: (object) => object,
+      onEvent: ({ object }) => {
+        const key = this.#keys.get(object.metadata.labels?.[LABEL_INCIDENT_UID] ?? '');
+        if (key !== undefined) this.#queue?.add(key);
+      },
+    });
+    const seconds = options.leaseSeconds ?? 15;
+    this.#lease = new LeaderLease({
+      client,
+      namespace: options.systemNamespace,
+      name: LEASE_NAME,
+      identity: options.identity,
+      durationSeconds: seconds,
+      renewDeadlineSeconds: seconds * (2 / 3),
+      retrySeconds: seconds / 7.5,
+      logger,
+    });
+  }
+
+  /** Undefined when the local copies are there, else what is missing. */
+  get notReady(): string | undefined {
+    const missing = [this.#incidents, this.#classes, this.#pods].some((reflector) => !reflector.isSynced);
+    return missing ? 'not every kind has been listed yet' : undefined;
+  }
+
+  get isLeading(): boolean {
+    return this.#lease.isLeading;
+  }
+
+  /** Incidents, as the local copy has them; for metrics. */
+  incidents(): readonly Incident[] {
+    return this.#incidents.list();
+  }
+
+  /** Works until the signal aborts. @throws Error when leadership is lost: the process should end */
+  async run(signal: AbortSignal): Promise<void> {
+    for (const reflector of [this.#incidents, this.#classes, this.#pods]) reflector.start(signal);
+    await this.#lease.run(signal, (leading) => this.#lead(leading));
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { client, agentsNamespace, log } = this.#options;
+    try {
+      await Promise.all([this.#incidents.synced(), this.#classes.synced(), this.#pods.synced()]);
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error;
+    }
+    const cel = new Cel();
+    const reconciler = new IncidentReconciler(this.#world(cel));
+    const queue = new WorkQueue({
+      process: (key, stopped) => reconciler.reconcile(key, stopped),
+      concurrency: CONCURRENCY,
+      logger: log,
+    });
+    this.#queue = queue;
+    // The copies may lag behind what the last leader wrote: what it started must count before anything else starts.
+    for (const { metadata } of (await client.list(INCIDENTS, { signal })).items) queue.add(keyOf({ metadata }));
+    const sweeping = this.#sweep(signal, agentsNamespace, log);
+    try {
+      await queue.run(signal);
+    } finally {
+      this.#queue = undefined;
+      await sweeping;
+      await cel.close();
+    }
+  }
+
+  #world(cel: Cel): World {
+    const { client, agentsNamespace, systemNamespace, wallProbes, identity, log, fetch, checkpoint } = this.#options;
+    const identities = new VerifyIdentity(client, agentsNamespace);
+    const discovery = new Discovery();
+    const now = () => new Date();
+    return {
+      client,
+      agentsNamespace,
+      systemNamespace,
+      wallProbes: wallProbes ?? '',
+      log,
+      now,
+      incidents: () => this.#incidents.list(),
+      agentClass: (name) => this.#classes.get(name),
+      pods: (uid) => this.#pods.list().filter((pod) => pod.metadata.labels?.[LABEL_INCIDENT_UID] === uid),
+      eyes: (className) => ({ kube: identities.clientOf(className), fetch: fetch ?? httpFetch, cel, discovery, now }),
+      cel,
+      record: eventRecorder(client, identity, log),
+      checkpoint: checkpoint ?? (() => Promise.resolve()),
+    };
+  }
+
+  #enqueueWaiting(): void {
+    for (const incident of this.#incidents.list()) {
+      if (!isTrue(incident.status?.conditions, CONDITIONS.Finished)) this.#queue?.add(keyOf(incident));
+    }
+  }
+
+  async #sweep(signal: AbortSignal, agentsNamespace: string, log: Log): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await sweepOrphans(this.#options.client, agentsNamespace, log);
+      } catch (error) {
+        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; the next one will do');
+      }
+      await pause(this.#options.sweepEveryMs ?? SWEEP_EVERY_MS, signal);
+    }
+  }
+}

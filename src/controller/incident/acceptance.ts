@@ -1,0 +1,58 @@
+// Whether an Incident can be worked on at all: its class exists and allows it, its checks make sense. Pure.
+
+import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
+import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { effectiveLimits, type Limits } from '../../api/limits.ts';
+import { namespaceOf } from '../../verify/observe.ts';
+
+export type Acceptance =
+  | { readonly type: 'accepted'; readonly agentClass: AgentClass; readonly limits: Limits }
+  /** Something outside of the Incident is missing; it may come. */
+  | { readonly type: 'waiting'; readonly reason: 'ClassNotFound'; readonly message: string }
+  /** The spec cannot change, so this is the end. */
+  | { readonly type: 'refused'; readonly reason: 'NamespaceNotAllowed' | 'InvalidCheck'; readonly message: string };
+
+/** @param syntaxErrors what is wrong with the CEL of a check, by the check's name */
+export function acceptance(
+  incident: Incident,
+  agentClass: AgentClass | undefined,
+  syntaxErrors: ReadonlyMap<string, string>,
+): Acceptance {
+  const { spec, metadata } = incident;
+  if (agentClass === undefined) {
+    return {
+      type: 'waiting',
+      reason: 'ClassNotFound',
+      message: `AgentClass ${spec.agentClassName} does not exist; create it, or create the Incident with another agentClassName`,
+    };
+  }
+  const refuse = (reason: 'NamespaceNotAllowed' | 'InvalidCheck', message: string): Acceptance => ({
+    type: 'refused',
+    reason,
+    message,
+  });
+  if (!allowsNamespace(agentClass.spec.incidentNamespaces, metadata.namespace ?? '')) {
+    return refuse(
+      'NamespaceNotAllowed',
+      `AgentClass ${spec.agentClassName} allows no Incidents in namespace ${metadata.namespace}; it allows: ${agentClass.spec.incidentNamespaces.join(', ')}`,
+    );
+  }
+  const targets = targetNamespacesOf(incident);
+  const forbidden = targets.filter((target) => !allowsNamespace(agentClass.spec.targetNamespaces, target));
+  if (forbidden.length > 0) {
+    return refuse(
+      'NamespaceNotAllowed',
+      `AgentClass ${spec.agentClassName} does not work in ${forbidden.join(', ')}; it works in: ${agentClass.spec.targetNamespaces.join(', ')}`,
+    );
+  }
+  for (const check of spec.verify.checks) {
+    const syntaxError = syntaxErrors.get(check.name);
+    if (syntaxError !== undefined) return refuse('InvalidCheck', `check ${check.name}: cel: ${syntaxError}`);
+    try {
+      namespaceOf(check, targets);
+    } catch (error) {
+      return refuse('InvalidCheck', `check ${check.name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  return { type: 'accepted', agentClass, limits: effectiveLimits(spec.limits, ceilingsOf(agentClass.spec)) };
+}

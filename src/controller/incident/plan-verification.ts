@@ -1,0 +1,107 @@
+// A claimed repair is judged: the checks must hold for the whole soak. The agent's word alone counts for nothing. Pure.
+
+import type { CheckResult, Claim } from '../../api/incident.ts';
+import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../verify/soak.ts';
+import type { Draft, Observed } from './draft.ts';
+import { decide } from './plan-end.ts';
+import { spentLimit } from './spent-limit.ts';
+
+/** How often the checks are looked at, in ms: a break of a second must not slip through. */
+export const LOOK_EVERY_MS = 750;
+/** Results that say nothing new are written to status only this often, in ms; the API server has other work. */
+const WRITE_EVERY_MS = 8000;
+
+export function planVerification(draft: Draft, observed: Observed, claim: Claim): void {
+  const { spec } = draft.incident;
+  if (claim.outcome === 'CannotFix') {
+    draft.condition({
+      type: 'Verified',
+      status: 'False',
+      reason: 'NotClaimed',
+      message: 'the agent could not repair it',
+    });
+    decide(draft, 'Escalated', 'AgentEscalated', `the agent cannot fix it: ${claim.summary}`);
+    return;
+  }
+  // Turns, tokens and cost are behind us; of the limits only time still counts.
+  const timeLeft = timeLeftMs(draft);
+  if (observed.look === undefined) {
+    draft.wake(1);
+    return;
+  }
+  const { observations, lastLook } = observed.look;
+  const at = observations[0]?.time ?? draft.time;
+  const before = draft.status.verification;
+  const results = nextResults(before, observations);
+  const soak = nextSoak(draft.status.soak, results, { at, lastLook });
+  for (const result of results) {
+    const was = before?.find((candidate) => candidate.name === result.name);
+    if (!result.passing && was?.passing) draft.note('Warning', 'CheckFailed', failingEvidence([result]).slice(0, 1000));
+  }
+  const restarted = soak.restarts > (draft.status.soak?.restarts ?? 0);
+  if (restarted) draft.note('Warning', 'SoakRestarted', `the soak starts again (${soak.restarts} so far)`);
+  const soakChanged = soak.startTime !== draft.status.soak?.startTime || restarted;
+  if (soakChanged || worthWriting(before, results)) draft.change({ verification: results, soak });
+
+  if (hasSoaked(soak, spec.verify.soakSeconds, at)) {
+    draft.change({ verification: results, soak });
+    const message = `all checks have held for ${spec.verify.soakSeconds} s`;
+    draft.condition({ type: 'Verified', status: 'True', reason: 'ChecksHeld', message });
+    draft.note('Normal', 'Verified', message);
+    decide(draft, 'Resolved', 'Verified', `${message}: ${claim.summary}`);
+    return;
+  }
+  if (timeLeft !== undefined && timeLeft <= 0) {
+    decide(
+      draft,
+      'Escalated',
+      'LimitReached',
+      `${spentLimit(draft) ?? 'the time limit is reached'} while the checks ran`,
+    );
+    return;
+  }
+  if (timeLeft !== undefined) draft.wake(timeLeft);
+  if (soak.startTime !== undefined) {
+    const left = spec.verify.soakSeconds * 1000 - (Date.parse(at) - Date.parse(soak.startTime));
+    draft.condition({
+      type: 'Verified',
+      status: 'False',
+      reason: 'Soaking',
+      message: `all checks hold; they must for ${spec.verify.soakSeconds} s`,
+    });
+    const until = new Date(Date.parse(soak.startTime) + spec.verify.soakSeconds * 1000).toISOString();
+    draft.progress('Verifying', 'Soaking', `all checks hold; verified at ${until} if they go on to`);
+    draft.wake(Math.min(LOOK_EVERY_MS, left));
+    return;
+  }
+  const evidence = failingEvidence(results);
+  draft.condition({ type: 'Verified', status: 'False', reason: 'ChecksFailing', message: evidence.slice(0, 4096) });
+  const graceLeft = verifyGraceSeconds(spec.verify.soakSeconds) * 1000 - draft.since(claim.time);
+  if (graceLeft <= 0 && !spec.suspend) {
+    draft.change({ verification: results, soak });
+    draft.endAttempt('ChecksFailed', `the agent claimed ${claim.outcome}, but the checks did not hold:\n${evidence}`);
+    const failing = results.filter((result) => !result.passing).map((result) => result.name);
+    draft.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
+    draft.wake(1);
+    return;
+  }
+  const failing = results.filter((result) => !result.passing).map((result) => result.name);
+  draft.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
+  draft.wake(Math.min(LOOK_EVERY_MS, Math.max(1, graceLeft)));
+}
+
+/** Milliseconds of the time limit that are left; undefined when there is none. */
+function timeLeftMs(draft: Draft): number | undefined {
+  const { limits, startTime } = draft.status;
+  return limits === undefined || startTime === undefined
+    ? undefined
+    : limits.timeoutSeconds * 1000 - draft.since(startTime);
+}
+
+function worthWriting(before: readonly CheckResult[] | undefined, now: readonly CheckResult[]): boolean {
+  return now.some((result) => {
+    const was = before?.find((candidate) => candidate.name === result.name);
+    if (was === undefined || was.passing !== result.passing) return true;
+    return Date.parse(result.observedTime) - Date.parse(was.observedTime) >= WRITE_EVERY_MS;
+  });
+}

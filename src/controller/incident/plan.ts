@@ -1,0 +1,75 @@
+// From what is to what shall be done: the whole life cycle of an Incident as one pure function.
+
+import { FINALIZER } from '../../api/group.ts';
+import { CONDITIONS, type Incident } from '../../api/incident.ts';
+import { findCondition, isTrue } from '../../api/meta.ts';
+import { acceptance } from './acceptance.ts';
+import { Draft, type Observed, type Plan } from './draft.ts';
+import { planAttempt } from './plan-attempt.ts';
+import { decide, planSealing, sealLate } from './plan-end.ts';
+import { accept, planNextAttempt } from './plan-start.ts';
+import { planVerification } from './plan-verification.ts';
+import { claimOf, decidedEnd, liveAttempt } from './status.ts';
+
+/**
+ * What to do about an Incident now. The same state gives the same plan, so it does not matter who was killed where:
+ * whoever comes next reads what is there and goes on.
+ */
+export function plan(incident: Incident, observed: Observed, now: Date): Plan {
+  const draft = new Draft(incident, now);
+  const hasFinalizer = incident.metadata.finalizers?.includes(FINALIZER) ?? false;
+
+  if (incident.metadata.deletionTimestamp !== undefined) {
+    if (hasFinalizer) {
+      draft.act({ type: 'clean-incident' });
+      draft.act({ type: 'remove-finalizer' });
+    }
+    return draft.finish();
+  }
+  if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) {
+    sealLate(draft);
+    if (hasFinalizer) draft.act({ type: 'remove-finalizer' });
+    return draft.finish();
+  }
+  if (!hasFinalizer) draft.act({ type: 'add-finalizer' });
+  if (decidedEnd(incident.status) !== undefined) {
+    planSealing(draft, observed);
+    return draft.finish();
+  }
+  if (incident.spec.cancel) {
+    if (liveAttempt(draft.status) !== undefined) draft.endAttempt('Cancelled', 'the Incident was cancelled');
+    draft.note('Normal', 'Cancelled', 'cancelled by its spec');
+    decide(draft, 'Cancelled', 'Cancelled', 'cancelled by its spec');
+    return draft.finish();
+  }
+
+  const live = liveAttempt(draft.status);
+  if (live !== undefined) {
+    planAttempt(draft, observed, live);
+    return draft.finish();
+  }
+  const last = draft.status.attempts?.at(-1);
+  if (last !== undefined && !observed.cleaned.has(`attempt-${last.number}`)) {
+    draft.act({ type: 'clean-attempt', attempt: last.number });
+  }
+  const claim = claimOf(incident, last);
+  if (last?.reason === 'Claimed' && claim !== undefined) {
+    planVerification(draft, observed, claim);
+    return draft.finish();
+  }
+
+  const accepted = acceptance(incident, observed.agentClass, observed.syntaxErrors);
+  accept(draft, accepted);
+  if (accepted.type === 'refused') decide(draft, 'Failed', accepted.reason, accepted.message);
+  else planNextAttempt(draft, observed, accepted);
+  return draft.finish();
+}
+
+/** Whether the plan needs a look at the checks: a repair was claimed and is being judged. */
+export function wantsLook(incident: Incident): boolean {
+  if (incident.metadata.deletionTimestamp !== undefined || incident.spec.cancel) return false;
+  if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
+  const last = incident.status?.attempts?.at(-1);
+  const outcome = claimOf(incident, last)?.outcome;
+  return last?.reason === 'Claimed' && outcome !== undefined && outcome !== 'CannotFix';
+}

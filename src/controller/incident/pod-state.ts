@@ -1,0 +1,89 @@
+// What a pod's status says about an attempt: starting (and what hinders it), running, or ended (and why). Pure.
+
+import { z } from 'zod';
+import { AGENT_CONTAINER } from '../../api/group.ts';
+import type { KubeObject } from '../../kube/object.ts';
+
+const containerStatus = z.object({
+  name: z.string(),
+  restartCount: z.number().optional(),
+  state: z
+    .object({
+      waiting: z.object({ reason: z.string().optional(), message: z.string().optional() }).nullish(),
+      running: z.looseObject({}).nullish(),
+      terminated: z
+        .object({ exitCode: z.number().optional(), reason: z.string().optional(), message: z.string().optional() })
+        .nullish(),
+    })
+    .nullish(),
+});
+
+const podStatus = z.object({
+  phase: z.string().optional(),
+  reason: z.string().optional(),
+  message: z.string().optional(),
+  conditions: z
+    .array(
+      z.object({ type: z.string(), status: z.string(), reason: z.string().optional(), message: z.string().optional() }),
+    )
+    .nullish(),
+  initContainerStatuses: z.array(containerStatus).nullish(),
+  containerStatuses: z.array(containerStatus).nullish(),
+});
+
+export type PodState =
+  | { readonly type: 'starting'; readonly problem?: string }
+  | { readonly type: 'running' }
+  /** `completed`: the agent ended by itself, without an error. */
+  | { readonly type: 'ended'; readonly completed: boolean; readonly message: string };
+
+export interface PodView {
+  readonly name: string;
+  readonly uid: string;
+  /** The attempt on its label. */
+  readonly attempt: number;
+  readonly deleting: boolean;
+  readonly state: PodState;
+}
+
+/** An agent that fails as often as this will not come right by being started again. */
+const MAX_RESTARTS = 5;
+
+/** Waiting reasons that mean trouble; all others (ContainerCreating, PodInitializing) mean that things take their time. */
+const TROUBLE =
+  /^(ErrImage|ImagePull|InvalidImageName|Create.*Error|RunContainerError|CrashLoopBackOff|RegistryUnavailable)/;
+
+export function podState(pod: KubeObject): PodState {
+  const status = podStatus.parse(pod.status ?? {});
+  if (status.phase === 'Succeeded') return { type: 'ended', completed: true, message: 'the agent ended' };
+  if (status.phase === 'Failed') {
+    const why = [status.reason, status.message].filter(Boolean).join(': ');
+    const exit = status.containerStatuses?.find((container) => container.name === AGENT_CONTAINER)?.state?.terminated;
+    const how = exit == null ? '' : `${exit.reason ?? 'exit'} ${exit.exitCode ?? ''}`.trim();
+    return { type: 'ended', completed: false, message: `the pod failed: ${why || how || 'no reason given'}` };
+  }
+  const agent = status.containerStatuses?.find((container) => container.name === AGENT_CONTAINER);
+  if ((agent?.restartCount ?? 0) >= MAX_RESTARTS) {
+    return { type: 'ended', completed: false, message: `the agent failed ${agent?.restartCount} times in a row` };
+  }
+  if (agent?.state?.running != null || (agent?.restartCount ?? 0) > 0 || agent?.state?.terminated != null) {
+    return { type: 'running' };
+  }
+  for (const container of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]) {
+    const waiting = container.state?.waiting;
+    if (waiting?.reason !== undefined && TROUBLE.test(waiting.reason)) {
+      const detail = waiting.message === undefined ? '' : `: ${waiting.message}`;
+      return { type: 'starting', problem: `container ${container.name}: ${waiting.reason}${detail}` };
+    }
+  }
+  const scheduled = status.conditions?.find((condition) => condition.type === 'PodScheduled');
+  if (scheduled?.status === 'False') {
+    return { type: 'starting', problem: `${scheduled.reason ?? 'not scheduled'}: ${scheduled.message ?? ''}`.trim() };
+  }
+  return { type: 'starting' };
+}
+
+/** Whether nothing of the pod can run any more. */
+export function hasEnded(pod: PodView): boolean {
+  return pod.state.type === 'ended' && pod.state.completed;
+}

@@ -1,0 +1,68 @@
+// Who may work on a target namespace: one Incident at a time, by severity, then age, then name. Pure.
+
+import { CONDITIONS, type Incident, type Severity, targetNamespacesOf } from '../../api/incident.ts';
+import { findCondition, isTrue } from '../../api/meta.ts';
+import { liveAttempt } from './status.ts';
+
+/** The Incident that has to be waited for, and the namespace that it works on. */
+export interface Blocker {
+  readonly namespace: string;
+  readonly name: string;
+  readonly target: string;
+  /** It works there now; else it is merely earlier in the queue. */
+  readonly working: boolean;
+}
+
+const SEVERITIES: readonly Severity[] = ['critical', 'warning', 'info'];
+
+/**
+ * Who has to go before `incident`; undefined when it may start.
+ * @param starting UIDs of Incidents whose start was just decided and may not be visible in `all` yet
+ */
+export function blockerOf(
+  incident: Incident,
+  all: readonly Incident[],
+  starting: ReadonlySet<string> = new Set(),
+): Blocker | undefined {
+  const targets = targetNamespacesOf(incident);
+  const rivals = all
+    .filter((other) => other.metadata.uid !== incident.metadata.uid)
+    .map((other) => ({ other, target: targetNamespacesOf(other).find((target) => targets.includes(target)) }))
+    .flatMap(({ other, target }) => (target === undefined ? [] : [{ other, target }]));
+  const blocker =
+    rivals.find(({ other }) => starting.has(other.metadata.uid) || isWorking(other)) ??
+    rivals
+      .filter(({ other }) => isWaiting(other) && compare(other, incident) < 0)
+      .sort((a, b) => compare(a.other, b.other))[0];
+  if (blocker === undefined) return undefined;
+  const { other, target } = blocker;
+  const working = starting.has(other.metadata.uid) || isWorking(other);
+  return { namespace: other.metadata.namespace ?? '', name: other.metadata.name, target, working };
+}
+
+/** It has an agent, or its repair is being checked, or its end is being sealed: its targets are taken. */
+export function isWorking(incident: Incident): boolean {
+  if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) return false;
+  if (liveAttempt(incident.status) !== undefined) return true;
+  return incident.status?.attempts?.at(-1)?.reason === 'Claimed' && !incident.spec.suspend;
+}
+
+/** It would start, or start another attempt, if the namespace were free. */
+function isWaiting(incident: Incident): boolean {
+  const { spec, status, metadata } = incident;
+  if (metadata.deletionTimestamp !== undefined || spec.suspend || spec.cancel) return false;
+  // Decided ends, and ends, have this condition; whoever is not accepted cannot start.
+  if (findCondition(status?.conditions, CONDITIONS.Finished) !== undefined) return false;
+  return isTrue(status?.conditions, CONDITIONS.Accepted);
+}
+
+/** Begun ones first: a half-done repair is worse than one not begun. */
+function compare(a: Incident, b: Incident): number {
+  const begun = (incident: Incident) => ((incident.status?.attempts?.length ?? 0) > 0 ? 0 : 1);
+  return (
+    begun(a) - begun(b) ||
+    SEVERITIES.indexOf(a.spec.severity) - SEVERITIES.indexOf(b.spec.severity) ||
+    (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
+    `${a.metadata.namespace}/${a.metadata.name}`.localeCompare(`${b.metadata.namespace}/${b.metadata.name}`)
+  );
+}

@@ -1,0 +1,271 @@
+// One round over one Incident: read, plan, act. Knows nothing that it could not read again, but for what saves work.
+
+import { FINALIZER, LABEL_ATTEMPT } from '../../api/group.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespacesOf } from '../../api/incident.ts';
+import { isTrue } from '../../api/meta.ts';
+import { messageOf } from '../../errors.ts';
+import type { KubeObject } from '../../kube/client.ts';
+import { isConflict, isNotFound } from '../../kube/errors.ts';
+import { splitKey } from '../../kube/object.ts';
+import { INCIDENTS, PODS } from '../../kube/resources.ts';
+import type { Observation } from '../../verify/observation.ts';
+import { expressionOf, observeChecks } from '../../verify/observe.ts';
+import { cleanUp } from './clean-up.ts';
+import type { Action, Observed, Plan } from './draft.ts';
+import { plan, wantsLook } from './plan.ts';
+import { type PodView, podState } from './pod-state.ts';
+import { blockerOf } from './queue.ts';
+import { startAttempt } from './start-attempt.ts';
+import { liveAttempt } from './status.ts';
+import type { World } from './world.ts';
+import { writeStatus } from './write-status.ts';
+
+/** A look that is younger than this is not repeated, however many events come, in ms. */
+const LOOK_AGAIN_MS = 400;
+/** After a failed start the next try comes after this, in ms. */
+const START_RETRY_MS = 1000;
+
+/** What saves work; losing it costs a few calls and never correctness. */
+interface Memory {
+  readonly cleaned: Set<string>;
+  startProblem?: string;
+  look?: { readonly observations: readonly Observation[]; readonly lastLook: string | undefined };
+  syntaxErrors?: ReadonlyMap<string, string>;
+}
+
+export class IncidentReconciler {
+  readonly #world: World;
+  readonly #memories = new Map<string, Memory>();
+  readonly #uids = new Map<string, string>();
+  /** Incidents whose start was written, until the local copy shows it: two starts in one namespace must see each other. */
+  readonly #starting = new Set<string>();
+  #decision: Promise<unknown> = Promise.resolve();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Handles one Incident; returns the milliseconds after which to come again. @throws KubeError; then try again */
+  async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
+    let raw: KubeObject;
+    try {
+      raw = await this.#world.client.get(INCIDENTS, splitKey(key));
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      this.#forget(key);
+      return undefined;
+    }
+    const parsed = incidentSchema.safeParse(raw);
+    if (!parsed.success) {
+      this.#world.log.error({ key, error: parsed.error.message }, 'the Incident does not fit its schema; left alone');
+      return undefined;
+    }
+    const incident = parsed.data;
+    const { uid } = incident.metadata;
+    if (this.#uids.get(key) !== uid) this.#forget(key);
+    this.#uids.set(key, uid);
+    const memory = this.#memories.get(uid) ?? { cleaned: new Set<string>() };
+    this.#memories.set(uid, memory);
+
+    const observed = await this.#observe(incident, memory);
+    if (signal.aborted) return undefined;
+    try {
+      const decided = await this.#decide(incident, observed, signal);
+      if (decided === undefined) return undefined;
+      const again = await this.#act(decided.incident, decided.plan, memory, signal);
+      return again ?? decided.plan.wakeAfterMs;
+    } catch (error) {
+      // Somebody wrote in between, most often the gateway: what was planned is void, so read again at once.
+      if (isConflict(error)) return 1;
+      if (isNotFound(error) && signal.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  #forget(key: string): void {
+    const uid = this.#uids.get(key);
+    if (uid === undefined) return;
+    this.#uids.delete(key);
+    this.#memories.delete(uid);
+    this.#starting.delete(uid);
+  }
+
+  async #observe(incident: Incident, memory: Memory): Promise<Omit<Observed, 'blocker'>> {
+    const world = this.#world;
+    const last = incident.status?.attempts?.at(-1);
+    const live = liveAttempt(incident.status);
+    const [pod, syntaxErrors, look] = await Promise.all([
+      live?.podUID === undefined ? undefined : this.#pod(live.podName),
+      this.#syntaxErrors(incident, memory),
+      wantsLook(incident) ? this.#look(incident, memory) : undefined,
+    ]);
+    const oldPods = world
+      .pods(incident.metadata.uid)
+      .map(podView)
+      .filter(
+        (view) => view.attempt <= (last?.number ?? 0) && view.uid !== live?.podUID && view.state.type !== 'ended',
+      );
+    return {
+      agentClass: world.agentClass(incident.spec.agentClassName),
+      syntaxErrors,
+      pod,
+      oldPods: oldPods.length,
+      look,
+      cleaned: memory.cleaned,
+      startProblem: memory.startProblem,
+    };
+  }
+
+  /** From the API server, not from the copy: a copy that lags must not make a fresh pod look gone. */
+  async #pod(name: string): Promise<PodView | undefined> {
+    try {
+      return podView(await this.#world.client.get(PODS, { namespace: this.#world.agentsNamespace, name }));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #syntaxErrors(incident: Incident, memory: Memory): Promise<ReadonlyMap<string, string>> {
+    if (memory.syntaxErrors !== undefined) return memory.syntaxErrors;
+    if (isTrue(incident.status?.conditions, CONDITIONS.Accepted)) return new Map();
+    const errors = new Map<string, string>();
+    for (const check of incident.spec.verify.checks) {
+      const error = await this.#world.cel.syntaxError(expressionOf(check));
+      if (error !== undefined) errors.set(check.name, error);
+    }
+    memory.syntaxErrors = errors;
+    return errors;
+  }
+
+  async #look(incident: Incident, memory: Memory): Promise<Observed['look']> {
+    const known = memory.look;
+    const knownTime = known?.observations[0]?.time;
+    if (known !== undefined && knownTime !== undefined) {
+      const age = this.#world.now().getTime() - Date.parse(knownTime);
+      if (age >= 0 && age < LOOK_AGAIN_MS) return known;
+    }
+    const eyes = this.#world.eyes(incident.spec.agentClassName);
+    const observations = await observeChecks(incident.spec.verify.checks, targetNamespacesOf(incident), eyes);
+    // After a restart the status tells when somebody last looked, if the soak was on then.
+    const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
+    memory.look = { observations, lastLook: knownTime ?? recorded };
+    return memory.look;
+  }
+
+  /** Plans and writes the status, one Incident at a time: who may start is decided over all of them. */
+  #decide(
+    incident: Incident,
+    observed: Omit<Observed, 'blocker'>,
+    signal: AbortSignal,
+  ): Promise<{ incident: Incident; plan: Plan } | undefined> {
+    const decision = this.#decision.then(async () => {
+      if (signal.aborted) return undefined;
+      const world = this.#world;
+      const blocker = blockerOf(incident, world.incidents(), this.#stillStarting());
+      const decided = plan(incident, { ...observed, blocker }, world.now());
+      let current = incident;
+      if (decided.actions.some((action) => action.type === 'add-finalizer')) {
+        current = await this.#patchFinalizers(current, [...(current.metadata.finalizers ?? []), FINALIZER]);
+        await world.checkpoint('finalizer-added', current);
+      }
+      if (decided.status !== undefined) {
+        current = await writeStatus(world.client, current, decided.status);
+        if (decided.actions.some((action) => action.type === 'start-attempt')) this.#starting.add(current.metadata.uid);
+        for (const note of decided.notes) world.record(current, note);
+        await world.checkpoint('status-written', current);
+      }
+      return { incident: current, plan: decided };
+    });
+    this.#decision = decision.catch(() => undefined);
+    return decision;
+  }
+
+  #stillStarting(): ReadonlySet<string> {
+    for (const incident of this.#world.incidents()) {
+      const { status, metadata } = incident;
+      const seen = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
+      if (seen) this.#starting.delete(metadata.uid);
+    }
+    return this.#starting;
+  }
+
+  async #act(incident: Incident, decided: Plan, memory: Memory, signal: AbortSignal): Promise<number | undefined> {
+    let current = incident;
+    for (const action of decided.actions) {
+      if (signal.aborted) return undefined;
+      const outcome = await this.#carryOut(action, current, memory, signal);
+      if (typeof outcome === 'number') return outcome;
+      current = outcome;
+    }
+    return undefined;
+  }
+
+  async #carryOut(action: Action, incident: Incident, memory: Memory, signal: AbortSignal): Promise<Incident | number> {
+    const world = this.#world;
+    switch (action.type) {
+      case 'add-finalizer':
+        return incident;
+      case 'start-attempt':
+        try {
+          const started = await startAttempt(world, incident, action.attempt, action.agentClass, signal);
+          delete memory.startProblem;
+          return started;
+        } catch (error) {
+          if (isConflict(error) || signal.aborted) throw error;
+          memory.startProblem = messageOf(error);
+          world.log.warn({ incident: incident.metadata.name, error: messageOf(error) }, 'the attempt cannot start yet');
+          return START_RETRY_MS;
+        }
+      case 'clean-attempt':
+        await cleanUp(world.client, incident, world.agentsNamespace, action.attempt);
+        memory.cleaned.add(`attempt-${action.attempt}`);
+        await world.checkpoint('attempt-cleaned', incident);
+        return incident;
+      case 'clean-incident':
+        await cleanUp(world.client, incident, world.agentsNamespace);
+        memory.cleaned.add('incident');
+        await world.checkpoint('incident-cleaned', incident);
+        return incident;
+      case 'remove-finalizer': {
+        const others = (incident.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
+        const freed = await this.#patchFinalizers(incident, others);
+        await world.checkpoint('finalizer-removed', freed);
+        return freed;
+      }
+    }
+  }
+
+  async #patchFinalizers(incident: Incident, finalizers: readonly string[]): Promise<Incident> {
+    const { name, namespace, resourceVersion } = incident.metadata;
+    try {
+      return incidentSchema.parse(
+        await this.#world.client.patch(
+          INCIDENTS,
+          { name, namespace },
+          { metadata: { resourceVersion, finalizers: finalizers.length === 0 ? null : finalizers } },
+        ),
+      );
+    } catch (error) {
+      if (isNotFound(error) && incident.metadata.deletionTimestamp !== undefined) return incident;
+      throw error;
+    }
+  }
+}
+
+function latest(incident: Incident): string | undefined {
+  return incident.status?.verification
+    ?.map((result) => result.observedTime)
+    .sort()
+    .at(-1);
+}
+
+function podView(pod: KubeObject): PodView {
+  return {
+    name: pod.metadata.name,
+    uid: pod.metadata.uid ?? '',
+    attempt: Number(pod.metadata.labels?.[LABEL_ATTEMPT] ?? 0),
+    deleting: pod.metadata.deletionTimestamp != null,
+    state: podState(pod),
+  };
+}

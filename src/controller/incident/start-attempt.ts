@@ -1,0 +1,118 @@
+// Starts an attempt: what stands around the pod, the baseline, the pod, its UID. Every step may have been done before.
+
+import type { AgentClass } from '../../api/agent-class.ts';
+import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
+import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { backoffMs, pause } from '../../kube/backoff.ts';
+import type { KubeObject } from '../../kube/client.ts';
+import { isAlreadyExists } from '../../kube/errors.ts';
+import { PODS } from '../../kube/resources.ts';
+import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindings } from '../../sandbox/objects.ts';
+import { agentPod } from '../../sandbox/pod.ts';
+import type { Observation } from '../../verify/observation.ts';
+import { observeChecks } from '../../verify/observe.ts';
+import { baselineResults } from '../../verify/soak.ts';
+import { ownedStatus } from './status.ts';
+import type { World } from './world.ts';
+import { writeStatus } from './write-status.ts';
+
+/** Rights that were just bound take a moment to reach the authorizer; longer than this, they are missing. In ms. */
+const RIGHTS_WAIT_MS = 3000;
+
+/**
+ * @param incident with the attempt already in its status
+ * @returns the Incident as it was last written
+ * @throws KubeError, also for a conflict: somebody wrote in between, so the plan has to be made anew
+ */
+export async function startAttempt(
+  world: World,
+  incident: Incident,
+  number: number,
+  agentClass: AgentClass,
+  signal: AbortSignal,
+): Promise<Incident> {
+  await makeSurroundings(world, incident, number, agentClass);
+  await world.checkpoint('surroundings-made', incident);
+  let current = incident;
+  if (current.status?.verification === undefined) {
+    const seen = await lookBeforeFirstCommand(world, current, signal);
+    signal.throwIfAborted();
+    current = await writeStatus(world.client, current, {
+      ...ownedStatus(current.status),
+      verification: baselineResults(seen),
+    });
+    await world.checkpoint('baseline-recorded', current);
+  }
+  signal.throwIfAborted();
+  const podUID = await makePod(world, current, number, agentClass);
+  await world.checkpoint('pod-made', current);
+  const status = ownedStatus(current.status);
+  const attempts = status.attempts?.map((attempt) => (attempt.number === number ? { ...attempt, podUID } : attempt));
+  current = await writeStatus(world.client, current, { ...status, ...(attempts === undefined ? {} : { attempts }) });
+  await world.checkpoint('pod-recorded', current);
+  return current;
+}
+
+async function makeSurroundings(
+  world: World,
+  incident: Incident,
+  number: number,
+  agentClass: AgentClass,
+): Promise<void> {
+  const { agentsNamespace } = world;
+  const context = { incident, attempt: number, agentsNamespace };
+  const className = agentClass.metadata.name;
+  const account = serviceAccount(context);
+  const apply = ({ resource, object }: ReturnType<typeof serviceAccount>) =>
+    world.client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
+  await apply(account);
+  await world.checkpoint('account-made', incident);
+  await Promise.all(
+    [
+      verifyAccount(className, agentsNamespace),
+      networkPolicy(context),
+      ...verifyBindings(incident, className, agentClass.spec, agentsNamespace),
+      ...roleBindings(context, agentClass.spec),
+    ].map(apply),
+  );
+}
+
+async function lookBeforeFirstCommand(world: World, incident: Incident, signal: AbortSignal): Promise<Observation[]> {
+  const eyes = world.eyes(incident.spec.agentClassName);
+  const until = Date.now() + RIGHTS_WAIT_MS;
+  for (let round = 1; ; round += 1) {
+    const seen = await observeChecks(incident.spec.verify.checks, targetNamespacesOf(incident), eyes);
+    if (signal.aborted || Date.now() >= until || !seen.some((result) => result.forbidden)) return seen;
+    await pause(backoffMs(round, { baseMs: 20, maxMs: 500 }), signal);
+  }
+}
+
+/** The UID of the attempt's pod, made now or by whoever was interrupted here. */
+async function makePod(world: World, incident: Incident, number: number, agentClass: AgentClass): Promise<string> {
+  const { limits, startTime } = incident.status ?? {};
+  const spent = startTime === undefined ? 0 : (world.now().getTime() - Date.parse(startTime)) / 1000;
+  const pod = agentPod({
+    incident,
+    attempt: number,
+    spec: agentClass.spec,
+    agentsNamespace: world.agentsNamespace,
+    systemNamespace: world.systemNamespace,
+    secondsLeft: (limits?.timeoutSeconds ?? 0) - spent,
+    wallProbes: world.wallProbes,
+  });
+  let made: KubeObject;
+  try {
+    made = await world.client.create(PODS, pod);
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+    const ref = { namespace: world.agentsNamespace, name: pod.metadata?.name ?? '' };
+    made = await world.client.get(PODS, ref);
+    const labels = made.metadata.labels ?? {};
+    if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(number)) {
+      throw new Error(`pod ${ref.namespace}/${ref.name} exists, but belongs to something else`);
+    }
+    if (made.metadata.deletionTimestamp != null) throw new Error(`pod ${ref.name} of an earlier try is still ending`);
+  }
+  if (made.metadata.uid === undefined) throw new Error('the API server gave the pod no UID');
+  return made.metadata.uid;
+}

@@ -1,0 +1,122 @@
+// The controller's part of an Incident's status, and how it changes. Pure; what the gateway owns is never in here.
+
+import {
+  type Attempt,
+  type AttemptReason,
+  CONDITIONS,
+  type Incident,
+  type IncidentStatus,
+  type Phase,
+} from '../../api/incident.ts';
+import { type Condition, findCondition } from '../../api/meta.ts';
+
+/** What the controller writes by server-side apply; leaving a field out removes it. */
+export type ControllerStatus = Omit<IncidentStatus, 'claim' | 'usage' | 'audit'> & {
+  audit?: { sealedHeadHash: string };
+};
+
+/** Why an Incident ended; the reason of its conditions Finished and Succeeded. */
+export type EndReason =
+  | 'Verified'
+  | 'AgentEscalated'
+  | 'AttemptsExhausted'
+  | 'LimitReached'
+  | 'Cancelled'
+  | 'NamespaceNotAllowed'
+  | 'InvalidCheck';
+
+export type FinalPhase = Extract<Phase, 'Resolved' | 'Escalated' | 'Failed' | 'Cancelled'>;
+const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 'Cancelled'];
+
+/** Reason of AuditSealed while the gateway is asked to seal; the condition's message is the phase to come. */
+export const SEAL_REQUESTED = 'SealRequested';
+
+/** The controller's part of a status as it was read. */
+export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {
+  const { claim: _claim, usage: _usage, audit, ...rest } = status ?? {};
+  const conditions = rest.conditions?.filter((condition) => condition.type !== CONDITIONS.RepairClaimed);
+  return {
+    ...rest,
+    ...(conditions === undefined ? {} : { conditions }),
+    ...(audit?.sealedHeadHash === undefined ? {} : { audit: { sealedHeadHash: audit.sealedHeadHash } }),
+  };
+}
+
+export interface ConditionChange {
+  readonly type: keyof typeof CONDITIONS;
+  readonly status: Condition['status'];
+  readonly reason: string;
+  readonly message?: string;
+}
+
+/** The conditions with one set; `lastTransitionTime` moves only when the status does. */
+export function withCondition(
+  conditions: readonly Condition[] | undefined,
+  change: ConditionChange,
+  now: string,
+  generation: number | undefined,
+): Condition[] {
+  const known = findCondition(conditions, change.type);
+  const next: Condition = {
+    type: change.type,
+    status: change.status,
+    reason: change.reason,
+    message: change.message ?? '',
+    lastTransitionTime: known?.status === change.status ? known.lastTransitionTime : now,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+  };
+  const others = (conditions ?? []).filter((condition) => condition.type !== change.type);
+  const order = Object.values(CONDITIONS).map(String);
+  return [...others, next].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
+}
+
+/** The attempts with the last one ended. */
+export function withEndedAttempt(
+  attempts: readonly Attempt[],
+  end: { readonly reason: AttemptReason; readonly message: string; readonly at: string },
+): Attempt[] {
+  return attempts.map((attempt, index) =>
+    index === attempts.length - 1
+      ? { ...attempt, endTime: attempt.endTime ?? end.at, reason: end.reason, message: end.message.slice(0, 4096) }
+      : attempt,
+  );
+}
+
+/** The attempt that runs or starts now; undefined between attempts. */
+export function liveAttempt(status: Pick<IncidentStatus, 'attempts'> | undefined): Attempt | undefined {
+  const last = status?.attempts?.at(-1);
+  return last !== undefined && last.endTime === undefined ? last : undefined;
+}
+
+/** The claim of the given attempt, if the agent has made one. */
+export function claimOf(incident: Incident, attempt: Attempt | undefined) {
+  const claim = incident.status?.claim;
+  return attempt !== undefined && claim?.attempt === attempt.number ? claim : undefined;
+}
+
+/** The end that was decided and waits for the seal; undefined before. */
+export function decidedEnd(
+  status: Pick<IncidentStatus, 'conditions'> | undefined,
+):
+  | { readonly phase: FinalPhase; readonly reason: string; readonly message: string; readonly since: string }
+  | undefined {
+  const sealed = findCondition(status?.conditions, CONDITIONS.AuditSealed);
+  const finished = findCondition(status?.conditions, CONDITIONS.Finished);
+  if (sealed?.reason !== SEAL_REQUESTED || finished === undefined) return undefined;
+  const phase = FINAL_PHASES.find((candidate) => candidate === sealed.message);
+  if (phase === undefined) return undefined;
+  return { phase, reason: finished.reason, message: finished.message, since: sealed.lastTransitionTime };
+}
+
+/** Whether two statuses say the same. */
+export function sameStatus(a: ControllerStatus, b: ControllerStatus): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

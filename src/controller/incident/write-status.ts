@@ -1,0 +1,22 @@
+// Writes the controller's part of a status. The resource version is a precondition: a stale leader loses by conflict.
+
+import { CONTROLLER_MANAGER } from '../../api/group.ts';
+import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { INCIDENTS } from '../../kube/resources.ts';
+import type { ControllerStatus } from './status.ts';
+
+/** @returns the Incident as it is now. @throws KubeError (isConflict when somebody wrote in between) */
+export async function writeStatus(
+  client: Pick<KubeClient, 'apply'>,
+  incident: Incident,
+  status: ControllerStatus,
+): Promise<Incident> {
+  const { name, namespace, uid, resourceVersion } = incident.metadata;
+  const written = await client.apply(
+    INCIDENTS,
+    { metadata: { name, namespace, uid, resourceVersion }, status },
+    { fieldManager: CONTROLLER_MANAGER, force: true, subresource: 'status' },
+  );
+  return incidentSchema.parse(written);
+}
