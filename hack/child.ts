@@ -15,6 +15,8 @@ export interface ChildOptions {
   readonly input?: string | Readable | { readonly file: string };
   /** Standard output and error go to this file instead of into the result. */
   readonly logFile?: string;
+  /** Standard output and error are ours: they are shown as they come and are not in the result. */
+  readonly echo?: boolean;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
   /** Do not throw on a non-zero exit code. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run } from '../child.ts';
 import { main, runSteps, type Step } from '../progress.ts';
 import { type DebianRootName, debianRoots, ensureRoot } from '../toolchain/debian.ts';
-import { goBuilds } from '../toolchain/recipes.ts';
+import { nodeBuilds } from '../toolchain/recipes.ts';
 import { ensureBuild, ensureTool, isBuilt } from '../toolchain/tools.ts';
 import { ensureDocker, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
@@ -40,7 +40,7 @@ function closedSteps(signal: AbortSignal): Step[] {
     roots.catch(() => undefined);
     return roots;
   };
-  for (const build of goBuilds)
+  for (const build of nodeBuilds)
     if (!isBuilt(build))
       steps.push({
         title: `compile ${build.name}`,
