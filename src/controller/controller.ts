@@ -18,6 +18,7 @@ import { Discovery } from '../verify/discovery.ts';
 import { type HttpFetch, httpFetch } from '../verify/http-fetch.ts';
 import { eventRecorder } from './incident/events.ts';
 import { sweepOrphans } from './incident/orphan-sweep.ts';
+import { isWorking } from './incident/queue.ts';
 import { IncidentReconciler } from './incident/reconcile.ts';
 import type { World } from './incident/world.ts';
 import { VerifyIdentity } from './verify-identity.ts';
@@ -34,7 +35,8 @@ export interface ControllerOptions {
   readonly sweepEveryMs?: number;
   /** Seconds for which the leader's lease counts without renewal; the deadlines follow from it. */
   readonly leaseSeconds?: number;
-  /** For tests: how checks fetch, and where a controller is killed. */
+  /** For tests: the clock, how checks fetch, and where a controller is killed. */
+  readonly now?: () => Date;
   readonly fetch?: HttpFetch;
   readonly checkpoint?: World['checkpoint'];
 }
@@ -141,7 +143,11 @@ export class Controller {
     });
     this.#queue = queue;
     // The copies may lag behind what the last leader wrote: what it started must count before anything else starts.
-    for (const { metadata } of (await client.list(INCIDENTS, { signal })).items) queue.add(keyOf({ metadata }));
+    for (const object of (await client.list(INCIDENTS, { signal })).items) {
+      const incident = incidentSchema.safeParse(object);
+      if (incident.success && isWorking(incident.data)) reconciler.noteStarted(incident.data);
+      queue.add(keyOf(object));
+    }
     const sweeping = this.#sweep(signal, agentsNamespace, log);
     try {
       await queue.run(signal);
@@ -154,9 +160,9 @@ export class Controller {
 
   #world(cel: Cel): World {
     const { client, agentsNamespace, systemNamespace, wallProbes, identity, log, fetch, checkpoint } = this.#options;
+    const now = this.#options.now ?? (() => new Date());
     const identities = new VerifyIdentity(client, agentsNamespace);
     const discovery = new Discovery();
-    const now = () => new Date();
     return {
       client,
       agentsNamespace,

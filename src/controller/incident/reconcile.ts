@@ -25,6 +25,9 @@ const LOOK_AGAIN_MS = 400;
 /** After a failed start the next try comes after this, in ms. */
 const START_RETRY_MS = 1000;
 
+/** How far a local copy may lag, in ms. */
+const MAX_COPY_LAG_MS = 30_000;
+
 /** What saves work; losing it costs a few calls and never correctness. */
 interface Memory {
   readonly cleaned: Set<string>;
@@ -37,8 +40,8 @@ export class IncidentReconciler {
   readonly #world: World;
   readonly #memories = new Map<string, Memory>();
   readonly #uids = new Map<string, string>();
-  /** Incidents whose start was written, until the local copy shows it: two starts in one namespace must see each other. */
-  readonly #starting = new Set<string>();
+  /** Incidents whose start was written (and when), until the local copy shows it: two starts must see each other. */
+  readonly #starting = new Map<string, number>();
   #decision: Promise<unknown> = Promise.resolve();
 
   constructor(world: World) {
@@ -171,7 +174,7 @@ export class IncidentReconciler {
       }
       if (decided.status !== undefined) {
         current = await writeStatus(world.client, current, decided.status);
-        if (decided.actions.some((action) => action.type === 'start-attempt')) this.#starting.add(current.metadata.uid);
+        if (decided.actions.some((action) => action.type === 'start-attempt')) this.noteStarted(current);
         for (const note of decided.notes) world.record(current, note);
         await world.checkpoint('status-written', current);
       }
@@ -181,13 +184,19 @@ export class IncidentReconciler {
     return decision;
   }
 
+  /** Counts an Incident as working although the local copy may not show it yet. */
+  noteStarted(incident: Incident): void {
+    this.#starting.set(incident.metadata.uid, Date.now());
+  }
+
   #stillStarting(): ReadonlySet<string> {
-    for (const incident of this.#world.incidents()) {
-      const { status, metadata } = incident;
+    for (const { status, metadata } of this.#world.incidents()) {
       const seen = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
       if (seen) this.#starting.delete(metadata.uid);
     }
-    return this.#starting;
+    // A copy that lags longer than this has other troubles; an attempt that came and went must not block for ever.
+    for (const [uid, at] of this.#starting) if (Date.now() - at > MAX_COPY_LAG_MS) this.#starting.delete(uid);
+    return new Set(this.#starting.keys());
   }
 
   async #act(incident: Incident, decided: Plan, memory: Memory, signal: AbortSignal): Promise<number | undefined> {
