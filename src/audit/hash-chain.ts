@@ -30,11 +30,9 @@ export interface Finding {
     | 'truncated'
     | 'wrong-head'
     | 'after-seal'
-    | 'unsealed'
     | 'blob-changed'
     | 'corrupt'
-    | 'unreadable'
-    | 'unanchored';
+    | 'unreadable';
   readonly seq?: number;
   readonly message: string;
 }

@@ -127,6 +127,7 @@ class StoreWorker {
       return write(db, append, this.#redactor, now);
     } catch (error) {
       if (error instanceof AuditConflict || error instanceof SessionSealed) return error;
+      if (isFaultOfEntry(error)) return new AuditUnavailable(`this entry cannot be recorded: ${messageOf(error)}`);
       throw error;
     }
   }
@@ -220,6 +221,16 @@ class StoreWorker {
     this.#failure = undefined;
     this.#reply({ type: 'state', failure: undefined });
   }
+}
+
+/** SQLite's result codes that blame the values, not the disk: too big, constraint, mismatch, misuse, range. */
+const ENTRY_FAULTS: readonly number[] = [18, 19, 20, 21, 25];
+
+/** An entry that does not fit must not take the log down for all others. */
+function isFaultOfEntry(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ('errcode' in error && typeof error.errcode === 'number') return ENTRY_FAULTS.includes(error.errcode & 0xff);
+  return 'code' in error && typeof error.code === 'string' && error.code.startsWith('ERR_INVALID_ARG');
 }
 
 if (parentPort !== null) {

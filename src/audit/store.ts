@@ -119,6 +119,7 @@ class WorkerStore implements AuditStore {
           this.#setFailure(undefined);
           resolve();
         } else if (reply.type === 'refused') {
+          this.#worker = undefined;
           reject(new AuditUnavailable(reply.message));
         } else {
           this.#receive(reply);

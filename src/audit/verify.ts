@@ -1,0 +1,164 @@
+// Verification: file against chain, chain against seal, both against what the Incident's status remembers. Works offline.
+
+import type { AuditStatus } from '../api/incident.ts';
+import { AuditDatabase, type UnreadableRow } from './database.ts';
+import type { Entry } from './entry.ts';
+import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
+
+/** What came out for one session. No findings: it adds up. */
+export interface SessionReport {
+  readonly session: string;
+  readonly incident: { readonly namespace: string; readonly name: string };
+  readonly entries: number;
+  readonly sealed: boolean;
+  /** What outside the chain it was held against; empty: the chain alone was checked. */
+  readonly anchors: readonly string[];
+  readonly blobs: { readonly checked: number; readonly pruned: number };
+  readonly findings: readonly Finding[];
+}
+
+export interface FileReport {
+  readonly path: string;
+  /** Faults of the file as a whole. */
+  readonly findings: readonly Finding[];
+  readonly sessions: readonly SessionReport[];
+}
+
+/** The anchors that an Incident's status holds, strongest first. */
+export function anchorsOfStatus(audit: AuditStatus | undefined): Anchor[] {
+  if (audit === undefined) return [];
+  const { entries, headHash, finalHeadHash, sealedHeadHash } = audit;
+  const anchors: Anchor[] = [];
+  // The count belongs to the seal only when the gateway wrote both in one go.
+  const sealedEntries = finalHeadHash !== undefined && finalHeadHash === headHash ? entries : undefined;
+  if (sealedHeadHash !== undefined) {
+    anchors.push({
+      source: 'status.audit.sealedHeadHash',
+      entries: sealedEntries,
+      headHash: sealedHeadHash,
+      sealed: true,
+    });
+  }
+  if (finalHeadHash !== undefined && finalHeadHash !== sealedHeadHash) {
+    anchors.push({
+      source: 'status.audit.finalHeadHash',
+      entries: sealedEntries,
+      headHash: finalHeadHash,
+      sealed: true,
+    });
+  }
+  if (headHash !== undefined && entries !== undefined && headHash !== sealedHeadHash && headHash !== finalHeadHash) {
+    anchors.push({ source: 'status.audit.headHash', entries, headHash, sealed: false });
+  }
+  return anchors;
+}
+
+/** What a session's report is made from, wherever it was read. */
+export interface SessionEvidence {
+  readonly session: string;
+  readonly incident: { readonly namespace: string; readonly name: string };
+  readonly entries: readonly Entry[];
+  readonly unreadable?: readonly UnreadableRow[];
+  readonly sealed: boolean;
+  readonly anchors: readonly Anchor[];
+  /** Looks a blob up; leave it out to check the chain without its blobs. */
+  readonly blob?: (digest: string) => Uint8Array | undefined;
+}
+
+/** Judges one session. */
+export function verifySession(evidence: SessionEvidence): SessionReport {
+  const { session, entries, unreadable = [] } = evidence;
+  const findings: Finding[] = unreadable.map((row) => ({
+    kind: 'unreadable',
+    seq: row.seq,
+    message: `row ${row.seq} was changed: it is no entry any more (${row.message})`,
+  }));
+  const known = new Set(unreadable.map((row) => row.seq));
+  const chain = verifyChain(session, entries, evidence.anchors);
+  // An unreadable row is there, only broken: its gap is no second fault.
+  findings.push(...chain.filter((finding) => finding.kind !== 'missing' || !known.has(finding.seq ?? 0)));
+  const blobs = checkBlobs(entries, evidence.blob);
+  findings.push(...blobs.findings);
+  return {
+    session,
+    incident: evidence.incident,
+    entries: entries.length,
+    sealed: evidence.sealed,
+    anchors: evidence.anchors.map((anchor) => anchor.source),
+    blobs: { checked: blobs.checked, pruned: blobs.pruned },
+    findings: findings.sort((a, b) => (a.seq ?? 0) - (b.seq ?? 0)),
+  };
+}
+
+function checkBlobs(entries: readonly Entry[], blob: SessionEvidence['blob']) {
+  const findings: Finding[] = [];
+  let checked = 0;
+  let pruned = 0;
+  if (blob === undefined) return { findings, checked, pruned };
+  for (const { seq, blobDigest } of entries) {
+    if (blobDigest === null) continue;
+    const bytes = blob(blobDigest);
+    if (bytes === undefined) {
+      pruned += 1;
+      continue;
+    }
+    checked += 1;
+    if (sha256(bytes) !== blobDigest) {
+      findings.push({ kind: 'blob-changed', seq, message: `row ${seq}: its stored text does not match its digest` });
+    }
+  }
+  return { findings, checked, pruned };
+}
+
+/** What a verification takes from outside of the file. */
+export interface VerifyFileOptions {
+  /** Anchors by session id (the Incident's UID). */
+  readonly anchors?: ReadonlyMap<string, readonly Anchor[]>;
+  /** Only these sessions; default all. A session that the file lacks altogether is reported when it has an anchor. */
+  readonly sessions?: readonly string[];
+}
+
+/**
+ * Checks an audit file that no gateway has open, without changing it.
+ * @throws AuditUnavailable when the file cannot be read as an audit log at all
+ */
+export function verifyFile(path: string, options: VerifyFileOptions = {}): FileReport {
+  const db = AuditDatabase.openForReading(path);
+  try {
+    const findings: Finding[] = db
+      .faults()
+      .map((fault) => ({ kind: 'corrupt', message: `the file is damaged: ${fault}` }));
+    const missing = db.missingTriggers();
+    if (missing.length > 0) {
+      findings.push({
+        kind: 'corrupt',
+        message: `the file is not append-only any more: trigger ${missing.join(', ')} is gone`,
+      });
+    }
+    const incidents = new Map(db.sessions().map((summary) => [summary.session, summary.incident]));
+    const wanted = options.sessions ?? [...new Set([...db.sessionIds(), ...(options.anchors?.keys() ?? [])])];
+    const sessions = wanted.map((session) => {
+      const { entries, unreadable } = db.readForVerification(session);
+      const seal = db.seal(session);
+      const anchors: Anchor[] = [...(options.anchors?.get(session) ?? [])];
+      if (seal !== undefined) anchors.push({ source: "the file's seal", ...seal, sealed: true });
+      return verifySession({
+        session,
+        incident: incidents.get(session) ?? { namespace: '', name: '' },
+        entries,
+        unreadable,
+        sealed: seal !== undefined,
+        anchors,
+        blob: (digest) => db.blob(digest),
+      });
+    });
+    return { path, findings, sessions };
+  } finally {
+    db.close();
+  }
+}
+
+/** Whether everything adds up. */
+export function isSound(report: Pick<FileReport, 'findings' | 'sessions'>): boolean {
+  return report.findings.length === 0 && report.sessions.every((session) => session.findings.length === 0);
+}

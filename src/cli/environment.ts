@@ -1,0 +1,97 @@
+// What a command works with, made from its flags on demand: the cluster, the way to the gateway, the clock, the output.
+
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { GatewayUnreachable } from '../errors.ts';
+import { ports } from '../gateway/protocol.ts';
+import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
+import { openPortForward } from '../kube/port-forward.ts';
+import { PODS } from '../kube/resources.ts';
+import { clusterIncidents, type Incidents } from './incidents.ts';
+import type { Output } from './output.ts';
+import type { AuditReader } from './reader/audit-reader.ts';
+import { openFileReader } from './reader/file-reader.ts';
+import { type GatewayConnection, openGatewayReader } from './reader/gateway-reader.ts';
+
+/** Flags that every command takes, named as kubectl names them. */
+export const connectionFlags = z.looseObject({
+  namespace: z.string().optional(),
+  allNamespaces: z.boolean().default(false),
+  context: z.string().optional(),
+  kubeconfig: z.string().optional(),
+  oplabNamespace: z.string().default('oplab-system'),
+});
+export type ConnectionFlags = z.infer<typeof connectionFlags>;
+
+/** The world of one command. Nothing is connected before it is asked for. */
+export interface Environment {
+  readonly output: Output;
+  now(): Date;
+  incidents(flags: ConnectionFlags): Incidents;
+  /** The namespace of the flags, else of the kubeconfig's context, else "default". */
+  namespace(flags: ConnectionFlags): string;
+  gateway(flags: ConnectionFlags): AuditReader;
+  file(path: string): AuditReader;
+}
+
+/** The flags of a command, those of its parents included. */
+export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
+  return schema.parse(command.optsWithGlobals());
+}
+
+const GATEWAY_SELECTOR = 'app.kubernetes.io/name=oplab,app.kubernetes.io/component=gateway';
+
+const podStatus = z.looseObject({
+  status: z
+    .looseObject({ conditions: z.array(z.looseObject({ type: z.string(), status: z.string() })).optional() })
+    .optional(),
+});
+
+/** The gateway's pod that serves now: ready before not ready, never one that is going. */
+export function chooseGatewayPod(pods: readonly KubeObject[]): KubeObject | undefined {
+  const ready = (pod: KubeObject) => {
+    const parsed = podStatus.safeParse(pod);
+    const conditions = parsed.success ? parsed.data.status?.conditions : undefined;
+    return conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ?? false;
+  };
+  const candidates = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
+  return candidates.find(ready) ?? candidates[0];
+}
+
+async function forwardToGateway(client: KubeClient, namespace: string): Promise<GatewayConnection> {
+  const { items } = await client.list(PODS, { namespace, labelSelector: GATEWAY_SELECTOR });
+  const pod = chooseGatewayPod(items);
+  if (pod === undefined) {
+    throw new GatewayUnreachable(
+      `there is no gateway pod in namespace ${namespace}; name oplab's namespace with --oplab-namespace, or read a file with --file`,
+    );
+  }
+  const forward = await openPortForward(client, { namespace, pod: pod.metadata.name, port: ports.read });
+  return {
+    url: `http://127.0.0.1:${forward.localPort}`,
+    get lastError() {
+      return forward.lastError;
+    },
+    close: () => forward.close(),
+  };
+}
+
+/** The real world: a cluster by kubeconfig, the system clock. */
+export function realEnvironment(output: Output): Environment {
+  let client: KubeClient | undefined;
+  const clientOf = ({ kubeconfig, context }: ConnectionFlags) => {
+    client ??= createKubeClient({
+      ...(kubeconfig === undefined ? {} : { kubeconfig }),
+      ...(context === undefined ? {} : { context }),
+    });
+    return client;
+  };
+  return {
+    output,
+    now: () => new Date(),
+    incidents: (flags) => clusterIncidents(clientOf(flags)),
+    namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
+    gateway: (flags) => openGatewayReader({ connect: () => forwardToGateway(clientOf(flags), flags.oplabNamespace) }),
+    file: openFileReader,
+  };
+}

@@ -1,0 +1,66 @@
+// The command line: which commands there are and which flags they share. Each command has a file of its own.
+
+import path from 'node:path';
+import { Command, type CommanderError } from 'commander';
+import { addAuditList } from './commands/audit-list.ts';
+import { addAuditShow } from './commands/audit-show.ts';
+import { addAuditVerify } from './commands/audit-verify.ts';
+import { addIncidentList } from './commands/incident-list.ts';
+import { addIncidentShow } from './commands/incident-show.ts';
+import { addIncidentWatch } from './commands/incident-watch.ts';
+import { addVersion } from './commands/version.ts';
+import { type Environment, realEnvironment } from './environment.ts';
+import { type Output, processOutput } from './output.ts';
+
+const EXIT_CODES = `
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not found, 4 the audit log does not add up.`;
+
+/** The name under which it was called: kubectl runs its plugins as kubectl-NAME. */
+function calledAs(): string {
+  return path.basename(process.argv[1] ?? '').startsWith('kubectl-') ? 'kubectl oplab' : 'oplab';
+}
+
+/** Wrong usage is told apart from failure by the exit code 2. */
+function endAfterUsage(error: CommanderError): never {
+  process.exit(error.exitCode === 0 ? 0 : 2);
+}
+
+/** The whole command line; `parseAsync` runs it. Failures come as OplabError. */
+export function createProgram(environment: Environment = realEnvironment(processOutput())): Command {
+  const program = new Command(calledAs())
+    .description('Incidents, the agents that work on them, and the record of all that they did.')
+    .option('-n, --namespace <namespace>', 'namespace of the Incident; default: that of the kubeconfig context')
+    .option('-A, --all-namespaces', 'all namespaces')
+    .option('--context <context>', 'context of the kubeconfig')
+    .option('--kubeconfig <path>', 'path of the kubeconfig')
+    .option('--oplab-namespace <namespace>', 'namespace in which oplab is installed', 'oplab-system')
+    .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
+    .configureOutput(outputOf(environment.output))
+    .exitOverride(endAfterUsage)
+    .showHelpAfterError('(--help tells more)')
+    .addHelpText('after', EXIT_CODES);
+
+  const incident = program
+    .command('incident')
+    .alias('incidents')
+    .alias('inc')
+    .description('what is wrong, what is being done about it, and whether it helped');
+  addIncidentList(incident, environment);
+  addIncidentShow(incident, environment);
+  addIncidentWatch(incident, environment);
+
+  const audit = program.command('audit').description('the record: what was thought, run, seen and changed');
+  addAuditList(audit, environment);
+  addAuditShow(audit, environment);
+  addAuditVerify(audit, environment);
+
+  addVersion(program, environment);
+  return program;
+}
+
+function outputOf(output: Output) {
+  return {
+    writeOut: (text: string) => output.write(text),
+    writeErr: (text: string) => output.note(text.replace(/\n$/, '')),
+  };
+}

@@ -1,0 +1,185 @@
+// An Incident for people: its row in the list, and the whole of it.
+
+import { CONDITIONS, type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
+import { withoutControls } from '../../audit/excerpt.ts';
+import { age, clock, cost, count, dateTime } from '../format.ts';
+import type { Colors } from '../output.ts';
+import { table, wrap } from '../table.ts';
+import { entriesText } from './entry.ts';
+
+export interface IncidentColumns {
+  readonly allNamespaces: boolean;
+  readonly wide: boolean;
+}
+
+/** The header of `incident list`. */
+export function incidentHeader({ allNamespaces, wide }: IncidentColumns): string[] {
+  return [
+    ...(allNamespaces ? ['NAMESPACE'] : []),
+    ...['NAME', 'PHASE', 'SEVERITY', 'ATTEMPT', 'CLAIM', 'VERIFIED', 'COST', 'AGE'],
+    ...(wide ? ['CLASS', 'ENTRIES', 'MESSAGE'] : []),
+    'SUMMARY',
+  ];
+}
+
+/** The row of one Incident, in the order of the header. */
+export function incidentRow(incident: Incident, now: Date, { allNamespaces, wide }: IncidentColumns): string[] {
+  const { metadata, spec, status } = incident;
+  const attempts = status?.attempts?.length ?? 0;
+  const allowed = status?.limits?.attempts;
+  return [
+    ...(allNamespaces ? [metadata.namespace ?? ''] : []),
+    metadata.name,
+    status?.phase ?? 'Pending',
+    spec.severity,
+    attempts === 0 ? '' : `${attempts}${allowed === undefined ? '' : `/${allowed}`}`,
+    status?.claim?.outcome ?? '',
+    findCondition(status?.conditions, CONDITIONS.Verified)?.status ?? '',
+    cost(status?.usage?.costMilliUSD),
+    age(metadata.creationTimestamp, now),
+    ...(wide
+      ? [spec.agentClassName, String(status?.audit?.entries ?? ''), withoutControls(status?.message ?? '')]
+      : []),
+    withoutControls(spec.summary),
+  ];
+}
+
+const LABEL_WIDTH = 14;
+
+/** Everything about one Incident, as lines of at most `width` columns where text can be broken. */
+export function renderIncident(incident: Incident, now: Date, colors: Colors, width: number): string[] {
+  const { metadata, spec, status } = incident;
+  const lines: string[] = [];
+  const field = (label: string, text: string | undefined) => {
+    if (text === undefined || text === '') return;
+    const [first = '', ...rest] = wrap(withoutControls(text), Math.max(20, width - LABEL_WIDTH));
+    lines.push(`${`${label}:`.padEnd(LABEL_WIDTH)}${first}`, ...rest.map((line) => ' '.repeat(LABEL_WIDTH) + line));
+  };
+  const section = (title: string, content: readonly string[]) => {
+    if (content.length > 0) lines.push('', colors.bold(title), ...content.map((line) => `  ${line}`));
+  };
+  const tableLines = (header: string[], rows: string[][]) =>
+    rows.length === 0 ? [] : table(header, rows, { headers: true, width: width - 2 });
+
+  field('Incident', `${metadata.namespace ?? ''}/${metadata.name}`);
+  field('Summary', spec.summary);
+  field('Severity', spec.severity);
+  field('Phase', status?.phase ?? 'Pending');
+  field('Message', status?.message);
+  field('Targets', targetNamespacesOf(incident).join(', '));
+  field('Class', spec.agentClassName);
+  field('Session', metadata.uid);
+  field('Created', `${dateTime(metadata.creationTimestamp)} (${age(metadata.creationTimestamp, now)} ago)`);
+  field('Started', dateTime(status?.startTime));
+  field('Finished', dateTime(status?.finishTime));
+  field('Description', spec.description);
+
+  section(
+    'Conditions',
+    tableLines(
+      ['TYPE', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'],
+      (status?.conditions ?? []).map((condition) => [
+        condition.type,
+        condition.status,
+        condition.reason,
+        age(condition.lastTransitionTime, now),
+        withoutControls(condition.message),
+      ]),
+    ),
+  );
+  section(
+    'Attempts',
+    tableLines(
+      ['NO', 'MODEL', 'POD', 'STARTED', 'ENDED', 'REASON', 'MESSAGE'],
+      (status?.attempts ?? []).map((attempt) => [
+        String(attempt.number),
+        attempt.class.model,
+        attempt.podName,
+        clock(attempt.startTime),
+        attempt.endTime === undefined ? '' : clock(attempt.endTime),
+        attempt.reason ?? 'running',
+        withoutControls(attempt.message ?? ''),
+      ]),
+    ),
+  );
+  section("Claim (the agent's word)", claimLines(incident, width - 2));
+  section('Checks', checkLines(incident, now, colors, width - 2));
+  section('Usage', usageLines(incident));
+  section('Audit', auditLines(incident, colors));
+  return lines;
+}
+
+function claimLines({ status }: Incident, width: number): string[] {
+  const claim = status?.claim;
+  if (claim === undefined) return [];
+  const text = (prefix: string, value: string) =>
+    value === '' ? [] : wrap(withoutControls(`${prefix}${value}`), width);
+  return [
+    `${claim.outcome}, by attempt ${claim.attempt}, at ${dateTime(claim.time)}`,
+    ...text('', claim.summary),
+    ...text('Root cause: ', claim.rootCause),
+    ...claim.actions.flatMap((action) => text('- ', action)),
+  ];
+}
+
+function checkLines({ spec, status }: Incident, now: Date, { green, red }: Colors, width: number): string[] {
+  const results = status?.verification ?? [];
+  const lines = spec.verify.checks.flatMap((check) => {
+    const result = results.find((candidate) => candidate.name === check.name);
+    if (result === undefined) return [`? ${check.name}: not looked at yet`];
+    const held = result.passing
+      ? `holds since ${age(result.passingSince ?? result.observedTime, now)}`
+      : 'does not hold';
+    const mark = result.passing ? green('✓') : red('✗');
+    const detail = (label: string, value: string | undefined) =>
+      value === undefined || value === ''
+        ? []
+        : wrap(withoutControls(`${label}: ${value}`), width - 4).map((line) => `    ${line}`);
+    return [
+      `${mark} ${check.name}: ${held}`,
+      ...detail('observed', result.observed),
+      ...detail('error', result.error),
+      ...detail('before', result.baseline),
+    ];
+  });
+  const soak = status?.soak;
+  const restarts = soak === undefined || soak.restarts === 0 ? '' : `, started again ${soak.restarts} times`;
+  const since = soak?.startTime === undefined ? '' : `, running since ${dateTime(soak.startTime)}`;
+  return [...lines, `all must hold for ${spec.verify.soakSeconds} s without a break${since}${restarts}`];
+}
+
+function usageLines({ status }: Incident): string[] {
+  const { usage, limits } = status ?? {};
+  if (usage === undefined) return [];
+  const tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
+  const of = (limit: string | undefined) => (limit === undefined ? '' : ` of ${limit}`);
+  return [
+    `turns ${usage.turns}${of(limits && String(limits.maxTurns))}, model calls ${usage.modelCalls}, cost ${cost(usage.costMilliUSD)}${of(limits && cost(limits.maxCostMilliUSD))}`,
+    `tokens ${count(tokens)}${of(limits && count(limits.maxTokens))}: input ${count(usage.inputTokens)}, output ${count(usage.outputTokens)}, cache read ${count(usage.cacheReadTokens)}, cache write ${count(usage.cacheWriteTokens)}`,
+    ...(usage.exhausted === undefined ? [] : [`limit reached: ${usage.exhausted}`]),
+  ];
+}
+
+function auditLines({ status }: Incident, { dim }: Colors): string[] {
+  const audit = status?.audit;
+  if (audit === undefined) return [];
+  const head = audit.sealedHeadHash ?? audit.finalHeadHash ?? audit.headHash ?? 'none';
+  const state = audit.sealedHeadHash === undefined ? 'not sealed yet' : 'sealed';
+  return [
+    `${entriesText(audit.entries ?? 0)}, ${state}, head ${head}`,
+    dim('the last entries are below; all of them: oplab audit show'),
+  ];
+}
+
+/** The tail of the trail in status, one line an entry. */
+export function tailLines(incident: Incident, entries: number, width: number): string[] {
+  const tail = (incident.status?.audit?.tail ?? []).slice(-entries);
+  const rows = tail.map((entry) => [
+    String(entry.seq),
+    clock(entry.time),
+    entry.tool === undefined ? entry.kind : `${entry.kind} ${entry.tool}`,
+    withoutControls(entry.text),
+  ]);
+  return rows.length === 0 ? [] : table(['SEQ', 'TIME', 'KIND', 'TEXT'], rows, { headers: true, width });
+}

@@ -1,0 +1,73 @@
+// A session as it happens: entries as they are written, and between them the output of the command that runs.
+
+import { withoutControls } from '../../audit/excerpt.ts';
+import { clock } from '../format.ts';
+import type { Output } from '../output.ts';
+import type { FollowEvent } from '../reader/audit-reader.ts';
+import { renderEntry } from './entry.ts';
+
+/** Lines of live output per command; a person reads no more, and the log has it all. */
+const MAX_LIVE_LINES = 200;
+
+export class LiveView {
+  readonly #output: Output;
+  /** The line that a command has begun and not ended yet. */
+  #partial = '';
+  #lines = 0;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  show(event: FollowEvent): void {
+    const { colors, width } = this.#output;
+    switch (event.type) {
+      case 'live':
+        this.#live(event.chunk.text);
+        return;
+      case 'waiting':
+        this.flush();
+        this.#output.note(`waiting: ${event.reason}`);
+        return;
+      case 'sealed':
+        this.flush();
+        return;
+      case 'entry':
+        this.flush();
+        if (event.entry.kind === 'tool_call') this.#lines = 0;
+        for (const line of renderEntry(event.entry, { colors, width })) this.#output.line(line);
+    }
+  }
+
+  /** A word on the Incident's state, in the same column as the entries. */
+  remark(text: string): void {
+    this.flush();
+    const { colors } = this.#output;
+    this.#output.line(
+      `      ${colors.dim(clock(new Date().toISOString()))}  ${colors.dim('incident ')} ${withoutControls(text)}`,
+    );
+  }
+
+  /** Ends a line that is still open. */
+  flush(): void {
+    if (this.#partial !== '') this.#print(this.#partial);
+    this.#partial = '';
+  }
+
+  #live(text: string): void {
+    const lines = (this.#partial + text).split('\n');
+    this.#partial = lines.pop() ?? '';
+    for (const line of lines) this.#print(line);
+  }
+
+  #print(line: string): void {
+    this.#lines += 1;
+    if (this.#lines > MAX_LIVE_LINES + 1) return;
+    const { colors } = this.#output;
+    const shown =
+      this.#lines > MAX_LIVE_LINES
+        ? colors.dim('(more output; all of it: oplab audit show --full)')
+        : withoutControls(line);
+    this.#output.line(`      ${colors.dim('|')} ${shown}`);
+  }
+}

@@ -1,0 +1,29 @@
+// The verdict on each session, as lines for people.
+
+import type { Finding } from '../../audit/hash-chain.ts';
+import type { SessionReport } from '../../audit/verify.ts';
+import type { Colors } from '../output.ts';
+import { entriesText } from './entry.ts';
+
+/** The lines of one session: a mark, what was checked, and each finding. */
+export function renderSessionReport(report: SessionReport, colors: Colors): string[] {
+  const { incident, session, findings, anchors, blobs, sealed } = report;
+  const name = incident.name === '' ? session : `${incident.namespace}/${incident.name} (${session})`;
+  const mark = findings.length === 0 ? colors.green('✓') : colors.red('✗');
+  const held =
+    anchors.length === 0 ? 'no anchor: only the chain itself was checked' : `held against ${anchors.join(', ')}`;
+  const texts =
+    blobs.checked + blobs.pruned === 0
+      ? ''
+      : `; ${blobs.checked} texts match their digests${blobs.pruned === 0 ? '' : `, ${blobs.pruned} were pruned`}`;
+  return [
+    `${mark} ${name}: ${entriesText(report.entries)}, ${sealed ? 'sealed' : 'not sealed'}`,
+    `    ${held}${findings.some((finding) => finding.kind === 'blob-changed') ? '' : texts}`,
+    ...findings.map((finding) => findingLine(finding, colors)),
+  ];
+}
+
+/** One finding, indented. */
+export function findingLine(finding: Finding, colors: Colors): string {
+  return `    ${colors.red(finding.message)}`;
+}

@@ -1,0 +1,77 @@
+// Tables as kubectl prints them: left-aligned columns, three blanks apart, no lines.
+
+import { stripVTControlCharacters } from 'node:util';
+
+/** Terminal columns that the text takes; wide East Asian characters and emoji take two. */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of stripVTControlCharacters(text)) {
+    if (/\p{Mark}|\p{Cf}/u.test(character)) continue;
+    width +=
+      /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u.test(
+        character,
+      )
+        ? 2
+        : 1;
+  }
+  return width;
+}
+
+/** The text cut to so many terminal columns, with an ellipsis when something is cut. */
+export function cutToWidth(text: string, width: number): string {
+  if (displayWidth(text) <= width) return text;
+  let result = '';
+  let used = 1;
+  for (const character of text) {
+    used += displayWidth(character);
+    if (used > width) break;
+    result += character;
+  }
+  return `${result.trimEnd()}…`;
+}
+
+export interface TableOptions {
+  readonly headers: boolean;
+  /** Terminal columns; the last column is cut to what is left of them. */
+  readonly width?: number | undefined;
+}
+
+/** The lines of a table. An empty cell is shown as a dash. */
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  options: TableOptions,
+): string[] {
+  const all = (options.headers ? [header, ...rows] : [...rows]).map((row) =>
+    row.map((cell) => (cell === '' ? '-' : cell.replace(/\s+/g, ' '))),
+  );
+  const widths = header.map((_, column) => Math.max(0, ...all.map((row) => displayWidth(row[column] ?? ''))));
+  return all.map((row) => {
+    const last = row.length - 1;
+    const lead = row
+      .slice(0, last)
+      .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - displayWidth(cell) + 3));
+    const start = lead.join('');
+    const end = row[last] ?? '';
+    if (options.width === undefined) return start + end;
+    return start + cutToWidth(end, Math.max(20, options.width - displayWidth(start)));
+  });
+}
+
+/** Breaks text at blanks into lines of at most `width` columns; its own line breaks stay. */
+export function wrap(text: string, width: number): string[] {
+  return text.split('\n').flatMap((paragraph) => {
+    const indent = /^\s*/.exec(paragraph)?.[0] ?? '';
+    const lines: string[] = [];
+    let line = indent;
+    for (const word of paragraph.trim().split(/\s+/)) {
+      if (line.trim() !== '' && displayWidth(line) + 1 + displayWidth(word) > width) {
+        lines.push(line);
+        line = indent + word;
+      } else {
+        line = line.trim() === '' ? indent + word : `${line} ${word}`;
+      }
+    }
+    return [...lines, line];
+  });
+}
