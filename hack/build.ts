@@ -6,9 +6,10 @@ import { build, type Plugin } from 'esbuild';
 
 const root = path.dirname(import.meta.dirname);
 
-/** Output name → source. `main` is the binary: the CLI, and the dispatcher that loads a process's bundle beside it. */
+/** Output name → source. `main` is the binary: the dispatcher that loads the bundle of a process, or the CLI, beside it. */
 const bundles = {
   main: 'src/main.ts',
+  cli: 'src/cli/program.ts',
   controller: 'src/controller/process.ts',
   uninstall: 'src/controller/uninstall.ts',
   gateway: 'src/gateway/process.ts',

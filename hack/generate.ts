@@ -1,27 +1,29 @@
-// Writes crds/*.yaml from the schemas in src/api; with --check it only says whether they are up to date.
+// Writes crds/*.yaml and docs/reference.md out of the code; with --check it only says whether they are up to date.
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { customResourceDefinitions } from '../src/api/crd.ts';
+import { reference } from './reference.ts';
 
 const root = path.dirname(import.meta.dirname);
 /** The chart carries a copy, because Helm installs only what lies in its own folder. */
 const folders = ['crds', 'helm/oplab/crds'];
 
 /** What the files ought to hold, by path relative to the checkout. */
-export function generated(): Map<string, string> {
+export async function generated(): Promise<Map<string, string>> {
   const files = new Map<string, string>();
   for (const [name, definition] of Object.entries(customResourceDefinitions())) {
     const text = `# Generated from src/api by \`npm run generate\`; do not edit.\n${stringify(definition, { lineWidth: 120, aliasDuplicateObjects: false })}`;
     for (const folder of folders) files.set(path.join(folder, name), text);
   }
+  files.set('docs/reference.md', await reference());
   return files;
 }
 
 /** The files that are not what they ought to be, by path relative to the checkout. */
 export async function stale(): Promise<string[]> {
-  const wanted = generated();
+  const wanted = await generated();
   const found: string[] = [];
   for (const [file, text] of wanted) {
     if ((await readFile(path.join(root, file), 'utf8').catch(() => undefined)) !== text) found.push(file);
@@ -41,13 +43,13 @@ if (import.meta.main) {
       process.exitCode = 1;
     }
   } else {
-    const wanted = generated();
+    const wanted = await generated();
     for (const file of files) {
       const text = wanted.get(file);
       await mkdir(path.join(root, path.dirname(file)), { recursive: true });
       if (text === undefined) await rm(path.join(root, file));
       else await writeFile(path.join(root, file), text);
     }
-    console.log(files.length === 0 ? 'crds: up to date' : `wrote ${files.join(', ')}`);
+    console.log(files.length === 0 ? 'generated files: up to date' : `wrote ${files.join(', ')}`);
   }
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
-// The binary: picks the process, or hands over to the CLI. Composition only.
+// The binary: picks the process, or hands over to the CLI. Composition only; nothing is loaded that is not run.
 
-import { createProgram } from './cli/program.ts';
 import { messageOf, OplabError } from './errors.ts';
 
 /** The long-running processes; everything else on the command line belongs to the CLI. */
@@ -18,7 +17,7 @@ const [name = '', ...args] = process.argv.slice(2);
 const start = processes[name];
 try {
   if (start !== undefined) await start(args);
-  else await createProgram().parseAsync(process.argv);
+  else await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
 } catch (error) {
   const code = error instanceof OplabError ? `${error.code}: ` : '';
   process.stderr.write(`oplab: ${code}${messageOf(error)}\n`);

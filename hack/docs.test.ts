@@ -1,0 +1,56 @@
+// What the documentation tells people to type exists, and its links lead somewhere.
+
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { createProgram } from '../src/cli/program.ts';
+
+const root = path.dirname(import.meta.dirname);
+const pages = globSync(['README.md', 'CONTRIBUTING.md', 'docs/**/*.md'], { cwd: root });
+const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+  scripts: Record<string, string>;
+};
+
+/** The commands of a page's shell blocks, and whatever stands in backquotes. */
+function commandsOf(text: string): string[] {
+  const blocks = [...text.matchAll(/```(?:sh|bash|console)\n([\s\S]*?)```/g)].flatMap(([, block = '']) =>
+    block.split('\n'),
+  );
+  const inline = [...text.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
+  return [...blocks, ...inline].map((line) => line.replace(/^\$ /, '').trim());
+}
+
+/** Whether the words name a command, down to a leaf. */
+function leads(command: Command, words: readonly string[]): boolean {
+  if (command.commands.length === 0) return true;
+  const [word, ...rest] = words.filter((candidate) => !candidate.startsWith('-'));
+  const next = command.commands.find((child) => child.name() === word || child.aliases().includes(word ?? ''));
+  return next !== undefined && leads(next, rest);
+}
+
+describe.each(pages)('%s', (page) => {
+  const text = readFileSync(path.join(root, page), 'utf8');
+
+  it('names npm scripts that exist', () => {
+    const named = commandsOf(text).flatMap((line) =>
+      [...line.matchAll(/npm (?:run )?([a-z][a-z:-]*)/g)].map(([, script = '']) => script),
+    );
+    const unknown = named.filter((script) => !(script in scripts) && !['ci', 'install'].includes(script));
+    expect(unknown).toEqual([]);
+  });
+
+  it('names oplab commands that exist', () => {
+    const named = commandsOf(text).filter((line) => /^(kubectl )?oplab (incident|audit|version)/.test(line));
+    const unknown = named.filter(
+      (line) => !leads(createProgram(), line.replace(/^(kubectl )?oplab /, '').split(/\s+/)),
+    );
+    expect(unknown.filter((line) => !/^oplab (audit|incident)$/.test(line) && !line.includes('|'))).toEqual([]);
+  });
+
+  it('links to files that exist', () => {
+    const links = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)].map(([, link = '']) => link);
+    const broken = links.filter((link) => !existsSync(path.resolve(root, path.dirname(page), link)));
+    expect(broken).toEqual([]);
+  });
+});
