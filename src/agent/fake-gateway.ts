@@ -1,0 +1,147 @@
+// For tests: the gateway as an agent sees it, over plain HTTP and in memory, with faults on demand.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type NewEntry, newEntry } from '../audit/entry.ts';
+import { type Conclusion, conclusion, paths, type Task } from '../gateway/protocol.ts';
+
+export interface RecordedEntry extends NewEntry {
+  readonly seq: number;
+  readonly time: number;
+}
+
+/** Answers a request itself and returns true, or leaves it to the gateway. */
+export type Fault = (path: string, response: ServerResponse, count: number) => boolean;
+
+export interface FakeGateway {
+  readonly url: string;
+  readonly entries: RecordedEntry[];
+  readonly conclusions: Conclusion[];
+  readonly live: string[];
+  /** Bearer tokens as they came. */
+  readonly tokens: string[];
+  readonly bodies: unknown[];
+  close(): Promise<void>;
+}
+
+export interface FakeGatewayOptions {
+  readonly task: Task;
+  /** A Messages API server to pass /v1/messages on to, or a handler of it. */
+  readonly messages: string | ((body: unknown, response: ServerResponse, count: number) => void | Promise<void>);
+  readonly fault?: Fault;
+  readonly alreadyStarted?: boolean;
+}
+
+async function textOf(incoming: IncomingMessage): Promise<string> {
+  let text = '';
+  incoming.setEncoding('utf8');
+  for await (const chunk of incoming) text += String(chunk);
+  return text;
+}
+
+/** Refuses a request as the gateway does. */
+export function refuse(
+  response: ServerResponse,
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): true {
+  response.writeHead(status, { 'content-type': 'application/json', ...headers });
+  response.end(JSON.stringify({ error: { code, message: `${code} for a test` } }));
+  return true;
+}
+
+export async function startFakeGateway(options: FakeGatewayOptions): Promise<FakeGateway> {
+  const entries: RecordedEntry[] = [];
+  const conclusions: Conclusion[] = [];
+  const live: string[] = [];
+  const tokens: string[] = [];
+  const bodies: unknown[] = [];
+  const counts = new Map<string, number>();
+  let asked = 0;
+
+  async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = incoming.url ?? '';
+    const text = await textOf(incoming);
+    tokens.push(incoming.headers.authorization ?? '');
+    const count = (counts.get(url) ?? 0) + 1;
+    counts.set(url, count);
+    if (options.fault?.(url, response, count) === true) return;
+    const reply = (body: unknown) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(body));
+    };
+    const body: unknown = text === '' ? undefined : JSON.parse(text);
+    if (url === paths.task) return reply(options.task);
+    if (url === paths.start) return reply({ alreadyStarted: options.alreadyStarted ?? false });
+    if (url === paths.entries) {
+      const entry = newEntry.parse(body);
+      const known = entries.find((it) => it.clientKey === entry.clientKey);
+      if (known !== undefined)
+        return reply({ seq: known.seq, hash: 'h', time: new Date(known.time).toISOString(), duplicate: true });
+      const stored = { ...entry, seq: entries.length + 1, time: Date.now() };
+      entries.push(stored);
+      return reply({ seq: stored.seq, hash: 'h', time: new Date(stored.time).toISOString(), duplicate: false });
+    }
+    if (url === paths.live) {
+      live.push(text);
+      return reply({});
+    }
+    if (url === paths.conclude) {
+      conclusions.push(conclusion.parse(body));
+      return reply({});
+    }
+    if (url === paths.messages) {
+      bodies.push(body);
+      if (typeof options.messages !== 'string') return options.messages(body, response, ++asked);
+      const upstream = await fetch(`${options.messages}/v1/messages`, {
+        method: 'POST',
+        body: text,
+        headers: { 'content-type': 'application/json' },
+      });
+      response.writeHead(upstream.status, { 'content-type': upstream.headers.get('content-type') ?? '' });
+      response.end(await upstream.text());
+      return;
+    }
+    refuse(response, 404, 'OPLAB_NOT_FOUND');
+  }
+
+  const server = createServer((incoming, response) => {
+    handle(incoming, response).catch((error: unknown) => {
+      if (!response.headersSent) refuse(response, 400, `OPLAB_${String(error)}`);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    entries,
+    conclusions,
+    live,
+    tokens,
+    bodies,
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A task for tests. */
+export function fakeTask(changes: Partial<Task> = {}): Task {
+  return {
+    session: '11111111-2222-3333-4444-555555555555',
+    attempt: 1,
+    incident: { namespace: 'oplab', name: 'incident', summary: 'something is wrong', severity: 'critical' },
+    targetNamespaces: ['somewhere'],
+    checks: [{ name: 'check', text: 'object.status.ok == true' }],
+    runbooks: [],
+    mode: 'Repair',
+    model: { name: 'rehearsal-1', summaryName: 'rehearsal-1', maxOutputTokens: 4096 },
+    limits: { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 },
+    turnsLeft: 60,
+    deadline: new Date(Date.now() + 600_000).toISOString(),
+    previousAttempts: [],
+    ...changes,
+  };
+}

@@ -1,0 +1,116 @@
+// The conversation as the rules see it: commands that were run and what they really printed. Nothing else of it counts,
+// neither the system prompt nor the Incident's text.
+
+import { z } from 'zod';
+
+const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
+const toolUse = z.looseObject({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() });
+const toolResult = z.looseObject({
+  type: z.literal('tool_result'),
+  tool_use_id: z.string(),
+  content: z.union([z.string(), z.array(z.union([textBlock, z.looseObject({ type: z.string() })]))]).optional(),
+});
+export const contentBlock = z.union([textBlock, toolUse, toolResult, z.looseObject({ type: z.string() })]);
+
+export const messageParam = z.object({
+  role: z.enum(['user', 'assistant']),
+  content: z.union([z.string(), z.array(contentBlock).min(1)]),
+});
+export type MessageParam = z.infer<typeof messageParam>;
+type Block = z.infer<typeof contentBlock>;
+
+/** One command and its result. */
+export interface Step {
+  readonly command: string;
+  /** The rule that asked for it. */
+  readonly rule: string;
+  /** How many changes had been made when its result came in, its own included. */
+  readonly state: number;
+  /** Undefined when the result does not look like one. */
+  readonly exit: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const ID_PREFIX = 'toolu_rehearsal_';
+
+/** The id of a call; it carries the rule's name, so that the server need not remember anything. */
+export function callId(count: number, rule: string): string {
+  return `${ID_PREFIX}${count}_${rule}`;
+}
+
+const ruleOf = (id: string) => /^toolu_rehearsal_\d+_([a-z0-9-]+)$/.exec(id)?.[1] ?? '';
+
+const isToolUse = (block: Block): block is z.infer<typeof toolUse> => toolUse.safeParse(block).success;
+const isToolResult = (block: Block): block is z.infer<typeof toolResult> => toolResult.safeParse(block).success;
+
+/** The blocks of a message, with a plain string as one text block. */
+export function blocksOf(message: MessageParam): Block[] {
+  return typeof message.content === 'string' ? [{ type: 'text', text: message.content }] : message.content;
+}
+
+function textOf(content: z.infer<typeof toolResult>['content']): string {
+  if (content === undefined || typeof content === 'string') return content ?? '';
+  return content.flatMap((block) => textBlock.safeParse(block).data?.text ?? []).join('\n');
+}
+
+/** Takes the agent's result text apart: its first line, then stdout, then stderr. */
+export function parseResult(text: string): Pick<Step, 'exit' | 'stdout' | 'stderr'> {
+  const exit = /^exit code (\d+) after /.exec(text)?.[1];
+  if (exit === undefined) return { exit: undefined, stdout: text, stderr: '' };
+  const stderrAt = text.lastIndexOf('\n--- stderr ---\n');
+  const stderr = stderrAt < 0 ? '' : text.slice(stderrAt + '\n--- stderr ---\n'.length);
+  const head = stderrAt < 0 ? text : text.slice(0, stderrAt);
+  const stdoutAt = head.indexOf('\n--- stdout ---\n');
+  return { exit: Number(exit), stdout: stdoutAt < 0 ? '' : head.slice(stdoutAt + '\n--- stdout ---\n'.length), stderr };
+}
+
+/** The steps in order. `isChange` says which rules change something. */
+export function stepsOf(messages: readonly MessageParam[], isChange: (rule: string) => boolean): Step[] {
+  const blocks = messages.flatMap(blocksOf);
+  const results = new Map(blocks.filter(isToolResult).map((block) => [block.tool_use_id, textOf(block.content)]));
+  let state = 0;
+  return blocks.filter(isToolUse).flatMap((call): Step[] => {
+    const result = results.get(call.id);
+    const input = z.looseObject({ command: z.string() }).safeParse(call.input);
+    if (result === undefined || !input.success) return [];
+    const rule = ruleOf(call.id);
+    if (isChange(rule)) state++;
+    return [{ command: input.data.command, rule, state, ...parseResult(result) }];
+  });
+}
+
+/** How many calls the assistant has made, with or without results. */
+export function countCalls(messages: readonly MessageParam[]): number {
+  return messages.flatMap(blocksOf).filter(isToolUse).length;
+}
+
+/**
+ * What the Messages API would refuse: calls without results in the next message, results without calls, empty texts.
+ * Undefined when the conversation is well formed.
+ */
+export function faultIn(messages: readonly MessageParam[]): string | undefined {
+  if (messages[0]?.role !== 'user') return 'messages.0: the first message must have role user';
+  if (messages.at(-1)?.role !== 'user') return 'messages: the conversation must end with a user message';
+  for (const [index, message] of messages.entries()) {
+    const blocks = blocksOf(message);
+    if (blocks.some((block) => textBlock.safeParse(block).data?.text.trim() === '')) {
+      return `messages.${index}: text content blocks must be non-empty`;
+    }
+    const previous = messages[index - 1];
+    const asked =
+      previous?.role === 'assistant'
+        ? blocksOf(previous)
+            .filter(isToolUse)
+            .map((block) => block.id)
+        : [];
+    const answered = blocks.filter(isToolResult).map((block) => block.tool_use_id);
+    const missing = asked.filter((id) => !answered.includes(id));
+    if (missing.length > 0)
+      return `messages.${index}: tool_use ids without tool_result blocks immediately after: ${missing.join(', ')}`;
+    const stray = answered.filter((id) => !asked.includes(id));
+    if (stray.length > 0)
+      return `messages.${index}: tool_result blocks without a tool_use in the previous message: ${stray.join(', ')}`;
+  }
+  return undefined;
+}

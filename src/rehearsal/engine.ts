@@ -1,0 +1,84 @@
+// What the rehearsal model does next: the first rule that holds and has something new to do. A pure function of the conversation.
+
+import { countCalls, type MessageParam, type Step, stepsOf } from './conversation.ts';
+import { type Captures, fill, matchRule } from './match.ts';
+import type { Rule, RuleBook } from './rule.ts';
+
+/** An answer: words, and either commands or a conclusion. */
+export interface Decision {
+  readonly rule: string;
+  /** Calls made so far; new ones are numbered from here. */
+  readonly calls: number;
+  readonly say: string;
+  readonly commands: readonly string[];
+  readonly timeoutSeconds: number | undefined;
+  readonly conclude:
+    | {
+        readonly outcome: string;
+        readonly summary: string;
+        readonly root_cause: string;
+        readonly actions: readonly string[];
+      }
+    | undefined;
+}
+
+/**
+ * Captures come out of what programs printed and go into commands: only what cannot mean anything to a shell passes.
+ * A rule whose captures do not is not applied.
+ */
+const SHELL_SAFE = /^[A-Za-z0-9._:@/-]+$/;
+
+function commandsOf(rule: Rule, captures: Captures): string[] | undefined {
+  const templates = rule.run === undefined ? [] : [rule.run].flat();
+  const used = templates.flatMap((text) =>
+    [...text.matchAll(/\$\{(\w+)\}/g)].map((match) => captures[match[1] ?? ''] ?? ''),
+  );
+  if (!used.every((value) => SHELL_SAFE.test(value) && !value.startsWith('-'))) return undefined;
+  return templates.map((text) => fill(text, captures).trim());
+}
+
+/** Whether a rule may still run these commands: between two changes, or at all if they are changes themselves. */
+function isNew(rule: Rule, commands: readonly string[], steps: readonly Step[]): boolean {
+  const state = steps.at(-1)?.state ?? 0;
+  const [first] = commands;
+  const runs = steps.filter(
+    (step) => step.rule === rule.name && step.command === first && (rule.change || step.state === state),
+  );
+  return runs.length < rule.times;
+}
+
+function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean): string[] {
+  return steps
+    .filter((step) => isChange(step.rule))
+    .map((step) => `${step.exit === 0 ? '' : `(exit ${step.exit ?? 'unknown'}) `}${step.command}`.slice(0, 1000));
+}
+
+/** Undefined when no rule holds; a rule book ends with one that always does. */
+export function decide(book: RuleBook, messages: readonly MessageParam[]): Decision | undefined {
+  const changes = new Set(book.rules.filter((rule) => rule.change).map((rule) => rule.name));
+  const isChange = (rule: string) => changes.has(rule);
+  const steps = stepsOf(messages, isChange);
+  for (const rule of book.rules) {
+    for (const captures of matchRule(rule, book, steps)) {
+      const commands = commandsOf(rule, captures);
+      if (commands === undefined || (commands.length > 0 && !isNew(rule, commands, steps))) continue;
+      return {
+        rule: rule.name,
+        calls: countCalls(messages),
+        say: fill(rule.say, captures).trim(),
+        commands,
+        timeoutSeconds: rule.timeout,
+        conclude:
+          rule.conclude === undefined
+            ? undefined
+            : {
+                outcome: rule.conclude.outcome,
+                summary: fill(rule.conclude.summary, captures).trim(),
+                root_cause: fill(rule.conclude.root_cause, captures).trim(),
+                actions: actionsOf(steps, isChange),
+              },
+      };
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,42 @@
+// What the rehearsal server accepts: requests of the Messages API, checked as strictly as the rules need.
+
+import { z } from 'zod';
+import { faultIn, messageParam } from './conversation.ts';
+
+/** The only model that this server has. It is not Claude. */
+export const REHEARSAL_MODEL = 'rehearsal-1';
+
+export const messagesRequest = z.looseObject({
+  model: z.string().min(1),
+  max_tokens: z.number().int().min(1),
+  messages: z.array(messageParam).min(1),
+  system: z.union([z.string(), z.array(z.looseObject({ type: z.literal('text'), text: z.string() }))]).optional(),
+  tools: z.array(z.looseObject({ name: z.string(), input_schema: z.looseObject({}).optional() })).optional(),
+  stream: z.boolean().default(false),
+});
+export type MessagesRequest = z.infer<typeof messagesRequest>;
+
+/** An error in the API's shape. */
+export interface ApiError {
+  readonly status: number;
+  readonly type: 'invalid_request_error' | 'not_found_error' | 'request_too_large' | 'api_error';
+  readonly message: string;
+}
+
+/** Parses a body, or says what the API would say. */
+export function parseRequest(body: unknown): { request: MessagesRequest } | { error: ApiError } {
+  const parsed = messagesRequest.safeParse(body);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const message = `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'invalid'}`;
+    return { error: { status: 400, type: 'invalid_request_error', message } };
+  }
+  if (parsed.data.model !== REHEARSAL_MODEL) {
+    const message = `model: ${parsed.data.model} (this is oplab's rehearsal server, a stand-in; it has only ${REHEARSAL_MODEL})`;
+    return { error: { status: 404, type: 'not_found_error', message } };
+  }
+  const fault = faultIn(parsed.data.messages);
+  return fault === undefined
+    ? { request: parsed.data }
+    : { error: { status: 400, type: 'invalid_request_error', message: fault } };
+}

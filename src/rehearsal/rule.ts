@@ -1,0 +1,131 @@
+// Rules as they stand in YAML: what must have been seen, and what is said, run or concluded then.
+
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { InvalidInput, messageOf } from '../errors.ts';
+
+/** A look at one step of the conversation: the latest command that matches `ran`, and what it printed. */
+const condition = z.strictObject({
+  ran: z.string().min(1).describe('Regular expression on the command. Named groups are captured.'),
+  exit: z.number().int().optional(),
+  output: z
+    .string()
+    .optional()
+    .describe('Regular expression (multiline) on what was printed. Named groups are captured.'),
+  every: z
+    .string()
+    .optional()
+    .describe('Regular expression that each line of stdout must match; there must be one line at least.'),
+  ever: z.boolean().default(false).describe('Also from before the last change; otherwise the look must be fresh.'),
+});
+export type Condition = z.infer<typeof condition>;
+
+const reference = z.strictObject({ is: z.string().describe('All conditions of this group hold.') });
+const clause = z.union([reference, condition]);
+export type Clause = z.infer<typeof clause>;
+
+const rule = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/)
+      .max(40),
+    when: z
+      .strictObject({
+        all: z.array(clause).default([]),
+        none: z.array(clause).default([]),
+        where: z.array(z.string()).default([]).describe('Comparisons of captures: left, operator, right.'),
+        changed: z.boolean().optional().describe('Whether anything has been changed yet.'),
+      })
+      .prefault({}),
+    say: z.string().min(1),
+    run: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
+    timeout: z.number().int().min(1).max(600).optional().describe('Seconds for the command.'),
+    change: z.boolean().default(false).describe('The command changes something; what was seen before is stale then.'),
+    times: z
+      .number()
+      .int()
+      .min(1)
+      .default(1)
+      .describe('How often the same command may be run: between two changes, or, if it is a change itself, at all.'),
+    conclude: z
+      .strictObject({
+        outcome: z.enum(['fixed', 'nothing_wrong', 'cannot_fix']),
+        summary: z.string().min(1),
+        root_cause: z.string().default(''),
+      })
+      .optional(),
+  })
+  .refine((it) => (it.run === undefined) !== (it.conclude === undefined), 'a rule either runs or concludes');
+export type Rule = z.infer<typeof rule>;
+
+const ruleFile = z.strictObject({
+  about: z.string().min(1),
+  groups: z.record(z.string(), z.array(clause)).default({}),
+  rules: z.array(rule).default([]),
+});
+
+/** All rules of a directory, in the order in which they are tried. */
+export interface RuleBook {
+  readonly rules: readonly Rule[];
+  readonly groups: Readonly<Record<string, readonly Clause[]>>;
+}
+
+const TEMPLATE = /\$\{(\w+)\}/g;
+/** Names captured by a regular expression. */
+const groupsIn = (pattern: string) => [...pattern.matchAll(/\(\?<(\w+)>/g)].flatMap((match) => match[1] ?? []);
+/** Names that a template asks for. */
+const namesIn = (text: string) => [...text.matchAll(TEMPLATE)].flatMap((match) => match[1] ?? []);
+
+function captured(clauses: readonly Clause[], groups: RuleBook['groups']): string[] {
+  return clauses.flatMap((it) =>
+    'is' in it ? captured(groups[it.is] ?? [], groups) : groupsIn(`${it.ran} ${it.output ?? ''} ${it.every ?? ''}`),
+  );
+}
+
+function references(clauses: readonly Clause[], groups: RuleBook['groups']): string[] {
+  return clauses.flatMap((it) => ('is' in it ? [it.is, ...references(groups[it.is] ?? [], groups)] : []));
+}
+
+/** Finds what would otherwise only show when the rule is needed: names that nothing captures, groups that do not exist. */
+function check(book: RuleBook): void {
+  for (const { name, when, say, run = [], conclude } of book.rules) {
+    const known = new Set(captured(when.all, book.groups));
+    const texts = [say, ...[run].flat(), ...when.where, conclude?.summary ?? '', conclude?.root_cause ?? ''];
+    const unknown = texts.flatMap(namesIn).filter((it) => !known.has(it));
+    if (unknown.length > 0) throw new InvalidInput(`rule ${name}: nothing captures ${unknown.join(', ')}`);
+    const missing = references([...when.all, ...when.none], book.groups).filter((it) => !(it in book.groups));
+    if (missing.length > 0) throw new InvalidInput(`rule ${name}: no such group: ${missing.join(', ')}`);
+  }
+  const names = book.rules.map((it) => it.name);
+  const twice = names.filter((name, index) => names.indexOf(name) !== index);
+  if (twice.length > 0) throw new InvalidInput(`rules with the same name: ${twice.join(', ')}`);
+}
+
+/**
+ * Reads every `.yaml` file of a directory, by name.
+ * @throws InvalidInput that names the file, the rule and the fault
+ */
+export async function loadRules(directory: string): Promise<RuleBook> {
+  const files = (await readdir(directory)).filter((name) => name.endsWith('.yaml')).sort();
+  if (files.length === 0) throw new InvalidInput(`${directory}: there is no .yaml file with rules`);
+  const rules: Rule[] = [];
+  const groups: Record<string, readonly Clause[]> = {};
+  for (const file of files) {
+    let content: unknown;
+    try {
+      content = parse(await readFile(path.join(directory, file), 'utf8'));
+    } catch (error) {
+      throw new InvalidInput(`${file}: ${messageOf(error)}`, error);
+    }
+    const parsed = ruleFile.safeParse(content);
+    if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`, parsed.error);
+    rules.push(...parsed.data.rules);
+    Object.assign(groups, parsed.data.groups);
+  }
+  const book = { rules, groups };
+  check(book);
+  return book;
+}
