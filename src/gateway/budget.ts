@@ -50,6 +50,7 @@ export class Budget {
   #costMicroUSD = 0;
   #exhausted: Ceiling | undefined;
   readonly #reserved = new Set<Ask>();
+  #settled = Promise.withResolvers<void>();
   /** Bytes and prompt tokens of each model's last answer: how dense this session's text is. */
   readonly density = new Map<string, { readonly bytes: number; readonly tokens: number }>();
 
@@ -71,36 +72,48 @@ export class Budget {
     };
   }
 
-  /** Reserves before forwarding. @throws CeilingReached, and from then on the budget is exhausted */
-  reserve(ask: Ask, limits: Limits): Reservation {
-    const reserved = { turns: 0, tokens: 0, costMicroUSD: 0 };
-    for (const other of this.#reserved) {
-      if (other.turn) reserved.turns += 1;
-      reserved.tokens += other.tokens;
-      reserved.costMicroUSD += other.costMicroUSD;
-    }
-    const tokens = this.#inputTokens + this.#outputTokens + this.#cacheReadTokens + this.#cacheWriteTokens;
-    const cost = this.#costMicroUSD;
-    if (ask.turn && this.#turns + reserved.turns + 1 > limits.maxTurns) {
-      throw this.exhaust('turns', `${this.#turns} of ${limits.maxTurns} turns are used`);
-    }
-    if (tokens + reserved.tokens + ask.tokens > limits.maxTokens) {
-      throw this.exhaust(
-        'tokens',
-        `${tokens} of ${limits.maxTokens} tokens are used, this request may need ${ask.tokens + reserved.tokens}`,
+  /**
+   * Reserves before forwarding. A request that only the reservations of others keep out waits until they are settled.
+   * @throws CeilingReached, and from then on the budget is exhausted
+   */
+  async reserve(ask: Ask, limits: Limits): Promise<Reservation> {
+    for (;;) {
+      if (this.#exhausted !== undefined) throw this.exhaust(this.#exhausted, 'it was reached before');
+      const spent = {
+        turns: this.#turns,
+        tokens: this.#inputTokens + this.#outputTokens + this.#cacheReadTokens + this.#cacheWriteTokens,
+        cost: this.#costMicroUSD,
+      };
+      const wanted = { turns: ask.turn ? 1 : 0, tokens: ask.tokens, cost: ask.costMicroUSD };
+      const most = { turns: limits.maxTurns, tokens: limits.maxTokens, cost: limits.maxCostMilliUSD * 1000 };
+      const show = { turns: String, tokens: String, cost: usd };
+      for (const ceiling of ['turns', 'tokens', 'cost'] as const) {
+        if (spent[ceiling] + wanted[ceiling] <= most[ceiling]) continue;
+        const print = show[ceiling];
+        throw this.exhaust(
+          ceiling,
+          `${print(spent[ceiling])} of ${print(most[ceiling])} are used, this request may need ${print(wanted[ceiling])}`,
+        );
+      }
+      const reserved = { turns: 0, tokens: 0, cost: 0 };
+      for (const other of this.#reserved) {
+        if (other.turn) reserved.turns += 1;
+        reserved.tokens += other.tokens;
+        reserved.cost += other.costMicroUSD;
+      }
+      const fits = (['turns', 'tokens', 'cost'] as const).every(
+        (ceiling) => spent[ceiling] + reserved[ceiling] + wanted[ceiling] <= most[ceiling],
       );
-    }
-    if (cost + reserved.costMicroUSD + ask.costMicroUSD > limits.maxCostMilliUSD * 1000) {
-      throw this.exhaust(
-        'cost',
-        `${usd(cost)} of ${usd(limits.maxCostMilliUSD * 1000)} are spent, this request may cost ${usd(ask.costMicroUSD + reserved.costMicroUSD)}`,
-      );
+      if (fits) break;
+      await this.#settled.promise;
     }
     this.#reserved.add(ask);
     return {
       settle: (used) => {
         if (!this.#reserved.delete(ask)) return;
         if (used !== undefined) this.add(used);
+        this.#settled.resolve();
+        this.#settled = Promise.withResolvers();
       },
     };
   }

@@ -31,6 +31,9 @@ export interface Bearer {
  */
 export type Purpose = 'work' | 'testimony';
 
+/** Besides, what is held open: `reserved` is a model call within the budget, which may end though another one was refused. */
+export type HoldPurpose = Purpose | 'reserved';
+
 /** A stream that must not outlive its lease. */
 export interface Hold {
   /** False once the lease is dead; asked per chunk. */
@@ -47,7 +50,7 @@ interface Watched<T> {
 
 interface Held {
   readonly bearer: Bearer;
-  readonly purpose: Purpose;
+  readonly purpose: HoldPurpose;
   readonly onDeath: (message: string) => void;
 }
 
@@ -154,7 +157,7 @@ export class LeaseRegistry {
   }
 
   /** Ties a stream to a lease: `onDeath` is called once, at once or within the sweep's interval after the lease died. */
-  hold(bearer: Bearer, purpose: Purpose, onDeath: (message: string) => void): Hold {
+  hold(bearer: Bearer, purpose: HoldPurpose, onDeath: (message: string) => void): Hold {
     const held: Held = { bearer, purpose, onDeath };
     this.#held.add(held);
     return {
@@ -180,7 +183,8 @@ export class LeaseRegistry {
     const decision = this.decide(held.bearer);
     if (decision.state === 'live') return undefined;
     if (decision.state === 'spent') {
-      return held.purpose === 'testimony' ? undefined : `the limit of ${decision.ceiling} is spent`;
+      const tolerated = held.purpose === 'testimony' || (held.purpose === 'reserved' && decision.ceiling !== 'time');
+      return tolerated ? undefined : `the limit of ${decision.ceiling} is spent`;
     }
     return decision.message;
   }

@@ -78,7 +78,7 @@ export async function forward(
     done = doors.inFlight.begin(session);
     await new Forwarding(doors, door, admitted.caller, wanted, request, response).run(admitted.token);
   } catch (error) {
-    refuse(doors, response, error);
+    refuse(doors, request, response, error);
   } finally {
     done();
     leave();
@@ -90,7 +90,7 @@ export async function forward(
   }
 }
 
-function refuse(doors: Doors, response: ServerResponse, error: unknown): void {
+function refuse(doors: Doors, request: IncomingMessage, response: ServerResponse, error: unknown): void {
   const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
   doors.metrics.refused.inc({ door: 'kube', reason: code });
   if (!(error instanceof OplabError)) doors.logger.error({ error }, 'the kube door failed');
@@ -98,7 +98,7 @@ function refuse(doors: Doors, response: ServerResponse, error: unknown): void {
     response.destroy();
     return;
   }
-  const { status, body, headers } = statusOf(error);
+  const { status, body, headers } = statusOf(error, request.url ?? '');
   // What is left of a refused body is not read.
   response.writeHead(status, { ...headers, connection: 'close' }).end(body);
 }
@@ -172,8 +172,11 @@ class Forwarding {
 
   #send(method: string, url: string, token: string, body: Buffer, writes: boolean): Promise<IncomingMessage> {
     const headers = requestHeaders(this.#request.headers);
-    // The outcome is read from the answer to a write, so it must come plain.
-    if (writes) headers['accept-encoding'] = 'identity';
+    if (writes) {
+      // The outcome is read from the answer to a write, so it must come plain; clients read what the content type says.
+      headers['accept-encoding'] = 'identity';
+      if (/protobuf|cbor/i.test(headers.accept?.toString() ?? '')) headers.accept = 'application/json';
+    }
     const outgoing = this.#door.apiServer.request({
       method,
       path: url,

@@ -4,9 +4,11 @@ import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
 import { type Caller, type Doors, record } from '../door.ts';
 import { describeRequest, type KubeRequest } from './classify.ts';
+import { protobufText } from './protobuf-text.ts';
 
+const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 /** Bodies that can be put on record as text. */
-const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml))\s*(;|$)/i;
+const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml)|vnd\.kubernetes\.protobuf)\s*(;|$)/i;
 
 /** How a write ended. */
 export interface Outcome {
@@ -47,7 +49,7 @@ export function requireReadable(contentType: string | undefined, contentEncoding
     throw new NotAllowed(`bodies with content-encoding ${contentEncoding} cannot be recorded; send it plain`);
   }
   if (contentType !== undefined && !READABLE.test(contentType)) {
-    throw new NotAllowed(`bodies of type ${contentType} cannot be recorded; send JSON or YAML`);
+    throw new NotAllowed(`bodies of type ${contentType} cannot be recorded; send JSON, YAML or protobuf`);
   }
 }
 
@@ -89,7 +91,7 @@ export async function recordIntent(
       ...(protocol === undefined ? {} : { protocol }),
     },
     content: text.slice(0, 4096),
-    ...(body === undefined || body.length === 0 ? {} : { blob: body.toString('utf8') }),
+    ...(body === undefined || body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
   });
   const started = performance.now();
   return {
@@ -123,6 +125,8 @@ export async function recordIntent(
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
+        // What became of the object, as the API server tells it.
+        ...(meta === undefined || failed || answer === undefined ? {} : { blob: answer.toString('utf8') }),
         content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
           0,
           4096,
@@ -130,6 +134,10 @@ export async function recordIntent(
       });
     },
   };
+}
+
+function bodyText(body: Buffer, contentType: string | undefined, secret: boolean): string {
+  return contentType?.toLowerCase().startsWith(PROTOBUF) ? protobufText(body, secret) : body.toString('utf8');
 }
 
 function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {

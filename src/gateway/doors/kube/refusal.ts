@@ -14,25 +14,35 @@ const REASONS: Readonly<Record<number, string>> = {
   503: 'ServiceUnavailable',
 };
 
-/** A refusal as metav1.Status. */
-export function statusOf(error: unknown): { status: number; body: string; headers: Record<string, string> } {
+/** Paths of objects and collections; what else there is (discovery, OpenAPI, version) is not read as a Status by clients. */
+const OF_OBJECTS = /^\/(api\/[^/]+|apis\/[^/]+\/[^/]+)\/[^?/]/;
+
+/** A refusal as metav1.Status; for discovery as plain text, because there kubectl shows nothing else. */
+export function statusOf(
+  error: unknown,
+  url: string,
+): { status: number; body: string; headers: Record<string, string> } {
   const refusal = refusalOf(error);
   // A spent limit is final: a client that retries 429 would only wait.
   const status = refusal.status === 429 ? 403 : refusal.status === 409 ? 503 : refusal.status;
-  const body = JSON.stringify({
-    kind: 'Status',
-    apiVersion: 'v1',
-    metadata: {},
-    status: 'Failure',
-    message: `${refusal.code}: ${refusal.message}`,
-    reason: REASONS[refusal.status] ?? 'InternalError',
-    code: status,
-  });
+  const message = `${refusal.code}: ${refusal.message}`;
+  const plain = !OF_OBJECTS.test(url);
+  const body = plain
+    ? `${message}\n`
+    : JSON.stringify({
+        kind: 'Status',
+        apiVersion: 'v1',
+        metadata: {},
+        status: 'Failure',
+        message,
+        reason: REASONS[refusal.status] ?? 'InternalError',
+        code: status,
+      });
   return {
     status,
     body,
     headers: {
-      'content-type': 'application/json',
+      'content-type': plain ? 'text/plain; charset=utf-8' : 'application/json',
       'content-length': String(Buffer.byteLength(body)),
       ...(status === 503 ? { 'retry-after': '1' } : {}),
     },

@@ -56,7 +56,7 @@ export async function upgrade(
     const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
     doors.metrics.refused.inc({ door: 'kube', reason: code });
     if (!(error instanceof OplabError)) doors.logger.error({ error }, 'the kube door failed at an upgrade');
-    const refusal = statusOf(error);
+    const refusal = statusOf(error, request.url ?? '');
     status = refusal.status;
     answer(socket, refusal.status, refusal.headers, Buffer.from(refusal.body));
   } finally {

@@ -107,7 +107,7 @@ class Call {
     const outputTokens = request.max_tokens;
     const costMicroUSD = costBoundMicroUSD(this.#price, { promptTokens: this.#promptBound, outputTokens, cacheLife });
     try {
-      this.#reservation = budget.reserve(
+      this.#reservation = await budget.reserve(
         { turn, tokens: this.#promptBound + outputTokens, costMicroUSD },
         lease.limits,
       );
@@ -122,7 +122,7 @@ class Call {
     const started = performance.now();
     const stop = new AbortController();
     let cut: string | undefined;
-    const hold = leases.hold(this.#caller.identity, 'work', (message) => {
+    const hold = leases.hold(this.#caller.identity, 'reserved', (message) => {
       cut = `the lease ended: ${message}`;
       stop.abort();
     });

@@ -1,0 +1,218 @@
+// The kube door: real kubectl, a real API server, and the record of every write in between.
+
+import { spawn } from 'node:child_process';
+import https from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Entry } from '../../src/audit/entry.ts';
+import { INCIDENTS } from '../../src/kube/resources.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
+
+let lab: GatewayLab;
+let attempt: Attempt;
+beforeAll(async () => {
+  lab = await startGatewayLab();
+  attempt = await lab.open('kube');
+});
+afterAll(async () => {
+  await lab?.close();
+});
+
+/** Entries of the kube door that were written while `work` ran. */
+async function recorded(work: () => Promise<unknown>): Promise<Entry[]> {
+  const before = (await lab.entries(attempt)).length;
+  await work();
+  return (await lab.entries(attempt)).slice(before).filter((entry) => entry.kind.startsWith('kube_'));
+}
+
+/** A bare request to the kube door. */
+function bare(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  body?: string,
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const request = https.request(
+      {
+        host: '127.0.0.1',
+        port: lab.gateway.ports.kube,
+        method,
+        path,
+        headers: { authorization: `Bearer ${attempt.sandboxToken}`, ...headers },
+        rejectUnauthorized: false,
+        agent: false,
+      },
+      (response) => {
+        let text = '';
+        response.on('data', (chunk) => {
+          text += chunk;
+        });
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      },
+    );
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+describe('the kube door', () => {
+  it('lets kubectl read as the attempt’s own account, without an entry', async () => {
+    const entries = await recorded(async () => {
+      const whoami = await lab.kubectl(attempt, 'auth', 'whoami', '-o', 'json');
+      expect(JSON.parse(whoami.stdout).status.userInfo.username).toBe(
+        `system:serviceaccount:oplab-agents:${attempt.podName}`,
+      );
+      expect((await lab.kubectl(attempt, 'auth', 'can-i', 'delete', 'pods')).stdout.trim()).toBe('yes');
+      expect((await lab.kubectl(attempt, 'get', 'configmaps')).code).toBe(0);
+    });
+    expect(entries).toEqual([]);
+  });
+
+  it('puts apply, patch, scale and delete on record: intent before, outcome after', async () => {
+    const kinds = (entries: Entry[]) => entries.map((entry) => `${entry.kind} ${entry.content}`);
+    const created = await recorded(async () => {
+      const made = await lab.kubectl(attempt, 'create', 'deployment', 'web', '--image=none', '--replicas=2');
+      expect(made.stderr).toBe('');
+    });
+    expect(kinds(created)).toEqual([
+      `kube_intent create apps/deployments ${TARGET}`,
+      `kube_outcome create apps/deployments ${TARGET} web: 201`,
+    ]);
+    const [intent, outcome] = created;
+    // kubectl sends protobuf here: the intent shows its strings, the outcome the object.
+    expect(await lab.gateway.log.blob(intent?.blobDigest ?? '')).toMatch(/kind: Deployment(.|\n)*"none"/);
+    expect(await lab.gateway.log.blob(outcome?.blobDigest ?? '')).toContain('"replicas":2');
+    expect(outcome?.params).toMatchObject({ intentSeq: intent?.seq, status: 201, object: { name: 'web' } });
+    expect(outcome?.params).toHaveProperty('object.resourceVersion');
+
+    expect(kinds(await recorded(() => lab.kubectl(attempt, 'scale', 'deployment', 'web', '--replicas=3')))).toEqual([
+      `kube_intent patch apps/deployments/scale ${TARGET}/web`,
+      `kube_outcome patch apps/deployments/scale ${TARGET}/web: 200`,
+    ]);
+    expect(kinds(await recorded(() => lab.kubectl(attempt, 'delete', 'deployment', 'web', '--wait=false')))).toEqual([
+      `kube_intent delete apps/deployments ${TARGET}/web`,
+      `kube_outcome delete apps/deployments ${TARGET}/web: 200`,
+    ]);
+  });
+
+  it('records a write that was refused with the API server’s own words', async () => {
+    const entries = await recorded(async () => {
+      const refused = await lab.kubectl(attempt, 'create', 'namespace', 'mine');
+      expect(refused.stderr).toContain('forbidden');
+    });
+    expect(entries.map((entry) => entry.kind)).toEqual(['kube_intent', 'kube_outcome']);
+    expect(entries[1]?.params).toMatchObject({ status: 403, reason: 'Forbidden' });
+    expect(entries[1]?.content).toContain('cannot create resource');
+  });
+
+  it('marks a dry run as one', async () => {
+    const entries = await recorded(() => lab.kubectl(attempt, 'create', 'configmap', 'dry', '--dry-run=server'));
+    expect(entries[0]?.params).toMatchObject({ dryRun: true });
+    expect(entries[0]?.content).toContain('(dry run)');
+  });
+
+  it('records who reads Secrets, and keeps their contents out of the log', async () => {
+    const entries = await recorded(async () => {
+      await lab.kubectl(attempt, 'create', 'secret', 'generic', 'pass', '--from-literal=word=Sesame-open-4711');
+      expect((await lab.kubectl(attempt, 'get', 'secret', 'pass', '-o', 'jsonpath={.data.word}')).stdout).not.toBe('');
+    });
+    expect(entries.map((entry) => entry.content)).toContain(`get secrets ${TARGET}/pass`);
+    const texts = await Promise.all(
+      entries.map(async (entry) => JSON.stringify(entry) + (await lab.gateway.log.blob(entry.blobDigest ?? ''))),
+    );
+    const encoded = Buffer.from('Sesame-open-4711').toString('base64');
+    expect(texts.join('')).not.toContain(encoded);
+  });
+
+  it('does not let a caller be somebody else', async () => {
+    const review = JSON.stringify({ kind: 'SelfSubjectReview', apiVersion: 'authentication.k8s.io/v1' });
+    const whoami = await bare(
+      'POST',
+      '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+      {
+        'content-type': 'application/json',
+        'impersonate-user': 'admin',
+        'impersonate-group': 'system:masters',
+        'x-remote-user': 'admin',
+      },
+      review,
+    );
+    expect(JSON.parse(whoami.text).status.userInfo).toMatchObject({
+      username: expect.stringContaining(attempt.podName),
+    });
+    expect(whoami.text).not.toContain('system:masters');
+  });
+
+  it('refuses what it could not show: binary and packed bodies', async () => {
+    const path = `/api/v1/namespaces/${TARGET}/configmaps`;
+    const binary = await bare('POST', path, { 'content-type': 'application/cbor' }, 'x');
+    expect([binary.status, binary.text]).toEqual([403, expect.stringContaining('cannot be recorded')]);
+    expect(
+      (await bare('POST', path, { 'content-type': 'application/json', 'content-encoding': 'gzip' }, 'x')).status,
+    ).toBe(403);
+    expect(
+      (await bare('POST', path, { 'content-type': 'application/json' }, `"${'x'.repeat(3 * 1024 * 1024)}"`)).status,
+    ).toBe(413);
+  });
+
+  it('records an exec as a connection with its command, whatever became of it', async () => {
+    await lab.client.create((await import('../../src/kube/resources.ts')).SERVICE_ACCOUNTS, {
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: 'default', namespace: TARGET },
+    });
+    await lab.kubectl(attempt, 'run', 'idle', '--image=none');
+    const entries = await recorded(async () => {
+      const run = await lab.kubectl(attempt, 'exec', 'idle', '--', 'rm', '-rf', '/data');
+      expect(run.stderr).toContain('does not have a host assigned');
+    });
+    expect(entries[0]?.content).toBe(`exec pods/exec ${TARGET}/idle: rm -rf /data`);
+    expect(entries[0]?.params).toMatchObject({ verb: 'connect', protocol: 'websocket' });
+    expect(entries[1]).toMatchObject({ kind: 'kube_outcome' });
+    expect(entries[1]?.params).toMatchObject({ status: 400 });
+  });
+
+  it('takes no token of the agent, and no token at all', async () => {
+    const { status } = await bare('GET', '/api/v1/pods', { authorization: `Bearer ${attempt.agentToken}` });
+    expect(status).toBe(401);
+    expect((await bare('GET', '/api/v1/pods', { authorization: '' })).status).toBe(401);
+  });
+
+  it('streams a watch, and cuts it within a second when the attempt ends', async () => {
+    const other = await lab.open('watched');
+    const kubeconfig = await lab.kubeconfig(other);
+    const watch = spawn(lab.kubectlBinary, ['--kubeconfig', kubeconfig, 'get', 'configmaps', '-w', '-o', 'name']);
+    let output = '';
+    watch.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    const ended = new Promise<number>((resolve) => watch.once('exit', () => resolve(performance.now())));
+    await sleep(500);
+    await lab.kubectl(other, 'create', 'configmap', 'seen');
+    await eventually(() => (output.includes('configmap/seen') ? true : undefined));
+    const attempts = (await lab.incident('watched')).status?.attempts ?? [];
+    await lab.setStatus('watched', {
+      attempts: [{ ...attempts[0], endTime: new Date().toISOString(), reason: 'Interrupted' }],
+    });
+    const cutAt = performance.now();
+    expect((await ended) - cutAt).toBeLessThan(1500);
+    const after = await lab.kubectl(other, 'get', 'configmaps');
+    expect(after.stderr).toContain('OPLAB_NO_LEASE: attempt 1 has ended');
+  });
+
+  it('dies with the Incident: after a deletion nothing passes', async () => {
+    const other = await lab.open('deleted');
+    expect((await lab.kubectl(other, 'get', 'pods')).code).toBe(0);
+    await lab.client.delete(INCIDENTS, { name: 'deleted', namespace: TARGET });
+    await eventually(
+      async () => ((await lab.kubectl(other, 'get', 'pods')).stderr.includes('OPLAB_NO_LEASE') ? true : undefined),
+      3000,
+    );
+    const head = await eventually(async () => {
+      const now = await lab.gateway.log.head(other.session);
+      return now?.sealed ? now : undefined;
+    });
+    expect(head.entries).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,436 @@
+// A gateway in front of a real API server and a model API on strings: Incidents, pods and tokens are made by the test itself.
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import https from 'node:https';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { z } from 'zod';
+import { type ControlPlane, startControlPlane } from '../../hack/cluster/control-plane.ts';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
+import { AGENT_AUDIENCE, LABEL_ATTEMPT, LABEL_INCIDENT_UID, SANDBOX_AUDIENCE } from '../../src/api/group.ts';
+import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
+import type { Limits } from '../../src/api/limits.ts';
+import type { Entry } from '../../src/audit/entry.ts';
+import { parseEnvironment } from '../../src/environment.ts';
+import { gatewayEnvironment } from '../../src/gateway/environment.ts';
+import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
+import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
+import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import { createLogger } from '../../src/observability/logger.ts';
+
+const exec = promisify(execFile);
+const AGENTS = 'oplab-agents';
+export const TARGET = 'patient';
+/** Of the vendor's shape, worth nothing. */
+export const MODEL_KEY = 'sk-ant-test03-0123456789abcdefghijklmnopqrstuvwxyz';
+
+/** What the model API does with a request. */
+export type ModelHandler = (request: {
+  body: z.infer<typeof modelBody>;
+  headers: IncomingMessage['headers'];
+  response: ServerResponse;
+}) => void | Promise<void>;
+
+const modelBody = z.looseObject({ model: z.string(), stream: z.boolean().optional(), max_tokens: z.number() });
+
+export interface Attempt {
+  readonly name: string;
+  readonly session: string;
+  readonly podName: string;
+  readonly podUID: string;
+  readonly agentToken: string;
+  readonly sandboxToken: string;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly text: string;
+  readonly json: Record<string, unknown>;
+}
+
+export interface GatewayLab {
+  readonly client: KubeClient;
+  gateway: Gateway;
+  readonly logLines: string[];
+  readonly dir: string;
+  /** Replaces what the model API does. */
+  model(handler: ModelHandler): void;
+  /** Creates an Incident with a running attempt, as the controller would. */
+  open(
+    name: string,
+    limits?: Partial<Limits>,
+    options?: { models?: [string, string]; mode?: 'Repair' | 'Diagnose' },
+  ): Promise<Attempt>;
+  /** Ends the current attempt of an Incident and starts the next one. */
+  nextAttempt(name: string): Promise<Attempt>;
+  incident(name: string): Promise<Incident>;
+  /** Merges into the status, as the controller would. */
+  setStatus(name: string, status: object): Promise<void>;
+  /** A request to the agents' port. */
+  ask(
+    attempt: Attempt,
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Answer>;
+  /** A request that is left open; resolves with the head of the answer. */
+  stream(attempt: Attempt, path: string, body: unknown): Promise<IncomingMessage>;
+  /** Runs kubectl through the kube door. */
+  kubectl(attempt: Attempt, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
+  /** A kubeconfig that points at the kube door. */
+  kubeconfig(attempt: Attempt, token?: string): Promise<string>;
+  readonly kubectlBinary: string;
+  entries(attempt: Attempt): Promise<Entry[]>;
+  read(path: string): Promise<Answer>;
+  restartGateway(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const LIMITS: Limits = { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 };
+
+export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, ms = 10_000): Promise<T> {
+  const until = Date.now() + ms;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined) return found;
+    if (Date.now() > until) throw new Error(`not within ${ms} ms: ${probe.toString()}`);
+    await sleep(25);
+  }
+}
+
+export async function startGatewayLab(): Promise<GatewayLab> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'oplab-gateway-'));
+  const plane: ControlPlane = await startControlPlane({
+    dir: path.join(dir, 'plane'),
+    controllers: 'namespace-controller',
+  });
+  const kubectlBinary = await ensureTool('kubectl');
+  const client = createKubeClient({ kubeconfig: plane.kubeconfig });
+  await exec(kubectlBinary, [
+    '--kubeconfig',
+    plane.kubeconfig,
+    'apply',
+    '-f',
+    path.join(import.meta.dirname, '../../crds'),
+  ]);
+  for (const name of [AGENTS, TARGET])
+    await client.create(NAMESPACES, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+  await client.create(
+    { group: 'rbac.authorization.k8s.io', version: 'v1', plural: 'roles', kind: 'Role', namespaced: true },
+    {
+      metadata: { name: 'everything', namespace: TARGET },
+      rules: [{ apiGroups: ['*'], resources: ['*'], verbs: ['*'] }],
+    },
+  );
+  await eventually(async () => {
+    try {
+      await client.list(INCIDENTS);
+      return true;
+    } catch {
+      return undefined;
+    }
+  });
+
+  const certFile = path.join(dir, 'tls.crt');
+  const keyFile = path.join(dir, 'tls.key');
+  await exec('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+    ...['-subj', '/CN=oplab-gateway', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'],
+    ...['-keyout', keyFile, '-out', certFile],
+  ]);
+  const ca = await import('node:fs/promises').then((fs) => fs.readFile(certFile, 'utf8'));
+  await writeFile(path.join(dir, 'api-key'), `${MODEL_KEY}\n`);
+
+  let handler: ModelHandler = ({ response }) => void response.writeHead(500).end();
+  const modelServer: Server = createServer((request, response) => {
+    void text(request).then((body) =>
+      handler({ body: modelBody.parse(JSON.parse(body)), headers: request.headers, response }),
+    );
+  });
+  await new Promise<void>((resolve) => modelServer.listen(0, '127.0.0.1', resolve));
+  const address = modelServer.address();
+  const modelPort = typeof address === 'object' && address !== null ? address.port : 0;
+
+  const logLines: string[] = [];
+  const logger = createLogger('gateway', { level: 'debug', stream: { write: (line) => void logLines.push(line) } });
+  let stop = new AbortController();
+  const start = () =>
+    startGateway({
+      environment: parseEnvironment(gatewayEnvironment, {
+        OPLAB_DATA_DIR: dir,
+        OPLAB_TLS_CERT_FILE: certFile,
+        OPLAB_TLS_KEY_FILE: keyFile,
+        OPLAB_UPSTREAM_URL: `http://127.0.0.1:${modelPort}`,
+        OPLAB_MODEL_KEY_FILE: path.join(dir, 'api-key'),
+        OPLAB_AGENT_PORT: '0',
+        OPLAB_KUBE_PORT: '0',
+        OPLAB_READ_PORT: '0',
+        OPLAB_HEALTH_PORT: '0',
+      }),
+      client,
+      logger,
+      signal: stop.signal,
+      host: '127.0.0.1',
+    });
+
+  const agent = new https.Agent({ keepAlive: true, ca });
+  const send = (
+    attempt: Attempt,
+    method: string,
+    requestPath: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ) =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      const payload = body === undefined ? undefined : JSON.stringify(body);
+      const request = https.request(
+        {
+          agent,
+          host: '127.0.0.1',
+          port: lab.gateway.ports.agent,
+          method,
+          path: requestPath,
+          headers: { authorization: `Bearer ${attempt.agentToken}`, 'content-type': 'application/json', ...headers },
+        },
+        resolve,
+      );
+      request.on('error', reject);
+      request.end(payload);
+    });
+  const answerOf = async (response: IncomingMessage): Promise<Answer> => {
+    const body = await text(response);
+    let json: Record<string, unknown> = {};
+    try {
+      json = z.record(z.string(), z.unknown()).parse(JSON.parse(body));
+    } catch {
+      // Not JSON: the text is there.
+    }
+    return { status: response.statusCode ?? 0, headers: response.headers, text: body, json };
+  };
+
+  const token = async (account: string, audience: string, pod: { name: string; uid: string }) => {
+    const answer = await client.createSubresource(SERVICE_ACCOUNTS, { name: account, namespace: AGENTS }, 'token', {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenRequest',
+      spec: {
+        audiences: [audience],
+        expirationSeconds: 3600,
+        boundObjectRef: { apiVersion: 'v1', kind: 'Pod', ...pod },
+      },
+    });
+    return z.looseObject({ status: z.looseObject({ token: z.string() }) }).parse(answer).status.token;
+  };
+
+  async function startAttempt(
+    name: string,
+    number: number,
+    options: { models?: [string, string]; mode?: 'Repair' | 'Diagnose' } = {},
+  ): Promise<Attempt> {
+    const incident = await lab.incident(name);
+    const podName = `${name}-${number}`;
+    const [model, summaryModel] = options.models ?? ['claude-opus-5-5', 'claude-haiku-5-5'];
+    await client.create(SERVICE_ACCOUNTS, {
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: podName, namespace: AGENTS },
+    });
+    await client.create(ROLE_BINDINGS, {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'RoleBinding',
+      metadata: { name: podName, namespace: TARGET },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'everything' },
+      subjects: [{ kind: 'ServiceAccount', name: podName, namespace: AGENTS }],
+    });
+    const attempts = [...(incident.status?.attempts ?? [])];
+    const entered = {
+      number,
+      sessionID: incident.metadata.uid,
+      podName,
+      serviceAccountName: podName,
+      class: {
+        name: 'default',
+        generation: 1,
+        mode: options.mode ?? 'Repair',
+        model,
+        summaryModel,
+        maxOutputTokens: 16_000,
+      },
+      startTime: new Date().toISOString(),
+    };
+    await lab.setStatus(name, { attempts: [...attempts, entered] });
+    const pod = await client.create(PODS, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: {
+        name: podName,
+        namespace: AGENTS,
+        labels: { [LABEL_INCIDENT_UID]: incident.metadata.uid, [LABEL_ATTEMPT]: String(number) },
+      },
+      spec: {
+        serviceAccountName: podName,
+        automountServiceAccountToken: false,
+        containers: [{ name: 'agent', image: 'none' }],
+      },
+    });
+    const uid = pod.metadata.uid ?? '';
+    await lab.setStatus(name, { attempts: [...attempts, { ...entered, podUID: uid }] });
+    const [agentToken, sandboxToken] = await Promise.all([
+      token(podName, AGENT_AUDIENCE, { name: podName, uid }),
+      token(podName, SANDBOX_AUDIENCE, { name: podName, uid }),
+    ]);
+    return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken };
+  }
+
+  const lab: GatewayLab = {
+    client,
+    gateway: await start(),
+    logLines,
+    dir,
+    kubectlBinary,
+    model(next) {
+      handler = next;
+    },
+    async open(name, limits = {}, options = {}) {
+      await client.create(INCIDENTS, {
+        apiVersion: 'oplab.dev/v1alpha1',
+        kind: 'Incident',
+        metadata: { name, namespace: TARGET },
+        spec: {
+          summary: `the patient of ${name} is unwell`,
+          severity: 'critical',
+          verify: {
+            soakSeconds: 0,
+            checks: [
+              {
+                name: 'well',
+                kubernetes: {
+                  apiVersion: 'v1',
+                  kind: 'ConfigMap',
+                  name: 'patient',
+                  cel: 'object.data.state == "well"',
+                },
+              },
+            ],
+          },
+        },
+      });
+      await lab.setStatus(name, {
+        phase: 'Running',
+        startTime: new Date().toISOString(),
+        limits: { ...LIMITS, ...limits },
+      });
+      return await startAttempt(name, 1, options);
+    },
+    async nextAttempt(name) {
+      const { status } = await lab.incident(name);
+      const attempts = status?.attempts ?? [];
+      const last = attempts.at(-1);
+      const ended = {
+        ...last,
+        endTime: new Date().toISOString(),
+        reason: 'ChecksFailed',
+        message: 'check well does not hold',
+      };
+      await lab.setStatus(name, { attempts: [...attempts.slice(0, -1), ended] });
+      return await startAttempt(name, (last?.number ?? 0) + 1);
+    },
+    async incident(name) {
+      return incidentSchema.parse(await client.get(INCIDENTS, { name, namespace: TARGET }));
+    },
+    async setStatus(name, status) {
+      await client.patch(INCIDENTS, { name, namespace: TARGET }, { status }, { subresource: 'status' });
+    },
+    async ask(attempt, method, requestPath, body, headers) {
+      return await answerOf(await send(attempt, method, requestPath, body, headers));
+    },
+    async stream(attempt, requestPath, body) {
+      return await send(attempt, 'POST', requestPath, body);
+    },
+    async kubeconfig(attempt, bearer = attempt.sandboxToken) {
+      const file = path.join(dir, `${attempt.podName}-${crypto.randomUUID()}.kubeconfig`);
+      await writeFile(
+        file,
+        JSON.stringify({
+          apiVersion: 'v1',
+          kind: 'Config',
+          clusters: [
+            {
+              name: 'door',
+              cluster: { server: `https://127.0.0.1:${lab.gateway.ports.kube}`, 'certificate-authority': certFile },
+            },
+          ],
+          users: [{ name: 'sandbox', user: { token: bearer } }],
+          contexts: [{ name: 'door', context: { cluster: 'door', user: 'sandbox', namespace: TARGET } }],
+          'current-context': 'door',
+        }),
+      );
+      return file;
+    },
+    async kubectl(attempt, ...args) {
+      const kubeconfig = await lab.kubeconfig(attempt);
+      try {
+        const { stdout, stderr } = await exec(
+          kubectlBinary,
+          ['--kubeconfig', kubeconfig, '--cache-dir', path.join(dir, 'cache'), ...args],
+          { timeout: 30_000 },
+        );
+        return { code: 0, stdout, stderr };
+      } catch (error) {
+        const failed = z
+          .looseObject({ code: z.number().nullable(), stdout: z.string(), stderr: z.string() })
+          .parse(error);
+        return { code: failed.code ?? 1, stdout: failed.stdout, stderr: failed.stderr };
+      }
+    },
+    async entries(attempt) {
+      return await lab.gateway.log.read(attempt.session, { limit: 1000 });
+    },
+    async read(requestPath) {
+      const response = await fetch(`http://127.0.0.1:${lab.gateway.ports.read}${requestPath}`);
+      const body = await response.text();
+      return { status: response.status, headers: {}, text: body, json: body.startsWith('{') ? JSON.parse(body) : {} };
+    },
+    async restartGateway() {
+      stop.abort();
+      await lab.gateway.closed;
+      stop = new AbortController();
+      lab.gateway = await start();
+    },
+    async close() {
+      stop.abort();
+      agent.destroy();
+      await lab.gateway.closed;
+      modelServer.closeAllConnections();
+      await new Promise((resolve) => modelServer.close(resolve));
+      await plane.stop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+  return lab;
+}
+
+/** An answer in one piece, as the Messages API gives it. */
+export function message(model: string, usage: { input_tokens: number; output_tokens: number }, content = 'hello') {
+  return {
+    id: 'msg_1',
+    type: 'message',
+    role: 'assistant',
+    model,
+    content: [{ type: 'text', text: content }],
+    stop_reason: 'end_turn',
+    stop_sequence: null,
+    usage,
+  };
+}
+
+/** One server-sent event. */
+export function sse(type: string, data: object): string {
+  return `event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`;
+}

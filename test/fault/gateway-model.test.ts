@@ -1,0 +1,236 @@
+// The model door: the key stays in, ceilings hold, what streams is settled, and nothing outlives its lease.
+
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Attempt, eventually, type GatewayLab, MODEL_KEY, message, sse, startGatewayLab } from './gateway-lab.ts';
+
+let lab: GatewayLab;
+beforeAll(async () => {
+  lab = await startGatewayLab();
+});
+afterAll(async () => {
+  await lab?.close();
+});
+
+const ask = (attempt: Attempt, body: object, headers?: Record<string, string>) =>
+  lab.ask(
+    attempt,
+    'POST',
+    '/v1/messages',
+    { model: 'claude-opus-5-5', max_tokens: 1000, messages: [], ...body },
+    headers,
+  );
+const usageOf = async (name: string) => (await lab.incident(name)).status?.usage;
+
+describe('the model door', () => {
+  it('forwards with its own key and none of the caller’s headers, and puts the call on record', async () => {
+    const attempt = await lab.open('forwards');
+    let seen: Record<string, unknown> = {};
+    lab.model(({ body, headers, response }) => {
+      seen = headers;
+      response.writeHead(200, { 'content-type': 'application/json', 'request-id': 'req_1', 'x-internal': 'no' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 1000, output_tokens: 100 })));
+    });
+    const answer = await ask(attempt, {}, { 'anthropic-version': '2023-06-01', 'x-api-key': 'mine', cookie: 'a=b' });
+    expect(answer.status).toBe(200);
+    expect(answer.json).toMatchObject({ content: [{ text: 'hello' }] });
+    expect(answer.headers['x-internal']).toBeUndefined();
+    expect(seen['x-api-key']).toBe(MODEL_KEY);
+    expect(seen['anthropic-version']).toBe('2023-06-01');
+    expect(seen.cookie).toBeUndefined();
+    expect(seen.authorization).toBeUndefined();
+
+    const call = (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call');
+    // 1000 × $4 + 100 × $20, per million.
+    expect(call?.params).toMatchObject({
+      status: 200,
+      inputTokens: 1000,
+      outputTokens: 100,
+      costMicroUSD: 6000,
+      requestId: 'req_1',
+    });
+    const usage = await eventually(async () => {
+      const now = await usageOf('forwards');
+      return now?.turns === 1 ? now : undefined;
+    });
+    expect(usage).toMatchObject({ turns: 1, modelCalls: 1, inputTokens: 1000, outputTokens: 100, costMilliUSD: 6 });
+  });
+
+  it('keeps the key out of the log file, the database and every answer, even when the model API repeats it', async () => {
+    const attempt = await lab.open('key');
+    lab.model(({ headers, response }) => {
+      response.writeHead(400, { 'content-type': 'application/json' });
+      response.end(
+        JSON.stringify({
+          type: 'error',
+          error: { type: 'invalid_request_error', message: `key ${headers['x-api-key']}` },
+        }),
+      );
+    });
+    await ask(attempt, {});
+    expect(lab.logLines.join('')).not.toContain(MODEL_KEY);
+    for (const file of ['audit.db', 'audit.db-wal']) {
+      expect((await readFile(path.join(lab.dir, file))).includes(MODEL_KEY), file).toBe(false);
+    }
+  });
+
+  it('passes a stream through and settles it from its events', async () => {
+    const attempt = await lab.open('streams');
+    lab.model(async ({ body, response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(
+        sse('message_start', {
+          message: { ...message(body.model, { input_tokens: 500, output_tokens: 1 }), content: [] },
+        }),
+      );
+      response.write(': comment\n\n');
+      const delta = sse('message_delta', { delta: { stop_reason: 'tool_use' }, usage: { output_tokens: 42 } });
+      // Cut in the middle of an event: chunks are no units of meaning.
+      response.write(delta.slice(0, 30));
+      await sleep(20);
+      response.write(delta.slice(30));
+      response.end(sse('message_stop', {}));
+    });
+    const answer = await ask(attempt, { stream: true });
+    expect(answer.text).toContain('event: message_stop');
+    const call = (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call');
+    expect(call?.params).toMatchObject({ inputTokens: 500, outputTokens: 42, stopReason: 'tool_use', stream: true });
+  });
+
+  it('charges a stream that is cut at its upper bound, and the caller sees that it was cut', async () => {
+    const attempt = await lab.open('cut');
+    lab.model(async ({ body, response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(sse('message_start', { message: message(body.model, { input_tokens: 500, output_tokens: 1 }) }));
+      await sleep(20);
+      response.destroy();
+    });
+    await expect(ask(attempt, { stream: true })).rejects.toThrow();
+    const call = await eventually(async () =>
+      (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call'),
+    );
+    expect(call.params).toMatchObject({ inputTokens: 500, outputTokens: 1000 });
+    expect(call.content).toContain('cut off');
+  });
+
+  it('refuses after the last turn, says so in status at once, and still takes the claim', async () => {
+    const attempt = await lab.open('turns', { maxTurns: 2 });
+    lab.model(({ body, response }) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: 1 })));
+    });
+    expect((await ask(attempt, {})).status).toBe(200);
+    // The small model's summaries are no turns.
+    expect((await ask(attempt, { model: 'claude-haiku-5-5' })).status).toBe(200);
+    expect((await ask(attempt, {})).status).toBe(200);
+    const refused = await ask(attempt, {});
+    expect(refused.status).toBe(429);
+    expect(refused.headers['x-should-retry']).toBe('false');
+    expect(refused.json).toMatchObject({
+      type: 'error',
+      error: { type: 'rate_limit_error', code: 'OPLAB_CEILING_REACHED' },
+    });
+    await eventually(async () => ((await usageOf('turns'))?.exhausted === 'turns' ? true : undefined), 1000);
+    expect((await ask(attempt, { model: 'claude-haiku-5-5' })).status).toBe(429);
+    expect((await lab.entries(attempt)).filter((entry) => entry.clientKey === 'limit-reached')).toHaveLength(1);
+    expect((await lab.kubectl(attempt, 'get', 'pods')).stderr).toContain('OPLAB_CEILING_REACHED');
+    const claim = { outcome: 'CannotFix', summary: 'out of turns' };
+    expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(200);
+    expect((await lab.incident('turns')).status?.claim).toMatchObject({ attempt: 1, outcome: 'CannotFix' });
+  });
+
+  it('never lets the cost run over the limit: what a request may cost is reserved before it is forwarded', async () => {
+    // 16000 output tokens of Opus 5.5 may cost $0.32.
+    const attempt = await lab.open('cost', { maxCostMilliUSD: 500 });
+    let forwarded = 0;
+    lab.model(async ({ body, response }) => {
+      forwarded += 1;
+      await sleep(100);
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: 16_000 })));
+    });
+    const answers = await Promise.all([ask(attempt, { max_tokens: 16_000 }), ask(attempt, { max_tokens: 16_000 })]);
+    expect(answers.map((answer) => answer.status).sort()).toEqual([200, 429]);
+    expect(forwarded).toBe(1);
+    await eventually(async () => ((await usageOf('cost'))?.exhausted === 'cost' ? true : undefined));
+    expect((await usageOf('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
+  });
+
+  it('refuses other models, models without a price, tools of the vendor and sources elsewhere', async () => {
+    const attempt = await lab.open('policy', {}, { models: ['nobody-prices-me', 'claude-haiku-5-5'] });
+    const code = async (body: object) => {
+      const answer = await ask(attempt, { model: 'claude-haiku-5-5', ...body });
+      return `${answer.status} ${JSON.stringify(answer.json)}`;
+    };
+    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^403 .*not one of AgentClass default/);
+    expect(await code({ model: 'nobody-prices-me' })).toMatch(/^403 .*has no price/);
+    expect(await code({ tools: [{ type: 'web_search_20260318', name: 'web_search' }] })).toMatch(
+      /^403 .*web_search_20260318/,
+    );
+    expect(await code({ mcp_servers: [{ type: 'url', url: 'https://elsewhere.example' }] })).toMatch(
+      /^403 .*mcp_servers/,
+    );
+    expect(await code({ max_tokens: 16_001 })).toMatch(/^403 .*max_tokens/);
+    const image = { type: 'image', source: { type: 'url', url: 'https://elsewhere.example/?secret' } };
+    const result = { type: 'tool_result', tool_use_id: 'x', content: [image] };
+    expect(await code({ messages: [{ role: 'user', content: [result] }] })).toMatch(/^403 .*type url/);
+    expect((await lab.entries(attempt)).some((entry) => entry.kind === 'model_call')).toBe(false);
+  });
+
+  it('passes 429 and 529 on with their retry-after, and charges nothing for them', async () => {
+    const attempt = await lab.open('busy');
+    lab.model(({ response }) => {
+      response.writeHead(529, { 'content-type': 'application/json', 'retry-after': '7' });
+      response.end(JSON.stringify({ type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }));
+    });
+    const answer = await ask(attempt, {});
+    expect([answer.status, answer.headers['retry-after']]).toEqual([529, '7']);
+    const call = (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call');
+    expect(call?.params).toMatchObject({ status: 529 });
+    await sleep(1200);
+    expect((await usageOf('busy'))?.costMilliUSD).toBe(0);
+  });
+
+  it('cuts a running stream within a second of a cancel, and refuses for good', async () => {
+    const attempt = await lab.open('cancelled');
+    lab.model(({ body, response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(sse('message_start', { message: message(body.model, { input_tokens: 5, output_tokens: 1 }) }));
+      const pings = setInterval(() => response.write(sse('ping', {})), 10);
+      response.once('close', () => clearInterval(pings));
+    });
+    const body = { model: 'claude-opus-5-5', max_tokens: 1000, messages: [], stream: true };
+    const open = await lab.stream(attempt, '/v1/messages', body);
+    const cut = new Promise<number>((resolve) => open.once('close', () => resolve(performance.now())));
+    open.on('error', () => {});
+    open.resume();
+    await sleep(100);
+    const { INCIDENTS } = await import('../../src/kube/resources.ts');
+    await lab.client.patch(INCIDENTS, { name: 'cancelled', namespace: 'patient' }, { spec: { cancel: true } });
+    const asked = performance.now();
+    expect((await cut) - asked).toBeLessThan(1000);
+    const refused = await ask(attempt, {});
+    expect(refused.status).toBe(403);
+    expect(refused.json).toMatchObject({ error: { code: 'OPLAB_NO_LEASE' } });
+  });
+
+  it('takes no token of the sandbox', async () => {
+    const attempt = await lab.open('audience');
+    const answer = await lab.ask({ ...attempt, agentToken: attempt.sandboxToken }, 'GET', '/agent/v1/task');
+    expect(answer.status).toBe(401);
+    expect(answer.json).toMatchObject({ error: { code: 'OPLAB_UNAUTHENTICATED' } });
+  });
+
+  it('remembers what was spent over a restart', async () => {
+    const attempt = await lab.open('restart', { maxTurns: 1 });
+    lab.model(({ body, response }) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: 1 })));
+    });
+    expect((await ask(attempt, {})).status).toBe(200);
+    await lab.restartGateway();
+    expect((await ask(attempt, {})).status).toBe(429);
+  });
+});
