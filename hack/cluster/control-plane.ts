@@ -74,10 +74,14 @@ export function kubeconfigOf(cluster: { url: string; caFile: string; token: stri
 /** Status code of `GET /readyz`, or 0 while nobody answers. */
 async function readyz(url: string, ca: Buffer, token: string): Promise<number> {
   return new Promise((resolve) => {
-    const request = https.get(`${url}/readyz`, { ca, headers: { authorization: `Bearer ${token}` }, agent: false }, (answer) => {
-      answer.resume();
-      resolve(answer.statusCode ?? 0);
-    });
+    const request = https.get(
+      `${url}/readyz`,
+      { ca, headers: { authorization: `Bearer ${token}` }, agent: false },
+      (answer) => {
+        answer.resume();
+        resolve(answer.statusCode ?? 0);
+      },
+    );
     request.setTimeout(2000, () => request.destroy());
     request.once('error', () => resolve(0));
   });
@@ -138,10 +142,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const store = start('etcd', etcd, [
     ...['--name=test', `--data-dir=${at('etcd')}`, '--log-level=warn', '--unsafe-no-fsync'],
     ...[`--listen-client-urls=${etcdUrl}`, `--advertise-client-urls=${etcdUrl}`],
-    ...[`--listen-peer-urls=${peerUrl}`, `--initial-advertise-peer-urls=${peerUrl}`, `--initial-cluster=test=${peerUrl}`],
+    ...[
+      `--listen-peer-urls=${peerUrl}`,
+      `--initial-advertise-peer-urls=${peerUrl}`,
+      `--initial-cluster=test=${peerUrl}`,
+    ],
   ]);
   const server = start('kube-apiserver', apiserver, [
-    ...[`--etcd-servers=${etcdUrl}`, '--bind-address=127.0.0.1', '--advertise-address=127.0.0.1', `--secure-port=${secure}`],
+    ...[
+      `--etcd-servers=${etcdUrl}`,
+      '--bind-address=127.0.0.1',
+      '--advertise-address=127.0.0.1',
+      `--secure-port=${secure}`,
+    ],
     // Without a given certificate it signs its own, for 127.0.0.1 and localhost, with a CA that it appends.
     `--cert-dir=${at('certificates')}`,
     ...['--authorization-mode=RBAC', `--token-auth-file=${at('tokens.csv')}`, '--allow-privileged=true'],
@@ -165,7 +178,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await writeFile(kubeconfig, kubeconfigOf({ url, caFile, token }), { mode: 0o600 });
   if (controllerManager !== undefined)
     start('kube-controller-manager', controllerManager, [
-      ...[`--kubeconfig=${kubeconfig}`, '--leader-elect=false', '--secure-port=0', `--controllers=${options.controllers}`],
+      ...[
+        `--kubeconfig=${kubeconfig}`,
+        '--leader-elect=false',
+        '--secure-port=0',
+        `--controllers=${options.controllers}`,
+      ],
       ...[`--service-account-private-key-file=${at('service-account.key')}`, `--root-ca-file=${caFile}`],
     ]);
   return { kubeconfig, url, caFile, token, stop };

@@ -22,6 +22,8 @@ export async function down(signal?: AbortSignal): Promise<boolean> {
 if (import.meta.main)
   await main(async (signal) => {
     const there = await down(signal);
-    process.stdout.write(there ? `The cluster "${clusterName}" is deleted.\n` : `There is no cluster "${clusterName}".\n`);
+    process.stdout.write(
+      there ? `The cluster "${clusterName}" is deleted.\n` : `There is no cluster "${clusterName}".\n`,
+    );
     return 0;
   });

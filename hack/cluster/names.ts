@@ -5,12 +5,14 @@ import { cacheDir } from '../toolchain/cache.ts';
 /** The checkout. */
 export const root = path.dirname(path.dirname(import.meta.dirname));
 
-/** kind's name of the cluster, and the container that is its only node. */
-export const clusterName = 'oplab';
+const usualName = 'oplab';
+
+/** kind's name of the cluster (`OPLAB_CLUSTER` names a second one beside it), and the container that is its only node. */
+export const clusterName = process.env.OPLAB_CLUSTER ?? usualName;
 export const nodeContainer = `${clusterName}-control-plane`;
 
 /** State of this checkout: kubeconfig and links to the tools. */
-export const stateDir = path.join(root, '.oplab');
+export const stateDir = path.join(root, '.oplab', ...(clusterName === usualName ? [] : [clusterName]));
 export const kubeconfigPath = path.join(stateDir, 'kubeconfig');
 export const binDir = path.join(stateDir, 'bin');
 

@@ -60,7 +60,10 @@ export async function probeNetworkPolicy(signal?: AbortSignal): Promise<boolean>
     return false;
   };
   try {
-    await run(kubectl, ['--kubeconfig', kubeconfigPath, 'apply', '-f', '-'], { ...options, input: probePod(namespace, image) });
+    await run(kubectl, ['--kubeconfig', kubeconfigPath, 'apply', '-f', '-'], {
+      ...options,
+      input: probePod(namespace, image),
+    });
     await run(kubectl, args('wait', '--for=condition=Ready', '--timeout=60s', 'pod', 'client'), options);
     if (!(await becomes(true))) throw new Error('a pod without any NetworkPolicy cannot reach CoreDNS');
     const policy = JSON.stringify({

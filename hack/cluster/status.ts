@@ -21,7 +21,9 @@ if (import.meta.main)
     const ok = up && enforced !== false;
     if (values.output === 'json') {
       const checked = enforced === undefined ? {} : { networkPolicyEnforced: enforced };
-      process.stdout.write(`${JSON.stringify({ cluster: clusterName, up: ok, ...state, kubeconfig: kubeconfigPath, ...checked })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ cluster: clusterName, up: ok, ...state, kubeconfig: kubeconfigPath, ...checked })}\n`,
+      );
       return ok ? 0 : 1;
     }
     const line = (good: boolean, what: string): string => `  ${good ? '✓' : '✗'} ${what}\n`;

@@ -4,9 +4,11 @@ import { chmod, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run } from '../child.ts';
+import { ensurePatientImages } from '../images.ts';
 import { main, runSteps, type Step } from '../progress.ts';
-import { type DebianRootName, debianRoots, ensureRoot } from '../toolchain/debian.ts';
-import { nodeBuilds } from '../toolchain/recipes.ts';
+import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debian.ts';
+import type { GoBuild } from '../toolchain/go-build.ts';
+import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
 import { ensureBuild, ensureTool, isBuilt } from '../toolchain/tools.ts';
 import { ensureDocker, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
@@ -15,58 +17,86 @@ import { ensureNodeImage } from './node-image.ts';
 import { isUp, observe } from './observe.ts';
 import { canPull, publicNodeImage } from './registry.ts';
 
-/** Creates or repairs the cluster; a healthy one costs a second. */
+/** Creates or repairs the cluster and brings the patient's images into it; a healthy cluster costs seconds. */
 export async function clusterUp(signal: AbortSignal): Promise<void> {
   await runSteps([{ title: 'Docker', expectedSeconds: 2, run: () => ensureDocker(signal) }], { signal });
-  const state = await observe(signal);
-  if (isUp(state)) {
-    await writeAccess(signal);
-    return;
+  const healthy = isUp(await observe(signal));
+  if (healthy) await writeAccess(signal);
+  const steps: Step[] = [];
+  if (await canPull(signal)) {
+    if (!healthy) steps.push(createStep(() => publicNodeImage, false));
+    steps.push(patientImagesStep(60));
+  } else {
+    const roots = inBackground(missingRoots(), signal);
+    if (!healthy) steps.push(...nodeSteps(roots, signal));
+    steps.push(...compileSteps(patientImageBuilds, roots, signal), patientImagesStep(8));
   }
-  const pull = await canPull(signal);
-  await runSteps(pull ? [createStep(() => publicNodeImage, false)] : closedSteps(signal), { signal });
+  await runSteps(steps, { signal });
+}
+
+/** Work that runs beside the steps from the first one that starts it; whoever waits for it gets its failure. */
+interface Background {
+  start(): void;
+  done(): Promise<void>;
+  readonly expectedSeconds: number;
+}
+
+/** Debian packages are downloaded and unpacked while the compiler runs: the two hardly compete. */
+function inBackground(names: readonly DebianRootName[], signal: AbortSignal): Background {
+  let running: Promise<void> | undefined;
+  const start = (): Promise<void> => {
+    running ??= (async () => {
+      for (const name of names) await ensureRoot(name, signal);
+    })();
+    running.catch(() => undefined);
+    return running;
+  };
+  return { start: () => void start(), done: start, expectedSeconds: 60 * names.length };
+}
+
+function compileSteps(builds: readonly GoBuild[], roots: Background, signal: AbortSignal): Step[] {
+  return builds
+    .filter((build) => !isBuilt(build))
+    .map((build) => ({
+      title: `compile ${build.name}`,
+      expectedSeconds: build.expectedSeconds,
+      run: async () => {
+        roots.start();
+        await ensureBuild(build, signal);
+      },
+    }));
 }
 
 /** What a machine without a registry needs; what is in the cache already takes no time. */
-function closedSteps(signal: AbortSignal): Step[] {
-  const steps: Step[] = [];
-  // Debian packages are downloaded and unpacked while the compiler runs: the two hardly compete.
-  let roots: Promise<unknown> | undefined;
-  const startRoots = (): Promise<unknown> => {
-    roots ??= (async () => {
-      for (const name of Object.keys(debianRoots) as DebianRootName[]) await ensureRoot(name, signal);
-    })();
-    // The step that waits for it reports a failure.
-    roots.catch(() => undefined);
-    return roots;
-  };
-  for (const build of nodeBuilds)
-    if (!isBuilt(build))
-      steps.push({
-        title: `compile ${build.name}`,
-        expectedSeconds: build.expectedSeconds,
-        run: async () => {
-          void startRoots();
-          await ensureBuild(build, signal);
-        },
-      });
-  steps.push({
-    title: 'Debian root file systems',
-    expectedSeconds: 1,
-    run: async () => {
-      await startRoots();
-    },
-  });
+function nodeSteps(roots: Background, signal: AbortSignal): Step[] {
+  const steps = compileSteps(nodeBuilds, roots, signal);
+  if (roots.expectedSeconds > 0)
+    steps.push({
+      title: 'Debian root file systems',
+      expectedSeconds: Math.max(10, roots.expectedSeconds - steps.reduce((sum, step) => sum + step.expectedSeconds, 0)),
+      run: () => roots.done(),
+    });
   let image = '';
   steps.push({
     title: 'node image',
-    expectedSeconds: 5,
+    expectedSeconds: 20,
     run: async ({ note }) => {
       image = await ensureNodeImage(signal, note);
     },
   });
   steps.push(createStep(() => image, true));
   return steps;
+}
+
+function patientImagesStep(expectedSeconds: number): Step {
+  return {
+    title: "the patient's images",
+    expectedSeconds,
+    run: async ({ signal, note }) => {
+      const loaded = await ensurePatientImages(signal);
+      note(loaded.length === 0 ? 'all there' : `loaded ${loaded.length}`);
+    },
+  };
 }
 
 function createStep(image: () => string, ownImage: boolean): Step {

@@ -1,10 +1,11 @@
 // Debian root file systems and unpacked Debian packages for local images, made by mmdebstrap and kept in the cache.
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { run } from '../child.ts';
 import { ensurePackages } from './apt.ts';
 import { contentKey } from './build-key.ts';
-import { cached } from './cache.ts';
+import { cached, cachePath } from './cache.ts';
 import { type Layer, layerOf } from './image-archive.ts';
 
 const suite = 'bookworm';
@@ -110,11 +111,21 @@ function isLayer(value: unknown): value is { size: number; digest: string } {
   return typeof value === 'object' && value !== null && 'size' in value && 'digest' in value;
 }
 
+function rootKey(name: DebianRootName): string {
+  return contentKey({ suite, ...debianRoots[name], arch: process.arch });
+}
+
+/** Roots that are not in the cache yet. */
+export function missingRoots(): DebianRootName[] {
+  const names: DebianRootName[] = ['kind-node', 'oplab-system-base', 'oplab-base', 'oplab-sandbox-base'];
+  return names.filter((name) => !existsSync(cachePath(`debian-${name}`, rootKey(name))));
+}
+
 async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Promise<string> {
   const root: DebianRoot = debianRoots[name];
   return cached({
     name: `debian-${name}`,
-    key: contentKey({ suite, ...root, arch: process.arch }),
+    key: rootKey(name),
     signal,
     make: async (dir) => {
       await ensurePackages(['mmdebstrap'], signal);

@@ -1,4 +1,5 @@
 // What a Go build is: a module in the checkout, the mains to take from it, and how to link them.
+import type { ModulePatch } from './module-patch.ts';
 
 /** One `go build` run over the mains of one module. Everything here is part of the cache key. */
 export interface GoBuild {
@@ -17,6 +18,8 @@ export interface GoBuild {
   readonly ldflags?: readonly string[];
   /** Environment beside CGO_ENABLED=0 (which may be overridden), e.g. `GONOSUMDB`. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Corrections to modules that it depends on. */
+  readonly patches?: readonly ModulePatch[];
   /** What a cold build takes on two cores; only for the progress line. */
   readonly expectedSeconds: number;
 }

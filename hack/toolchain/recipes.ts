@@ -90,5 +90,8 @@ const pdCtl: GoBuild = {
 /** What the node image is made of. */
 export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, kubeRouter, localPathProvisioner];
 
+/** What the patient's images, and the sandbox's, add to that. */
+export const patientImageBuilds: readonly GoBuild[] = [pd, pdCtl, ...patientBuilds];
+
 /** Every build, in the order in which a cold run makes them. */
-export const goBuilds: readonly GoBuild[] = [...nodeBuilds, pd, pdCtl, ...patientBuilds];
+export const goBuilds: readonly GoBuild[] = [...nodeBuilds, ...patientImageBuilds];

@@ -8,6 +8,7 @@ import { ChildFailed, run, succeeds } from '../child.ts';
 import { contentKey, sourceFiles } from './build-key.ts';
 import { cached, cachePath } from './cache.ts';
 import { binaryName, type GoBuild } from './go-build.ts';
+import { patchModule } from './module-patch.ts';
 import { goBuilds } from './recipes.ts';
 
 /** Content key of a build for this machine's platform. */
@@ -41,6 +42,7 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   const scratch = await mkdtemp(path.join(tmpdir(), 'oplab-go-'));
   try {
     await cp(build.moduleDir, scratch, { recursive: true });
+    for (const patch of build.patches ?? []) await patchModule(scratch, patch, signal);
     const args = [
       'build',
       '-buildvcs=false',

@@ -1,0 +1,116 @@
+// npm run images: makes the images of oplab and of the patient and brings them into the cluster; what is there is skipped.
+import path from 'node:path';
+import { buildBundles } from './build.ts';
+import { run } from './child.ts';
+import { loadDockerImages, loadImages } from './cluster/load-images.ts';
+import { root } from './cluster/names.ts';
+import { canPull } from './cluster/registry.ts';
+import { patientImages } from './patient/images.ts';
+import { main, runSteps } from './progress.ts';
+import type { LocalImage } from './toolchain/local-image.ts';
+import { ensureLocalImage } from './toolchain/local-images.ts';
+
+/** The two images of oplab, as the charts name them. */
+export const oplabTag = 'oplab.dev/oplab:dev';
+export const sandboxTag = 'oplab.dev/oplab-sandbox:dev';
+
+/** The load with its ledger: in no registry, so it is made here in either case. */
+const loadTag = 'oplab.dev/load:dev';
+
+const node = { from: { path: path.join(root, 'node_modules', 'node', 'bin', 'node') }, to: '/usr/local/bin/node' };
+/** Last, so that a changed source changes only this layer. */
+const dist = { from: { path: path.join(root, 'dist') }, to: '/opt/oplab/dist' };
+const start = ['node', '--enable-source-maps', '/opt/oplab/dist/main.mjs'];
+const title = (name: string, description: string): Record<string, string> => ({
+  'org.opencontainers.image.title': name,
+  'org.opencontainers.image.description': description,
+  'org.opencontainers.image.licenses': 'Apache-2.0',
+});
+
+/** What the Dockerfile's targets say, for machines where no base image can be pulled. */
+export const oplabImages: readonly LocalImage[] = [
+  {
+    tag: oplabTag,
+    base: 'oplab-base',
+    files: [node, dist],
+    entrypoint: ['tini', '--', ...start],
+    workdir: '/home/oplab',
+    env: { HOME: '/home/oplab', NODE_ENV: 'production' },
+    labels: title('oplab', 'Controller, gateway, agent and command line of oplab'),
+  },
+  {
+    tag: sandboxTag,
+    base: 'oplab-sandbox-base',
+    files: [
+      node,
+      { from: { tool: 'kubectl' }, to: '/usr/local/bin/kubectl' },
+      { from: { tool: 'helm' }, to: '/usr/local/bin/helm' },
+      { from: { tool: 'pd-ctl' }, to: '/usr/local/bin/pd-ctl' },
+      { from: { debian: 'docker.io', path: 'usr/bin/docker' }, to: '/usr/local/bin/docker' },
+      dist,
+    ],
+    // -s: it reaps what the shell's commands leave behind even where it is not process 1.
+    entrypoint: ['tini', '-s', '--', ...start],
+    workdir: '/home/oplab',
+    env: { HOME: '/home/oplab', NODE_ENV: 'production', SHELL: '/bin/bash' },
+    labels: title('oplab-sandbox', 'The kitchen beside the agent: a shell and what an engineer on call reaches for'),
+  },
+];
+
+async function makeAndLoad(recipes: readonly LocalImage[], signal: AbortSignal): Promise<string[]> {
+  const images = [];
+  for (const recipe of recipes) images.push(await ensureLocalImage(recipe, signal));
+  return loadImages(images, signal);
+}
+
+async function dockerBuild(target: string, tag: string, signal: AbortSignal): Promise<void> {
+  await run('docker', ['build', '--target', target, '--tag', tag, root], { signal, env: { DOCKER_BUILDKIT: '1' } });
+}
+
+/**
+ * Makes the patient's images and loads them into the cluster. Where images can be pulled that is the load alone: the
+ * chart's defaults are public.
+ * @returns the tags that were not in the node before.
+ */
+export async function ensurePatientImages(signal: AbortSignal): Promise<string[]> {
+  if (!(await canPull(signal))) return makeAndLoad(patientImages, signal);
+  await dockerBuild('load', loadTag, signal);
+  await loadDockerImages([loadTag], signal);
+  return [loadTag];
+}
+
+/** Bundles the sources, makes both images of oplab and loads them. Unchanged sources: nothing is loaded. */
+export async function ensureOplabImages(signal: AbortSignal): Promise<string[]> {
+  await buildBundles();
+  if (!(await canPull(signal))) return makeAndLoad(oplabImages, signal);
+  await dockerBuild('oplab', oplabTag, signal);
+  await dockerBuild('oplab-sandbox', sandboxTag, signal);
+  await loadDockerImages([oplabTag, sandboxTag], signal);
+  return [oplabTag, sandboxTag];
+}
+
+/** Everything that the charts need beyond public images. */
+export async function ensureImages(signal: AbortSignal): Promise<string[]> {
+  return [...(await ensurePatientImages(signal)), ...(await ensureOplabImages(signal))];
+}
+
+if (import.meta.main)
+  await main(async (signal) => {
+    let loaded: string[] = [];
+    await runSteps(
+      [
+        {
+          title: 'images',
+          expectedSeconds: 10,
+          run: async () => {
+            loaded = await ensureImages(signal);
+          },
+        },
+      ],
+      { signal },
+    );
+    process.stdout.write(
+      loaded.length === 0 ? 'All images are in the cluster already.\n' : `Loaded: ${loaded.join(', ')}\n`,
+    );
+    return 0;
+  });
