@@ -1,6 +1,7 @@
 // The patient's own Go programs: the stand-in for tikv-server, and the load with its write ledger.
 import path from 'node:path';
 import type { GoBuild } from '../toolchain/go-build.ts';
+import { unistorePatch } from './unistore-patch.ts';
 
 const here = import.meta.dirname;
 
@@ -10,6 +11,7 @@ export const patientBuilds: readonly GoBuild[] = [
     name: 'tikv-standin',
     moduleDir: path.join(here, 'tikv-server'),
     packages: ['oplab.dev/patient/tikv-server'],
+    patches: [unistorePatch],
     // The protobuf runtime ends a program in which two packages register one name, which unistore's dependencies do.
     ldflags: [
       '-checklinkname=0',

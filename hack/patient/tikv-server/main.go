@@ -8,13 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 
 	"github.com/pingcap/log"
 	"github.com/zhangjinpeng1987/raft"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 func main() {
@@ -88,7 +86,6 @@ func initLogger(settings *settings) error {
 	if err != nil {
 		return err
 	}
-	logger = logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return quietCore{core} }))
 	log.ReplaceGlobals(logger, properties)
 	raft.SetLogger(raftLogger{logger.Sugar()})
 	return nil
@@ -99,16 +96,3 @@ type raftLogger struct{ *zap.SugaredLogger }
 
 func (l raftLogger) Warning(v ...interface{})                 { l.Warn(v...) }
 func (l raftLogger) Warningf(format string, v ...interface{}) { l.Warnf(format, v...) }
-
-// quietCore drops an error that unistore logs every few seconds for the first and the last region, which have an open end; it means
-// only that they are not checked for size, and would mislead whoever looks for a cause.
-type quietCore struct{ zapcore.Core }
-
-func (c quietCore) With(fields []zapcore.Field) zapcore.Core { return quietCore{c.Core.With(fields)} }
-
-func (c quietCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if strings.HasPrefix(entry.Message, "failed to decode region key ,") {
-		return checked
-	}
-	return c.Core.Check(entry, checked)
-}
