@@ -4,7 +4,7 @@ import { placeholder } from './redaction-rules.ts';
 
 const SECRET = placeholder('secret');
 const MENTIONS_JSON = /\\*"kind\\*"\s*:\s*\\*"Secret(?:List)?\\*"/;
-const MENTIONS_YAML = /^\s*(?:- )?["']?kind["']?:\s*["']?Secret(?:List)?["']?\s*$/m;
+const MENTIONS_YAML = /^[ \t]*(?:- )?["']?kind["']?:[ \t]*["']?Secret(?:List)?["']?[ \t\r]*$/m;
 
 /** Redacts the payload of every Secret that the text shows. Text without one comes back as it is. */
 export function redactSecretObjects(text: string): string {
@@ -42,8 +42,10 @@ function redactJson(text: string): string {
   const stack: Frame[] = [];
   const close = (frame: Frame) => {
     const parent = stack.at(-1);
-    if (frame.kind === 'Secret' || frame.kind === 'SecretList') accepted.push(...frame.spans);
-    else if (frame.kind === undefined) parent?.spans.push(...frame.spans);
+    // The spans of a payload are in the hands of the object that it belongs to.
+    if (frame.payload) return;
+    if (frame.kind === 'Secret' || frame.kind === 'SecretList') for (const span of frame.spans) accepted.push(span);
+    else if (frame.kind === undefined && parent !== undefined) parent.spans = joined(parent.spans, frame.spans);
   };
   let at = 0;
   while (at < text.length) {
@@ -53,7 +55,14 @@ function redactJson(text: string): string {
       const payload =
         top !== undefined && ((!top.array && (top.key === 'data' || top.key === 'stringData')) || top.payload);
       if (character === '{' || top !== undefined) {
-        stack.push({ array: character === '[', kind: undefined, key: undefined, expectsKey: true, spans: [], payload });
+        stack.push({
+          array: character === '[',
+          kind: undefined,
+          key: undefined,
+          expectsKey: true,
+          spans: payload ? top.spans : [],
+          payload,
+        });
       }
     } else if (character === '}' || character === ']') {
       const frame = stack.pop();
@@ -85,6 +94,13 @@ function redactJson(text: string): string {
     if (frame !== undefined) close(frame);
   }
   return replaceSpans(text, accepted);
+}
+
+/** Both lists in one; the shorter is copied, so that deep nesting stays cheap. */
+function joined(a: Span[], b: Span[]): Span[] {
+  const [longer, shorter] = a.length >= b.length ? [a, b] : [b, a];
+  for (const span of shorter) longer.push(span);
+  return longer;
 }
 
 /** The index after the closing quote; a raw newline ends a string too, because JSON allows none. */
@@ -130,13 +146,17 @@ function columnOf(line: string): number | undefined {
 
 function redactYaml(text: string): string {
   const lines = text.split('\n');
+  // An object that was done names its kind once; whatever repeats it is within the same lines.
+  let done = { until: 0, column: -1 };
   for (let at = 0; at < lines.length; at += 1) {
     const line = lines[at] ?? '';
     if (!MENTIONS_YAML.test(line)) continue;
     const column = columnOf(line) ?? 0;
+    if (at < done.until && column === done.column) continue;
     const list = /kind["']?:\s*["']?SecretList/.test(line);
     const [from, to] = extentOf(lines, at, column);
     redactYamlObject(lines, from, to, list ? undefined : column);
+    done = { until: to, column };
   }
   return lines.join('\n');
 }
