@@ -1,0 +1,97 @@
+// The pure parts of the cluster: what is decided from what is observed.
+
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { hasCapability } from './capabilities.ts';
+import { daemonConfig } from './docker.ts';
+import { kindConfig } from './kind-config.ts';
+import { parseImageList } from './load-images.ts';
+import { baseSpec } from './node-image.ts';
+import { isUp, readiness } from './observe.ts';
+import { decide } from './registry.ts';
+import { systemImages } from './system-images.ts';
+
+test('a missing capability is seen in the bounding set', () => {
+  expect(hasCapability('Name:\tx\nCapBnd:\t000001fffeffffff\n', 24n)).toBe(false);
+  expect(hasCapability('Name:\tx\nCapBnd:\t000001ffffffffff\n', 24n)).toBe(true);
+  expect(hasCapability('nothing is printed', 24n)).toBe(true);
+});
+
+test('the daemon keeps the configuration of its owner and gets our runtime only where it is needed', () => {
+  const own = { 'registry-mirrors': ['https://mirror.example'], runtimes: { other: { path: '/o' } } };
+  expect(daemonConfig(own, undefined)).toEqual(own);
+  expect(daemonConfig(own, '/w')).toEqual({
+    'registry-mirrors': ['https://mirror.example'],
+    runtimes: { other: { path: '/o' }, oplab: { path: '/w' } },
+    'default-runtime': 'oplab',
+  });
+  expect(daemonConfig(undefined, undefined)).toEqual({});
+});
+
+test('the node limits the processes of a pod, and brings its own network only in our own image', () => {
+  const own = parse(kindConfig({ ownImage: true, runtimeWrapper: '/cache/oci-runtime' }));
+  expect(own.networking).toMatchObject({ disableDefaultCNI: true, kubeProxyMode: 'nftables' });
+  expect(parse(own.nodes[0].kubeadmConfigPatches[0])).toMatchObject({
+    kind: 'KubeletConfiguration',
+    podPidsLimit: 1024,
+  });
+  expect(own.nodes[0].extraMounts[0].hostPath).toBe('/cache/oci-runtime');
+  expect(own.containerdConfigPatches[0]).toContain(own.nodes[0].extraMounts[0].containerPath);
+
+  const public_ = parse(kindConfig({ ownImage: false, runtimeWrapper: undefined }));
+  expect(public_.networking).not.toHaveProperty('disableDefaultCNI');
+  expect(public_).not.toHaveProperty('containerdConfigPatches');
+  expect(public_.nodes[0]).not.toHaveProperty('extraMounts');
+  expect(parse(public_.nodes[0].kubeadmConfigPatches[0])).toMatchObject({ podPidsLimit: 1024 });
+});
+
+test('the registry is asked only when nobody has said what to do, and nonsense is refused', async () => {
+  const never = async (): Promise<boolean> => expect.unreachable();
+  expect(await decide('pull', never)).toBe(true);
+  expect(await decide('build', never)).toBe(false);
+  expect(await decide(undefined, async () => true)).toBe(true);
+  await expect(decide('both', never)).rejects.toThrow('OPLAB_NODE_IMAGE');
+});
+
+test('every image that kubeadm asks for has a recipe under that very name; an unknown one is an error', () => {
+  const required = [
+    'registry.k8s.io/kube-proxy:v1',
+    'registry.k8s.io/coredns/coredns:v1.14.2',
+    'registry.k8s.io/etcd:3',
+  ];
+  const tags = systemImages(required).map((image) => image.tag);
+  expect(tags).toEqual(expect.arrayContaining([...required, 'registry.k8s.io/pause:3.10']));
+  expect(() => systemImages(['registry.k8s.io/new-thing:v1'])).toThrow('new-thing');
+});
+
+test('the list of images in the node is read with digests', () => {
+  const printed =
+    'REF TYPE DIGEST SIZE PLATFORMS LABELS\noplab.dev/x:dev application/vnd.oci.image.manifest.v1+json sha256:abc 1.0 MiB linux/amd64 -\n';
+  expect([...parseImageList(printed)]).toEqual([['oplab.dev/x:dev', 'sha256:abc']]);
+});
+
+test('containers start without rlimits and with the hook of kind', () => {
+  const spec = JSON.parse(baseSpec('{"process":{"rlimits":[{}],"cwd":"/"},"hooks":{}}'));
+  expect(spec.process).toEqual({ cwd: '/' });
+  expect(spec.hooks.createContainer).toEqual([{ path: '/kind/bin/mount-product-files.sh' }]);
+});
+
+const node = { kind: 'Node', status: { conditions: [{ type: 'Ready', status: 'True' }] } };
+const dns = { kind: 'Deployment', metadata: { name: 'coredns' }, status: { readyReplicas: 1 } };
+const storage = [
+  { kind: 'Deployment', metadata: { name: 'local-path-provisioner' }, status: { readyReplicas: 1 } },
+  { kind: 'StorageClass', metadata: { annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' } } },
+];
+const firewall = (ready: number) => ({
+  kind: 'DaemonSet',
+  metadata: { name: 'kube-router' },
+  status: { numberReady: ready, desiredNumberScheduled: 1 },
+});
+
+test('a cluster without a running NetworkPolicy engine is not up', () => {
+  const seen = { docker: true, node: 'running', kubeconfig: true, api: true };
+  expect(isUp({ ...seen, ...readiness({ items: [node, dns, ...storage, firewall(1)] }) })).toBe(true);
+  expect(isUp({ ...seen, ...readiness({ items: [node, dns, ...storage, firewall(0)] }) })).toBe(false);
+  expect(isUp({ ...seen, ...readiness({ items: [node, dns, ...storage] }) })).toBe(false);
+  expect(isUp({ ...seen, ...readiness({}) })).toBe(false);
+});
