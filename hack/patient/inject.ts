@@ -1,0 +1,53 @@
+// Breaks a patient on purpose, by the name of a scenario.
+//
+//   node hack/patient/inject.ts SCENARIO [--namespace NS] [--release NAME]
+import { parseArgs } from 'node:util';
+import { InvalidInput } from '../../src/errors.ts';
+import { kubeconfigPath } from '../cluster/names.ts';
+import { main, runSteps } from '../progress.ts';
+import { badConfig } from './scenarios/bad-config.ts';
+import type { Scenario } from './scenarios/scenario.ts';
+import { storeScaledDown } from './scenarios/store-scaled-down.ts';
+import { openSession, type PatientTarget, patientDefaults } from './session.ts';
+
+/** All scenarios, in the order of their numbers. */
+export const scenarios: readonly Scenario[] = [storeScaledDown, badConfig];
+
+/** @throws InvalidInput with the names that exist. */
+export function scenarioNamed(name: string): Scenario {
+  const found = scenarios.find((scenario) => scenario.name === name);
+  if (found === undefined)
+    throw new InvalidInput(`no scenario "${name}": there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
+  return found;
+}
+
+/** Injects the scenario and returns once its symptom can be seen. */
+export async function inject(name: string, target: PatientTarget & { note?: (text: string) => void }): Promise<void> {
+  const scenario = scenarioNamed(name);
+  await using session = await openSession(target);
+  await scenario.inject({ session, note: target.note ?? (() => undefined) });
+}
+
+if (import.meta.main)
+  await main(async (signal) => {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
+        release: { type: 'string', default: patientDefaults.release },
+        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+      },
+    });
+    const scenario = scenarioNamed(positionals[0] ?? '');
+    await runSteps(
+      [
+        {
+          title: `${scenario.name}: ${scenario.summary}`,
+          expectedSeconds: 40,
+          run: ({ note }) => inject(scenario.name, { ...values, signal, note }),
+        },
+      ],
+      { signal },
+    );
+    return 0;
+  });

@@ -1,0 +1,98 @@
+// `npm run patient:up`: installs or upgrades the TiKV cluster and waits until it is healthy.
+//
+//   --namespace NS --release NAME   where (tikv, tikv)
+//   --set KEY=VALUE                 values for the chart, as often as wanted
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { OplabError } from '../../src/errors.ts';
+import { run } from '../child.ts';
+import { kubeconfigPath, root } from '../cluster/names.ts';
+import { canPull } from '../cluster/registry.ts';
+import { ensurePatientImages } from '../images.ts';
+import { main, runSteps } from '../progress.ts';
+import { describe, soak } from './check.ts';
+import { patientDefaults } from './session.ts';
+
+/** What an installation may be told. */
+export interface PatientUpOptions {
+  readonly kubeconfig: string;
+  readonly signal: AbortSignal;
+  readonly note?: (text: string) => void;
+  readonly namespace?: string;
+  readonly release?: string;
+  /** More `--set` values. */
+  readonly set?: readonly string[];
+  /** How long it may take to become healthy. Default 240. */
+  readonly withinSeconds?: number;
+}
+
+const chart = path.join(root, 'helm', 'tikv');
+
+/**
+ * `helm upgrade --install`, with local images where none can be pulled, in a namespace that it makes; returns once the cluster
+ * is healthy.
+ * @throws OplabError OPLAB_PATIENT_UNHEALTHY with the conditions that do not hold.
+ */
+export async function patientUp(options: PatientUpOptions): Promise<void> {
+  const { kubeconfig, signal } = options;
+  const namespace = options.namespace ?? patientDefaults.namespace;
+  const release = options.release ?? patientDefaults.release;
+  const values = (await canPull(signal)) ? [] : ['--values', path.join(chart, 'values-local.yaml')];
+  options.note?.('helm upgrade --install');
+  await run(
+    'helm',
+    [
+      ...['upgrade', '--install', release, chart, '--namespace', namespace, '--create-namespace'],
+      ...values,
+      ...(options.set ?? []).flatMap((pair) => ['--set', pair]),
+    ],
+    { env: { KUBECONFIG: kubeconfig }, signal },
+  );
+  const verdict = await soak(
+    { kubeconfig, namespace, release, signal },
+    {
+      seconds: 0,
+      withinSeconds: options.withinSeconds ?? 240,
+      onVerdict: ({ checks }) => {
+        const open = checks.filter((check) => !check.passing);
+        if (open[0] !== undefined)
+          options.note?.(
+            `${checks.length - open.length} of ${checks.length} conditions hold; ${open[0].name}: ${open[0].observed}`,
+          );
+      },
+    },
+  );
+  if (!verdict.healthy)
+    throw new OplabError(
+      'OPLAB_PATIENT_UNHEALTHY',
+      `release ${release} in namespace ${namespace} did not become healthy:\n${describe(verdict, false)}`,
+    );
+}
+
+if (import.meta.main)
+  await main(async (signal) => {
+    const { values } = parseArgs({
+      options: {
+        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
+        release: { type: 'string', default: patientDefaults.release },
+        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+        set: { type: 'string', multiple: true, default: [] },
+      },
+    });
+    await runSteps(
+      [
+        {
+          title: "the patient's images",
+          expectedSeconds: 5,
+          run: async (context) => void (await ensurePatientImages(context.signal)),
+        },
+        {
+          title: `helm/tikv as release ${values.release} in namespace ${values.namespace}, until it is healthy`,
+          expectedSeconds: 75,
+          run: (context) => patientUp({ ...values, signal: context.signal, note: (text) => context.note(text) }),
+        },
+      ],
+      { signal },
+    );
+    return 0;
+  });
