@@ -23,5 +23,7 @@ function answer(request: CelRequest): CelAnswer {
   }
 }
 
+// The first evaluation compiles half of the library; nobody's time limit should pay for that.
+answer({ expression: 'x.a.all(i, i > 0) && size(x.a) == 1', variables: { x: { json: '{"a":[1]}' } } });
 parentPort?.on('message', (request: CelRequest) => parentPort?.postMessage(answer(request)));
 parentPort?.postMessage({ type: 'ready' } satisfies CelAnswer);

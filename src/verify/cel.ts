@@ -14,7 +14,14 @@ export interface CelOptions {
   readonly timeLimitMs?: number;
 }
 
-const TIME_LIMIT_MS = 500;
+/** Any sane expression takes a few milliseconds; the rest is for a machine that has much else to do. */
+const TIME_LIMIT_MS = 2000;
+/** An expression that took too long twice in a row is not tried again for this long: it would hold all others up. */
+const PENALTY_MS = 30_000;
+
+/** Besides what the worker says: it took too long, or there is no worker to say anything. */
+type Outcome = CelAnswer | { readonly type: 'too-slow' } | { readonly type: 'broken'; readonly message: string };
+
 /** Loading the library on a busy machine; not part of an expression's time. */
 const START_LIMIT_MS = 20_000;
 const MEMORY_LIMIT_MB = 128;
@@ -26,6 +33,8 @@ const WORKER_URL = import.meta.url.endsWith('.ts')
 
 export class Cel {
   readonly #timeLimitMs: number;
+  /** Expressions that took too long: how often in a row, and until when they are not tried. */
+  readonly #slow = new Map<string, { times: number; until: number }>();
   #worker: Promise<Worker> | undefined;
   /** One at a time, so that a time-out is the fault of exactly one expression. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -34,15 +43,29 @@ export class Cel {
     this.#timeLimitMs = options.timeLimitMs ?? TIME_LIMIT_MS;
   }
 
-  /** Undefined for an expression that parses, else what is wrong with it. */
+  /** Undefined for an expression that parses, else what is wrong with it. @throws Error when nobody could tell */
   async syntaxError(expression: string): Promise<string | undefined> {
-    const answer = await this.#ask({ expression });
+    let answer = await this.#ask({ expression });
+    if (answer.type === 'too-slow') answer = await this.#ask({ expression });
+    if (answer.type === 'broken') throw new Error(answer.message);
+    if (answer.type === 'too-slow') return `takes longer than ${this.#timeLimitMs} ms to parse; simplify it`;
     return answer.type === 'error' ? answer.message : undefined;
   }
 
   async evaluate(expression: string, variables: Readonly<Record<string, CelVariable>>): Promise<CelVerdict> {
+    const known = this.#slow.get(expression);
+    if (known !== undefined && Date.now() < known.until) {
+      return { type: 'error', message: `cel: takes longer than ${this.#timeLimitMs} ms; simplify the expression` };
+    }
     const answer = await this.#ask({ expression, variables });
-    if (answer.type === 'error') return { type: 'error', message: `cel: ${answer.message}` };
+    if (answer.type !== 'too-slow') this.#slow.delete(expression);
+    else {
+      const times = (known?.times ?? 0) + 1;
+      this.#slow.set(expression, { times, until: times > 1 ? Date.now() + PENALTY_MS : 0 });
+      return { type: 'error', message: `cel: took longer than ${this.#timeLimitMs} ms; simplify the expression` };
+    }
+    if (answer.type === 'error' || answer.type === 'broken')
+      return { type: 'error', message: `cel: ${answer.message}` };
     if (answer.type === 'value') {
       return answer.isTrue ? { type: 'passed' } : { type: 'failed', text: answer.text };
     }
@@ -56,43 +79,43 @@ export class Cel {
     await (await worker?.catch(() => undefined))?.terminate();
   }
 
-  #ask(request: CelRequest): Promise<CelAnswer> {
+  #ask(request: CelRequest): Promise<Outcome> {
     const answer = this.#turn.then(() => this.#exchange(request));
     this.#turn = answer.catch(() => undefined);
     return answer;
   }
 
-  async #exchange(request: CelRequest): Promise<CelAnswer> {
+  async #exchange(request: CelRequest): Promise<Outcome> {
     let worker: Worker;
     try {
-      this.#worker ??= startWorker();
+      if (this.#worker === undefined) {
+        const starting = startWorker(() => {
+          if (this.#worker === starting) this.#worker = undefined;
+        });
+        this.#worker = starting;
+      }
       worker = await this.#worker;
     } catch (error) {
       this.#worker = undefined;
-      return { type: 'error', message: `the evaluator does not start: ${String(error)}` };
+      return { type: 'broken', message: `the evaluator does not start: ${String(error)}` };
     }
-    return await new Promise<CelAnswer>((resolve) => {
-      const finish = (answer: CelAnswer, broken: boolean) => {
+    return await new Promise<Outcome>((resolve) => {
+      const finish = (answer: Outcome, broken: boolean) => {
         clearTimeout(timer);
         worker.off('message', onMessage);
         worker.off('error', onError);
         worker.off('exit', onExit);
         if (broken) {
           this.#worker = undefined;
-          worker.on('error', () => {});
           void worker.terminate();
         }
         resolve(answer);
       };
       const onMessage = (answer: CelAnswer) => finish(answer, false);
       const onError = (error: Error) =>
-        finish({ type: 'error', message: `the evaluator broke: ${error.message}` }, true);
-      const onExit = () => finish({ type: 'error', message: 'the evaluator ended' }, true);
-      const timer = setTimeout(
-        () =>
-          finish({ type: 'error', message: `took longer than ${this.#timeLimitMs} ms; simplify the expression` }, true),
-        this.#timeLimitMs,
-      );
+        finish({ type: 'broken', message: `the evaluator broke: ${error.message}` }, true);
+      const onExit = () => finish({ type: 'broken', message: 'the evaluator ended' }, true);
+      const timer = setTimeout(() => finish({ type: 'too-slow' }, true), this.#timeLimitMs);
       worker.on('message', onMessage);
       worker.on('error', onError);
       worker.on('exit', onExit);
@@ -101,7 +124,8 @@ export class Cel {
   }
 }
 
-function startWorker(): Promise<Worker> {
+/** @param onExit called when a worker that was ready has ended, for whatever reason */
+function startWorker(onExit: () => void): Promise<Worker> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(WORKER_URL, { resourceLimits: { maxOldGenerationSizeMb: MEMORY_LIMIT_MB } });
     worker.unref();
@@ -111,10 +135,11 @@ function startWorker(): Promise<Worker> {
     }, START_LIMIT_MS);
     worker.once('message', () => {
       clearTimeout(timer);
-      worker.removeAllListeners('error');
+      worker.once('exit', onExit);
       resolve(worker);
     });
-    worker.once('error', (error) => {
+    // Stays for the worker's whole life: without a listener its failure would end this process.
+    worker.on('error', (error) => {
       clearTimeout(timer);
       reject(error);
     });

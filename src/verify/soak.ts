@@ -47,6 +47,8 @@ export function nextSoak(
   const allPass = results.length > 0 && results.every((result) => result.passing);
   if (!allPass) return { restarts: held === undefined ? restarts : restarts + 1 };
   if (held === undefined) return { startTime: look.at, restarts };
+  // This very look has been counted: the same look twice is no gap.
+  if (held === look.at) return { startTime: held, restarts };
   const gap = look.lastLook === undefined ? Number.POSITIVE_INFINITY : Date.parse(look.at) - Date.parse(look.lastLook);
   return gap > MAX_GAP_MS ? { startTime: look.at, restarts: restarts + 1 } : { startTime: held, restarts };
 }

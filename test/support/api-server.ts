@@ -77,6 +77,10 @@ export async function installKinds(client: KubeClient): Promise<void> {
   });
 }
 
+export async function installSystemNamespace(client: KubeClient, name: string): Promise<void> {
+  await client.create(NAMESPACES, { metadata: { name } });
+}
+
 export function agentClass(name: string, spec: object = {}): NewKubeObject {
   return {
     metadata: { name },
@@ -93,7 +97,7 @@ export function agentClass(name: string, spec: object = {}): NewKubeObject {
 export async function eventually<T>(
   read: () => Promise<T | undefined | false>,
   what = 'the condition',
-  withinMs = 15_000,
+  withinMs = 30_000,
 ): Promise<T> {
   const until = Date.now() + withinMs;
   let last: unknown;
@@ -196,7 +200,7 @@ export class IncidentProbe {
   }
 
   /** Waits for a state of the Incident. */
-  until(what: string, holds: (incident: Incident) => boolean, withinMs = 15_000): Promise<Incident> {
+  until(what: string, holds: (incident: Incident) => boolean, withinMs = 30_000): Promise<Incident> {
     let last: Incident | undefined;
     return eventually(
       async () => {
@@ -330,12 +334,36 @@ export function recordingLog(): Log & { readonly lines: string[] } {
   return { lines, debug: () => {}, info: write('info'), warn: write('warn'), error: write('error') };
 }
 
-/** A controller in this process; `kill` ends it as SIGKILL would: no clean-up, no lease given back. */
+/** A controller in this process. */
 export interface RunningController {
   readonly controller: Controller;
   readonly log: ReturnType<typeof recordingLog>;
   /** Ends it gracefully. */
   stop(): Promise<void>;
+  /** As SIGKILL would: not one more call reaches the API server, and the lease is not given back. */
+  freeze(): void;
+}
+
+/** A client that can be cut off from the API server for good. */
+function cuttable(client: KubeClient): { client: KubeClient; cut: () => void } {
+  let isCut = false;
+  const guarded = (inner: KubeClient): KubeClient =>
+    new Proxy(inner, {
+      get(target, property) {
+        const value: unknown = Reflect.get(target, property);
+        if (property === 'withToken') {
+          return (...token: Parameters<KubeClient['withToken']>) => guarded(target.withToken(...token));
+        }
+        if (typeof value !== 'function') return value;
+        return (...parameters: unknown[]) => (isCut ? new Promise(() => {}) : value.apply(target, parameters));
+      },
+    });
+  return {
+    client: guarded(client),
+    cut: () => {
+      isCut = true;
+    },
+  };
 }
 
 let started = 0;
@@ -347,13 +375,14 @@ export async function startController(
 ): Promise<RunningController> {
   const log = recordingLog();
   started += 1;
+  const { client, cut } = cuttable(createKubeClient({ kubeconfig: server.kubeconfig }));
   const controller = new Controller({
-    client: createKubeClient({ kubeconfig: server.kubeconfig }),
+    client,
     agentsNamespace: AGENTS,
     systemNamespace: SYSTEM,
     identity: `test-${started}`,
     log,
-    leaseSeconds: 3,
+    leaseSeconds: 6,
     ...options,
   });
   const stop = new AbortController();
@@ -367,6 +396,7 @@ export async function startController(
       stop.abort();
       await running.catch(() => undefined);
     },
+    freeze: cut,
   };
 }
 

@@ -1,0 +1,74 @@
+// CEL as checks use it: what counts as passing, how JSON arrives, and that a slow expression harms nobody else.
+
+import { afterAll, describe, expect, it } from 'vitest';
+import { Cel } from './cel.ts';
+
+const cel = new Cel();
+afterAll(() => cel.close());
+
+const evaluate = (expression: string, json: string) => cel.evaluate(expression, { body: { jsonOrText: json } });
+
+describe('an expression', () => {
+  it('passes only with the boolean true', async () => {
+    expect(await evaluate('body.count == 3', '{"count": 3}')).toEqual({ type: 'passed' });
+    expect(await evaluate('body.count == 3', '{"count": 2}')).toEqual({ type: 'failed', text: 'false' });
+    expect((await evaluate('body.count', '{"count": 1}')).type).toBe('failed');
+    expect((await evaluate('"true"', '{}')).type).toBe('failed');
+    expect((await evaluate('body', '{"a": true}')).type).toBe('failed');
+  });
+
+  it('does not pass over a missing field, and says which', async () => {
+    const verdict = await evaluate('body.stores.all(s, s.up)', '{"count": 3}');
+    expect(verdict).toEqual({ type: 'error', message: 'cel: field not found: stores' });
+  });
+
+  it('sees integers as integers, beyond the precision of a double too', async () => {
+    expect(await evaluate('body.id == 7361904271232458113', '{"id": 7361904271232458113}')).toEqual({ type: 'passed' });
+    expect((await evaluate('body.id == 7361904271232458112', '{"id": 7361904271232458113}')).type).toBe('failed');
+    expect(await evaluate('body.a + 1 == 3 && body.b + 0.5 == 2.0', '{"a": 2, "b": 1.5}')).toEqual({ type: 'passed' });
+    expect(await evaluate('body.list[1] == 2 && size(body.list) == 2', '{"list": [1, 2]}')).toEqual({ type: 'passed' });
+  });
+
+  it('reaches no property of a JavaScript object', async () => {
+    for (const name of ['constructor', '__proto__', 'toString']) {
+      expect((await evaluate(`has(body.${name})`, '{"a": 1}')).type).not.toBe('passed');
+    }
+  });
+
+  it('takes text that is no JSON as a string', async () => {
+    expect(await evaluate('body.contains("ok")', 'all ok here')).toEqual({ type: 'passed' });
+  });
+
+  it('that does not parse is told apart', async () => {
+    expect(await cel.syntaxError('body.a == 1')).toBeUndefined();
+    expect(await cel.syntaxError('body.a ==')).toContain('1:');
+  });
+});
+
+describe('a hostile expression', () => {
+  it('is cut off at the time limit; others go on, and it is not tried again and again', async () => {
+    const quick = new Cel({ timeLimitMs: 300 });
+    const list = `[${Array.from({ length: 400 }, (_, index) => index).join(',')}]`;
+    const hostile = 'body.all(a, body.all(b, body.all(c, a + b + c >= 0)))';
+    const variables = { body: { json: list } };
+    for (let round = 0; round < 2; round += 1) {
+      const verdict = await quick.evaluate(hostile, variables);
+      expect(verdict).toEqual({ type: 'error', message: 'cel: took longer than 300 ms; simplify the expression' });
+    }
+    const begin = performance.now();
+    expect((await quick.evaluate(hostile, variables)).type).toBe('error');
+    expect(performance.now() - begin).toBeLessThan(100);
+    expect(await quick.evaluate('size(body) == 400', variables)).toEqual({ type: 'passed' });
+    await quick.close();
+  });
+
+  it('that eats memory breaks its worker only', async () => {
+    const quick = new Cel({ timeLimitMs: 10_000 });
+    const doubling = Array.from({ length: 12 }, () => '+ x').join(' ');
+    const greedy = `[body].map(x, ${'x + x + '.repeat(60)} x).map(x, x ${doubling} ${doubling}).map(x, x ${doubling} ${doubling}).map(x, x ${doubling} ${doubling})[0] == ""`;
+    const verdict = await quick.evaluate(greedy, { body: { json: JSON.stringify('x'.repeat(10_000)) } });
+    expect(verdict.type).not.toBe('passed');
+    expect(await quick.evaluate('body == 1', { body: { json: '1' } })).toEqual({ type: 'passed' });
+    await quick.close();
+  }, 40_000);
+});

@@ -1,0 +1,196 @@
+// Looking at checks with injected reads: nothing outside of the targets, no Secrets, no redirects to elsewhere, no throw.
+
+import { createServer } from 'node:http';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Check, check as checkSchema } from '../api/incident.ts';
+import { KubeError } from '../kube/errors.ts';
+import { type KubeObject, kubeObject } from '../kube/object.ts';
+import type { Resource } from '../kube/resources.ts';
+import { Cel } from './cel.ts';
+import { Discovery } from './discovery.ts';
+import { type HttpAnswer, type HttpRequest, httpFetch } from './http-fetch.ts';
+import { evidence } from './observation.ts';
+import { observeChecks } from './observe.ts';
+
+const cel = new Cel();
+afterAll(() => cel.close());
+
+interface World {
+  readonly objects?: Record<string, object>;
+  readonly slices?: readonly object[];
+  readonly answer?: HttpAnswer | Error;
+}
+
+async function look(check: object, world: World, targets: readonly string[] = ['tikv']) {
+  const requests: HttpRequest[] = [];
+  const reads: string[] = [];
+  const parsed: Check = checkSchema.parse({ name: 'c', ...check });
+  const [seen] = await observeChecks([parsed], targets, {
+    cel,
+    discovery: new Discovery(),
+    now: () => new Date(0),
+    fetch: async (request) => {
+      requests.push(request);
+      if (world.answer instanceof Error) throw world.answer;
+      return world.answer ?? { status: 200, body: '{}' };
+    },
+    kube: {
+      async get(resource: Resource, ref): Promise<KubeObject> {
+        const key = `${resource.plural}/${ref.namespace}/${ref.name}`;
+        reads.push(key);
+        const object = world.objects?.[key];
+        if (object === undefined) throw new KubeError(404, 'NotFound', 'not found');
+        return kubeObject.parse({ metadata: { name: ref.name, namespace: ref.namespace }, ...object });
+      },
+      async list() {
+        return {
+          items: (world.slices ?? []).map((slice) => kubeObject.parse({ metadata: {}, ...slice })),
+          resourceVersion: '',
+        };
+      },
+      async read(path) {
+        reads.push(path);
+        return {
+          resources: [
+            { name: 'secrets', kind: 'Secret', namespaced: true },
+            { name: 'configmaps', kind: 'ConfigMap', namespaced: true },
+            { name: 'nodes', kind: 'Node', namespaced: false },
+            { name: 'statefulsets', kind: 'StatefulSet', namespaced: true },
+            { name: 'statefulsets/scale', kind: 'Scale', namespaced: true },
+          ],
+        };
+      },
+    },
+  });
+  return { seen, requests, reads };
+}
+
+const pdService = (spec: object) => ({
+  'services/tikv/pd': { spec: { selector: { app: 'pd' }, ports: [{ port: 2379 }], ...spec } },
+});
+const http = { service: 'pd', port: 2379, path: '/stores', cel: 'status == 200 && body.count == 3' };
+
+describe('an http check', () => {
+  it('goes to the cluster IP, with the Service as Host', async () => {
+    const { seen, requests } = await look(
+      { http },
+      { objects: pdService({ clusterIP: '10.0.0.9' }), answer: { status: 200, body: '{"count":3}' } },
+    );
+    expect(seen).toMatchObject({ passing: true, observed: 'status = 200; body.count = 3' });
+    expect(requests).toEqual([
+      { scheme: 'http', host: '10.0.0.9', port: 2379, path: '/stores', hostHeader: 'pd.tikv.svc:2379' },
+    ]);
+  });
+
+  it('goes to a ready pod of the namespace when the Service is headless', async () => {
+    const pod = { kind: 'Pod', namespace: 'tikv' };
+    const slices = [
+      {
+        ports: [{ port: 12379 }],
+        endpoints: [
+          { addresses: ['10.1.0.1'], targetRef: { kind: 'Pod', namespace: 'kube-system' } },
+          { addresses: ['10.1.0.2'] },
+          { addresses: ['10.1.0.3'], targetRef: pod, conditions: { ready: false } },
+          { addresses: ['10.1.0.4'], targetRef: pod, conditions: { ready: true } },
+        ],
+      },
+    ];
+    const { requests } = await look({ http }, { objects: pdService({ clusterIP: 'None' }), slices });
+    expect(requests).toMatchObject([{ host: '10.1.0.4', port: 12379 }]);
+  });
+
+  const refused: readonly [string, object, RegExp][] = [
+    ['of type ExternalName', { type: 'ExternalName', externalName: 'metadata.internal' }, /ExternalName/],
+    ['without selector', { selector: undefined, clusterIP: '10.0.0.9' }, /no selector/],
+    [
+      'without that port',
+      { clusterIP: '10.0.0.9', ports: [{ port: 1 }, { port: 2 }] },
+      /no TCP port 2379; it has: 1, 2/,
+    ],
+  ];
+  it.each(refused)('does not fetch from a Service %s', async (_what, spec, error) => {
+    const { seen, requests } = await look({ http }, { objects: pdService(spec) });
+    expect(requests).toEqual([]);
+    expect(seen).toMatchObject({ passing: false, error: expect.stringMatching(error) });
+  });
+
+  it('reads nothing outside of the targets', async () => {
+    const { seen, reads } = await look({ http: { ...http, namespace: 'kube-system' } }, {});
+    expect(reads).toEqual([]);
+    expect(seen?.error).toContain("namespace kube-system is not one of the Incident's targets");
+  });
+
+  it('that cannot be fetched does not pass, and says why', async () => {
+    const { seen } = await look(
+      { http },
+      { objects: pdService({ clusterIP: '10.0.0.9' }), answer: new Error('connect ECONNREFUSED') },
+    );
+    expect(seen).toMatchObject({ passing: false, error: 'GET http://pd.tikv.svc:2379/stores: connect ECONNREFUSED' });
+  });
+});
+
+describe('a kubernetes check', () => {
+  const sts = {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    name: 'tikv',
+    cel: 'object.spec.replicas == object.status.readyReplicas',
+  };
+  it('judges the object and shows what it looked at', async () => {
+    const objects = { 'statefulsets/tikv/tikv': { spec: { replicas: 3 }, status: { readyReplicas: 2 } } };
+    const { seen } = await look({ kubernetes: sts }, { objects });
+    expect(seen).toMatchObject({
+      passing: false,
+      observed: 'object.spec.replicas = 3; object.status.readyReplicas = 2',
+    });
+  });
+
+  it('whose object is gone does not pass: deleting the patient is no cure', async () => {
+    const { seen } = await look({ kubernetes: { ...sts, cel: 'true' } }, {});
+    expect(seen).toMatchObject({ passing: false, error: 'StatefulSet tikv/tikv does not exist' });
+  });
+
+  it('never reads a Secret, nor anything cluster-scoped', async () => {
+    for (const kind of ['Secret', 'Node']) {
+      const { seen, reads } = await look({ kubernetes: { apiVersion: 'v1', kind, name: 'x', cel: 'true' } }, {});
+      expect(seen?.passing).toBe(false);
+      expect(reads.filter((read) => !read.startsWith('/'))).toEqual([]);
+    }
+  });
+
+  it('does not let an apiVersion walk to another path', async () => {
+    const { seen, reads } = await look({ kubernetes: { ...sts, apiVersion: '../../api/v1' } }, {});
+    expect(reads).toEqual([]);
+    expect(seen?.passing).toBe(false);
+  });
+});
+
+describe('httpFetch', () => {
+  it('does not follow redirects, and bounds time and size', async () => {
+    const server = createServer((request, response) => {
+      if (request.url === '/redirect') response.writeHead(302, { location: '/secret' }).end();
+      else if (request.url === '/large') response.end('x'.repeat(2 * 1024 * 1024));
+      else response.end(request.headers.host);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const fetch = (path: string) =>
+      httpFetch({ scheme: 'http', host: '127.0.0.1', port, path, hostHeader: 'pd.tikv.svc:1' });
+    expect(await fetch('/redirect')).toEqual({ status: 302, body: '' });
+    expect(await fetch('/')).toEqual({ status: 200, body: 'pd.tikv.svc:1' });
+    await expect(fetch('/large')).rejects.toThrow(/larger than/);
+    server.close();
+  });
+});
+
+it('evidence names what an expression looks at, cut to a readable length', () => {
+  const body = { count: 2, stores: [{ up: true }], 'a-b': 1 };
+  expect(evidence('body.count == 3 && body.stores.all(s, s.up)', { body })).toBe(
+    'body.count = 2; body.stores = [{"up":true}]',
+  );
+  expect(evidence('body["a-b"] == 1 && body.nothing.more == 2', { body })).toBe(
+    'body["a-b"] = 1; body.nothing.more = (absent)',
+  );
+  expect(evidence('true', { body: 'x'.repeat(5000) }).length).toBeLessThan(800);
+});

@@ -1,0 +1,137 @@
+// The soak: what holds, what breaks it, what starts it again.
+
+import { describe, expect, it } from 'vitest';
+import type { Observation } from './observation.ts';
+import {
+  baselineResults,
+  failingEvidence,
+  hasSoaked,
+  MAX_GAP_MS,
+  nextResults,
+  nextSoak,
+  verifyGraceSeconds,
+} from './soak.ts';
+
+const at = (second: number) => new Date(Date.UTC(2026, 0, 1) + second * 1000).toISOString();
+const seen = (second: number, passing: boolean, name = 'c'): Observation => ({
+  name,
+  passing,
+  observed: `passing: ${passing}`,
+  time: at(second),
+});
+
+/** Runs a soak over looks at the given seconds. */
+function soakOver(looks: readonly (readonly [second: number, passing: boolean])[]) {
+  let soak: ReturnType<typeof nextSoak> | undefined;
+  let lastLook: string | undefined;
+  for (const [second, passing] of looks) {
+    soak = nextSoak(soak, nextResults(undefined, [seen(second, passing)]), { at: at(second), lastLook });
+    lastLook = at(second);
+  }
+  return { soak, lastLook: lastLook ?? '' };
+}
+
+describe('nextSoak', () => {
+  it('begins with the first look at which all checks pass', () => {
+    expect(
+      soakOver([
+        [0, false],
+        [2, true],
+        [4, true],
+      ]).soak,
+    ).toEqual({ startTime: at(2), restarts: 0 });
+  });
+
+  it('needs all checks to pass at once', () => {
+    const results = nextResults(undefined, [seen(0, true, 'a'), seen(0, false, 'b')]);
+    expect(nextSoak(undefined, results, { at: at(0), lastLook: undefined })).toEqual({ restarts: 0 });
+  });
+
+  it('breaks when a check fails, and counts that', () => {
+    expect(
+      soakOver([
+        [0, true],
+        [2, false],
+      ]).soak,
+    ).toEqual({ restarts: 1 });
+    expect(
+      soakOver([
+        [0, true],
+        [2, false],
+        [4, false],
+        [6, true],
+      ]).soak,
+    ).toEqual({ startTime: at(6), restarts: 1 });
+  });
+
+  it('starts again after a gap in which nobody looked', () => {
+    const gap = MAX_GAP_MS / 1000 + 1;
+    expect(
+      soakOver([
+        [0, true],
+        [gap, true],
+      ]).soak,
+    ).toEqual({ startTime: at(gap), restarts: 1 });
+    expect(
+      soakOver([
+        [0, true],
+        [gap - 2, true],
+      ]).soak,
+    ).toEqual({ startTime: at(0), restarts: 0 });
+  });
+
+  it('counts the same look only once, however often it is counted', () => {
+    const results = nextResults(undefined, [seen(0, true)]);
+    const look = { at: at(0), lastLook: undefined };
+    const once = nextSoak(undefined, results, look);
+    expect(nextSoak(once, results, look)).toEqual(once);
+  });
+
+  it('never begins without a check', () => {
+    expect(nextSoak(undefined, [], { at: at(0), lastLook: undefined }).startTime).toBeUndefined();
+  });
+});
+
+describe('hasSoaked', () => {
+  it('measures from the first to the last look, not to the present', () => {
+    const { soak, lastLook } = soakOver([
+      [0, true],
+      [14, true],
+      [28, true],
+    ]);
+    expect(hasSoaked(soak, 30, lastLook)).toBe(false);
+    expect(hasSoaked(soak, 28, lastLook)).toBe(true);
+  });
+
+  it('is never true while a check fails', () => {
+    const { soak, lastLook } = soakOver([
+      [0, true],
+      [2, false],
+    ]);
+    expect(hasSoaked(soak, 0, lastLook)).toBe(false);
+  });
+});
+
+describe('results', () => {
+  it('keep the baseline and since when a check passes', () => {
+    const [before] = baselineResults([seen(0, false)]);
+    expect(before).toMatchObject({ passing: false, baseline: 'passing: false' });
+    const [now] = nextResults(before === undefined ? [] : [before], [seen(2, true)]);
+    expect(now).toMatchObject({ baseline: 'passing: false', passingSince: at(2) });
+    const [later] = nextResults(now === undefined ? [] : [now], [seen(4, true)]);
+    expect(later).toMatchObject({ passingSince: at(2), observedTime: at(4) });
+  });
+
+  it('say as evidence what does not hold', () => {
+    const results = nextResults(undefined, [
+      seen(0, true, 'fine'),
+      { name: 'blind', passing: false, error: 'no answer', time: at(0) },
+    ]);
+    expect(failingEvidence(results)).toBe('blind: no answer');
+  });
+});
+
+it('gives a claim at least a minute', () => {
+  expect(verifyGraceSeconds(0)).toBe(60);
+  expect(verifyGraceSeconds(100)).toBe(200);
+});

@@ -1,0 +1,171 @@
+// The CustomResourceDefinitions on a real API server: what they take, what they refuse, and how helpfully.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AGENT_CLASSES, INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
+import { type ApiServer, agentClass, startApiServer } from '../support/api-server.ts';
+
+const namespace = 'crd-test';
+let server: ApiServer;
+let count = 0;
+
+beforeAll(async () => {
+  server = await startApiServer();
+  await server.client.create(NAMESPACES, { metadata: { name: namespace } });
+});
+afterAll(() => server?.stop());
+
+const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
+
+async function create(spec: object = {}) {
+  count += 1;
+  return await server.client.create(INCIDENTS, {
+    metadata: { namespace, name: `i-${count}` },
+    spec: { summary: 's', verify: { checks: [check] }, ...spec },
+  });
+}
+
+async function change(spec: object, of: object = {}) {
+  const { name } = (await create(of)).metadata;
+  return await server.client.patch(INCIDENTS, { namespace, name }, { spec });
+}
+
+describe('Incident', () => {
+  it('gets its defaults', async () => {
+    expect((await create()).spec).toMatchObject({
+      severity: 'warning',
+      agentClassName: 'default',
+      suspend: false,
+      cancel: false,
+      verify: { soakSeconds: 30 },
+    });
+  });
+
+  it('takes every field of the example in the documentation', async () => {
+    await create({
+      description: 'free text',
+      severity: 'critical',
+      targetNamespaces: ['a', 'b'],
+      alertLabels: { alertname: 'X' },
+      alertAnnotations: { summary: 'y' },
+      verify: {
+        soakSeconds: 10,
+        checks: [
+          { name: 'h', http: { service: 'pd', namespace: 'a', port: 2379, path: '/x', cel: 'body.count == 3' } },
+          {
+            name: 'k',
+            kubernetes: { apiVersion: 'apps/v1', kind: 'StatefulSet', namespace: 'b', name: 'n', cel: 'true' },
+          },
+        ],
+      },
+      limits: { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 },
+    });
+  });
+
+  const refused: readonly [string, object, RegExp][] = [
+    ['no checks', { verify: { checks: [] } }, /should have at least 1 items/],
+    ['no summary', { summary: '' }, /spec\.summary/],
+    ['two checks of one name', { verify: { checks: [check, check] } }, /Duplicate value/],
+    [
+      'a check of two kinds',
+      { verify: { checks: [{ ...check, http: { service: 's', port: 1, cel: 'true' } }] } },
+      /a check has exactly one of: http, kubernetes/,
+    ],
+    ['a check of no kind', { verify: { checks: [{ name: 'c' }] } }, /a check has exactly one of: http, kubernetes/],
+    [
+      'a check that reads a Secret',
+      { verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, kind: 'Secret' } }] } },
+      /may not read Secrets; name another object/,
+    ],
+    [
+      'a check outside of the targets',
+      {
+        targetNamespaces: ['a'],
+        verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, namespace: 'b' } }] },
+      },
+      /only into the namespaces of targetNamespaces; add its namespace there/,
+    ],
+    ['an unknown severity', { severity: 'panic' }, /supported values: "critical", "warning", "info"/],
+    ['a limit below its minimum', { limits: { attempts: 0 } }, /should be greater than or equal to 1/],
+    ['the same target twice', { targetNamespaces: ['a', 'a'] }, /Duplicate value/],
+    ['a target that is no namespace', { targetNamespaces: ['A_b'] }, /spec\.targetNamespaces\[0\]/],
+  ];
+  it.each(refused)('with %s is refused', async (_what, spec, message) => {
+    await expect(create(spec)).rejects.toThrow(message);
+  });
+
+  const immutable: readonly [string, object, object][] = [
+    ['summary', { summary: 'other' }, {}],
+    ['description, set later', { description: 'late' }, {}],
+    ['description, taken away', { description: null }, { description: 'was' }],
+    ['severity', { severity: 'critical' }, {}],
+    ['agentClassName', { agentClassName: 'stronger' }, {}],
+    ['targetNamespaces', { targetNamespaces: ['a', 'b'] }, { targetNamespaces: ['a'] }],
+    ['targetNamespaces, set later', { targetNamespaces: ['kube-system'] }, {}],
+    ['the checks', { verify: { checks: [{ ...check, kubernetes: { ...check.kubernetes, cel: 'false' } }] } }, {}],
+    ['the soak', { verify: { soakSeconds: 0 } }, {}],
+    ['limits, set later', { limits: { attempts: 1 } }, {}],
+    ['alertLabels', { alertLabels: { a: 'c' } }, { alertLabels: { a: 'b' } }],
+  ];
+  it.each(immutable)('does not let %s change', async (_what, spec, of) => {
+    await expect(change(spec, of)).rejects.toThrow(
+      /cannot be changed: an Incident's spec is immutable but for suspend and cancel/,
+    );
+  });
+
+  it('can be suspended, resumed and cancelled, but not un-cancelled', async () => {
+    const { name } = (await create()).metadata;
+    const patch = (spec: object) => server.client.patch(INCIDENTS, { namespace, name }, { spec });
+    await patch({ suspend: true });
+    await patch({ suspend: false });
+    await patch({ cancel: true });
+    await patch({ suspend: true });
+    await expect(patch({ cancel: false })).rejects.toThrow(/cancel is one-way/);
+    await expect(patch({ cancel: null })).rejects.toThrow(/cancel is one-way/);
+  });
+
+  it('is listed with the columns that people need', async () => {
+    const status = JSON.stringify(
+      await server.client.read('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/incidents.oplab.dev'),
+    );
+    expect(status).toContain('"shortNames":["inc"]');
+    expect(status).toContain('"categories":["all"]');
+    for (const column of ['Phase', 'Severity', 'Attempt', 'Claim', 'Verified', 'Age']) {
+      expect(status).toContain(`"name":"${column}"`);
+    }
+    // The API server's own verdict on the schema.
+    expect(status).not.toContain('NonStructuralSchema');
+  });
+
+  it('keeps its sealed head hash once it is written', async () => {
+    const { name } = (await create()).metadata;
+    const seal = (sealedHeadHash: string) =>
+      server.client.patch(
+        INCIDENTS,
+        { namespace, name },
+        { status: { audit: { sealedHeadHash } } },
+        { subresource: 'status' },
+      );
+    await seal('h1');
+    await expect(seal('h2')).rejects.toThrow(/sealedHeadHash is written once/);
+  });
+});
+
+describe('AgentClass', () => {
+  it('takes quantities as numbers and as text, and gets its defaults', async () => {
+    const resources = { agent: { requests: { cpu: 1, memory: '1Gi' } } };
+    const made = await server.client.create(AGENT_CLASSES, agentClass('quantities', { resources }));
+    expect(made.spec).toMatchObject({
+      mode: 'Repair',
+      model: { name: 'claude-opus-5-5', summaryName: 'claude-haiku-5-5', maxOutputTokens: 16000 },
+      incidentNamespaces: ['*'],
+      targetNamespaces: ['*'],
+      resources,
+    });
+  });
+
+  it('with a name that does not fit into other names is refused', async () => {
+    await expect(server.client.create(AGENT_CLASSES, agentClass('x'.repeat(51)))).rejects.toThrow(
+      /at most 50 characters/,
+    );
+  });
+});

@@ -1,0 +1,118 @@
+// The controller is killed at each step of its work, or does not know that another one leads: the life cycle goes on.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { STEPS, type Step } from '../../src/controller/incident/world.ts';
+import { NETWORK_POLICIES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import {
+  AGENTS,
+  type ApiServer,
+  eventually,
+  installSystemNamespace,
+  madeFor,
+  Patient,
+  type RunningController,
+  startApiServer,
+  startController,
+} from '../support/api-server.ts';
+
+const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];
+
+let server: ApiServer;
+/** Every pod that was ever made for an attempt, by the Incident's namespace. */
+const podsMade = new Map<string, Set<string>>();
+const watching = new AbortController();
+
+beforeAll(async () => {
+  server = await startApiServer();
+  const { resourceVersion } = await server.client.list(PODS, { namespace: AGENTS });
+  void (async () => {
+    const options = { namespace: AGENTS, resourceVersion, signal: watching.signal, timeoutSeconds: 600 };
+    for await (const event of server.client.watch(PODS, options)) {
+      if (event.type !== 'added') continue;
+      const { labels, uid } = event.object.metadata;
+      const namespace = labels?.['oplab.dev/incident-namespace'] ?? '';
+      podsMade.set(namespace, (podsMade.get(namespace) ?? new Set()).add(uid ?? ''));
+    }
+  })().catch(() => undefined);
+});
+afterAll(async () => {
+  watching.abort();
+  await server?.stop();
+});
+
+/** A controller that stops for ever when it comes to a step: no clean-up, and its lease is not given back. */
+async function startDoomed(step: Step): Promise<{ dead: Promise<void>; bury: () => Promise<void> }> {
+  const { promise: dead, resolve } = Promise.withResolvers<void>();
+  let doomed: RunningController | undefined;
+  const checkpoint = async (reached: Step) => {
+    if (reached !== step) return;
+    doomed?.freeze();
+    resolve();
+    await new Promise(() => {});
+  };
+  doomed = await startController(server, { checkpoint });
+  return { dead, bury: async () => doomed?.freeze() };
+}
+
+describe('a controller that is killed', () => {
+  it.each(STEPS.map((step, index) => ({ step, namespace: `killed-${index}` })))(
+    'at step $step is followed by one that goes on, and there is never a second pod',
+    async ({ step, namespace }) => {
+      const sick = await new Patient(server.client, namespace).admit();
+      const doomed = await startDoomed(step);
+      const incident = await sick.report('broken');
+      const early = ['attempt-cleaned', 'incident-cleaned', 'finalizer-removed'].indexOf(step) === -1;
+      let next: RunningController | undefined;
+      if (early) {
+        await doomed.dead;
+        next = await startController(server);
+      }
+      await incident.podRuns(1);
+      await sick.become('good');
+      await incident.claim(1, 'Fixed');
+      if (!early) {
+        if (step !== 'attempt-cleaned') await incident.seal();
+        await doomed.dead;
+        next = await startController(server);
+        if (step === 'attempt-cleaned') await incident.seal();
+      } else await incident.seal();
+      const done = await incident.finished();
+      expect(done.status).toMatchObject({ phase: 'Resolved', attempts: [{ number: 1, reason: 'Claimed' }] });
+      await eventually(async () => (await madeFor(server.client, MADE, namespace)).length === 0, 'nothing is left');
+      await incident.until('finalizer gone', ({ metadata }) => metadata.finalizers === undefined);
+      expect(podsMade.get(namespace)?.size).toBe(1);
+      await next?.stop();
+    },
+    120_000,
+  );
+});
+
+describe('two controllers that both think that they lead', () => {
+  it('never give an Incident two pods, nor write over each other', async () => {
+    // Leases in two namespaces: neither knows of the other.
+    await installSystemNamespace(server.client, 'other-system');
+    const pair = await Promise.all([
+      startController(server),
+      startController(server, { systemNamespace: 'other-system' }),
+    ]);
+    onTestFailed(() => console.log(pair.flatMap((one) => one.log.lines).join('\n')));
+    const names = ['rivals-1', 'rivals-2', 'rivals-3', 'rivals-4'];
+    await Promise.all(
+      names.map(async (namespace) => {
+        const sick = await new Patient(server.client, namespace).admit();
+        const incident = await sick.report('broken');
+        await incident.podRuns(1);
+        await sick.become('good');
+        await incident.claim(1, 'Fixed');
+        await incident.seal();
+        const done = await incident.finished();
+        expect(done.status).toMatchObject({ phase: 'Resolved', attempts: [{ number: 1, reason: 'Claimed' }] });
+        expect(podsMade.get(namespace)?.size).toBe(1);
+      }),
+    );
+    await sleep(500);
+    for (const namespace of names) expect(await madeFor(server.client, MADE, namespace)).toEqual([]);
+    for (const controller of pair) await controller.stop();
+  }, 120_000);
+});
