@@ -22,6 +22,8 @@ export interface InstallOptions {
   readonly model: ModelChoice;
   /** More `--set` values, for tests. */
   readonly set?: Readonly<Record<string, string>>;
+  /** The images changed under the same tag: pods that run already must start anew. */
+  readonly restart?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -58,6 +60,12 @@ export async function installOperator(options: InstallOptions): Promise<void> {
     ],
     { env, signal },
   );
+  if (options.restart !== true) return;
+  const deployments = ['deployment/oplab-gateway', 'deployment/oplab-controller'];
+  if (options.model === 'rehearsal') deployments.push('deployment/oplab-rehearsal');
+  await run('kubectl', ['-n', SYSTEM_NAMESPACE, 'rollout', 'restart', ...deployments], { env, signal });
+  for (const deployment of deployments)
+    await run('kubectl', ['-n', SYSTEM_NAMESPACE, 'rollout', 'status', deployment, '--timeout=120s'], { env, signal });
 }
 
 /** The key goes from our environment to the Secret through standard input: never through an argument list. */
