@@ -35,7 +35,7 @@ export interface SoakOptions {
  */
 export async function soak(target: PatientTarget, options: SoakOptions): Promise<Verdict> {
   await using session = await openSession(target);
-  return soakSession(session, options);
+  return await soakSession(session, options);
 }
 
 async function soakSession(session: PatientSession, options: SoakOptions): Promise<Verdict> {
