@@ -16,7 +16,7 @@ const ELLIPSIS = '…';
 export function cutToBytes(text: string, bytes: number): string {
   if (Buffer.byteLength(text) <= bytes) return text;
   const room = bytes - Buffer.byteLength(ELLIPSIS);
-  if (room <= 0) return '';
+  if (room < 0) return '';
   // No character has fewer bytes than UTF-16 units, so the prefix is at most `room` units long.
   const encoded = Buffer.from(text.slice(0, room));
   let end = Math.min(room, encoded.length);

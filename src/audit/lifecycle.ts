@@ -46,7 +46,7 @@ export function outcomeEntry(outcome: string, message: string): NewEntry {
     clientKey: 'outcome',
     kind: 'lifecycle',
     params: { event: 'outcome', outcome },
-    content: message === '' ? outcome : `${outcome}: ${message}`,
+    content: message === '' || message.startsWith(outcome) ? message || outcome : `${outcome}: ${message}`,
   };
 }
 

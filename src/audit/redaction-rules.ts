@@ -71,7 +71,7 @@ export const RULES: readonly RedactionRule[] = [
   { name: 'docker-config', pattern: /eyJhdXRocyI6[A-Za-z0-9+/=]+/g, replace: whole('docker-auth') },
   {
     name: 'docker-auth',
-    pattern: /("auth\\*"\s*:\s*\\*")([A-Za-z0-9+/]{8,}={0,2})(?=\\*")/g,
+    pattern: /("auth\\{0,8}"\s*:\s*\\{0,8}")([A-Za-z0-9+/]{8,}={0,2})(?=\\{0,8}")/g,
     replace: (_match, before = '') => `${before}${placeholder('docker-auth')}`,
   },
   {
@@ -99,7 +99,7 @@ export const RULES: readonly RedactionRule[] = [
   {
     name: 'header',
     pattern: new RegExp(
-      `(?<![\\w-])((?:${headers})\\\\*["']?\\s*[:=]\\s*\\\\*["']?)((?:(?:bearer|basic|negotiate|digest|token)\\s+)?)([^\\s"'\\\\][^"'\\r\\n\\\\]*)`,
+      `(?<![\\w-])((?:${headers})\\\\{0,8}["']?\\s*[:=]\\s*\\\\{0,8}["']?)((?:(?:bearer|basic|negotiate|digest|token)\\s+)?)([^\\s"'\\\\][^"'\\r\\n\\\\]*)`,
       'gi',
     ),
     replace: (_match, before = '', scheme = '', secret = '') => `${before}${scheme}${value('header', secret)}`,
@@ -111,7 +111,7 @@ export const RULES: readonly RedactionRule[] = [
   },
   {
     name: 'url-password',
-    pattern: /([a-z][a-z0-9+.-]{1,20}:\/\/[^\s:/@"']{0,128}:)([^\s/@"'[\]]{1,256})(?=@)/gi,
+    pattern: /(:\/\/[^\s:/@"']{0,128}:)([^\s/@"'[\]]{1,256})(?=@)/gi,
     replace: (_match, before = '', secret = '') => `${before}${value('password', secret)}`,
   },
   {
@@ -123,7 +123,7 @@ export const RULES: readonly RedactionRule[] = [
     // An environment variable of a pod: the name says that the value beside it is a secret.
     name: 'env-json',
     pattern: new RegExp(
-      `(\\\\*"name\\\\*"\\s*:\\s*\\\\*"[\\w.-]*${SECRET_NAME}\\\\*"\\s*,\\s*\\\\*"value\\\\*"\\s*:\\s*\\\\*")((?:[^"\\\\]|\\\\(?!"))*)`,
+      `(\\\\{0,8}"name\\\\{0,8}"\\s*:\\s*\\\\{0,8}"[\\w.-]*${SECRET_NAME}\\\\{0,8}"\\s*,\\s*\\\\{0,8}"value\\\\{0,8}"\\s*:\\s*\\\\{0,8}")((?:[^"\\\\]|\\\\(?!"))*)`,
       'gi',
     ),
     replace: (_match, before = '', secret = '') => `${before}${value('value', secret)}`,
@@ -140,7 +140,7 @@ export const RULES: readonly RedactionRule[] = [
     // "password": "…", also inside a string that is itself JSON (\"password\": \"…\"). Bare "secret" names an object.
     name: 'json-pair',
     pattern: new RegExp(
-      `(\\\\*"[\\w.-]*(?:(?<!")secret|(?!secret\\\\*")${SECRET_NAME})\\\\*"\\s*:\\s*(\\\\*)")((?:[^"\\\\\\r\\n]|\\\\(?!\\\\*"))*)(?=\\2")`,
+      `(\\\\{0,8}"[\\w.-]*(?:(?<!")secret|(?!secret\\\\{0,8}")${SECRET_NAME})\\\\{0,8}"\\s*:\\s*(\\\\{0,8})")((?:[^"\\\\\\r\\n]|\\\\(?!\\\\{0,8}"))*)(?=\\2")`,
       'gi',
     ),
     replace: (_match, before = '', _escape = '', secret = '') => `${before}${value('value', secret)}`,
@@ -165,7 +165,7 @@ export const RULES: readonly RedactionRule[] = [
   {
     // password=…, --token=…, DB_PASSWORD='…'; in a query string the value ends at &.
     name: 'equals-pair',
-    pattern: new RegExp(`((?<![A-Za-z0-9])[\\w.-]{0,64}${SECRET_NAME}=)(\\\\*["']?)([^\\s"'&;,)\\]}\\\\]+)`, 'gi'),
+    pattern: new RegExp(`(${SECRET_NAME}=)(\\\\{0,8}["']?)([^\\s"'&;,)\\]}\\\\]+)`, 'gi'),
     replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('value', secret)}`,
   },
   {

@@ -237,6 +237,8 @@ it('stays quick on a megabyte of any kind', () => {
     'eyJ'.repeat(350_000),
     'https://a:'.repeat(100_000),
     ' curl -u '.repeat(100_000),
+    '\\'.repeat(1 << 20),
+    '\n'.repeat(1 << 20),
   ];
   for (const text of megabytes) {
     const started = performance.now();

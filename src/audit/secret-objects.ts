@@ -3,7 +3,7 @@
 import { placeholder } from './redaction-rules.ts';
 
 const SECRET = placeholder('secret');
-const MENTIONS_JSON = /\\*"kind\\*"\s*:\s*\\*"Secret(?:List)?\\*"/;
+const MENTIONS_JSON = /"kind\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"Secret(?:List)?\\{0,8}"/;
 const MENTIONS_YAML = /^[ \t]*(?:- )?["']?kind["']?:[ \t]*["']?Secret(?:List)?["']?[ \t\r]*$/m;
 
 /** Redacts the payload of every Secret that the text shows. Text without one comes back as it is. */

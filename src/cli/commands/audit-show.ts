@@ -89,11 +89,12 @@ async function show(
     output.line(`session ${session}, ${entriesText(summary.entries)}, ${sealed ? 'sealed' : 'not sealed'}`);
     output.line(`${dateTime(openedAt)} to ${dateTime(lastAt)}, ${outcome ?? 'no outcome yet'}`);
   }
+  output.line();
   let attempt: number | undefined;
   for (const entry of entries) {
-    if (entry.attempt !== attempt && entry.attempt > 0)
+    if (entry.attempt !== attempt && entry.attempt > 0) {
       output.line(`\n${output.colors.bold(`Attempt ${entry.attempt}`)}`);
-    else output.line();
+    }
     attempt = entry.attempt > 0 ? entry.attempt : attempt;
     const rendering = { colors: output.colors, width: output.width, blob: await blobOf(entry) };
     for (const line of renderEntry(entry, rendering)) output.line(line);
