@@ -5,8 +5,10 @@ import { run } from '../../hack/child.ts';
 import { installOperator } from '../../hack/operator/install.ts';
 import type { Incident } from '../../src/api/incident.ts';
 import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
-import { type Puppet, type PuppetOptions, startPuppet } from './puppet-model.ts';
+import { type Puppet, startPuppet } from './puppet-model.ts';
 
+/** Always the same, so that the operator is installed anew by the first laboratory of a run alone. */
+const PUPPET_PORT = 18_998;
 const SANDBOX_IMAGE = 'oplab.dev/oplab-sandbox:dev';
 
 export interface Lab {
@@ -36,10 +38,10 @@ async function dockerHost(): Promise<string> {
   return address;
 }
 
-export async function openLab(options: PuppetOptions = {}): Promise<Lab> {
+export async function openLab(): Promise<Lab> {
   const namespace = `lab-${randomBytes(3).toString('hex')}`;
   const modelKey = `sk-ant-lab-${randomBytes(24).toString('hex')}`;
-  const puppet = await startPuppet({ ...options, host: '0.0.0.0' });
+  const puppet = await startPuppet({ host: '0.0.0.0', port: PUPPET_PORT });
   const signal = AbortSignal.timeout(300_000);
   await apply({
     apiVersion: 'v1',
@@ -106,8 +108,6 @@ export async function openLab(options: PuppetOptions = {}): Promise<Lab> {
     close: async () => {
       await tryKubectl('-n', namespace, 'delete', 'incidents', '--all', '--timeout=60s');
       await tryKubectl('delete', 'namespace', namespace, '--wait=false');
-      await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: AbortSignal.timeout(300_000) });
-      await tryKubectl('-n', 'oplab-system', 'delete', 'secret', 'lab-model-key');
       await puppet.close();
     },
   };

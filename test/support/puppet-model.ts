@@ -25,8 +25,8 @@ export type Move = (request: MessagesRequest) => Block[] | Promise<Block[]>;
 export interface PuppetOptions {
   /** Interface to listen on; all of them for a gateway in a cluster. */
   readonly host?: string;
-  /** `json` answers even a request for a stream with one JSON body. */
-  readonly answers?: 'as-asked' | 'json';
+  /** Default: any free one. */
+  readonly port?: number;
 }
 
 export interface Puppet {
@@ -37,6 +37,8 @@ export interface Puppet {
   readonly headers: Record<string, string | string[] | undefined>[];
   /** Replaces the script. After the last move the puppet concludes that it cannot fix anything. */
   play(...moves: Move[]): void;
+  /** `json` answers even a request for a stream with one JSON body; at first the puppet answers as asked. */
+  answers: 'as-asked' | 'json';
   close(): Promise<void>;
 }
 
@@ -101,7 +103,7 @@ export async function startPuppet(options: PuppetOptions = {}): Promise<Puppet> 
         cache_read_input_tokens: 0,
       },
     };
-    if (request.stream === true && options.answers !== 'json') stream(response, message, blocks);
+    if (request.stream === true && puppet.answers !== 'json') stream(response, message, blocks);
     else
       response
         .writeHead(200, { 'content-type': 'application/json' })
@@ -115,11 +117,12 @@ export async function startPuppet(options: PuppetOptions = {}): Promise<Puppet> 
       response.end(JSON.stringify({ type: 'error', error: { type, message: String(error) } }));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, options.host ?? '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the puppet has no port');
-  return {
+  const puppet: Puppet = {
     port: address.port,
+    answers: 'as-asked',
     requests,
     headers,
     play: (...moves) => {
@@ -131,6 +134,7 @@ export async function startPuppet(options: PuppetOptions = {}): Promise<Puppet> 
         server.closeAllConnections();
       }),
   };
+  return puppet;
 }
 
 type IdentifiedBlock =

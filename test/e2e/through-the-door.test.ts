@@ -4,14 +4,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import { type Lab, openLab } from '../support/lab.ts';
-import { kubectl, oplab, trail } from '../support/live.ts';
+import { eventually, kubectl, oplab, trail } from '../support/live.ts';
 import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
 
 const status = (incident: Awaited<ReturnType<Lab['finished']>>, type: string) =>
   findCondition(incident.status?.conditions, type);
 const ofKind = (entries: Entry[], kind: Entry['kind']) => entries.filter((entry) => entry.kind === kind);
 
-describe('a Messages API server outside the cluster, plain HTTP, streaming', () => {
+describe('a Messages API server outside the cluster, plain HTTP', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await openLab();
@@ -58,16 +58,14 @@ describe('a Messages API server outside the cluster, plain HTTP, streaming', () 
       '-p',
       '{"data":{"state":"ill"}}',
     );
-    lab.puppet.play(conclude('fixed', 'all good, trust me'), conclude('fixed', 'still good'));
-    await lab.open('only-said', { limits: { attempts: 2, timeoutSeconds: 300 } });
+    lab.puppet.play(conclude('fixed', 'all good, trust me'));
+    await lab.open('only-said', { limits: { attempts: 1 } });
     const incident = await lab.finished('only-said', 280);
     expect(incident.status?.phase).toBe('Escalated');
     expect(status(incident, 'RepairClaimed')?.status).toBe('True');
     expect(status(incident, 'Verified')?.status).not.toBe('True');
     expect(status(incident, 'Succeeded')?.status).toBe('False');
-    expect(incident.status?.attempts).toHaveLength(2);
-    // The second attempt was told what the checks saw.
-    expect(JSON.stringify(lab.puppet.requests.at(-1))).toContain('well');
+    expect(incident.status?.attempts).toMatchObject([{ reason: 'ChecksFailed' }]);
   });
 
   it('passes exec, logs -f, cp and port-forward through the kube door', async () => {
@@ -128,20 +126,23 @@ describe('a Messages API server outside the cluster, plain HTTP, streaming', () 
     const incident = await lab.finished('cancelled', 30);
     expect(performance.now() - cancelledAt).toBeLessThan(30_000);
     expect(incident.status?.phase).toBe('Cancelled');
-    expect(
-      await kubectl('-n', 'oplab-agents', 'get', 'pods', '-l', 'oplab.dev/incident-name=cancelled', '-o', 'name'),
-    ).toBe('');
+    await eventually('the pod to go', 20, async () => {
+      const pods = await kubectl(
+        '-n',
+        'oplab-agents',
+        'get',
+        'pods',
+        '-l',
+        'oplab.dev/incident-name=cancelled',
+        '-o',
+        'name',
+      );
+      return pods === '';
+    });
   });
-});
 
-describe('a Messages API server that does not stream', () => {
-  let lab: Lab;
-  beforeAll(async () => {
-    lab = await openLab({ answers: 'json' });
-  });
-  afterAll(() => lab?.close());
-
-  it('drives the same loop', async () => {
+  it('drives the same loop when it does not stream', async () => {
+    lab.puppet.answers = 'json';
     lab.puppet.play(
       shell(
         'echo seen',
@@ -151,6 +152,7 @@ describe('a Messages API server that does not stream', () => {
     );
     await lab.open('json-only');
     const incident = await lab.finished('json-only');
+    lab.puppet.answers = 'as-asked';
     expect(incident.status?.phase).toBe('Resolved');
     expect(resultsOf(lab.puppet.requests.at(-1))[0]).toContain('seen');
     expect(incident.status?.usage?.inputTokens).toBeGreaterThan(0);

@@ -1,0 +1,32 @@
+// The write ledger can fail: an acknowledged key that is gone from TiKV is counted, named, and makes the patient unwell.
+
+import { describe, expect, it } from 'vitest';
+import { judge } from '../../hack/patient/check.ts';
+import { ledgerReport } from '../../hack/patient/observation.ts';
+import { child, KUBECONFIG } from '../support/live.ts';
+
+// Written once by the load and left alone, so that nobody rewrites it in between.
+const KEY = 't/oplab-load/p/0003';
+const target = { namespace: 'tikv', release: 'tikv', kubeconfig: KUBECONFIG, signal: new AbortController().signal };
+const load = (...args: string[]) =>
+  child('kubectl', ['-n', 'tikv', 'exec', 'tikv-load-0', '--', '/oplab-load', ...args], { allowFailure: true });
+
+describe('the write ledger', () => {
+  it('misses an acknowledged key that a client deletes', async () => {
+    const before = ledgerReport.parse(JSON.parse((await load('verify')).stdout));
+    expect(before.ledgerLost).toBe(0);
+    expect(before.acknowledged).toBeGreaterThan(0);
+    expect((await load('delete', '--key', KEY)).code).toBe(0);
+    try {
+      const verified = await load('verify');
+      const after = ledgerReport.parse(JSON.parse(verified.stdout));
+      expect(after.ledgerLost).toBeGreaterThanOrEqual(1);
+      expect(after.lostKeys.map(({ key }) => key)).toContain(KEY);
+      expect(verified.code).toBe(1);
+      expect((await judge(target)).healthy).toBe(false);
+    } finally {
+      await load('put', '--key', KEY);
+    }
+    expect(ledgerReport.parse(JSON.parse((await load('verify')).stdout)).ledgerLost).toBe(0);
+  });
+});

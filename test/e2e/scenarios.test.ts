@@ -1,0 +1,126 @@
+// Real faults in a real TiKV cluster, repaired by the rehearsal model through what the shell prints, proven by checks.
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { installOperator } from '../../hack/operator/install.ts';
+import { describe as inWords, soak } from '../../hack/patient/check.ts';
+import { inject } from '../../hack/patient/inject.ts';
+import { storeViews } from '../../hack/patient/scenarios/stores.ts';
+import { openSession, type PatientTarget } from '../../hack/patient/session.ts';
+import { isTrue } from '../../src/api/meta.ts';
+import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
+
+const root = path.dirname(path.dirname(import.meta.dirname));
+const target: PatientTarget = {
+  namespace: 'tikv',
+  release: 'tikv',
+  kubeconfig: KUBECONFIG,
+  signal: new AbortController().signal,
+};
+
+interface ScenarioReport {
+  scenario: string;
+  model: string;
+  phase: string;
+  verified: boolean;
+  entries: number;
+  turns: number;
+  chainValid: boolean;
+  ledgerLost: number;
+  seconds: { inject: number; repair: number };
+}
+const report: ScenarioReport[] = [];
+
+const stores = async () => {
+  await using session = await openSession(target);
+  return storeViews(session);
+};
+
+async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
+  const started = performance.now();
+  return [await work(), Math.round((performance.now() - started) / 100) / 10];
+}
+
+describe('with the rehearsal model, a stand-in for Claude', () => {
+  beforeAll(async () => {
+    await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: target.signal });
+    const verdict = await soak(target, { seconds: 0, withinSeconds: 120 });
+    expect(inWords(verdict, false)).not.toContain('✗');
+  });
+  afterAll(async () => {
+    await mkdir(path.join(root, 'reports'), { recursive: true });
+    await writeFile(
+      path.join(root, 'reports/e2e.json'),
+      `${JSON.stringify({ at: new Date().toISOString(), scenarios: report }, null, 2)}\n`,
+    );
+  });
+
+  it.each(['store-scaled-down', 'bad-config'])('%s is repaired and verified', async (scenario) => {
+    const before = await stores();
+    const [, injectSeconds] = await seconds(() => inject(scenario, target));
+
+    // The text gives nothing away: the same words for every fault.
+    const manifest = await example('incident.yaml');
+    const spec = {
+      ...(manifest.spec as Record<string, unknown>),
+      summary: 'Something is wrong with the database',
+      description: '',
+    };
+    await apply({ ...manifest, metadata: { name: scenario, namespace: target.namespace }, spec });
+    const [incident, repairSeconds] = await seconds(() => finished(target.namespace, scenario, 480));
+    const { status } = incident;
+
+    const entries = await trail(target.namespace, scenario);
+    const audit = await oplab('audit', 'verify', scenario, '-n', target.namespace);
+    const verdict = await soak(target, { seconds: 0, withinSeconds: 60 });
+    report.push({
+      scenario,
+      model: status?.attempts?.at(-1)?.class.model ?? 'none',
+      phase: status?.phase ?? 'unknown',
+      verified: isTrue(status?.conditions, 'Verified'),
+      entries: entries.length,
+      turns: status?.usage?.turns ?? 0,
+      chainValid: audit.code === 0,
+      ledgerLost: verdict.ledger.ledgerLost,
+      seconds: { inject: injectSeconds, repair: repairSeconds },
+    });
+
+    expect(status).toMatchObject({ phase: 'Resolved', claim: { outcome: 'Fixed' } });
+    for (const type of ['RepairClaimed', 'Verified', 'AuditSealed', 'Finished', 'Succeeded'])
+      expect(isTrue(status?.conditions, type), type).toBe(true);
+    expect(audit.code, audit.stdout + audit.stderr).toBe(0);
+    expect(inWords(verdict, false)).not.toContain('✗');
+    expect(verdict.ledger.ledgerLost).toBe(0);
+    // The same stores, not new ones in their place.
+    const identity = (list: typeof before) => list.map(({ id, pod }) => `${pod} is store ${id}`).sort();
+    expect(identity(await stores())).toEqual(identity(before));
+
+    // The trail reads from question to proof: thought, ran, saw, changed; and the log is what status anchors.
+    const kinds = new Set(entries.map((entry) => entry.kind));
+    for (const kind of [
+      'reasoning',
+      'tool_call',
+      'tool_result',
+      'model_call',
+      'kube_intent',
+      'kube_outcome',
+      'lifecycle',
+    ] as const)
+      expect(kinds, kind).toContain(kind);
+    expect(status?.audit).toMatchObject({
+      entries: entries.length,
+      headHash: entries.at(-1)?.hash,
+      sealedHeadHash: entries.at(-1)?.hash,
+    });
+    expect(status?.audit?.tail?.at(-1)?.seq).toBe(entries.length);
+    for (const line of status?.audit?.tail ?? []) expect(Buffer.byteLength(line.text)).toBeLessThanOrEqual(512);
+
+    // Nothing of the attempt is left: no pod, no account, no right.
+    const label = `oplab.dev/incident-name=${scenario}`;
+    expect(await kubectl('get', 'rolebindings', '-A', '-l', label, '-o', 'name')).toBe('');
+    expect(
+      await kubectl('-n', 'oplab-agents', 'get', 'serviceaccounts,networkpolicies', '-l', label, '-o', 'name'),
+    ).toBe('');
+  });
+});
