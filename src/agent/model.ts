@@ -80,8 +80,9 @@ function judge(error: unknown, unauthorized: number): { retry: string } | OplabE
   if (status === 413 || (status === 400 && /too long|context (window|length)|too many tokens/i.test(error.message))) {
     return new OplabError('OPLAB_CONTEXT_FULL', error.message, { cause: error });
   }
-  const transient = status === 408 || status === 409 || status === 429 || status >= 500;
-  if ((transient && !final) || (status === 401 && unauthorized < MAX_UNAUTHORIZED)) return { retry: error.message };
+  // A server error may pass whatever its headers advise; for the rest the header has the last word.
+  const transient = status >= 500 || (!final && [408, 409, 429].includes(status));
+  if (transient || (status === 401 && unauthorized < MAX_UNAUTHORIZED)) return { retry: error.message };
   return new OplabError('OPLAB_MODEL_REFUSED', `the Messages API refused the request: ${error.message}`, {
     cause: error,
   });

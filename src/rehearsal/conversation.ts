@@ -22,6 +22,8 @@ type Block = z.infer<typeof contentBlock>;
 /** One command and its result. */
 export interface Step {
   readonly command: string;
+  /** The reason that was given for it. */
+  readonly reasoning: string;
   /** The rule that asked for it. */
   readonly rule: string;
   /** How many changes had been made when its result came in, its own included. */
@@ -72,11 +74,11 @@ export function stepsOf(messages: readonly MessageParam[], isChange: (rule: stri
   let state = 0;
   return blocks.filter(isToolUse).flatMap((call): Step[] => {
     const result = results.get(call.id);
-    const input = z.looseObject({ command: z.string() }).safeParse(call.input);
+    const input = z.looseObject({ command: z.string(), reasoning: z.string().default('') }).safeParse(call.input);
     if (result === undefined || !input.success) return [];
     const rule = ruleOf(call.id);
     if (isChange(rule)) state++;
-    return [{ command: input.data.command, rule, state, ...parseResult(result) }];
+    return [{ command: input.data.command, reasoning: input.data.reasoning, rule, state, ...parseResult(result) }];
   });
 }
 

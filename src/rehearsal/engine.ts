@@ -47,10 +47,14 @@ function isNew(rule: Rule, commands: readonly string[], steps: readonly Step[]):
   return runs.length < rule.times;
 }
 
+/** The changes, in the words in which they were announced where the command is long. */
 function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean): string[] {
   return steps
     .filter((step) => isChange(step.rule))
-    .map((step) => `${step.exit === 0 ? '' : `(exit ${step.exit ?? 'unknown'}) `}${step.command}`.slice(0, 1000));
+    .map((step) => {
+      const shown = step.command.length <= 200 ? step.command.replaceAll(/\s*\n\s*/g, ' ') : step.reasoning;
+      return `${step.exit === 0 ? '' : `(exit ${step.exit ?? 'unknown'}) `}${shown}`.slice(0, 1000);
+    });
 }
 
 /** Undefined when no rule holds; a rule book ends with one that always does. */
