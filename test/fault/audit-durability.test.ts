@@ -155,11 +155,13 @@ it('a process killed in the middle of its appends, twenty times over, loses noth
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    let doom: NodeJS.Timeout | undefined;
+    let doomed = false;
     for await (const line of createInterface({ input: child.stdout })) {
       // A line that the kill cuts off was never read as an acknowledgement.
       lines.push(line);
-      doom ??= line.startsWith('ack') ? setTimeout(() => child.kill('SIGKILL'), 20 + ((round * 37) % 150)) : undefined;
+      if (doomed || !line.startsWith('ack')) continue;
+      doomed = true;
+      setTimeout(() => child.kill('SIGKILL'), 20 + ((round * 37) % 150));
     }
     await ended;
   }
