@@ -1,0 +1,45 @@
+// After `helm uninstall` nothing hangs on oplab: no namespace, no Incident, no right in a target.
+
+import { describe, expect, it } from 'vitest';
+import { openLab } from '../support/lab.ts';
+import { child, eventually, kubectl, readIncident, tryKubectl } from '../support/live.ts';
+import { shell } from '../support/puppet-model.ts';
+
+describe('helm uninstall', () => {
+  it('in the middle of an attempt lets every namespace go', async () => {
+    const lab = await openLab();
+    lab.puppet.play(shell('sleep 60'));
+    await lab.open('left-behind');
+    await eventually('the agent to work', 60, async () => lab.puppet.requests.length > 0);
+    expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers).toContain('oplab.dev/cleanup');
+    expect(
+      await kubectl(
+        '-n',
+        lab.namespace,
+        'get',
+        'rolebindings',
+        '-l',
+        'oplab.dev/incident-name=left-behind',
+        '-o',
+        'name',
+      ),
+    ).not.toBe('');
+
+    await child('helm', ['uninstall', 'oplab', '--namespace', 'oplab-system', '--wait', '--timeout', '2m'], {
+      timeoutMs: 150_000,
+    });
+    expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers ?? []).toEqual([]);
+    expect(await kubectl('-n', lab.namespace, 'get', 'rolebindings', '-o', 'name')).toBe('');
+    await eventually(
+      "the agents' namespace to go",
+      60,
+      async () => (await tryKubectl('get', 'namespace', 'oplab-agents')).code !== 0,
+    );
+    await kubectl('delete', 'namespace', lab.namespace, '--timeout=60s');
+    // The record outlives the operator.
+    expect(
+      await kubectl('-n', 'oplab-system', 'get', 'pvc', 'oplab-gateway-audit', '-o', 'jsonpath={.status.phase}'),
+    ).toBe('Bound');
+    await lab.puppet.close();
+  });
+});
