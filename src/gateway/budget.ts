@@ -11,7 +11,7 @@ import type { Ceiling } from './leases.ts';
 import type { Tokens } from './prices.ts';
 
 /** What a model call has used; the `params` of its audit entry carry it, and the budget is rebuilt from there. */
-export const spending = z.looseObject({
+export const spending = z.object({
   model: z.string(),
   /** An answer of the agent's main model. */
   turn: z.boolean(),

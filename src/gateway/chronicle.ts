@@ -180,10 +180,10 @@ export class Chronicle {
 
 /** How the controller says that the Incident ends: the message of its request to seal is the phase. */
 function endOf(incident: Incident): { outcome: string; message: string } {
-  const { conditions, message = '', phase } = incident.status ?? {};
+  const { conditions, phase } = incident.status ?? {};
   const request = findCondition(conditions, CONDITIONS.AuditSealed);
   const finished = findCondition(conditions, CONDITIONS.Finished);
   const word = /^[A-Za-z]+$/;
   const asked = request?.reason === 'SealRequested' && word.test(request.message) ? request.message : undefined;
-  return { outcome: asked ?? finished?.reason ?? phase ?? 'Finished', message };
+  return { outcome: asked ?? phase ?? finished?.reason ?? 'Finished', message: finished?.message ?? '' };
 }

@@ -1,6 +1,13 @@
 // The lease: whether the pod of an attempt may act now. A pure decision over the Incident, the pod, the budget and the clock.
 
-import { type ClassSnapshot, CONDITIONS, type Incident, sessionOf, targetNamespacesOf } from '../api/incident.ts';
+import {
+  type Attempt,
+  type ClassSnapshot,
+  CONDITIONS,
+  type Incident,
+  sessionOf,
+  targetNamespacesOf,
+} from '../api/incident.ts';
 import type { Limits } from '../api/limits.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
 import type { CeilingReached } from '../errors.ts';
@@ -52,8 +59,12 @@ export function deadlineOf(incident: Incident): number | undefined {
 }
 
 /** The attempt with the highest number. */
-export function currentAttempt(incident: Incident) {
-  return incident.status?.attempts?.reduce((last, attempt) => (attempt.number > last.number ? attempt : last));
+export function currentAttempt(incident: Incident): Attempt | undefined {
+  let last: Attempt | undefined;
+  for (const attempt of incident.status?.attempts ?? []) {
+    if (last === undefined || attempt.number > last.number) last = attempt;
+  }
+  return last;
 }
 
 /**

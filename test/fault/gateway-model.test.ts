@@ -164,18 +164,18 @@ describe('the model door', () => {
       const answer = await ask(attempt, { model: 'claude-haiku-5-5', ...body });
       return `${answer.status} ${JSON.stringify(answer.json)}`;
     };
-    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^403 .*not one of AgentClass default/);
-    expect(await code({ model: 'nobody-prices-me' })).toMatch(/^403 .*has no price/);
+    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^400 .*not one of AgentClass default/);
+    expect(await code({ model: 'nobody-prices-me' })).toMatch(/^400 .*has no price/);
     expect(await code({ tools: [{ type: 'web_search_20260318', name: 'web_search' }] })).toMatch(
-      /^403 .*web_search_20260318/,
+      /^400 .*web_search_20260318/,
     );
     expect(await code({ mcp_servers: [{ type: 'url', url: 'https://elsewhere.example' }] })).toMatch(
-      /^403 .*mcp_servers/,
+      /^400 .*mcp_servers/,
     );
-    expect(await code({ max_tokens: 16_001 })).toMatch(/^403 .*max_tokens/);
+    expect(await code({ max_tokens: 16_001 })).toMatch(/^400 .*max_tokens/);
     const image = { type: 'image', source: { type: 'url', url: 'https://elsewhere.example/?secret' } };
     const result = { type: 'tool_result', tool_use_id: 'x', content: [image] };
-    expect(await code({ messages: [{ role: 'user', content: [result] }] })).toMatch(/^403 .*type url/);
+    expect(await code({ messages: [{ role: 'user', content: [result] }] })).toMatch(/^400 .*type url/);
     expect((await lab.entries(attempt)).some((entry) => entry.kind === 'model_call')).toBe(false);
   });
 

@@ -59,7 +59,7 @@ describe('a session', () => {
     const other = await append(attempt, '1-1', 'another thought');
     expect([other.status, other.json]).toMatchObject([409, { error: { code: 'OPLAB_AUDIT_CONFLICT' } }]);
     const forged = { clientKey: 'x', kind: 'kube_outcome', content: 'all went well' };
-    expect((await lab.ask(attempt, 'POST', '/audit/v1/entries', forged)).status).toBe(403);
+    expect((await lab.ask(attempt, 'POST', '/audit/v1/entries', forged)).status).toBe(400);
     const opened = { clientKey: 'opened', kind: 'lifecycle', params: { event: 'opened' }, content: '' };
     await lab.ask(attempt, 'POST', '/audit/v1/entries', opened);
     const entries = await lab.entries(attempt);
@@ -124,7 +124,7 @@ describe('a session', () => {
   it('lets a Diagnose class claim no repair', async () => {
     const attempt = await lab.open('diagnose', {}, { mode: 'Diagnose' });
     const claim = { outcome: 'Fixed', summary: 'looked hard' };
-    expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(403);
+    expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(400);
   });
 
   it('anchors head and tail in status as it goes, writing at most once a second', async () => {

@@ -7,9 +7,10 @@ import type { ErrorBody } from '../protocol.ts';
 
 const STATUS: Readonly<Record<string, number>> = {
   OPLAB_INVALID_INPUT: 400,
+  // Not 403, which says that the lease is over.
+  OPLAB_NOT_ALLOWED: 400,
   OPLAB_UNAUTHENTICATED: 401,
   OPLAB_NO_LEASE: 403,
-  OPLAB_NOT_ALLOWED: 403,
   OPLAB_SESSION_SEALED: 403,
   OPLAB_NOT_FOUND: 404,
   OPLAB_NO_LEASE_YET: 409,

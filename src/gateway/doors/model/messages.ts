@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   CeilingReached,
   messageOf,
+  NoLease,
   NotAllowed,
   SessionSealed,
   TooLarge,
@@ -131,6 +132,14 @@ class Call {
       stop.abort();
     };
     response.once('close', hangUp);
+    // Reserving may have had to wait for other calls.
+    if (response.destroyed) hangUp();
+    if (!hold.alive()) cut ??= 'the lease ended';
+    if (cut !== undefined) {
+      hold.release();
+      this.#reservation?.settle(undefined);
+      throw new NoLease(cut);
+    }
     const nothing: Seen = { tokens: undefined, complete: false, stopReason: undefined };
     let upstream: IncomingMessage;
     try {

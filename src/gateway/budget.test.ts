@@ -1,0 +1,130 @@
+// The budget: nothing is forwarded that could exceed a limit, and nothing is forgotten.
+
+import { describe, expect, it } from 'vitest';
+import type { Limits } from '../api/limits.ts';
+import type { Entry } from '../audit/entry.ts';
+import { Budget, Budgets, LIMIT_REACHED_EVENT } from './budget.ts';
+
+const limits: Limits = { timeoutSeconds: 900, maxTurns: 3, maxTokens: 1000, maxCostMilliUSD: 10, attempts: 2 };
+const used = (change: Partial<Usage> = {}): Usage => ({
+  ...{
+    model: 'm',
+    turn: true,
+    inputTokens: 100,
+    outputTokens: 10,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+    costMicroUSD: 1500,
+  },
+  ...change,
+});
+const ask = (change: object = {}) => ({ turn: true, tokens: 200, costMicroUSD: 3000, ...change });
+interface Usage {
+  readonly model: string;
+  readonly turn: boolean;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cacheReadTokens: number;
+  readonly cacheWriteTokens: number;
+  readonly costMicroUSD: number;
+}
+type Row = Pick<Entry, 'seq' | 'kind' | 'writer' | 'params'>;
+const ceiling = (name: string) => expect.objectContaining({ code: 'OPLAB_CEILING_REACHED', ceiling: name });
+
+describe('Budget', () => {
+  it('counts what was used, not what was reserved, and rounds the cost up', async () => {
+    const budget = new Budget();
+    (await budget.reserve(ask(), limits)).settle(used());
+    (await budget.reserve(ask({ turn: false }), limits)).settle(undefined);
+    expect(budget.usage()).toMatchObject({ turns: 1, modelCalls: 1, inputTokens: 100, costMilliUSD: 2 });
+  });
+
+  it.each<[string, object, Partial<Usage>]>([
+    ['turns', {}, { costMicroUSD: 0, inputTokens: 0 }],
+    ['tokens', { tokens: 900 }, { costMicroUSD: 0 }],
+    ['cost', { costMicroUSD: 9000 }, {}],
+  ])('refuses what could exceed the limit of %s, and everything from then on', async (name, wanted, spent) => {
+    const budget = new Budget();
+    const times = name === 'turns' ? 3 : 1;
+    for (let turn = 0; turn < times; turn += 1) (await budget.reserve(ask(), limits)).settle(used(spent));
+    await expect(budget.reserve(ask(wanted), limits)).rejects.toEqual(ceiling(name));
+    expect(budget.usage().exhausted).toBe(name);
+    await expect(budget.reserve(ask({ turn: false, tokens: 1, costMicroUSD: 0 }), limits)).rejects.toEqual(
+      ceiling(name),
+    );
+  });
+
+  it('lets a request wait that only the reservations of others keep out', async () => {
+    const budget = new Budget();
+    const first = await budget.reserve(ask({ costMicroUSD: 8000 }), limits);
+    let admitted = false;
+    const second = budget.reserve(ask({ costMicroUSD: 8000 }), limits).then((reservation) => {
+      admitted = true;
+      return reservation;
+    });
+    await Promise.resolve();
+    expect(admitted).toBe(false);
+    first.settle(used({ costMicroUSD: 2000 }));
+    (await second).settle(used({ costMicroUSD: 2000 }));
+    expect(budget.usage().exhausted).toBeUndefined();
+  });
+
+  it('settles once', async () => {
+    const budget = new Budget();
+    const reservation = await budget.reserve(ask(), limits);
+    reservation.settle(used());
+    reservation.settle(used());
+    expect(budget.usage().turns).toBe(1);
+  });
+});
+
+describe('Budgets', () => {
+  it('rebuilds a budget from the gateway’s own entries, page by page, once', async () => {
+    const call = (seq: number): Row => ({
+      seq,
+      kind: 'model_call',
+      writer: 'gateway',
+      params: { ...used() },
+    });
+    const entries: Row[] = [
+      ...Array.from({ length: 1500 }, (_, index) => call(index + 1)),
+      // An agent cannot give itself a budget, nor take one away.
+      { seq: 1501, kind: 'model_call', writer: 'agent', params: { ...used() } },
+      {
+        seq: 1502,
+        kind: 'lifecycle',
+        writer: 'gateway',
+        params: { event: LIMIT_REACHED_EVENT, ceiling: 'turns' },
+      },
+    ];
+    let reads = 0;
+    const full = {
+      session: 's',
+      time: '',
+      attempt: 1,
+      clientKey: '',
+      tool: null,
+      exitCode: null,
+      durationMs: null,
+      content: '',
+      blobDigest: null,
+      prevHash: '',
+      hash: '',
+    };
+    const budgets = new Budgets({
+      read: async (_, options = {}) => {
+        reads += 1;
+        const { afterSeq = 0, limit = 0 } = options;
+        return entries
+          .filter(({ seq }) => seq > afterSeq)
+          .slice(0, limit)
+          .map((entry) => ({ ...full, ...entry }));
+      },
+    });
+    const [one, two] = await Promise.all([budgets.of('s'), budgets.of('s')]);
+    expect(one).toBe(two);
+    expect(one.usage()).toMatchObject({ turns: 1500, inputTokens: 150_000, exhausted: 'turns' });
+    expect(reads).toBe(2);
+    expect(budgets.exhausted('s')).toBe('turns');
+  });
+});

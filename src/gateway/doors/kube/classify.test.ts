@@ -1,0 +1,78 @@
+// What a request is, read from its URL as the API server reads it.
+
+import { describe, expect, it } from 'vitest';
+import { classify, describeRequest } from './classify.ts';
+
+const NS = '/api/v1/namespaces/tikv';
+
+describe('classify', () => {
+  it.each<[string, string, string]>([
+    ['GET', `${NS}/pods`, 'read list pods tikv'],
+    ['GET', `${NS}/pods?watch=true`, 'read watch pods tikv'],
+    ['GET', `${NS}/pods?watch=1&fieldSelector=metadata.name%3Dx`, 'read watch pods tikv'],
+    ['GET', '/api/v1/watch/namespaces/tikv/pods/x', 'read watch pods tikv/x'],
+    ['GET', `${NS}/pods/x`, 'read get pods tikv/x'],
+    ['HEAD', `${NS}/pods/x`, 'read get pods tikv/x'],
+    ['GET', `${NS}/pods/x/log?follow=true`, 'read get pods/log tikv/x'],
+    ['GET', '/api/v1/namespaces/tikv', 'read get namespaces tikv'],
+    ['PATCH', '/api/v1/namespaces/tikv/status', 'write patch namespaces/status tikv'],
+    ['PUT', '/api/v1/namespaces/tikv/finalize', 'write update namespaces/finalize tikv'],
+    ['POST', '/api/v1/namespaces', 'write create namespaces'],
+    ['POST', '/apis/apps/v1/namespaces/tikv/deployments', 'write create apps/deployments tikv'],
+    ['PATCH', '/apis/apps/v1/namespaces/tikv/statefulsets/x/scale', 'write patch apps/statefulsets/scale tikv/x'],
+    ['DELETE', `${NS}/pods/x`, 'write delete pods tikv/x'],
+    ['DELETE', `${NS}/pods`, 'write deletecollection pods tikv'],
+    ['GET', '/version', 'read get /version'],
+    ['GET', '/apis/apps/v1', 'read get /apis/apps/v1'],
+    ['POST', '/somewhere', 'write post /somewhere'],
+    [
+      'POST',
+      '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+      'review create authorization.k8s.io/selfsubjectaccessreviews',
+    ],
+    ['POST', '/apis/example.com/v1/selfsubjectaccessreviews', 'write create example.com/selfsubjectaccessreviews'],
+  ])('%s %s is: %s', (method, url, expected) => {
+    const request = classify(method, url);
+    expect(`${request.kind} ${describeRequest(request)}`).toBe(expected);
+  });
+
+  it.each<[string, string]>([
+    ['GET', `${NS}/pods/x/exec?command=sh&stdin=true`],
+    ['POST', `${NS}/pods/x/exec?command=sh`],
+    // The same path in disguise.
+    ['GET', `${NS}/pods/x/%65xec?command=sh`],
+    ['GET', `${NS}/pods/x%2Fexec?command=sh`],
+    ['GET', `${NS}/pods/x/attach`],
+    ['GET', `${NS}/pods/x/portforward`],
+    ['GET', `${NS}/services/http:x:80/proxy/a/../b//c`],
+    ['GET', '/api/v1/nodes/n/proxy/metrics'],
+    ['GET', '/api/v1/proxy/namespaces/tikv/services/x'],
+  ])('counts what connects as a write: %s %s', (method, url) => {
+    expect(classify(method, url)).toMatchObject({ kind: 'write', verb: 'connect', follows: true });
+  });
+
+  it('knows what goes on and what does not', () => {
+    expect(classify('GET', `${NS}/pods?watch=true`).follows).toBe(true);
+    expect(classify('GET', `${NS}/pods?watch=false`).follows).toBe(false);
+    expect(classify('GET', `${NS}/pods/x/log?follow=true`).follows).toBe(true);
+    expect(classify('GET', `${NS}/pods/x/log`).follows).toBe(false);
+  });
+
+  it('marks dry runs and reads of Secrets', () => {
+    expect(classify('DELETE', `${NS}/pods/x?dryRun=All`).dryRun).toBe(true);
+    expect(classify('GET', `${NS}/secrets`).secrets).toBe(true);
+    expect(classify('GET', `${NS}/secrets/x`).secrets).toBe(true);
+    expect(classify('GET', '/apis/example.com/v1/namespaces/tikv/secrets/x').secrets).toBe(false);
+  });
+
+  it.each([
+    ['GET', 'https://elsewhere.example/api'],
+    ['GET', '//api/v1/pods'],
+    ['GET', `${NS}/pods/../secrets`],
+    ['GET', `${NS}/pods/%2e%2e/secrets`],
+    ['GET', `${NS}/pods/%zz`],
+    ['TRACE', `${NS}/pods`],
+  ])('refuses what no client of the API sends: %s %s', (method, url) => {
+    expect(() => classify(method, url)).toThrow(expect.objectContaining({ code: 'OPLAB_INVALID_INPUT' }));
+  });
+});

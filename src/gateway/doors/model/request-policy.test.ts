@@ -1,0 +1,128 @@
+// Which requests to the model pass, and what they may use at most.
+
+import { describe, expect, it } from 'vitest';
+import { admitRequest, promptTokenBound } from './request-policy.ts';
+
+const allowed = {
+  name: 'default',
+  generation: 1,
+  mode: 'Repair' as const,
+  model: 'big',
+  summaryModel: 'small',
+  maxOutputTokens: 1000,
+};
+const admit = (body: object, snapshot = allowed) =>
+  admitRequest(Buffer.from(JSON.stringify({ model: 'big', max_tokens: 100, messages: [], ...body })), snapshot);
+const refused = (body: object) => {
+  try {
+    admit(body);
+  } catch (error) {
+    return error instanceof Error ? error.message : '';
+  }
+  return 'admitted';
+};
+
+describe('admitRequest', () => {
+  it('forwards what was checked, not what was sent', () => {
+    const body = Buffer.from('{"model":"small","max_tokens":1,"messages":[],"model":"big"}');
+    expect(JSON.parse(admitRequest(body, allowed).body.toString())).toEqual({
+      model: 'big',
+      max_tokens: 1,
+      messages: [],
+    });
+  });
+
+  it('admits a conversation with thinking, tools and cache marks untouched', () => {
+    const body = {
+      system: [{ type: 'text', text: 'you are', cache_control: { type: 'ephemeral' } }],
+      tools: [
+        { name: 'shell', description: '', input_schema: { type: 'object' } },
+        { type: 'custom', name: 'conclude' },
+      ],
+      thinking: { type: 'adaptive' },
+      messages: [
+        {
+          role: 'assistant',
+          content: [
+            { type: 'thinking', thinking: 'hm', signature: 'x' },
+            {
+              type: 'tool_use',
+              id: 't',
+              name: 'shell',
+              input: { type: 'image', source: { type: 'url', url: 'https://x' } },
+            },
+          ],
+        },
+        { role: 'user', content: [{ type: 'tool_result', tool_use_id: 't', content: 'ok' }] },
+      ],
+    };
+    const admitted = admit(body);
+    expect(JSON.parse(admitted.body.toString())).toEqual({ model: 'big', max_tokens: 100, ...body });
+    expect(admitted).toMatchObject({ turn: true, cacheLife: '5m' });
+  });
+
+  it('finds the longest cache that is asked for, wherever', () => {
+    const cached = { type: 'text', text: '', cache_control: { type: 'ephemeral', ttl: '1h' } };
+    expect(admit({ messages: [{ role: 'user', content: [cached] }] }).cacheLife).toBe('1h');
+    expect(admit({ cache_control: { type: 'ephemeral' } }).cacheLife).toBe('5m');
+    expect(admit({}).cacheLife).toBe('none');
+  });
+
+  it('tells turns from summaries, also when one model does both', () => {
+    expect(admit({}).turn).toBe(true);
+    expect(admit({ model: 'small' }).turn).toBe(false);
+    const one = { ...allowed, summaryModel: 'big' };
+    expect(admit({}, one).turn).toBe(false);
+    expect(admit({ tools: [{ name: 'shell' }] }, one).turn).toBe(true);
+  });
+
+  it.each<[string, object]>([
+    ['not one of AgentClass', { model: 'huge' }],
+    ['max_tokens 1001', { max_tokens: 1001 }],
+    ['tool type web_fetch', { tools: [{ type: 'web_fetch_20260318', name: 'web_fetch' }] }],
+    ['tool type bash', { tools: [{ type: 'bash_20250124', name: 'bash' }] }],
+    ['mcp_servers', { mcp_servers: [] }],
+    ['container', { container: 'x' }],
+    ['fallbacks', { fallbacks: [{ model: 'huge' }] }],
+    ['price table', { service_tier: 'auto' }],
+    ['price table', { speed: 'fast' }],
+    ['not a request that passes', { unheard_of: true }],
+    [
+      'source of type url',
+      { messages: [{ role: 'user', content: [{ type: 'document', source: { type: 'url', url: 'https://x' } }] }] },
+    ],
+    [
+      'source of type file',
+      { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'file', file_id: 'x' } }] }] },
+    ],
+    [
+      'source of type url',
+      {
+        system: [{ type: 'text', text: '' }],
+        messages: [
+          {
+            role: 'user',
+            content: [
+              {
+                type: 'tool_result',
+                tool_use_id: 't',
+                content: [{ type: 'image', source: { type: 'url', url: 'x' } }],
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  ])('refuses: %s', (message, body) => {
+    expect(refused(body)).toContain(message);
+  });
+});
+
+describe('promptTokenBound', () => {
+  it('is generous without knowledge, and close to what the last answer said with it', () => {
+    expect(promptTokenBound(10_000, undefined)).toBe(5000);
+    // 10,000 bytes were 2,500 tokens; 1,000 more bytes can be 500 at most.
+    expect(promptTokenBound(11_000, { bytes: 10_000, tokens: 2500 })).toBe(3750);
+    expect(promptTokenBound(100, { bytes: 10_000, tokens: 9000 })).toBe(50);
+  });
+});

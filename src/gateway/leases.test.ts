@@ -1,0 +1,189 @@
+// When an attempt may act: each way in which a lease is live, not yet, spent or dead.
+
+import { describe, expect, it } from 'vitest';
+import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { LeaseRegistry } from './lease-registry.ts';
+import { type Ceiling, leaseFor } from './leases.ts';
+
+const START = Date.parse('2026-11-22T10:00:00Z');
+const condition = (type: string, status: string, reason: string) => ({
+  ...{ type, status, reason, message: '', lastTransitionTime: '2026-11-22T10:05:00Z' },
+});
+
+interface Shape {
+  readonly spec?: object;
+  readonly status?: object;
+  readonly attempt?: object;
+  readonly metadata?: object;
+}
+
+function incident({ spec = {}, status = {}, attempt = {}, metadata = {} }: Shape = {}): Incident {
+  return incidentSchema.parse({
+    apiVersion: 'oplab.dev/v1alpha1',
+    kind: 'Incident',
+    metadata: { name: 'down', namespace: 'tikv', uid: 'incident-1', ...metadata },
+    spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
+    status: {
+      startTime: new Date(START).toISOString(),
+      limits: { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 },
+      attempts: [
+        {
+          number: 1,
+          sessionID: 'incident-1',
+          podName: 'down-1',
+          podUID: 'pod-1',
+          serviceAccountName: 'down-1',
+          class: {
+            name: 'default',
+            generation: 1,
+            mode: 'Repair',
+            model: 'm',
+            summaryModel: 's',
+            maxOutputTokens: 1000,
+          },
+          startTime: new Date(START).toISOString(),
+          ...attempt,
+        },
+      ],
+      ...status,
+    },
+  });
+}
+
+describe('leaseFor', () => {
+  const decide = (shape: Shape, options: { attempt?: number; pod?: string; exhausted?: Ceiling; at?: number } = {}) =>
+    leaseFor(
+      incident(shape),
+      options.attempt ?? 1,
+      options.pod ?? 'pod-1',
+      options.exhausted,
+      START + (options.at ?? 1000),
+    );
+
+  it('is live for the pod of the current attempt', () => {
+    expect(decide({})).toMatchObject({
+      state: 'live',
+      lease: {
+        session: 'incident-1',
+        attempt: 1,
+        podUID: 'pod-1',
+        targetNamespaces: ['tikv'],
+        deadline: START + 900_000,
+      },
+    });
+  });
+
+  it.each<[string, Shape]>([
+    ['cancelled', { spec: { cancel: true } }],
+    ['being deleted', { metadata: { deletionTimestamp: '2026-11-22T10:01:00Z' } }],
+    ['finished', { status: { conditions: [condition('Finished', 'True', 'Resolved')] } }],
+    ['being sealed', { status: { conditions: [condition('AuditSealed', 'False', 'SealRequested')] } }],
+    ['sealed late', { status: { conditions: [condition('AuditSealed', 'False', 'GatewayUnavailable')] } }],
+    ['attempt ended', { attempt: { endTime: '2026-11-22T10:02:00Z', reason: 'Claimed' } }],
+    ['another pod', { attempt: { podUID: 'pod-2' } }],
+  ])('is dead when %s', (_, shape) => {
+    expect(decide(shape).state).toBe('dead');
+  });
+
+  it('is dead without an Incident, and once another attempt has taken over', () => {
+    expect(leaseFor(undefined, 1, 'pod-1', undefined, START).state).toBe('dead');
+    expect(decide({ attempt: { number: 2 } }, { attempt: 1 })).toMatchObject({
+      state: 'dead',
+      message: 'attempt 2 has taken over',
+    });
+  });
+
+  it.each<[string, Shape, number]>([
+    ['the pod is not in status', { attempt: { podUID: undefined } }, 1],
+    ['the attempt is not in status', {}, 2],
+    ['the limits are not in status', { status: { limits: undefined } }, 1],
+    ['no attempt has begun', { status: { attempts: [] } }, 1],
+  ])('is not yet while %s', (_, shape, attempt) => {
+    expect(decide(shape, { attempt }).state).toBe('pending');
+  });
+
+  it('is spent by the budget, by what status says, and by time', () => {
+    expect(decide({}, { exhausted: 'turns' })).toMatchObject({ state: 'spent', ceiling: 'turns' });
+    const usage = {
+      turns: 1,
+      modelCalls: 1,
+      inputTokens: 1,
+      outputTokens: 1,
+      cacheReadTokens: 0,
+      cacheWriteTokens: 0,
+      costMilliUSD: 1,
+    };
+    expect(decide({ status: { usage: { ...usage, exhausted: 'cost' } } })).toMatchObject({
+      state: 'spent',
+      ceiling: 'cost',
+    });
+    expect(decide({}, { at: 899_999 }).state).toBe('live');
+    expect(decide({}, { at: 900_000 })).toMatchObject({ state: 'spent', ceiling: 'time' });
+  });
+
+  it('goes on while suspended: only new attempts are held', () => {
+    expect(decide({ spec: { suspend: true } }).state).toBe('live');
+  });
+});
+
+describe('LeaseRegistry', () => {
+  const bearer = { podUID: 'pod-1', podName: 'down-1', serviceAccount: 'down-1' };
+  function registry(now = () => START) {
+    const exhausted = new Map<string, Ceiling>();
+    const leases = new LeaseRegistry({ exhausted: (session) => exhausted.get(session), now });
+    leases.incidentChanged({ type: 'added', object: incident() });
+    return { leases, exhausted };
+  }
+
+  it('cuts held streams before the event that kills the lease has been handled, and only once', () => {
+    const { leases } = registry();
+    const deaths: string[] = [];
+    const hold = leases.hold(bearer, 'work', (message) => deaths.push(message));
+    const released = leases.hold(bearer, 'work', () => deaths.push('released'));
+    released.release();
+    expect(hold.alive()).toBe(true);
+    leases.incidentChanged({ type: 'modified', object: incident({ spec: { cancel: true } }), previous: incident() });
+    expect(deaths).toEqual(['the Incident is cancelled']);
+    expect(hold.alive()).toBe(false);
+    leases.sweep();
+    expect(deaths).toHaveLength(1);
+  });
+
+  it('finds a deadline by itself', async () => {
+    let now = START;
+    const { leases } = registry(() => now);
+    const died = new Promise<string>((resolve) => leases.hold(bearer, 'work', resolve));
+    now = START + 900_000;
+    expect(await died).toBe('the limit of time is spent');
+  });
+
+  it('lets a reserved call and testimony outlive a spent budget, but not work', () => {
+    const { leases, exhausted } = registry();
+    const dead: string[] = [];
+    for (const purpose of ['work', 'reserved', 'testimony'] as const)
+      leases.hold(bearer, purpose, () => dead.push(purpose));
+    exhausted.set('incident-1', 'tokens');
+    leases.sweep();
+    expect(dead).toEqual(['work']);
+    expect(() => leases.require(bearer, 'work')).toThrow(expect.objectContaining({ code: 'OPLAB_CEILING_REACHED' }));
+    expect(leases.require(bearer, 'testimony').attempt).toBe(1);
+  });
+
+  it('knows no lease for another account, for an unknown pod, or for a pod that is gone', () => {
+    const { leases } = registry();
+    expect(leases.decide({ ...bearer, serviceAccount: 'other' }).state).toBe('dead');
+    expect(leases.decide({ ...bearer, podUID: 'pod-9' }).state).toBe('pending');
+    const pod = { metadata: { name: 'down-1', uid: 'pod-1', labels: {} } };
+    leases.podChanged({ type: 'added', object: pod });
+    leases.podChanged({ type: 'deleted', object: pod });
+    expect(leases.decide(bearer)).toMatchObject({ state: 'dead', message: 'the pod is gone' });
+  });
+
+  it('does not take a namesake for the Incident that was deleted', () => {
+    const { leases } = registry();
+    const namesake = incident({ metadata: { uid: 'incident-2' }, status: { attempts: [] } });
+    leases.incidentChanged({ type: 'modified', object: namesake, previous: incident() });
+    expect(leases.incident('incident-1')).toBeUndefined();
+    expect(leases.decide(bearer).state).toBe('pending');
+  });
+});

@@ -1,0 +1,68 @@
+// What model calls cost.
+
+import { describe, expect, it } from 'vitest';
+import { costBoundMicroUSD, costMicroUSD, pricesWith } from './prices.ts';
+
+const tokens = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, cacheWrite1hTokens: 0 };
+const priceOf = (model: string, overrides?: unknown) => {
+  const price = pricesWith(overrides).get(model);
+  if (price === undefined) throw new Error(`no price for ${model}`);
+  return price;
+};
+
+describe('costMicroUSD', () => {
+  it('prices every kind of token at its own rate', () => {
+    const used = {
+      inputTokens: 1000,
+      outputTokens: 100,
+      cacheReadTokens: 10_000,
+      cacheWriteTokens: 2000,
+      cacheWrite1hTokens: 500,
+    };
+    // 1000×4 + 100×20 + 10000×0.2 + 1500×5 + 500×8
+    expect(costMicroUSD(priceOf('claude-opus-5-5'), used)).toBe(19_500);
+  });
+
+  it('rounds a fraction of a millionth up, and adds nothing to a whole sum', () => {
+    const haiku = priceOf('claude-haiku-5-5');
+    expect(costMicroUSD(haiku, { ...tokens, inputTokens: 1 })).toBe(1);
+    expect(costMicroUSD(haiku, { ...tokens, inputTokens: 30 })).toBe(3);
+  });
+
+  it('prices a long prompt as a whole at its own rates', () => {
+    const haiku = priceOf('claude-haiku-5-5');
+    expect(costMicroUSD(haiku, { ...tokens, inputTokens: 100_000, outputTokens: 1000 })).toBe(10_500);
+    expect(costMicroUSD(haiku, { ...tokens, inputTokens: 90_000, cacheReadTokens: 10_001, outputTokens: 1000 })).toBe(
+      48_001,
+    );
+  });
+
+  it('is never above its bound', () => {
+    const opus = priceOf('claude-opus-5-5');
+    const bound = costBoundMicroUSD(opus, { promptTokens: 1000, outputTokens: 50, cacheLife: '1h' });
+    for (const kind of ['inputTokens', 'cacheReadTokens', 'cacheWriteTokens'] as const) {
+      expect(costMicroUSD(opus, { ...tokens, outputTokens: 50, [kind]: 1000 })).toBeLessThanOrEqual(bound);
+    }
+  });
+});
+
+describe('pricesWith', () => {
+  it('adds models, replaces rates, and fills in what is usual for caches', () => {
+    const overrides = { mine: { input: 3, output: 15 }, 'claude-opus-5-5': { input: 1, output: 1 } };
+    expect(costMicroUSD(priceOf('mine', overrides), { ...tokens, cacheReadTokens: 100, cacheWriteTokens: 100 })).toBe(
+      405,
+    );
+    expect(priceOf('claude-opus-5-5', overrides).input).toBe(1);
+    expect(pricesWith({}).get('mine')).toBeUndefined();
+  });
+
+  it('says what is wrong with a table', () => {
+    expect(() => pricesWith({ mine: { input: -1 } }, 'prices.yaml')).toThrow(/prices.yaml.*input.*output/s);
+  });
+
+  it('prices the rehearsal model at nothing', () => {
+    expect(costMicroUSD(priceOf('rehearsal-1'), { ...tokens, inputTokens: 1_000_000, outputTokens: 1_000_000 })).toBe(
+      0,
+    );
+  });
+});

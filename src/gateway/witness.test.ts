@@ -1,0 +1,112 @@
+// What is witnessed of an Incident: every step once, whatever was seen in between.
+
+import { describe, expect, it } from 'vitest';
+import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import type { Entry } from '../audit/entry.ts';
+import { NOTHING_RECALLED, type Recollection, recall, recollectionOf, witness } from './witness.ts';
+
+const attempt = (number: number, change: object = {}) => ({
+  number,
+  sessionID: 'u',
+  podName: `p-${number}`,
+  serviceAccountName: `p-${number}`,
+  class: { name: 'default', generation: 1, mode: 'Repair', model: 'm', summaryModel: 's', maxOutputTokens: 1 },
+  startTime: '2026-11-22T10:00:00Z',
+  ...change,
+});
+const check = (name: string, passing: boolean, time: string) => ({
+  name,
+  passing,
+  observedTime: time,
+  ...(passing ? { passingSince: time } : {}),
+});
+const incident = (status: object, spec: object = {}): Incident =>
+  incidentSchema.parse({
+    apiVersion: 'oplab.dev/v1alpha1',
+    kind: 'Incident',
+    metadata: { name: 'n', namespace: 'ns', uid: 'u' },
+    spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
+    status,
+  });
+const keys = (recalled: Recollection, now: Incident) => witness(recalled, now).map(({ entry }) => entry.clientKey);
+
+describe('witness', () => {
+  it('tells the whole life from the last status alone', () => {
+    const status = {
+      attempts: [
+        attempt(2, { podUID: 'uid-2' }),
+        attempt(1, { podUID: 'uid-1', endTime: '2026-11-22T10:01:00Z', reason: 'ChecksFailed', message: 'no' }),
+      ],
+      verification: [check('a', true, 't1'), check('b', false, 't2')],
+      soak: { restarts: 2 },
+      conditions: [{ type: 'Verified', status: 'True', reason: 'x', message: '', lastTransitionTime: 't3' }],
+    };
+    const witnessed = witness(NOTHING_RECALLED, incident(status, { cancel: true }));
+    expect(witnessed.map(({ attempt: number, entry }) => `${number} ${entry.clientKey}`)).toEqual([
+      '0 opened',
+      '1 attempt-started:1',
+      '1 attempt-pod:1',
+      '1 attempt-ended:1:ChecksFailed',
+      '2 attempt-started:2',
+      '2 attempt-pod:2',
+      '2 check:a:passing:t1',
+      '2 check:b:failing:t2',
+      '2 soak-restarted:1',
+      '2 soak-restarted:2',
+      '2 verified:t3',
+      '2 cancel-requested',
+    ]);
+  });
+
+  it('gives the same entry for the same step, whatever else has changed', () => {
+    const early = incident({ attempts: [attempt(1)] });
+    const late = incident({ attempts: [attempt(1, { podUID: 'x', endTime: 't', reason: 'Claimed' }), attempt(2)] });
+    const of = (now: Incident) =>
+      witness(NOTHING_RECALLED, now).find(({ entry }) => entry.clientKey === 'attempt-started:1');
+    expect(of(late)).toEqual(of(early));
+  });
+
+  it('tells of a check only when it turns', () => {
+    const before = incident({ verification: [check('a', true, 't1')] });
+    const recalled = recollectionOf(before);
+    expect(keys(recalled, incident({ verification: [check('a', true, 't2')] }))).toEqual(['opened']);
+    expect(keys(recalled, incident({ verification: [check('a', false, 't3')] }))).toEqual([
+      'opened',
+      'check:a:failing:t3',
+    ]);
+  });
+
+  it('says that a claim which ended an attempt turned out false', () => {
+    const claimed = attempt(1, { endTime: 't', reason: 'Claimed' });
+    expect(keys(NOTHING_RECALLED, incident({ attempts: [claimed] }))).toContain('attempt-ended:1:Claimed');
+    const judged = { ...claimed, reason: 'ChecksFailed' };
+    expect(keys(NOTHING_RECALLED, incident({ attempts: [judged] }))).toContain('attempt-ended:1:ChecksFailed');
+  });
+});
+
+describe('recall', () => {
+  it('remembers from the log what the status does not say any more, and believes the gateway alone', () => {
+    const first = witness(
+      NOTHING_RECALLED,
+      incident({ verification: [check('a', true, 't1')], soak: { restarts: 1 } }),
+    );
+    const second = witness(
+      { checks: new Map([['a', true]]), soakRestarts: 1 },
+      incident({ verification: [check('a', false, 't2')], soak: { restarts: 1 } }),
+    );
+    const entries = [...first, ...second].map(
+      ({ entry }): Pick<Entry, 'kind' | 'writer' | 'params'> => ({
+        kind: entry.kind,
+        writer: 'gateway',
+        params: entry.params ?? null,
+      }),
+    );
+    const forged = {
+      kind: 'lifecycle' as const,
+      writer: 'agent' as const,
+      params: { event: 'check', check: 'a', passing: true },
+    };
+    const recalled = recall([...entries, forged]);
+    expect(recalled).toEqual({ checks: new Map([['a', false]]), soakRestarts: 1 });
+  });
+});
