@@ -29,7 +29,9 @@ async function stores(target: PatientTarget): Promise<StoreView[]> {
 /** Runs `oplab-load` in the load's own pod. */
 async function load(target: PatientTarget, ...args: string[]): Promise<{ code: number; stdout: string }> {
   await using session = await openSession(target);
-  return await session.kubectl(['exec', `${session.name}-load-0`, '--', '/oplab-load', ...args], { allowFailure: true });
+  return await session.kubectl(['exec', `${session.name}-load-0`, '--', '/oplab-load', ...args], {
+    allowFailure: true,
+  });
 }
 
 /** The steps of the proof; each throws when what it shows is not so. */

@@ -133,6 +133,49 @@ func (b *snapBuilder) loadExtra() {
 `,
     },
     {
+      file: 'raftstore/snap.go',
+      reason: 'A snapshot that was made before was sent without its description, which ended the receiver.',
+      find: `	if s.Exists() {
+		err := s.validate()
+		if err == nil {
+			return nil
+		}
+		log.S().Errorf("[region %d] file %s is corrupted, will rebuild`,
+      replace: `	if s.Exists() {
+		err := s.validate()
+		if err == nil {
+			snapData.FileSize = s.TotalSize()
+			snapData.Version = snapshotVersion
+			snapData.Meta = s.MetaFile.Meta
+			return nil
+		}
+		log.S().Errorf("[region %d] file %s is corrupted, will rebuild`,
+    },
+    {
+      file: 'raftstore/snap.go',
+      reason: 'What a failed attempt has left in a temporary file stayed behind the new content.',
+      find: `file, err := os.OpenFile(s.MetaFile.TmpPath, os.O_CREATE|os.O_WRONLY, 0600)`,
+      replace: `file, err := os.OpenFile(s.MetaFile.TmpPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0600)`,
+    },
+    {
+      file: 'raftstore/snap.go',
+      reason: 'What a failed attempt has left in a temporary file stayed behind the new content.',
+      find: `file, err = os.OpenFile(cfFile.TmpPath, os.O_CREATE|os.O_WRONLY, 0600)`,
+      replace: `file, err = os.OpenFile(cfFile.TmpPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0600)`,
+    },
+    {
+      file: 'raftstore/snap.go',
+      reason: 'What a failed attempt has left in a temporary file stayed behind the new content.',
+      find: `	f, err := os.OpenFile(s.MetaFile.TmpPath, os.O_CREATE|os.O_WRONLY, 0600)`,
+      replace: `	f, err := os.OpenFile(s.MetaFile.TmpPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0600)`,
+    },
+    {
+      file: 'raftstore/snap.go',
+      reason: 'What a failed attempt has left in a temporary file stayed behind the new content.',
+      find: `		f, err = os.OpenFile(cfFile.TmpPath, os.O_CREATE|os.O_WRONLY, 0600)`,
+      replace: `		f, err = os.OpenFile(cfFile.TmpPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0600)`,
+    },
+    {
       file: 'raftstore/worker.go',
       reason: 'A snapshot that could not be made was waited for without end; an empty answer makes Raft ask again.',
       find: `		log.Error("failed to generate snapshot!!!", zap.Uint64("region id", regionID), zap.Error(err))

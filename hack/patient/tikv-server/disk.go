@@ -72,6 +72,9 @@ func (d *disk) almostFull() bool {
 	return d.full.Load()
 }
 
+// heldLock keeps the lock's file from being closed by the garbage collector.
+var heldLock *os.File
+
 // lockDataDir keeps a second process off the same data; the kernel drops the lock with the process.
 func lockDataDir(path string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(path, "LOCK"), os.O_CREATE|os.O_RDWR, 0o644)
@@ -81,5 +84,6 @@ func lockDataDir(path string) (*os.File, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("lock %s/LOCK failed, maybe another instance of tikv-server is using this directory: %w", path, err)
 	}
+	heldLock = file
 	return file, nil
 }

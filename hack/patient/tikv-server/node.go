@@ -28,16 +28,19 @@ import (
 )
 
 const (
-	// stopGrace bounds a graceful stop; whatever hangs longer is cut by the end of the process, which Raft survives.
-	stopGrace = 15 * time.Second
+	// drainGrace is how long commands that have begun may take to end after the order to stop.
+	drainGrace = 2 * time.Second
+	// stopGrace bounds the rest of a graceful stop; whatever hangs longer is cut by the end of the process, which Raft survives.
+	stopGrace = 5 * time.Second
 
 	mib = 1 << 20
 )
 
 type node struct {
-	store  *tikv.Server
-	rpc    *grpc.Server
-	status *http.Server
+	store   *tikv.Server
+	service *measuredServer
+	rpc     *grpc.Server
+	status  *http.Server
 	// failed delivers the first error that the process cannot live with.
 	failed chan error
 }
@@ -49,11 +52,12 @@ func startNode(s *settings) (*node, error) {
 			return nil, fmt.Errorf("data directory: %w", err)
 		}
 	}
-	unlock, err := lockDataDir(dataDir)
-	if err != nil {
+	if _, err := lockDataDir(dataDir); err != nil {
 		return nil, err
 	}
-	_ = unlock // held until the process ends
+	if err := dropSentSnapshots(filepath.Join(dataDir, "snap")); err != nil {
+		return nil, err
+	}
 
 	disk := &disk{path: dataDir, limit: s.size("raftstore.capacity"), reserve: s.size("storage.reserve-space")}
 	if _, err := disk.usage(); err != nil {
@@ -93,7 +97,8 @@ func startNode(s *settings) (*node, error) {
 		grpc.MaxRecvMsgSize(16*mib),
 		grpc.UnaryInterceptor(metrics.unary(disk)),
 	)
-	tikvpb.RegisterTikvServer(n.rpc, &measuredServer{Server: n.store, metrics: metrics, disk: disk})
+	n.service = &measuredServer{Server: n.store, metrics: metrics, disk: disk}
+	tikvpb.RegisterTikvServer(n.rpc, n.service)
 	deadlock.RegisterDeadlockServer(n.rpc, n.store)
 	go func() {
 		if err := n.rpc.Serve(listener); err != nil {
@@ -104,8 +109,13 @@ func startNode(s *settings) (*node, error) {
 	return n, nil
 }
 
-// stop ends the store in order, so that the locks in memory reach the disk.
+// stop ends the store in order, so that the locks in memory reach the disk. Commands end before the server does: the followers'
+// answers that they wait for come in through it.
 func (n *node) stop() {
+	n.service.draining.Store(true)
+	for end := time.Now().Add(drainGrace); n.service.running.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -118,6 +128,23 @@ func (n *node) stop() {
 	case <-time.After(stopGrace):
 		log.Warn("the store did not stop in time, leaving", zap.Duration("grace", stopGrace))
 	}
+}
+
+// dropSentSnapshots removes what an earlier process made for others or did not finish. Snapshots that were received stay: a region
+// that was being restored from one needs it.
+func dropSentSnapshots(dir string) error {
+	for _, pattern := range []string{"gen_*", "*.tmp"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if err := os.Remove(file); err != nil {
+				return fmt.Errorf("old snapshots: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 func openStore(s *settings, dataDir string, client *pdClient, metrics *metrics) (*tikv.Server, error) {

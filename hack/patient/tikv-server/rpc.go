@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/errorpb"
@@ -19,6 +20,10 @@ type measuredServer struct {
 	*tikv.Server
 	metrics *metrics
 	disk    *disk
+	// draining: what comes in is not begun any more; clients go to another store when their stream ends.
+	draining atomic.Bool
+	// running counts commands that have begun and are not answered.
+	running atomic.Int64
 }
 
 func (s *measuredServer) BatchCommands(stream tikvpb.Tikv_BatchCommandsServer) error {
@@ -46,6 +51,11 @@ func (s *measuredStream) Recv() (*tikvpb.BatchCommandsRequest, error) {
 		if err != nil {
 			return nil, err
 		}
+		if s.server.draining.Load() {
+			<-s.Context().Done()
+			return nil, s.Context().Err()
+		}
+		s.server.running.Add(int64(len(batch.Requests)))
 		refused := &tikvpb.BatchCommandsResponse{}
 		kept := &tikvpb.BatchCommandsRequest{}
 		now := time.Now()
@@ -83,6 +93,7 @@ func (s *measuredStream) Send(batch *tikvpb.BatchCommandsResponse) error {
 		}
 	}
 	s.mu.Unlock()
+	defer s.server.running.Add(-int64(len(batch.RequestIds)))
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	return s.Tikv_BatchCommandsServer.Send(batch)
