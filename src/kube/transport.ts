@@ -25,6 +25,8 @@ export interface Transport {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** Ordinary calls at the same time; more wait their turn, for a TLS handshake each would cost everybody more. */
+const MAX_SOCKETS = 32;
 /** Far above etcd's limit for one object and a page of 500 pods; protects memory from a server gone mad. */
 const MAX_BODY_BYTES = 128 * 1024 * 1024;
 /** How long certificates and CA are used before the files are read again, in milliseconds. */
@@ -33,11 +35,15 @@ const TLS_REREAD_MS = 10_000;
 export function createTransport(server: KubeServer, userAgent = 'oplab'): Transport {
   const secure = server.url.protocol === 'https:';
   const agentOptions = { keepAlive: true, keepAliveMsecs: 15_000, scheduling: 'lifo' as const };
-  const agent = secure ? new https.Agent(agentOptions) : new http.Agent(agentOptions);
+  const newAgent = (maxSockets: number) =>
+    secure ? new https.Agent({ ...agentOptions, maxSockets }) : new http.Agent({ ...agentOptions, maxSockets });
+  const agent = newAgent(MAX_SOCKETS);
+  // Streams hold their connections for minutes; they must not use up those of ordinary calls.
+  const streamAgent = newAgent(Number.POSITIVE_INFINITY);
   const root = server.url.pathname.replace(/\/$/, '');
   let tls: { until: number; options: TlsOptions } | undefined;
 
-  async function open(options: ExchangeOptions): Promise<http.IncomingMessage> {
+  async function send(options: ExchangeOptions, through: http.Agent): Promise<http.IncomingMessage> {
     const doing = `${options.method} ${options.path.split('?')[0]}`;
     let authorization: string | undefined;
     let proxyAgent: http.RequestOptions['agent'];
@@ -68,7 +74,7 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
       port: server.url.port || (secure ? 443 : 80),
       path: root + options.path,
       headers,
-      agent: proxyAgent ?? agent,
+      agent: proxyAgent ?? through,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       ...(secure ? tls.options : {}),
     };
@@ -105,9 +111,9 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
   }
 
   return {
-    open,
+    open: (options) => send(options, streamAgent),
     async exchange(options) {
-      const response = await open(options);
+      const response = await send(options, agent);
       return await readBody(response, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, `${options.method} ${options.path}`);
     },
   };

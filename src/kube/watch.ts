@@ -1,5 +1,6 @@
 // One watch connection: events as they come, until the server ends it, the watchdog finds it silent, or the signal aborts.
 
+import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { KubeError, kubeErrorFrom } from './errors.ts';
 import { type KubeObject, kubeObject } from './object.ts';
@@ -31,18 +32,24 @@ export interface WatchConnection {
   readonly timeoutSeconds?: number | undefined;
 }
 
-/** @throws KubeError: isGone → list again; status 0 → resume after a pause */
+/** Ends quietly when the signal aborts. @throws KubeError: isGone → list again; status 0 → resume after a pause */
 export async function* watchEvents(transport: Transport, connection: WatchConnection): AsyncGenerator<WatchEvent> {
   const timeoutSeconds = connection.timeoutSeconds ?? Math.round(SERVER_TIMEOUT_SECONDS * (1 + Math.random() / 2));
   connection.query.set('watch', 'true');
   connection.query.set('allowWatchBookmarks', 'true');
   connection.query.set('timeoutSeconds', String(timeoutSeconds));
   const doing = `watch ${connection.path}`;
-  const response = await transport.open({
-    method: 'GET',
-    path: `${connection.path}?${connection.query}`,
-    signal: connection.signal,
-  });
+  let response: IncomingMessage;
+  try {
+    response = await transport.open({
+      method: 'GET',
+      path: `${connection.path}?${connection.query}`,
+      signal: connection.signal,
+    });
+  } catch (error) {
+    if (connection.signal.aborted) return;
+    throw error;
+  }
   const silence = timeoutSeconds * 1000 + SILENCE_GRACE_MS;
   const bark = () => response.destroy(new KubeError(0, 'Silent', `${doing}: silent for ${silence} ms`));
   let watchdog = setTimeout(bark, silence);
@@ -66,7 +73,8 @@ export async function* watchEvents(transport: Transport, connection: WatchConnec
       if (buffered.length > MAX_LINE) throw new KubeError(0, 'TooLarge', `${doing}: an event is too large`);
     }
   } catch (error) {
-    if (error instanceof KubeError || connection.signal.aborted) throw error;
+    if (connection.signal.aborted) return;
+    if (error instanceof KubeError) throw error;
     throw new KubeError(0, 'Unreachable', `${doing}: the connection was cut`, { cause: error });
   } finally {
     clearTimeout(watchdog);

@@ -51,7 +51,7 @@ async function startDoomed(step: Step): Promise<{ dead: Promise<void>; bury: () 
     resolve();
     await new Promise(() => {});
   };
-  doomed = await startController(server, { checkpoint });
+  doomed = await startController(server, { checkpoint, leaseSeconds: 4 });
   return { dead, bury: async () => doomed?.freeze() };
 }
 
@@ -66,7 +66,7 @@ describe('a controller that is killed', () => {
       let next: RunningController | undefined;
       if (early) {
         await doomed.dead;
-        next = await startController(server);
+        next = await startController(server, { leaseSeconds: 4 });
       }
       await incident.podRuns(1);
       await sick.become('good');
@@ -74,7 +74,7 @@ describe('a controller that is killed', () => {
       if (!early) {
         if (step !== 'attempt-cleaned') await incident.seal();
         await doomed.dead;
-        next = await startController(server);
+        next = await startController(server, { leaseSeconds: 4 });
         if (step === 'attempt-cleaned') await incident.seal();
       } else await incident.seal();
       const done = await incident.finished();
