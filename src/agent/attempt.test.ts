@@ -316,6 +316,17 @@ describe("the model's failures", () => {
       },
     ],
     [
+      'a call whose input is no JSON',
+      (response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.end(
+          events([shell('half')], 'tool_use')
+            .join('')
+            .replaceAll(/"partial_json":"[^"]*(\\.[^"]*)*"/g, '"partial_json":"}{"'),
+        );
+      },
+    ],
+    [
       'an error inside a stream',
       (response) => {
         response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -371,6 +382,11 @@ describe("the model's failures", () => {
 describe('calls that cannot be', () => {
   it.each<[string, Content, string]>([
     ['an unknown tool', { type: 'tool_use', id: 'toolu_x', name: 'reboot', input: {} }, 'There is no tool "reboot"'],
+    [
+      'a NUL byte',
+      { type: 'tool_use', id: 'toolu_x', name: 'shell', input: { command: 'a\0b', reasoning: 'r' } },
+      'NUL',
+    ],
     ['a missing reason', { type: 'tool_use', id: 'toolu_x', name: 'shell', input: { command: 'ls' } }, 'reasoning'],
     [
       'a time limit beyond the most',

@@ -5,6 +5,7 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import { messageOf, OplabError } from '../errors.ts';
+import { recordThoughts, replayable, wasCutOff } from './answer.ts';
 import { type AuditTrail, cut } from './audit-trail.ts';
 import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
@@ -76,11 +77,6 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     const content = replayable(answer);
     if (content.length > 0) conversation.push({ role: 'assistant', content });
     if (answer.stop_reason === 'refusal') {
-      await audit.append({
-        kind: 'lifecycle',
-        content: 'the model declined to go on',
-        params: { step: 'model_refusal' },
-      });
       return { reason: 'model-refused', message: answer.stop_details?.explanation ?? 'the model declined to go on' };
     }
 
@@ -180,23 +176,4 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     }
     return tool.prepare(call.input);
   }
-}
-
-const wasCutOff = (answer: Anthropic.Message) =>
-  answer.stop_reason === 'max_tokens' || answer.stop_reason === 'model_context_window_exceeded';
-
-async function recordThoughts(audit: AuditTrail, answer: Anthropic.Message): Promise<void> {
-  for (const block of answer.content) {
-    const text = block.type === 'thinking' ? block.thinking : block.type === 'text' ? block.text : '';
-    if (text.trim() !== '')
-      await audit.append({ kind: 'reasoning', content: text.trim(), params: { type: block.type } });
-  }
-}
-
-/** The answer as it is sent back with the next question: verbatim, but for blocks that the API does not take back. */
-function replayable(answer: Anthropic.Message): Anthropic.ContentBlockParam[] {
-  return answer.content.filter(
-    (block) =>
-      !(block.type === 'text' && block.text.trim() === '') && !(block.type === 'thinking' && block.signature === ''),
-  );
 }

@@ -7,7 +7,11 @@ import { type Sandbox, SandboxLost } from './sandbox-client.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
 const input = z.object({
-  command: z.string().min(1).max(65536),
+  command: z
+    .string()
+    .min(1)
+    .max(65536)
+    .refine((text) => !text.includes('\0'), 'a command cannot hold a NUL byte'),
   reasoning: z.string().min(1).max(8192),
   timeout_seconds: z.number().int().min(1).max(MAX_TIMEOUT_SECONDS).optional(),
 });
