@@ -54,7 +54,7 @@ export function table(
     const start = lead.join('');
     const end = row[last] ?? '';
     if (options.width === undefined) return start + end;
-    return start + cutToWidth(end, Math.max(20, options.width - displayWidth(start)));
+    return start + cutToWidth(end, Math.max(8, options.width - displayWidth(start)));
   });
 }
 

@@ -1,7 +1,7 @@
 // An Incident for people: its row in the list, and the whole of it.
 
 import { CONDITIONS, type Incident, targetNamespacesOf } from '../../api/incident.ts';
-import { findCondition } from '../../api/meta.ts';
+import { type Condition, findCondition } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/excerpt.ts';
 import { age, clock, cost, count, dateTime } from '../format.ts';
 import type { Colors } from '../output.ts';
@@ -79,7 +79,7 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
     'Conditions',
     tableLines(
       ['TYPE', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'],
-      (status?.conditions ?? []).map((condition) => [
+      inOrder(status?.conditions ?? []).map((condition) => [
         condition.type,
         condition.status,
         condition.reason,
@@ -88,26 +88,30 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
       ]),
     ),
   );
-  section(
-    'Attempts',
-    tableLines(
-      ['NO', 'MODEL', 'POD', 'STARTED', 'ENDED', 'REASON', 'MESSAGE'],
-      (status?.attempts ?? []).map((attempt) => [
-        String(attempt.number),
-        attempt.class.model,
-        attempt.podName,
-        clock(attempt.startTime),
-        attempt.endTime === undefined ? '' : clock(attempt.endTime),
-        attempt.reason ?? 'running',
-        withoutControls(attempt.message ?? ''),
-      ]),
-    ),
-  );
+  section('Attempts', attemptLines(incident, width - 2));
   section("Claim (the agent's word)", claimLines(incident, width - 2));
   section('Checks', checkLines(incident, now, colors, width - 2));
   section('Usage', usageLines(incident));
   section('Audit', auditLines(incident, colors));
   return lines;
+}
+
+/** In the order in which they come true in the life of an Incident; unknown ones last. */
+function inOrder(conditions: readonly Condition[]): Condition[] {
+  const order: string[] = Object.values(CONDITIONS);
+  const place = ({ type }: Condition) => (order.includes(type) ? order.indexOf(type) : order.length);
+  return [...conditions].sort((a, b) => place(a) - place(b));
+}
+
+function attemptLines({ status }: Incident, width: number): string[] {
+  return (status?.attempts ?? []).flatMap((attempt) => {
+    const until = attempt.endTime === undefined ? 'now' : clock(attempt.endTime);
+    const message = attempt.message ? `: ${withoutControls(attempt.message)}` : '';
+    return [
+      `${attempt.number}  ${clock(attempt.startTime)} to ${until}, model ${attempt.class.model}, pod ${attempt.podName}`,
+      ...wrap(`${attempt.reason ?? 'running'}${message}`, width - 3).map((line) => `   ${line}`),
+    ];
+  });
 }
 
 function claimLines({ status }: Incident, width: number): string[] {
