@@ -91,7 +91,10 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
   section('Attempts', attemptLines(incident, width - 2));
   section("Claim (the agent's word)", claimLines(incident, width - 2));
   section('Checks', checkLines(incident, now, colors, width - 2));
-  section('Usage', usageLines(incident));
+  section(
+    'Usage',
+    usageLines(incident).flatMap((line) => wrap(line, width - 2)),
+  );
   section('Audit', auditLines(incident, colors));
   return lines;
 }
