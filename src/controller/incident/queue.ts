@@ -24,6 +24,8 @@ export function blockerOf(
   all: readonly Incident[],
   starting: ReadonlySet<string> = new Set(),
 ): Blocker | undefined {
+  // It holds its targets already.
+  if (isWorking(incident)) return undefined;
   const targets = targetNamespacesOf(incident);
   const rivals = all
     .filter((other) => other.metadata.uid !== incident.metadata.uid)

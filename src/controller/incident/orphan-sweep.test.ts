@@ -1,0 +1,33 @@
+// What counts as an orphan, and what must never be taken for one.
+
+import { describe, expect, it } from 'vitest';
+import { kubeObject } from '../../kube/object.ts';
+import { attemptLabels, incidentLabels } from '../../sandbox/names.ts';
+import { isOrphan } from './orphan-sweep.ts';
+import { attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
+
+const object = (labels: Record<string, string>) => kubeObject.parse({ metadata: { name: 'x', labels } });
+const all = (...incidents: ReturnType<typeof incident>[]) => new Map(incidents.map((one) => [one.metadata.uid, one]));
+const first = incident({ status: begun([attempt(1)]) });
+
+describe('an object of ours', () => {
+  it('is an orphan when its Incident is gone or finished', () => {
+    expect(isOrphan(object(attemptLabels(first, 1)), all())).toBe(true);
+    const finished = incident({
+      status: begun([attempt(1)], { conditions: [condition('Finished', 'True', 'Resolved')] }),
+    });
+    expect(isOrphan(object(attemptLabels(first, 1)), all(finished))).toBe(true);
+  });
+
+  it('is an orphan when its attempt has ended', () => {
+    const ended = incident({ status: begun([attempt(1, { endTime: iso(1), reason: 'Interrupted' }), attempt(2)]) });
+    expect(isOrphan(object(attemptLabels(ended, 1)), all(ended))).toBe(true);
+    expect(isOrphan(object(attemptLabels(ended, 2)), all(ended))).toBe(false);
+    expect(isOrphan(object(incidentLabels(ended)), all(ended))).toBe(false);
+  });
+
+  it('of a live attempt, or of nobody that we know, is none', () => {
+    expect(isOrphan(object(attemptLabels(first, 1)), all(first))).toBe(false);
+    expect(isOrphan(object({ app: 'other' }), all())).toBe(false);
+  });
+});

@@ -1,0 +1,63 @@
+// Pod statuses as the kubelet writes them, and what they mean for an attempt.
+
+import { describe, expect, it } from 'vitest';
+import { kubeObject } from '../../kube/object.ts';
+import { podState } from './pod-state.ts';
+
+const state = (status: object) => podState(kubeObject.parse({ metadata: { name: 'p' }, status }));
+const container = (name: string, inner: object, restartCount = 0) => ({ name, restartCount, state: inner });
+
+describe('podState', () => {
+  it('starts while images are pulled and the sandbox comes up', () => {
+    expect(state({})).toEqual({ type: 'starting' });
+    const creating = [container('sandbox', { waiting: { reason: 'ContainerCreating' } })];
+    expect(state({ phase: 'Pending', initContainerStatuses: creating })).toEqual({ type: 'starting' });
+    const initializing = [container('agent', { waiting: { reason: 'PodInitializing' } })];
+    expect(state({ phase: 'Pending', containerStatuses: initializing })).toEqual({ type: 'starting' });
+  });
+
+  it.each([
+    ['ErrImagePull'],
+    ['ImagePullBackOff'],
+    ['InvalidImageName'],
+    ['CreateContainerConfigError'],
+    ['CrashLoopBackOff'],
+  ])('names the trouble: %s', (reason) => {
+    const statuses = [container('sandbox', { waiting: { reason, message: 'because' } })];
+    expect(state({ phase: 'Pending', initContainerStatuses: statuses })).toEqual({
+      type: 'starting',
+      problem: `container sandbox: ${reason}: because`,
+    });
+  });
+
+  it('names why it cannot be scheduled', () => {
+    const conditions = [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes' }];
+    expect(state({ phase: 'Pending', conditions })).toEqual({ type: 'starting', problem: 'Unschedulable: 0/1 nodes' });
+  });
+
+  it('runs once the agent runs, also between two of its starts', () => {
+    expect(state({ phase: 'Running', containerStatuses: [container('agent', { running: {} })] })).toEqual({
+      type: 'running',
+    });
+    const crashed = [container('agent', { waiting: { reason: 'CrashLoopBackOff' } }, 2)];
+    expect(state({ phase: 'Running', containerStatuses: crashed })).toEqual({ type: 'running' });
+  });
+
+  it('has ended when the agent fails again and again', () => {
+    const crashed = [container('agent', { waiting: { reason: 'CrashLoopBackOff' } }, 5)];
+    expect(state({ phase: 'Running', containerStatuses: crashed })).toMatchObject({ type: 'ended', completed: false });
+  });
+
+  it('has ended with the reason of the kubelet', () => {
+    expect(state({ phase: 'Succeeded' })).toMatchObject({ type: 'ended', completed: true });
+    expect(state({ phase: 'Failed', reason: 'Evicted', message: 'low on memory' })).toEqual({
+      type: 'ended',
+      completed: false,
+      message: 'the pod failed: Evicted: low on memory',
+    });
+    const oom = [container('agent', { terminated: { exitCode: 137, reason: 'OOMKilled' } })];
+    expect(state({ phase: 'Failed', containerStatuses: oom })).toMatchObject({
+      message: 'the pod failed: OOMKilled 137',
+    });
+  });
+});

@@ -1,0 +1,93 @@
+// The queue of a namespace: who goes first, who holds it, who does not.
+
+import { describe, expect, it } from 'vitest';
+import type { Incident } from '../../api/incident.ts';
+import { attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
+import { blockerOf } from './queue.ts';
+
+const accepted = { conditions: [condition('Accepted', 'True', 'Accepted')] };
+const of = (
+  name: string,
+  parts: { spec?: object; status?: object; second?: number; deleted?: boolean } = {},
+): Incident =>
+  incident({
+    metadata: {
+      name,
+      uid: `uid-${name}`,
+      creationTimestamp: iso(parts.second ?? 0),
+      ...(parts.deleted ? { deletionTimestamp: iso(1) } : {}),
+    },
+    status: parts.status ?? accepted,
+    ...(parts.spec === undefined ? {} : { spec: parts.spec }),
+  });
+const name = (...all: Parameters<typeof blockerOf>) => blockerOf(...all)?.name;
+const working = (attemptParts: object = {}) => begun([attempt(1, attemptParts)]);
+
+describe('blockerOf', () => {
+  it('is nobody for an Incident alone, or with others elsewhere', () => {
+    const elsewhere = of('elsewhere', { spec: { targetNamespaces: ['other'] }, status: working() });
+    expect(blockerOf(of('a'), [of('a'), elsewhere])).toBeUndefined();
+  });
+
+  it('is whoever works on one of the targets, whatever its severity', () => {
+    const busy = of('busy', {
+      spec: { severity: 'info', targetNamespaces: ['x', 'tikv'] },
+      status: working(),
+      second: 9,
+    });
+    expect(blockerOf(of('a', { spec: { severity: 'critical' } }), [busy])).toMatchObject({
+      name: 'busy',
+      target: 'tikv',
+      working: true,
+    });
+  });
+
+  it('is whoever was just started, even before the copy shows it', () => {
+    expect(name(of('a'), [of('b', { second: 5 })], new Set(['uid-b']))).toBe('b');
+  });
+
+  it('orders those who wait by severity, then age, then name', () => {
+    const critical = of('critical', { spec: { severity: 'critical' }, second: 9 });
+    const old = of('old', { second: 1 });
+    const young = of('young', { second: 5 });
+    const twin = of('twin', { second: 5 });
+    const all = [young, twin, old, critical];
+    expect(name(critical, all)).toBeUndefined();
+    expect(name(old, all)).toBe('critical');
+    expect(name(young, all)).toBe('critical');
+    expect(name(young, [twin, young])).toBe('twin');
+    expect(name(twin, [twin, young])).toBeUndefined();
+  });
+
+  it('lets one that has begun go on before one that has not', () => {
+    const begunOne = of('begun', { second: 9, status: working({ endTime: iso(3), reason: 'Interrupted' }) });
+    expect(name(of('fresh', { spec: { severity: 'critical' } }), [begunOne])).toBe('begun');
+    expect(name(begunOne, [of('fresh', { spec: { severity: 'critical' } })])).toBeUndefined();
+  });
+
+  it('does not count those who cannot start: suspended, cancelled, being deleted, not accepted, finished', () => {
+    const finished = { conditions: [...accepted.conditions, condition('Finished', 'True', 'Resolved')] };
+    const others = [
+      of('suspended', { spec: { suspend: true } }),
+      of('cancelled', { spec: { cancel: true } }),
+      of('deleted', { deleted: true }),
+      of('new', { status: {} }),
+      of('finished', { status: finished }),
+      of('stood-still', { spec: { suspend: true }, status: working({ endTime: iso(3), reason: 'Interrupted' }) }),
+    ];
+    expect(blockerOf(of('a', { second: 100 }), others)).toBeUndefined();
+  });
+
+  it('counts one whose repair is being checked', () => {
+    const verifying = of('verifying', { status: working({ endTime: iso(3), reason: 'Claimed' }) });
+    expect(name(of('a', { spec: { severity: 'critical' } }), [verifying])).toBe('verifying');
+  });
+
+  it('never lets two wait for each other', () => {
+    const states = [accepted, working(), working({ endTime: iso(3), reason: 'Interrupted' })];
+    for (const [first, second] of states.flatMap((left) => states.map((right) => [left, right] as const))) {
+      const [a, b] = [of('a', { status: first }), of('b', { status: second, second: 1 })];
+      expect(blockerOf(a, [b]) !== undefined && blockerOf(b, [a]) !== undefined).toBe(false);
+    }
+  });
+});

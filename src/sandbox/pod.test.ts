@@ -1,0 +1,174 @@
+// The agent pod and what stands around it: what the walls are made of.
+
+import { describe, expect, it } from 'vitest';
+import { agentClassSpec } from '../api/agent-class.ts';
+import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { attemptName, incidentLabels, verifyAccountName } from './names.ts';
+import { networkPolicy, roleBindings, verifyBindings } from './objects.ts';
+import { agentPod } from './pod.ts';
+
+const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
+const incident = (name = 'tikv-store-down'): Incident =>
+  incidentSchema.parse({
+    apiVersion: 'oplab.dev/v1alpha1',
+    kind: 'Incident',
+    metadata: { name, namespace: 'ops', uid: '0a1b2c3d-4444-5555-6666-777788889999' },
+    spec: { summary: 's', targetNamespaces: ['tikv', 'pd'], verify: { checks: [check] } },
+  });
+const spec = agentClassSpec.parse({
+  images: { agent: 'registry/agent:1', sandbox: 'registry/sandbox:1' },
+  runtimeClassName: 'gvisor',
+  priorityClassName: 'oplab-agent',
+  repairRoles: [{ name: 'operate' }],
+  readRoles: [{ name: 'read' }],
+  resources: { sandbox: { limits: { cpu: 2, memory: '2Gi' } } },
+});
+
+interface Container {
+  readonly name: string;
+  readonly restartPolicy?: string;
+  readonly args: readonly string[];
+  readonly env: readonly { readonly name: string; readonly value?: string }[];
+  readonly securityContext: object;
+  readonly resources: { readonly requests: object; readonly limits: object };
+  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string }[];
+}
+interface PodSpec {
+  readonly initContainers: readonly [Container];
+  readonly containers: readonly [Container];
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly projected?: object;
+    readonly emptyDir?: { sizeLimit?: string };
+  }[];
+}
+const pod = agentPod({
+  incident: incident(),
+  attempt: 2,
+  spec,
+  agentsNamespace: 'oplab-agents',
+  systemNamespace: 'oplab-system',
+  secondsLeft: 100.9,
+});
+const podSpec: PodSpec = JSON.parse(JSON.stringify(pod.spec));
+const [sandbox] = podSpec.initContainers;
+const [agent] = podSpec.containers;
+const env = (container: Container) => Object.fromEntries(container.env.map(({ name, value }) => [name, value]));
+
+describe('the agent pod', () => {
+  it('ends with the agent, whose kitchen is a native sidecar', () => {
+    expect(pod.spec).toMatchObject({
+      restartPolicy: 'OnFailure',
+      activeDeadlineSeconds: 100,
+      terminationGracePeriodSeconds: 5,
+    });
+    expect(sandbox).toMatchObject({ name: 'sandbox', restartPolicy: 'Always', args: ['sandbox'] });
+    expect(agent).toMatchObject({ name: 'agent', args: ['agent'] });
+    expect(pod.metadata?.annotations).toMatchObject({ 'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false' });
+  });
+
+  it('holds no service account token that the API server takes', () => {
+    expect(pod.spec).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false });
+    const audiences = podSpec.volumes.flatMap(
+      (volume) => JSON.stringify(volume.projected ?? '').match(/"audience":"([^"]+)"/)?.[1] ?? [],
+    );
+    expect(audiences).toEqual(['oplab-agent', 'oplab-sandbox']);
+  });
+
+  it('shows each container only its own token', () => {
+    const mounts = (container: Container) => container.volumeMounts.map((mount) => mount.name);
+    expect(mounts(agent)).toContain('agent-token');
+    expect(mounts(agent)).not.toContain('sandbox-token');
+    expect(mounts(sandbox)).toContain('sandbox-token');
+    expect(mounts(sandbox)).not.toContain('agent-token');
+  });
+
+  it('is confined as Pod Security "restricted" wants, and with a read-only root', () => {
+    expect(pod.spec).toMatchObject({
+      securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
+      runtimeClassName: 'gvisor',
+      priorityClassName: 'oplab-agent',
+    });
+    for (const container of [agent, sandbox]) {
+      expect(container.securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      });
+      expect(container.resources.limits).toHaveProperty('ephemeral-storage');
+    }
+    for (const volume of podSpec.volumes)
+      if (volume.emptyDir !== undefined) expect(volume.emptyDir.sizeLimit).toBeDefined();
+  });
+
+  it('asks by default for nothing beyond a limit that the class sets', () => {
+    expect(sandbox.resources).toEqual({
+      requests: { 'ephemeral-storage': '64Mi' },
+      limits: { cpu: 2, memory: '2Gi', 'ephemeral-storage': '1Gi' },
+    });
+  });
+
+  it('tells each process where its door is', () => {
+    expect(env(agent)).toMatchObject({
+      OPLAB_GATEWAY_URL: 'https://oplab-gateway.oplab-system.svc:8443',
+      NODE_EXTRA_CA_CERTS: '/etc/oplab/ca/ca.crt',
+    });
+    expect(env(sandbox)).toMatchObject({
+      OPLAB_KUBE_URL: 'https://oplab-gateway.oplab-system.svc:6443',
+      OPLAB_TARGET_NAMESPACE: 'tikv',
+    });
+  });
+});
+
+describe('around the pod', () => {
+  const context = { incident: incident(), attempt: 2, agentsNamespace: 'oplab-agents' };
+
+  it('the policy opens the targets to this attempt alone', () => {
+    expect(networkPolicy(context).object.spec).toMatchObject({
+      podSelector: {
+        matchLabels: { 'oplab.dev/incident-uid': context.incident.metadata.uid, 'oplab.dev/attempt': '2' },
+      },
+      policyTypes: ['Egress'],
+      egress: [
+        {
+          to: [
+            { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'tikv' } } },
+            { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'pd' } } },
+          ],
+        },
+      ],
+    });
+  });
+
+  it('rights are bound in each target: the repairing roles to repair, the reading ones to look', () => {
+    const roles = (mode: 'Repair' | 'Diagnose') =>
+      roleBindings(context, { ...spec, mode }).map(({ object }) => [
+        object.metadata?.namespace,
+        Object(object.roleRef).name,
+      ]);
+    expect(roles('Repair')).toEqual([
+      ['tikv', 'operate'],
+      ['pd', 'operate'],
+    ]);
+    expect(roles('Diagnose')).toEqual([
+      ['tikv', 'read'],
+      ['pd', 'read'],
+    ]);
+    const subjects = verifyBindings(context.incident, 'default', spec, 'oplab-agents').map(
+      ({ object }) => object.subjects,
+    );
+    expect(subjects[0]).toEqual([{ kind: 'ServiceAccount', name: 'oplab-verify-default', namespace: 'oplab-agents' }]);
+  });
+});
+
+describe('names', () => {
+  it('are readable, unique by the UID, and valid however long or odd the Incident’s name is', () => {
+    expect(attemptName(incident(), 2)).toBe('tikv-store-down-0a1b2c3d-2');
+    for (const name of ['a'.repeat(253), `${'x'.repeat(29)}-.y`, 'a.b.c']) {
+      expect(attemptName(incident(name), 10)).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+      for (const value of Object.values(incidentLabels(incident(name))))
+        expect(value).toMatch(/^[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?$/);
+    }
+    expect(verifyAccountName('my.class')).toBe('oplab-verify-my-class');
+  });
+});
