@@ -1,7 +1,6 @@
 // The kube door: real kubectl, a real API server, and the record of every write in between.
 
 import { spawn } from 'node:child_process';
-import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
@@ -26,35 +25,8 @@ async function recorded(work: () => Promise<unknown>): Promise<Entry[]> {
 }
 
 /** A bare request to the kube door. */
-function bare(
-  method: string,
-  path: string,
-  headers: Record<string, string>,
-  body?: string,
-): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const request = https.request(
-      {
-        host: '127.0.0.1',
-        port: lab.gateway.ports.kube,
-        method,
-        path,
-        headers: { authorization: `Bearer ${attempt.sandboxToken}`, ...headers },
-        rejectUnauthorized: false,
-        agent: false,
-      },
-      (response) => {
-        let text = '';
-        response.on('data', (chunk) => {
-          text += chunk;
-        });
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-      },
-    );
-    request.on('error', reject);
-    request.end(body);
-  });
-}
+const bare = (method: string, path: string, headers: Record<string, string>, body?: string) =>
+  lab.kube(attempt, method, path, headers, body);
 
 describe('the kube door', () => {
   it('lets kubectl read as the attempt’s own account, without an entry', async () => {

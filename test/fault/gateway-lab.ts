@@ -82,6 +82,14 @@ export interface GatewayLab {
   ): Promise<Answer>;
   /** A request that is left open; resolves with the head of the answer. */
   stream(attempt: Attempt, path: string, body: unknown): Promise<IncomingMessage>;
+  /** A bare request to the kube door. */
+  kube(
+    attempt: Attempt,
+    method: string,
+    path: string,
+    headers?: Record<string, string>,
+    body?: string,
+  ): Promise<Answer>;
   /** Runs kubectl through the kube door. */
   kubectl(attempt: Attempt, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
   /** A kubeconfig that points at the kube door. */
@@ -352,6 +360,19 @@ export async function startGatewayLab(): Promise<GatewayLab> {
     },
     async stream(attempt, requestPath, body) {
       return await send(attempt, 'POST', requestPath, body);
+    },
+    kube(attempt, method, requestPath, headers = {}, body) {
+      return new Promise((resolve, reject) => {
+        const request = https.request(
+          {
+            ...{ host: '127.0.0.1', port: lab.gateway.ports.kube, method, path: requestPath, ca, agent: false },
+            headers: { authorization: `Bearer ${attempt.sandboxToken}`, ...headers },
+          },
+          (response) => resolve(answerOf(response)),
+        );
+        request.on('error', reject);
+        request.end(body);
+      });
     },
     async kubeconfig(attempt, bearer = attempt.sandboxToken) {
       const file = path.join(dir, `${attempt.podName}-${crypto.randomUUID()}.kubeconfig`);

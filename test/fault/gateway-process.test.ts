@@ -1,0 +1,74 @@
+// The gateway as a process: it starts from its environment, serves, stops in order, and says what keeps it from starting.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
+
+const root = path.join(import.meta.dirname, '../..');
+let lab: GatewayLab;
+const children: ChildProcess[] = [];
+beforeAll(async () => {
+  lab = await startGatewayLab();
+});
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await lab?.close();
+});
+
+function gateway(environment: Record<string, string>) {
+  const args = ['--disable-warning=ExperimentalWarning', path.join(root, 'src/main.ts'), 'gateway'];
+  const child = spawn(process.execPath, args, {
+    env: { PATH: process.env.PATH, HOME: lab.dir, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.push(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  return { child, exited, output: () => output };
+}
+
+const settings = () => ({
+  KUBECONFIG: path.join(lab.dir, 'plane/kubeconfig'),
+  OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
+  OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),
+  ...{ OPLAB_AGENT_PORT: '0', OPLAB_KUBE_PORT: '0', OPLAB_READ_PORT: '0', OPLAB_HEALTH_PORT: '0' },
+});
+
+describe('oplab gateway', () => {
+  it('serves, and stops in order on SIGTERM', async () => {
+    const { mkdir } = await import('node:fs/promises');
+    const dir = path.join(lab.dir, 'own');
+    await mkdir(dir);
+    const { child, exited, output } = gateway({ ...settings(), OPLAB_DATA_DIR: dir });
+    const line = await eventually(
+      () =>
+        output()
+          .split('\n')
+          .find((text) => text.includes('the gateway serves')),
+      30_000,
+    );
+    const ports: { health: number } = JSON.parse(line);
+    expect(await (await fetch(`http://127.0.0.1:${ports.health}/readyz`)).text()).toBe('ok\n');
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+    expect(output()).toContain('the gateway has stopped');
+  });
+
+  it('does not open a log that another gateway holds', async () => {
+    const { exited, output } = gateway({ ...settings(), OPLAB_DATA_DIR: lab.dir });
+    expect(await exited).toBe(1);
+    expect(output()).toContain('OPLAB_AUDIT_UNAVAILABLE');
+  });
+
+  it('names the setting that does not fit', async () => {
+    const { exited, output } = gateway({ ...settings(), OPLAB_UPSTREAM_URL: 'ftp://elsewhere' });
+    expect(await exited).toBe(2);
+    expect(output()).toContain('OPLAB_UPSTREAM_URL');
+  });
+});
