@@ -29,7 +29,7 @@ async function processName(pid: number): Promise<string | undefined> {
 }
 
 /** Removes a pid file whose process is gone or is, after a restart of the machine, a different program. */
-async function removeStalePid(file: string, program: string): Promise<void> {
+export async function removeStalePid(file: string, program: string): Promise<void> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return;
   const name = await processName(Number.parseInt(text, 10));

@@ -1,9 +1,9 @@
 // What is there of the cluster right now; up, down and status decide by it.
 import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { run } from '../child.ts';
-import { ensureTool } from '../toolchain/tools.ts';
 import { containerState, dockerAnswers } from './docker.ts';
-import { kubeconfigPath, nodeContainer } from './names.ts';
+import { binDir, kubeconfigPath, nodeContainer } from './names.ts';
 
 /** State of the cluster as far as it can be seen from outside. */
 export interface ClusterState {
@@ -76,14 +76,15 @@ export async function observe(signal?: AbortSignal): Promise<ClusterState> {
   const node = (await containerState(nodeContainer, signal)) ?? 'absent';
   const kubeconfig = existsSync(kubeconfigPath);
   const state = { ...nothing, docker: true, node, kubeconfig };
-  if (node !== 'running' || !kubeconfig) return state;
-  const kubectl = await ensureTool('kubectl', { ...(signal && { signal }) });
+  // The link is made with the cluster. Without it there is nothing to ask with, and looking must not mean compiling.
+  const kubectl = path.join(binDir, 'kubectl');
+  if (node !== 'running' || !kubeconfig || !existsSync(kubectl)) return state;
   const got = await run(
     kubectl,
     [
       '--kubeconfig',
       kubeconfigPath,
-      '--request-timeout=5s',
+      '--request-timeout=10s',
       'get',
       'nodes,deployments,daemonsets,storageclasses',
       '-A',

@@ -1,9 +1,13 @@
 // The pure parts of the cluster: what is decided from what is observed.
 
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { hasCapability } from './capabilities.ts';
-import { daemonConfig } from './docker.ts';
+import { daemonConfig, removeStalePid } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
 import { parseImageList } from './load-images.ts';
 import { baseSpec } from './node-image.ts';
@@ -27,6 +31,24 @@ test('the daemon keeps the configuration of its owner and gets our runtime only 
   });
   expect(daemonConfig(undefined, undefined)).toEqual({});
 });
+
+test.runIf(process.platform === 'linux')(
+  'a pid file of a process that is gone or is another program is removed, a true one stays',
+  async () => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'oplab-pid-'));
+    const file = path.join(dir, 'pid');
+    const ownName = (await readFile(`/proc/${process.pid}/comm`, 'utf8')).trim();
+    await writeFile(file, `${process.pid}\n`);
+    await removeStalePid(file, ownName);
+    expect(existsSync(file)).toBe(true);
+    await removeStalePid(file, 'dockerd');
+    expect(existsSync(file)).toBe(false);
+    await writeFile(file, '4194305\n');
+    await removeStalePid(file, 'dockerd');
+    expect(existsSync(file)).toBe(false);
+    await rm(dir, { recursive: true });
+  },
+);
 
 test('the node limits the processes of a pod, and brings its own network only in our own image', () => {
   const own = parse(kindConfig({ ownImage: true, runtimeWrapper: '/cache/oci-runtime' }));

@@ -10,19 +10,23 @@ import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debi
 import type { GoBuild } from '../toolchain/go-build.ts';
 import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
 import { ensureBuild, ensureTool, isBuilt } from '../toolchain/tools.ts';
-import { ensureDocker, ociRuntimeWrapper } from './docker.ts';
+import { dockerAnswers, ensureDocker, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
 import { binDir, clusterName, kubeconfigPath, nodeContainer, stateDir } from './names.ts';
 import { ensureNodeImage } from './node-image.ts';
 import { isUp, observe } from './observe.ts';
 import { canPull, publicNodeImage } from './registry.ts';
 
+/** How long a node that runs may take to answer before it is replaced. */
+const answersWithinMs = 120_000;
+
 /** Slow machines exist, and a control plane that is short of CPU needs minutes. */
 const readyWithinMs = 300_000;
 
 /** Creates or repairs the cluster and brings the patient's images into it; a healthy cluster costs seconds. */
 export async function clusterUp(signal: AbortSignal): Promise<void> {
-  await runSteps([{ title: 'Docker', expectedSeconds: 2, run: () => ensureDocker(signal) }], { signal });
+  if (await dockerAnswers(signal)) await ensureDocker(signal);
+  else await runSteps([{ title: 'start Docker', expectedSeconds: 5, run: () => ensureDocker(signal) }], { signal });
   const healthy = isUp(await observe(signal));
   if (healthy) await writeAccess(signal);
   const steps: Step[] = [];
@@ -113,16 +117,16 @@ function createStep(image: () => string, ownImage: boolean): Step {
       await mkdir(stateDir, { recursive: true });
       let state = await observe(signal);
       if (state.node === 'running') {
-        // Perhaps only the kubeconfig is gone, or the control plane is still on its way up.
-        await run(kind, ['export', 'kubeconfig', '--name', clusterName, '--kubeconfig', kubeconfigPath], {
-          signal,
-          allowFailure: true,
-        });
+        // Perhaps the kubeconfig is gone or of an older cluster, or the machine is busy: none is thrown away lightly.
         note('waiting for the cluster that is there');
-        for (let tries = 0; tries < 30 && !state.api; tries++) {
+        await rm(kubeconfigPath, { force: true });
+        await writeAccess(signal).catch(() => undefined);
+        for (
+          const until = Date.now() + answersWithinMs;
+          !state.api && Date.now() < until;
+          state = await observe(signal)
+        )
           await sleep(1000, undefined, { signal });
-          state = await observe(signal);
-        }
       }
       if (!state.api) {
         if (state.node !== 'absent') {
