@@ -10,6 +10,7 @@ import { kubeconfigPath, root } from '../cluster/names.ts';
 import { canPull } from '../cluster/registry.ts';
 import { ensurePatientImages } from '../images.ts';
 import { main, runSteps } from '../progress.ts';
+import { buildOf, goBuildKey } from '../toolchain/tools.ts';
 import { describe, soak } from './check.ts';
 import { patientDefaults } from './session.ts';
 
@@ -26,6 +27,17 @@ export interface PatientUpOptions {
   readonly withinSeconds?: number;
 }
 
+/** The programs of the local images, by the part of the chart that runs them. */
+const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as const;
+
+/** Local images keep their tag when their content changes; the annotation makes pods start anew then. */
+function buildAnnotations(): string[] {
+  return Object.entries(programs).flatMap(([part, program]) => [
+    '--set-string',
+    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program))}`,
+  ]);
+}
+
 const chart = path.join(root, 'helm', 'tikv');
 
 /**
@@ -37,7 +49,9 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
   const { kubeconfig, signal } = options;
   const namespace = options.namespace ?? patientDefaults.namespace;
   const release = options.release ?? patientDefaults.release;
-  const values = (await canPull(signal)) ? [] : ['--values', path.join(chart, 'values-local.yaml')];
+  const values = (await canPull(signal))
+    ? []
+    : ['--values', path.join(chart, 'values-local.yaml'), ...buildAnnotations()];
   options.note?.('helm upgrade --install');
   await run(
     'helm',

@@ -149,8 +149,11 @@ func dropSentSnapshots(dir string) error {
 
 func openStore(s *settings, dataDir string, client *pdClient, metrics *metrics) (*tikv.Server, error) {
 	physical, logical, err := client.GetTS(context.Background())
-	if err != nil {
-		return nil, fmt.Errorf("timestamp from PD: %w", err)
+	for err != nil {
+		// PD answers, but has no leader yet.
+		log.Error("no timestamp from PD, will retry", zap.Error(err))
+		time.Sleep(time.Second)
+		physical, logical, err = client.GetTS(context.Background())
 	}
 	conf := unistoreConfig(s, dataDir)
 	safePoint := &tikv.SafePoint{}
