@@ -17,6 +17,11 @@ export interface ChronicleOptions {
   readonly inFlight: InFlight;
   /** The Incident as last seen; undefined when it is gone. */
   readonly incident: (session: string) => Incident | undefined;
+  /**
+   * Asks the API server whether an Incident is really gone: one that only cannot be read any more must not be sealed.
+   * Throws when it cannot be asked.
+   */
+  readonly isGone: (incident: { namespace: string; name: string; uid: string }) => Promise<boolean>;
   /** Something of the session's record has changed that its status must show. */
   readonly onRecord: (session: string, urgent: boolean) => void;
   readonly logger: Logger;
@@ -60,6 +65,7 @@ export class Chronicle {
   async sealOrphans(): Promise<void> {
     for (const summary of await this.#options.log.sessions()) {
       if (summary.sealed || this.#options.incident(summary.session) !== undefined) continue;
+      if (!(await this.#options.isGone(summary.incident))) continue;
       await this.#seal(summary.session, 0, 'Deleted', 'the Incident was deleted while the gateway was not watching');
     }
   }
@@ -141,6 +147,8 @@ export class Chronicle {
     }
     state.recalled = recollectionOf(incident);
     const attempt = incident.status?.attempts?.at(-1)?.number ?? 0;
+    const { namespace = '', name, uid } = incident.metadata;
+    if (state.gone && !(await this.#options.isGone({ namespace, name, uid }))) state.gone = false;
     if (state.gone) {
       await this.#seal(session, attempt, 'Deleted', 'the Incident was deleted');
     } else if (sealRequested(incident)) {

@@ -7,6 +7,7 @@ import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { messageOf } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { INCIDENTS, PODS } from '../kube/resources.ts';
 import { type HealthServer, startHealthServer } from '../observability/health.ts';
@@ -91,6 +92,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log,
       inFlight,
       incident: (session) => leases.incident(session),
+      isGone: async ({ namespace, name, uid }) => {
+        try {
+          return (await client.get(INCIDENTS, { namespace, name })).metadata.uid !== uid;
+        } catch (error) {
+          if (isNotFound(error)) return true;
+          throw error;
+        }
+      },
       onRecord: (session, urgent) => status.touch(session, urgent),
       logger,
       signal,

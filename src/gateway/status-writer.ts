@@ -1,5 +1,6 @@
 // Writes the gateway's part of each Incident's status: coalesced per Incident, under one budget for all, claims with a fence.
 
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GATEWAY_MANAGER } from '../api/group.ts';
 import { type Claim, type Incident, incident as incidentSchema } from '../api/incident.ts';
@@ -35,6 +36,7 @@ interface Session {
   /** Write it without waiting for the interval. */
   urgent: boolean;
   writtenAt: number;
+  /** Digest of the document that was written last. */
   lastDocument: string;
   known: { claim: Claim; condition: Condition } | undefined;
   /** Writes of one session go one after another. */
@@ -173,12 +175,12 @@ export class StatusWriter {
       const { claim, condition } = repairClaimedNow(incident, state.known);
       if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
       const document = statusDocument(incident, await this.#parts(session, { claim, condition }));
-      const text = JSON.stringify(document);
-      if (text === state.lastDocument) return;
+      const digest = createHash('sha256').update(JSON.stringify(document)).digest('base64');
+      if (digest === state.lastDocument) return;
       await this.#options.bucket.take();
       try {
         await this.#apply(document);
-        state.lastDocument = text;
+        state.lastDocument = digest;
       } catch (error) {
         // Deleted meanwhile, or replaced by a namesake: there is nothing to write to any more.
         if (!isNotFound(error) && !isConflict(error)) throw error;

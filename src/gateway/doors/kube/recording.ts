@@ -5,6 +5,7 @@ import { NotAllowed } from '../../../errors.ts';
 import { type Caller, type Doors, record } from '../door.ts';
 import { describeRequest, type KubeRequest } from './classify.ts';
 import { protobufText } from './protobuf-text.ts';
+import { secretBody } from './secret-body.ts';
 
 const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 /** Bodies that can be put on record as text. */
@@ -126,7 +127,9 @@ export async function recordIntent(
         },
         durationMs: Math.round(performance.now() - started),
         // What became of the object, as the API server tells it.
-        ...(meta === undefined || failed || answer === undefined ? {} : { blob: answer.toString('utf8') }),
+        ...(meta === undefined || failed || answer === undefined
+          ? {}
+          : { blob: bodyText(answer, undefined, resource === 'secrets') }),
         content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
           0,
           4096,
@@ -137,7 +140,8 @@ export async function recordIntent(
 }
 
 function bodyText(body: Buffer, contentType: string | undefined, secret: boolean): string {
-  return contentType?.toLowerCase().startsWith(PROTOBUF) ? protobufText(body, secret) : body.toString('utf8');
+  if (contentType?.toLowerCase().startsWith(PROTOBUF)) return protobufText(body, secret);
+  return secret ? secretBody(body) : body.toString('utf8');
 }
 
 function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {

@@ -1,0 +1,38 @@
+// Values of Secrets stay out of the record in every form in which they can be written.
+
+import { describe, expect, it } from 'vitest';
+import { secretBody } from './secret-body.ts';
+
+const shown = (body: unknown) => secretBody(Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)));
+
+describe('secretBody', () => {
+  it.each<[string, unknown]>([
+    [
+      'an object',
+      { kind: 'Secret', metadata: { name: 'x' }, data: { word: 'c2VzYW1l' }, stringData: { word: 'sesame' } },
+    ],
+    ['a merge patch, which names no kind', { data: { word: 'c2VzYW1l' } }],
+    ['a JSON patch', [{ op: 'replace', path: '/data/word', value: 'c2VzYW1l' }]],
+    ['a JSON patch of everything', [{ op: 'add', path: '', value: { data: { word: 'c2VzYW1l' } } }]],
+    ['YAML', 'kind: Secret\nstringData:\n  word: sesame\n'],
+    ['a list', { kind: 'SecretList', items: [{ data: { word: 'c2VzYW1l' } }] }],
+    [
+      'kubectl’s copy',
+      {
+        metadata: {
+          annotations: { 'kubectl.kubernetes.io/last-applied-configuration': '{"data":{"word":"c2VzYW1l"}}' },
+        },
+      },
+    ],
+    ['no form at all', '{"data": {"word": "c2VzYW1l"'],
+  ])('hides the values of %s', (_, body) => {
+    expect(shown(body)).not.toMatch(/c2VzYW1l|sesame/);
+  });
+
+  it('shows which keys were written and which were taken away', () => {
+    expect(shown({ metadata: { name: 'x' }, data: { word: 'c2VzYW1l', old: null } })).toBe(
+      '{"metadata":{"name":"x"},"data":{"word":"[redacted]","old":null}}',
+    );
+    expect(shown([{ op: 'remove', path: '/data/word' }])).toBe('[{"op":"remove","path":"/data/word"}]');
+  });
+});
