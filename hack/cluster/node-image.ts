@@ -143,6 +143,15 @@ async function nodeRoot(signal: AbortSignal | undefined): Promise<Image> {
   };
 }
 
+/** Each node image is more than a gigabyte: older ones go, unless a cluster still runs on them (Docker refuses those). */
+async function removeOlder(current: string, signal: AbortSignal | undefined): Promise<void> {
+  const listed = await output('docker', ['images', '--format', '{{.Repository}}:{{.Tag}}', nodeRepository], {
+    ...(signal && { signal }),
+  });
+  for (const reference of listed.split('\n'))
+    if (reference !== '' && reference !== current) await run('docker', ['rmi', reference], { allowFailure: true });
+}
+
 /**
  * The reference of a node image made here, ready for `kind create cluster --image`. Present already: milliseconds; all
  * pieces in the cache: half a minute.
@@ -192,6 +201,7 @@ export async function ensureNodeImage(
     note('writing the node image');
     const entrypoint = JSON.stringify(rootImage.config.Entrypoint);
     await run('docker', ['commit', '--change', `ENTRYPOINT ${entrypoint}`, container, reference], options);
+    await removeOlder(reference, signal);
     return reference;
   } finally {
     // Also after an abort, so without its signal.

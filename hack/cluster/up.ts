@@ -10,7 +10,7 @@ import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debi
 import type { GoBuild } from '../toolchain/go-build.ts';
 import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
 import { ensureBuild, ensureTool, isBuilt } from '../toolchain/tools.ts';
-import { dockerAnswers, ensureDocker, ociRuntimeWrapper } from './docker.ts';
+import { containerState, dockerAnswers, ensureDocker, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
 import { binDir, clusterName, kubeconfigPath, nodeContainer, stateDir } from './names.ts';
 import { ensureNodeImage } from './node-image.ts';
@@ -31,7 +31,7 @@ export async function clusterUp(signal: AbortSignal): Promise<void> {
   if (healthy) await writeAccess(signal);
   const steps: Step[] = [];
   if (await canPull(signal)) {
-    if (!healthy) steps.push(createStep(() => publicNodeImage, false));
+    if (!healthy) steps.push(createStep(async () => publicNodeImage, false));
     steps.push(patientImagesStep(60));
   } else {
     const roots = inBackground(missingRoots(), signal);
@@ -89,10 +89,12 @@ function nodeSteps(roots: Background, signal: AbortSignal): Step[] {
     title: 'node image',
     expectedSeconds: 20,
     run: async ({ note }) => {
+      // A node that runs may only be busy, or our kubeconfig old; if it must be replaced after all, the image is made then.
+      if ((await containerState(nodeContainer, signal)) === 'running') return;
       image = await ensureNodeImage(signal, note);
     },
   });
-  steps.push(createStep(() => image, true));
+  steps.push(createStep(async (note) => (image === '' ? ensureNodeImage(signal, note) : image), true));
   return steps;
 }
 
@@ -107,7 +109,7 @@ function patientImagesStep(expectedSeconds: number): Step {
   };
 }
 
-function createStep(image: () => string, ownImage: boolean): Step {
+function createStep(image: (note: (text: string) => void) => Promise<string>, ownImage: boolean): Step {
   return {
     title: 'cluster',
     expectedSeconds: 20,
@@ -137,6 +139,7 @@ function createStep(image: () => string, ownImage: boolean): Step {
           });
           await run('docker', ['rm', '-f', '-v', nodeContainer], { signal, allowFailure: true });
         }
+        const reference = await image(note);
         note('kind create cluster');
         const config = kindConfig({ ownImage, runtimeWrapper: await ociRuntimeWrapper(signal) });
         try {
@@ -148,7 +151,7 @@ function createStep(image: () => string, ownImage: boolean): Step {
               '--name',
               clusterName,
               '--image',
-              image(),
+              reference,
               '--kubeconfig',
               kubeconfigPath,
               '--config',
