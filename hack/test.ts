@@ -12,6 +12,7 @@ import { down } from './cluster/down.ts';
 import { clusterExists } from './cluster/observe.ts';
 import { prepareApiTests, prepareEndToEnd } from './demo/prepare.ts';
 import { main } from './progress.ts';
+import { ensurePackages } from './toolchain/apt.ts';
 
 const root = path.dirname(import.meta.dirname);
 const reports = path.join(root, 'reports');
@@ -105,6 +106,17 @@ async function vitest(
   return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
 }
 
+/** What a part needs before it can run: programs of the machine, binaries, a cluster with everything in it. */
+const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>> = {
+  // jq: the sandbox's commands run on this machine there; strace: the order of system calls is part of a promise.
+  unit: (signal) => ensurePackages(['jq', 'curl', 'procps'], signal),
+  api: async (signal) => {
+    await ensurePackages(['strace'], signal);
+    await prepareApiTests(signal);
+  },
+  e2e: (signal) => prepareEndToEnd(signal),
+};
+
 await main(async (signal) => {
   const { values } = parseArgs({
     options: {
@@ -123,8 +135,25 @@ await main(async (signal) => {
   const setUp: Record<string, number> = {};
   try {
     for (const part of wanted) {
-      if (part === 'api') [, setUp.api] = await seconds(() => prepareApiTests(signal));
-      if (part === 'e2e') [, setUp.e2e] = await seconds(() => prepareEndToEnd(signal));
+      const prepare = preparations[part];
+      if (prepare !== undefined) {
+        try {
+          [, setUp[part]] = await seconds(() => prepare(signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          // What cannot be tested has failed.
+          console.error(error instanceof Error ? error.message : String(error));
+          results.push({
+            part,
+            passed: 0,
+            failed: 1,
+            skipped: 0,
+            seconds: 0,
+            failures: ['it could not be prepared; see above'],
+          });
+          continue;
+        }
+      }
       const work = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
       const [result, took] = await seconds(work);
       results.push({ part, seconds: took, ...result });

@@ -7,6 +7,7 @@ const commands: Readonly<Record<string, string>> = {
   'docker.io': 'dockerd',
   mmdebstrap: 'mmdebstrap',
   iptables: 'iptables',
+  procps: 'ps',
 };
 
 /** Whether a program is on PATH or in the places where administrators' programs live. */
