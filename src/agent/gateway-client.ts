@@ -1,5 +1,6 @@
 // The agent's side of the gateway's own door: task, start, entries, claim. Retries what may pass, stops at what is final.
 
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
@@ -60,6 +61,8 @@ async function refusalOf(response: Response): Promise<{ code: ErrorCode; message
 
 export class GatewayClient {
   readonly #options: GatewayClientOptions;
+  /** Names this run of the container: a start that is sent again because its answer got lost is not a second start. */
+  readonly #run = randomUUID();
 
   constructor(options: GatewayClientOptions) {
     this.#options = options;
@@ -70,7 +73,7 @@ export class GatewayClient {
   }
 
   async start(signal: AbortSignal): Promise<{ alreadyStarted: boolean }> {
-    return this.#request('POST', paths.start, {}, startResult, signal);
+    return this.#request('POST', paths.start, { run: this.#run }, startResult, signal);
   }
 
   /** Resolves when the entry is on disk. The same client key with the same body is stored once, however often it is sent. */
