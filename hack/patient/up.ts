@@ -8,6 +8,7 @@ import { OplabError } from '../../src/errors.ts';
 import { run } from '../child.ts';
 import { kubeconfigPath, root } from '../cluster/names.ts';
 import { canPull } from '../cluster/registry.ts';
+import { upgradeFlags } from '../helm.ts';
 import { ensurePatientImages } from '../images.ts';
 import { main, runSteps } from '../progress.ts';
 import { buildOf, goBuildKey } from '../toolchain/tools.ts';
@@ -53,14 +54,16 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
     ? []
     : ['--values', path.join(chart, 'values-local.yaml'), ...buildAnnotations()];
   options.note?.('helm upgrade --install');
+  const env = { KUBECONFIG: kubeconfig };
   await run(
     'helm',
     [
       ...['upgrade', '--install', release, chart, '--namespace', namespace, '--create-namespace'],
+      ...(await upgradeFlags({ env, signal })),
       ...values,
       ...(options.set ?? []).flatMap((pair) => ['--set', pair]),
     ],
-    { env: { KUBECONFIG: kubeconfig }, signal },
+    { env, signal },
   );
   const verdict = await soak(
     { kubeconfig, namespace, release, signal },
