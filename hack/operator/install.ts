@@ -3,6 +3,7 @@
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { run } from '../child.ts';
+import { upgradeFlags } from '../helm.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 
@@ -56,6 +57,7 @@ export async function installOperator(options: InstallOptions): Promise<void> {
       '--wait',
       '--timeout',
       '3m',
+      ...(await upgradeFlags({ env, signal })),
       ...set,
     ],
     { env, signal },
