@@ -13,7 +13,7 @@ import { ensurePatientImages } from '../images.ts';
 import { main, runSteps } from '../progress.ts';
 import { buildOf, goBuildKey } from '../toolchain/tools.ts';
 import { describe, soak } from './check.ts';
-import { patientDefaults } from './session.ts';
+import { fullName, patientDefaults } from './session.ts';
 
 /** What an installation may be told. */
 export interface PatientUpOptions {
@@ -50,6 +50,7 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
   const { kubeconfig, signal } = options;
   const namespace = options.namespace ?? patientDefaults.namespace;
   const release = options.release ?? patientDefaults.release;
+  const withinSeconds = options.withinSeconds ?? 240;
   const values = (await canPull(signal))
     ? []
     : ['--values', path.join(chart, 'values-local.yaml'), ...buildAnnotations()];
@@ -65,11 +66,23 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
     ],
     { env, signal },
   );
+  // An upgrade is healthy before its first pod has gone: the new pods are what is to be judged.
+  for (const part of ['pd', 'tikv', 'load']) {
+    options.note?.(`rollout of ${part}`);
+    await run(
+      'kubectl',
+      [
+        ...['--namespace', namespace, 'rollout', 'status', `statefulset/${fullName(release)}-${part}`],
+        `--timeout=${withinSeconds}s`,
+      ],
+      { env: { KUBECONFIG: kubeconfig }, signal },
+    );
+  }
   const verdict = await soak(
     { kubeconfig, namespace, release, signal },
     {
       seconds: 0,
-      withinSeconds: options.withinSeconds ?? 240,
+      withinSeconds,
       onVerdict: ({ checks }) => {
         const open = checks.filter((check) => !check.passing);
         if (open[0] !== undefined)

@@ -34,7 +34,7 @@ const report: ScenarioReport[] = [];
 
 const stores = async () => {
   await using session = await openSession(target);
-  return storeViews(session);
+  return await storeViews(session);
 };
 
 async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
