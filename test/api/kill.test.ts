@@ -10,11 +10,10 @@ import {
   eventually,
   installSystemNamespace,
   madeFor,
-  Patient,
-  type RunningController,
   startApiServer,
-  startController,
 } from '../support/api-server.ts';
+import { Patient } from '../support/incident-probe.ts';
+import { type RunningController, startController } from '../support/running-controller.ts';
 
 const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];
 

@@ -14,19 +14,9 @@ import {
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
 } from '../../src/kube/resources.ts';
-import {
-  AGENTS,
-  type ApiServer,
-  agentClass,
-  containerStatus,
-  eventually,
-  type IncidentProbe,
-  madeFor,
-  Patient,
-  type RunningController,
-  startApiServer,
-  startController,
-} from '../support/api-server.ts';
+import { AGENTS, type ApiServer, agentClass, eventually, madeFor, startApiServer } from '../support/api-server.ts';
+import { containerStatus, type IncidentProbe, Patient } from '../support/incident-probe.ts';
+import { type RunningController, startController } from '../support/running-controller.ts';
 
 const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];
 

@@ -17,15 +17,9 @@ import {
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
 } from '../../src/kube/resources.ts';
-import {
-  AGENTS,
-  type ApiServer,
-  CLUSTER_ROLES,
-  Patient,
-  SYSTEM,
-  startApiServer,
-  startController,
-} from '../support/api-server.ts';
+import { AGENTS, type ApiServer, CLUSTER_ROLES, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { Patient } from '../support/incident-probe.ts';
+import { startController } from '../support/running-controller.ts';
 
 const rbac = (plural: string, kind: string, namespaced: boolean): Resource => ({
   group: 'rbac.authorization.k8s.io',

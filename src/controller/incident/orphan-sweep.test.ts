@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { kubeObject } from '../../kube/object.ts';
 import { attemptLabels, incidentLabels } from '../../sandbox/names.ts';
 import { isOrphan } from './orphan-sweep.ts';
-import { attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
+import { at, attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
 
 const object = (labels: Record<string, string>) => kubeObject.parse({ metadata: { name: 'x', labels } });
 const all = (...incidents: ReturnType<typeof incident>[]) => new Map(incidents.map((one) => [one.metadata.uid, one]));
@@ -12,22 +12,27 @@ const first = incident({ status: begun([attempt(1)]) });
 
 describe('an object of ours', () => {
   it('is an orphan when its Incident is gone or finished', () => {
-    expect(isOrphan(object(attemptLabels(first, 1)), all())).toBe(true);
+    expect(isOrphan(object(attemptLabels(first, 1)), all(), at(60))).toBe(true);
     const finished = incident({
       status: begun([attempt(1)], { conditions: [condition('Finished', 'True', 'Resolved')] }),
     });
-    expect(isOrphan(object(attemptLabels(first, 1)), all(finished))).toBe(true);
+    expect(isOrphan(object(attemptLabels(first, 1)), all(finished), at(60))).toBe(true);
   });
 
   it('is an orphan when its attempt has ended', () => {
     const ended = incident({ status: begun([attempt(1, { endTime: iso(1), reason: 'Interrupted' }), attempt(2)]) });
-    expect(isOrphan(object(attemptLabels(ended, 1)), all(ended))).toBe(true);
-    expect(isOrphan(object(attemptLabels(ended, 2)), all(ended))).toBe(false);
-    expect(isOrphan(object(incidentLabels(ended)), all(ended))).toBe(false);
+    expect(isOrphan(object(attemptLabels(ended, 1)), all(ended), at(60))).toBe(true);
+    expect(isOrphan(object(attemptLabels(ended, 2)), all(ended), at(60))).toBe(false);
+    expect(isOrphan(object(incidentLabels(ended)), all(ended), at(60))).toBe(false);
+  });
+
+  it('of an attempt that has just ended is left to the reconciler', () => {
+    const ended = incident({ status: begun([attempt(1, { endTime: iso(50), reason: 'Claimed' })]) });
+    expect(isOrphan(object(attemptLabels(ended, 1)), all(ended), at(60))).toBe(false);
   });
 
   it('of a live attempt, or of nobody that we know, is none', () => {
-    expect(isOrphan(object(attemptLabels(first, 1)), all(first))).toBe(false);
-    expect(isOrphan(object({ app: 'other' }), all())).toBe(false);
+    expect(isOrphan(object(attemptLabels(first, 1)), all(first), at(60))).toBe(false);
+    expect(isOrphan(object({ app: 'other' }), all(), at(60))).toBe(false);
   });
 });

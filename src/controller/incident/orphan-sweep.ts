@@ -8,15 +8,19 @@ import type { Log } from '../../kube/log.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { homeOf, MADE_RESOURCES, remove } from './clean-up.ts';
 
+/** An attempt that has just ended is being cleaned up by the reconciler; after this it should have been, in ms. */
+const CLEAN_UP_MS = 30_000;
+
 /** Whether an object of ours is needed by none of the Incidents. Pure. */
-export function isOrphan(object: KubeObject, incidents: ReadonlyMap<string, Incident>): boolean {
+export function isOrphan(object: KubeObject, incidents: ReadonlyMap<string, Incident>, now: Date): boolean {
   const uid = object.metadata.labels?.[LABEL_INCIDENT_UID];
   if (uid === undefined) return false;
   const incident = incidents.get(uid);
   if (incident === undefined || isTrue(incident.status?.conditions, CONDITIONS.Finished)) return true;
   const number = object.metadata.labels?.[LABEL_ATTEMPT];
   if (number === undefined) return false;
-  return incident.status?.attempts?.find((attempt) => String(attempt.number) === number)?.endTime !== undefined;
+  const endTime = incident.status?.attempts?.find((attempt) => String(attempt.number) === number)?.endTime;
+  return endTime !== undefined && now.getTime() - Date.parse(endTime) >= CLEAN_UP_MS;
 }
 
 /** Sweeps once; returns how many objects were removed. @throws KubeError */
@@ -42,7 +46,7 @@ export async function sweepOrphans(
     if (!parsed.success) return 0;
     incidents.set(parsed.data.metadata.uid, parsed.data);
   }
-  const orphans = objects.filter(({ object }) => isOrphan(object, incidents));
+  const orphans = objects.filter(({ object }) => isOrphan(object, incidents, new Date()));
   for (const { resource, object } of orphans) {
     log.warn(
       { kind: resource.kind, namespace: object.metadata.namespace, name: object.metadata.name },

@@ -41,7 +41,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
 
   const carryOut = (made: Plan) => {
     const crashed = () => {
-      if (!chance(0.08)) return false;
+      if (!chance(0.15)) return false;
       trail.push('crash');
       cleaned = new Set();
       lastLook = undefined;
@@ -121,7 +121,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (findCondition(current?.status?.conditions, 'AuditSealed')?.reason === 'SealRequested' && chance(0.3)) {
       set({ audit: { finalHeadHash: 'h' } });
     }
-    if (chance(0.01)) current = { ...current, spec: { ...current.spec, cancel: true } };
+    if (chance(0.03)) current = { ...current, spec: { ...current.spec, cancel: true } };
     if (chance(0.02)) current = { ...current, spec: { ...current.spec, suspend: !current.spec.suspend } };
     if (chance(0.005)) current = { ...current, metadata: { ...current.metadata, deletionTimestamp: iso(second) } };
   };

@@ -1,0 +1,81 @@
+// A controller in the test's own process, which can be stopped, or cut off as SIGKILL would.
+
+import { Controller, type ControllerOptions } from '../../src/controller/controller.ts';
+import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
+import type { Log } from '../../src/kube/log.ts';
+import { AGENTS, type ApiServer, eventually, SYSTEM } from './api-server.ts';
+
+/** Warnings and errors of a controller, so that a failed test shows them. */
+export function recordingLog(): Log & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const write = (level: string) => (details: object, message: string) => {
+    lines.push(`${level} ${message} ${JSON.stringify(details)}`);
+  };
+  return { lines, debug: () => {}, info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+/** A controller in this process. */
+export interface RunningController {
+  readonly controller: Controller;
+  readonly log: ReturnType<typeof recordingLog>;
+  /** Ends it gracefully. */
+  stop(): Promise<void>;
+  /** As SIGKILL would: not one more call reaches the API server, and the lease is not given back. */
+  freeze(): void;
+}
+
+/** A client that can be cut off from the API server for good. */
+function cuttable(client: KubeClient): { client: KubeClient; cut: () => void } {
+  let isCut = false;
+  const guarded = (inner: KubeClient): KubeClient =>
+    new Proxy(inner, {
+      get(target, property) {
+        const value: unknown = Reflect.get(target, property);
+        if (property === 'withToken') {
+          return (...token: Parameters<KubeClient['withToken']>) => guarded(target.withToken(...token));
+        }
+        if (typeof value !== 'function') return value;
+        return (...parameters: unknown[]) => (isCut ? new Promise(() => {}) : value.apply(target, parameters));
+      },
+    });
+  return {
+    client: guarded(client),
+    cut: () => {
+      isCut = true;
+    },
+  };
+}
+
+let started = 0;
+
+/** Starts a controller and waits until it leads. */
+export async function startController(
+  server: ApiServer,
+  options: Partial<ControllerOptions> = {},
+): Promise<RunningController> {
+  const log = recordingLog();
+  started += 1;
+  const { client, cut } = cuttable(createKubeClient({ kubeconfig: server.kubeconfig }));
+  const controller = new Controller({
+    client,
+    agentsNamespace: AGENTS,
+    systemNamespace: SYSTEM,
+    identity: `test-${started}`,
+    log,
+    leaseSeconds: 6,
+    ...options,
+  });
+  const stop = new AbortController();
+  const running = controller.run(stop.signal);
+  running.catch((error: unknown) => log.lines.push(`ended: ${error}`));
+  await eventually(async () => controller.isLeading, 'leadership');
+  return {
+    controller,
+    log,
+    async stop() {
+      stop.abort();
+      await running.catch(() => undefined);
+    },
+    freeze: cut,
+  };
+}
