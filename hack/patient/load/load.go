@@ -25,6 +25,10 @@ const (
 	// renewAfter is how long nothing may succeed before the connection is made anew.
 	renewAfter = 45 * time.Second
 	gcEvery    = time.Minute
+	// While a cluster is young PD splits regions itself; a split of ours that meets one of PD's is dropped without a word, so we ask
+	// a few times. Borders that are there already cost nothing.
+	splitRounds = 3
+	splitEvery  = 5 * time.Second
 )
 
 type load struct {
@@ -139,15 +143,17 @@ func (l *load) broken(cause error) {
 }
 
 func (l *load) housekeeping(ctx context.Context) {
-	split := false
+	splits, nextSplit := 0, time.Now()
 	lastGC := time.Now()
 	for ctx.Err() == nil {
-		if !split && l.options.regions > 1 {
+		if splits < splitRounds && l.options.regions > 1 && time.Now().After(nextSplit) {
 			attempt, cancel := context.WithTimeout(ctx, 20*time.Second)
 			err := l.store.split(attempt, l.borders())
 			cancel()
-			split = err == nil
-			if err != nil && !errors.Is(err, errNotConnected) {
+			if err == nil {
+				splits++
+				nextSplit = time.Now().Add(splitEvery)
+			} else if !errors.Is(err, errNotConnected) {
 				slog.Warn("splitting the key space failed, will try again", "cause", err)
 			}
 		}

@@ -192,7 +192,9 @@ func openStore(s *settings, dataDir string, client *pdClient, metrics *metrics) 
 		return nil, err
 	}
 	// unistore sends its first heartbeat after a whole interval; TiKV at once, so that PD counts a returned store without delay.
-	go func() { _ = client.StoreHeartbeat(context.Background(), &pdpb.StoreStats{StoreId: inner.GetStoreMeta().GetId()}) }()
+	go func() {
+		_ = client.StoreHeartbeat(context.Background(), &pdpb.StoreStats{StoreId: inner.GetStoreMeta().GetId()})
+	}()
 	store.StartDeadlockDetection(true)
 	return tikv.NewServer(regions, store, inner), nil
 }
