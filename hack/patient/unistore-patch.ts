@@ -19,6 +19,24 @@ export const unistorePatch: ModulePatch = {
 `,
     },
     {
+      file: 'raftstore/db_writer.go',
+      reason:
+        'A reader that meets a lock moves its commit timestamp; the lock was then written again without its value, and an empty one was committed.',
+      find: `	encodedKey := codec.EncodeBytes(nil, key)
+	val, _ := mvcc.EncodeLockCFValue(lock)
+	wb.requests = append(wb.requests, &rcpb.Request{
+		CmdType: rcpb.CmdType_Put,
+		Put: &rcpb.PutRequest{
+			Cf:    CFLock,
+			Key:   encodedKey,
+			Value: val,
+		},
+	})
+`,
+      replace: `	wb.Prewrite(key, lock)
+`,
+    },
+    {
       file: 'raftstore/snap_builder.go',
       reason:
         'A snapshot ended at the last committed key, so locks behind it were missing; and records of one key were not in the order of their timestamps.',
