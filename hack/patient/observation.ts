@@ -104,6 +104,8 @@ export function wantedReplicas(session: PatientSession): Promise<Seen<Record<str
 /** Looks at everything at once. */
 export async function observe(session: PatientSession, wanted?: Seen<Record<string, number>>): Promise<Observation> {
   const { namespace, release } = session.target;
+  // The ages of heartbeats count from here: reading the ledger back may take long, and the stores are asked at once.
+  const at = Date.now();
   const selector = `labelSelector=${encodeURIComponent(`app.kubernetes.io/instance=${release}`)}`;
   const peer = (fault: PeerFault) =>
     see(async () => (await session.get(session.pd(`/regions/check/${fault}-peer`), count)).count);
@@ -152,7 +154,7 @@ export async function observe(session: PatientSession, wanted?: Seen<Record<stri
     see(() => session.get(session.service('load', '/verify'), ledgerReport, { timeoutMs: 60_000 })),
   ]);
   return {
-    at: Date.now(),
+    at,
     health: seenHealth,
     members: seenMembers,
     stores: seenStores,
