@@ -15,7 +15,7 @@ import { down } from '../cluster/down.ts';
 import { binDir, kubeconfigPath } from '../cluster/names.ts';
 import { clusterExists } from '../cluster/observe.ts';
 import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
-import { judge } from '../patient/check.ts';
+import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
 import { duration, main, runSteps } from '../progress.ts';
 import { prepareEndToEnd } from './prepare.ts';
@@ -139,7 +139,8 @@ await main(async (signal) => {
     heading('4. The proof');
     const [shown, verdict, audit] = await stage('proof', async () => {
       const show = await oplab(['incident', 'show', name, '-n', namespace], signal);
-      const judged = await judge({ ...target, kubeconfig: kubeconfigPath, signal });
+      // A store that has just come back needs a moment until every region answers; a loss stays a loss.
+      const judged = await soak({ ...target, kubeconfig: kubeconfigPath, signal }, { seconds: 0, withinSeconds: 120 });
       return [show, judged, await oplab(['audit', 'verify', name, '-n', namespace], signal)] as const;
     });
 

@@ -73,7 +73,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
 
     const entries = await trail(target.namespace, scenario);
     const audit = await oplab('audit', 'verify', scenario, '-n', target.namespace);
-    const verdict = await soak(target, { seconds: 0, withinSeconds: 60 });
+    const verdict = await soak(target, { seconds: 0, withinSeconds: 120 });
     report.push({
       scenario,
       model: status?.attempts?.at(-1)?.class.model ?? 'none',
