@@ -80,7 +80,7 @@ async function vitest(
   pattern: string | undefined,
   signal: AbortSignal,
 ): Promise<Omit<PartResult, 'part' | 'seconds'>> {
-  const file = path.join(reports, `${project}.json`);
+  const file = path.join(reports, `vitest-${project}.json`);
   await rm(file, { force: true });
   const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
   if (pattern !== undefined) args.push('-t', pattern);

@@ -49,7 +49,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     onRetry: (what, reason) => logger.warn({ what, reason }, 'waiting for the gateway'),
   });
   const report = (event: AgentEvent) => {
-    logger.info(event, event.type);
+    logger.info(withoutContent(event), event.type);
     options.onEvent?.(event);
   };
   const task = await client.task(options.signal);
@@ -133,6 +133,13 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       report(step.value);
     }
   }
+}
+
+/** What the log of the pod may say: the trail is redacted, the log is not, so it takes no text that came out of a command. */
+function withoutContent(event: AgentEvent): object {
+  if (event.type !== 'tool-result') return event;
+  const { summary: _, ...rest } = event;
+  return rest;
 }
 
 function endText(end: LoopEnd): string {

@@ -28,7 +28,8 @@ describe('author rights', () => {
 
   const attempt = async (targetNamespaces: string[]) => {
     const incident = await example('incident.yaml');
-    const spec = { ...(incident.spec as Record<string, unknown>), targetNamespaces };
+    const checks = [{ name: 'any', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'any', cel: 'true' } }];
+    const spec = { ...(incident.spec as Record<string, unknown>), targetNamespaces, verify: { checks } };
     const manifest = { ...incident, metadata: { generateName: 'author-', namespace }, spec };
     return child('kubectl', ['create', '--as', author, '--dry-run=server', '-f', '-'], {
       input: JSON.stringify(manifest),

@@ -12,31 +12,21 @@ const METADATA = '169.254.169.254';
 const INTERNET = '203.0.113.80';
 const answering = ['node', '-e', "require('http').createServer((q, s) => s.end('reached')).listen(8080)"];
 
+/** Answers every connection on port 80; Perl, because the node's image has that and little else. */
+const PERL_SERVER = `use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 80, Listen => 16, ReuseAddr => 1) or die $!;
+while (my $c = $s->accept) { sysread $c, my $q, 4096; print $c "HTTP/1.1 200 OK\\r\\nContent-Length: 7\\r\\nConnection: close\\r\\n\\r\\nreached"; close $c }`;
+
 /** A container beside the node that owns the metadata address and one of the internet; the node routes both to it. */
 async function startOutside(): Promise<void> {
+  const docker = async (...args: string[]) => (await child('docker', args)).stdout.trim();
   await child('docker', ['rm', '-f', OUTSIDE], { allowFailure: true });
-  await child('docker', [
-    'run',
-    '-d',
-    '--name',
-    OUTSIDE,
-    '--network',
-    'kind',
-    '--cap-add',
-    'NET_ADMIN',
-    '--user',
-    '0',
-    '--entrypoint',
-    'sh',
-    'oplab.dev/oplab-sandbox:dev',
-    '-c',
-    `ip addr add ${METADATA}/32 dev eth0 && ip addr add ${INTERNET}/32 dev eth0 && exec node -e "require('http').createServer((q, s) => s.end('reached')).listen(80)"`,
-  ]);
-  const address = (
-    await child('docker', ['inspect', '-f', '{{.NetworkSettings.Networks.kind.IPAddress}}', OUTSIDE])
-  ).stdout.trim();
+  const image = await docker('inspect', '-f', '{{.Image}}', NODE);
+  const place = ['--network', 'kind', '--cap-add', 'NET_ADMIN', '--entrypoint', 'sh'];
+  const addresses = [METADATA, INTERNET].map((address) => `ip addr add ${address}/32 dev eth0`).join(' && ');
+  await docker('run', '-d', '--name', OUTSIDE, ...place, image, '-c', `${addresses} && exec perl -e '${PERL_SERVER}'`);
+  const address = await docker('inspect', '-f', '{{.NetworkSettings.Networks.kind.IPAddress}}', OUTSIDE);
   for (const target of [METADATA, INTERNET])
-    await child('docker', ['exec', NODE, 'ip', 'route', 'replace', `${target}/32`, 'via', address]);
+    await docker('exec', NODE, 'ip', 'route', 'replace', `${target}/32`, 'via', address);
 }
 
 async function stopOutside(): Promise<void> {

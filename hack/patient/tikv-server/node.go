@@ -25,6 +25,8 @@ import (
 	"github.com/pingcap/tidb/store/mockstore/unistore/tikv/mvcc"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -41,7 +43,9 @@ type node struct {
 	store   *tikv.Server
 	service *measuredServer
 	rpc     *grpc.Server
-	status  *http.Server
+	// health answers clients that ask whether the store is reachable.
+	health *health.Server
+	status *http.Server
 	// failed delivers the first error that the process cannot live with.
 	failed chan error
 }
@@ -101,6 +105,9 @@ func startNode(s *settings) (*node, error) {
 	n.service = &measuredServer{Server: n.store, metrics: metrics, disk: disk}
 	tikvpb.RegisterTikvServer(n.rpc, n.service)
 	deadlock.RegisterDeadlockServer(n.rpc, n.store)
+	// After one failed call clients ask TiKV's health service every second, and send nothing to the store until it says SERVING.
+	n.health = health.NewServer()
+	healthpb.RegisterHealthServer(n.rpc, n.health)
 	go func() {
 		if err := n.rpc.Serve(listener); err != nil {
 			n.failed <- fmt.Errorf("server: %w", err)
@@ -113,6 +120,7 @@ func startNode(s *settings) (*node, error) {
 // stop ends the store in order, so that the locks in memory reach the disk. Commands end before the server does: the followers'
 // answers that they wait for come in through it.
 func (n *node) stop() {
+	n.health.Shutdown()
 	n.service.draining.Store(true)
 	for end := time.Now().Add(drainGrace); n.service.running.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
