@@ -1,6 +1,8 @@
 // What demo and end-to-end tests stand on: cluster, images, operator, patient. Each step is skipped when it is done already.
 
-import { kubeconfigPath } from '../cluster/names.ts';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { binDir, kubeconfigPath, root } from '../cluster/names.ts';
 import { clusterUp } from '../cluster/up.ts';
 import { ensureImages, oplabTag } from '../images.ts';
 import { installOperator, type ModelChoice } from '../operator/install.ts';
@@ -23,6 +25,7 @@ export async function prepareEndToEnd(signal: AbortSignal, options: { model?: Mo
         expectedSeconds: 20,
         run: async () => {
           loaded = await ensureImages(signal);
+          await linkCommandLine();
         },
       },
       {
@@ -44,4 +47,11 @@ export async function prepareEndToEnd(signal: AbortSignal, options: { model?: Mo
     ],
     { signal },
   );
+}
+
+/** Puts `oplab` and `kubectl oplab` beside the cluster's tools, on the Node that this checkout brings. */
+async function linkCommandLine(): Promise<void> {
+  const node = path.join(root, 'node_modules/node/bin/node');
+  const script = `#!/bin/sh\nexec '${node}' '${path.join(root, 'dist/main.mjs')}' "$@"\n`;
+  for (const name of ['oplab', 'kubectl-oplab']) await writeFile(path.join(binDir, name), script, { mode: 0o755 });
 }
