@@ -45,7 +45,7 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
 describe('with the rehearsal model, a stand-in for Claude', () => {
   beforeAll(async () => {
     await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: target.signal });
-    const verdict = await soak(target, { seconds: 0, withinSeconds: 120 });
+    const verdict = await soak(target, { seconds: 0, withinSeconds: 240 });
     expect(inWords(verdict, false)).not.toContain('✗');
   });
   afterAll(async () => {
@@ -57,6 +57,8 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
   });
 
   it.each(['store-scaled-down', 'bad-config'])('%s is repaired and verified', async (scenario) => {
+    // An Incident of an earlier run is not this one's.
+    await kubectl('-n', target.namespace, 'delete', 'incident', scenario, '--ignore-not-found', '--timeout=60s');
     const before = await stores();
     const [, injectSeconds] = await seconds(() => inject(scenario, target));
 
