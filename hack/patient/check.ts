@@ -6,10 +6,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pc from 'picocolors';
-import { kubeconfigPath } from '../cluster/names.ts';
 import { main } from '../progress.ts';
 import { observe, wantedReplicas } from './observation.ts';
-import { openSession, type PatientSession, type PatientTarget, patientDefaults } from './session.ts';
+import { openSession, type PatientSession, type PatientTarget, targetOptions } from './session.ts';
 import { judgeObservation, type Verdict } from './verdict.ts';
 
 /** One look at a patient, judged. */
@@ -85,9 +84,7 @@ if (import.meta.main)
   await main(async (signal) => {
     const { values } = parseArgs({
       options: {
-        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
-        release: { type: 'string', default: patientDefaults.release },
-        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+        ...targetOptions,
         soak: { type: 'string', default: '0' },
         output: { type: 'string', short: 'o' },
       },

@@ -1,9 +1,8 @@
 // `npm run patient:down`: removes the TiKV cluster with its data, and its namespace if nothing else is in it.
 import { parseArgs } from 'node:util';
 import { run, succeeds } from '../child.ts';
-import { kubeconfigPath } from '../cluster/names.ts';
 import { main, runSteps } from '../progress.ts';
-import { patientDefaults } from './session.ts';
+import { patientDefaults, targetOptions } from './session.ts';
 
 /** Which patient goes. */
 export interface PatientDownOptions {
@@ -40,9 +39,7 @@ if (import.meta.main)
   await main(async (signal) => {
     const { values } = parseArgs({
       options: {
-        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
-        release: { type: 'string', default: patientDefaults.release },
-        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+        ...targetOptions,
       },
     });
     await runSteps(

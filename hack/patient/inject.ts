@@ -3,12 +3,11 @@
 //   node hack/patient/inject.ts SCENARIO [--namespace NS] [--release NAME]
 import { parseArgs } from 'node:util';
 import { InvalidInput } from '../../src/errors.ts';
-import { kubeconfigPath } from '../cluster/names.ts';
 import { main, runSteps } from '../progress.ts';
 import { badConfig } from './scenarios/bad-config.ts';
 import type { Scenario } from './scenarios/scenario.ts';
 import { storeScaledDown } from './scenarios/store-scaled-down.ts';
-import { openSession, type PatientTarget, patientDefaults } from './session.ts';
+import { openSession, type PatientTarget, targetOptions } from './session.ts';
 
 /** All scenarios, in the order of their numbers. */
 export const scenarios: readonly Scenario[] = [storeScaledDown, badConfig];
@@ -33,9 +32,7 @@ if (import.meta.main)
     const { values, positionals } = parseArgs({
       allowPositionals: true,
       options: {
-        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
-        release: { type: 'string', default: patientDefaults.release },
-        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+        ...targetOptions,
       },
     });
     const scenario = scenarioNamed(positionals[0] ?? '');

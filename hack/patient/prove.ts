@@ -1,13 +1,12 @@
 // `npm run patient:prove`: the patient is broken and repaired with kubectl alone, and the ledger is shown to notice a loss.
 import { parseArgs } from 'node:util';
 import { OplabError } from '../../src/errors.ts';
-import { kubeconfigPath } from '../cluster/names.ts';
 import { main, runSteps, type Step } from '../progress.ts';
 import { describe, judge, soak } from './check.ts';
 import { inject } from './inject.ts';
 import { ledgerReport } from './observation.ts';
 import { type StoreView, storeViews } from './scenarios/stores.ts';
-import { openSession, type PatientTarget, patientDefaults } from './session.ts';
+import { openSession, type PatientTarget, targetOptions } from './session.ts';
 import type { Verdict } from './verdict.ts';
 
 /** A key that the load writes once and keeps, so that nobody rewrites it in between. */
@@ -113,9 +112,7 @@ if (import.meta.main)
   await main(async (signal) => {
     const { values } = parseArgs({
       options: {
-        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
-        release: { type: 'string', default: patientDefaults.release },
-        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+        ...targetOptions,
       },
     });
     const target = { ...values, signal };

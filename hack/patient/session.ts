@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { z } from 'zod';
 import { OplabError } from '../../src/errors.ts';
 import { type ChildResult, run, searchPath } from '../child.ts';
+import { kubeconfigPath } from '../cluster/names.ts';
 
 /** Which patient, and in which cluster. */
 export interface PatientTarget {
@@ -15,6 +16,13 @@ export interface PatientTarget {
 
 /** Where demo and tests install the patient. */
 export const patientDefaults = { namespace: 'tikv', release: 'tikv' } as const;
+
+/** The options by which every patient command is told its patient; for `parseArgs`. */
+export const targetOptions = {
+  namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
+  release: { type: 'string', default: patientDefaults.release },
+  kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+} as const;
 
 /** The prefix of all object names of a release, as the chart's helper computes it. */
 export function fullName(release: string): string {

@@ -6,14 +6,14 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { OplabError } from '../../src/errors.ts';
 import { run } from '../child.ts';
-import { kubeconfigPath, root } from '../cluster/names.ts';
+import { root } from '../cluster/names.ts';
 import { canPull } from '../cluster/registry.ts';
 import { upgradeFlags } from '../helm.ts';
 import { ensurePatientImages } from '../images.ts';
 import { main, runSteps } from '../progress.ts';
 import { buildOf, goBuildKey } from '../toolchain/tools.ts';
 import { describe, soak } from './check.ts';
-import { fullName, patientDefaults } from './session.ts';
+import { fullName, patientDefaults, targetOptions } from './session.ts';
 
 /** What an installation may be told. */
 export interface PatientUpOptions {
@@ -103,9 +103,7 @@ if (import.meta.main)
   await main(async (signal) => {
     const { values } = parseArgs({
       options: {
-        namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
-        release: { type: 'string', default: patientDefaults.release },
-        kubeconfig: { type: 'string', default: process.env.KUBECONFIG ?? kubeconfigPath },
+        ...targetOptions,
         set: { type: 'string', multiple: true, default: [] },
       },
     });
