@@ -1,6 +1,7 @@
 // The AgentClass: what the platform owner allows agents to be and to do. Cluster-scoped, like IngressClass.
 
 import { z } from 'zod';
+import { dockerAccess } from './docker-access.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
 import { objectMeta } from './meta.ts';
 
@@ -88,6 +89,9 @@ export const agentClassSpec = z.object({
   readRoles: roleList
     .default([])
     .meta({ description: 'Bound in mode Diagnose, and always to the identity that runs the checks.' }),
+  docker: dockerAccess.optional().meta({
+    description: 'Opens the docker door: the sandbox gets a /var/run/docker.sock. Absent: there is none.',
+  }),
   incidentNamespaces: namespacePatterns.meta({
     description: 'Where Incidents of this class may live; * is everywhere.',
   }),

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { agentClassSpec } from './agent-class.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';
 import { incidentSpec, incidentStatus } from './incident.ts';
+import { monitorSpec, monitorStatus } from './monitor.ts';
 
 /** A node of a structural schema. */
 export interface Schema {
@@ -63,7 +64,8 @@ function incidentDefinition(): Definition {
       rule: [
         '!has(self.targetNamespaces) || self.verify.checks.all(c,',
         '(!has(c.http) || !has(c.http.namespace) || c.http.namespace in self.targetNamespaces) &&',
-        '(!has(c.kubernetes) || !has(c.kubernetes.namespace) || c.kubernetes.namespace in self.targetNamespaces))',
+        '(!has(c.kubernetes) || !has(c.kubernetes.namespace) || c.kubernetes.namespace in self.targetNamespaces) &&',
+        '(!has(c.prometheus) || !has(c.prometheus.namespace) || c.prometheus.namespace in self.targetNamespaces))',
       ].join(' '),
       message: 'verify.checks: a check may look only into the namespaces of targetNamespaces; add its namespace there',
       fieldPath: '.verify',
@@ -120,6 +122,37 @@ function agentClassDefinition(): Definition {
       {
         rule: 'size(self.metadata.name) <= 50',
         message: 'metadata.name: at most 50 characters; the name goes into names of other objects',
+      },
+    ],
+  };
+}
+
+function monitorDefinition(): Definition {
+  return {
+    plural: 'monitors',
+    kind: 'Monitor',
+    shortName: 'mon',
+    scope: 'Namespaced',
+    description: 'Watches over something by a check, and opens, counts and closes Incidents.',
+    columns: [
+      { name: 'State', type: 'string', jsonPath: '.status.state' },
+      { name: 'Severity', type: 'string', jsonPath: '.spec.severity' },
+      {
+        name: 'Incident',
+        type: 'string',
+        jsonPath: '.status.alarms[*].incident',
+        description: 'What is open for its alarms.',
+      },
+      { name: 'Seen', type: 'date', jsonPath: '.status.lastObservedTime', description: 'When it could see last.' },
+      { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+      { name: 'Message', type: 'string', jsonPath: '.status.message', priority: 1 },
+    ],
+    spec: structural(monitorSpec),
+    status: structural(monitorStatus),
+    rules: [
+      {
+        rule: 'size(self.metadata.name) <= 50',
+        message: 'metadata.name: at most 50 characters; the names of its Incidents begin with it',
       },
     ],
   };
@@ -219,5 +252,6 @@ export function customResourceDefinitions(): Record<string, object> {
   return {
     [`${GROUP}_incidents.yaml`]: definitionOf(incidentDefinition()),
     [`${GROUP}_agentclasses.yaml`]: definitionOf(agentClassDefinition()),
+    [`${GROUP}_monitors.yaml`]: definitionOf(monitorDefinition()),
   };
 }

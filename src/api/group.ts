@@ -18,6 +18,11 @@ export const MANAGED_BY = 'oplab';
 /** Server-side apply: who owns which part of an Incident's status. */
 export const CONTROLLER_MANAGER = 'oplab-controller';
 export const GATEWAY_MANAGER = 'oplab-gateway';
+export const ALARM_MANAGER = 'oplab-alarm';
+export const NOTIFIER_MANAGER = 'oplab-notifier';
+
+/** On an Incident that an alarm opened: finds the open one of a fingerprint. */
+export const LABEL_FINGERPRINT = `${GROUP}/fingerprint`;
 
 /** Audiences of the projected tokens; neither is valid at the API server. */
 export const AGENT_AUDIENCE = 'oplab-agent';

@@ -1,68 +1,28 @@
 // The Incident: what is wrong, where, how to tell that it is fixed, and what became of it.
 
 import { z } from 'zod';
+import { check } from './check.ts';
+import { dockerAccess } from './docker-access.ts';
 import { limits, requestedLimits } from './limits.ts';
-import { condition, objectMeta, time } from './meta.ts';
-
-const dnsLabel = z
-  .string()
-  .min(1)
-  .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
-const celExpression = z.string().min(1).max(4096);
-
-/** GET on a Service of a target namespace; `cel` sees `status` (int) and `body` (parsed JSON, or a string). */
-export const httpCheck = z.object({
-  service: dnsLabel.meta({ description: 'Name of the Service; it must select pods.' }),
-  namespace: dnsLabel
-    .optional()
-    .meta({ description: "A target namespace; default: the Incident's first target namespace." }),
-  port: z.number().int().min(1).max(65535).meta({ description: 'Port of the Service.' }),
-  path: z.string().min(1).max(1024).regex(/^\//).default('/').meta({ description: 'Path and query of the GET.' }),
-  scheme: z
-    .enum(['http', 'https'])
-    .default('http')
-    .meta({ description: 'With https any certificate is taken: the answer is judged, not trusted.' }),
-  cel: celExpression.meta({ description: 'CEL over `status` and `body`; only the boolean true passes.' }),
-});
-
-/** One object of a target namespace; `cel` sees `object`. Secrets are refused. */
-export const kubernetesCheck = z
-  .object({
-    apiVersion: z.string().min(1).max(128).meta({ description: 'For example apps/v1.' }),
-    kind: z.string().min(1).max(63).meta({ description: 'For example StatefulSet.' }),
-    namespace: dnsLabel
-      .optional()
-      .meta({ description: "A target namespace; default: the Incident's first target namespace." }),
-    name: z.string().min(1).max(253).meta({ description: 'Name of the object.' }),
-    cel: celExpression.meta({ description: 'CEL over `object`; only the boolean true passes.' }),
-  })
-  .meta({
-    'x-kubernetes-validations': [
-      { rule: "self.kind != 'Secret'", message: 'kind: a check may not read Secrets; name another object' },
-    ],
-  });
-
-/** One condition of the repair. */
-export const check = z
-  .object({
-    name: dnsLabel.meta({ description: 'Unique among the checks; it names the check in status and events.' }),
-    http: httpCheck.optional().meta({ description: 'GET on a Service of a target namespace.' }),
-    kubernetes: kubernetesCheck.optional().meta({ description: 'One object of a target namespace.' }),
-  })
-  .meta({
-    'x-kubernetes-validations': [
-      { rule: 'has(self.http) != has(self.kubernetes)', message: 'a check has exactly one of: http, kubernetes' },
-    ],
-  });
-export type Check = z.infer<typeof check>;
-export type HttpCheck = z.infer<typeof httpCheck>;
-export type KubernetesCheck = z.infer<typeof kubernetesCheck>;
+import { condition, dnsLabel, objectMeta, time } from './meta.ts';
 
 export const severity = z.enum(['critical', 'warning', 'info']);
 export type Severity = z.infer<typeof severity>;
 
-const labelMap = z.record(z.string(), z.string().max(4096)).meta({ maxProperties: 64 });
+export const labelMap = z.record(z.string(), z.string().max(4096)).meta({ maxProperties: 64 });
+
+/** The alarm that an Incident was opened for; absent when a person wrote it. */
+export const incidentSource = z.object({
+  kind: z.enum(['Monitor', 'Alertmanager', 'Webhook']),
+  name: z.string().min(1).max(253).meta({ description: "The Monitor, or the intake's route." }),
+  fingerprint: z
+    .string()
+    .min(1)
+    .max(128)
+    .meta({ description: 'The same for all occurrences of the alarm; one Incident at a time has it.' }),
+  startTime: time.meta({ description: 'When this episode of the alarm began.' }),
+});
+export type IncidentSource = z.infer<typeof incidentSource>;
 
 export const incidentSpec = z.object({
   summary: z.string().min(1).max(512).meta({ description: 'What is wrong, in one line.' }),
@@ -82,6 +42,7 @@ export const incidentSpec = z.object({
     'x-kubernetes-list-type': 'set',
     description: "Where the agent may work; default: the Incident's own namespace.",
   }),
+  source: incidentSource.optional().meta({ description: 'The alarm that opened it; written by oplab.' }),
   alertLabels: labelMap.optional().meta({ description: 'Labels of the alert that opened it, as the alarm gave them.' }),
   alertAnnotations: labelMap.optional().meta({ description: 'Annotations of the alert that opened it.' }),
   verify: z
@@ -137,6 +98,7 @@ export const classSnapshot = z.object({
   summaryModel: z.string(),
   maxOutputTokens: z.number().int(),
   promptAdditions: z.string().optional(),
+  docker: dockerAccess.optional(),
 });
 export type ClassSnapshot = z.infer<typeof classSnapshot>;
 
@@ -197,6 +159,64 @@ export const usage = z.object({
 });
 export type Usage = z.infer<typeof usage>;
 
+/** The alarm behind the Incident, as it goes on; written with a field manager of its own. */
+export const alarmStatus = z.object({
+  state: z.enum(['Firing', 'Cleared']),
+  occurrences: z.number().int().meta({ description: 'How often it was seen.' }),
+  firstSeen: time,
+  lastSeen: time,
+  clearedTime: time.optional(),
+  flaps: z.number().int().default(0).meta({ description: 'How often it came back while this Incident was open.' }),
+});
+export type AlarmStatus = z.infer<typeof alarmStatus>;
+
+/** What stood before the first command, and must stand after the last. */
+export const baseline = z.object({
+  time,
+  workloads: z
+    .array(z.object({ kind: z.string(), namespace: z.string(), name: z.string(), replicas: z.number().int() }))
+    .max(64)
+    .meta({ 'x-kubernetes-list-type': 'atomic' }),
+  volumeClaims: z
+    .array(z.object({ namespace: z.string(), name: z.string() }))
+    .max(128)
+    .meta({ 'x-kubernetes-list-type': 'atomic' }),
+});
+export type Baseline = z.infer<typeof baseline>;
+
+/** A write that passed a door of the gateway; kept by the gateway, whatever the agent says. */
+export const witnessedChange = z.object({
+  attempt: z.number().int(),
+  seq: z.number().int().meta({ description: 'Of its intent in the audit log.' }),
+  plane: z.enum(['kubernetes', 'docker']),
+  text: z.string().max(512).meta({ description: 'For example: patch apps/v1 StatefulSet tikv/tikv-tikv.' }),
+});
+export type WitnessedChange = z.infer<typeof witnessedChange>;
+export const witnessedChanges = z.object({
+  count: z.number().int(),
+  last: z.array(witnessedChange).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+});
+
+/** For the person who takes over an escalated Incident. */
+export const handover = z.object({
+  wrong: z.string().max(4096).meta({ description: 'What is wrong, as far as is known.' }),
+  tried: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+  changed: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+  next: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+});
+export type Handover = z.infer<typeof handover>;
+
+/** One message to one receiver; written before it is sent, so that it is never sent twice. */
+export const notification = z.object({
+  receiver: z.string().max(63),
+  event: z.enum(['Escalated', 'Resolved']),
+  state: z.enum(['Sending', 'Sent', 'Retrying', 'Failed', 'Indeterminate']),
+  tries: z.number().int(),
+  time,
+  message: z.string().max(1024).optional(),
+});
+export type Notification = z.infer<typeof notification>;
+
 /** One line of the trail in status, cut to 512 bytes. */
 export const tailEntry = z.object({
   seq: z.number().int(),
@@ -249,6 +269,14 @@ export const incidentStatus = z.object({
       restarts: z.number().int().meta({ description: 'How often the soak had to start again.' }),
     })
     .optional(),
+  baseline: baseline.optional(),
+  handover: handover.optional(),
+  notifications: z
+    .array(notification)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['receiver', 'event'] }),
+  alarm: alarmStatus.optional(),
+  changes: witnessedChanges.optional(),
   usage: usage.optional(),
   audit: auditStatus.optional(),
 });

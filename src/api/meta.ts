@@ -5,6 +5,13 @@ import { z } from 'zod';
 /** RFC 3339 in UTC. */
 export const time = z.string().meta({ format: 'date-time' });
 
+/** A name as DNS takes it (RFC 1123 label). */
+export const dnsLabel = z
+  .string()
+  .min(1)
+  .max(63)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+
 /** The metadata that oplab reads; everything else passes through untouched. */
 export const objectMeta = z.looseObject({
   name: z.string(),

@@ -21,6 +21,7 @@ const resource = (group: string, version: string, plural: string, kind: string, 
 
 export const INCIDENTS = resource(GROUP, VERSION, 'incidents', 'Incident');
 export const AGENT_CLASSES = resource(GROUP, VERSION, 'agentclasses', 'AgentClass', false);
+export const MONITORS = resource(GROUP, VERSION, 'monitors', 'Monitor');
 export const PODS = resource('', 'v1', 'pods', 'Pod');
 export const SERVICES = resource('', 'v1', 'services', 'Service');
 export const SERVICE_ACCOUNTS = resource('', 'v1', 'serviceaccounts', 'ServiceAccount');

@@ -1,6 +1,6 @@
 // The http check: GET on a Service of a target namespace, judged by CEL over `status` and `body`.
 
-import type { HttpCheck } from '../api/incident.ts';
+import type { HttpCheck } from '../api/check.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
 import { ENDPOINT_SLICES, SERVICES } from '../kube/resources.ts';

@@ -1,6 +1,6 @@
-// The kubernetes check: one object of a target namespace, judged by CEL over `object`. Never a Secret.
+// The kubernetes check: one object of a target namespace, or a list of them, judged by CEL. Never a Secret.
 
-import type { KubernetesCheck } from '../api/incident.ts';
+import type { KubernetesCheck } from '../api/check.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
 import type { Discovery } from './discovery.ts';
@@ -11,11 +11,11 @@ import { CheckUnreadable } from './observation.ts';
 export async function readKubernetes(
   check: KubernetesCheck,
   namespace: string,
-  kube: Pick<KubeClient, 'get' | 'read'>,
+  kube: Pick<KubeClient, 'get' | 'list' | 'read'>,
   discovery: Discovery,
 ): Promise<Reading> {
-  const what = `${check.kind} ${namespace}/${check.name}`;
-  let object: KubeObject;
+  const { name, labelSelector } = check;
+  const what = name === undefined ? `${check.kind} in ${namespace}` : `${check.kind} ${namespace}/${name}`;
   try {
     const resource = await discovery.find(kube, check.apiVersion, check.kind);
     if (resource === undefined) {
@@ -27,14 +27,26 @@ export async function readKubernetes(
     if (!resource.namespaced) {
       throw new CheckUnreadable(`${check.kind} is cluster-scoped; a check reads only objects of the target namespaces`);
     }
-    object = await kube.get(resource, { namespace, name: check.name });
+    if (name === undefined) {
+      const { items } = await kube.list(resource, {
+        namespace,
+        ...(labelSelector === undefined ? {} : { labelSelector }),
+      });
+      const objects = items.map(withoutManagedFields);
+      return { variables: { objects: { json: JSON.stringify(objects) } }, shown: { objects } };
+    }
+    const object = withoutManagedFields(await kube.get(resource, { namespace, name }));
+    return { variables: { object: { json: JSON.stringify(object) } }, shown: { object } };
   } catch (error) {
     if (error instanceof CheckUnreadable) throw error;
     if (isNotFound(error)) throw new CheckUnreadable(`${what} does not exist`);
     const why = error instanceof Error ? error.message : String(error);
     throw new CheckUnreadable(why, { forbidden: isForbidden(error), cause: error });
   }
+}
+
+/** Who set which field says nothing about the patient, and is most of the text. */
+function withoutManagedFields(object: KubeObject): KubeObject {
   const { managedFields: _, ...metadata } = object.metadata;
-  const shown = { ...object, metadata };
-  return { variables: { object: { json: JSON.stringify(shown) } }, shown: { object: shown } };
+  return { ...object, metadata };
 }

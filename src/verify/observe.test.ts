@@ -2,7 +2,7 @@
 
 import { createServer } from 'node:http';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Check, check as checkSchema } from '../api/incident.ts';
+import { type Check, check as checkSchema } from '../api/check.ts';
 import { KubeError } from '../kube/errors.ts';
 import { type KubeObject, kubeObject } from '../kube/object.ts';
 import type { Resource } from '../kube/resources.ts';

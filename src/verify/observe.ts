@@ -1,6 +1,6 @@
 // Looks at all checks of an Incident at once. Nothing here throws: what cannot be seen is an observation that does not pass.
 
-import type { Check } from '../api/incident.ts';
+import type { Check } from '../api/check.ts';
 import { messageOf } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Cel } from './cel.ts';

@@ -11,13 +11,18 @@ import {
 import { type Condition, findCondition } from '../../api/meta.ts';
 
 /** What the controller writes by server-side apply; leaving a field out removes it. */
-export type ControllerStatus = Omit<IncidentStatus, 'claim' | 'usage' | 'audit'> & {
+export type ControllerStatus = Omit<
+  IncidentStatus,
+  'claim' | 'usage' | 'audit' | 'changes' | 'alarm' | 'notifications'
+> & {
   audit?: { sealedHeadHash: string };
 };
 
 /** Why an Incident ended; the reason of its conditions Finished and Succeeded. */
 export type EndReason =
   | 'Verified'
+  | 'NothingToRepair'
+  | 'AlarmCleared'
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
@@ -33,7 +38,15 @@ export const SEAL_REQUESTED = 'SealRequested';
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {
-  const { claim: _claim, usage: _usage, audit, ...rest } = status ?? {};
+  const {
+    claim: _claim,
+    usage: _usage,
+    changes: _changes,
+    alarm: _alarm,
+    notifications: _notifications,
+    audit,
+    ...rest
+  } = status ?? {};
   const conditions = rest.conditions?.filter((condition) => condition.type !== CONDITIONS.RepairClaimed);
   return {
     ...rest,
