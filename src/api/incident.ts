@@ -13,7 +13,7 @@ export const labelMap = z.record(z.string(), z.string().max(4096)).meta({ maxPro
 
 /** The alarm that an Incident was opened for; absent when a person wrote it. */
 export const incidentSource = z.object({
-  kind: z.enum(['Monitor', 'Alertmanager', 'Webhook']),
+  kind: z.enum(['Monitor', 'Alertmanager', 'Webhook']).meta({ description: 'Who raised it.' }),
   name: z.string().min(1).max(253).meta({ description: "The Monitor, or the intake's route." }),
   fingerprint: z
     .string()

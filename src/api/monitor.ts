@@ -12,7 +12,10 @@ export const incidentTemplate = z.object({
     .string()
     .min(1)
     .max(512)
-    .meta({ description: 'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.' }),
+    .meta({
+      description:
+        'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.',
+    }),
   description: z.string().max(16384).optional().meta({ description: 'Likewise.' }),
   agentClassName: z.string().min(1).max(253).default('default').meta({ description: 'As in an Incident.' }),
   targetNamespaces: z.array(dnsLabel).min(1).max(8).optional().meta({
