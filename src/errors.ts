@@ -124,6 +124,20 @@ export class GatewayUnreachable extends OplabError {
   }
 }
 
+/** No route of the intake matches the labels of an alert; add one, or do not send such alerts. */
+export class NoRoute extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_NO_ROUTE', message);
+  }
+}
+
+/** An alert's route cannot make an Incident of it; the message names what is missing. Sending it again cannot help. */
+export class AlertRefused extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_ALERT_REFUSED', message, { cause });
+  }
+}
+
 /** The text of an unknown failure, for logs and conditions. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
