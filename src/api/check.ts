@@ -13,14 +13,19 @@ const scheme = z
   .default('http')
   .meta({ description: 'With https any certificate is taken: the answer is judged, not trusted.' });
 
-/** GET on a Service of a target namespace; `cel` sees `status` (int) and `body` (parsed JSON, or a string). */
+/**
+ * GET on a Service of a target namespace; `cel` sees `status` (int) and `body` (parsed JSON, or a string).
+ *
+ * The CEL of every check of an Incident also sees `baseline`: the same variables (`baseline.body`, `baseline.object`, …) as they
+ * were before the first command; an empty map when nothing could be read then.
+ */
 export const httpCheck = z.object({
   service,
   namespace,
   port: z.number().int().min(1).max(65535).meta({ description: 'Port of the Service.' }),
   path: z.string().min(1).max(1024).regex(/^\//).default('/').meta({ description: 'Path and query of the GET.' }),
   scheme,
-  cel: celExpression.meta({ description: 'CEL over `status` and `body`; only the boolean true passes.' }),
+  cel: celExpression.meta({ description: 'CEL over `status`, `body` and `baseline`; only the boolean true passes.' }),
 });
 export type HttpCheck = z.infer<typeof httpCheck>;
 
@@ -43,7 +48,8 @@ export const kubernetesCheck = z
       .optional()
       .meta({ description: 'Of a list: which objects, for example app.kubernetes.io/name=tikv.' }),
     cel: celExpression.meta({
-      description: 'CEL over `object`, or over the list `objects` when there is no name; only the boolean true passes.',
+      description:
+        'CEL over `object`, or the list `objects` when there is no name, and `baseline`; only the boolean true passes.',
     }),
   })
   .meta({
@@ -75,7 +81,7 @@ export const prometheusCheck = z.object({
   query: z.string().min(1).max(4096).meta({ description: 'PromQL; the answer must be a vector or a scalar.' }),
   cel: celExpression.default(NO_SAMPLES).meta({
     description:
-      'CEL over `samples`; only the boolean true passes. Default: nothing may match, as in an alerting rule.',
+      'CEL over `samples` and `baseline`; only the boolean true passes. Default: nothing may match, as in an alerting rule.',
   }),
 });
 export type PrometheusCheck = z.infer<typeof prometheusCheck>;
@@ -99,11 +105,22 @@ const exactlyOne = {
 export const checkTarget = z.object(looks).meta(exactlyOne);
 export type CheckTarget = z.infer<typeof checkTarget>;
 
+/** Names the result that says whether what stood before the first command still stands; no check may have it. */
+export const BASELINE = 'baseline';
+
 /** One condition of the repair. */
 export const check = z
   .object({
     name: dnsLabel.meta({ description: 'Unique among the checks; it names the check in status and events.' }),
     ...looks,
   })
-  .meta(exactlyOne);
+  .meta({
+    'x-kubernetes-validations': [
+      ...exactlyOne['x-kubernetes-validations'],
+      {
+        rule: `self.name != '${BASELINE}'`,
+        message: `name: ${BASELINE} is the name of oplab's own result; give the check another one`,
+      },
+    ],
+  });
 export type Check = z.infer<typeof check>;

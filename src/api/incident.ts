@@ -170,17 +170,50 @@ export const alarmStatus = z.object({
 });
 export type AlarmStatus = z.infer<typeof alarmStatus>;
 
+/** How much of a baseline is kept: the status is read and written often. Readings in characters each. */
+export const MAX_WORKLOADS = 64;
+export const MAX_VOLUME_CLAIMS = 128;
+export const MAX_READING = 16_384;
+
 /** What stood before the first command, and must stand after the last. */
 export const baseline = z.object({
   time,
   workloads: z
-    .array(z.object({ kind: z.string(), namespace: z.string(), name: z.string(), replicas: z.number().int() }))
-    .max(64)
+    .array(
+      z.object({
+        kind: z.string(),
+        namespace: z.string(),
+        name: z.string(),
+        replicas: z
+          .number()
+          .int()
+          .meta({ description: 'As many must be asked for afterwards; with an autoscaler no more than its minimum.' }),
+      }),
+    )
+    .max(MAX_WORKLOADS)
     .meta({ 'x-kubernetes-list-type': 'atomic' }),
   volumeClaims: z
     .array(z.object({ namespace: z.string(), name: z.string() }))
-    .max(128)
+    .max(MAX_VOLUME_CLAIMS)
     .meta({ 'x-kubernetes-list-type': 'atomic' }),
+  omitted: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'How many workloads and volume claims stood besides and are not looked after.' }),
+  readings: z
+    .array(
+      z.object({
+        check: z.string(),
+        json: z.string().max(MAX_READING).meta({ description: 'The parts of the reading that its CEL names.' }),
+      }),
+    )
+    .max(16)
+    .optional()
+    .meta({
+      'x-kubernetes-list-type': 'atomic',
+      description: 'What checks read then, for those whose CEL speaks of `baseline`.',
+    }),
 });
 export type Baseline = z.infer<typeof baseline>;
 
@@ -196,6 +229,7 @@ export const witnessedChanges = z.object({
   count: z.number().int(),
   last: z.array(witnessedChange).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
 });
+export type WitnessedChanges = z.infer<typeof witnessedChanges>;
 
 /** For the person who takes over an escalated Incident. */
 export const handover = z.object({
