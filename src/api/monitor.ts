@@ -8,14 +8,9 @@ import { condition, dnsLabel, objectMeta, time } from './meta.ts';
 
 /** What the Incident of an alarm looks like. Texts are filled in as in Prometheus' alert annotations. */
 export const incidentTemplate = z.object({
-  summary: z
-    .string()
-    .min(1)
-    .max(512)
-    .meta({
-      description:
-        'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.',
-    }),
+  summary: z.string().min(1).max(512).meta({
+    description: 'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.',
+  }),
   description: z.string().max(16384).optional().meta({ description: 'Likewise.' }),
   agentClassName: z.string().min(1).max(253).default('default').meta({ description: 'As in an Incident.' }),
   targetNamespaces: z.array(dnsLabel).min(1).max(8).optional().meta({
