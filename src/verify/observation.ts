@@ -12,6 +12,8 @@ export interface Observation {
   readonly time: string;
   /** The API server refused the verify identity; rights that were just bound may need a moment. */
   readonly forbidden?: boolean;
+  /** What of the reading is kept as the check's baseline, as JSON; only for a look before the first command. */
+  readonly reading?: string;
 }
 
 /** Something that a check names cannot be read; the message says what and why. */
@@ -44,10 +46,11 @@ export function observation(name: string, time: string, seen: Omit<Observation, 
     ...(seen.observed === undefined ? {} : { observed: cut(seen.observed, MAX_OBSERVED) }),
     ...(seen.error === undefined ? {} : { error: cut(seen.error, MAX_ERROR) }),
     ...(seen.forbidden ? { forbidden: true } : {}),
+    ...(seen.reading === undefined ? {} : { reading: seen.reading }),
   };
 }
 
-const PATH = /\b(?:object|body|status)(?:\.[A-Za-z_]\w*|\["[^"\\]*"\])*/g;
+const PATH = /\b(?:object|body|status|baseline)(?:\.[A-Za-z_]\w*|\["[^"\\]*"\])*/g;
 
 /**
  * The values that an expression looks at, so that a reader sees why it was true or false: `object.spec.replicas = 2`.

@@ -1,11 +1,14 @@
 // Looks at all checks of an Incident at once. Nothing here throws: what cannot be seen is an observation that does not pass.
 
 import type { Check } from '../api/check.ts';
+import { MAX_READING } from '../api/incident.ts';
 import { messageOf } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { keptReading, mentionsBaseline } from './baseline-reading.ts';
 import type { Cel } from './cel.ts';
+import type { CelVariable } from './cel-protocol.ts';
 import type { Discovery } from './discovery.ts';
-import { readHttp } from './http-check.ts';
+import { type Reading, readHttp } from './http-check.ts';
 import type { HttpFetch } from './http-fetch.ts';
 import { readKubernetes } from './kubernetes-check.ts';
 import { CheckUnreadable, evidence, type Observation, observation } from './observation.ts';
@@ -20,15 +23,26 @@ export interface Eyes {
   readonly now: () => Date;
 }
 
+/**
+ * Looks at all checks.
+ * @param baselines what each check read before the first command, as JSON, by its name; left out for a look that is itself from
+ * before: `baseline` is then what is read now, and the observation carries what has to be kept of it
+ */
 export async function observeChecks(
   checks: readonly Check[],
   targetNamespaces: readonly string[],
   eyes: Eyes,
+  baselines?: ReadonlyMap<string, string>,
 ): Promise<Observation[]> {
-  return await Promise.all(checks.map((check) => observeCheck(check, targetNamespaces, eyes)));
+  return await Promise.all(checks.map((check) => observeCheck(check, targetNamespaces, eyes, baselines)));
 }
 
-async function observeCheck(check: Check, targetNamespaces: readonly string[], eyes: Eyes): Promise<Observation> {
+async function observeCheck(
+  check: Check,
+  targetNamespaces: readonly string[],
+  eyes: Eyes,
+  baselines: ReadonlyMap<string, string> | undefined,
+): Promise<Observation> {
   try {
     const namespace = namespaceOf(check, targetNamespaces);
     const reading =
@@ -39,16 +53,42 @@ async function observeCheck(check: Check, targetNamespaces: readonly string[], e
           : undefined;
     if (reading === undefined) throw new CheckUnreadable('the check has neither http nor kubernetes');
     const expression = expressionOf(check);
-    const verdict = await eyes.cel.evaluate(expression, reading.variables);
-    const observed = evidence(expression, reading.shown);
+    const before = baselineOf(check.name, expression, reading, baselines);
+    const verdict = await eyes.cel.evaluate(expression, { ...reading.variables, ...before.variables });
+    const seen = { observed: evidence(expression, { ...reading.shown, ...before.shown }), ...before.keep };
     const time = eyes.now().toISOString();
-    if (verdict.type === 'error')
-      return observation(check.name, time, { passing: false, observed, error: verdict.message });
-    return observation(check.name, time, { passing: verdict.type === 'passed', observed });
+    if (verdict.type !== 'error') return observation(check.name, time, { passing: verdict.type === 'passed', ...seen });
+    const error = before.missing === undefined ? verdict.message : `${verdict.message} (${before.missing})`;
+    return observation(check.name, time, { passing: false, error, ...seen });
   } catch (error) {
     const forbidden = error instanceof CheckUnreadable && error.forbidden;
     return observation(check.name, eyes.now().toISOString(), { passing: false, error: messageOf(error), forbidden });
   }
+}
+
+/** The variable `baseline` of an expression that names it, and what has to be kept so that it can be had later. */
+function baselineOf(
+  name: string,
+  expression: string,
+  reading: Reading,
+  baselines: ReadonlyMap<string, string> | undefined,
+): {
+  readonly variables?: Readonly<Record<string, CelVariable>>;
+  readonly shown?: Readonly<Record<string, unknown>>;
+  readonly keep?: { readonly reading: string };
+  /** Why it is empty. */
+  readonly missing?: string;
+} {
+  if (!mentionsBaseline(expression)) return {};
+  const as = (json: string) => ({ variables: { baseline: { json } }, shown: { baseline: JSON.parse(json) } });
+  if (baselines !== undefined) {
+    const json = baselines.get(name);
+    return json === undefined ? { ...as('{}'), missing: 'nothing is kept from before the first command' } : as(json);
+  }
+  const kept = keptReading(expression, reading.variables);
+  if (kept?.type === 'kept') return { ...as(kept.json), keep: { reading: kept.json } };
+  const missing = `baseline: ${kept?.characters} characters are more than the ${MAX_READING} that are kept; name a smaller part`;
+  return { ...as('{}'), missing };
 }
 
 /** Where a check looks; default: the first target. @throws CheckUnreadable outside of the targets */
