@@ -138,6 +138,13 @@ export class AlertRefused extends OplabError {
   }
 }
 
+/** The intake cannot take alerts just now: API server, token or room for one more is missing. The sender tries again. */
+export class IntakeUnavailable extends OplabError {
+  constructor(message: string, cause?: unknown) {
+    super('OPLAB_INTAKE_UNAVAILABLE', message, { cause });
+  }
+}
+
 /** The text of an unknown failure, for logs and conditions. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,0 +1,67 @@
+// From an alert and its route to the alarm: where the Incident is opened, what it says and what proves it mended. Pure.
+
+import { type Check, NO_SAMPLES } from '../../api/check.ts';
+import { dnsLabel } from '../../api/meta.ts';
+import { AlertRefused } from '../../errors.ts';
+import type { Alarm } from '../alarm/alarm.ts';
+import type { Alert } from './alert.ts';
+import { alertsQuery } from './alerts-query.ts';
+import { ALERT_CHECK, type Route } from './route.ts';
+
+/** The namespace of the alert's Incident. @throws AlertRefused when the route takes it from a label that does not name one */
+export function namespaceOf(route: Route, alert: Alert): string {
+  return filled(route, 'namespace', route.namespace, alert);
+}
+
+/** @throws AlertRefused when the route cannot make an Incident of this alert */
+export function alarmOf(route: Route, alert: Alert): Alarm {
+  const { fingerprint, startTime, labels, annotations, summary, description, kind } = alert;
+  const namespace = namespaceOf(route, alert);
+  const targetNamespaces = route.targetNamespaces?.map((template, index) =>
+    filled(route, `targetNamespaces[${index}]`, template, alert),
+  );
+  const severity = route.severity ?? alert.severity ?? 'warning';
+  return {
+    source: { kind, name: sourceName(route, alert), fingerprint, startTime },
+    namespace,
+    severity,
+    labels: { ...labels },
+    annotations: { ...annotations },
+    incident: {
+      summary,
+      ...(description === undefined ? {} : { description }),
+      agentClassName: route.agentClassName,
+      ...(targetNamespaces === undefined ? {} : { targetNamespaces: [...new Set(targetNamespaces)] }),
+      verify: { soakSeconds: route.verify.soakSeconds, checks: checksOf(route, alert) },
+      ...(route.limits === undefined ? {} : { limits: route.limits }),
+      suspend: route.suspend,
+    },
+  };
+}
+
+/** The route, and which of its alerts: Incidents are named after it. */
+function sourceName(route: Route, { labels }: Alert): string {
+  return labels.alertname === undefined ? route.name : `${route.name}/${labels.alertname}`.slice(0, 253);
+}
+
+function checksOf(route: Route, alert: Alert): Check[] {
+  const { alertname, ...others } = alert.labels;
+  if (route.prometheus !== undefined && alertname !== undefined) {
+    const query = alertsQuery({ alertname, ...others });
+    return [{ name: ALERT_CHECK, prometheus: { ...route.prometheus, query, cel: NO_SAMPLES } }, ...route.verify.checks];
+  }
+  if (route.verify.checks.length > 0) return route.verify.checks;
+  throw new AlertRefused(
+    `route ${route.name} has no verify.checks, and an alert without the label alertname cannot be asked for in Prometheus`,
+  );
+}
+
+function filled(route: Route, field: string, template: string, alert: Alert): string {
+  const text = template.replaceAll(/\{\{\s*\$labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}/g, (_whole, name: string) => {
+    const value = alert.labels[name];
+    if (value === undefined) throw new AlertRefused(`route ${route.name}, ${field}: the alert has no label ${name}`);
+    return value;
+  });
+  if (dnsLabel.safeParse(text).success) return text;
+  throw new AlertRefused(`route ${route.name}, ${field}: ${JSON.stringify(text.slice(0, 64))} is no namespace's name`);
+}

@@ -1,0 +1,91 @@
+// Routes: which alert becomes an Incident where, with which class, and what proves it mended. Written by the platform owner.
+
+import { z } from 'zod';
+import { type Check, check, prometheusCheck } from '../../api/check.ts';
+import { severity } from '../../api/incident.ts';
+import { requestedLimits } from '../../api/limits.ts';
+import { dnsLabel } from '../../api/meta.ts';
+import { InvalidInput } from '../../errors.ts';
+import type { Alert } from './alert.ts';
+
+/** Name of the check that asks Prometheus whether the alert is still there. */
+export const ALERT_CHECK = 'alert';
+
+/** A value of a label, or a regular expression between slashes that matches all of it. */
+const matcher = z.string().transform((text, context): ((value: string) => boolean) => {
+  const expression = /^\/(.*)\/$/s.exec(text)?.[1];
+  if (expression === undefined) return (value) => value === text;
+  try {
+    const compiled = new RegExp(`^(?:${expression})$`, 'u');
+    return (value) => compiled.test(value);
+  } catch (error) {
+    context.addIssue({
+      code: 'custom',
+      message: `no regular expression: ${error instanceof Error ? error.message : ''}`,
+    });
+    return z.NEVER;
+  }
+});
+
+/** May take the value of a label of the alert: {{ $labels.namespace }}. */
+const namespaceTemplate = z.string().min(1).max(256);
+
+const soleCheck = check.refine(
+  (one: Check) => [one.http, one.kubernetes, one.prometheus].filter((look) => look !== undefined).length === 1,
+  { error: 'a check has exactly one of: http, kubernetes, prometheus' },
+);
+
+const route = z
+  .strictObject({
+    name: dnsLabel.optional(),
+    match: z.record(z.string().min(1), matcher).default({}),
+    namespace: namespaceTemplate,
+    targetNamespaces: z.array(namespaceTemplate).min(1).max(8).optional(),
+    agentClassName: z.string().min(1).max(253).default('default'),
+    severity: severity.optional(),
+    /** Where the alert was raised; gives the check that it is there no more. */
+    prometheus: prometheusCheck.omit({ query: true, cel: true }).strict().optional(),
+    verify: z
+      .strictObject({
+        soakSeconds: z.number().int().min(0).max(3600).default(30),
+        checks: z.array(soleCheck).max(15).default([]),
+      })
+      .prefault({}),
+    limits: requestedLimits.strict().optional(),
+    suspend: z.boolean().default(false),
+  })
+  .refine(({ prometheus, verify }) => prometheus !== undefined || verify.checks.length > 0, {
+    error: 'give prometheus, verify.checks or both: an Incident needs a check that tells when it is over',
+  })
+  .refine(({ verify }) => verify.checks.every(({ name }) => name !== ALERT_CHECK), {
+    path: ['verify', 'checks'],
+    error: `the name ${ALERT_CHECK} is taken by the check that asks Prometheus for the alert`,
+  });
+
+/** What the intake is told by the chart. */
+export const intakeConfig = z.strictObject({
+  routes: z
+    .array(route)
+    .min(1)
+    .transform((routes) => routes.map((one, index) => ({ ...one, name: one.name ?? `route-${index + 1}` }))),
+});
+export type IntakeConfig = z.infer<typeof intakeConfig>;
+export type Route = IntakeConfig['routes'][number];
+
+/** @throws InvalidInput that names the field */
+export function parseIntakeConfig(text: string, where: string): IntakeConfig {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    throw new InvalidInput(`${where} is not JSON`, error);
+  }
+  const parsed = intakeConfig.safeParse(content);
+  if (!parsed.success) throw new InvalidInput(`${where}: ${z.prettifyError(parsed.error)}`, parsed.error);
+  return parsed.data;
+}
+
+/** The first route whose matchers all hold; a label that is missing counts as empty. */
+export function routeOf(routes: readonly Route[], alert: Pick<Alert, 'labels'>): Route | undefined {
+  return routes.find(({ match }) => Object.entries(match).every(([name, holds]) => holds(alert.labels[name] ?? '')));
+}

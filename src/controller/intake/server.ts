@@ -1,0 +1,138 @@
+// The intake's HTTP server: POST /alertmanager and /webhook. It answers 200 only when what it was told is in the API server.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
+import { parseJson, readBody } from '../../gateway/http/answer.ts';
+import { createTlsServer, listen } from '../../gateway/http/tls-server.ts';
+import type { Logger } from '../../observability/logger.ts';
+import type { Alert } from './alert.ts';
+import { alertmanagerPayload, alertsOfAlertmanager } from './alertmanager.ts';
+import type { BearerToken } from './bearer-token.ts';
+import type { Intake, Receipt } from './intake.ts';
+import { alertsOfWebhook, webhookPayload } from './webhook.ts';
+
+export interface IntakeServerOptions {
+  readonly intake: Pick<Intake, 'take'>;
+  readonly token: Pick<BearerToken, 'check'>;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly host?: string;
+  /** Plain HTTP without. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  readonly log: Logger;
+  readonly onAnswer?: (path: string, status: number, seconds: number) => void;
+}
+
+export interface IntakeServer {
+  readonly port: number;
+  /** Takes nothing new, and resolves when what is under way has been answered. */
+  close(): Promise<void>;
+}
+
+/** Of one delivery, in bytes: some thousand alerts. */
+const MAX_BODY_BYTES = 2 * 1024 * 1024;
+/** What Alertmanager and others wait before they send again, in seconds. */
+const RETRY_AFTER = '5';
+
+const STATUS: Readonly<Record<string, number>> = {
+  OPLAB_INVALID_INPUT: 400,
+  OPLAB_UNAUTHENTICATED: 401,
+  OPLAB_NOT_FOUND: 404,
+  OPLAB_TOO_LARGE: 413,
+  OPLAB_NO_ROUTE: 422,
+  OPLAB_ALERT_REFUSED: 422,
+  OPLAB_INTAKE_UNAVAILABLE: 503,
+};
+
+interface Answer {
+  readonly status: number;
+  readonly body: {
+    readonly error?: { readonly code: string; readonly message: string };
+    readonly alerts?: readonly Receipt[];
+  };
+}
+
+/** Starts the server; resolves when it listens. */
+export async function startIntakeServer(options: IntakeServerOptions): Promise<IntakeServer> {
+  const { tls, log, port, host } = options;
+  const closing = new AbortController();
+  const handler = (request: IncomingMessage, response: ServerResponse) => {
+    const began = performance.now();
+    const path = (request.url ?? '/').split('?')[0] ?? '/';
+    answer(options, path, request)
+      .catch((error: unknown) => answerOfFailure(error, log))
+      .then(({ status, body }) => {
+        options.onAnswer?.(path, status, (performance.now() - began) / 1000);
+        const text = JSON.stringify(body);
+        response.writeHead(status, {
+          'content-type': 'application/json; charset=utf-8',
+          'content-length': Buffer.byteLength(text),
+          ...(status === 503 ? { 'retry-after': RETRY_AFTER } : {}),
+          ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+          // What was not read of a body that is refused would be taken for the next request; a closing server takes none.
+          ...(request.complete && !closing.signal.aborted ? {} : { connection: 'close' }),
+        });
+        response.end(text);
+      });
+  };
+  const server: Server =
+    tls === undefined
+      ? createServer(handler)
+      : await createTlsServer(tls, handler, { logger: log, signal: closing.signal });
+  server.headersTimeout = 10_000;
+  server.requestTimeout = 30_000;
+  server.keepAliveTimeout = 75_000;
+  const listening = await listen(server, port, host);
+  return {
+    port: listening,
+    close: () =>
+      new Promise((resolve) => {
+        closing.abort();
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      }),
+  };
+}
+
+async function answer(options: IntakeServerOptions, path: string, request: IncomingMessage): Promise<Answer> {
+  const parse = PARSERS[path];
+  if (parse === undefined || request.method !== 'POST') {
+    throw new NotFound('there is POST /alertmanager and POST /webhook');
+  }
+  // Before the body: strangers cannot make us read.
+  await options.token.check(request.headers.authorization);
+  const alerts = parse(await readBody(request, MAX_BODY_BYTES), options.log);
+  const receipts = await options.intake.take(alerts);
+  const failed = receipts.filter(({ result }) => result === 'failed');
+  const refused = receipts.filter(({ result }) => result === 'refused');
+  // To send again is right as long as anything may still be taken; what was taken already does no harm then.
+  const problem = failed[0]?.error ?? refused[0]?.error;
+  if (problem === undefined) return { status: 200, body: { alerts: receipts } };
+  const count = `${failed.length + refused.length} of ${receipts.length} alerts not taken`;
+  const error = { code: problem.code, message: `${count}; ${problem.message}` };
+  return { status: STATUS[problem.code] ?? 500, body: { error, alerts: receipts } };
+}
+
+const PARSERS: Readonly<Record<string, (body: Buffer, log: Logger) => Alert[]>> = {
+  '/alertmanager': (body, log) => {
+    const payload = parseJson(body, alertmanagerPayload);
+    if (payload.truncatedAlerts > 0) {
+      log.warn(
+        { left: payload.truncatedAlerts },
+        'Alertmanager left alerts out of a group: raise max_alerts of the receiver',
+      );
+    }
+    return alertsOfAlertmanager(payload);
+  },
+  '/webhook': (body) => {
+    if (body.length === 0) throw new InvalidInput('the body is empty; send an alert or a list of alerts');
+    return alertsOfWebhook(parseJson(body, webhookPayload), new Date());
+  },
+};
+
+function answerOfFailure(error: unknown, log: Logger): Answer {
+  if (!(error instanceof OplabError)) log.error({ err: error }, 'the intake failed');
+  const known =
+    error instanceof OplabError ? error : new IntakeUnavailable('the intake failed; its log says why', error);
+  return { status: STATUS[known.code] ?? 500, body: { error: { code: known.code, message: known.message } } };
+}

@@ -1,0 +1,174 @@
+// The notifier: tells receivers of the end of Incidents. Works while this process leads; read, plan, write, send, write.
+
+import { NOTIFIER_MANAGER } from '../../api/group.ts';
+import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
+import { messageOf } from '../../errors.ts';
+import type { BackoffOptions } from '../../kube/backoff.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { isConflict, isNotFound } from '../../kube/errors.ts';
+import type { Log } from '../../kube/log.ts';
+import { keyOf, splitKey } from '../../kube/object.ts';
+import { INCIDENTS } from '../../kube/resources.ts';
+import { WorkQueue } from '../../kube/work-queue.ts';
+import type { Note } from '../incident/draft.ts';
+import { eventOf, idempotencyKey, slackBody, webhookBody } from './message.ts';
+import { BACKOFF, backoffStep, planNotifications, rowKey, type Try } from './plan.ts';
+import { type Delivery, post } from './post.ts';
+import type { Receiver, UrlSource } from './receiver.ts';
+
+/** What the controller is told about notifications. */
+export interface NotifyOptions {
+  readonly receivers: readonly Receiver[];
+  readonly urlOf: UrlSource;
+  readonly backoff?: BackoffOptions;
+  /** Of one POST, in milliseconds. */
+  readonly timeLimitMs?: number;
+  /** Told of every message whose state changed; for metrics. */
+  readonly onSettled?: (row: Notification) => void;
+  /** For tests: called between the write of Sending and the first byte. */
+  readonly beforeSending?: () => Promise<void>;
+}
+
+interface NotifierWorld {
+  readonly client: Pick<KubeClient, 'get' | 'apply'>;
+  readonly log: Log;
+  readonly now: () => Date;
+  readonly record: (incident: Incident, note: Note) => void;
+}
+
+/** Incidents whose messages are sent at the same time. */
+const CONCURRENCY = 4;
+
+export class Notifier {
+  readonly #options: NotifyOptions;
+  readonly #world: NotifierWorld;
+  readonly #queue: WorkQueue;
+  /** By UID, then by message. Forgotten when the Incident is gone; losing it makes what is on its way Indeterminate. */
+  readonly #tries = new Map<string, Map<string, Try>>();
+  readonly #uids = new Map<string, string>();
+
+  constructor(options: NotifyOptions, world: NotifierWorld) {
+    this.#options = options;
+    this.#world = world;
+    this.#queue = new WorkQueue({
+      process: (key, signal) => this.#process(key, signal),
+      concurrency: CONCURRENCY,
+      logger: world.log,
+    });
+  }
+
+  /** To be called with every Incident that changes, also with all there are at the start. */
+  consider(incident: Incident): void {
+    const unsettled = incident.status?.notifications?.some(({ state }) => state === 'Sending' || state === 'Retrying');
+    if (unsettled || (this.#options.receivers.length > 0 && eventOf(incident) !== undefined)) {
+      this.#queue.add(keyOf(incident));
+    }
+  }
+
+  /** @param key of an Incident that was deleted */
+  forget(key: string): void {
+    this.#tries.delete(this.#uids.get(key) ?? '');
+    this.#uids.delete(key);
+  }
+
+  /** Sends until the signal aborts; resolves when what was on its way is on record. */
+  run(signal: AbortSignal): Promise<void> {
+    return this.#queue.run(signal);
+  }
+
+  async #process(key: string, signal: AbortSignal): Promise<number | undefined> {
+    for (;;) {
+      const incident = await this.#read(key);
+      if (incident === undefined) {
+        this.forget(key);
+        return undefined;
+      }
+      const tries = this.#triesOf(key, incident.metadata.uid);
+      const { receivers, backoff = BACKOFF } = this.#options;
+      const now = this.#world.now();
+      const mayStart = !signal.aborted;
+      const plan = planNotifications(incident, receivers, tries, now, { backoff, mayStart });
+      // Known before it is written: when the answer to the write is lost, the row is still our own.
+      for (const row of plan.send) {
+        const notBefore = tries.get(rowKey(row))?.notBefore;
+        tries.set(rowKey(row), { tries: row.tries, time: row.time, delivery: undefined, notBefore });
+      }
+      if (plan.rows !== undefined && !(await this.#write(incident, plan.rows))) continue;
+      for (const row of plan.settled) this.#tell(incident, row);
+      if (plan.send.length === 0) return plan.wakeAfterMs;
+      await this.#options.beforeSending?.();
+      await Promise.all(
+        plan.send.map(async (row) => {
+          const delivery = await this.#deliver(incident, row);
+          const wait = delivery.type === 'again' ? (delivery.afterMs ?? backoffStep(row.tries, backoff)) : undefined;
+          const notBefore = wait === undefined ? undefined : this.#world.now().getTime() + wait;
+          tries.set(rowKey(row), { tries: row.tries, time: row.time, delivery, notBefore });
+        }),
+      );
+    }
+  }
+
+  async #read(key: string): Promise<Incident | undefined> {
+    try {
+      return incidentSchema.parse(await this.#world.client.get(INCIDENTS, splitKey(key)));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #triesOf(key: string, uid: string): Map<string, Try> {
+    if (this.#uids.get(key) !== uid) this.forget(key);
+    this.#uids.set(key, uid);
+    const tries = this.#tries.get(uid) ?? new Map<string, Try>();
+    this.#tries.set(uid, tries);
+    return tries;
+  }
+
+  /** The resource version is the fence: of two leaders that both want to send, one loses here. @returns false then */
+  async #write(incident: Incident, rows: readonly Notification[]): Promise<boolean> {
+    const { name, namespace, uid, resourceVersion } = incident.metadata;
+    try {
+      await this.#world.client.apply(
+        INCIDENTS,
+        { metadata: { name, namespace, uid, resourceVersion }, status: { notifications: rows } },
+        { fieldManager: NOTIFIER_MANAGER, force: true, subresource: 'status' },
+      );
+      return true;
+    } catch (error) {
+      if (isConflict(error)) return false;
+      throw error;
+    }
+  }
+
+  async #deliver(incident: Incident, row: Notification): Promise<Delivery> {
+    const receiver = this.#options.receivers.find(({ name }) => name === row.receiver);
+    if (receiver === undefined) return { type: 'refused', why: 'the receiver is configured no more' };
+    let url: URL;
+    try {
+      url = await this.#options.urlOf(receiver.name);
+    } catch (error) {
+      return { type: 'again', why: messageOf(error) };
+    }
+    const body =
+      receiver.type === 'slack' ? slackBody(incident, row.event) : webhookBody(incident, receiver.name, row.event);
+    const key = idempotencyKey(incident, receiver.name, row.event);
+    return await post(url, { body, idempotencyKey: key }, this.#options.timeLimitMs);
+  }
+
+  #tell(incident: Incident, row: Notification): void {
+    const { receiver, event, state, tries, message } = row;
+    this.#options.onSettled?.(row);
+    const details = { incident: keyOf(incident), receiver, event, state, tries, reason: message };
+    if (state === 'Sent') this.#world.log.info(details, 'notification sent');
+    else this.#world.log.warn(details, 'notification not sent');
+    // A retry is no news; its end will be.
+    if (state === 'Retrying' && tries > 1) return;
+    const reason = { Sent: 'Notified', Retrying: 'NotificationDelayed', Failed: 'NotificationFailed' };
+    this.#world.record(incident, {
+      type: state === 'Sent' ? 'Normal' : 'Warning',
+      reason: state === 'Indeterminate' || state === 'Sending' ? 'NotificationIndeterminate' : reason[state],
+      note: `${event}, receiver ${receiver}: ${state}${message === undefined ? '' : `: ${message}`}`,
+    });
+  }
+}
