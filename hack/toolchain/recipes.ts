@@ -17,7 +17,7 @@ const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/ver
   `-X ${variable}.gitTreeState=clean`,
 ]);
 
-/** Kubernetes, kind, Helm, etcd, containerd, CNI plugins and CoreDNS share one module, so that they share compiled packages. */
+/** Kubernetes and what runs beside it in the node share one module, so that they share compiled packages. */
 const kube: GoBuild = {
   name: 'kube',
   moduleDir: path.join(modules, 'kube'),
@@ -35,6 +35,7 @@ const kube: GoBuild = {
     'helm.sh/helm/v4/cmd/helm',
     'oplab.dev/hack/toolchain/kube/etcd',
     'oplab.dev/hack/toolchain/kube/coredns',
+    'oplab.dev/hack/toolchain/kube/kube-router',
     ...['containerd', 'ctr', 'containerd-shim-runc-v2'].map(
       (main) => `github.com/containerd/containerd/v2/cmd/${main}`,
     ),
@@ -43,17 +44,10 @@ const kube: GoBuild = {
     ),
   ],
   ldflags: versionFlags,
-  expectedSeconds: 370,
-};
-
-const kubeRouter: GoBuild = {
-  name: 'kube-router',
-  moduleDir: path.join(modules, 'kube-router'),
-  packages: ['github.com/cloudnativelabs/kube-router/v2/cmd/kube-router'],
-  // The fork that carries the firewall alone is tagged after publication rules that the checksum database rejects;
-  // go.sum pins its content.
+  // The fork of kube-router that carries the firewall alone is tagged after publication rules that the checksum database
+  // rejects; go.sum pins its content.
   env: { GONOSUMDB: 'github.com/k3s-io/kube-router/v2' },
-  expectedSeconds: 60,
+  expectedSeconds: 600,
 };
 
 const localPathProvisioner: GoBuild = {
@@ -88,7 +82,7 @@ const pdCtl: GoBuild = {
 };
 
 /** What the node image is made of. */
-export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, kubeRouter, localPathProvisioner];
+export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, localPathProvisioner];
 
 /** What the patient's images, and the sandbox's, add to that. */
 export const patientImageBuilds: readonly GoBuild[] = [pd, pdCtl, ...patientBuilds];
