@@ -165,6 +165,9 @@ export const alarmStatus = z.object({
   occurrences: z.number().int().meta({ description: 'How often it was seen.' }),
   firstSeen: time,
   lastSeen: time,
+  startTime: time
+    .optional()
+    .meta({ description: 'When it last began to fire; later than the start of the episode when it came back.' }),
   clearedTime: time.optional(),
   flaps: z.number().int().default(0).meta({ description: 'How often it came back while this Incident was open.' }),
 });

@@ -1,0 +1,259 @@
+// The alarm book: alarms in, at most one Incident an episode out. Its memory is the API server, so any replica may keep it.
+
+import { ALARM_MANAGER, LABEL_FINGERPRINT } from '../../api/group.ts';
+import { type AlarmStatus, CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
+import { backoffMs } from '../../kube/backoff.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
+import { INCIDENTS } from '../../kube/resources.ts';
+import type { Note } from '../incident/draft.ts';
+import { type Alarm, type AlarmEnd, fingerprintLabel, incidentName, incidentOf, NAME_DIGITS } from './alarm.ts';
+import { ceased, fired, type KnownIncident, type Turn } from './episode.ts';
+
+/** What became of an alarm. `incident` is undefined when its episode was over before it was first heard of. */
+export interface Raised {
+  readonly incident: string | undefined;
+  /** This very call, or one that it shared a write with, has opened it. */
+  readonly opened: boolean;
+}
+
+export interface AlarmBookOptions {
+  readonly client: Pick<KubeClient, 'list' | 'get' | 'create' | 'apply'>;
+  readonly now: () => Date;
+  /** Tells people; never throws. */
+  readonly record: (incident: Incident, note: Note) => void;
+}
+
+type Entry =
+  | { readonly type: 'raise'; readonly alarm: Alarm; readonly done: PromiseWithResolvers<Raised> }
+  | { readonly type: 'clear'; readonly end: AlarmEnd; readonly done: PromiseWithResolvers<void> };
+
+/** Somebody else writes to the same Incident: read and try again, this often. */
+const MAX_TRIES = 12;
+const RETRY = { baseMs: 10, maxMs: 500 };
+/** Ends that came before their beginning are remembered, of so many fingerprints. */
+const MAX_ENDS = 10_000;
+
+export class AlarmBook {
+  readonly #options: AlarmBookOptions;
+  /** What waits, by namespace and fingerprint; a key is there while its fingerprint is being worked on. */
+  readonly #waiting = new Map<string, Entry[]>();
+  readonly #ends = new Map<string, string>();
+
+  constructor(options: AlarmBookOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Opens the Incident of the alarm's episode, or counts it on the one that is open. Resolves when that is written.
+   * @throws KubeError: forbidden when a right is missing, invalid when the Incident fits no schema
+   */
+  raise(alarm: Alarm): Promise<Raised> {
+    const done = Promise.withResolvers<Raised>();
+    this.#enter(alarm.namespace, alarm.source.fingerprint, { type: 'raise', alarm, done });
+    return done.promise;
+  }
+
+  /** Says on the Incident of the fingerprint that its alarm is over; the Incident's own plan decides what follows. @throws KubeError */
+  clear(end: AlarmEnd): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.#enter(end.namespace, end.fingerprint, { type: 'clear', end, done });
+    return done.promise;
+  }
+
+  #enter(namespace: string, fingerprint: string, entry: Entry): void {
+    const key = `${namespace}/${fingerprint}`;
+    const waiting = this.#waiting.get(key);
+    if (waiting !== undefined) {
+      waiting.push(entry);
+      return;
+    }
+    this.#waiting.set(key, [entry]);
+    void this.#drain(key, namespace, fingerprint);
+  }
+
+  /** One fingerprint after the other word about it; whatever came in meanwhile shares the next write. */
+  async #drain(key: string, namespace: string, fingerprint: string): Promise<void> {
+    // Yields first, so that calls of the same moment share a write.
+    await Promise.resolve();
+    for (;;) {
+      const batch = this.#waiting.get(key) ?? [];
+      if (batch.length === 0) {
+        this.#waiting.delete(key);
+        return;
+      }
+      this.#waiting.set(key, []);
+      try {
+        await this.#write(key, namespace, fingerprint, batch);
+      } catch (error) {
+        for (const { done } of batch) done.reject(error);
+      }
+    }
+  }
+
+  async #write(key: string, namespace: string, fingerprint: string, batch: readonly Entry[]): Promise<void> {
+    let digits = NAME_DIGITS;
+    let taken: Incident | undefined;
+    const created = new Set<string>();
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const before = (await this.#find(namespace, fingerprint)) ?? taken;
+        const answers = await this.#settle({ key, before, batch, digits, created });
+        for (const answer of answers) answer();
+        return;
+      } catch (error) {
+        if (tries >= MAX_TRIES) throw error;
+        if (error instanceof NameTaken) {
+          if (error.bySameEpisode) taken = error.incident;
+          else digits = Math.min(64, digits * 2);
+        } else if (!isConflict(error) && !isNotFound(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, backoffMs(tries, RETRY)));
+      }
+    }
+  }
+
+  /** The Incident of the fingerprint that counts. */
+  async #find(namespace: string, fingerprint: string): Promise<Incident | undefined> {
+    const labelSelector = `${LABEL_FINGERPRINT}=${fingerprintLabel(fingerprint)}`;
+    const { items } = await this.#options.client.list(INCIDENTS, { namespace, labelSelector });
+    const incidents = items
+      .flatMap((object) => {
+        const parsed = incidentSchema.safeParse(object);
+        return parsed.success && parsed.data.spec.source?.fingerprint === fingerprint ? [parsed.data] : [];
+      })
+      .sort((a, b) => startOf(a) - startOf(b));
+    return incidents.findLast((incident) => !isFinished(incident)) ?? incidents.at(-1);
+  }
+
+  /** Carries out a batch: at most one Incident is created, and one status written. */
+  async #settle(task: {
+    readonly key: string;
+    readonly before: Incident | undefined;
+    readonly batch: readonly Entry[];
+    readonly digits: number;
+    /** Names of Incidents that this batch has created, also in a try before this. */
+    readonly created: Set<string>;
+  }): Promise<(() => void)[]> {
+    const { key, before, batch, digits, created } = task;
+    const now = this.#options.now().toISOString();
+    const answers: (() => void)[] = [];
+    const verdicts = new Set<Turn['verdict']>();
+    let known = before === undefined ? undefined : knownFrom(before);
+    let toOpen: Alarm | undefined;
+    let lastEnd = this.#ends.get(key);
+    for (const entry of batch) {
+      if (entry.type === 'clear') {
+        const turn = ceased(known, entry.end.endTime);
+        verdicts.add(turn.verdict);
+        if (known === undefined || known.finished) lastEnd = latest(lastEnd, entry.end.endTime);
+        if (known !== undefined) known = { ...known, alarm: turn.alarm };
+        answers.push(() => entry.done.resolve());
+        continue;
+      }
+      const { source, seen } = entry.alarm;
+      const sighting = { startTime: source.startTime, count: seen?.count ?? 1, lastTime: seen?.lastTime ?? now };
+      const turn = fired(known, { ...sighting, flaps: seen?.flaps ?? 0 }, lastEnd);
+      verdicts.add(turn.verdict);
+      if (turn.verdict === 'opened') {
+        toOpen = entry.alarm;
+        known = {
+          name: incidentName(source, digits),
+          startTime: source.startTime,
+          finished: false,
+          alarm: turn.alarm,
+        };
+      } else if (known !== undefined) known = { ...known, alarm: turn.alarm };
+      const name = known?.name;
+      answers.push(() => entry.done.resolve({ incident: name, opened: name !== undefined && created.has(name) }));
+    }
+    const target = toOpen === undefined ? before : await this.#open(toOpen, known?.name ?? '', created);
+    const changed = toOpen !== undefined || known?.alarm !== before?.status?.alarm;
+    if (target !== undefined && known?.alarm !== undefined && changed) {
+      const written = await this.#writeAlarm(target, known.alarm);
+      this.#tell(written, known.alarm, verdicts);
+    }
+    if (lastEnd !== undefined) this.#remember(key, lastEnd);
+    return answers;
+  }
+
+  async #open(alarm: Alarm, name: string, created: Set<string>): Promise<Incident> {
+    const { client, record } = this.#options;
+    try {
+      const made = incidentSchema.parse(await client.create(INCIDENTS, incidentOf(alarm, name)));
+      created.add(name);
+      record(made, { type: 'Normal', reason: 'Opened', note: `by ${alarm.source.kind} ${alarm.source.name}` });
+      return made;
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+      const found = incidentSchema.parse(await client.get(INCIDENTS, { namespace: alarm.namespace, name }));
+      throw new NameTaken(found, alarm);
+    }
+  }
+
+  async #writeAlarm(incident: Incident, alarm: AlarmStatus): Promise<Incident> {
+    const { name, namespace, uid, resourceVersion } = incident.metadata;
+    const written = await this.#options.client.apply(
+      INCIDENTS,
+      // The version is a precondition: an Incident that has just finished must not swallow a new episode.
+      { metadata: { name, namespace, uid, resourceVersion }, status: { alarm } },
+      { fieldManager: ALARM_MANAGER, force: true, subresource: 'status' },
+    );
+    return incidentSchema.parse(written);
+  }
+
+  #tell(incident: Incident, alarm: AlarmStatus, verdicts: ReadonlySet<Turn['verdict']>): void {
+    if (verdicts.has('back')) {
+      const note = `the alarm came back (${alarm.flaps} times so far)`;
+      this.#options.record(incident, { type: 'Warning', reason: 'AlarmBack', note });
+    }
+    if (verdicts.has('cleared') && alarm.state === 'Cleared') {
+      const note = `the alarm is over since ${alarm.clearedTime ?? 'now'}`;
+      this.#options.record(incident, { type: 'Normal', reason: 'AlarmCleared', note });
+    }
+  }
+
+  #remember(key: string, end: string): void {
+    this.#ends.delete(key);
+    this.#ends.set(key, end);
+    const oldest = this.#ends.keys().next();
+    if (this.#ends.size > MAX_ENDS && oldest.done !== true) this.#ends.delete(oldest.value);
+  }
+}
+
+/** The name of an Incident is taken: by the same episode, which another replica opened a moment ago, or by something else. */
+class NameTaken extends Error {
+  readonly incident: Incident;
+  readonly bySameEpisode: boolean;
+  constructor(incident: Incident, alarm: Alarm) {
+    super(`Incident ${incident.metadata.namespace}/${incident.metadata.name} exists already`);
+    this.incident = incident;
+    this.bySameEpisode =
+      incident.spec.source?.fingerprint === alarm.source.fingerprint &&
+      startOf(incident) === Date.parse(alarm.source.startTime);
+  }
+}
+
+const startOf = (incident: Incident): number =>
+  Date.parse(incident.spec.source?.startTime ?? incident.metadata.creationTimestamp ?? '');
+
+/** Ended, or its end is decided. */
+function isFinished(incident: Incident): boolean {
+  return (
+    incident.metadata.deletionTimestamp !== undefined ||
+    findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined
+  );
+}
+
+function knownFrom(incident: Incident): KnownIncident {
+  return {
+    name: incident.metadata.name,
+    startTime: incident.spec.source?.startTime ?? incident.metadata.creationTimestamp ?? '',
+    finished: isFinished(incident),
+    alarm: incident.status?.alarm,
+  };
+}
+
+function latest(a: string | undefined, b: string): string {
+  return a === undefined || Date.parse(a) < Date.parse(b) ? b : a;
+}
