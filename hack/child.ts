@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, createReadStream, createWriteStream, openSync } from 'node:fs';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
@@ -15,8 +16,8 @@ export interface ChildOptions {
   readonly input?: string | Readable | { readonly file: string };
   /** Standard output and error go to this file instead of into the result. */
   readonly logFile?: string;
-  /** Standard output and error are ours: they are shown as they come and are not in the result. */
-  readonly echo?: boolean;
+  /** Standard output and error are ours: they are shown as they come and are not in the result. A text goes before each line. */
+  readonly echo?: boolean | string;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
   /** Do not throw on a non-zero exit code. */
@@ -78,8 +79,16 @@ export async function run(command: string, args: readonly string[], options: Chi
   });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
-  child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk));
-  child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
+  if (typeof options.echo === 'string') {
+    for (const [from, to] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ] as const)
+      if (from !== null) showLines(from, to, options.echo);
+  } else {
+    child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
+  }
   const end = (): void => {
     if (child.pid !== undefined && child.exitCode === null) endGroup(child.pid);
   };
@@ -105,6 +114,11 @@ export async function run(command: string, args: readonly string[], options: Chi
     options.signal?.removeEventListener('abort', end);
     if (log !== undefined) closeSync(log);
   }
+}
+
+/** Copies whole lines, so that those of two programs do not mix. */
+function showLines(from: Readable, to: NodeJS.WritableStream, prefix: string): void {
+  createInterface({ input: from }).on('line', (line) => to.write(`${prefix}${line}\n`));
 }
 
 async function feed(stdin: NodeJS.WritableStream, input: ChildOptions['input']): Promise<void> {

@@ -1,6 +1,7 @@
 // `npm test`: lint and types, unit tests, tests against a real kube-apiserver, tests on kind. Ends with `N passed, N failed`.
 //
 // -- --only unit,api,e2e   run a part        -- --keep   leave the cluster up        -- -t PATTERN   tests by name
+// -- --serial   one part after the other; by default the end-to-end tests, which mostly wait, run beside the others
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
@@ -58,9 +59,9 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
   return [result, Math.round((performance.now() - started) / 100) / 10];
 }
 
-/** Runs a program with our terminal as its own; false when it fails. */
-async function passes(command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
-  const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: true });
+/** Runs a program and shows what it says, each line under the name of the part; false when it fails. */
+async function passes(part: Part, command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
+  const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: `${part.padEnd(6)} │ ` });
   return result.code === 0;
 }
 
@@ -71,7 +72,7 @@ async function staticChecks(signal: AbortSignal): Promise<Omit<PartResult, 'part
     ['generated files', 'node', ['hack/generate.ts', '--check']],
   ];
   const failures: string[] = [];
-  for (const [name, command, args] of checks) if (!(await passes(command, args, signal))) failures.push(name);
+  for (const [name, command, args] of checks) if (!(await passes('static', command, args, signal))) failures.push(name);
   return { passed: checks.length - failures.length, failed: failures.length, skipped: 0, failures };
 }
 
@@ -84,7 +85,7 @@ async function vitest(
   await rm(file, { force: true });
   const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
   if (pattern !== undefined) args.push('-t', pattern);
-  const ended = await passes('vitest', args, signal);
+  const ended = await passes(project, 'vitest', args, signal);
   let report: z.infer<typeof vitestReport>;
   try {
     report = vitestReport.parse(JSON.parse(await readFile(file, 'utf8')));
@@ -117,11 +118,31 @@ const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>
   e2e: (signal) => prepareEndToEnd(signal),
 };
 
+const nothing = { passed: 0, failed: 0, skipped: 0 };
+
+/** Works on one after the other. */
+async function inTurn<A, B>(list: readonly A[], work: (item: A) => Promise<B>): Promise<B[]> {
+  const done: B[] = [];
+  for (const item of list) done.push(await work(item));
+  return done;
+}
+
+/** Lets whatever is passed run one at a time: two preparations would build the same things. */
+function turns(): (work: () => Promise<void>) => Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
 await main(async (signal) => {
   const { values } = parseArgs({
     options: {
       only: { type: 'string' },
       keep: { type: 'boolean', default: false },
+      serial: { type: 'boolean', default: false },
       testNamePattern: { type: 'string', short: 't' },
     },
   });
@@ -131,33 +152,35 @@ await main(async (signal) => {
   await mkdir(reports, { recursive: true });
 
   const clusterWasThere = wanted.includes('e2e') && (await clusterExists(signal));
-  const results: PartResult[] = [];
   const setUp: Record<string, number> = {};
-  try {
-    for (const part of wanted) {
+  const oneAtATime = turns();
+  const work = async (part: Part): Promise<PartResult> => {
+    try {
       const prepare = preparations[part];
-      if (prepare !== undefined) {
-        try {
+      if (prepare !== undefined)
+        await oneAtATime(async () => {
           [, setUp[part]] = await seconds(() => prepare(signal));
-        } catch (error) {
-          signal.throwIfAborted();
-          // What cannot be tested has failed.
-          console.error(error instanceof Error ? error.message : String(error));
-          results.push({
-            part,
-            passed: 0,
-            failed: 1,
-            skipped: 0,
-            seconds: 0,
-            failures: ['it could not be prepared; see above'],
-          });
-          continue;
-        }
-      }
-      const work = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
-      const [result, took] = await seconds(work);
-      results.push({ part, seconds: took, ...result });
+        });
+    } catch (error) {
+      signal.throwIfAborted();
+      // What cannot be tested has failed.
+      console.error(error instanceof Error ? error.message : String(error));
+      return { part, ...nothing, failed: 1, seconds: 0, failures: ['it could not be prepared; see above'] };
     }
+    const tests = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
+    const [result, took] = await seconds(tests);
+    return { part, seconds: took, ...result };
+  };
+  const lanes = values.serial
+    ? [wanted]
+    : [wanted.filter((part) => part !== 'e2e'), wanted.filter((part) => part === 'e2e')];
+  let results: PartResult[];
+  try {
+    const ended = await Promise.allSettled(lanes.map((lane) => inTurn(lane, work)));
+    results = ended.flatMap((lane) => {
+      if (lane.status === 'rejected') throw lane.reason;
+      return lane.value;
+    });
   } finally {
     // What this run made goes again; a cluster that was there before stays as it was found.
     if (wanted.includes('e2e') && !clusterWasThere && !values.keep) await down(new AbortController().signal);
