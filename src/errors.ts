@@ -145,6 +145,13 @@ export class IntakeUnavailable extends OplabError {
   }
 }
 
+/** The command draws on the screen, and there is none: input or output is a file or a pipe. */
+export class NotATerminal extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_NOT_A_TERMINAL', message, { exitCode: 2 });
+  }
+}
+
 /** The text of an unknown failure, for logs and conditions. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -97,6 +97,7 @@ const environment: Environment = {
   },
   now: () => new Date('2026-01-01T00:10:00Z'),
   incidents: () => incidents,
+  monitors: () => ({ list: async () => [] }),
   namespace: (flags) => flags.namespace ?? 'default',
   gateway: () =>
     openGatewayReader({

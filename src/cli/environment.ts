@@ -2,12 +2,13 @@
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { GatewayUnreachable } from '../errors.ts';
+import { GatewayUnreachable, InvalidInput } from '../errors.ts';
 import { ports } from '../gateway/protocol.ts';
 import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
 import { openPortForward } from '../kube/port-forward.ts';
 import { PODS } from '../kube/resources.ts';
 import { clusterIncidents, type Incidents } from './incidents.ts';
+import { clusterMonitors, type Monitors } from './monitors.ts';
 import type { Output } from './output.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
 import { openFileReader } from './reader/file-reader.ts';
@@ -20,6 +21,7 @@ export const connectionFlags = z.looseObject({
   context: z.string().optional(),
   kubeconfig: z.string().optional(),
   oplabNamespace: z.string().default('oplab-system'),
+  gateway: z.string().optional(),
 });
 export type ConnectionFlags = z.infer<typeof connectionFlags>;
 
@@ -28,6 +30,7 @@ export interface Environment {
   readonly output: Output;
   now(): Date;
   incidents(flags: ConnectionFlags): Incidents;
+  monitors(flags: ConnectionFlags): Monitors;
   /** The namespace of the flags, else of the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
   gateway(flags: ConnectionFlags): AuditReader;
@@ -76,6 +79,15 @@ async function forwardToGateway(client: KubeClient, namespace: string): Promise<
   };
 }
 
+/** The address of a read API that is forwarded already. @throws InvalidInput */
+function gatewayUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) {
+    throw new InvalidInput(`--gateway ${text}: write an address such as http://127.0.0.1:8080`);
+  }
+  return url.href.replace(/\/+$/, '');
+}
+
 /** The real world: a cluster by kubeconfig, the system clock. */
 export function realEnvironment(output: Output): Environment {
   let client: KubeClient | undefined;
@@ -90,8 +102,17 @@ export function realEnvironment(output: Output): Environment {
     output,
     now: () => new Date(),
     incidents: (flags) => clusterIncidents(clientOf(flags)),
+    monitors: (flags) => clusterMonitors(clientOf(flags)),
     namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
-    gateway: (flags) => openGatewayReader({ connect: () => forwardToGateway(clientOf(flags), flags.oplabNamespace) }),
+    gateway: (flags) => {
+      const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);
+      return openGatewayReader({
+        connect:
+          url === undefined
+            ? () => forwardToGateway(clientOf(flags), flags.oplabNamespace)
+            : async () => ({ url, close: async () => undefined }),
+      });
+    },
     file: openFileReader,
   };
 }

@@ -8,6 +8,7 @@ import { addAuditVerify } from './commands/audit-verify.ts';
 import { addIncidentList } from './commands/incident-list.ts';
 import { addIncidentShow } from './commands/incident-show.ts';
 import { addIncidentWatch } from './commands/incident-watch.ts';
+import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
 import { type Environment, realEnvironment } from './environment.ts';
 import { type Output, processOutput } from './output.ts';
@@ -34,6 +35,7 @@ export function createProgram(environment: Environment = realEnvironment(process
     .option('--context <context>', 'context of the kubeconfig')
     .option('--kubeconfig <path>', 'path of the kubeconfig')
     .option('--oplab-namespace <namespace>', 'namespace in which oplab is installed', 'oplab-system')
+    .option('--gateway <url>', "address of the gateway's read API, where you have forwarded its port yourself")
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .configureOutput(outputOf(environment.output))
     .exitOverride(endAfterUsage)
@@ -54,6 +56,7 @@ export function createProgram(environment: Environment = realEnvironment(process
   addAuditShow(audit, environment);
   addAuditVerify(audit, environment);
 
+  addTop(program, environment);
   addVersion(program, environment);
   return program;
 }

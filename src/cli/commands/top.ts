@@ -1,0 +1,54 @@
+// oplab top
+
+import type { Command } from 'commander';
+import { NotATerminal } from '../../errors.ts';
+import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { isUtf8 } from '../tui/paint.ts';
+import { runTop } from '../tui/top.ts';
+
+const HELP = `
+Examples:
+  oplab top                    all namespaces
+  oplab top -n tikv
+  kubectl -n oplab-system port-forward deploy/oplab-gateway 8080 &
+  oplab top --gateway http://127.0.0.1:8080
+
+Keys: arrows select and scroll, tab goes to the next pane, enter zooms, f follows, ? helps, q quits.
+It only reads. Without colour: NO_COLOR=1. Where there is no terminal: oplab incident list, oplab incident watch.`;
+
+/** Adds the command to its parent. */
+export function addTop(parent: Command, environment: Environment): void {
+  parent
+    .command('top')
+    .description('watch live: Incidents, the session that runs, Monitors and the health of the patient')
+    .addHelpText('after', HELP)
+    .action(async (_options: unknown, command: Command) => {
+      const given = flagsOf(command, connectionFlags);
+      requireTerminal(process);
+      const reader = environment.gateway(given);
+      try {
+        await runTop({
+          incidents: environment.incidents(given),
+          monitors: environment.monitors(given),
+          reader,
+          namespace: given.allNamespaces ? undefined : given.namespace,
+          painter: { colors: environment.output.colors, unicode: isUtf8(process.env) },
+          streams: process,
+          now: environment.now,
+        });
+      } finally {
+        await reader.close();
+      }
+    });
+}
+
+/** @throws NotATerminal */
+export function requireTerminal({ stdin, stdout, env }: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'env'>): void {
+  const instead = 'use oplab incident list, oplab incident watch or oplab audit show';
+  if (!stdin.isTTY || !stdout.isTTY) {
+    throw new NotATerminal(`oplab top needs a terminal for input and output; ${instead}`);
+  }
+  if (env.TERM === undefined || env.TERM === '' || env.TERM === 'dumb') {
+    throw new NotATerminal(`oplab top cannot draw on a terminal of type "${env.TERM ?? ''}"; ${instead}`);
+  }
+}

@@ -1,0 +1,39 @@
+// The checks of the Incident under the cursor: what has to hold before its repair counts, and whether it does.
+
+import { CONDITIONS, type Incident } from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
+import { age } from '../format.ts';
+import { type Line, span, styled } from './styled-line.ts';
+
+/** A line for the claim and the soak, and one for each check; what was seen follows a check that does not hold. */
+export function checkLines(incident: Incident, now: Date, _width: number): Line[] {
+  const { spec, status } = incident;
+  const results = new Map((status?.verification ?? []).map((result) => [result.name, result]));
+  const names = [...new Set([...spec.verify.checks.map(({ name }) => name), ...results.keys()])];
+  return [
+    verdictLine(incident, now),
+    ...names.flatMap((name): Line[] => {
+      const result = results.get(name);
+      if (result === undefined) return [[span('○ ', 'dim'), span(name), span(' not looked at yet', 'dim')]];
+      if (result.passing) {
+        const since = age(result.passingSince ?? result.observedTime, now);
+        return [[span('✓ ', 'good'), span(name), span(` holds ${since}`, 'good')]];
+      }
+      const seen = result.error ?? result.observed ?? '';
+      return [[span('✗ ', 'bad'), span(name), span(' fails', 'bad'), span(seen === '' ? '' : `  ${seen}`, 'dim')]];
+    }),
+  ];
+}
+
+function verdictLine({ spec, status }: Incident, now: Date): Line {
+  const verified = findCondition(status?.conditions, CONDITIONS.Verified);
+  const claimed = status?.claim === undefined ? 'no claim yet' : `claimed ${status.claim.outcome}`;
+  if (verified?.status === 'True') return [span(`${claimed}, `), span('verified', 'good')];
+  const start = status?.soak?.startTime;
+  if (start === undefined) return styled(`${claimed}, not verified`);
+  const held = Math.max(0, Math.floor((now.getTime() - Date.parse(start)) / 1000));
+  return [
+    span(`${claimed}, `),
+    span(`holds ${Math.min(held, spec.verify.soakSeconds)} of ${spec.verify.soakSeconds} s`, 'call'),
+  ];
+}

@@ -1,0 +1,81 @@
+// The Monitors and what they say of the patient: one line for its health, one for each Monitor, the worst first.
+
+import type { Monitor } from '../../api/monitor.ts';
+import { age } from '../format.ts';
+import { shownName, type TopState } from './state.ts';
+import { EMPTY, folded, inWidth, type Line, span, styled, type Tone } from './styled-line.ts';
+
+type MonitorState = NonNullable<NonNullable<Monitor['status']>['state']>;
+
+const STATES: Record<MonitorState, { glyph: string; tone: Tone; rank: number }> = {
+  Firing: { glyph: '✗', tone: 'bad', rank: 0 },
+  Unknown: { glyph: '?', tone: 'warn', rank: 1 },
+  Pending: { glyph: '◐', tone: 'warn', rank: 2 },
+  Healthy: { glyph: '✓', tone: 'good', rank: 3 },
+  Suspended: { glyph: '-', tone: 'dim', rank: 4 },
+};
+
+/** A Monitor that nobody has looked at yet knows nothing. */
+const stateOf = (monitor: Monitor): MonitorState => monitor.status?.state ?? 'Unknown';
+
+/** The health of each namespace that is watched, by the worst of its Monitors. */
+export function patientLine(state: TopState): Line {
+  if (state.monitors === undefined || state.monitors.length === 0) return EMPTY;
+  const namespaces = Map.groupBy(state.monitors, ({ metadata }) => metadata.namespace ?? '');
+  return [...namespaces].flatMap(([namespace, monitors], index) => {
+    const states = monitors.map(stateOf);
+    const worst = states.reduce((a, b) => (STATES[b].rank < STATES[a].rank ? b : a));
+    const many = states.filter((candidate) => candidate === worst).length;
+    const text = {
+      Firing: 'ill',
+      Unknown: 'not seen',
+      Pending: 'failing',
+      Healthy: 'healthy',
+      Suspended: 'not watched',
+    }[worst];
+    return [
+      span(index === 0 ? 'Patient ' : ', ', 'dim'),
+      span(`${namespace}: `),
+      span(`${STATES[worst].glyph} ${text}`, STATES[worst].tone),
+      span(` (${many} of ${monitors.length} ${worst})`, 'dim'),
+    ];
+  });
+}
+
+/** A line for each Monitor: state, since when, and what was seen or what is wrong. */
+export function monitorLines(state: TopState, width: number): Line[] {
+  if (state.monitors === undefined || state.monitors.length === 0) {
+    const where = state.namespace === undefined ? '' : ` in namespace ${state.namespace}`;
+    const text =
+      state.monitors === undefined
+        ? state.monitorsAway === undefined
+          ? 'Asking for Monitors.'
+          : `Monitors cannot be read: ${state.monitorsAway}`
+        : `No Monitors${where}: nothing watches, and Incidents are opened by people alone.`;
+    return folded(text, width).map((line) => styled(line, 'dim'));
+  }
+  const { monitors } = state;
+  const names = monitors.map(({ metadata }) => shownName(metadata, monitors));
+  const column = Math.min(Math.max(0, ...names.map((name) => name.length)), Math.floor(width * 0.5));
+  return state.monitors
+    .map((monitor, index) => ({ monitor, name: names[index] ?? '' }))
+    .sort((a, b) => STATES[stateOf(a.monitor)].rank - STATES[stateOf(b.monitor)].rank || a.name.localeCompare(b.name))
+    .map(({ monitor, name }) => monitorLine(monitor, name, column, state.now));
+}
+
+function monitorLine(monitor: Monitor, name: string, column: number, now: Date): Line {
+  const is = stateOf(monitor);
+  const { glyph, tone } = STATES[is];
+  const { status } = monitor;
+  const alarms = status?.alarms ?? [];
+  const since = alarms.map((alarm) => alarm.startTime).sort()[0];
+  const when = is === 'Healthy' || since === undefined ? '' : ` ${age(since, now)}`;
+  // What is wrong says more than what was seen; for a Monitor that is content neither is needed, but it fills the line.
+  const text = (is === 'Healthy' ? status?.observed : (status?.message ?? status?.observed)) ?? '';
+  return [
+    span(`${glyph} `, tone),
+    ...inWidth(styled(name), column),
+    span(` ${is}${when}`, tone),
+    span(text === '' ? '' : `  ${text}`, 'dim'),
+  ];
+}

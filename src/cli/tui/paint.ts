@@ -1,0 +1,57 @@
+// From lines to what is written to the terminal: colours where they are wanted, plain ASCII where nothing else is understood.
+
+import type { Colors } from '../output.ts';
+import type { Line, Tone } from './styled-line.ts';
+
+/** What the terminal at the other end can show. */
+export interface Painter {
+  readonly colors: Colors;
+  /** False in a locale that is not UTF-8: glyphs become letters of the same width. */
+  readonly unicode: boolean;
+}
+
+const ASCII: Readonly<Record<string, string>> = {
+  '─': '-',
+  '│': '|',
+  '┬': '+',
+  '┴': '+',
+  '┼': '+',
+  '├': '+',
+  '┤': '+',
+  '…': '~',
+  '✓': '+',
+  '✗': 'x',
+  '●': '*',
+  '○': 'o',
+  '◐': '%',
+  '·': '-',
+  '▲': '^',
+  '▼': 'v',
+  '↑': '^',
+  '↓': 'v',
+};
+
+/** One row of the screen. */
+export function paintLine(line: Line, { colors, unicode }: Painter): string {
+  const paint: Record<Tone, (text: string) => string> = {
+    plain: (text) => text,
+    dim: colors.dim,
+    bold: colors.bold,
+    good: colors.green,
+    bad: colors.red,
+    warn: colors.yellow,
+    call: colors.cyan,
+    selected: colors.inverse,
+  };
+  return line.map(({ text, tone }) => (text === '' ? '' : paint[tone](unicode ? text : toAscii(text)))).join('');
+}
+
+function toAscii(text: string): string {
+  return text.replace(/[^\x20-\x7e]/gu, (character) => ASCII[character] ?? '?');
+}
+
+/** Whether the locale's character set is UTF-8, as POSIX ranks the variables. */
+export function isUtf8(env: NodeJS.ProcessEnv): boolean {
+  const locale = [env.LC_ALL, env.LC_CTYPE, env.LANG].find((value) => value !== undefined && value !== '');
+  return /utf-?8/i.test(locale ?? '');
+}

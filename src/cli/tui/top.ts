@@ -1,0 +1,136 @@
+// `oplab top` at work: feeds from the cluster and the gateway go into the state, keys too, and the screen comes out.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf, NotFound } from '../../errors.ts';
+import type { Incidents } from '../incidents.ts';
+import type { Monitors } from '../monitors.ts';
+import type { AuditReader } from '../reader/audit-reader.ts';
+import { type Painter, paintLine } from './paint.ts';
+import { type Chapter, initialState, reduce, type TopEvent } from './state.ts';
+import { openTerminal, type Streams, type Terminal } from './terminal.ts';
+import { screen } from './view.ts';
+
+/** How often the cluster is asked, in milliseconds. */
+const INCIDENTS_MS = 1000;
+const MONITORS_MS = 2000;
+/** Events that come close together share one screen, in milliseconds. */
+const FRAME_MS = 40;
+
+export interface TopOptions {
+  readonly incidents: Incidents;
+  readonly monitors: Monitors;
+  readonly reader: AuditReader;
+  /** Undefined: all namespaces. */
+  readonly namespace: string | undefined;
+  readonly painter: Painter;
+  readonly streams: Streams;
+  readonly now: () => Date;
+  /** Ends it from outside. */
+  readonly signal?: AbortSignal;
+  /** Hands out what tells a chapter above the panes. */
+  readonly story?: (tell: (chapter: Chapter) => void) => void;
+}
+
+/** Runs until the user quits or the terminal goes away; the terminal is given back as it was, also after a failure. */
+export async function runTop(options: TopOptions): Promise<void> {
+  const { reader, namespace, painter, now } = options;
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  options.signal?.addEventListener('abort', stop, { once: true });
+  const { signal } = stopping;
+  let state = initialState(namespace, now());
+  let last = screen(state, { columns: 80, rows: 24 });
+  let frame: NodeJS.Timeout | undefined;
+  let following: { session: string; stop: AbortController } | undefined;
+  let failure: unknown;
+
+  const draw = () => {
+    frame = undefined;
+    if (signal.aborted) return;
+    last = screen(state, terminal.size);
+    terminal.show(last.lines.map((line) => paintLine(line, painter)));
+  };
+  const drawSoon = () => {
+    frame ??= setTimeout(draw, FRAME_MS);
+  };
+  const dispatch = (event: TopEvent) => {
+    if (signal.aborted) return;
+    state = reduce(state, event);
+    if (state.quit) {
+      stop();
+      return;
+    }
+    const session = state.trail?.session;
+    if (session !== following?.session) follow(session);
+    drawSoon();
+  };
+  const fail = (error: unknown) => {
+    failure ??= error;
+    stop();
+  };
+
+  const follow = (session: string | undefined) => {
+    following?.stop.abort();
+    following = session === undefined ? undefined : { session, stop: new AbortController() };
+    if (session === undefined || following === undefined) return;
+    const ended = AbortSignal.any([signal, following.stop.signal]);
+    (async () => {
+      for await (const event of reader.follow(session, { signal: ended })) {
+        if (ended.aborted) return;
+        dispatch({ type: 'session', session, event });
+      }
+    })().catch((error: unknown) => {
+      // Such as an answer that this version cannot read; the rest of the screen goes on.
+      if (!ended.aborted) dispatch({ type: 'session', session, event: { type: 'waiting', reason: messageOf(error) } });
+    });
+  };
+
+  const terminal: Terminal = openTerminal(options.streams, {
+    key(key) {
+      if (key === 'redraw') terminal.forget();
+      dispatch({ type: 'key', key, metrics: last.metrics });
+    },
+    resized: drawSoon,
+    ended: stop,
+  });
+  const tick = setInterval(() => dispatch({ type: 'tick', now: now() }), 1000);
+  try {
+    draw();
+    options.story?.((chapter) => dispatch({ type: 'chapter', chapter }));
+    await Promise.all([
+      again(INCIDENTS_MS, signal, async () => {
+        try {
+          const seen = await options.incidents.list(namespace);
+          dispatch({ type: 'incidents', items: seen.map(({ incident }) => incident) });
+        } catch (error) {
+          dispatch({ type: 'cluster-away', reason: messageOf(error) });
+        }
+      }),
+      again(MONITORS_MS, signal, async () => {
+        try {
+          dispatch({ type: 'monitors', items: await options.monitors.list(namespace) });
+        } catch (error) {
+          const items = error instanceof NotFound ? undefined : state.monitors;
+          dispatch({ type: 'monitors', items, away: messageOf(error) });
+        }
+      }),
+    ]).catch(fail);
+  } finally {
+    stop();
+    clearInterval(tick);
+    clearTimeout(frame);
+    following?.stop.abort();
+    options.signal?.removeEventListener('abort', stop);
+    terminal.close();
+  }
+  if (failure !== undefined) throw failure;
+}
+
+/** Does something at once and then with a pause in between, until the signal; does not wait for what hangs at the end. */
+async function again(pauseMs: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  while (!signal.aborted) {
+    await Promise.race([work(), aborted]);
+    await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,102 @@
+// The trail of the session on screen, as it grows: entries in order, and what the commands print while they run.
+
+import { z } from 'zod';
+import type { Entry } from '../../audit/entry.ts';
+import type { LiveChunk } from '../../gateway/protocol.ts';
+import type { FollowEvent } from '../reader/audit-reader.ts';
+
+/** Entries that are kept on screen; `oplab audit show` has all of them. */
+const MAX_ENTRIES = 2000;
+/** Lines of live output that are kept of each command. */
+const MAX_LIVE_LINES = 300;
+
+/** What a command has printed so far. */
+export interface LiveText {
+  readonly lines: readonly string[];
+  /** The line that is begun and not ended. */
+  readonly partial: string;
+  /** Lines that were printed before those that are kept. */
+  readonly earlier: number;
+}
+
+export interface Trail {
+  readonly session: string;
+  readonly entries: readonly Entry[];
+  /** Entries before the first that is kept. */
+  readonly earlier: number;
+  /** By the key of the call. */
+  readonly live: ReadonlyMap<string, LiveText>;
+  /** Keys of calls that have their result. */
+  readonly answered: ReadonlySet<string>;
+  /** Of all model calls on record, in millionths of a US dollar. */
+  readonly costMicroUSD: number;
+  readonly sealed: boolean;
+  /** Why nothing comes at the moment; undefined while the stream is open. */
+  readonly waiting: string | undefined;
+}
+
+export function emptyTrail(session: string): Trail {
+  return {
+    session,
+    entries: [],
+    earlier: 0,
+    live: new Map(),
+    answered: new Set(),
+    costMicroUSD: 0,
+    sealed: false,
+    waiting: undefined,
+  };
+}
+
+const resultParams = z.looseObject({ call: z.string() });
+const callCost = z.looseObject({ costMicroUSD: z.number() });
+
+/** The trail after one more event of its stream. */
+export function grow(trail: Trail, event: FollowEvent): Trail {
+  switch (event.type) {
+    case 'waiting':
+      return { ...trail, waiting: event.reason };
+    case 'sealed':
+      return { ...trail, sealed: true, waiting: undefined };
+    case 'live': {
+      const live = new Map(trail.live);
+      live.set(event.chunk.callKey, printed(live.get(event.chunk.callKey), event.chunk));
+      return { ...trail, live, waiting: undefined };
+    }
+    case 'entry':
+      return withEntry(trail, event.entry);
+  }
+}
+
+function withEntry(trail: Trail, entry: Entry): Trail {
+  // A stream that begins anew may repeat itself.
+  const last = trail.entries.at(-1);
+  if (last !== undefined && entry.seq <= last.seq) return { ...trail, waiting: undefined };
+  const entries = [...trail.entries, entry];
+  const dropped = Math.max(0, entries.length - MAX_ENTRIES);
+  const next: Trail = {
+    ...trail,
+    entries: dropped === 0 ? entries : entries.slice(dropped),
+    earlier: trail.earlier + dropped,
+    waiting: undefined,
+  };
+  if (entry.kind === 'tool_result') {
+    const result = resultParams.safeParse(entry.params);
+    if (result.success) return { ...next, answered: new Set(trail.answered).add(result.data.call) };
+  }
+  if (entry.kind === 'model_call') {
+    const call = callCost.safeParse(entry.params);
+    if (call.success) return { ...next, costMicroUSD: trail.costMicroUSD + call.data.costMicroUSD };
+  }
+  return next;
+}
+
+/** Output with one more chunk; a carriage return starts its line again, as progress bars do. */
+function printed(before: LiveText | undefined, { text }: LiveChunk): LiveText {
+  const all = ((before?.partial ?? '') + text).replaceAll('\r\n', '\n').split('\n');
+  const partial = all.pop() ?? '';
+  const shown = (line: string) => line.slice(line.lastIndexOf('\r', line.length - 2) + 1);
+  const lines = [...(before?.lines ?? []), ...all.map(shown)];
+  const dropped = Math.max(0, lines.length - MAX_LIVE_LINES);
+  return { lines: lines.slice(dropped), partial: shown(partial), earlier: (before?.earlier ?? 0) + dropped };
+}
