@@ -3,22 +3,16 @@
 import { AlertRefused, IntakeUnavailable, messageOf, NoRoute, OplabError } from '../../errors.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
-import type { Alarm, AlarmEnd } from '../alarm/alarm.ts';
+import type { AlarmBook } from '../alarm/alarm-book.ts';
 import { alarmOf, namespaceOf } from './alarm-of-alert.ts';
 import type { Alert } from './alert.ts';
 import { type Route, routeOf } from './route.ts';
 
-/** Where alarms are kept; what it promises has been written when it resolves. */
-export interface Book {
-  raise(alarm: Alarm): Promise<{ readonly incident: string; readonly opened: boolean }>;
-  clear(end: AlarmEnd): Promise<void>;
-}
-
-/** What became of one alert. */
+/** What became of one alert. `over`: its end was known before its beginning, so nothing was opened. */
 export interface Receipt {
   readonly fingerprint: string;
   readonly alertname?: string;
-  readonly result: 'opened' | 'counted' | 'cleared' | 'refused' | 'failed';
+  readonly result: 'opened' | 'counted' | 'over' | 'cleared' | 'refused' | 'failed';
   readonly route?: string;
   /** namespace/name */
   readonly incident?: string;
@@ -27,7 +21,7 @@ export interface Receipt {
 
 export interface IntakeOptions {
   readonly routes: readonly Route[];
-  readonly book: Book;
+  readonly book: Pick<AlarmBook, 'raise' | 'clear'>;
   readonly log: Log;
   readonly onReceipt?: (receipt: Receipt) => void;
 }
@@ -87,6 +81,7 @@ export class Intake {
     }
     const alarm = alarmOf(route, alert);
     const { incident, opened } = await book.raise(alarm);
+    if (incident === undefined) return { result: 'over' };
     const name = `${alarm.namespace}/${incident}`;
     if (opened) log.info({ incident: name, fingerprint: alert.fingerprint, route: route.name }, 'Incident opened');
     return { result: opened ? 'opened' : 'counted', incident: name };

@@ -31,6 +31,8 @@ export interface IntakeServer {
 
 /** Of one delivery, in bytes: some thousand alerts. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
+/** How long a server that closes waits for what is under way, in milliseconds. */
+const PATIENCE_MS = 5000;
 /** What Alertmanager and others wait before they send again, in seconds. */
 const RETRY_AFTER = '5';
 
@@ -88,7 +90,11 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
     close: () =>
       new Promise((resolve) => {
         closing.abort();
-        server.close(() => resolve());
+        const timer = setTimeout(() => server.closeAllConnections(), PATIENCE_MS);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
         server.closeIdleConnections();
       }),
   };

@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import { alertmanagerPayload, alertsOfAlertmanager } from './alertmanager.ts';
+import { alertsOfWebhook, webhookPayload } from './webhook.ts';
+
+const NOW = new Date('2026-03-01T12:00:00Z');
+
+function delivery(alert: object, group: object = {}): object {
+  return {
+    version: '4',
+    groupKey: '{}:{alertname="StoreDown"}',
+    truncatedAlerts: 0,
+    status: 'firing',
+    receiver: 'oplab',
+    alerts: [
+      {
+        status: 'firing',
+        labels: { alertname: 'StoreDown', namespace: 'tikv', severity: 'critical' },
+        annotations: { summary: 'a store is down', description: 'since a while' },
+        startsAt: '2026-03-01T12:52:26.739266876+02:00',
+        endsAt: '0001-01-01T00:00:00Z',
+        generatorURL: 'http://prometheus:9090/graph',
+        fingerprint: '1a30ba71cca2921f',
+        ...alert,
+      },
+    ],
+    ...group,
+  };
+}
+const parsed = (alert: object) => alertsOfAlertmanager(alertmanagerPayload.parse(delivery(alert)))[0];
+const webhook = (content: unknown) => alertsOfWebhook(webhookPayload.parse(content), NOW);
+
+describe('an alert of Alertmanager', () => {
+  it('keeps what was said, with its time in UTC', () => {
+    expect(parsed({})).toEqual({
+      kind: 'Alertmanager',
+      firing: true,
+      fingerprint: '1a30ba71cca2921f',
+      labels: { alertname: 'StoreDown', namespace: 'tikv', severity: 'critical' },
+      annotations: { summary: 'a store is down', description: 'since a while' },
+      summary: 'a store is down',
+      description: 'since a while\nRaised by: http://prometheus:9090/graph',
+      severity: 'critical',
+      startTime: '2026-03-01T10:52:26.739Z',
+    });
+  });
+
+  it('has an end only when it is resolved', () => {
+    expect(parsed({})?.endTime).toBeUndefined();
+    const over = parsed({ status: 'resolved', endsAt: '2026-03-01T11:00:00Z' });
+    expect(over).toMatchObject({ firing: false, endTime: '2026-03-01T11:00:00.000Z' });
+  });
+
+  it('is named by its labels when it has no sentence of its own', () => {
+    expect(parsed({ annotations: {}, labels: { alertname: 'X', pod: 'a"b' } })?.summary).toBe('X{pod="a\\"b"}');
+  });
+
+  it('without a fingerprint has the same one whatever the order of its labels', () => {
+    const one = parsed({ fingerprint: undefined, labels: { a: '1', b: '2' } });
+    const other = parsed({ fingerprint: undefined, labels: { b: '2', a: '1' } });
+    expect(one?.fingerprint).toBe(other?.fingerprint);
+    expect(one?.fingerprint).not.toBe(parsed({ fingerprint: undefined, labels: { a: '1', b: '3' } })?.fingerprint);
+  });
+
+  it('is cut to what an Incident takes', () => {
+    const labels = Object.fromEntries(Array.from({ length: 90 }, (_, index) => [`l${index}`, 'x'.repeat(5000)]));
+    const alert = parsed({
+      labels,
+      annotations: { summary: `a\nb ${'y'.repeat(600)}`, description: 'z'.repeat(20_000) },
+    });
+    expect(Object.keys(alert?.labels ?? {})).toHaveLength(64);
+    expect(alert?.labels.l0).toHaveLength(4096);
+    expect(alert?.summary).toHaveLength(512);
+    expect(alert?.summary.startsWith('a b y')).toBe(true);
+    expect(alert?.description).toHaveLength(16384);
+  });
+
+  it('that does not fit is refused by the name of the field', () => {
+    const issue = alertmanagerPayload.safeParse(delivery({ startsAt: 'yesterday' })).error?.issues[0];
+    expect(issue?.path).toEqual(['alerts', 0, 'startsAt']);
+    expect(alertmanagerPayload.safeParse(delivery({}, { version: '3' })).error?.issues[0]?.path).toEqual(['version']);
+  });
+});
+
+describe('an alert of the generic webhook', () => {
+  it('needs no more than a summary', () => {
+    expect(webhook({ summary: 'disk is full' })[0]).toMatchObject({
+      kind: 'Webhook',
+      firing: true,
+      summary: 'disk is full',
+      startTime: NOW.toISOString(),
+    });
+  });
+
+  it('may come in a list, and may end without saying anything but which one', () => {
+    const [first, second] = webhook([{ summary: 'a' }, { status: 'resolved', fingerprint: 'f' }]);
+    expect(first?.firing).toBe(true);
+    expect(second).toMatchObject({ firing: false, fingerprint: 'f', endTime: NOW.toISOString() });
+  });
+
+  it('is told from others by fingerprint, else labels, else summary', () => {
+    const [a, b, c, d] = webhook([
+      { summary: 'a', labels: { host: '1' } },
+      { summary: 'b', labels: { host: '1' } },
+      { summary: 'a' },
+      { summary: 'b' },
+    ]);
+    expect(a?.fingerprint).toBe(b?.fingerprint);
+    expect(c?.fingerprint).not.toBe(d?.fingerprint);
+  });
+
+  it.each([
+    [{ status: 'firing' }, ['summary']],
+    [{ summary: 'a', severity: 'dire' }, ['severity']],
+    [{ summary: 'a', startAt: '2026-03-01T11:00:00Z' }, []],
+    [{ summary: 'a', startsAt: '12:00' }, ['startsAt']],
+  ])('that does not fit is refused by the name of the field: %j', (content, path) => {
+    expect(webhookPayload.safeParse(content).error?.issues[0]?.path).toEqual([0, ...path]);
+  });
+});

@@ -1,0 +1,178 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { IntakeUnavailable } from '../../errors.ts';
+import { KubeError } from '../../kube/errors.ts';
+import { silentLogger } from '../../observability/logger.ts';
+import type { Alarm, AlarmEnd } from '../alarm/alarm.ts';
+import { BearerToken } from './bearer-token.ts';
+import { Intake } from './intake.ts';
+import { parseIntakeConfig } from './route.ts';
+import { type IntakeServer, startIntakeServer } from './server.ts';
+
+const TOKEN = 'correct-horse';
+const ROUTES = parseIntakeConfig(
+  JSON.stringify({ routes: [{ name: 'team-a', match: { team: 'a' }, namespace: 'n', prometheus: { service: 'p' } }] }),
+  'test',
+).routes;
+const LABELS = { team: 'a', alertname: 'X' };
+
+/** A book that can be told to fail. */
+class TestBook {
+  readonly raised: Alarm[] = [];
+  readonly cleared: AlarmEnd[] = [];
+  failure: (alarm: Alarm) => Error | undefined = () => undefined;
+
+  async raise(alarm: Alarm) {
+    const failure = this.failure(alarm);
+    if (failure !== undefined) throw failure;
+    this.raised.push(alarm);
+    return { incident: `i-${alarm.source.fingerprint}`, opened: true };
+  }
+
+  async clear(end: AlarmEnd) {
+    this.cleared.push(end);
+  }
+}
+
+let book: TestBook;
+let server: IntakeServer;
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
+  await writeFile(path.join(folder, 'token'), `${TOKEN}\n`);
+  book = new TestBook();
+  const log = silentLogger();
+  server = await startIntakeServer({
+    intake: new Intake({ routes: ROUTES, book, log }),
+    token: new BearerToken(path.join(folder, 'token')),
+    port: 0,
+    host: '127.0.0.1',
+    log,
+  });
+});
+afterEach(async () => {
+  await server.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function send(where: string, body: unknown, options: { token?: string; method?: string } = {}) {
+  const answer = await fetch(`http://127.0.0.1:${server.port}${where}`, {
+    method: options.method ?? 'POST',
+    headers: { authorization: `Bearer ${options.token ?? TOKEN}` },
+    ...(options.method === 'GET' ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  });
+  const content: unknown = await answer.json();
+  return { status: answer.status, retryAfter: answer.headers.get('retry-after'), content };
+}
+const problem = (code: string, named = '') => ({
+  error: { code, message: expect.stringContaining(named) },
+});
+
+describe('the intake', () => {
+  it('raises what fires, clears what is over, and says what became of each', async () => {
+    const { status, content } = await send('/webhook', [
+      { summary: 'a', fingerprint: 'f1', labels: LABELS },
+      { status: 'resolved', fingerprint: 'f2', labels: LABELS, endsAt: '2026-03-01T12:00:00Z' },
+    ]);
+    expect(status).toBe(200);
+    expect(content).toMatchObject({
+      alerts: [
+        { fingerprint: 'f1', route: 'team-a', result: 'opened', incident: 'n/i-f1' },
+        { fingerprint: 'f2', route: 'team-a', result: 'cleared' },
+      ],
+    });
+    expect(book.raised).toMatchObject([{ source: { fingerprint: 'f1' }, namespace: 'n' }]);
+    expect(book.cleared).toEqual([{ fingerprint: 'f2', namespace: 'n', endTime: '2026-03-01T12:00:00.000Z' }]);
+  });
+
+  it('lets nobody in without the token, and no token in that only begins like it', async () => {
+    for (const token of ['', 'correct', `${TOKEN}x`]) {
+      const answer = await send('/webhook', { summary: 'a', labels: LABELS }, { token });
+      expect(answer).toMatchObject({ status: 401, content: problem('OPLAB_UNAUTHENTICATED') });
+    }
+    expect(book.raised).toEqual([]);
+  });
+
+  it('knows only its two paths', async () => {
+    expect((await send('/webhook', '', { method: 'GET' })).status).toBe(404);
+    expect(await send('/other', {})).toMatchObject({
+      status: 404,
+      content: problem('OPLAB_NOT_FOUND', '/alertmanager'),
+    });
+  });
+
+  it('names the field of a body that does not fit', async () => {
+    const wrong = await send('/alertmanager', {
+      version: '4',
+      alerts: [{ status: 'firing', labels: {}, startsAt: 7 }],
+    });
+    expect(wrong).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'alerts[0].startsAt') });
+    expect(await send('/webhook', '{')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'JSON') });
+    expect(await send('/webhook', '')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'empty') });
+  });
+
+  it('does not read on when a body is too long', async () => {
+    const answer = await send('/webhook', { summary: 'x'.repeat(3 * 1024 * 1024) });
+    expect(answer).toMatchObject({ status: 413, content: problem('OPLAB_TOO_LARGE') });
+  });
+
+  it('says which alert has no route, and takes the others', async () => {
+    const answer = await send('/webhook', [
+      { summary: 'a', labels: { team: 'b' } },
+      { summary: 'b', labels: LABELS },
+    ]);
+    expect(answer).toMatchObject({ status: 422, content: problem('OPLAB_NO_ROUTE', '"team":"b"') });
+    expect(book.raised).toHaveLength(1);
+  });
+
+  it('asks to send again what could not be written, also when another alert was refused for good', async () => {
+    book.failure = ({ source }) => {
+      if (source.fingerprint === 'refused') return new KubeError(422, 'Invalid', 'spec.summary: too long');
+      return source.fingerprint === 'later' ? new KubeError(0, 'Unreachable', 'no answer') : undefined;
+    };
+    const alerts = ['refused', 'later', 'good'].map((fingerprint) => ({ summary: 'a', fingerprint, labels: LABELS }));
+    const answer = await send('/webhook', alerts);
+    expect(answer).toMatchObject({ status: 503, retryAfter: '5', content: problem('OPLAB_INTAKE_UNAVAILABLE') });
+    expect(book.raised.map(({ source }) => source.fingerprint)).toEqual(['good']);
+    expect(
+      (
+        await send(
+          '/webhook',
+          alerts.filter(({ fingerprint }) => fingerprint !== 'later'),
+        )
+      ).status,
+    ).toBe(422);
+  });
+
+  it('counts an error of which nobody knows as one that may pass', async () => {
+    book.failure = () => new TypeError('secret detail');
+    const answer = await send('/webhook', { summary: 'a', labels: LABELS });
+    expect(answer.status).toBe(503);
+    expect(JSON.stringify(answer.content)).not.toContain('secret detail');
+  });
+});
+
+describe('the token', () => {
+  it('may change, and the old one counts for as long as it stands in the file', async () => {
+    const file = path.join(folder, 'rotated');
+    await writeFile(file, 'old\nnew\n');
+    const token = new BearerToken(file);
+    await token.check('Bearer old');
+    await token.check('bearer new');
+    await writeFile(file, 'new\n');
+    await expect(new BearerToken(file).check('Bearer old')).rejects.toMatchObject({ code: 'OPLAB_UNAUTHENTICATED' });
+  });
+
+  it('that is missing or empty lets nobody in, and asks the sender to come again', async () => {
+    await expect(new BearerToken(path.join(folder, 'none')).check('Bearer x')).rejects.toBeInstanceOf(
+      IntakeUnavailable,
+    );
+    await writeFile(path.join(folder, 'empty'), '\n');
+    await expect(new BearerToken(path.join(folder, 'empty')).check('Bearer ')).rejects.toBeInstanceOf(
+      IntakeUnavailable,
+    );
+  });
+});
