@@ -45,9 +45,11 @@ export async function startApiServer(): Promise<ApiServer> {
   await installKinds(client);
   for (const name of [AGENTS, SYSTEM]) await client.create(NAMESPACES, { metadata: { name } });
   const read = { apiGroups: [''], resources: ['configmaps', 'services'], verbs: ['get', 'list', 'watch'] };
+  const stands = { apiGroups: [''], resources: ['persistentvolumeclaims'], verbs: ['list'] };
+  const workloads = { apiGroups: ['apps'], resources: ['statefulsets', 'deployments'], verbs: ['list'] };
   const slices = { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list'] };
   const write = { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'update', 'patch'] };
-  await client.create(CLUSTER_ROLES, { metadata: { name: 'test-read' }, rules: [read, slices] });
+  await client.create(CLUSTER_ROLES, { metadata: { name: 'test-read' }, rules: [read, stands, workloads, slices] });
   await client.create(CLUSTER_ROLES, { metadata: { name: 'test-operate' }, rules: [write] });
   await client.create(AGENT_CLASSES, agentClass('default'));
   return {

@@ -2,7 +2,9 @@
 
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
+import { nextResults } from '../../verify/soak.ts';
 import type { Draft, Observed } from './draft.ts';
+import { handoverNote, handoverOf } from './handover.ts';
 import { decidedEnd, type EndReason, type FinalPhase, SEAL_REQUESTED } from './status.ts';
 
 /** The gateway has this long to seal the log before the Incident finishes without it, in ms. */
@@ -28,6 +30,20 @@ export function decide(draft: Draft, phase: FinalPhase, reason: EndReason, messa
   draft.condition({ type: 'Reconciling', status: 'True', reason: 'Sealing', message: 'the audit log is being sealed' });
   draft.act({ type: 'clean-incident' });
   draft.wake(SEAL_WAIT_MS);
+}
+
+/**
+ * Whoever takes over wants to know how things stand now, not before the first command: asks for a look and keeps what it shows.
+ * False while it is outstanding; a suspended Incident ends later, and is looked at then.
+ */
+export function lookedBeforeHandover(draft: Draft, observed: Observed): boolean {
+  if (draft.incident.spec.suspend) return true;
+  if (observed.look === undefined) {
+    draft.wake(1);
+    return false;
+  }
+  draft.change({ verification: nextResults(draft.status.verification, observed.look.observations) });
+  return true;
 }
 
 /** Waits for the seal, then finishes. */
@@ -58,6 +74,11 @@ export function planSealing(draft: Draft, observed: Observed): void {
   const verified = isTrue(draft.status.conditions, CONDITIONS.Verified);
   const claimed = isTrue(draft.incident.status?.conditions, CONDITIONS.RepairClaimed);
   const succeeded = end.phase === 'Resolved' && verified && claimed;
+  if (end.phase === 'Escalated') {
+    const handover = handoverOf(draft.incident, end.reason);
+    draft.change({ handover });
+    draft.note('Warning', 'HandedOver', handoverNote(handover));
+  }
   draft.change({ phase: end.phase, finishTime: draft.time, message: `${end.phase}: ${end.message}`.slice(0, 4096) });
   draft.condition({ type: 'Finished', status: 'True', reason: end.phase, message: end.message });
   draft.condition({
@@ -73,7 +94,8 @@ export function planSealing(draft: Draft, observed: Observed): void {
     reason: end.phase === 'Failed' ? end.reason : 'Finished',
     message: end.phase === 'Failed' ? end.message : '',
   });
-  draft.note(succeeded || end.phase === 'Cancelled' ? 'Normal' : 'Warning', end.phase, end.message);
+  const isQuiet = succeeded || end.phase === 'Cancelled' || end.reason === 'AlarmCleared';
+  draft.note(isQuiet ? 'Normal' : 'Warning', end.phase, end.message);
   draft.act({ type: 'remove-finalizer' });
 }
 

@@ -6,8 +6,9 @@ import { findCondition } from '../../api/meta.ts';
 import { attemptName } from '../../sandbox/names.ts';
 import type { Acceptance } from './acceptance.ts';
 import type { Draft, Observed } from './draft.ts';
-import { decide } from './plan-end.ts';
+import { decide, lookedBeforeHandover } from './plan-end.ts';
 import { spentLimit } from './spent-limit.ts';
+import type { EndReason } from './status.ts';
 
 /** How long a new attempt waits for the old pod to be gone, in ms; its lease is dead in any case. */
 const OLD_POD_WAIT_MS = 60_000;
@@ -32,6 +33,23 @@ export function accept(draft: Draft, accepted: Acceptance): void {
   if (before?.reason !== reason) draft.note('Warning', reason, message);
 }
 
+/** Why no attempt will follow the last one; undefined while one may. */
+export function escalation(draft: Draft): { readonly reason: EndReason; readonly message: string } | undefined {
+  const attempts = draft.status.attempts ?? [];
+  const last = attempts.at(-1);
+  const { limits } = draft.status;
+  const spent = spentLimit(draft);
+  if (last?.reason === 'LimitReached' || spent !== undefined) {
+    return { reason: 'LimitReached', message: spent ?? last?.message ?? 'a limit is reached' };
+  }
+  if (last === undefined || limits === undefined || attempts.length < limits.attempts) return undefined;
+  const how = attempts.length === 1 ? 'the only attempt' : `all ${attempts.length} attempts`;
+  return {
+    reason: 'AttemptsExhausted',
+    message: `${how} ended; the last one: ${last.reason}: ${last.message ?? ''}`,
+  };
+}
+
 /** Between attempts: starts the next one, waits for what hinders it, or ends the Incident when none is left. */
 export function planNextAttempt(
   draft: Draft,
@@ -41,19 +59,9 @@ export function planNextAttempt(
   const attempts = draft.status.attempts ?? [];
   const last = attempts.at(-1);
   const limits = draft.status.limits;
-  const spent = spentLimit(draft);
-  if (last?.reason === 'LimitReached' || spent !== undefined) {
-    decide(draft, 'Escalated', 'LimitReached', spent ?? last?.message ?? 'a limit is reached');
-    return;
-  }
-  if (last !== undefined && limits !== undefined && attempts.length >= limits.attempts) {
-    const how = attempts.length === 1 ? 'the only attempt' : `all ${attempts.length} attempts`;
-    decide(
-      draft,
-      'Escalated',
-      'AttemptsExhausted',
-      `${how} ended; the last one: ${last.reason}: ${last.message ?? ''}`,
-    );
+  const over = escalation(draft);
+  if (over !== undefined) {
+    if (lookedBeforeHandover(draft, observed)) decide(draft, 'Escalated', over.reason, over.message);
     return;
   }
   if (draft.status.startTime !== undefined && limits !== undefined) {

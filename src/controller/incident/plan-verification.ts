@@ -1,10 +1,13 @@
 // A claimed repair is judged: the checks must hold for the whole soak. The agent's word alone counts for nothing. Pure.
 
+import { BASELINE } from '../../api/check.ts';
 import type { CheckResult, Claim } from '../../api/incident.ts';
 import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../verify/soak.ts';
 import type { Draft, Observed } from './draft.ts';
-import { decide } from './plan-end.ts';
+import { decide, lookedBeforeHandover } from './plan-end.ts';
 import { spentLimit } from './spent-limit.ts';
+import type { EndReason } from './status.ts';
+import { unconfirmedClaim } from './unconfirmed-claim.ts';
 
 /** How often the checks are looked at, in ms: a break of a second must not slip through. */
 export const LOOK_EVERY_MS = 750;
@@ -14,6 +17,7 @@ const WRITE_EVERY_MS = 8000;
 export function planVerification(draft: Draft, observed: Observed, claim: Claim): void {
   const { spec } = draft.incident;
   if (claim.outcome === 'CannotFix') {
+    if (!lookedBeforeHandover(draft, observed)) return;
     draft.condition({
       type: 'Verified',
       status: 'False',
@@ -48,7 +52,8 @@ export function planVerification(draft: Draft, observed: Observed, claim: Claim)
     const message = `all checks have held for ${spec.verify.soakSeconds} s`;
     draft.condition({ type: 'Verified', status: 'True', reason: 'ChecksHeld', message });
     draft.note('Normal', 'Verified', message);
-    decide(draft, 'Resolved', 'Verified', `${message}: ${claim.summary}`);
+    const { reason, text } = repairedHow(draft, claim);
+    decide(draft, 'Resolved', reason, `${message}; ${text}`);
     return;
   }
   if (timeLeft !== undefined && timeLeft <= 0) {
@@ -75,11 +80,17 @@ export function planVerification(draft: Draft, observed: Observed, claim: Claim)
     return;
   }
   const evidence = failingEvidence(results);
-  draft.condition({ type: 'Verified', status: 'False', reason: 'ChecksFailing', message: evidence.slice(0, 4096) });
+  const broken = results.some(({ name, passing, error }) => name === BASELINE && !passing && error === undefined);
+  draft.condition({
+    type: 'Verified',
+    status: 'False',
+    reason: broken ? 'BaselineBroken' : 'ChecksFailing',
+    message: evidence.slice(0, 4096),
+  });
   const graceLeft = verifyGraceSeconds(spec.verify.soakSeconds) * 1000 - draft.since(claim.time);
   if (graceLeft <= 0 && !spec.suspend) {
     draft.change({ verification: results, soak });
-    draft.endAttempt('ChecksFailed', `the agent claimed ${claim.outcome}, but the checks did not hold:\n${evidence}`);
+    draft.endAttempt('ChecksFailed', unconfirmedClaim(claim, results));
     const failing = results.filter((result) => !result.passing).map((result) => result.name);
     draft.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
     draft.wake(1);
@@ -88,6 +99,21 @@ export function planVerification(draft: Draft, observed: Observed, claim: Claim)
   const failing = results.filter((result) => !result.passing).map((result) => result.name);
   draft.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
   draft.wake(Math.min(LOOK_EVERY_MS, Math.max(1, graceLeft)));
+}
+
+/** Resolved, but how: the agent's word about changes is held against the gateway's. */
+function repairedHow(draft: Draft, claim: Claim): { readonly reason: EndReason; readonly text: string } {
+  const said = `the agent says: ${claim.outcome}: ${claim.summary}`;
+  const { changes } = draft.incident.status ?? {};
+  // Without a witness nobody can say that nothing was touched.
+  if (claim.outcome !== 'NothingWrong' || changes === undefined) return { reason: 'Verified', text: said };
+  if (changes.count === 0) return { reason: 'NothingToRepair', text: `nothing was changed; ${said}` };
+  const last = changes.last.at(-1);
+  const writes = changes.count === 1 ? 'a write' : `${changes.count} writes`;
+  return {
+    reason: 'NothingWrongButChanged',
+    text: `but the gateway has seen ${writes}${last === undefined ? '' : `, the last: ${last.text}`}; ${said}`,
+  };
 }
 
 /** Milliseconds of the time limit that are left; undefined when there is none. */

@@ -131,7 +131,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (current === undefined) break;
     const seen: Incident = current;
     const live = liveAttempt(seen.status);
-    const look = wantsLook(seen) ? { observations: [sees(second, healthy)], lastLook } : undefined;
+    const look = wantsLook(seen, at(second)) ? { observations: [sees(second, healthy)], lastLook } : undefined;
     if (look !== undefined) lastLook = iso(second);
     const made = plan(
       seen,

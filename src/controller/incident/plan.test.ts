@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
+import type { Observation } from '../../verify/observation.ts';
 import type { Plan } from './draft.ts';
 import { plan, wantsLook } from './plan.ts';
 import { agentClass, at, attempt, begun, claim, condition, incident, iso, observed, sees } from './plan-fixtures.ts';
@@ -207,16 +208,29 @@ describe('between attempts', () => {
       ended('Interrupted'),
       attempt(2, { endTime: iso(9), reason: 'ChecksFailed', message: 'evidence' }),
     ]);
-    const made = plan(incident({ status }), observed(), at(10));
+    // Not before somebody has looked how things stand.
+    expect(wantsLook(incident({ status }), at(10))).toBe(true);
+    expect(end(plan(incident({ status }), observed(), at(10)))).toBeUndefined();
+    const look = { observations: [sees(10, true)], lastLook: undefined };
+    const made = plan(incident({ status }), observed({ look }), at(10));
     expect(end(made)).toBe('Escalated');
     expect(reasonOf(made, 'Finished')).toBe('AttemptsExhausted');
     expect(made.status?.message).toContain('evidence');
+    expect(made.status?.verification?.[0]).toMatchObject({ passing: true, observedTime: iso(10) });
+  });
+
+  it('one that is suspended says what it would do, and is not looked at for it', () => {
+    const held = incident({ status: begun([ended('LimitReached')]), spec: { suspend: true } });
+    expect(wantsLook(held, at(6))).toBe(false);
+    const made = plan(held, observed(), at(6));
+    expect(end(made)).toBeUndefined();
+    expect(made.status?.message).toContain('it would be Escalated');
   });
 
   it('none is started after a limit was reached', () => {
-    expect(reasonOf(plan(incident({ status: begun([ended('LimitReached')]) }), observed(), at(6)), 'Finished')).toBe(
-      'LimitReached',
-    );
+    const spent = incident({ status: begun([ended('LimitReached')]) });
+    const look = { observations: [sees(6, false)], lastLook: undefined };
+    expect(reasonOf(plan(spent, observed({ look }), at(6)), 'Finished')).toBe('LimitReached');
   });
 
   it('the old one is cleaned up again by whoever does not know that it was', () => {
@@ -240,10 +254,9 @@ describe('a claimed repair', () => {
   });
 
   it('is looked at; one that cannot be, or is over, is not', () => {
-    expect(wantsLook(claimed())).toBe(true);
-    expect(wantsLook(incident({ status: running }))).toBe(false);
-    expect(wantsLook(claimed({ claim: claim(1, 'CannotFix', 100) }))).toBe(false);
-    expect(wantsLook(claimed({}, { cancel: true }))).toBe(false);
+    expect(wantsLook(claimed(), at(101))).toBe(true);
+    expect(wantsLook(incident({ status: running }), at(101))).toBe(false);
+    expect(wantsLook(claimed({}, { cancel: true }), at(101))).toBe(false);
   });
 
   it('is Resolved only after the whole soak', () => {
@@ -268,7 +281,52 @@ describe('a claimed repair', () => {
     expect(lastReason(plan(claimed(), observed({ look: look(159, false) }), at(159)))).toBe('Claimed');
     const made = plan(claimed(), observed({ look: look(160, false) }), at(160));
     expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'ChecksFailed', endTime: iso(100) });
-    expect(made.status?.attempts?.[0]?.message).toContain('c: object.x = false');
+    expect(made.status?.attempts?.[0]?.message).toBe(
+      'the agent claimed Fixed: did it\nbut the checks did not hold:\nc: object.x = false\nthe cause, as it saw it: r',
+    );
+  });
+
+  it('does not count when the patient was taken away, and says so by name', () => {
+    const gone: Observation = {
+      name: 'baseline',
+      passing: false,
+      observed: 'StatefulSet tikv/tikv-tikv is gone, it had 3 replicas',
+      time: iso(101),
+    };
+    const standing = { observations: [sees(101, true), gone], lastLook: undefined };
+    const made = plan(claimed(), observed({ look: standing }), at(101));
+    expect(reasonOf(made, 'Verified')).toBe('BaselineBroken');
+    expect(made.status?.soak).toEqual({ restarts: 0 });
+    const last = plan(claimed(), observed({ look: standing }), at(160));
+    expect(lastReason(last)).toBe('ChecksFailed');
+    expect(last.status?.attempts?.[0]?.message).toContain('baseline: StatefulSet tikv/tikv-tikv is gone');
+    expect(last.notes.find((note) => note.reason === 'ChecksFailed')?.note).toContain('failing: baseline');
+  });
+
+  it.each([
+    ['NothingToRepair', { count: 0, last: [] }, 'nothing was changed'],
+    [
+      'NothingWrongButChanged',
+      { count: 2, last: [{ attempt: 1, seq: 9, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/t' }] },
+      'has seen 2 writes, the last: patch apps/statefulsets tikv/t',
+    ],
+    // Nobody has counted.
+    ['Verified', undefined, 'NothingWrong'],
+  ])('of a false alarm is Resolved with %s', (reason, changes, text) => {
+    const soaked = claimed({
+      claim: claim(1, 'NothingWrong', 100),
+      soak: { startTime: iso(101), restarts: 0 },
+      ...(changes === undefined ? {} : { changes }),
+    });
+    const made = plan(soaked, observed({ look: look(111, true, 110) }), at(111));
+    expect(end(made)).toBe('Resolved');
+    expect(reasonOf(made, 'Finished')).toBe(reason);
+    expect(findCondition(made.status?.conditions, 'Finished')?.message).toContain(text);
+  });
+
+  it('that nothing was wrong is no repair of what is broken', () => {
+    const wrong = claimed({ claim: claim(1, 'NothingWrong', 100), changes: { count: 0, last: [] } });
+    expect(lastReason(plan(wrong, observed({ look: look(160, false) }), at(160)))).toBe('ChecksFailed');
   });
 
   it('may finish a soak that runs when the grace is over', () => {
@@ -277,8 +335,12 @@ describe('a claimed repair', () => {
   });
 
   it('is Escalated when the agent says that it cannot', () => {
-    const made = plan(claimed({ claim: claim(1, 'CannotFix', 100) }), observed(), at(101));
+    const given = claimed({ claim: claim(1, 'CannotFix', 100) });
+    expect(wantsLook(given, at(101))).toBe(true);
+    expect(end(plan(given, observed(), at(101)))).toBeUndefined();
+    const made = plan(given, observed({ look: look(101, false) }), at(101));
     expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
+    expect(made.status?.verification?.[0]).toMatchObject({ passing: false, observedTime: iso(101) });
   });
 
   it('counts no turns any more, but time', () => {
@@ -360,6 +422,22 @@ describe('a decided end', () => {
     expect(succeeded(plan(sealing({ audit: { finalHeadHash: 'h' } }, conditions), clean, at(10)))).toBe('False');
   });
 
+  it('that is Escalated is handed over', () => {
+    const escalated = sealing({
+      audit: { finalHeadHash: 'h' },
+      conditions: [
+        condition('AuditSealed', 'False', 'SealRequested', 'Escalated'),
+        condition('Finished', 'False', 'AgentEscalated', 'the agent cannot fix it'),
+      ],
+      claim: claim(1, 'CannotFix'),
+      verification: [{ name: 'c', passing: false, observed: 'object.x = false', observedTime: iso(9) }],
+    });
+    const made = plan(escalated, clean, at(10));
+    expect(made.status?.handover?.wrong).toContain('c: object.x = false');
+    expect(made.notes.map((note) => note.reason)).toEqual(['HandedOver', 'Escalated']);
+    expect(plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10)).status?.handover).toBeUndefined();
+  });
+
   it('finishes without the seal after a minute', () => {
     const made = plan(sealing({}, both), clean, at(60));
     expect(reasonOf(made, 'AuditSealed')).toBe('GatewayUnavailable');
@@ -376,7 +454,10 @@ describe('a decided end', () => {
 describe('deletion', () => {
   it('cleans up and frees the object, whatever the state', () => {
     const deleting = incident({ status: running, metadata: { deletionTimestamp: iso(1) } });
-    expect(types(plan(deleting, observed(), at(2)))).toEqual(['clean-incident', 'remove-finalizer']);
+    const made = plan(deleting, observed(), at(2));
+    expect(types(made)).toEqual(['clean-attempt', 'clean-incident', 'remove-finalizer']);
+    // The log stays, and shall tell how the attempt ended.
+    expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'Deleted', endTime: iso(2) });
   });
 
   it('of a finished Incident has nothing to do', () => {

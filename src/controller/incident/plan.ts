@@ -7,7 +7,7 @@ import { acceptance } from './acceptance.ts';
 import { Draft, type Observed, type Plan } from './draft.ts';
 import { planAttempt } from './plan-attempt.ts';
 import { decide, planSealing, sealLate } from './plan-end.ts';
-import { accept, planNextAttempt } from './plan-start.ts';
+import { accept, escalation, planNextAttempt } from './plan-start.ts';
 import { planVerification } from './plan-verification.ts';
 import { claimOf, decidedEnd, liveAttempt } from './status.ts';
 
@@ -21,6 +21,8 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
 
   if (incident.metadata.deletionTimestamp !== undefined) {
     if (hasFinalizer) {
+      // On record for the log, which outlives the object.
+      if (liveAttempt(draft.status) !== undefined) draft.endAttempt('Deleted', 'the Incident was deleted');
       draft.act({ type: 'clean-incident' });
       draft.act({ type: 'remove-finalizer' });
     }
@@ -58,6 +60,12 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
     return draft.finish();
   }
 
+  const clearedTime = alarmOver(incident);
+  if (clearedTime !== undefined) {
+    decide(draft, 'Resolved', 'AlarmCleared', `the alarm cleared at ${clearedTime}, before an agent was started`);
+    return draft.finish();
+  }
+
   const accepted = acceptance(incident, observed.agentClass, observed.syntaxErrors);
   accept(draft, accepted);
   if (accepted.type === 'refused') decide(draft, 'Failed', accepted.reason, accepted.message);
@@ -65,11 +73,23 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
   return draft.finish();
 }
 
-/** Whether the plan needs a look at the checks: a repair was claimed and is being judged. */
-export function wantsLook(incident: Incident): boolean {
+/**
+ * When the alarm of an Incident cleared that nobody has begun to work on and that nobody holds; else undefined.
+ * Once an agent was started, its claim and the checks decide: half a repair is no end.
+ */
+function alarmOver(incident: Incident): string | undefined {
+  const { alarm, attempts } = incident.status ?? {};
+  if (incident.spec.suspend || (attempts?.length ?? 0) > 0 || alarm?.state !== 'Cleared') return undefined;
+  return alarm.clearedTime;
+}
+
+/** Whether the plan needs a look at the checks: a claim is being judged, or a person will take over and should know. */
+export function wantsLook(incident: Incident, now: Date): boolean {
   if (incident.metadata.deletionTimestamp !== undefined || incident.spec.cancel) return false;
   if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
   const last = incident.status?.attempts?.at(-1);
-  const outcome = claimOf(incident, last)?.outcome;
-  return last?.reason === 'Claimed' && outcome !== undefined && outcome !== 'CannotFix';
+  if (last?.endTime === undefined) return false;
+  const outcome = last.reason === 'Claimed' ? claimOf(incident, last)?.outcome : undefined;
+  if (outcome !== undefined && outcome !== 'CannotFix') return true;
+  return !incident.spec.suspend && (outcome === 'CannotFix' || escalation(new Draft(incident, now)) !== undefined);
 }

@@ -8,8 +8,9 @@ import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
+import { observeBaseline } from '../../verify/baseline.ts';
 import type { Observation } from '../../verify/observation.ts';
-import { expressionOf, observeChecks } from '../../verify/observe.ts';
+import { type Eyes, expressionOf, observeChecks } from '../../verify/observe.ts';
 import { cleanUp } from './clean-up.ts';
 import type { Action, Observed, Plan } from './draft.ts';
 import { plan, wantsLook } from './plan.ts';
@@ -100,7 +101,7 @@ export class IncidentReconciler {
     const [pod, syntaxErrors, look] = await Promise.all([
       live?.podUID === undefined ? undefined : this.#pod(live.podName),
       this.#syntaxErrors(incident, memory),
-      wantsLook(incident) ? this.#look(incident, memory) : undefined,
+      wantsLook(incident, world.now()) ? this.#look(incident, memory) : undefined,
     ]);
     const oldPods = world
       .pods(incident.metadata.uid)
@@ -148,8 +149,7 @@ export class IncidentReconciler {
       const age = this.#world.now().getTime() - Date.parse(knownTime);
       if (age >= 0 && age < LOOK_AGAIN_MS) return known;
     }
-    const eyes = this.#world.eyes(incident.spec.agentClassName);
-    const observations = await observeChecks(incident.spec.verify.checks, targetNamespacesOf(incident), eyes);
+    const observations = await lookAtAll(incident, this.#world.eyes(incident.spec.agentClassName));
     // After a restart the status tells when somebody last looked, if the soak was on then.
     const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
     memory.look = { observations, lastLook: knownTime ?? recorded };
@@ -260,6 +260,18 @@ export class IncidentReconciler {
       throw error;
     }
   }
+}
+
+/** All checks, and whether what stood before the first command still stands. */
+async function lookAtAll(incident: Incident, eyes: Eyes): Promise<Observation[]> {
+  const { baseline } = incident.status ?? {};
+  const targets = targetNamespacesOf(incident);
+  const readings = new Map(baseline?.readings?.map(({ check, json }) => [check, json]));
+  const [seen, standing] = await Promise.all([
+    observeChecks(incident.spec.verify.checks, targets, eyes, readings),
+    baseline === undefined ? [] : observeBaseline(baseline, targets, eyes.kube, eyes.now).then((one) => [one]),
+  ]);
+  return [...seen, ...standing];
 }
 
 function latest(incident: Incident): string | undefined {

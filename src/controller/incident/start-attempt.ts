@@ -2,14 +2,15 @@
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
-import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { type Baseline, type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { backoffMs, pause } from '../../kube/backoff.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isAlreadyExists } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindings } from '../../sandbox/objects.ts';
 import { agentPod } from '../../sandbox/pod.ts';
-import type { Observation } from '../../verify/observation.ts';
+import { baselineObservation, readBaseline } from '../../verify/baseline.ts';
+import { CheckUnreadable, type Observation } from '../../verify/observation.ts';
 import { observeChecks } from '../../verify/observe.ts';
 import { baselineResults } from '../../verify/soak.ts';
 import { ownedStatus } from './status.ts';
@@ -34,12 +35,13 @@ export async function startAttempt(
   await makeSurroundings(world, incident, number, agentClass);
   await world.checkpoint('surroundings-made', incident);
   let current = incident;
-  if (current.status?.verification === undefined) {
-    const seen = await lookBeforeFirstCommand(world, current, signal);
+  if (isBeforeFirstCommand(current)) {
+    const { seen, baseline } = await lookBeforeFirstCommand(world, current, signal);
     signal.throwIfAborted();
     current = await writeStatus(world.client, current, {
       ...ownedStatus(current.status),
-      verification: baselineResults(seen),
+      verification: baselineResults([...seen, baselineObservation(baseline)]),
+      baseline: withReadings(baseline, seen),
     });
     await world.checkpoint('baseline-recorded', current);
   }
@@ -77,14 +79,43 @@ async function makeSurroundings(
   );
 }
 
-async function lookBeforeFirstCommand(world: World, incident: Incident, signal: AbortSignal): Promise<Observation[]> {
-  const eyes = world.eyes(incident.spec.agentClassName);
+/** The baseline is written before any pod is made; once there was a pod, it is too late for one. */
+function isBeforeFirstCommand({ status }: Incident): boolean {
+  return status?.baseline === undefined && !status?.attempts?.some((attempt) => attempt.podUID !== undefined);
+}
+
+/** @throws CheckUnreadable when what stands cannot be read: without it, deleting the patient would pass for a repair */
+async function lookBeforeFirstCommand(
+  world: World,
+  incident: Incident,
+  signal: AbortSignal,
+): Promise<{ readonly seen: readonly Observation[]; readonly baseline: Baseline }> {
+  const { agentClassName, verify } = incident.spec;
+  const eyes = world.eyes(agentClassName);
+  const targets = targetNamespacesOf(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {
-    const seen = await observeChecks(incident.spec.verify.checks, targetNamespacesOf(incident), eyes);
-    if (signal.aborted || Date.now() >= until || !seen.some((result) => result.forbidden)) return seen;
+    const last = signal.aborted || Date.now() >= until;
+    const [seen, baseline] = await Promise.all([
+      observeChecks(verify.checks, targets, eyes),
+      readBaseline(targets, eyes.kube, eyes.now()).catch((error: unknown) => {
+        const refused = error instanceof CheckUnreadable && error.forbidden;
+        if (refused && !last) return undefined;
+        if (!refused) throw error;
+        throw new CheckUnreadable(
+          `${error.message}; let readRoles of AgentClass ${agentClassName} list statefulsets, deployments and persistentvolumeclaims`,
+          { forbidden: true, cause: error },
+        );
+      }),
+    ]);
+    if (baseline !== undefined && (last || !seen.some((result) => result.forbidden))) return { seen, baseline };
     await pause(backoffMs(round, { baseMs: 20, maxMs: 500 }), signal);
   }
+}
+
+function withReadings(baseline: Baseline, seen: readonly Observation[]): Baseline {
+  const readings = seen.flatMap(({ name, reading }) => (reading === undefined ? [] : [{ check: name, json: reading }]));
+  return readings.length === 0 ? baseline : { ...baseline, readings };
 }
 
 /** The UID of the attempt's pod, made now or by whoever was interrupted here. */

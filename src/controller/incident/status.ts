@@ -22,6 +22,7 @@ export type ControllerStatus = Omit<
 export type EndReason =
   | 'Verified'
   | 'NothingToRepair'
+  | 'NothingWrongButChanged'
   | 'AlarmCleared'
   | 'AgentEscalated'
   | 'AttemptsExhausted'

@@ -1,0 +1,142 @@
+// The hand-over: what is wrong, what was tried, what was changed, and commands that a person can paste.
+
+import { describe, expect, it } from 'vitest';
+import { handover as handoverSchema } from '../../api/incident.ts';
+import { handoverNote, handoverOf } from './handover.ts';
+import { attempt, begun, claim, incident, iso, LIMITS } from './plan-fixtures.ts';
+
+const checks = [
+  {
+    name: 'stores-up',
+    http: { service: 'tikv-pd', port: 2379, path: "/pd/api/v1/stores?state=0&x='1'", cel: 'body.count == 3' },
+  },
+  {
+    name: 'ready',
+    kubernetes: { apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'tikv-tikv', cel: 'object.spec.replicas == 3' },
+  },
+  { name: 'pods', kubernetes: { apiVersion: 'v1', kind: 'Pod', labelSelector: 'app=tikv', cel: 'size(objects) == 3' } },
+  {
+    name: 'down-peers',
+    prometheus: { service: 'prom', scheme: 'https', pathPrefix: '/p', query: 'sum(x{a="b"}) > 0', namespace: 'mon' },
+  },
+];
+const result = (name: string, passing: boolean, observed = `${name} seen`) => ({
+  name,
+  passing,
+  observed,
+  observedTime: iso(300),
+});
+const change = (seq: number) => ({ attempt: 1, seq, plane: 'kubernetes', text: `patch apps/statefulsets t/s${seq}` });
+
+function escalated(more: object = {}, count = 1) {
+  return incident({
+    spec: { summary: 'a store is down', targetNamespaces: ['tikv', 'mon'], verify: { checks } },
+    status: begun(
+      [
+        attempt(1, { endTime: iso(60), reason: 'ChecksFailed', message: 'the agent claimed Fixed: scaled up' }),
+        attempt(2, { startTime: iso(60), endTime: iso(200), reason: 'Claimed', message: 'the agent says: CannotFix' }),
+      ],
+      {
+        claim: { ...claim(2, 'CannotFix', 200), rootCause: 'the disk is gone', actions: ['looked at PD'] },
+        verification: [result('stores-up', false), result('ready', true), result('down-peers', false)],
+        changes: { count, last: Array.from({ length: Math.min(16, count) }, (_, index) => change(index + 1)) },
+        ...more,
+      },
+    ),
+  });
+}
+
+describe('a hand-over', () => {
+  it('tells what is wrong: the failing checks with what was seen, and the diagnosis of the agent', () => {
+    const { wrong } = handoverOf(escalated(), 'AgentEscalated');
+    expect(wrong.split('\n')).toEqual([
+      'a store is down',
+      `failing when last looked at (${iso(300)}):`,
+      '- stores-up: stores-up seen',
+      '- down-peers: down-peers seen',
+      'the agent of attempt 2 says: CannotFix: did it',
+      'the cause, as it sees it: the disk is gone',
+    ]);
+  });
+
+  it('tells what was tried and what was changed', () => {
+    const { tried, changed } = handoverOf(escalated(), 'AgentEscalated');
+    expect(tried).toEqual([
+      'attempt 1 (60 s): ChecksFailed: the agent claimed Fixed: scaled up',
+      'attempt 2 (140 s): Claimed: the agent says: CannotFix; it did: looked at PD',
+    ]);
+    expect(changed).toEqual(['patch apps/statefulsets t/s1 (attempt 1, entry 1)']);
+  });
+
+  it('names the commands that make the same looks, for the checks that fail and those never looked at', () => {
+    const { next } = handoverOf(escalated(), 'AgentEscalated');
+    const query = encodeURIComponent('sum(x{a="b"}) > 0');
+    expect(next.slice(0, 3)).toEqual([
+      String.raw`stores-up must hold (body.count == 3): kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?state=0&x='\''1'\'''`,
+      "pods must hold (size(objects) == 3): kubectl get pod -n tikv -l 'app=tikv' -o yaml",
+      expect.stringContaining(
+        `kubectl get --raw '/api/v1/namespaces/mon/services/https:prom:9090/proxy/p/api/v1/query?query=${query}'`,
+      ),
+    ]);
+    expect(next).toContain('what the agent thought, ran and saw: oplab audit show tikv/broken --full');
+    expect(next.join('\n')).not.toContain('tikv-tikv');
+  });
+
+  it('says so when the patient itself is no longer there', () => {
+    const gone = escalated({ verification: [result('baseline', false, 'StatefulSet tikv/x is gone')] });
+    expect(handoverOf(gone, 'AttemptsExhausted').next[0]).toContain(
+      'kubectl get statefulsets,deployments,persistentvolumeclaims -n tikv; kubectl get',
+    );
+  });
+
+  it('says which limit was too small', () => {
+    const usage = {
+      turns: 60,
+      modelCalls: 60,
+      inputTokens: 1,
+      outputTokens: 1,
+      cacheReadTokens: 0,
+      cacheWriteTokens: 0,
+    };
+    const spent = escalated({ usage: { ...usage, costMilliUSD: 1, exhausted: 'turns' } });
+    expect(handoverOf(spent, 'LimitReached').next.at(-1)).toContain('the limit of turns was too small');
+    expect(handoverOf(spent, 'LimitReached').next.at(-1)).toContain(`"maxTurns":${LIMITS.maxTurns}`);
+  });
+
+  it('claims nothing that nobody knows', () => {
+    const bare = incident({
+      status: begun([attempt(1, { endTime: iso(60), reason: 'StartFailed', message: 'no image' })]),
+    });
+    const { wrong, tried, changed, next } = handoverOf(bare, 'AttemptsExhausted');
+    expect(wrong).toContain('no agent got as far as a diagnosis');
+    expect(tried).toEqual(['attempt 1 (60 s): StartFailed: no image']);
+    expect(changed).toEqual(['not known: the gateway has not said']);
+    expect(next.at(-1)).toBe('no pod ever started; why: kubectl describe incident broken -n tikv');
+  });
+
+  it('fits the schema, however much there is to tell', () => {
+    const long = 'x'.repeat(4096);
+    const attempts = Array.from({ length: 20 }, (_, index) =>
+      attempt(index + 1, { endTime: iso(60), reason: 'Interrupted', message: long }),
+    );
+    const many = Array.from({ length: 16 }, (_, index) => ({
+      name: `check-${index}`,
+      http: { service: 's', port: 1, path: `/${'p'.repeat(1000)}`, cel: `body == "${long.slice(0, 4000)}"` },
+    }));
+    const full = incident({
+      spec: { summary: long.slice(0, 512), targetNamespaces: 'abcdefgh'.split(''), verify: { checks: many } },
+      status: begun(attempts, {
+        claim: { ...claim(20, 'CannotFix'), summary: long, rootCause: long, actions: [long.slice(0, 1024)] },
+        verification: many.map(({ name }) => result(name, false, long.slice(0, 2048))),
+        changes: {
+          count: 400,
+          last: Array.from({ length: 16 }, (_, index) => ({ ...change(index), text: long.slice(0, 512) })),
+        },
+      }),
+    });
+    const made = handoverOf(full, 'LimitReached');
+    expect(handoverSchema.parse(made)).toEqual(made);
+    expect(made.changed[0]).toBe('400 writes in all, the last 15:');
+    expect(handoverNote(made).length).toBeLessThanOrEqual(1024);
+  });
+});
