@@ -21,6 +21,7 @@ import { sweepOrphans } from './incident/orphan-sweep.ts';
 import { isWorking } from './incident/queue.ts';
 import { IncidentReconciler } from './incident/reconcile.ts';
 import type { World } from './incident/world.ts';
+import { Notifier, type NotifyOptions } from './notify/notifier.ts';
 import { VerifyIdentity } from './verify-identity.ts';
 
 export interface ControllerOptions {
@@ -31,6 +32,8 @@ export interface ControllerOptions {
   /** Unique per process. */
   readonly identity: string;
   readonly log: Log;
+  /** Who is told of the end of Incidents; default: nobody. */
+  readonly notify?: NotifyOptions | undefined;
   /** Milliseconds between sweeps. */
   readonly sweepEveryMs?: number;
   /** Seconds for which the leader's lease counts without renewal; the deadlines follow from it. */
@@ -54,6 +57,7 @@ export class Controller {
   readonly #lease: LeaderLease;
   readonly #keys = new Map<string, string>();
   #queue: WorkQueue | undefined;
+  #notifier: Notifier | undefined;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -67,6 +71,8 @@ export class Controller {
         if (type === 'deleted') this.#keys.delete(object.metadata.uid);
         else this.#keys.set(object.metadata.uid, key);
         this.#queue?.add(key);
+        if (type === 'deleted') this.#notifier?.forget(key);
+        else this.#notifier?.consider(object);
         // A namespace may have become free.
         const finished = (incident?: Incident) => isTrue(incident?.status?.conditions, CONDITIONS.Finished);
         const suspended = object.spec.suspend && previous?.spec.suspend === false;
@@ -135,7 +141,11 @@ export class Controller {
       throw error;
     }
     const cel = new Cel();
-    const reconciler = new IncidentReconciler(this.#world(cel));
+    const world = this.#world(cel);
+    const reconciler = new IncidentReconciler(world);
+    const { notify } = this.#options;
+    const notifier = notify === undefined ? undefined : new Notifier(notify, world);
+    this.#notifier = notifier;
     const queue = new WorkQueue({
       process: (key, stopped) => reconciler.reconcile(key, stopped),
       concurrency: CONCURRENCY,
@@ -146,13 +156,15 @@ export class Controller {
     for (const object of (await client.list(INCIDENTS, { signal })).items) {
       const incident = incidentSchema.safeParse(object);
       if (incident.success && isWorking(incident.data)) reconciler.noteStarted(incident.data);
+      if (incident.success) notifier?.consider(incident.data);
       queue.add(keyOf(object));
     }
     const sweeping = this.#sweep(signal, agentsNamespace, log);
     try {
-      await queue.run(signal);
+      await Promise.all([queue.run(signal), notifier?.run(signal)]);
     } finally {
       this.#queue = undefined;
+      this.#notifier = undefined;
       await sweeping;
       await cel.close();
     }

@@ -7,8 +7,14 @@ import { InvalidInput } from '../errors.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
-import { createRegistry, Gauge } from '../observability/metrics.ts';
+import { createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
+import { AlarmBook } from './alarm/alarm-book.ts';
 import { Controller } from './controller.ts';
+import { eventRecorder } from './incident/events.ts';
+import type { IntakeServer } from './intake/server.ts';
+import { startIntake } from './intake/start.ts';
+import { configureNotifications } from './notify/configure.ts';
+import type { NotifyOptions } from './notify/notifier.ts';
 
 const environment = z.object({
   OPLAB_AGENTS_NAMESPACE: z.string().min(1).default('oplab-agents'),
@@ -16,7 +22,17 @@ const environment = z.object({
   OPLAB_IDENTITY: z.string().optional(),
   OPLAB_WALL_PROBES: z.string().default(''),
   OPLAB_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(9090),
+  OPLAB_INTAKE_PORT: z.coerce.number().int().min(0).max(65535).default(8085),
+  /** Absent: there is no intake. */
+  OPLAB_INTAKE_ROUTES_FILE: z.string().min(1).optional(),
+  OPLAB_INTAKE_TOKEN_FILE: z.string().min(1).default('/etc/oplab/intake/token'),
+  /** Holds tls.crt and tls.key. Absent: the intake speaks plain HTTP. */
+  OPLAB_INTAKE_TLS_FOLDER: z.string().min(1).optional(),
+  /** Absent: nobody is notified. */
+  OPLAB_RECEIVERS_FILE: z.string().min(1).optional(),
+  OPLAB_RECEIVER_URLS_FOLDER: z.string().min(1).default('/etc/oplab/receivers'),
 });
+type Environment = z.infer<typeof environment>;
 
 /** Runs until SIGTERM or SIGINT. @throws when leadership is lost, so that the pod starts anew with nothing of it */
 export async function runController(): Promise<void> {
@@ -27,27 +43,57 @@ export async function runController(): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
 
+  const client = createKubeClient();
+  // Random besides the name: a restarted container must not take its own old lease for a live one.
+  const identity = `${env.OPLAB_IDENTITY ?? hostname()}_${randomUUID().slice(0, 8)}`;
+  const registry = createRegistry('controller');
   const controller = new Controller({
-    client: createKubeClient(),
+    client,
     agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
     systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
     wallProbes: env.OPLAB_WALL_PROBES,
-    // Random besides the name: a restarted container must not take its own old lease for a live one.
-    identity: `${env.OPLAB_IDENTITY ?? hostname()}_${randomUUID().slice(0, 8)}`,
+    identity,
     log,
+    notify: await notifications(env, registry),
   });
-  const registry = createRegistry('controller');
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });
+  const intake = await startIntakeOf(
+    env,
+    new AlarmBook({ client, now: () => new Date(), record: eventRecorder(client, identity, log) }),
+    registry,
+  );
   try {
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {
-    await health.close();
+    await Promise.all([health.close(), intake?.close()]);
   }
 }
 
-function registerMetrics(registry: ReturnType<typeof createRegistry>, controller: Controller): void {
+async function notifications(env: Environment, registry: Registry): Promise<NotifyOptions | undefined> {
+  const { OPLAB_RECEIVERS_FILE: receiversFile, OPLAB_RECEIVER_URLS_FOLDER: urlsFolder } = env;
+  return receiversFile === undefined
+    ? undefined
+    : await configureNotifications({ receiversFile, urlsFolder }, registry);
+}
+
+/** On every replica, leading or not: what it is told is kept by the API server. */
+async function startIntakeOf(env: Environment, book: AlarmBook, registry: Registry): Promise<IntakeServer | undefined> {
+  const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
+  if (routesFile === undefined) return undefined;
+  return await startIntake({
+    routesFile,
+    tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,
+    port: env.OPLAB_INTAKE_PORT,
+    ...(folder === undefined ? {} : { tls: { certFile: `${folder}/tls.crt`, keyFile: `${folder}/tls.key` } }),
+    book,
+    log: createLogger('intake'),
+    registry,
+  });
+}
+
+function registerMetrics(registry: Registry, controller: Controller): void {
   const leading = new Gauge({
     name: 'oplab_controller_leading',
     help: '1 while this process leads.',

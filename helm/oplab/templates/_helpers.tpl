@@ -52,3 +52,11 @@ runAsGroup: 65532
 fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
+
+{{/* Routes and receivers, as the controller reads them; where the URLs come from is the kubelet's affair. */}}
+{{- define "oplab.controllerConfig" -}}
+{{- $receivers := list }}
+{{- range .Values.notifications }}{{ $receivers = append $receivers (omit . "urlFrom") }}{{ end -}}
+routes.json: {{ dict "routes" .Values.intake.routes | toJson | quote }}
+receivers.json: {{ $receivers | toJson | quote }}
+{{- end }}

@@ -89,8 +89,8 @@ export function planNotifications(
   const finishTime = incident.status?.finishTime;
   const isNews = finishTime === undefined || now.getTime() - Date.parse(finishTime) < NEWS_MS;
   if (event !== undefined && isNews && mayStart) {
-    for (const { name, on } of receivers) {
-      if (on.includes(event) && !rows.has(rowKey({ receiver: name, event })))
+    for (const { name, events } of receivers) {
+      if (events.includes(event) && !rows.has(rowKey({ receiver: name, event })))
         begin({ receiver: name, event, tries: 0 });
     }
   }

@@ -9,7 +9,8 @@ import { InvalidInput } from '../../errors.ts';
 const receiver = z.strictObject({
   name: dnsLabel,
   type: z.enum(['slack', 'webhook']),
-  on: z
+  // Not `on`: that is a boolean in YAML 1.1, which Helm reads.
+  events: z
     .array(z.enum(['Escalated', 'Resolved']))
     .min(1)
     .default(['Escalated', 'Resolved']),

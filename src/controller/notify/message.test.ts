@@ -1,0 +1,113 @@
+import { describe, expect, it } from 'vitest';
+import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { eventOf, slackBody, webhookBody } from './message.ts';
+
+function incident(phase: 'Escalated' | 'Resolved', status: object = {}): Incident {
+  const at = '2026-03-01T12:00:00Z';
+  return incidentSchema.parse({
+    apiVersion: 'oplab.dev/v1alpha1',
+    kind: 'Incident',
+    metadata: { name: 'store-down', namespace: 'tikv', uid: 'u-1' },
+    spec: {
+      summary: 'store 4 is down',
+      severity: 'critical',
+      verify: { soakSeconds: 30, checks: [{ name: 'stores' }] },
+    },
+    status: {
+      phase,
+      message: 'all is said',
+      startTime: '2026-03-01T11:57:30Z',
+      finishTime: at,
+      conditions: [
+        { type: 'Finished', status: 'True', reason: 'AgentEscalated', message: '', lastTransitionTime: at },
+        { type: 'Succeeded', status: 'False', reason: 'AgentEscalated', message: '', lastTransitionTime: at },
+      ],
+      verification: [{ name: 'stores', passing: phase === 'Resolved', observed: 'body.count = 2', observedTime: at }],
+      soak: { startTime: at, restarts: 0 },
+      claim: {
+        attempt: 1,
+        outcome: 'CannotFix',
+        summary: 'I cannot',
+        rootCause: 'the disk is gone',
+        actions: ['looked at pods'],
+        time: at,
+      },
+      usage: {
+        turns: 3,
+        modelCalls: 3,
+        inputTokens: 1,
+        outputTokens: 1,
+        cacheReadTokens: 0,
+        cacheWriteTokens: 0,
+        costMilliUSD: 123,
+      },
+      ...status,
+    },
+  });
+}
+const HANDOVER = { wrong: 'store 4 has no disk', tried: ['attempt 1: looked'], changed: [], next: ['kubectl get pvc'] };
+
+describe('a Slack message', () => {
+  const textOf = (one: Incident) => {
+    const event = eventOf(one);
+    if (event === undefined) throw new Error('not finished');
+    return JSON.parse(slackBody(one, event));
+  };
+
+  it('of an Incident that is escalated holds the hand-over, and where to read on', () => {
+    const { text, attachments } = textOf(incident('Escalated', { handover: HANDOVER }));
+    expect(text).toBe('Escalated: store 4 is down (tikv/store-down)');
+    expect(attachments[0].text).toBe(
+      [
+        '*What is wrong*\nstore 4 has no disk',
+        '*What was tried*\n• attempt 1: looked',
+        '*What to look at next*\n• kubectl get pvc',
+        '*The whole trail*\noplab audit show store-down -n tikv',
+      ].join('\n\n'),
+    );
+    expect(attachments[0].color).toBe('danger');
+    expect(attachments[0].fields).toContainEqual({ title: 'Took', value: '2 min 30 s', short: true });
+    expect(attachments[0].fields).toContainEqual({ title: 'Cost', value: '$0.123', short: true });
+  });
+
+  it('without a hand-over tells the failing checks and what the agent says', () => {
+    const { attachments } = textOf(incident('Escalated'));
+    expect(attachments[0].text).toContain('the disk is gone');
+    expect(attachments[0].text).toContain('• stores: body.count = 2');
+  });
+
+  it('of an Incident that is resolved holds cause, deeds and proof', () => {
+    const { text, attachments } = textOf(incident('Resolved'));
+    expect(text).toContain('Resolved: ');
+    expect(attachments[0].text).toContain('• looked at pods');
+    expect(attachments[0].text).toContain('*Checks, 30 s without a break*\n• stores: holds (body.count = 2)');
+    expect(attachments[0].color).toBe('good');
+  });
+
+  it('calls nobody and hides no links, whatever the agent wrote', () => {
+    const nasty = '<!channel> <https://evil|click> @here & @everyone';
+    const { attachments } = textOf(incident('Escalated', { handover: { ...HANDOVER, wrong: nasty } }));
+    expect(attachments[0].text).toContain('&lt;!channel&gt; &lt;https://evil|click&gt;');
+    expect(attachments[0].text).not.toMatch(/@(here|everyone)/);
+  });
+
+  it('is bounded', () => {
+    const long = { ...HANDOVER, tried: Array.from({ length: 16 }, () => 'x'.repeat(1024)) };
+    expect(textOf(incident('Escalated', { handover: long })).attachments[0].text.length).toBeLessThanOrEqual(7000);
+  });
+});
+
+it('a webhook message holds what the status says, and the same key for every try', () => {
+  const one = incident('Escalated', { handover: HANDOVER });
+  const body = webhookBody(one, 'pager', 'Escalated');
+  expect(webhookBody(one, 'pager', 'Escalated')).toBe(body);
+  expect(JSON.parse(body)).toMatchObject({
+    version: '1',
+    event: 'Escalated',
+    idempotencyKey: 'u-1-Escalated-pager',
+    incident: { namespace: 'tikv', name: 'store-down', severity: 'critical', reason: 'AgentEscalated', attempts: 0 },
+    handover: HANDOVER,
+    claim: { outcome: 'CannotFix' },
+    verification: [{ name: 'stores', passing: false }],
+  });
+});

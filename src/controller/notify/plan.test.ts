@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest';
+import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
+import { BACKOFF, backoffStep, MAX_TRIES, planNotifications, type Try } from './plan.ts';
+import type { Receiver } from './receiver.ts';
+
+const NOW = new Date('2026-03-01T12:00:00Z');
+const AGO = (ms: number) => new Date(NOW.getTime() - ms).toISOString();
+const ALL: readonly Receiver[] = [
+  { name: 'chat', type: 'slack', events: ['Escalated', 'Resolved'] },
+  { name: 'pager', type: 'webhook', events: ['Escalated'] },
+];
+
+function ended(phase: string, notifications: Notification[] = [], finishTime = AGO(1000)): Incident {
+  const condition = { type: 'Finished', status: 'True', reason: 'r', message: '', lastTransitionTime: finishTime };
+  return incidentSchema.parse({
+    apiVersion: 'oplab.dev/v1alpha1',
+    kind: 'Incident',
+    metadata: { name: 'i', namespace: 'n', uid: 'u' },
+    spec: { summary: 's', verify: { checks: [{ name: 'c' }] } },
+    status: { phase, finishTime, conditions: [condition], notifications },
+  });
+}
+const row = (state: Notification['state'], rest: Partial<Notification> = {}): Notification => ({
+  receiver: 'chat',
+  event: 'Escalated',
+  state,
+  tries: 1,
+  time: AGO(1000),
+  ...rest,
+});
+const knows = (of: Notification, rest: Partial<Try> = {}): ReadonlyMap<string, Try> =>
+  new Map([
+    [
+      `${of.receiver}/${of.event}`,
+      { tries: of.tries, time: of.time, delivery: undefined, notBefore: undefined, ...rest },
+    ],
+  ]);
+const NOTHING: ReadonlyMap<string, Try> = new Map();
+const only = (...names: string[]) => ALL.filter(({ name }) => names.includes(name));
+
+describe('a message that nobody has begun', () => {
+  it('goes to the receivers of its event, once the Incident has finished', () => {
+    expect(planNotifications(ended('Escalated'), ALL, NOTHING, NOW).send).toMatchObject([
+      { receiver: 'chat', event: 'Escalated', state: 'Sending', tries: 1 },
+      { receiver: 'pager', event: 'Escalated', state: 'Sending', tries: 1 },
+    ]);
+    expect(planNotifications(ended('Resolved'), ALL, NOTHING, NOW).send).toMatchObject([{ receiver: 'chat' }]);
+    expect(planNotifications(ended('Cancelled'), ALL, NOTHING, NOW).rows).toBeUndefined();
+    const running = ended('Escalated');
+    expect(planNotifications({ ...running, status: { phase: 'Escalated' } }, ALL, NOTHING, NOW).send).toEqual([]);
+  });
+
+  it('is written before it is sent', () => {
+    const { rows, send } = planNotifications(ended('Escalated'), only('pager'), NOTHING, NOW);
+    expect(rows).toEqual(send);
+  });
+
+  it('is not sent about an end of long ago, of which a new receiver would hear now', () => {
+    expect(planNotifications(ended('Escalated', [], AGO(2 * 3600_000)), ALL, NOTHING, NOW).send).toEqual([]);
+  });
+
+  it('is not begun by a process that is about to end', () => {
+    expect(planNotifications(ended('Escalated'), ALL, NOTHING, NOW, { mayStart: false }).rows).toBeUndefined();
+  });
+});
+
+describe('a message that is Sending', () => {
+  it('by a process that is gone is Indeterminate, and stays so', () => {
+    const lost = planNotifications(ended('Escalated', [row('Sending')]), only('chat'), NOTHING, NOW);
+    expect(lost).toMatchObject({
+      send: [],
+      rows: [{ state: 'Indeterminate', tries: 1 }],
+      settled: [{ receiver: 'chat' }],
+    });
+    const after = planNotifications(ended('Escalated', [...(lost.rows ?? [])]), only('chat'), NOTHING, NOW);
+    expect(after).toEqual({ rows: undefined, settled: [], send: [], wakeAfterMs: undefined });
+  });
+
+  it('by another process, in a try that follows our own, is not our own', () => {
+    const theirs = row('Sending', { tries: 2, time: AGO(500) });
+    const tries = knows(row('Sending'), { delivery: { type: 'again', why: 'x' } });
+    expect(planNotifications(ended('Escalated', [theirs]), only('chat'), tries, NOW).rows).toMatchObject([
+      { state: 'Indeterminate' },
+    ]);
+  });
+
+  it('and was written by us, but not sent yet, is sent without another write', () => {
+    const own = row('Sending');
+    const plan = planNotifications(ended('Escalated', [own]), only('chat'), knows(own), NOW);
+    expect(plan).toMatchObject({ rows: undefined, send: [own] });
+  });
+
+  it.each([
+    [{ type: 'sent' }, { state: 'Sent' }],
+    [
+      { type: 'refused', why: 'answered 404' },
+      { state: 'Failed', message: 'answered 404' },
+    ],
+    [
+      { type: 'unknown', why: 'no answer' },
+      { state: 'Indeterminate', message: 'no answer; it may have arrived' },
+    ],
+    [
+      { type: 'again', why: 'answered 500' },
+      { state: 'Retrying', message: 'answered 500' },
+    ],
+  ] as const)('becomes what is known of it: %j', (delivery, state) => {
+    const own = row('Sending');
+    const plan = planNotifications(ended('Escalated', [own]), only('chat'), knows(own, { delivery }), NOW);
+    expect(plan.rows).toMatchObject([state]);
+    expect(plan.send).toEqual([]);
+  });
+
+  it('is given up after the last try', () => {
+    const own = row('Sending', { tries: MAX_TRIES });
+    const tries = knows(own, { delivery: { type: 'again', why: 'answered 500' } });
+    expect(planNotifications(ended('Escalated', [own]), only('chat'), tries, NOW).rows).toMatchObject([
+      { state: 'Failed', message: `answered 500; given up after ${MAX_TRIES} tries` },
+    ]);
+  });
+});
+
+describe('a message that is Retrying', () => {
+  const waiting = row('Retrying', { tries: 3 });
+
+  it('waits for the back-off, whoever leads', () => {
+    const early = planNotifications(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
+    expect(early).toMatchObject({ send: [], wakeAfterMs: backoffStep(3, BACKOFF) - 1000 });
+    const due = new Date(NOW.getTime() + backoffStep(3, BACKOFF));
+    expect(planNotifications(ended('Escalated', [waiting]), only('chat'), NOTHING, due).send).toMatchObject([
+      { state: 'Sending', tries: 4 },
+    ]);
+  });
+
+  it('waits for what the receiver asked for', () => {
+    const tries = knows(waiting, { notBefore: NOW.getTime() + 60_000 });
+    expect(planNotifications(ended('Escalated', [waiting]), only('chat'), tries, NOW).wakeAfterMs).toBe(60_000);
+  });
+
+  it('goes on however long ago the end was', () => {
+    const old = ended('Escalated', [{ ...waiting, time: AGO(3 * 3600_000) }], AGO(4 * 3600_000));
+    expect(planNotifications(old, only('chat'), NOTHING, NOW).send).toHaveLength(1);
+  });
+
+  it('fails when its receiver is configured no more', () => {
+    expect(planNotifications(ended('Escalated', [waiting]), only('pager'), NOTHING, NOW).rows).toMatchObject([
+      { receiver: 'chat', state: 'Failed' },
+      { receiver: 'pager', state: 'Sending' },
+    ]);
+  });
+});
+
+it.each(['Sent', 'Failed', 'Indeterminate'] as const)('a message that is %s is never touched again', (state) => {
+  const plan = planNotifications(ended('Escalated', [row(state)]), only('chat'), NOTHING, NOW);
+  expect(plan).toEqual({ rows: undefined, settled: [], send: [], wakeAfterMs: undefined });
+});
