@@ -7,9 +7,8 @@ import { output, run } from '../child.ts';
 import { ensurePatientImages } from '../images.ts';
 import { main, runSteps, type Step } from '../progress.ts';
 import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debian.ts';
-import type { GoBuild } from '../toolchain/go-build.ts';
 import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
-import { ensureBuild, ensureTool, isBuilt } from '../toolchain/tools.ts';
+import { compileSteps, ensureTool } from '../toolchain/tools.ts';
 import { containerState, dockerAnswers, ensureDocker, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
 import { binDir, clusterName, kubeconfigPath, nodeContainer, stateDir } from './names.ts';
@@ -36,7 +35,7 @@ export async function clusterUp(signal: AbortSignal): Promise<void> {
   } else {
     const roots = inBackground(missingRoots(), signal);
     if (!healthy) steps.push(...nodeSteps(roots, signal));
-    steps.push(...compileSteps(patientImageBuilds, roots, signal), patientImagesStep(8));
+    steps.push(...compileSteps(patientImageBuilds, signal, () => roots.start()), patientImagesStep(8));
   }
   if (!healthy) steps.push(readyStep);
   await runSteps(steps, { signal });
@@ -62,22 +61,9 @@ function inBackground(names: readonly DebianRootName[], signal: AbortSignal): Ba
   return { start: () => void start(), done: start, expectedSeconds: 60 * names.length };
 }
 
-function compileSteps(builds: readonly GoBuild[], roots: Background, signal: AbortSignal): Step[] {
-  return builds
-    .filter((build) => !isBuilt(build))
-    .map((build) => ({
-      title: `compile ${build.name}`,
-      expectedSeconds: build.expectedSeconds,
-      run: async () => {
-        roots.start();
-        await ensureBuild(build, signal);
-      },
-    }));
-}
-
 /** What a machine without a registry needs; what is in the cache already takes no time. */
 function nodeSteps(roots: Background, signal: AbortSignal): Step[] {
-  const steps = compileSteps(nodeBuilds, roots, signal);
+  const steps = compileSteps(nodeBuilds, signal, () => roots.start());
   if (roots.expectedSeconds > 0)
     steps.push({
       title: 'Debian root file systems',

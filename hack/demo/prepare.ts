@@ -8,11 +8,13 @@ import { ensureImages, oplabTag } from '../images.ts';
 import { installOperator, type ModelChoice } from '../operator/install.ts';
 import { patientUp } from '../patient/up.ts';
 import { runSteps } from '../progress.ts';
-import { ensureTool } from '../toolchain/tools.ts';
+import { buildOf, compileSteps } from '../toolchain/tools.ts';
 
-/** The binaries that test/api starts on loopback. */
+/** The programs that tests start on loopback: a control plane and a patient. */
+const apiTestPrograms = ['kube-apiserver', 'etcd', 'kubectl', 'pd-server', 'tikv-server', 'oplab-load'];
+
 export async function prepareApiTests(signal: AbortSignal): Promise<void> {
-  for (const tool of ['kube-apiserver', 'etcd', 'kubectl'] as const) await ensureTool(tool, { signal });
+  await runSteps(compileSteps([...new Set(apiTestPrograms.map(buildOf))], signal), { signal });
 }
 
 export async function prepareEndToEnd(signal: AbortSignal, options: { model?: ModelChoice } = {}): Promise<void> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { OplabError } from '../../src/errors.ts';
 import { ChildFailed, run, succeeds } from '../child.ts';
+import type { Step } from '../progress.ts';
 import { contentKey, sourceFiles } from './build-key.ts';
 import { cached, cachePath } from './cache.ts';
 import { binaryName, type GoBuild } from './go-build.ts';
@@ -67,6 +68,20 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** A step for each build that the cache does not have. @param first called when the first of them begins */
+export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, first?: () => void): Step[] {
+  return builds
+    .filter((build) => !isBuilt(build))
+    .map((build) => ({
+      title: `compile ${build.name}`,
+      expectedSeconds: build.expectedSeconds,
+      run: async () => {
+        first?.();
+        await ensureBuild(build, signal);
+      },
+    }));
 }
 
 /** The build that makes a binary. */
