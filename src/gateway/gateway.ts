@@ -15,8 +15,13 @@ import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
 import { Budgets } from './budget.ts';
+import { ChangeBook } from './changes.ts';
 import { Chronicle } from './chronicle.ts';
 import { agentPort } from './doors/agent-port.ts';
+import { DockerHosts } from './doors/docker/docker-host.ts';
+import { loadDockerEndpoints } from './doors/docker/endpoints.ts';
+import { type DockerDoor, forwardDocker } from './doors/docker/forward.ts';
+import { upgradeDocker } from './doors/docker/upgrade.ts';
 import type { Doors } from './doors/door.ts';
 import { createApiServer } from './doors/kube/api-server.ts';
 import { forward, type KubeDoor } from './doors/kube/forward.ts';
@@ -36,7 +41,7 @@ import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** Requests under way per Incident. kubectl alone holds a handful of watches. */
-const CONCURRENT = { agent: 32, model: 8, kube: 128 } as const;
+const CONCURRENT = { agent: 32, model: 8, kube: 128, docker: 64 } as const;
 
 export interface GatewayOptions {
   readonly environment: GatewayEnvironment;
@@ -49,7 +54,13 @@ export interface GatewayOptions {
 }
 
 export interface Gateway {
-  readonly ports: { readonly agent: number; readonly kube: number; readonly read: number; readonly health: number };
+  readonly ports: {
+    readonly agent: number;
+    readonly kube: number;
+    readonly docker: number;
+    readonly read: number;
+    readonly health: number;
+  };
   readonly log: AuditStore;
   /** Why it may not serve now; undefined when it may. */
   notReady(): string | undefined;
@@ -71,7 +82,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   try {
     const prices = await loadPrices(environment.OPLAB_PRICES_FILE);
+    const dockerEndpoints = await loadDockerEndpoints(environment.OPLAB_DOCKER_ENDPOINTS_FILE);
     const budgets = new Budgets(log);
+    const changes = new ChangeBook(log);
     const inFlight = new InFlight();
     const leases = new LeaseRegistry({
       exhausted: (session) => budgets.exhausted(session),
@@ -82,6 +95,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       client,
       log,
       budgets,
+      changes,
       incident: (session) => leases.incident(session),
       bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
       logger,
@@ -118,7 +132,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onEvent: (event) => {
         leases.incidentChanged(event);
         chronicle.incidentChanged(event);
-        if (event.type === 'deleted') budgets.forget(event.object.metadata.uid);
+        if (event.type !== 'deleted') return;
+        budgets.forget(event.object.metadata.uid);
+        changes.forget(event.object.metadata.uid);
       },
       logger,
     });
@@ -159,6 +175,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       audience: SANDBOX_AUDIENCE,
       concurrency: new Concurrency(CONCURRENT.kube),
     };
+    const docker: DockerDoor = {
+      hosts: new DockerHosts(dockerEndpoints),
+      audience: SANDBOX_AUDIENCE,
+      concurrency: new Concurrency(CONCURRENT.docker),
+    };
     const certificate = { certFile: environment.OPLAB_TLS_CERT_FILE, keyFile: environment.OPLAB_TLS_KEY_FILE };
     const agentServer = await createTlsServer(
       certificate,
@@ -186,6 +207,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       { logger, signal },
     );
     kubeServer.on('upgrade', (request, socket, head) => void upgrade(doors, kube, request, socket, head));
+    const dockerServer = await createTlsServer(
+      certificate,
+      (request, response) => void forwardDocker(doors, docker, request, response),
+      { logger, signal, allowHalfOpen: true },
+    );
+    dockerServer.on('upgrade', (request, socket, head) => void upgradeDocker(doors, docker, request, socket, head));
     const readServer = createReadApi({ log, live, logger, signal });
 
     const health = await startHealthServer({
@@ -200,6 +227,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     // Doors open only now: before, a dead lease could not be told from one not yet seen.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
+    const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
     chronicle.sealOrphans().catch((error: unknown) => {
       logger.warn(
@@ -207,18 +235,28 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         'sessions of deleted Incidents could not be sealed; the next start tries again',
       );
     });
-    logger.info({ agent, kube: kubePort, read, health: health.port }, 'the gateway serves');
+    logger.info({ agent, kube: kubePort, docker: dockerPort, read, health: health.port }, 'the gateway serves');
 
     const closed = new Promise<void>((resolve) => {
       const shut = () => {
-        void close({ servers: [agentServer, kubeServer, readServer], health, status, chronicle, log, logger })
-          .finally(() => kube.apiServer.close())
+        void close({
+          servers: [agentServer, kubeServer, dockerServer, readServer],
+          health,
+          status,
+          chronicle,
+          log,
+          logger,
+        })
+          .finally(() => {
+            kube.apiServer.close();
+            docker.hosts.close();
+          })
           .finally(resolve);
       };
       if (signal.aborted) shut();
       else signal.addEventListener('abort', shut, { once: true });
     });
-    return { ports: { agent, kube: kubePort, read, health: health.port }, log, notReady, closed };
+    return { ports: { agent, kube: kubePort, docker: dockerPort, read, health: health.port }, log, notReady, closed };
   } catch (error) {
     await log.close();
     throw error;

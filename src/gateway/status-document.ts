@@ -1,7 +1,7 @@
 // The gateway's part of an Incident's status, as one document: server-side apply drops whatever its manager leaves out.
 
 import { API_VERSION } from '../api/group.ts';
-import { type Claim, CONDITIONS, type Incident, type Usage } from '../api/incident.ts';
+import { type Claim, CONDITIONS, type Incident, type Usage, type WitnessedChanges } from '../api/incident.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
@@ -14,13 +14,14 @@ export interface StatusParts {
   /** The last entries of the session, oldest first. */
   readonly tail: readonly Entry[];
   readonly usage: Usage;
+  readonly changes: WitnessedChanges;
   readonly claim: Claim | undefined;
   readonly repairClaimed: Condition | undefined;
 }
 
 /** Everything that field manager oplab-gateway owns, for the Incident as it was seen. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
-  const { head, tail, usage, claim, repairClaimed } = parts;
+  const { head, tail, usage, changes, claim, repairClaimed } = parts;
   const { name, namespace, uid } = incident.metadata;
   return {
     apiVersion: API_VERSION,
@@ -36,6 +37,7 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
       ...(repairClaimed === undefined ? {} : { conditions: [repairClaimed] }),
       ...(claim === undefined ? {} : { claim }),
       usage,
+      changes,
       audit: {
         sessionID: uid,
         ...(head === undefined

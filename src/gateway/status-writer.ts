@@ -13,6 +13,7 @@ import { isConflict, isNotFound } from '../kube/errors.ts';
 import { INCIDENTS } from '../kube/resources.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Budgets } from './budget.ts';
+import type { ChangeBook } from './changes.ts';
 import { claimedCondition, repairClaimedNow, type StatusParts, statusDocument } from './status-document.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
@@ -20,6 +21,7 @@ export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'apply' | 'get'>;
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
+  readonly changes: Pick<ChangeBook, 'of'>;
   /** The Incident of a session as last seen; undefined when it is gone. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
@@ -202,13 +204,22 @@ export class StatusWriter {
     session: string,
     claimed: { claim: Claim | undefined; condition: Condition | undefined },
   ): Promise<StatusParts> {
-    const { log, budgets } = this.#options;
+    const { log, budgets, changes } = this.#options;
     const [tail, head, budget] = await Promise.all([
       log.tail(session, TAIL_ENTRIES),
       log.head(session),
       budgets.of(session),
     ]);
-    return { head, tail, usage: budget.usage(), claim: claimed.claim, repairClaimed: claimed.condition };
+    // After the head: what stands below a sealed head is counted in full.
+    const witnessed = await changes.of(session);
+    return {
+      head,
+      tail,
+      usage: budget.usage(),
+      changes: witnessed,
+      claim: claimed.claim,
+      repairClaimed: claimed.condition,
+    };
   }
 
   async #apply(document: Parameters<KubeClient['apply']>[1]): Promise<void> {

@@ -13,6 +13,7 @@ import { silentLogger } from '../../../observability/logger.ts';
 import { createRegistry } from '../../../observability/metrics.ts';
 import { AttemptTokens } from '../../attempt-tokens.ts';
 import { Budgets } from '../../budget.ts';
+import { ChangeBook } from '../../changes.ts';
 import { Concurrency } from '../../http/concurrency.ts';
 import { Identities } from '../../identity.ts';
 import { InFlight } from '../../in-flight.ts';
@@ -124,6 +125,7 @@ async function door(serve: (request: IncomingMessage, socket: Duplex) => void, o
     attemptTokens: new AttemptTokens({ client: answers, namespace: 'oplab-agents' }),
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
+      changes: new ChangeBook(log),
       incident: () => undefined,
       signal: new AbortController().signal,
     }),

@@ -1,0 +1,112 @@
+// What counts as a change: writes that were made or may have been, and nothing else.
+
+import { describe, expect, it } from 'vitest';
+import type { Entry } from '../audit/entry.ts';
+import { ChangeBook, Changes, changeOf } from './changes.ts';
+
+let seq = 0;
+const entry = (kind: Entry['kind'], params: Entry['params'], parts: Partial<Entry> = {}): Entry => {
+  seq += 1;
+  return {
+    session: 's',
+    seq,
+    time: '',
+    attempt: 1,
+    writer: 'gateway',
+    clientKey: String(seq),
+    kind,
+    tool: 'kube',
+    params,
+    exitCode: null,
+    durationMs: null,
+    content: `entry ${seq}`,
+    blobDigest: null,
+    prevHash: '',
+    hash: '',
+    ...parts,
+  };
+};
+const write = (params: object = {}) => entry('kube_intent', { verb: 'patch', resource: 'statefulsets', ...params });
+const outcome = (intentSeq: number, status: number | null) =>
+  entry('kube_outcome', { verb: 'patch', intentSeq, status });
+
+describe('an intent is a change', () => {
+  it.each<[boolean, object]>([
+    [true, { verb: 'create' }],
+    [true, { verb: 'deletecollection' }],
+    [false, { verb: 'patch', dryRun: true }],
+    [false, { verb: 'list', resource: 'secrets' }],
+    [true, { verb: 'connect', subresource: 'exec' }],
+    [true, { verb: 'connect', subresource: 'attach' }],
+    [false, { verb: 'connect', subresource: 'portforward' }],
+    [false, { verb: 'connect', subresource: 'proxy', method: 'GET' }],
+    [true, { verb: 'connect', subresource: 'proxy', method: 'POST' }],
+    [true, { verb: 'connect', subresource: 'proxy' }],
+    [true, { verb: 'post', path: '/nonsense' }],
+  ])('%s: %o', (is, params) => {
+    expect(changeOf(write(params)) !== undefined).toBe(is);
+  });
+
+  it('only in the words of the gateway', () => {
+    expect(changeOf(entry('kube_intent', { verb: 'patch' }, { writer: 'agent' }))).toBeUndefined();
+    expect(changeOf(entry('tool_call', { command: 'kubectl delete all' }))).toBeUndefined();
+    expect(changeOf(entry('kube_intent', null))).toBeDefined();
+  });
+
+  it('on the other plane too, unless it says that nothing changes', () => {
+    expect(changeOf(entry('docker_intent', { operation: 'start' }))).toMatchObject({ plane: 'docker' });
+    expect(changeOf(entry('docker_intent', { changes: false }))).toBeUndefined();
+  });
+
+  it('whose text a terminal shows and does not obey', () => {
+    const text =
+      changeOf(entry('kube_intent', { verb: 'patch' }, { content: `a\u001b[2J${'ä'.repeat(600)}` }))?.text ?? '';
+    expect(text).not.toContain('\u001b');
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(512);
+  });
+});
+
+describe('the count', () => {
+  it('takes back what was refused, and keeps what nobody answered', () => {
+    const changes = new Changes();
+    const [made, refused, lost] = [write(), write(), write()];
+    for (const one of [
+      made,
+      refused,
+      lost,
+      outcome(made.seq, 200),
+      outcome(refused.seq, 409),
+      outcome(lost.seq, null),
+    ]) {
+      changes.add(one);
+    }
+    expect(changes.witnessed()).toMatchObject({ count: 2, last: [{ seq: made.seq }, { seq: lost.seq }] });
+    // An outcome counts once.
+    changes.add(outcome(made.seq, 500));
+    expect(changes.witnessed().count).toBe(2);
+  });
+
+  it('shows the last ones', () => {
+    const changes = new Changes();
+    for (let index = 0; index < 40; index += 1) changes.add(write());
+    const { count, last } = changes.witnessed();
+    expect([count, last.length, last.at(-1)?.seq]).toEqual([40, 16, seq]);
+  });
+});
+
+it('the book reads on from where it was, each entry once, also when asked twice at a time', async () => {
+  const log: Entry[] = [write(), write()];
+  const book = new ChangeBook({
+    read: async (_session, { afterSeq = 0, limit = 1000 } = {}) =>
+      log.filter((one) => one.seq > afterSeq).slice(0, limit),
+  });
+  const [first, second] = await Promise.all([book.of('s'), book.of('s')]);
+  expect([first.count, second.count]).toEqual([2, 2]);
+  const next = write();
+  log.push(next, outcome(next.seq, 403));
+  expect((await book.of('s')).count).toBe(2);
+  log.push(write());
+  expect((await book.of('s')).count).toBe(3);
+  book.forget('s');
+  expect((await book.of('s')).count).toBe(3);
+});
