@@ -25,6 +25,9 @@ export const gatewayEnvironment = z.object({
   OPLAB_STATUS_WRITES_PER_SECOND: z.coerce.number().positive().default(10),
   OPLAB_AGENT_PORT: port.default(ports.agent),
   OPLAB_KUBE_PORT: port.default(ports.kube),
+  OPLAB_DOCKER_PORT: port.default(ports.docker),
+  /** YAML or JSON: the Docker hosts that AgentClasses may open; without it there are none. */
+  OPLAB_DOCKER_ENDPOINTS_FILE: z.string().optional(),
   OPLAB_READ_PORT: port.default(ports.read),
   OPLAB_HEALTH_PORT: port.default(ports.health),
 });

@@ -9,6 +9,7 @@ export interface GatewayMetrics {
   readonly modelSeconds: Histogram<'model'>;
   readonly modelCostUSD: Counter<'model'>;
   readonly kubeRequests: Counter<'verb' | 'kind' | 'status'>;
+  readonly dockerRequests: Counter<'operation' | 'kind' | 'status'>;
   readonly refused: Counter<'door' | 'reason'>;
   readonly streamsCut: Counter;
   readonly statusWrites: Counter<'result'>;
@@ -54,6 +55,12 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       name: 'oplab_kube_requests_total',
       help: 'Requests forwarded to the API server, by what they are: read, write, review.',
       labelNames: ['verb', 'kind', 'status'],
+      registers,
+    }),
+    dockerRequests: new Counter({
+      name: 'oplab_docker_requests_total',
+      help: 'Requests at the docker door, by what they are: read, private, write.',
+      labelNames: ['operation', 'kind', 'status'],
       registers,
     }),
     refused: new Counter({

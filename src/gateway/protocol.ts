@@ -78,6 +78,8 @@ export const ports = {
   agent: 8443,
   /** the kube door, TLS */
   kube: 6443,
+  /** the docker door, TLS */
+  docker: 2376,
   /** read API, loopback of the gateway's pod only */
   read: 8080,
   /** health and metrics */

@@ -31,10 +31,18 @@ async function read(files: CertificateFiles): Promise<{ cert: string; key: strin
 export async function createTlsServer(
   files: CertificateFiles,
   handler: (request: IncomingMessage, response: ServerResponse) => void,
-  options: { logger: Logger; signal: AbortSignal },
+  options: {
+    logger: Logger;
+    signal: AbortSignal /** A caller may end its direction first. */;
+    allowHalfOpen?: boolean;
+  },
 ): Promise<https.Server> {
   let current = await read(files);
-  const server = https.createServer({ ...current, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] }, handler);
+  const { allowHalfOpen = false } = options;
+  const server = https.createServer(
+    { ...current, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'], allowHalfOpen },
+    handler,
+  );
   server.headersTimeout = 15_000;
   // For receiving a request, body included; answers may stream for as long as the lease lives.
   server.requestTimeout = 60_000;

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
 import { type Caller, type Doors, record } from '../door.ts';
+import type { Intent } from '../passage.ts';
 import { describeRequest, type KubeRequest } from './classify.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
@@ -10,24 +11,6 @@ import { secretBody } from './secret-body.ts';
 const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 /** Bodies that can be put on record as text. */
 const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml)|vnd\.kubernetes\.protobuf)\s*(;|$)/i;
-
-/** How a write ended. */
-export interface Outcome {
-  /** HTTP status; null when the API server did not answer. */
-  readonly status: number | null;
-  /** The answer, when it was collected. */
-  readonly body?: Buffer;
-  /** Bytes that went through a stream. */
-  readonly bytesIn?: number;
-  readonly bytesOut?: number;
-  /** How a stream ended, or why there is no answer. */
-  readonly ended?: string;
-}
-
-/** An intent on record, waiting for its outcome. */
-export interface Intent {
-  outcome(outcome: Outcome): Promise<void>;
-}
 
 const answered = z.looseObject({
   kind: z.string().optional(),
@@ -59,7 +42,13 @@ export async function recordIntent(
   doors: Doors,
   { lease }: Caller,
   request: KubeRequest,
-  details: { body?: Buffer; contentType?: string | undefined; userAgent?: string | undefined; protocol?: string },
+  details: {
+    body?: Buffer;
+    contentType?: string | undefined;
+    userAgent?: string | undefined;
+    protocol?: string;
+    method?: string;
+  },
 ): Promise<Intent> {
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
@@ -78,7 +67,7 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
-  const { body, contentType, userAgent, protocol } = details;
+  const { body, contentType, userAgent, protocol, method } = details;
   const receipt = await record(doors, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
@@ -90,6 +79,8 @@ export async function recordIntent(
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
+      // Of what connects, the verb does not tell it.
+      ...(verb !== 'connect' || method === undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
     ...(body === undefined || body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),

@@ -1,4 +1,4 @@
-// Headers on their way through the kube door: what a caller may not say about itself is taken out, and what ends at a hop stays there.
+// Headers on their way through a forwarding door: what a caller may not say about itself is taken out, and what ends at a hop stays there.
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 

@@ -1,0 +1,304 @@
+// The body of a container's creation: its fields, and which of them reach out of the container. Pure.
+
+import { z } from 'zod';
+import type { DockerAccess } from '../../../api/docker-access.ts';
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import { goObject, saysNothing } from './go-object.ts';
+import { isImageReference, isName } from './route.ts';
+
+const int = z.number().int();
+const strings = z.array(z.string());
+const stringMap = z.record(z.string(), z.string());
+const command = z.union([z.string(), strings]);
+/** Passes through only where the class allows privileged containers; what it holds is the daemon's business. */
+const opaque = z.json();
+
+const healthcheck = goObject({
+  Test: strings.optional(),
+  Interval: int.optional(),
+  Timeout: int.optional(),
+  StartPeriod: int.optional(),
+  StartInterval: int.optional(),
+  Retries: int.optional(),
+});
+
+const resourceShape = {
+  CpuShares: int.optional(),
+  Memory: int.optional(),
+  NanoCpus: int.optional(),
+  CgroupParent: z.string().optional(),
+  BlkioWeight: int.optional(),
+  CpuPeriod: int.optional(),
+  CpuQuota: int.optional(),
+  CpuRealtimePeriod: int.optional(),
+  CpuRealtimeRuntime: int.optional(),
+  CpusetCpus: z.string().optional(),
+  CpusetMems: z.string().optional(),
+  Devices: opaque.optional(),
+  DeviceCgroupRules: opaque.optional(),
+  DeviceRequests: opaque.optional(),
+  KernelMemory: int.optional(),
+  KernelMemoryTCP: int.optional(),
+  MemoryReservation: int.optional(),
+  MemorySwap: int.optional(),
+  MemorySwappiness: int.optional(),
+  OomKillDisable: z.boolean().optional(),
+  PidsLimit: int.optional(),
+  Ulimits: z.array(goObject({ Name: z.string(), Hard: int.optional(), Soft: int.optional() })).optional(),
+};
+
+const restartPolicy = goObject({ Name: z.string().optional(), MaximumRetryCount: int.optional() });
+
+export const mount = goObject({
+  Type: z.string(),
+  Source: z.string().optional(),
+  Target: z.string().optional(),
+  ReadOnly: z.boolean().optional(),
+  Consistency: z.string().optional(),
+  BindOptions: goObject({
+    Propagation: z.string().optional(),
+    NonRecursive: z.boolean().optional(),
+    CreateMountpoint: z.boolean().optional(),
+    ReadOnlyNonRecursive: z.boolean().optional(),
+    ReadOnlyForceRecursive: z.boolean().optional(),
+  }).optional(),
+  VolumeOptions: goObject({
+    NoCopy: z.boolean().optional(),
+    Labels: stringMap.optional(),
+    Subpath: z.string().optional(),
+    DriverConfig: goObject({ Name: z.string().optional(), Options: stringMap.optional() }).optional(),
+  }).optional(),
+  TmpfsOptions: goObject({ SizeBytes: int.optional(), Mode: int.optional() }).optional(),
+});
+export type Mount = z.infer<typeof mount>;
+
+const hostConfig = goObject({
+  ...resourceShape,
+  Binds: strings.optional(),
+  Mounts: z.array(mount).optional(),
+  VolumesFrom: strings.optional(),
+  VolumeDriver: z.string().optional(),
+  // The client's own business; the daemon does not look at it.
+  ContainerIDFile: z.string().optional(),
+  ConsoleSize: z.array(int).optional(),
+  LogConfig: goObject({ Type: z.string().optional(), Config: stringMap.optional() }).optional(),
+  NetworkMode: z.string().optional(),
+  PortBindings: z
+    .record(
+      z.string(),
+      z.array(goObject({ HostIp: z.string().optional(), HostPort: z.string().optional() })).nullable(),
+    )
+    .optional(),
+  PublishAllPorts: z.boolean().optional(),
+  RestartPolicy: restartPolicy.optional(),
+  AutoRemove: z.boolean().optional(),
+  CapAdd: strings.optional(),
+  CapDrop: strings.optional(),
+  Dns: strings.optional(),
+  DnsOptions: strings.optional(),
+  DnsSearch: strings.optional(),
+  ExtraHosts: strings.optional(),
+  GroupAdd: strings.optional(),
+  OomScoreAdj: int.optional(),
+  PidMode: z.string().optional(),
+  IpcMode: z.string().optional(),
+  UTSMode: z.string().optional(),
+  UsernsMode: z.string().optional(),
+  CgroupnsMode: z.string().optional(),
+  Privileged: z.boolean().optional(),
+  ReadonlyRootfs: z.boolean().optional(),
+  SecurityOpt: strings.optional(),
+  MaskedPaths: strings.optional(),
+  ReadonlyPaths: strings.optional(),
+  StorageOpt: stringMap.optional(),
+  Tmpfs: stringMap.optional(),
+  ShmSize: int.optional(),
+  Sysctls: stringMap.optional(),
+  Runtime: z.string().optional(),
+  Isolation: z.string().optional(),
+  Init: z.boolean().optional(),
+  Annotations: stringMap.optional(),
+});
+export type HostConfig = z.infer<typeof hostConfig>;
+
+/** What an endpoint may ask for; which network it is stands outside. */
+export const endpoint = goObject({
+  IPAMConfig: goObject({
+    IPv4Address: z.string().optional(),
+    IPv6Address: z.string().optional(),
+    LinkLocalIPs: strings.optional(),
+  }).optional(),
+  Aliases: strings.optional(),
+  Links: strings.optional(),
+  MacAddress: z.string().optional(),
+  GwPriority: int.optional(),
+});
+
+export const containerSpec = goObject({
+  Image: z.string(),
+  Hostname: z.string().optional(),
+  Domainname: z.string().optional(),
+  User: z.string().optional(),
+  AttachStdin: z.boolean().optional(),
+  AttachStdout: z.boolean().optional(),
+  AttachStderr: z.boolean().optional(),
+  ExposedPorts: z.record(z.string(), z.object({})).optional(),
+  Tty: z.boolean().optional(),
+  OpenStdin: z.boolean().optional(),
+  StdinOnce: z.boolean().optional(),
+  Env: strings.optional(),
+  Cmd: command.optional(),
+  Entrypoint: command.optional(),
+  Healthcheck: healthcheck.optional(),
+  Volumes: z.record(z.string().regex(/^\/[^:]*$/, 'a path inside the container'), z.object({})).optional(),
+  WorkingDir: z.string().optional(),
+  NetworkDisabled: z.boolean().optional(),
+  MacAddress: z.string().optional(),
+  Labels: stringMap.optional(),
+  StopSignal: z.string().optional(),
+  StopTimeout: int.optional(),
+  Shell: strings.optional(),
+  HostConfig: hostConfig.optional(),
+  NetworkingConfig: goObject({ EndpointsConfig: z.record(z.string(), endpoint.nullable()).optional() }).optional(),
+});
+export type ContainerSpec = z.infer<typeof containerSpec>;
+
+/** The body of a container's update. */
+export const updateSpec = goObject({ ...resourceShape, RestartPolicy: restartPolicy.optional() });
+
+/** Log drivers that keep what they are given on the host itself. */
+const LOCAL_LOGS: ReadonlySet<string> = new Set(['', 'json-file', 'local', 'none']);
+const LOG_OPTIONS: ReadonlySet<string> = new Set(['max-size', 'max-file', 'compress', 'mode', 'max-buffer-size']);
+const HARMLESS_SECURITY: ReadonlySet<string> = new Set([
+  'no-new-privileges',
+  'no-new-privileges:true',
+  'no-new-privileges=true',
+]);
+/** Those that the runtime keeps to the container's own namespaces. */
+const OWN_SYSCTL = /^(net\.|kernel\.(msg|sem|shm)|fs\.mqueue\.)/;
+
+type Resources = z.infer<typeof updateSpec>;
+
+/** Refuses what reaches the host's devices, kernel or scheduling. @throws NotAllowed */
+export function checkResources(wanted: Resources, access: DockerAccess): void {
+  if (access.allowPrivileged) return;
+  const denied = (
+    [
+      ['Devices', wanted.Devices],
+      ['DeviceCgroupRules', wanted.DeviceCgroupRules],
+      ['DeviceRequests', wanted.DeviceRequests],
+      ['CgroupParent', wanted.CgroupParent],
+      ['CpuRealtimePeriod', wanted.CpuRealtimePeriod],
+      ['CpuRealtimeRuntime', wanted.CpuRealtimeRuntime],
+      ['OomKillDisable', wanted.OomKillDisable],
+    ] as const
+  ).find(([, value]) => !saysNothing(value));
+  if (denied !== undefined) throw needs('allowPrivileged', denied[0]);
+}
+
+/** Refuses what the class does not allow a container to have of its host. @throws NotAllowed, InvalidInput */
+export function checkHostConfig(wanted: HostConfig, access: DockerAccess): void {
+  checkResources(wanted, access);
+  if (!access.allowPrivileged) checkPrivileges(wanted);
+  if (!access.allowHostNamespaces) {
+    for (const field of ['PidMode', 'IpcMode', 'UTSMode', 'UsernsMode', 'CgroupnsMode', 'NetworkMode'] as const) {
+      if (wanted[field] === 'host') throw needs('allowHostNamespaces', `${field} host`);
+    }
+  }
+  oneOf('UTSMode', wanted.UTSMode, ['', 'host']);
+  oneOf('UsernsMode', wanted.UsernsMode, ['', 'host']);
+  oneOf('CgroupnsMode', wanted.CgroupnsMode, ['', 'private', 'host']);
+  oneOf('Isolation', wanted.Isolation, ['', 'default']);
+  oneOf('VolumeDriver', wanted.VolumeDriver, ['', 'local']);
+}
+
+function checkPrivileges(wanted: HostConfig): void {
+  if (wanted.Privileged === true) throw needs('allowPrivileged', 'Privileged');
+  if (!saysNothing(wanted.CapAdd)) throw needs('allowPrivileged', 'CapAdd');
+  const security = wanted.SecurityOpt?.find((option) => !HARMLESS_SECURITY.has(option));
+  if (security !== undefined) throw needs('allowPrivileged', `SecurityOpt ${security}`);
+  // An empty list takes the masks away; only an absent one keeps them.
+  if (wanted.MaskedPaths !== undefined) throw needs('allowPrivileged', 'MaskedPaths');
+  if (wanted.ReadonlyPaths !== undefined) throw needs('allowPrivileged', 'ReadonlyPaths');
+  for (const field of ['Runtime', 'StorageOpt', 'Annotations'] as const) {
+    if (!saysNothing(wanted[field])) throw needs('allowPrivileged', field);
+  }
+  if ((wanted.OomScoreAdj ?? 0) < 0) throw needs('allowPrivileged', 'OomScoreAdj below 0');
+  const sysctl = Object.keys(wanted.Sysctls ?? {}).find((name) => !OWN_SYSCTL.test(name));
+  if (sysctl !== undefined) throw needs('allowPrivileged', `sysctl ${sysctl}`);
+  const { Type = '', Config = {} } = wanted.LogConfig ?? {};
+  if (!LOCAL_LOGS.has(Type)) throw needs('allowPrivileged', `log driver ${Type}`);
+  const option = Object.keys(Config).find((name) => !LOG_OPTIONS.has(name));
+  if (option !== undefined) throw needs('allowPrivileged', `log option ${option}`);
+}
+
+/** What a Bind is, before anybody has looked whether the volume exists. */
+export interface Bind {
+  /** Undefined: an anonymous volume. */
+  readonly volume: string | undefined;
+}
+
+const BIND_OPTIONS: ReadonlySet<string> = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', 'copy']);
+
+/** @returns the volume that a Bind names; host paths are the class's to allow. @throws NotAllowed, InvalidInput */
+export function checkBind(bind: string, access: DockerAccess): Bind {
+  const parts = bind.split(':');
+  const [source = '', target, options] = parts;
+  if (parts.length === 1) return { volume: undefined };
+  if (parts.length > 3 || source === '') throw new InvalidInput(`the bind "${bind.slice(0, 200)}" cannot be read`);
+  if (source.startsWith('/')) {
+    if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${source.slice(0, 200)}`);
+    return { volume: undefined };
+  }
+  if (!isName(source)) throw new InvalidInput(`"${source.slice(0, 100)}" is neither a host path nor a volume`);
+  const known = options === undefined || options.split(',').every((option) => BIND_OPTIONS.has(option));
+  if (!target?.startsWith('/') || !known) throw new InvalidInput(`the bind "${bind.slice(0, 200)}" cannot be read`);
+  return { volume: source };
+}
+
+/** @returns the volume that a mount names, if any. @throws NotAllowed, InvalidInput */
+export function checkMount(wanted: Mount, access: DockerAccess): Bind {
+  switch (wanted.Type) {
+    case 'tmpfs':
+      if (!saysNothing(wanted.Source)) throw new InvalidInput('a tmpfs has no source');
+      return { volume: undefined };
+    case 'bind':
+      if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${(wanted.Source ?? '').slice(0, 200)}`);
+      return { volume: undefined };
+    case 'volume': {
+      const { Name = '', Options } = wanted.VolumeOptions?.DriverConfig ?? {};
+      checkVolumeDriver(Name, Options, access);
+      const source = wanted.Source ?? '';
+      if (source === '') return { volume: undefined };
+      if (!isName(source)) throw new InvalidInput(`"${source.slice(0, 100)}" cannot be the name of a volume`);
+      return { volume: source };
+    }
+    default:
+      throw new NotAllowed(`mounts of type ${wanted.Type.slice(0, 20)} do not pass here: volume, tmpfs or bind`);
+  }
+}
+
+/** The local driver's options can name a folder of the host, or a server elsewhere. @throws NotAllowed */
+export function checkVolumeDriver(
+  driver: string | undefined,
+  options: Readonly<Record<string, string>> | undefined,
+  access: DockerAccess,
+): void {
+  oneOf('volume driver', driver, ['', 'local']);
+  if (!saysNothing(options) && !access.allowHostMounts) throw needs('allowHostMounts', 'options of a volume driver');
+}
+
+/** @throws InvalidInput */
+export function checkImageName(image: string): void {
+  if (!isImageReference(image)) throw new InvalidInput(`"${image.slice(0, 100)}" cannot be the name of an image`);
+}
+
+export function needs(flag: keyof DockerAccess, what: string): NotAllowed {
+  return new NotAllowed(`${what}: the AgentClass does not allow it (docker.${flag})`);
+}
+
+function oneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
+  if (value !== undefined && !allowed.includes(value)) {
+    throw new NotAllowed(`${field} ${value.slice(0, 60)} does not pass here`);
+  }
+}

@@ -1,0 +1,81 @@
+// The record of what a Docker host was asked: an intent, durable before anything is forwarded, and what came of it.
+
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { type Caller, type Doors, record } from '../door.ts';
+import type { Intent } from '../passage.ts';
+import type { Passing } from './filter.ts';
+import { listTar } from './tar-list.ts';
+
+const answered = z.looseObject({
+  message: z.string().optional(),
+  Id: z.string().optional(),
+  Name: z.string().optional(),
+});
+
+/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+export async function recordIntent(
+  doors: Doors,
+  { lease }: Caller,
+  passing: Passing,
+  details: { host: string; userAgent?: string | undefined; protocol?: string },
+): Promise<Intent> {
+  const key = `docker:${crypto.randomUUID()}`;
+  const { request, target, text, body } = passing;
+  const { host, userAgent, protocol } = details;
+  const query = Object.fromEntries([...request.query].map(([name, value]) => [name, value.slice(0, 8192)]));
+  const what = { operation: request.route.operation, host, ...target };
+  const content = `docker ${text}`;
+  const receipt = await record(doors, lease, 'gateway', {
+    clientKey: key,
+    kind: 'docker_intent',
+    tool: 'docker',
+    params: {
+      ...what,
+      ...(Object.keys(query).length === 0 ? {} : { query }),
+      ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
+      ...(protocol === undefined ? {} : { protocol }),
+      ...(request.route.body !== 'tar' || body === undefined
+        ? {}
+        : { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex') }),
+    },
+    content: content.slice(0, 4096),
+    ...(body === undefined || body.length <= 2
+      ? {}
+      : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
+  });
+  const started = performance.now();
+  return {
+    async outcome({ status, body: answer, bytesIn, bytesOut, ended }) {
+      const result = answer === undefined ? undefined : parseAnswer(answer);
+      const failed = status === null || status >= 400;
+      const made = !failed && target.id === undefined ? result?.Id : undefined;
+      const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
+      await record(doors, lease, 'gateway', {
+        clientKey: `${key}:outcome`,
+        kind: 'docker_outcome',
+        tool: 'docker',
+        params: {
+          ...what,
+          intentSeq: receipt.seq,
+          status,
+          ...(made === undefined ? {} : { id: made }),
+          ...(bytesIn === undefined ? {} : { bytesIn }),
+          ...(bytesOut === undefined ? {} : { bytesOut }),
+          ...(ended === undefined ? {} : { ended }),
+        },
+        durationMs: Math.round(performance.now() - started),
+        content: `${content.slice(0, 3000)}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(0, 4096),
+      });
+    },
+  };
+}
+
+function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
+  try {
+    return answered.safeParse(JSON.parse(body.toString('utf8'))).data;
+  } catch {
+    // No answer has a body where nothing is to be said.
+    return undefined;
+  }
+}

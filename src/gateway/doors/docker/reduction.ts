@@ -1,0 +1,77 @@
+// Answers about a whole Docker host, cut down to the scope. The host filters as well, where it can; neither is taken on trust.
+
+import { z } from 'zod';
+import { UpstreamUnavailable } from '../../../errors.ts';
+import type { ScopeImages } from './facts.ts';
+import { ownsImage, type Reduction } from './filter.ts';
+import { labels, owns, type Scope } from './scope.ts';
+
+const labelled = z.looseObject({ Labels: labels });
+const list = z
+  .array(labelled)
+  .nullable()
+  .transform((items) => items ?? []);
+const volumeList = z.looseObject({
+  Volumes: z
+    .array(labelled)
+    .nullish()
+    .transform((items) => items ?? []),
+});
+const imageList = z
+  .array(
+    z.looseObject({
+      Id: z.string(),
+      RepoTags: z.array(z.string()).nullish(),
+      RepoDigests: z.array(z.string()).nullish(),
+      Labels: labels,
+    }),
+  )
+  .nullable()
+  .transform((items) => items ?? []);
+const info = z.record(z.string(), z.json());
+
+/** What of a host's description clients ask for; the rest tells about others on the host, or about its way out. */
+const INFO = [
+  ...['ID', 'Name', 'ServerVersion', 'OSType', 'OSVersion', 'OperatingSystem', 'Architecture', 'KernelVersion'],
+  ...['NCPU', 'MemTotal', 'Driver', 'LoggingDriver', 'CgroupDriver', 'CgroupVersion', 'DefaultRuntime'],
+  ...['SystemTime', 'SecurityOptions', 'Plugins', 'MemoryLimit', 'SwapLimit', 'PidsLimit', 'IPv4Forwarding'],
+];
+
+/** @throws UpstreamUnavailable when the answer is not what it should be */
+export function reduceAnswer(reduction: Reduction, body: Buffer, scope: Scope, images: ScopeImages): Buffer {
+  const write = (value: unknown) => Buffer.from(`${JSON.stringify(value)}\n`);
+  try {
+    const content: unknown = JSON.parse(body.toString('utf8'));
+    switch (reduction) {
+      case 'containers':
+      case 'networks':
+        return write(list.parse(content).filter(({ Labels }) => owns(scope, Labels)));
+      case 'volumes': {
+        const volumes = volumeList.parse(content);
+        return write({ ...volumes, Volumes: volumes.Volumes.filter(({ Labels }) => owns(scope, Labels)) });
+      }
+      case 'images':
+        return write(
+          imageList
+            .parse(content)
+            .filter(({ Id, RepoTags, RepoDigests, Labels }) =>
+              ownsImage(
+                scope,
+                { id: Id, references: [...(RepoTags ?? []), ...(RepoDigests ?? [])], labels: Labels },
+                images,
+              ),
+            ),
+        );
+      case 'info': {
+        const told = info.parse(content);
+        return write({
+          ...Object.fromEntries(INFO.filter((key) => key in told).map((key) => [key, told[key]])),
+          // Clients look whether this is a swarm; here it is none.
+          Swarm: { LocalNodeState: 'inactive' },
+        });
+      }
+    }
+  } catch (error) {
+    throw new UpstreamUnavailable('the Docker host’s answer cannot be read', error);
+  }
+}

@@ -1,0 +1,21 @@
+// Refusals in the words of the Docker API, so that the docker command shows the message.
+
+import { refusalOf } from '../../http/answer.ts';
+
+/** A refusal as {"message": …}. */
+export function dockerRefusal(error: unknown): { status: number; body: string; headers: Record<string, string> } {
+  const refusal = refusalOf(error);
+  // What the class does not allow is forbidden here, as it is at the daemon's own authorization plugins.
+  const status =
+    refusal.code === 'OPLAB_NOT_ALLOWED' || refusal.status === 429
+      ? 403
+      : refusal.status === 409
+        ? 503
+        : refusal.status;
+  const body = `${JSON.stringify({ message: refusal.code === 'OPLAB_NOT_FOUND' ? refusal.message : `${refusal.code}: ${refusal.message}` })}\n`;
+  return {
+    status,
+    body,
+    headers: { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) },
+  };
+}

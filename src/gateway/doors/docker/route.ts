@@ -1,0 +1,374 @@
+// What a request to the Docker API is: which operation on which object. A pure reading of its request line against a closed list.
+//
+// What is not on the list does not exist here: swarm, plugins, build, commit, import, export, prune, sessions and all that the
+// API will learn later. Nothing of the caller's own spelling is forwarded; the way on is written anew from what was read.
+
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
+
+/** What a path names. */
+export type RefKind = 'container' | 'exec' | 'network' | 'volume' | 'image';
+
+export interface Route {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
+  /** Segments; the one in braces names an object. */
+  readonly pattern: string;
+  readonly operation: Operation;
+  /**
+   * - `read`: changes nothing and is not recorded one by one.
+   * - `private`: a read of contents; its intent is on record.
+   * - `write`: may change something; on record before and after.
+   */
+  readonly kind: 'read' | 'private' | 'write';
+  /** Query parameters that pass; any other is refused. */
+  readonly query?: readonly string[];
+  readonly body?: 'json' | 'tar';
+  /** The answer goes on as long as somebody listens. */
+  readonly follows?: boolean;
+  /** The connection becomes a stream of its own in both directions. */
+  readonly hijacks?: boolean;
+}
+
+const LOGS = ['follow', 'stdout', 'stderr', 'since', 'until', 'timestamps', 'tail', 'details'];
+
+const TABLE = [
+  { method: 'GET', pattern: '/_ping', operation: 'ping', kind: 'read' },
+  { method: 'HEAD', pattern: '/_ping', operation: 'ping', kind: 'read' },
+  { method: 'GET', pattern: '/version', operation: 'version', kind: 'read' },
+  { method: 'GET', pattern: '/info', operation: 'info', kind: 'read' },
+  {
+    method: 'GET',
+    pattern: '/events',
+    operation: 'events',
+    kind: 'read',
+    query: ['since', 'until', 'filters'],
+    follows: true,
+  },
+
+  {
+    method: 'GET',
+    pattern: '/containers/json',
+    operation: 'container.list',
+    kind: 'read',
+    query: ['all', 'limit', 'size', 'filters'],
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/create',
+    operation: 'container.create',
+    kind: 'write',
+    query: ['name', 'platform'],
+    body: 'json',
+  },
+  {
+    method: 'GET',
+    pattern: '/containers/{container}/json',
+    operation: 'container.inspect',
+    kind: 'read',
+    query: ['size'],
+  },
+  {
+    method: 'GET',
+    pattern: '/containers/{container}/top',
+    operation: 'container.top',
+    kind: 'read',
+    query: ['ps_args'],
+  },
+  { method: 'GET', pattern: '/containers/{container}/changes', operation: 'container.changes', kind: 'read' },
+  {
+    method: 'GET',
+    pattern: '/containers/{container}/logs',
+    operation: 'container.logs',
+    kind: 'read',
+    query: LOGS,
+    follows: true,
+  },
+  {
+    method: 'GET',
+    pattern: '/containers/{container}/stats',
+    operation: 'container.stats',
+    kind: 'read',
+    query: ['stream', 'one-shot'],
+    follows: true,
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/wait',
+    operation: 'container.wait',
+    kind: 'read',
+    query: ['condition'],
+    follows: true,
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/resize',
+    operation: 'container.resize',
+    kind: 'read',
+    query: ['h', 'w'],
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/start',
+    operation: 'container.start',
+    kind: 'write',
+    query: ['detachKeys'],
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/stop',
+    operation: 'container.stop',
+    kind: 'write',
+    query: ['t', 'signal'],
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/restart',
+    operation: 'container.restart',
+    kind: 'write',
+    query: ['t', 'signal'],
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/kill',
+    operation: 'container.kill',
+    kind: 'write',
+    query: ['signal'],
+  },
+  { method: 'POST', pattern: '/containers/{container}/pause', operation: 'container.pause', kind: 'write' },
+  { method: 'POST', pattern: '/containers/{container}/unpause', operation: 'container.unpause', kind: 'write' },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/rename',
+    operation: 'container.rename',
+    kind: 'write',
+    query: ['name'],
+  },
+  {
+    method: 'POST',
+    pattern: '/containers/{container}/update',
+    operation: 'container.update',
+    kind: 'write',
+    body: 'json',
+  },
+  {
+    method: 'DELETE',
+    pattern: '/containers/{container}',
+    operation: 'container.remove',
+    kind: 'write',
+    query: ['v', 'force'],
+  },
+  {
+    ...{ method: 'POST', pattern: '/containers/{container}/attach', operation: 'container.attach', kind: 'write' },
+    ...{ query: ['detachKeys', 'logs', 'stream', 'stdin', 'stdout', 'stderr'], follows: true, hijacks: true },
+  },
+  {
+    method: 'HEAD',
+    pattern: '/containers/{container}/archive',
+    operation: 'container.stat',
+    kind: 'private',
+    query: ['path'],
+  },
+  {
+    method: 'GET',
+    pattern: '/containers/{container}/archive',
+    operation: 'container.copy-out',
+    kind: 'private',
+    query: ['path'],
+  },
+  {
+    ...{ method: 'PUT', pattern: '/containers/{container}/archive', operation: 'container.copy-in', kind: 'write' },
+    ...{ query: ['path', 'noOverwriteDirNonDir', 'copyUIDGID'], body: 'tar' },
+  },
+  { method: 'POST', pattern: '/containers/{container}/exec', operation: 'exec.create', kind: 'write', body: 'json' },
+  { method: 'GET', pattern: '/exec/{exec}/json', operation: 'exec.inspect', kind: 'read' },
+  { method: 'POST', pattern: '/exec/{exec}/resize', operation: 'exec.resize', kind: 'read', query: ['h', 'w'] },
+  {
+    method: 'POST',
+    pattern: '/exec/{exec}/start',
+    operation: 'exec.start',
+    kind: 'write',
+    body: 'json',
+    follows: true,
+    hijacks: true,
+  },
+
+  { method: 'GET', pattern: '/networks', operation: 'network.list', kind: 'read', query: ['filters'] },
+  { method: 'POST', pattern: '/networks/create', operation: 'network.create', kind: 'write', body: 'json' },
+  {
+    method: 'GET',
+    pattern: '/networks/{network}',
+    operation: 'network.inspect',
+    kind: 'read',
+    query: ['verbose', 'scope'],
+  },
+  { method: 'POST', pattern: '/networks/{network}/connect', operation: 'network.connect', kind: 'write', body: 'json' },
+  {
+    method: 'POST',
+    pattern: '/networks/{network}/disconnect',
+    operation: 'network.disconnect',
+    kind: 'write',
+    body: 'json',
+  },
+  { method: 'DELETE', pattern: '/networks/{network}', operation: 'network.remove', kind: 'write' },
+
+  { method: 'GET', pattern: '/volumes', operation: 'volume.list', kind: 'read', query: ['filters'] },
+  { method: 'POST', pattern: '/volumes/create', operation: 'volume.create', kind: 'write', body: 'json' },
+  { method: 'GET', pattern: '/volumes/{volume}', operation: 'volume.inspect', kind: 'read' },
+  { method: 'DELETE', pattern: '/volumes/{volume}', operation: 'volume.remove', kind: 'write', query: ['force'] },
+
+  {
+    method: 'GET',
+    pattern: '/images/json',
+    operation: 'image.list',
+    kind: 'read',
+    query: ['all', 'filters', 'digests', 'shared-size'],
+  },
+  {
+    method: 'POST',
+    pattern: '/images/create',
+    operation: 'image.pull',
+    kind: 'write',
+    query: ['fromImage', 'tag', 'platform'],
+    follows: true,
+  },
+  { method: 'GET', pattern: '/images/{image}/json', operation: 'image.inspect', kind: 'read' },
+  { method: 'GET', pattern: '/images/{image}/history', operation: 'image.history', kind: 'read' },
+] as const satisfies readonly (Omit<Route, 'operation'> & { operation: string })[];
+
+export type Operation = (typeof TABLE)[number]['operation'];
+const ROUTES: readonly Route[] = TABLE;
+
+/** One request, read. */
+export interface DockerRequest {
+  readonly route: Route;
+  /** As `v1.41`; undefined for a path without one, which the daemon takes for its newest. */
+  readonly version: string | undefined;
+  /** What the path names, as the caller wrote it. */
+  readonly ref: { readonly kind: RefKind; readonly name: string } | undefined;
+  readonly query: ReadonlyMap<string, string>;
+}
+
+/** From here on the daemon takes no settings at `start`, and filters by label everywhere. */
+const OLDEST_MINOR = 30;
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
+const REFS: Readonly<Record<RefKind, RegExp>> = {
+  container: NAME,
+  network: NAME,
+  volume: NAME,
+  exec: /^[0-9a-f]{64}$/,
+  image: /^[a-zA-Z0-9][a-zA-Z0-9_.:@/-]{0,511}$/,
+};
+
+/** Whether a word can name a container, network or volume. */
+export function isName(name: string): boolean {
+  return NAME.test(name);
+}
+
+/** Whether a word can name an image: a repository with tag or digest, or an id. */
+export function isImageReference(reference: string): boolean {
+  return REFS.image.test(reference) && plain(reference.split('/'));
+}
+
+/** @param url path and query as they stand in the request line. @throws InvalidInput, NotAllowed */
+export function readRequest(method: string, url: string): DockerRequest {
+  if (!url.startsWith('/')) throw new InvalidInput('the request line must hold a path');
+  const mark = url.indexOf('?');
+  let path: string;
+  try {
+    path = decodeURIComponent(mark === -1 ? url : url.slice(0, mark));
+  } catch (error) {
+    throw new InvalidInput('the path is not well encoded', error);
+  }
+  const segments = path.split('/').slice(1);
+  if (!plain(segments)) throw new InvalidInput('the path must be written plainly: no empty segments, no dots');
+  const version = versionOf(segments[0] ?? '');
+  if (version !== undefined) segments.shift();
+  for (const route of ROUTES) {
+    if (route.method !== method) continue;
+    const matched = match(route.pattern, segments);
+    if (matched === undefined) continue;
+    return { route, version, ref: matched.ref, query: readQuery(route, mark === -1 ? '' : url.slice(mark + 1)) };
+  }
+  throw new NotAllowed(`${method} ${path.slice(0, 200)} is not among the requests that pass here`);
+}
+
+/** The way on: version, pattern and query, with the object named by `name`. */
+export function writePath(
+  request: DockerRequest,
+  name: string | undefined,
+  query: ReadonlyMap<string, string>,
+): string {
+  const segments = request.route.pattern
+    .split('/')
+    .map((segment) => (segment.startsWith('{') ? (name ?? '') : segment));
+  const encoded = segments
+    .flatMap((segment) => segment.split('/'))
+    .map((segment) => encodeURIComponent(segment).replaceAll('%3A', ':').replaceAll('%40', '@'))
+    .join('/');
+  const parameters = [...query].map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`);
+  const prefix = request.version === undefined ? '' : `/${request.version}`;
+  return `${prefix}${encoded}${parameters.length === 0 ? '' : `?${parameters.join('&')}`}`;
+}
+
+function plain(segments: readonly string[]): boolean {
+  return segments.every((segment) => /^[a-zA-Z0-9_.:@-]+$/.test(segment) && segment !== '.' && segment !== '..');
+}
+
+function versionOf(segment: string): string | undefined {
+  if (!/^v[0-9.]+$/.test(segment)) return undefined;
+  const minor = /^v1\.([1-9][0-9]{0,2})$/.exec(segment)?.[1];
+  if (minor === undefined || Number(minor) < OLDEST_MINOR) {
+    throw new InvalidInput(`API version ${segment.slice(1, 20)}: the oldest that passes here is 1.${OLDEST_MINOR}`);
+  }
+  return segment;
+}
+
+function match(pattern: string, segments: readonly string[]): { ref: DockerRequest['ref'] } | undefined {
+  const parts = pattern.split('/').slice(1);
+  const at = parts.findIndex((part) => part.startsWith('{'));
+  if (at === -1) {
+    return parts.length === segments.length && parts.every((part, index) => part === segments[index])
+      ? { ref: undefined }
+      : undefined;
+  }
+  const kind = kindOf(parts[at] ?? '');
+  const after = parts.length - at - 1;
+  // Only an image's name has slashes of its own.
+  const length = kind === 'image' ? segments.length - at - after : 1;
+  if (length < 1 || segments.length !== at + length + after) return undefined;
+  if (!parts.slice(0, at).every((part, index) => part === segments[index])) return undefined;
+  if (!parts.slice(at + 1).every((part, index) => part === segments[at + length + index])) return undefined;
+  const name = segments.slice(at, at + length).join('/');
+  if (!REFS[kind].test(name)) throw new InvalidInput(`"${name.slice(0, 100)}" cannot be the name of a ${kind}`);
+  return { ref: { kind, name } };
+}
+
+function kindOf(placeholder: string): RefKind {
+  switch (placeholder) {
+    case '{exec}':
+      return 'exec';
+    case '{network}':
+      return 'network';
+    case '{volume}':
+      return 'volume';
+    case '{image}':
+      return 'image';
+    default:
+      return 'container';
+  }
+}
+
+function readQuery(route: Route, text: string): ReadonlyMap<string, string> {
+  const query = new Map<string, string>();
+  for (const [key, value] of new URLSearchParams(text)) {
+    // Which of two the daemon takes is nobody's guess.
+    if (query.has(key)) throw new InvalidInput(`the parameter ${key.slice(0, 40)} stands twice`);
+    if (!route.query?.includes(key)) {
+      // Clients send some parameters always; empty ones say nothing.
+      if (value === '' || value === '0' || value === 'false') continue;
+      throw new NotAllowed(`the parameter ${key.slice(0, 40)} does not pass at ${route.pattern}`);
+    }
+    if (value.length > 8192) throw new InvalidInput(`the parameter ${key} is too long`);
+    query.set(key, value);
+  }
+  return query;
+}
