@@ -317,6 +317,57 @@ describe('incident show', () => {
     }
   });
 
+  it('of an escalated one shows the hand-over, with commands that can be pasted', async () => {
+    const command = `kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?${'x'.repeat(60)} y'`;
+    const change = { attempt: 1, seq: 12, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/tikv-tikv' };
+    cluster = [
+      incident(
+        {
+          phase: 'Escalated',
+          handover: {
+            wrong: 'a store is down\nfailing when last looked at:\n- stores-up: body.count = 2',
+            tried: ['attempt 1 (60 s): ChecksFailed'],
+            changed: ['patch apps/statefulsets tikv/tikv-tikv (attempt 1, entry 12)'],
+            next: [
+              `stores-up must hold (body.count == 3): ${command}`,
+              'events: kubectl get events -n a; kubectl get events -n b',
+              'create the Incident anew',
+            ],
+          },
+          changes: { count: 3, last: [change] },
+          verification: [
+            { name: 'baseline', passing: false, observed: 'StatefulSet tikv/x is gone', observedTime: time },
+          ],
+          alarm: { state: 'Firing', occurrences: 7, firstSeen: time, lastSeen: time, flaps: 2 },
+          notifications: [{ receiver: 'on-call', event: 'Escalated', state: 'Sent', tries: 2, time }],
+        },
+        'store-down',
+        {
+          source: { kind: 'Monitor', name: 'stores', fingerprint: 'f', startTime: time },
+          verify: { checks: [{ name: 'stores-up', http: { service: 's', port: 1, cel: 'true' } }] },
+        },
+      ),
+    ];
+    await oplab('incident', 'show', 'tikv/store-down');
+    const lines = stdout.split('\n').map((line) => line.trim());
+    for (const line of [
+      '- stores-up: body.count = 2',
+      '- stores-up must hold (body.count == 3):',
+      command,
+      'kubectl get events -n a',
+      'kubectl get events -n b',
+      '- create the Incident anew',
+      '3 in all, the last 1:',
+      '✗ baseline: does not hold',
+      '? stores-up: not looked at yet',
+      'Monitor stores, since 2026-01-01 00:06:00 UTC',
+      'Firing, seen 7 times, last 4m ago, came back 2 times',
+      'Escalated to on-call: Sent, 2026-01-01 00:06:00 UTC, 2 tries',
+    ]) {
+      expect(lines).toContain(line);
+    }
+  });
+
   it('fails with exit code 3 for a name that does not exist', async () => {
     await expect(oplab('incident', 'show', 'nope', '-n', 'tikv')).rejects.toMatchObject({
       code: 'OPLAB_NOT_FOUND',

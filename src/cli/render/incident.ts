@@ -6,7 +6,9 @@ import { withoutControls } from '../../audit/excerpt.ts';
 import { age, clock, cost, count, dateTime } from '../format.ts';
 import type { Colors } from '../output.ts';
 import { table, wrap } from '../table.ts';
+import { alarmLines, notificationLines } from './alarm.ts';
 import { entriesText } from './entry.ts';
+import { changeLines, handoverLines } from './handover.ts';
 
 export interface IncidentColumns {
   readonly allNamespaces: boolean;
@@ -75,6 +77,8 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
   field('Finished', dateTime(status?.finishTime));
   field('Description', spec.description);
 
+  section('Hand-over', handoverLines(incident, width - 2));
+  section('Alarm', alarmLines(incident, now, width - 2));
   section(
     'Conditions',
     tableLines(
@@ -91,10 +95,12 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
   section('Attempts', attemptLines(incident, width - 2));
   section("Claim (the agent's word)", claimLines(incident, width - 2));
   section('Checks', checkLines(incident, now, colors, width - 2));
+  section('Changes (seen by the gateway)', changeLines(incident, width - 2));
   section(
     'Usage',
     usageLines(incident).flatMap((line) => wrap(line, width - 2)),
   );
+  section('Notifications', notificationLines(incident, width - 2));
   section('Audit', auditLines(incident, colors));
   return lines;
 }
@@ -132,9 +138,11 @@ function claimLines({ status }: Incident, width: number): string[] {
 
 function checkLines({ spec, status }: Incident, now: Date, { green, red }: Colors, width: number): string[] {
   const results = status?.verification ?? [];
-  const lines = spec.verify.checks.flatMap((check) => {
-    const result = results.find((candidate) => candidate.name === check.name);
-    if (result === undefined) return [`? ${check.name}: not looked at yet`];
+  // Beside the author's checks stands oplab's own: whether what was there before still is.
+  const names = new Set([...spec.verify.checks, ...results].map(({ name }) => name));
+  const lines = [...names].flatMap((name) => {
+    const result = results.find((candidate) => candidate.name === name);
+    if (result === undefined) return [`? ${name}: not looked at yet`];
     const held = result.passing
       ? `holds since ${age(result.passingSince ?? result.observedTime, now)}`
       : 'does not hold';
@@ -144,7 +152,7 @@ function checkLines({ spec, status }: Incident, now: Date, { green, red }: Color
         ? []
         : wrap(withoutControls(`${label}: ${value}`), width - 4).map((line) => `    ${line}`);
     return [
-      `${mark} ${check.name}: ${held}`,
+      `${mark} ${name}: ${held}`,
       ...detail('observed', result.observed),
       ...detail('error', result.error),
       ...detail('before', result.baseline),

@@ -1,0 +1,57 @@
+// The hand-over of an escalated Incident, and the writes that the gateway has seen, for people.
+
+import type { Incident } from '../../api/incident.ts';
+import { withoutControls } from '../../audit/excerpt.ts';
+import { wrap } from '../table.ts';
+
+/** A step that ends in a command: what to look at, and how. */
+const COMMAND = /^(.*?): ((?:kubectl|oplab) .*)$/s;
+
+/** What a person who takes over should know, the most urgent first. */
+export function handoverLines({ status }: Incident, width: number): string[] {
+  const { handover } = status ?? {};
+  if (handover === undefined) return [];
+  const { wrong, tried, changed, next } = handover;
+  return [
+    ...part('wrong', [wrong], width),
+    ...part('tried', tried, width),
+    ...part('changed', changed, width),
+    'next',
+    ...next.flatMap((step) => stepLines(withoutControls(step), width)),
+  ];
+}
+
+function part(title: string, texts: readonly string[], width: number): string[] {
+  return [title, ...texts.flatMap((text) => bullet(withoutControls(text), width))];
+}
+
+function bullet(text: string, width: number): string[] {
+  return wrap(text, width - 4).map((line, index) => `${index === 0 ? '  - ' : '    '}${line}`);
+}
+
+/** Commands stand on lines of their own and are never broken: they are there to be pasted. */
+function stepLines(step: string, width: number): string[] {
+  const [, what, commands] = COMMAND.exec(step) ?? [];
+  if (what === undefined || commands === undefined) return bullet(step, width);
+  return [
+    ...bullet(`${what}:`, width),
+    ...commands.split(/; (?=kubectl |oplab )/).map((command) => `      ${command}`),
+  ];
+}
+
+/** The writes that passed the gateway, the last ones with their entry in the trail. */
+export function changeLines({ status }: Incident, width: number): string[] {
+  const { changes } = status ?? {};
+  if (changes === undefined) return [];
+  if (changes.count === 0) return ['none'];
+  const more = changes.count - changes.last.length;
+  return [
+    ...(more > 0 ? [`${changes.count} in all, the last ${changes.last.length}:`] : []),
+    ...changes.last.flatMap(({ seq, attempt, plane, text }) => {
+      const where = plane === 'kubernetes' ? '' : `${plane}: `;
+      return wrap(`${where}${withoutControls(text)} (attempt ${attempt}, entry ${seq})`, width - 2).map(
+        (line, index) => `${index === 0 ? '- ' : '  '}${line}`,
+      );
+    }),
+  ];
+}
