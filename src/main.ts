@@ -9,6 +9,7 @@ const processes: Record<string, (args: readonly string[]) => Promise<void>> = {
   gateway: async () => (await import('./gateway/process.ts')).runGateway(),
   agent: async () => (await import('./agent/process.ts')).runAgent(),
   sandbox: async (args) => (await import('./sandbox/process.ts')).runSandbox(args),
+  'docker-socket': async () => (await import('./docker-socket/process.ts')).runDockerSocket(),
   uninstall: async () => (await import('./controller/uninstall.ts')).runUninstall(),
   rehearsal: async () => (await import('./rehearsal/process.ts')).runRehearsal(),
 };

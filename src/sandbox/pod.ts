@@ -87,6 +87,7 @@ export function agentPod(options: PodOptions): NewKubeObject {
         { name: 'socket', emptyDir: { sizeLimit: '1Mi' } },
         { name: 'tmp', emptyDir: { sizeLimit: '512Mi' } },
         { name: 'home', emptyDir: { sizeLimit: '512Mi' } },
+        ...(spec.docker === undefined ? [] : [{ name: 'run', emptyDir: { sizeLimit: '16Mi' } }]),
         { name: 'gateway-ca', configMap: { name: CA_CONFIG_MAP, items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
         tokenVolume('agent-token', AGENT_AUDIENCE),
         tokenVolume('sandbox-token', SANDBOX_AUDIENCE),
@@ -138,6 +139,9 @@ function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOp
       { name: 'OPLAB_TOKEN_FILE', value: TOKEN_FILE },
       { name: 'OPLAB_CA_FILE', value: CA_FILE },
       { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
+      ...(spec.docker === undefined
+        ? []
+        : [{ name: 'OPLAB_DOCKER_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.docker}` }]),
       { name: 'HOST_IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } },
       ...(wallProbes === undefined || wallProbes === '' ? [] : [{ name: 'OPLAB_WALL_PROBES', value: wallProbes }]),
     ],
@@ -151,6 +155,8 @@ function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOp
     securityContext: containerSecurity,
     resources: resourcesOf(spec, 'sandbox'),
     volumeMounts: [
+      // The root is read-only, and docker commands look for their socket in /var/run, which is /run.
+      ...(spec.docker === undefined ? [] : [{ name: 'run', mountPath: '/run' }]),
       { name: 'socket', mountPath: SOCKET_FOLDER },
       { name: 'tmp', mountPath: '/tmp' },
       { name: 'home', mountPath: HOME },

@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { InvalidInput, OplabError } from '../errors.ts';
+import { DOCKER_SOCKET_PATH, startDockerRelay } from './docker-relay.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
 import { ownsContainer } from './process-tree.ts';
 import { SOCKET_PATH } from './protocol.ts';
@@ -22,6 +23,9 @@ const environment = socket.extend({
   KUBERNETES_SERVICE_HOST: z.string().optional(),
   KUBERNETES_SERVICE_PORT: z.coerce.number().int().default(443),
   HOST_IP: z.string().optional(),
+  /** The docker door; only where the class opens it. */
+  OPLAB_DOCKER_URL: z.url().optional(),
+  OPLAB_DOCKER_SOCKET: z.string().default(DOCKER_SOCKET_PATH),
   OPLAB_WALL_PROBES: z.string().default(''),
 });
 
@@ -75,9 +79,20 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
     report,
   });
   report(`listening on ${env.OPLAB_SOCKET}`);
+  const docker =
+    env.OPLAB_DOCKER_URL === undefined
+      ? undefined
+      : await startDockerRelay({
+          socketPath: env.OPLAB_DOCKER_SOCKET,
+          url: new URL(env.OPLAB_DOCKER_URL),
+          caFile: env.OPLAB_CA_FILE,
+          tokenFile: env.OPLAB_TOKEN_FILE,
+          report,
+        });
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
+  await docker?.close();
   await server.close();
 }

@@ -24,7 +24,10 @@ export async function recordIntent(
   const { request, target, text, body } = passing;
   const { host, userAgent, protocol } = details;
   const query = Object.fromEntries([...request.query].map(([name, value]) => [name, value.slice(0, 8192)]));
-  const what = { operation: request.route.operation, host, ...target };
+  const { operation, kind } = request.route;
+  const what = { operation, host, ...target };
+  // An exec is made first and started then; the start is what may change something.
+  const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
   const receipt = await record(doors, lease, 'gateway', {
     clientKey: key,
@@ -32,6 +35,7 @@ export async function recordIntent(
     tool: 'docker',
     params: {
       ...what,
+      ...(harmless ? { changes: false } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
