@@ -1,9 +1,10 @@
-// Writes crds/*.yaml and docs/reference.md out of the code; with --check it only says whether they are up to date.
+// Writes crds/*.yaml, schemas/*.json and docs/reference.md out of the code; with --check it only says whether they are up to date.
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { customResourceDefinitions } from '../src/api/crd.ts';
+import { exportJsonSchema } from '../src/audit/export.ts';
 import { reference } from './reference.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -17,6 +18,7 @@ export async function generated(): Promise<Map<string, string>> {
     const text = `# Generated from src/api by \`npm run generate\`; do not edit.\n${stringify(definition, { lineWidth: 120, aliasDuplicateObjects: false })}`;
     for (const folder of folders) files.set(path.join(folder, name), text);
   }
+  files.set('schemas/session-export.schema.json', `${JSON.stringify(exportJsonSchema(), null, 2)}\n`);
   files.set('docs/reference.md', await reference());
   return files;
 }

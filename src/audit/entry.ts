@@ -64,6 +64,21 @@ export const entry = z.object({
 });
 export type Entry = z.infer<typeof entry>;
 
+/**
+ * Parses an entry that came as JSON. Its params are taken as they are: the schema's copy would lose a key such as __proto__,
+ * and with it the hash.
+ */
+export function entryOfJson(raw: unknown): Entry {
+  const parsed = entry.parse(raw);
+  if (parsed.params === null || raw === null || typeof raw !== 'object' || !('params' in raw)) return parsed;
+  const params: unknown = raw.params;
+  return { ...parsed, params: isJson(params) ? params : parsed.params };
+}
+
+function isJson(value: unknown): value is Entry['params'] {
+  return z.json().safeParse(value).success;
+}
+
 /** The acknowledgement of an append: the entry is on disk. */
 export const receipt = z.object({ seq: z.number().int(), hash: z.string(), time: z.string(), duplicate: z.boolean() });
 export type Receipt = z.infer<typeof receipt>;

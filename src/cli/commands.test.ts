@@ -78,6 +78,7 @@ const incidents: Incidents = {
     cluster
       .filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace)
       .map((raw) => ({ incident: parseIncident(raw, 'test'), raw })),
+  create: async (wanted) => wanted,
 };
 
 const environment: Environment = {

@@ -1,9 +1,10 @@
 // Incidents as the commands read them: through the API server, parsed, with the raw object kept for -o json and yaml.
 
+import { z } from 'zod';
 import { type Incident, incident } from '../api/incident.ts';
-import { InvalidInput, NotFound } from '../errors.ts';
+import { InvalidInput, NotAllowed, NotFound } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { isForbidden, isInvalid, isNotFound } from '../kube/errors.ts';
 import { INCIDENTS } from '../kube/resources.ts';
 
 export interface SeenIncident {
@@ -12,12 +13,30 @@ export interface SeenIncident {
   readonly raw: object;
 }
 
-/** Read access to Incidents. */
+/** An Incident that a person writes: what it leaves out, the API server fills in. */
+const newIncident = z.looseObject({
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.looseObject({
+    name: z.string().optional(),
+    generateName: z.string().optional(),
+    namespace: z.string().optional(),
+  }),
+  spec: z.record(z.string(), z.unknown()),
+});
+export type NewIncident = z.infer<typeof newIncident>;
+
+/** Incidents of a cluster, or of a test. */
 export interface Incidents {
   /** @throws NotFound */
   get(namespace: string, name: string): Promise<SeenIncident>;
   /** All namespaces when left out. */
   list(namespace: string | undefined): Promise<SeenIncident[]>;
+  /**
+   * The Incident as the API server has it now, or would have it.
+   * @throws InvalidInput, NotAllowed, NotFound for a namespace that is not there
+   */
+  create(wanted: NewIncident, options: { readonly dryRun: boolean }): Promise<NewIncident>;
 }
 
 /** Parses one Incident, for example from a manifest. @throws InvalidInput */
@@ -30,8 +49,11 @@ export function parseIncident(raw: object, where: string): Incident {
   );
 }
 
+/** Who wrote it, in metadata.managedFields. */
+const FIELD_MANAGER = 'oplab-cli';
+
 /** Incidents of a cluster. */
-export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list'>): Incidents {
+export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'create'>): Incidents {
   const seen = (raw: KubeObject): SeenIncident => ({
     incident: parseIncident(raw, `Incident ${raw.metadata.namespace ?? ''}/${raw.metadata.name}`),
     raw,
@@ -54,6 +76,23 @@ export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list'>): Inci
       } catch (error) {
         if (!isNotFound(error)) throw error;
         throw new NotFound('the cluster does not know Incidents: oplab is not installed in it', error);
+      }
+    },
+    async create(wanted, { dryRun }) {
+      const { namespace = '' } = wanted.metadata;
+      try {
+        const { name, ...metadata } = wanted.metadata;
+        const object = { ...wanted, metadata: name === undefined ? metadata : { ...metadata, name } };
+        const made = await client.create(INCIDENTS, object, { dryRun, strict: true, fieldManager: FIELD_MANAGER });
+        return newIncident.parse(made);
+      } catch (error) {
+        if (isInvalid(error)) throw new InvalidInput(error.message, error);
+        if (isForbidden(error)) throw new NotAllowed(error.message);
+        if (!isNotFound(error)) throw error;
+        throw new NotFound(
+          `there is no namespace ${namespace}, or the cluster does not know Incidents (oplab is not installed in it)`,
+          error,
+        );
       }
     },
   };

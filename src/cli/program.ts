@@ -5,9 +5,13 @@ import { Command, type CommanderError } from 'commander';
 import { addAuditList } from './commands/audit-list.ts';
 import { addAuditShow } from './commands/audit-show.ts';
 import { addAuditVerify } from './commands/audit-verify.ts';
+import { addIncidentCreate } from './commands/incident-create.ts';
 import { addIncidentList } from './commands/incident-list.ts';
 import { addIncidentShow } from './commands/incident-show.ts';
 import { addIncidentWatch } from './commands/incident-watch.ts';
+import { addSessionExport } from './commands/session-export.ts';
+import { addSessionImport } from './commands/session-import.ts';
+import { addSessionPostMortem } from './commands/session-post-mortem.ts';
 import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
 import { type Environment, realEnvironment } from './environment.ts';
@@ -50,11 +54,20 @@ export function createProgram(environment: Environment = realEnvironment(process
   addIncidentList(incident, environment);
   addIncidentShow(incident, environment);
   addIncidentWatch(incident, environment);
+  addIncidentCreate(incident, environment);
 
   const audit = program.command('audit').description('the record: what was thought, run, seen and changed');
   addAuditList(audit, environment);
   addAuditShow(audit, environment);
   addAuditVerify(audit, environment);
+
+  const session = program
+    .command('session')
+    .alias('sessions')
+    .description('a session as a file: to keep, to hand on, to read as a post-mortem');
+  addSessionExport(session, environment);
+  addSessionImport(session, environment);
+  addSessionPostMortem(session, environment);
 
   addTop(program, environment);
   addVersion(program, environment);

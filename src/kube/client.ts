@@ -40,6 +40,14 @@ export interface ApplyOptions {
   readonly subresource?: 'status';
 }
 
+export interface CreateOptions {
+  /** All is judged, admission included, and nothing is kept. */
+  readonly dryRun?: boolean;
+  /** Unknown fields are refused; else they are dropped. */
+  readonly strict?: boolean;
+  readonly fieldManager?: string;
+}
+
 export interface DeleteOptions {
   /** Delete only this very object, not a namesake that came after it. */
   readonly uid?: string | undefined;
@@ -52,7 +60,7 @@ export interface KubeClient {
   get(resource: Resource, ref: ObjectRef): Promise<KubeObject>;
   /** All pages. */
   list(resource: Resource, options?: ListOptions): Promise<{ items: KubeObject[]; resourceVersion: string }>;
-  create(resource: Resource, object: NewKubeObject): Promise<KubeObject>;
+  create(resource: Resource, object: NewKubeObject, options?: CreateOptions): Promise<KubeObject>;
   createSubresource(resource: Resource, ref: ObjectRef, subresource: string, body: object): Promise<KubeObject>;
   /** Server-side apply; a `metadata.resourceVersion` in the object is a precondition. */
   apply(resource: Resource, object: NewKubeObject, options: ApplyOptions): Promise<KubeObject>;
@@ -120,8 +128,13 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
         return await listOnce(resource, list);
       }
     },
-    async create(resource, object) {
-      const path = pathOf(resource, object.metadata?.namespace);
+    async create(resource, object, how = {}) {
+      const query = new URLSearchParams({
+        ...(how.dryRun === true ? { dryRun: 'All' } : {}),
+        ...(how.strict === true ? { fieldValidation: 'Strict' } : {}),
+        ...(how.fieldManager === undefined ? {} : { fieldManager: how.fieldManager }),
+      });
+      const path = `${pathOf(resource, object.metadata?.namespace)}${query.size === 0 ? '' : `?${query}`}`;
       return parsed(resource, await transport.exchange({ method: 'POST', path, body: complete(resource, object) }));
     },
     async createSubresource(resource, ref, subresource, body) {

@@ -29,7 +29,7 @@ export function addAuditList(parent: Command, environment: Environment): void {
     .command('list')
     .alias('ls')
     .description('list the sessions of the log, also of Incidents that are gone; all namespaces unless -n is given')
-    .option('--file <path>', 'read a SQLite file instead of asking the gateway')
+    .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json', 'yaml']).default('table'))
     .option('--no-headers', 'leave the header out')
     .addHelpText('after', EXAMPLES)

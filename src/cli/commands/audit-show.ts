@@ -35,7 +35,7 @@ export function addAuditShow(parent: Command, environment: Environment): void {
     .option('--full', 'with the full texts: output of commands, bodies of writes')
     .option('--kind <kinds>', `only these kinds, separated by commas: ${entryKind.options.join(', ')}`, parseKinds)
     .option('--since-seq <seq>', 'only entries after this number', parseSeq, 0)
-    .option('--file <path>', 'read a SQLite file instead of asking the gateway')
+    .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json', 'ndjson']).default('text'))
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {

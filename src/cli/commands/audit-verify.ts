@@ -5,12 +5,14 @@ import { type Command, Option } from 'commander';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type Incident, sessionOf } from '../../api/incident.ts';
+import { verifyExport } from '../../audit/export.ts';
 import type { Anchor, Finding } from '../../audit/hash-chain.ts';
 import { anchorsOfStatus, isSound, type SessionReport, verifyFile, verifySession } from '../../audit/verify.ts';
 import { InvalidInput, messageOf, NotFound, VerificationFailed } from '../../errors.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import { parseIncident } from '../incidents.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
+import { readExport } from '../reader/file-reader.ts';
 import { findingLine, renderSessionReport } from '../render/verification.ts';
 import { resolveSession } from '../resolve-session.ts';
 
@@ -29,6 +31,8 @@ Examples:
   oplab audit verify --file audit.db               offline: the file against itself
   oplab audit verify --file audit.db --incident-file incident.yaml
                                                    offline: the file against a saved status
+  oplab audit verify --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
+                                                   offline: a session export against itself
 
 A chain that was rewritten from some row to its end is consistent in itself: only an anchor outside of the file,
 the Incident's status, shows that.`;
@@ -40,7 +44,10 @@ export function addAuditVerify(parent: Command, environment: Environment): void 
     .description('check the log: rows against the hash chain, the chain against the anchors in status')
     .argument('[incident]', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
     .option('--all', 'every session')
-    .option('--file <path>', 'a SQLite file that no gateway has open, instead of the gateway; the cluster is not asked')
+    .option(
+      '--file <path>',
+      'a SQLite file that no gateway has open, or a session export, instead of the gateway; the cluster is not asked',
+    )
     .option(
       '--incident-file <path>',
       'saved Incidents (YAML or JSON) whose status anchors the log; may be repeated',
@@ -121,6 +128,14 @@ async function verifyOffline(
     } finally {
       await reader.close();
     }
+  }
+  const exported = readExport(file);
+  if (exported !== undefined) {
+    const { id } = exported.session;
+    if (sessions !== undefined && !sessions.includes(id)) {
+      throw new NotFound(`${file} holds session ${id}, not that of "${text}"`);
+    }
+    return { source: file, findings: [], sessions: [verifyExport(exported, anchors.get(id))] };
   }
   const report = verifyFile(file, { anchors, ...(sessions === undefined ? {} : { sessions }) });
   return { source: file, findings: report.findings, sessions: report.sessions };

@@ -1,10 +1,40 @@
-// The log in a SQLite file that no gateway has open, such as a copy of its volume.
+// The log in a file: a SQLite file that no gateway has open, such as a copy of its volume, or a session export.
 
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { AuditDatabase } from '../../audit/database.ts';
+import { parseExport, type SessionExport } from '../../audit/export.ts';
 import type { AuditReader } from './audit-reader.ts';
+import { openExportReader } from './export-reader.ts';
 
-/** @throws AuditUnavailable when the file is no audit log, or in use */
+/** The export in a file; undefined when the file is none, such as a SQLite file. @throws InvalidInput for a broken export */
+export function readExport(path: string): SessionExport | undefined {
+  if (!beginsLikeJson(path)) return undefined;
+  return parseExport(readFileSync(path, 'utf8'), path);
+}
+
+function beginsLikeJson(path: string): boolean {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch {
+    // Whoever opens it as a log says what is wrong with it.
+    return false;
+  }
+  try {
+    const start = Buffer.alloc(64);
+    const length = readSync(file, start, 0, start.length, 0);
+    return /^\s*\{/.test(start.subarray(0, length).toString('utf8'));
+  } catch {
+    return false;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** @throws AuditUnavailable when the file is no audit log, or in use; InvalidInput for a broken export */
 export function openFileReader(path: string): AuditReader {
+  const exported = readExport(path);
+  if (exported !== undefined) return openExportReader(exported, path);
   const db = AuditDatabase.openForReading(path);
   return {
     source: path,

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { type Entry, entry } from '../../audit/entry.ts';
+import { type Entry, entryOfJson } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import { GatewayUnreachable, messageOf, NotFound, OplabError } from '../../errors.ts';
 import { errorBody, liveChunk } from '../../gateway/protocol.ts';
@@ -42,7 +42,7 @@ const sessionSummary = z.object({
   outcome: z.string().nullable(),
 });
 const sessionList = z.object({ items: z.array(sessionSummary) });
-const entryList = z.object({ items: z.array(entry) });
+const entryList = z.object({ items: z.array(z.unknown()) });
 
 /** A reader over HTTP. The first connection is made by the first request. */
 export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
@@ -101,7 +101,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       if (response.body === null) return;
       for await (const event of serverSentEvents(response.body)) {
         watchdog.refresh();
-        if (event.type === 'entry') yield { type: 'entry', entry: entry.parse(JSON.parse(event.data)) };
+        if (event.type === 'entry') yield { type: 'entry', entry: entryOfJson(JSON.parse(event.data)) };
         else if (event.type === 'live') yield { type: 'live', chunk: liveChunk.parse(JSON.parse(event.data)) };
         else if (event.type === 'sealed') yield { type: 'sealed' };
       }
@@ -154,8 +154,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     async entries(id, read = {}): Promise<Entry[]> {
       const query = new URLSearchParams({ afterSeq: String(read.afterSeq ?? 0) });
       if (read.limit !== undefined) query.set('limit', String(read.limit));
-      return entryList.parse(JSON.parse(await get(`/api/v1/sessions/${encodeURIComponent(id)}/entries?${query}`)))
-        .items;
+      const text = await get(`/api/v1/sessions/${encodeURIComponent(id)}/entries?${query}`);
+      return entryList.parse(JSON.parse(text)).items.map(entryOfJson);
     },
     follow,
     async blob(digest) {

@@ -1,0 +1,179 @@
+// A session as one file that stands for itself: every entry, the full texts, the seal, and the Incident as it was then.
+
+import { z } from 'zod';
+import { type IncidentStatus, incident } from '../api/incident.ts';
+import { InvalidInput } from '../errors.ts';
+import { type Entry, entry, entryOfJson } from './entry.ts';
+import { type Anchor, canonicalJson, type Finding, isSeal, sha256 } from './hash-chain.ts';
+import type { SessionSummary } from './log.ts';
+import { anchorsOfStatus, type SessionReport, verifySession } from './verify.ts';
+
+/** Says what the file is, and in which version; a later version that cannot be read as this one gets another name. */
+export const EXPORT_FORMAT = 'oplab.dev/session-export/v1';
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+export const sessionExport = z
+  .strictObject({
+    format: z.literal(EXPORT_FORMAT).meta({ description: 'What this file is.' }),
+    exportedAt: z.iso.datetime().meta({ description: 'When it was written, RFC 3339 in UTC.' }),
+    exportedBy: z.string().meta({ description: 'The program and its version.' }),
+    source: z.string().meta({ description: 'Where the log was read: the gateway, or a file.' }),
+    session: z
+      .strictObject({
+        id: z.string().min(1).meta({ description: 'Of the session: the UID of its Incident.' }),
+        incident: z.object({ namespace: z.string(), name: z.string() }),
+        summary: z.string().meta({ description: 'What was wrong, in one line.' }),
+        openedAt: z.string(),
+        lastAt: z.string().meta({ description: 'Time of the last entry.' }),
+        outcome: z.string().nullable().meta({ description: 'Resolved, Escalated, Failed, Cancelled; null: not yet.' }),
+        sealed: z.boolean().meta({ description: 'False: the session went on after the export.' }),
+        entries: z.number().int().min(1),
+        headHash: hash.meta({ description: 'Hash of the last entry; it covers all before it.' }),
+      })
+      .meta({ description: 'The session in short; all of it follows from the entries.' }),
+    incident: z.record(z.string(), z.json()).nullable().meta({
+      description: 'The Incident as the API server gave it; null: it was gone. Its status anchors the chain.',
+    }),
+    entries: z
+      .array(entry)
+      .min(1)
+      .meta({ description: 'All entries in order; the hash of each covers its other fields and the hash before it.' }),
+    blobs: z.record(hash, z.string()).meta({
+      description: 'Full texts by the SHA-256 of their UTF-8; one that is named by an entry and not here was pruned.',
+    }),
+    digest: hash.meta({
+      description: 'SHA-256 of the canonical JSON (sorted keys, no blanks) of all other members.',
+    }),
+  })
+  .meta({ title: 'Session export of oplab' });
+export type SessionExport = z.infer<typeof sessionExport>;
+
+export interface ExportInput {
+  readonly summary: SessionSummary;
+  readonly entries: readonly Entry[];
+  readonly blobs: ReadonlyMap<string, string>;
+  /** As the API server gave it. */
+  readonly incident: object | undefined;
+  readonly source: string;
+  readonly exportedAt: Date;
+  readonly exportedBy: string;
+}
+
+/** Puts the file together. The short form is made from the entries that are in it: the log may have grown since it was asked. */
+export function buildExport(input: ExportInput): SessionExport {
+  const { summary, entries } = input;
+  const first = entries[0];
+  const last = entries.at(-1);
+  if (first === undefined || last === undefined) throw new InvalidInput(`session ${summary.session} has no entries`);
+  const content = {
+    format: EXPORT_FORMAT,
+    exportedAt: input.exportedAt.toISOString(),
+    exportedBy: input.exportedBy,
+    source: input.source,
+    session: {
+      id: summary.session,
+      incident: { namespace: summary.incident.namespace, name: summary.incident.name },
+      summary: summary.summary,
+      openedAt: first.time,
+      lastAt: last.time,
+      outcome: summary.outcome,
+      sealed: isSeal(last),
+      entries: last.seq,
+      headHash: last.hash,
+    },
+    incident:
+      input.incident === undefined ? null : z.record(z.string(), z.json()).parse(withoutManagedFields(input.incident)),
+    entries: [...entries],
+    blobs: Object.fromEntries(input.blobs),
+  } satisfies Omit<SessionExport, 'digest'>;
+  return { ...content, digest: sha256(canonicalJson(content)) };
+}
+
+/** Who owns which field says nothing to a reader, and is the larger half of an object. */
+function withoutManagedFields(object: object): unknown {
+  const copy: unknown = JSON.parse(JSON.stringify(object));
+  const parsed = z.looseObject({ metadata: z.looseObject({ managedFields: z.unknown() }) }).safeParse(copy);
+  if (!parsed.success) return copy;
+  const { managedFields: _, ...metadata } = parsed.data.metadata;
+  return { ...parsed.data, metadata };
+}
+
+/** @throws InvalidInput for what is no export, or of another version */
+export function parseExport(text: string, where: string): SessionExport {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (error) {
+    throw new InvalidInput(`${where} is no session export: it is not JSON, or cut off`, error);
+  }
+  const parsed = sessionExport.safeParse(raw);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new InvalidInput(
+      `${where} is no session export that this oplab can read (${EXPORT_FORMAT}): ${issue?.path.join('.')}: ${issue?.message}`,
+    );
+  }
+  const entries = z
+    .object({ entries: z.array(z.unknown()) })
+    .parse(raw)
+    .entries.map(entryOfJson);
+  return { ...parsed.data, entries };
+}
+
+/** Checks the file against itself and against anchors from outside of it. */
+export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = []): SessionReport {
+  const { digest, ...content } = file;
+  const { session, entries, blobs } = content;
+  const own: Anchor[] = [
+    { source: "the file's own head", entries: session.entries, headHash: session.headHash, sealed: session.sealed },
+    ...anchorsOfStatus(savedStatus(file)?.audit).map((anchor) => ({
+      ...anchor,
+      source: `the file's ${anchor.source}`,
+    })),
+  ];
+  const report = verifySession({
+    session: session.id,
+    incident: session.incident,
+    entries,
+    sealed: session.sealed,
+    anchors: [...anchors, ...own],
+    blob: (wanted) => (Object.hasOwn(blobs, wanted) ? Buffer.from(blobs[wanted] ?? '') : undefined),
+  });
+  const named = new Set(entries.map(({ blobDigest }) => blobDigest));
+  const strays = Object.keys(blobs).filter((key) => !named.has(key));
+  const uid = z.looseObject({ metadata: z.looseObject({ uid: z.string() }) }).safeParse(content.incident);
+  const findings: Finding[] = [
+    ...report.findings,
+    ...strays.map((key): Finding => ({ kind: 'foreign', message: `text ${key.slice(0, 12)}… belongs to no entry` })),
+    ...(uid.success && uid.data.metadata.uid !== session.id
+      ? [{ kind: 'foreign', message: `the Incident in the file is another one (${uid.data.metadata.uid})` } as const]
+      : []),
+    ...(sha256(canonicalJson(content)) === digest
+      ? []
+      : [{ kind: 'corrupt', message: 'the file was changed: it does not match its digest' } as const]),
+  ];
+  return { ...report, findings };
+}
+
+/** The status of the Incident in the file; undefined when there is none, or none that this version can read. */
+export function savedStatus(file: SessionExport): IncidentStatus | undefined {
+  const parsed = incident.safeParse(file.incident);
+  return parsed.success ? parsed.data.status : undefined;
+}
+
+/** `tikv-store-down-6f1c0f5e-20260101T001000Z.json`: which session, and when it was written. */
+export function exportFileName(file: SessionExport, extension: 'json' | 'md'): string {
+  const { incident: of, id } = file.session;
+  const time = file.exportedAt.replace(/\.\d+/, '').replace(/[-:]/g, '');
+  const name = [of.namespace, of.name, id.slice(0, 8), time].filter((part) => part !== '').join('-');
+  return `${name.replace(/[^A-Za-z0-9.-]/g, '_')}.${extension}`;
+}
+
+/** The JSON Schema of the file, for programs that are not ours. */
+export function exportJsonSchema(): object {
+  return {
+    $id: `urn:${EXPORT_FORMAT.replaceAll('/', ':')}`,
+    ...z.toJSONSchema(sessionExport, { target: 'draft-2020-12' }),
+  };
+}

@@ -1,0 +1,87 @@
+// Where the session commands take a session from: the gateway and the cluster, an audit file, or an export of earlier.
+
+import { buildExport, type SessionExport } from '../audit/export.ts';
+import { InvalidInput, NotFound } from '../errors.ts';
+import type { ConnectionFlags, Environment } from './environment.ts';
+import { type AuditReader, allEntries } from './reader/audit-reader.ts';
+import { readExport } from './reader/file-reader.ts';
+import { type ResolvedSession, resolveSession } from './resolve-session.ts';
+import { programVersion } from './version.ts';
+
+export interface SourceFlags extends ConnectionFlags {
+  readonly file?: string | undefined;
+}
+
+/** The sessions that are asked for, each as an export: one by its name, or all that there are. @throws NotFound */
+export async function* exportsOf(
+  environment: Environment,
+  given: SourceFlags,
+  text: string | undefined,
+): AsyncGenerator<SessionExport> {
+  const earlier = given.file === undefined ? undefined : readExport(given.file);
+  if (earlier !== undefined) {
+    const { id, incident } = earlier.session;
+    if (text !== undefined && ![id, incident.name, `${incident.namespace}/${incident.name}`].includes(text)) {
+      throw new NotFound(`${given.file} holds session ${incident.namespace}/${incident.name} (${id}), not "${text}"`);
+    }
+    yield earlier;
+    return;
+  }
+  const reader = given.file === undefined ? environment.gateway(given) : environment.file(given.file);
+  try {
+    if (text !== undefined) {
+      yield await exported(environment, given, reader, await resolved(environment, given, reader, text));
+      return;
+    }
+    for (const summary of await reader.sessions()) {
+      if (given.namespace !== undefined && !given.allNamespaces && summary.incident.namespace !== given.namespace) {
+        continue;
+      }
+      yield await exported(environment, given, reader, await resolved(environment, given, reader, summary.session));
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+function resolved(environment: Environment, given: SourceFlags, reader: AuditReader, text: string) {
+  return resolveSession(text, {
+    reader,
+    note: environment.output.note,
+    // A file stands for itself: it may come from a cluster that is gone.
+    ...(given.file === undefined
+      ? { incidents: environment.incidents(given), namespace: environment.namespace(given) }
+      : { namespace: given.namespace }),
+  });
+}
+
+async function exported(
+  environment: Environment,
+  given: SourceFlags,
+  reader: AuditReader,
+  { session, incident, summary }: ResolvedSession,
+): Promise<SessionExport> {
+  if (summary === undefined) throw new NotFound(`the log has nothing of session ${session} yet`);
+  // The Incident before the entries: a session that goes on meanwhile only grows past its anchors.
+  const raw =
+    incident === undefined
+      ? undefined
+      : (await environment.incidents(given).get(incident.metadata.namespace ?? '', incident.metadata.name)).raw;
+  const entries = await allEntries(reader, session);
+  if (entries.length === 0) throw new InvalidInput(`session ${session} has no entries`);
+  const blobs = new Map<string, string>();
+  for (const { blobDigest } of entries) {
+    if (blobDigest === null || blobs.has(blobDigest)) continue;
+    const text = await reader.blob(blobDigest);
+    if (text !== undefined) blobs.set(blobDigest, text);
+  }
+  return buildExport({
+    summary,
+    entries,
+    blobs,
+    incident: raw,
+    source: reader.source,
+    exportedAt: environment.now(),
+    exportedBy: `oplab ${programVersion}`,
+  });
+}
