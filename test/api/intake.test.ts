@@ -1,0 +1,197 @@
+// Alerts through the real Alertmanager (and a real Prometheus) into Incidents of a real API server.
+
+import { writeFile } from 'node:fs/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { z } from 'zod';
+import { AlarmBook } from '../../src/controller/alarm/alarm-book.ts';
+import { KubeError } from '../../src/kube/errors.ts';
+import { NAMESPACES } from '../../src/kube/resources.ts';
+import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';
+import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
+import { incidentsIn, startIntakeLab, TOKEN } from '../support/intake-lab.ts';
+import { startController } from '../support/running-controller.ts';
+
+let server: ApiServer;
+const stops: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  server = await startApiServer();
+}, 300_000);
+afterEach(async () => {
+  for (const stop of stops.splice(0).reverse()) await stop();
+});
+afterAll(() => server?.stop());
+
+const ROUTE = { name: 'team', namespace: '{{ $labels.namespace }}', prometheus: { service: 'prometheus' } };
+const ago = (seconds: number) => new Date(Date.now() - seconds * 1000);
+
+async function namespace(name: string): Promise<string> {
+  await server.client.create(NAMESPACES, { metadata: { name } });
+  return name;
+}
+
+/** An intake and an Alertmanager that sends to it, both gone when the test ends. */
+async function alerting(options: Parameters<typeof startIntakeLab>[2] = {}, shownToken = TOKEN) {
+  const intake = await startIntakeLab(server, [ROUTE], options);
+  stops.push(() => intake.stop());
+  const alertmanager = await startAlertmanager({
+    url: `${intake.url}/alertmanager`,
+    http_config: { authorization: { type: 'Bearer', credentials: shownToken } },
+  });
+  stops.push(() => alertmanager.stop());
+  onTestFailed(() => console.log(alertmanager.log()));
+  return { intake, alertmanager };
+}
+
+describe('Alertmanager', () => {
+  it('opens an Incident for each alert of a group, counts repetitions on it, and says when the alert is over', async () => {
+    const home = await namespace('groups');
+    const { intake, alertmanager } = await alerting();
+    const startsAt = ago(60);
+    const alert = (store: string) => ({
+      labels: { alertname: 'StoreDown', namespace: home, store, severity: 'critical' },
+      annotations: { summary: `store ${store} is down` },
+      startsAt,
+    });
+    await postAlerts(alertmanager, [alert('1'), alert('2'), alert('3')]);
+    const opened = await eventually(async () => {
+      const found = await incidentsIn(server.client, home);
+      return found.length >= 3 && found.every(({ status }) => status?.alarm !== undefined) ? found : undefined;
+    });
+    expect(opened.map(({ spec }) => spec.summary).sort()).toEqual([1, 2, 3].map((store) => `store ${store} is down`));
+    for (const { spec, metadata, status } of opened) {
+      expect(metadata.name).toMatch(/^team-storedown-[0-9a-f]{8}$/);
+      expect(spec).toMatchObject({ severity: 'critical', source: { kind: 'Alertmanager', name: 'team/StoreDown' } });
+      expect(spec.source?.startTime).toBe(startsAt.toISOString());
+      expect(status?.alarm?.state).toBe('Firing');
+    }
+    // Alertmanager repeats what goes on every second here; that is no new Incident.
+    const seen = await eventually(async () => {
+      const found = await incidentsIn(server.client, home);
+      return found.every(({ status }) => (status?.alarm?.occurrences ?? 0) >= 3) ? found : undefined;
+    });
+    expect(seen).toHaveLength(3);
+
+    const endsAt = new Date();
+    await postAlerts(alertmanager, [{ ...alert('2'), endsAt }]);
+    const cleared = await eventually(async () => {
+      const found = await incidentsIn(server.client, home);
+      return found.find(({ status }) => status?.alarm?.state === 'Cleared');
+    });
+    expect(cleared.spec.alertLabels?.store).toBe('2');
+    expect(Date.parse(cleared.status?.alarm?.clearedTime ?? '')).toBe(endsAt.getTime());
+    const after = await incidentsIn(server.client, home);
+    expect(after.filter(({ status }) => status?.alarm?.state === 'Firing')).toHaveLength(2);
+    expect(await intake.metric('oplab_intake_alerts_total')).toContainEqual(
+      expect.stringMatching(/result="opened".* 3$/),
+    );
+  });
+
+  it('that shows the wrong token opens nothing, until the Secret holds that one too', async () => {
+    const home = await namespace('tokens');
+    const { intake, alertmanager } = await alerting({}, 'the-next-token');
+    await postAlerts(alertmanager, [{ labels: { alertname: 'X', namespace: home }, startsAt: ago(5) }]);
+    await eventually(async () =>
+      (await intake.metric('oplab_intake_request_seconds_count')).some((line) => line.includes('status="401"')),
+    );
+    expect(await incidentsIn(server.client, home)).toEqual([]);
+    await writeFile(intake.tokenFile, `${TOKEN}\nthe-next-token\n`);
+    await eventually(async () => (await incidentsIn(server.client, home)).length === 1);
+  });
+
+  it('loses nothing while the API server cannot be reached: it is told to come again, and does', async () => {
+    const home = await namespace('unreachable');
+    let failures = 3;
+    const { intake, alertmanager } = await alerting({
+      book: (client) => {
+        const book = new AlarmBook({ client, now: () => new Date(), record: () => {} });
+        return {
+          raise: (alarm) => {
+            failures -= 1;
+            return failures >= 0
+              ? Promise.reject(new KubeError(0, 'Unreachable', 'POST: cannot be reached'))
+              : book.raise(alarm);
+          },
+          clear: (end) => book.clear(end),
+        };
+      },
+    });
+    await postAlerts(alertmanager, [{ labels: { alertname: 'X', namespace: home }, startsAt: ago(5) }]);
+    await eventually(async () => (await incidentsIn(server.client, home)).length === 1);
+    expect(await intake.metric('oplab_intake_request_seconds_count')).toContainEqual(
+      expect.stringMatching(/status="503".* 3$/),
+    );
+  });
+
+  it('is asked for the alert by a query that finds it, though Prometheus adds labels on the way', async () => {
+    const home = await namespace('query');
+    const { alertmanager } = await alerting();
+    const prometheus = await startPrometheus({
+      alertmanager: alertmanager.url,
+      externalLabels: { cluster: 'blue', replica: 'a' },
+      rules: [{ alert: 'Down', expr: 'vector(1)', labels: { namespace: home, path: 'C:\\*.x' } }],
+    });
+    stops.push(() => prometheus.stop());
+    onTestFailed(() => console.log(prometheus.log()));
+    const [incident] = await eventually(async () => {
+      const found = await incidentsIn(server.client, home);
+      return found.length > 0 ? found : undefined;
+    });
+    expect(incident?.spec.alertLabels).toMatchObject({ cluster: 'blue', replica: 'a', path: 'C:\\*.x' });
+    const query = incident?.spec.verify.checks[0]?.prometheus?.query ?? '';
+    expect(query).toContain('cluster');
+    expect(await samples(prometheus, query)).toHaveLength(1);
+    // Another alert of the same name is none of its business.
+    expect(await samples(prometheus, query.replace(home, 'elsewhere'))).toHaveLength(0);
+  });
+});
+
+async function samples(prometheus: Daemon, query: string): Promise<unknown[]> {
+  const answer = await fetch(`${prometheus.url}/api/v1/query?${new URLSearchParams({ query })}`);
+  return z.object({ data: z.object({ result: z.array(z.unknown()) }) }).parse(await answer.json()).data.result;
+}
+
+describe('the generic webhook', () => {
+  const CHECK = { name: 'patient', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'p', cel: 'true' } };
+  const post = (url: string, body: object) =>
+    fetch(`${url}/webhook`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${TOKEN}` },
+      body: JSON.stringify(body),
+    });
+
+  it('ends what never began: the Incident closes without an agent, what comes late opens nothing, what is new does', async () => {
+    const home = await namespace('webhook');
+    const intake = await startIntakeLab(server, [{ name: 'hook', namespace: home, verify: { checks: [CHECK] } }]);
+    stops.push(() => intake.stop());
+    const begin = { fingerprint: 'f', summary: 'the disk is full', startsAt: ago(300), labels: { host: 'a' } };
+    expect((await post(intake.url, begin)).status).toBe(200);
+    expect((await post(intake.url, { fingerprint: 'f', status: 'resolved', endsAt: ago(200) })).status).toBe(200);
+    const controller = await startController(server);
+    stops.push(() => controller.stop());
+    onTestFailed(() => console.log(controller.log.lines.join('\n')));
+    const closed = await eventually(async () => {
+      const [incident] = await incidentsIn(server.client, home);
+      return incident?.status?.phase === 'Resolved' ? incident : undefined;
+    });
+    expect(closed.status?.attempts ?? []).toEqual([]);
+    expect((await post(intake.url, begin)).status).toBe(200);
+    expect(await incidentsIn(server.client, home)).toHaveLength(1);
+    expect((await post(intake.url, { ...begin, startsAt: ago(100) })).status).toBe(200);
+    const all = await incidentsIn(server.client, home);
+    expect(all.map(({ metadata }) => metadata.name)).toEqual([...new Set(all.map(({ metadata }) => metadata.name))]);
+    expect(all).toHaveLength(2);
+  });
+
+  it('names the namespace that is not there, and does not ask to come again', async () => {
+    const intake = await startIntakeLab(server, [
+      { name: 'hook', namespace: 'not-there', verify: { checks: [CHECK] } },
+    ]);
+    stops.push(() => intake.stop());
+    const answer = await post(intake.url, { summary: 'the disk is full' });
+    expect(answer.status).toBe(422);
+    expect(await answer.json()).toMatchObject({
+      error: { code: 'OPLAB_ALERT_REFUSED', message: expect.stringContaining('not-there') },
+    });
+  });
+});

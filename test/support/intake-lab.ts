@@ -1,0 +1,65 @@
+// An intake in the test's own process, over a real API server: two namespaces, a token, and routes that the test gives.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
+import type { AlarmBook } from '../../src/controller/alarm/alarm-book.ts';
+import { AlarmBook as Book } from '../../src/controller/alarm/alarm-book.ts';
+import { startIntake } from '../../src/controller/intake/start.ts';
+import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
+import { INCIDENTS } from '../../src/kube/resources.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { createRegistry } from '../../src/observability/metrics.ts';
+import type { ApiServer } from './api-server.ts';
+
+export interface IntakeLab {
+  readonly url: string;
+  readonly tokenFile: string;
+  /** The text of a metric's lines. */
+  metric(name: string): Promise<string[]>;
+  stop(): Promise<void>;
+}
+
+export const TOKEN = 'a-token-of-the-test';
+
+/** A replica of its own: nothing is shared with another one but the API server. */
+export async function startIntakeLab(
+  server: ApiServer,
+  routes: readonly object[],
+  options: { book?: (client: KubeClient) => Pick<AlarmBook, 'raise' | 'clear'> } = {},
+): Promise<IntakeLab> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
+  const routesFile = path.join(folder, 'routes.json');
+  const tokenFile = path.join(folder, 'token');
+  await writeFile(routesFile, JSON.stringify({ routes }));
+  await writeFile(tokenFile, TOKEN);
+  const client = createKubeClient({ kubeconfig: server.kubeconfig });
+  const registry = createRegistry('test');
+  const book = options.book?.(client) ?? new Book({ client, now: () => new Date(), record: () => {} });
+  const intake = await startIntake({
+    routesFile,
+    tokenFile,
+    port: 0,
+    host: '127.0.0.1',
+    book,
+    log: silentLogger(),
+    registry,
+  });
+  return {
+    url: `http://127.0.0.1:${intake.port}`,
+    tokenFile,
+    async metric(name) {
+      return (await registry.metrics()).split('\n').filter((line) => line.startsWith(`${name}{`));
+    },
+    async stop() {
+      await intake.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** All Incidents of a namespace. */
+export async function incidentsIn(client: KubeClient, namespace: string): Promise<Incident[]> {
+  return (await client.list(INCIDENTS, { namespace })).items.map((object) => incidentSchema.parse(object));
+}
