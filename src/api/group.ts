@@ -12,6 +12,8 @@ export const LABEL_INCIDENT_UID = `${GROUP}/incident-uid`;
 export const LABEL_INCIDENT_NAME = `${GROUP}/incident-name`;
 export const LABEL_INCIDENT_NAMESPACE = `${GROUP}/incident-namespace`;
 export const LABEL_ATTEMPT = `${GROUP}/attempt`;
+/** On the role bindings by which a Monitor can look. */
+export const LABEL_MONITOR_UID = `${GROUP}/monitor-uid`;
 export const LABEL_MANAGED_BY = 'app.kubernetes.io/managed-by';
 export const MANAGED_BY = 'oplab';
 

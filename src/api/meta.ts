@@ -38,6 +38,26 @@ export const condition = z.object({
 });
 export type Condition = z.infer<typeof condition>;
 
+/** The conditions with one set; `lastTransitionTime` moves only when the status does. They stay in the given order of types. */
+export function setCondition(
+  conditions: readonly Condition[] | undefined,
+  change: Omit<Condition, 'lastTransitionTime' | 'observedGeneration' | 'message'> & { readonly message?: string },
+  context: { readonly now: string; readonly generation: number | undefined; readonly order: readonly string[] },
+): Condition[] {
+  const { now, generation, order } = context;
+  const known = findCondition(conditions, change.type);
+  const next: Condition = {
+    type: change.type,
+    status: change.status,
+    reason: change.reason,
+    message: change.message ?? '',
+    lastTransitionTime: known?.status === change.status ? known.lastTransitionTime : now,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+  };
+  const others = (conditions ?? []).filter((condition) => condition.type !== change.type);
+  return [...others, next].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
+}
+
 /** Reads a condition from a list; undefined when it has never been set. */
 export function findCondition(conditions: readonly Condition[] | undefined, type: string): Condition | undefined {
   return conditions?.find((candidate) => candidate.type === type);

@@ -5,7 +5,15 @@ export type CelVariable =
   /** JSON text; integers become CEL integers, whatever their size. */
   | { readonly json: string }
   /** JSON if it parses, else the text itself. */
-  | { readonly jsonOrText: string };
+  | { readonly jsonOrText: string }
+  /** Samples of a query: their values are doubles, also where JSON has no word for them. */
+  | { readonly samples: readonly Sample[] };
+
+/** One element of an instant vector. */
+export interface Sample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
 
 export interface CelRequest {
   readonly expression: string;

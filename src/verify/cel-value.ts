@@ -39,6 +39,15 @@ function isCelJson(value: unknown): value is CelJson {
 /** The value of a variable; text that is no JSON is a string where that is allowed. */
 export function celInput(variable: CelVariable): CelJson {
   if ('json' in variable) return celFromJson(variable.json);
+  if ('samples' in variable) {
+    return variable.samples.map(
+      ({ labels, value }) =>
+        new Map<string, CelJson>([
+          ['labels', new Map(Object.entries(labels))],
+          ['value', value],
+        ]),
+    );
+  }
   try {
     return celFromJson(variable.jsonOrText);
   } catch {

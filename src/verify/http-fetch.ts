@@ -17,14 +17,18 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
-/** Fetches or throws an Error that says why not. Tests pass in their own. */
-export type HttpFetch = (request: HttpRequest) => Promise<HttpAnswer>;
+/** Fetches or throws an Error that says why not; ends when the signal aborts. Tests pass in their own. */
+export type HttpFetch = (request: HttpRequest, signal?: AbortSignal) => Promise<HttpAnswer>;
 
 const TIME_LIMIT_MS = 5000;
 const MAX_BODY_BYTES = 1024 * 1024;
 
-export const httpFetch: HttpFetch = (request) =>
+export const httpFetch: HttpFetch = (request, signal) =>
   new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new Error('not asked any more'));
+      return;
+    }
     const options: https.RequestOptions = {
       method: 'GET',
       host: request.host,
@@ -43,12 +47,15 @@ export const httpFetch: HttpFetch = (request) =>
         : {}),
     };
     const outgoing = (request.scheme === 'https' ? https : http).request(options);
+    const onAbort = () => fail(new Error('no answer in time'));
     const fail = (error: Error) => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
       outgoing.destroy();
       reject(error);
     };
     const timer = setTimeout(() => fail(new Error(`no answer within ${TIME_LIMIT_MS} ms`)), TIME_LIMIT_MS);
+    signal?.addEventListener('abort', onAbort, { once: true });
     outgoing.on('error', fail);
     outgoing.on('response', (response) => {
       const chunks: Buffer[] = [];
@@ -64,6 +71,7 @@ export const httpFetch: HttpFetch = (request) =>
       });
       response.on('end', () => {
         clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
         resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') });
       });
     });

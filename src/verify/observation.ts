@@ -50,7 +50,7 @@ export function observation(name: string, time: string, seen: Omit<Observation, 
   };
 }
 
-const PATH = /\b(?:object|body|status|baseline)(?:\.[A-Za-z_]\w*|\["[^"\\]*"\])*/g;
+const PATH = /\b(?:objects?|body|status|samples|baseline)\b(?:\.[A-Za-z_]\w*|\["[^"\\]*"\])*/g;
 
 /**
  * The values that an expression looks at, so that a reader sees why it was true or false: `object.spec.replicas = 2`.

@@ -1,6 +1,6 @@
 // Looks at all checks of an Incident at once. Nothing here throws: what cannot be seen is an observation that does not pass.
 
-import type { Check } from '../api/check.ts';
+import type { Check, CheckTarget } from '../api/check.ts';
 import { MAX_READING } from '../api/incident.ts';
 import { messageOf } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -12,6 +12,7 @@ import { type Reading, readHttp } from './http-check.ts';
 import type { HttpFetch } from './http-fetch.ts';
 import { readKubernetes } from './kubernetes-check.ts';
 import { CheckUnreadable, evidence, type Observation, observation } from './observation.ts';
+import { readPrometheus } from './prometheus-check.ts';
 
 /** What looking needs; tests pass in their own reads and fetch. */
 export interface Eyes {
@@ -44,18 +45,11 @@ async function observeCheck(
   baselines: ReadonlyMap<string, string> | undefined,
 ): Promise<Observation> {
   try {
-    const namespace = namespaceOf(check, targetNamespaces);
-    const reading =
-      check.http !== undefined
-        ? await readHttp(check.http, namespace, eyes.kube, eyes.fetch)
-        : check.kubernetes !== undefined
-          ? await readKubernetes(check.kubernetes, namespace, eyes.kube, eyes.discovery)
-          : undefined;
-    if (reading === undefined) throw new CheckUnreadable('the check has neither http nor kubernetes');
+    const reading = await readCheck(check, targetNamespaces, eyes);
     const expression = expressionOf(check);
     const before = baselineOf(check.name, expression, reading, baselines);
     const verdict = await eyes.cel.evaluate(expression, { ...reading.variables, ...before.variables });
-    const seen = { observed: evidence(expression, { ...reading.shown, ...before.shown }), ...before.keep };
+    const seen = { observed: evidenceOf(expression, reading, before.shown), ...before.keep };
     const time = eyes.now().toISOString();
     if (verdict.type !== 'error') return observation(check.name, time, { passing: verdict.type === 'passed', ...seen });
     const error = before.missing === undefined ? verdict.message : `${verdict.message} (${before.missing})`;
@@ -91,9 +85,31 @@ function baselineOf(
   return { ...as('{}'), missing };
 }
 
+/** Reads what a check is about. @throws CheckUnreadable */
+export async function readCheck(
+  check: CheckTarget,
+  targetNamespaces: readonly string[],
+  eyes: Pick<Eyes, 'kube' | 'fetch' | 'discovery'>,
+): Promise<Reading> {
+  const namespace = namespaceOf(check, targetNamespaces);
+  if (check.http !== undefined) return await readHttp(check.http, namespace, eyes.kube, eyes.fetch);
+  if (check.prometheus !== undefined) return await readPrometheus(check.prometheus, namespace, eyes.kube, eyes.fetch);
+  if (check.kubernetes !== undefined) {
+    return await readKubernetes(check.kubernetes, namespace, eyes.kube, eyes.discovery);
+  }
+  throw new CheckUnreadable('the check has none of http, kubernetes, prometheus');
+}
+
+/** What an expression looks at in a reading, and who said so. */
+export function evidenceOf(expression: string, reading: Reading, more: Readonly<Record<string, unknown>> = {}): string {
+  const seen = evidence(expression, { ...reading.shown, ...more });
+  return reading.answeredBy === undefined ? seen : `${seen}; ${reading.answeredBy}`;
+}
+
 /** Where a check looks; default: the first target. @throws CheckUnreadable outside of the targets */
-export function namespaceOf(check: Check, targetNamespaces: readonly string[]): string {
-  const namespace = check.http?.namespace ?? check.kubernetes?.namespace ?? targetNamespaces[0] ?? '';
+export function namespaceOf(check: CheckTarget, targetNamespaces: readonly string[]): string {
+  const look = check.http ?? check.kubernetes ?? check.prometheus;
+  const namespace = look?.namespace ?? targetNamespaces[0] ?? '';
   if (!targetNamespaces.includes(namespace)) {
     throw new CheckUnreadable(
       `namespace ${namespace} is not one of the Incident's targets: ${targetNamespaces.join(', ')}`,
@@ -103,6 +119,6 @@ export function namespaceOf(check: Check, targetNamespaces: readonly string[]): 
 }
 
 /** The CEL of a check. */
-export function expressionOf(check: Check): string {
-  return check.http?.cel ?? check.kubernetes?.cel ?? 'false';
+export function expressionOf(check: CheckTarget): string {
+  return (check.http ?? check.kubernetes ?? check.prometheus)?.cel ?? 'false';
 }

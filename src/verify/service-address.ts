@@ -21,7 +21,9 @@ const endpointSlice = z.object({
       z.object({
         addresses: z.array(z.string()),
         conditions: z.object({ ready: z.boolean().nullish() }).nullish(),
-        targetRef: z.object({ kind: z.string().optional(), namespace: z.string().optional() }).nullish(),
+        targetRef: z
+          .object({ kind: z.string().optional(), namespace: z.string().optional(), name: z.string().optional() })
+          .nullish(),
       }),
     )
     .nullish(),
@@ -32,19 +34,24 @@ export interface Address {
   readonly port: number;
 }
 
-/** The port's name if the Service is headless and has to be resolved through its EndpointSlices. */
-export type ServiceAddress = { readonly type: 'cluster-ip'; readonly address: Address } | HeadlessService;
-export interface HeadlessService {
-  readonly type: 'headless';
+/** A port of a Service: by its name the Service's EndpointSlices tell where pods serve it. */
+export interface ServicePort {
   readonly portName: string;
   readonly port: number;
+  /** Undefined for a headless Service. */
+  readonly clusterAddress: Address | undefined;
+}
+
+/** A pod behind a Service. */
+export interface Endpoint extends Address {
+  readonly pod: string;
 }
 
 /**
  * Where a Service answers.
  * @throws CheckUnreadable for what could point outside of the namespace: ExternalName, and Services without selector
  */
-export function serviceAddress(service: KubeObject, port: number): ServiceAddress {
+export function servicePort(service: KubeObject, port: number): ServicePort {
   const at = `Service ${service.metadata.namespace}/${service.metadata.name}`;
   const spec = serviceSpec.parse(service.spec ?? {});
   if (spec.type === 'ExternalName') {
@@ -58,29 +65,29 @@ export function serviceAddress(service: KubeObject, port: number): ServiceAddres
     const known = spec.ports?.map((candidate) => candidate.port).join(', ') || 'none';
     throw new CheckUnreadable(`${at} has no TCP port ${port}; it has: ${known}`);
   }
-  if (spec.clusterIP === undefined || spec.clusterIP === 'None' || spec.clusterIP === '') {
-    return { type: 'headless', portName: entry.name ?? '', port };
-  }
-  return { type: 'cluster-ip', address: { host: spec.clusterIP, port } };
+  const isHeadless = spec.clusterIP === undefined || spec.clusterIP === 'None' || spec.clusterIP === '';
+  const clusterAddress = isHeadless ? undefined : { host: spec.clusterIP ?? '', port };
+  return { portName: entry.name ?? '', port, clusterAddress };
 }
 
-/** A ready endpoint of a headless Service: only pods of the Service's own namespace count. */
-export function endpointAddress(headless: HeadlessService, slices: readonly KubeObject[], namespace: string): Address {
-  const found: Address[] = [];
+/**
+ * The pods behind a port, ready ones first: one that is not ready may be the very one that can tell what is wrong.
+ * Only pods of the Service's own namespace count.
+ */
+export function endpointsOf({ portName }: ServicePort, slices: readonly KubeObject[], namespace: string): Endpoint[] {
+  const found: (Endpoint & { readonly ready: boolean })[] = [];
   for (const raw of slices) {
     const slice = endpointSlice.parse(raw);
     if (slice.addressType === 'FQDN') continue;
-    const port = slice.ports?.find((candidate) => (candidate.name ?? '') === headless.portName)?.port;
+    const port = slice.ports?.find((candidate) => (candidate.name ?? '') === portName)?.port;
     if (port == null) continue;
-    for (const endpoint of slice.endpoints ?? []) {
-      const ownPod = endpoint.targetRef?.kind === 'Pod' && endpoint.targetRef.namespace === namespace;
-      const host = endpoint.addresses[0];
-      if (ownPod && endpoint.conditions?.ready !== false && host !== undefined) found.push({ host, port });
+    for (const { addresses, conditions, targetRef } of slice.endpoints ?? []) {
+      const host = addresses[0];
+      if (targetRef?.kind !== 'Pod' || targetRef.namespace !== namespace || host === undefined) continue;
+      found.push({ host, port, pod: targetRef.name ?? host, ready: conditions?.ready !== false });
     }
   }
-  found.sort((a, b) => (a.host < b.host ? -1 : 1));
-  const first = found[0];
-  if (first === undefined)
-    throw new CheckUnreadable(`no ready pod stands behind the headless Service's port ${headless.port}`);
-  return first;
+  return found
+    .sort((a, b) => Number(b.ready) - Number(a.ready) || (a.pod < b.pod ? -1 : 1))
+    .map(({ host, port, pod }) => ({ host, port, pod }));
 }

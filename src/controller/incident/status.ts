@@ -8,7 +8,7 @@ import {
   type IncidentStatus,
   type Phase,
 } from '../../api/incident.ts';
-import { type Condition, findCondition } from '../../api/meta.ts';
+import { type Condition, findCondition, setCondition } from '../../api/meta.ts';
 
 /** What the controller writes by server-side apply; leaving a field out removes it. */
 export type ControllerStatus = Omit<
@@ -70,18 +70,7 @@ export function withCondition(
   now: string,
   generation: number | undefined,
 ): Condition[] {
-  const known = findCondition(conditions, change.type);
-  const next: Condition = {
-    type: change.type,
-    status: change.status,
-    reason: change.reason,
-    message: change.message ?? '',
-    lastTransitionTime: known?.status === change.status ? known.lastTransitionTime : now,
-    ...(generation === undefined ? {} : { observedGeneration: generation }),
-  };
-  const others = (conditions ?? []).filter((condition) => condition.type !== change.type);
-  const order = Object.values(CONDITIONS).map(String);
-  return [...others, next].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
+  return setCondition(conditions, change, { now, generation, order: Object.values(CONDITIONS) });
 }
 
 /** The attempts with the last one ended. */

@@ -1,0 +1,72 @@
+// Whether a Monitor can be worked with: its class exists and allows it, its checks make sense. Pure.
+
+import { type AgentClass, allowsNamespace } from '../../api/agent-class.ts';
+import type { Check, CheckTarget } from '../../api/check.ts';
+import type { Monitor } from '../../api/monitor.ts';
+import { messageOf } from '../../errors.ts';
+import { expressionOf, namespaceOf } from '../../verify/observe.ts';
+import { MONITOR_CHECK } from './alarm-of.ts';
+import { targetsOf } from './targets.ts';
+
+export interface Refusal {
+  readonly reason: 'ClassNotFound' | 'NamespaceNotAllowed' | 'InvalidCheck';
+  readonly message: string;
+}
+
+/** The Monitor's own check, and those of its Incidents. */
+export function checksOf({ spec }: Pick<Monitor, 'spec'>): (CheckTarget & Pick<Check, 'name'>)[] {
+  return [{ name: MONITOR_CHECK, ...spec.check }, ...spec.incident.verify.checks];
+}
+
+/** All expressions of a Monitor. */
+export const expressionsOf = (monitor: Pick<Monitor, 'spec'>): string[] => checksOf(monitor).map(expressionOf);
+
+/**
+ * Why the Monitor cannot be worked with; undefined when it can.
+ * @param syntaxErrors what is wrong with an expression, by the expression
+ */
+export function refusalOf(
+  monitor: Monitor,
+  agentClass: AgentClass | undefined,
+  syntaxErrors: ReadonlyMap<string, string>,
+): Refusal | undefined {
+  const { metadata, spec } = monitor;
+  const className = spec.incident.agentClassName;
+  if (agentClass === undefined) {
+    return { reason: 'ClassNotFound', message: `AgentClass ${className} does not exist; create it, or name another` };
+  }
+  const { incidentNamespaces, targetNamespaces } = agentClass.spec;
+  if (!allowsNamespace(incidentNamespaces, metadata.namespace ?? '')) {
+    const message = `AgentClass ${className} allows no Incidents in namespace ${metadata.namespace}; it allows: ${incidentNamespaces.join(', ')}`;
+    return { reason: 'NamespaceNotAllowed', message };
+  }
+  const targets = targetsOf(monitor);
+  const forbidden = targets.filter((target) => !allowsNamespace(targetNamespaces, target));
+  if (forbidden.length > 0) {
+    const message = `AgentClass ${className} does not work in ${forbidden.join(', ')}; it works in: ${targetNamespaces.join(', ')}`;
+    return { reason: 'NamespaceNotAllowed', message };
+  }
+  for (const check of checksOf(monitor)) {
+    const problem = problemOf(check, targets, syntaxErrors);
+    if (problem !== undefined) return { reason: 'InvalidCheck', message: `check ${check.name}: ${problem}` };
+  }
+  const taken = spec.incident.verify.checks.find(({ name }) => name === MONITOR_CHECK);
+  if (taken === undefined) return undefined;
+  const message = `incident.verify.checks: the name ${taken.name} is taken by the Monitor's own check; choose another`;
+  return { reason: 'InvalidCheck', message };
+}
+
+function problemOf(
+  check: CheckTarget,
+  targets: readonly string[],
+  syntaxErrors: ReadonlyMap<string, string>,
+): string | undefined {
+  const syntaxError = syntaxErrors.get(expressionOf(check));
+  if (syntaxError !== undefined) return `cel: ${syntaxError}`;
+  try {
+    namespaceOf(check, targets);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}

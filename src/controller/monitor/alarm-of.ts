@@ -1,0 +1,71 @@
+// From a failing check to the alarm that is raised for it: the Incident's text, and the checks that prove it mended. Pure.
+
+import type { Check } from '../../api/check.ts';
+import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
+import { cut } from '../../verify/observation.ts';
+import type { Alarm } from '../alarm/alarm.ts';
+import type { Failing } from './sight.ts';
+import { filled } from './template.ts';
+
+/** The name of the Monitor's own check among those of its Incidents. */
+export const MONITOR_CHECK = 'monitor';
+
+/** What the schema of an Incident takes, in characters. */
+const MAX_SUMMARY = 512;
+const MAX_DESCRIPTION = 16_384;
+const MAX_LABEL = 4096;
+const MAX_LABELS = 64;
+
+export function alarmOf(
+  monitor: Monitor,
+  alarm: MonitorAlarm,
+  found: { readonly failing: Failing | undefined; readonly observed: string },
+  seen: NonNullable<Alarm['seen']>,
+): Alarm {
+  const { metadata, spec } = monitor;
+  const { summary, description, agentClassName, targetNamespaces, verify, limits, suspend } = spec.incident;
+  const labels = { ...(found.failing?.labels ?? alarm.labels ?? {}) };
+  const fields = { labels, value: alarm.value ?? '', monitor: metadata.name, observed: found.observed };
+  return {
+    source: { kind: 'Monitor', name: metadata.name, fingerprint: alarm.fingerprint, startTime: alarm.startTime },
+    namespace: metadata.namespace ?? 'default',
+    severity: spec.severity,
+    labels: bounded({ ...labels, ...spec.labels }),
+    annotations: alarm.value === undefined ? {} : { value: alarm.value },
+    incident: {
+      summary: cut(filled(summary, fields), MAX_SUMMARY),
+      ...(description === undefined ? {} : { description: cut(filled(description, fields), MAX_DESCRIPTION) }),
+      agentClassName,
+      ...(targetNamespaces === undefined ? {} : { targetNamespaces }),
+      verify: { soakSeconds: verify.soakSeconds, checks: [ownCheck(monitor, alarm), ...verify.checks] },
+      ...(limits === undefined ? {} : { limits }),
+      suspend,
+    },
+    seen,
+  };
+}
+
+/** The Monitor's check as one of the repair's; with groupBy it asks only for this alarm's own labels. */
+function ownCheck({ spec }: Monitor, alarm: MonitorAlarm): Check {
+  const { check } = spec;
+  if (spec.groupBy === undefined || check.prometheus === undefined) return { name: MONITOR_CHECK, ...check };
+  const cel = `size(samples.filter(s, ${groupMatches(alarm.labels ?? {})})) == 0`;
+  return { name: MONITOR_CHECK, prometheus: { ...check.prometheus, cel } };
+}
+
+/** A label that a sample does not have is the empty one, as in PromQL. */
+function groupMatches(labels: Readonly<Record<string, string>>): string {
+  const conditions = Object.entries(labels).map(([name, value]) => {
+    // CEL takes the escapes of JSON.
+    const [key, text] = [JSON.stringify(name), JSON.stringify(value)];
+    return value === ''
+      ? `(!(${key} in s.labels) || s.labels[${key}] == "")`
+      : `(${key} in s.labels && s.labels[${key}] == ${text})`;
+  });
+  return conditions.length === 0 ? 'true' : conditions.join(' && ');
+}
+
+function bounded(labels: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = Object.entries(labels).slice(0, MAX_LABELS);
+  return Object.fromEntries(entries.map(([name, value]) => [name, cut(value, MAX_LABEL)]));
+}
