@@ -8,6 +8,7 @@ import { KubeError } from '../../src/kube/errors.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';
 import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
+import { IncidentProbe } from '../support/incident-probe.ts';
 import { incidentsIn, startIntakeLab, TOKEN } from '../support/intake-lab.ts';
 import { startController } from '../support/running-controller.ts';
 
@@ -170,10 +171,11 @@ describe('the generic webhook', () => {
     const controller = await startController(server);
     stops.push(() => controller.stop());
     onTestFailed(() => console.log(controller.log.lines.join('\n')));
-    const closed = await eventually(async () => {
-      const [incident] = await incidentsIn(server.client, home);
-      return incident?.status?.phase === 'Resolved' ? incident : undefined;
-    });
+    const [opened] = await incidentsIn(server.client, home);
+    const probe = new IncidentProbe(server.client, home, opened?.metadata.name ?? '');
+    await probe.seal();
+    const closed = await probe.finished();
+    expect(closed.status?.phase).toBe('Resolved');
     expect(closed.status?.attempts ?? []).toEqual([]);
     expect((await post(intake.url, begin)).status).toBe(200);
     expect(await incidentsIn(server.client, home)).toHaveLength(1);
