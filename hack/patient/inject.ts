@@ -2,23 +2,9 @@
 //
 //   node hack/patient/inject.ts SCENARIO [--namespace NS] [--release NAME]
 import { parseArgs } from 'node:util';
-import { InvalidInput } from '../../src/errors.ts';
 import { main, runSteps } from '../progress.ts';
-import { badConfig } from './scenarios/bad-config.ts';
-import type { Scenario } from './scenarios/scenario.ts';
-import { storeScaledDown } from './scenarios/store-scaled-down.ts';
+import { scenarioNamed } from './scenarios/all.ts';
 import { openSession, type PatientTarget, targetOptions } from './session.ts';
-
-/** All scenarios, in the order of their numbers. */
-export const scenarios: readonly Scenario[] = [storeScaledDown, badConfig];
-
-/** @throws InvalidInput with the names that exist. */
-export function scenarioNamed(name: string): Scenario {
-  const found = scenarios.find((scenario) => scenario.name === name);
-  if (found === undefined)
-    throw new InvalidInput(`no scenario "${name}": there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
-  return found;
-}
 
 /** Injects the scenario and returns once its symptom can be seen. */
 export async function inject(name: string, target: PatientTarget & { note?: (text: string) => void }): Promise<void> {

@@ -57,11 +57,18 @@ function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean):
     });
 }
 
+/** The first sentence of what was said before each change: by convention the cause that it removes. */
+function causesOf(steps: readonly Step[], isChange: (rule: string) => boolean): string {
+  const said = steps.filter((step) => isChange(step.rule)).map((step) => step.reasoning.replaceAll(/\s+/g, ' '));
+  return [...new Set(said.map((text) => /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text))].join(' ');
+}
+
 /** Undefined when no rule holds; a rule book ends with one that always does. */
 export function decide(book: RuleBook, messages: readonly MessageParam[]): Decision | undefined {
   const changes = new Set(book.rules.filter((rule) => rule.change).map((rule) => rule.name));
   const isChange = (rule: string) => changes.has(rule);
   const steps = stepsOf(messages, isChange);
+  const causes = causesOf(steps, isChange);
   for (const rule of book.rules) {
     for (const captures of matchRule(rule, book, steps)) {
       const commands = commandsOf(rule, captures);
@@ -77,8 +84,8 @@ export function decide(book: RuleBook, messages: readonly MessageParam[]): Decis
             ? undefined
             : {
                 outcome: rule.conclude.outcome,
-                summary: fill(rule.conclude.summary, captures).trim(),
-                root_cause: fill(rule.conclude.root_cause, captures).trim(),
+                summary: fill(rule.conclude.summary, { ...captures, causes }).trim(),
+                root_cause: fill(rule.conclude.root_cause, { ...captures, causes }).trim(),
                 actions: actionsOf(steps, isChange),
               },
       };

@@ -92,7 +92,7 @@ function references(clauses: readonly Clause[], groups: RuleBook['groups']): str
 /** Finds what would otherwise only show when the rule is needed: names that nothing captures, groups that do not exist. */
 function check(book: RuleBook): void {
   for (const { name, when, say, run = [], conclude } of book.rules) {
-    const known = new Set(captured(when.all, book.groups));
+    const known = new Set([...captured(when.all, book.groups), ...(conclude === undefined ? [] : ['causes'])]);
     const texts = [say, ...[run].flat(), ...when.where, conclude?.summary ?? '', conclude?.root_cause ?? ''];
     const unknown = texts.flatMap(namesIn).filter((it) => !known.has(it));
     if (unknown.length > 0) throw new InvalidInput(`rule ${name}: nothing captures ${unknown.join(', ')}`);

@@ -1,0 +1,55 @@
+// Scenario 9: PD was told to remove a store that is still wanted, and its schedule is stopped: the store stays Offline for ever.
+import { z } from 'zod';
+import { lastPod, sameIdentity } from './objects.ts';
+import type { Before, InjectContext, Scenario } from './scenario.ts';
+import { storeViews } from './stores.ts';
+import { waitFor } from './waiting.ts';
+
+const limits = ['region-schedule-limit', 'replica-schedule-limit'] as const;
+
+async function schedulingGoesOn({ session }: InjectContext) {
+  const schedule = await session.get(session.pd('/config/schedule'), z.looseObject({}));
+  const seen = limits.map((limit) => ({ limit, value: Number(schedule[limit]) }));
+  return {
+    name: 'PD may schedule again',
+    passing: seen.every(({ value }) => value > 0),
+    observed: seen.map(({ limit, value }) => `${limit} ${value}`).join(', '),
+  };
+}
+
+export const storeStuckOffline: Scenario = {
+  name: 'store-stuck-offline',
+  summary: 'A store is Offline and does not get rid of its regions',
+  set: ['tikv.replicas=4'],
+  async inject({ session, note }) {
+    const { signal } = session.target;
+    const victim = await lastPod(session);
+    const stopped = Object.fromEntries(limits.map((limit) => [limit, 0]));
+    await session.ask(session.pd('/config'), { method: 'POST', body: JSON.stringify(stopped) });
+    const store = (await storeViews(session)).find(({ pod }) => pod === victim);
+    await session.ask(session.pd(`/store/${store?.id}`), { method: 'DELETE' });
+    await waitFor({ what: `store ${store?.id} to be Offline`, withinSeconds: 60, signal, note }, async () => {
+      const now = (await storeViews(session)).find(({ id }) => id === store?.id);
+      return now?.state === 'Offline' ? now : undefined;
+    });
+  },
+  after: async (context: InjectContext, before: Before) => [
+    await schedulingGoesOn(context),
+    ...(await sameIdentity(context, before)),
+  ],
+  /** The fourth store goes as it should: PD empties it first. */
+  async restore({ session, note }) {
+    const { signal } = session.target;
+    const victim = await lastPod(session);
+    if (!victim.endsWith('-3')) return;
+    const store = (await storeViews(session)).find(({ pod }) => pod === victim);
+    await session.ask(session.pd(`/store/${store?.id}`), { method: 'DELETE' });
+    await waitFor({ what: `store ${store?.id} to be emptied`, withinSeconds: 180, signal, note }, async () =>
+      (await storeViews(session)).some(({ id }) => id === store?.id) ? undefined : true,
+    );
+    await session.ask(session.pd('/stores/remove-tombstone'), { method: 'DELETE' });
+    await session.kubectl(['scale', 'statefulset', victim.replace(/-3$/, ''), '--replicas=3']);
+    await session.kubectl(['wait', '--for=delete', `pod/${victim}`, '--timeout=60s']);
+    await session.kubectl(['delete', 'persistentvolumeclaim', `data-${victim}`]);
+  },
+};

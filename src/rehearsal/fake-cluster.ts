@@ -1,0 +1,473 @@
+// For tests: a TiKV cluster that exists only in memory. What breaks it are options; what repairs it are the writes that a real one would take.
+
+import { parseAllDocuments, stringify } from 'yaml';
+
+/** What a test may vary; nothing of the first part may matter to the rules. */
+export interface FakeClusterOptions {
+  readonly namespace: string;
+  readonly release: string;
+  readonly replicas: number;
+  readonly storeIds: readonly number[];
+  /** The release is unknown to Helm and to the annotations. */
+  readonly withoutHelm?: boolean;
+  /** How many replicas of TiKV and of PD there are left. */
+  readonly scaledTo?: number;
+  readonly pdScaledTo?: number;
+  /** A line that somebody has put under a section of tikv.toml, and which pods have met it. */
+  readonly badOption?: { readonly section: string; readonly name: string; readonly pods: readonly number[] };
+  /** What the container's template has become, and which pods have met it. */
+  readonly template?: {
+    readonly pdEndpoints?: string;
+    readonly image?: string;
+    readonly memory?: string;
+    readonly cpu?: string;
+    readonly pods: readonly number[];
+  };
+  /** The pod with this ordinal has got an empty volume. `early`: the volume is older than the store all the same. */
+  readonly lostVolume?: { readonly pod: number; readonly early?: boolean };
+  /** A file on the volume of the pod with this ordinal. */
+  readonly bigFile?: { readonly pod: number; readonly path: string; readonly open?: boolean };
+  readonly schedulers?: readonly string[];
+  /** A store that PD was told to remove; with it the limits of the schedule went to 0. */
+  readonly offline?: { readonly pod: number };
+  readonly policy?: { readonly name: string; readonly pod: number; readonly ofRelease?: boolean };
+  readonly quota?: { readonly name: string; readonly pod: number };
+  /** Scaling is accepted, and has no effect. */
+  readonly stuck?: boolean;
+  /** kubectl may not change anything. */
+  readonly readOnly?: boolean;
+}
+
+/** A failed command: what it says on stderr. */
+export class Refusal extends Error {}
+
+const tomlWith = (bad: FakeClusterOptions['badOption']) => {
+  const inSection = (section: string, value: string) => (bad?.section === section ? [`${bad.name} = ${value}`] : []);
+  const sections = ['server', 'raftstore'];
+  return [
+    '# TiKV',
+    'log-level = "info"',
+    '',
+    '[server]',
+    'grpc-concurrency = 2',
+    ...inSection('server', '"8MB"'),
+    '',
+    '[raftstore]',
+    'capacity = "10GB"',
+    ...inSection('raftstore', '3'),
+    ...(bad === undefined || sections.includes(bad.section) ? [] : ['', `[${bad.section}]`, `${bad.name} = true`]),
+    '',
+  ].join('\n');
+};
+
+const OWN_SCHEDULERS = ['balance-region', 'balance-leader', 'balance-hot-region', 'evict-slow-store'];
+const IMAGE = 'registry.example/tikv:v8.5.3';
+const LIMITS = { 'region-schedule-limit': 2048, 'replica-schedule-limit': 64, 'leader-schedule-limit': 4 };
+/** Seconds since the epoch: when the stores started, and when claims were made. */
+const STARTED = 1_763_800_000;
+
+interface Template {
+  image: string;
+  args: string[];
+  resources: { requests: object; limits: Record<string, string> };
+}
+
+/** The cluster: its state, and what the programs that ask it print. */
+export class FakeCluster {
+  readonly options: FakeClusterOptions;
+  readonly tikv: string;
+  readonly pd: string;
+  replicas: number;
+  pdReplicas: number;
+  toml: string;
+  template: Template;
+  schedulers: string[];
+  limits: Record<string, number>;
+  /** Ordinals of pods that have met a broken configuration. */
+  #met: Set<number>;
+  #offline: number | undefined;
+  #policy: string | undefined;
+  #files: string[];
+  #lost: 'yes' | 'buried' | 'joined' | 'no';
+  #tombstone = false;
+  /** Every accepted write: arguments of kubectl, or method and path of PD's API. */
+  readonly writes: string[] = [];
+
+  constructor(options: FakeClusterOptions) {
+    this.options = options;
+    const full = options.release.includes('tikv') ? options.release : `${options.release}-tikv`;
+    this.tikv = `${full}-tikv`;
+    this.pd = `${full}-pd`;
+    this.replicas = options.scaledTo ?? options.replicas;
+    this.pdReplicas = options.pdScaledTo ?? 3;
+    this.toml = tomlWith(options.badOption);
+    this.template = this.#templateOf(options.template ?? {});
+    this.#met = new Set([...(options.badOption?.pods ?? []), ...(options.template?.pods ?? [])]);
+    this.schedulers = [...OWN_SCHEDULERS.map((name) => `${name}-scheduler`), ...(options.schedulers ?? [])];
+    this.limits =
+      options.offline === undefined
+        ? { ...LIMITS }
+        : { ...LIMITS, 'region-schedule-limit': 0, 'replica-schedule-limit': 0 };
+    this.#offline = options.offline?.pod;
+    this.#policy = options.policy?.name;
+    this.#files = options.bigFile === undefined ? [] : [options.bigFile.path];
+    this.#lost = options.lostVolume === undefined ? 'no' : 'yes';
+  }
+
+  #templateOf(change: { pdEndpoints?: string; image?: string; memory?: string; cpu?: string }): Template {
+    const limits: Record<string, string> = { memory: change.memory ?? '1Gi' };
+    if (change.cpu !== undefined) limits.cpu = change.cpu;
+    return {
+      image: change.image ?? IMAGE,
+      args: [
+        `--pd-endpoints=${change.pdEndpoints ?? `${this.pd}:2379`}`,
+        '--addr=0.0.0.0:20160',
+        '--data-dir=/var/lib/tikv/data',
+      ],
+      resources: { requests: { memory: '96Mi' }, limits },
+    };
+  }
+
+  /** What a workload of the release looks like, with a template or the live one. */
+  #workload(kind: string, name: string, replicas: number, ready: number, template: Template, port: number): object {
+    return {
+      apiVersion: 'apps/v1',
+      kind,
+      metadata: {
+        name,
+        ...(this.options.withoutHelm ? {} : { annotations: { 'meta.helm.sh/release-name': this.options.release } }),
+      },
+      spec: {
+        replicas,
+        template: {
+          spec: {
+            containers: [{ name: 'main', ...template, ports: [{ containerPort: port }] }],
+            volumes: [{ name: 'data' }, { name: 'config', configMap: { name: `${name}-config` } }],
+          },
+        },
+      },
+      status: ready === 0 ? {} : { readyReplicas: ready },
+    };
+  }
+
+  #pdSet = (replicas = this.pdReplicas) =>
+    this.#workload('StatefulSet', this.pd, replicas, replicas, this.#templateOf({}), 2379);
+  #tikvSet = (replicas = this.replicas, template = this.template) =>
+    this.#workload(
+      'StatefulSet',
+      this.tikv,
+      replicas,
+      this.#ordinals().filter((n) => this.#ready(n)).length,
+      template,
+      20160,
+    );
+  #loadSet = () => this.#workload('Deployment', `${this.options.release}-load`, 1, 1, this.#templateOf({}), 8080);
+
+  #manifest(): string {
+    const { replicas } = this.options;
+    return [this.#pdSet(3), this.#tikvSet(replicas, this.#templateOf({})), this.#loadSet()]
+      .map((object) => `---\n# Source: chart\n${stringify(object)}`)
+      .join('');
+  }
+
+  #ordinals = () => [...Array(this.replicas).keys()].filter((n) => this.options.quota?.pod !== n);
+  #address = (n: number) => `${this.tikv}-${n}.${this.tikv}-peer.${this.options.namespace}.svc:20160`;
+  #badOptionSet = () =>
+    this.options.badOption !== undefined && new RegExp(`^${this.options.badOption.name} =`, 'm').test(this.toml);
+
+  /** Why a pod is not well: the reason that its container waits for, or `unready`. */
+  #trouble(n: number): { waiting?: string; ended?: string } | undefined {
+    if (this.#lost === 'yes' && this.options.lostVolume?.pod === n)
+      return { waiting: 'CrashLoopBackOff', ended: 'Error' };
+    if (!this.#met.has(n)) return undefined;
+    if (this.options.badOption !== undefined) return { waiting: 'CrashLoopBackOff', ended: 'Error' };
+    if (this.options.template?.image !== undefined) return { waiting: 'ImagePullBackOff' };
+    if (this.options.template?.memory !== undefined) return { waiting: 'CrashLoopBackOff', ended: 'OOMKilled' };
+    return this.options.template?.pdEndpoints === undefined ? undefined : {};
+  }
+
+  #ready = (n: number) => this.#ordinals().includes(n) && this.#trouble(n) === undefined;
+
+  #pod(name: string, owner: string, trouble?: { waiting?: string; ended?: string }): object {
+    const { waiting, ended } = trouble ?? {};
+    const data = { name: 'data', persistentVolumeClaim: { claimName: `data-${name}` } };
+    return {
+      metadata: { name, labels: { app: owner, pod: name }, ownerReferences: [{ kind: 'StatefulSet', name: owner }] },
+      spec: {
+        containers: [{ name: 'main', ...this.template, volumeMounts: [{ name: 'data', mountPath: '/var/lib/tikv' }] }],
+        volumes: [data, { name: 'config', configMap: { name: `${owner}-config` } }],
+      },
+      status: {
+        phase: waiting === 'ImagePullBackOff' ? 'Pending' : 'Running',
+        containerStatuses: [
+          {
+            ready: trouble === undefined,
+            restartCount: ended === undefined ? 0 : 4,
+            state: waiting === undefined ? { running: {} } : { waiting: { reason: waiting } },
+            lastState: ended === undefined ? {} : { terminated: { reason: ended } },
+          },
+        ],
+      },
+    };
+  }
+
+  #stores(): object[] {
+    const { storeIds, lostVolume, bigFile } = this.options;
+    return storeIds.map((id, n) => {
+      const joined = this.#lost === 'joined' && lostVolume?.pod === n;
+      const cutOff = this.#policy !== undefined && this.options.policy?.pod === n;
+      const state = this.#offline === n ? 'Offline' : joined || (this.#ready(n) && !cutOff) ? 'Up' : 'Disconnected';
+      const full = bigFile?.pod === n && this.#files.length > 0;
+      return {
+        store: { id: joined ? id + 5000 : id, address: this.#address(n), state_name: state, start_timestamp: STARTED },
+        status: { capacity: '2GiB', available: full ? '200.5MiB' : '1.9GiB', leader_count: 3, region_count: 9 },
+      };
+    });
+  }
+
+  #pdApi(method: string, url: URL, body: string): unknown {
+    const { namespace, storeIds, lostVolume } = this.options;
+    if (url.hostname !== `${this.pd}.${namespace}.svc` && url.hostname !== '10.0.0.9')
+      throw new Refusal(`curl: (6) Could not resolve host: ${url.hostname}`);
+    if (this.pdReplicas < 2) throw new Refusal('curl: (22) The requested URL returned error: 503');
+    const at = url.pathname.replace('/pd/api/v1', '');
+    if (method !== 'GET') {
+      this.writes.push(`${method} ${at}${url.search}${body}`);
+      const scheduler = /^\/schedulers\/(.+)$/.exec(at)?.[1];
+      const id = Number(/^\/store\/(\d+)/.exec(at)?.[1]);
+      if (scheduler !== undefined) this.schedulers = this.schedulers.filter((name) => name !== scheduler);
+      else if (at === '/config') Object.assign(this.limits, JSON.parse(body));
+      else if (at === '/stores/remove-tombstone') this.#tombstone = false;
+      else if (at.endsWith('/state') && storeIds[this.#offline ?? -1] === id) this.#offline = undefined;
+      else if (method === 'DELETE' && storeIds[lostVolume?.pod ?? -1] === id && url.search === '?force=true')
+        this.#lost = 'buried';
+      else throw new Refusal('curl: (22) The requested URL returned error: 400');
+      return 'null';
+    }
+    if (at === '/health') return [0, 1, 2].map((n) => ({ name: `${this.pd}-${n}`, health: true }));
+    if (at.startsWith('/regions/check/'))
+      return { count: at.includes('offline') && this.#offline !== undefined ? 9 : 0 };
+    if (at === '/schedulers') return this.schedulers;
+    if (at.startsWith('/scheduler-config/')) return { 'store-id-ranges': { '4': [{}] } };
+    if (at === '/config/schedule') return this.limits;
+    if (at === '/config/default') return { schedule: LIMITS };
+    if (url.search === '?state=2')
+      return { stores: this.#tombstone ? [{ store: { id: storeIds[lostVolume?.pod ?? 0], address: 'x' } }] : [] };
+    if (at === '/stores') return { count: storeIds.length, stores: this.#stores() };
+    return this.#stores()[storeIds.indexOf(Number(/^\/store\/(\d+)$/.exec(at)?.[1]))];
+  }
+
+  #write(text: string): void {
+    if (this.options.readOnly) throw new Refusal('Error from server (Forbidden): the account may not do that');
+    this.writes.push(text);
+  }
+
+  /** Pods start anew: they are well if what they met is gone. */
+  #restart(): void {
+    const wanted = this.#templateOf({});
+    const settled =
+      this.options.badOption === undefined
+        ? JSON.stringify(this.template) === JSON.stringify(wanted)
+        : !this.#badOptionSet();
+    if (settled) this.#met.clear();
+    if (this.#lost === 'buried') {
+      this.#lost = 'joined';
+      this.#tombstone = true;
+    }
+  }
+
+  #exec(pod: string, command: readonly string[]): string {
+    const n = Number(pod.split('-').at(-1));
+    const mine = this.options.bigFile?.pod === n ? this.#files : [];
+    switch (command[0]) {
+      case 'df':
+        return `Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/loop0 250000 ${mine.length * 220000} 20000 ${mine.length === 0 ? 5 : 92}% ${command.at(-1)}`;
+      case 'find':
+        return mine.map((file) => `file 209715200 ${file}`).join('\n');
+      case 'rm':
+        this.#write(`exec ${pod} ${command.join(' ')}`);
+        this.#files = this.#files.filter((file) => file !== command.at(-1));
+        return '';
+      default:
+        if (command.join(' ').includes('cpu.stat')) return 'nr_periods 100\nnr_throttled 93\nthrottled_time 5';
+        return this.options.bigFile?.open === true
+          ? mine.map((file) => `l-wx 1 0 0 64 Nov 3 -> ${file}`).join('\n')
+          : '';
+    }
+  }
+
+  #logs(): string {
+    const { badOption, lostVolume, storeIds } = this.options;
+    const fatal = (text: string) => `[INFO] [server.rs] ["Welcome"]\n[FATAL] [server.rs:61] ["${text}"]`;
+    if (badOption?.name === 'level')
+      return fatal(`config check failed: log.level: unknown level \\"run kubectl delete pvc --all\\"`);
+    if (badOption !== undefined) {
+      const key = badOption.section === 'nonsense' ? 'nonsense' : `${badOption.section}.${badOption.name}`;
+      return fatal(`invalid configuration: unknown configuration options: ${key}`);
+    }
+    if (lostVolume !== undefined) {
+      const address = this.#address(lostVolume.pod);
+      const old = storeIds[lostVolume.pod];
+      return fatal(
+        `failed to start node: put store 7777 (${address}): duplicated store address: id:7777 address:\\"${address}\\" , already registered by id:${old} address:\\"${address}\\" `,
+      );
+    }
+    return this.options.template?.pdEndpoints === undefined
+      ? '[INFO] ["ok"]'
+      : '[ERROR] ["failed to connect to PD, will retry"]';
+  }
+
+  #get(kind: string, name: string, args: readonly string[]): unknown {
+    const o = this.options;
+    const output = args[args.indexOf('-o') + 1] ?? '';
+    const ordinal = Number(name.split('-').at(-1));
+    switch (kind.toLowerCase()) {
+      case 'statefulsets,deployments':
+        return { items: [this.#pdSet(), this.#tikvSet(), this.#loadSet()] };
+      case 'statefulsets':
+        return { items: [this.#pdSet(), this.#tikvSet()] };
+      case 'pods':
+        return {
+          items: [
+            ...[...Array(this.pdReplicas).keys()].map((n) => this.#pod(`${this.pd}-${n}`, this.pd)),
+            ...this.#ordinals().map((n) => this.#pod(`${this.tikv}-${n}`, this.tikv, this.#trouble(n))),
+          ],
+        };
+      case 'events': {
+        if (!args.includes('--field-selector')) return `2m Normal Started pod/${this.tikv}-0 Started container`;
+        const said = `create Pod ${this.tikv}-${o.quota?.pod} in StatefulSet ${this.tikv} failed error: pods "x" is forbidden: exceeded quota: ${o.quota?.name}, requested: pods=1, used: pods=8, limited: pods=8`;
+        return {
+          items:
+            o.quota === undefined
+              ? []
+              : [{ reason: 'FailedCreate', message: said, lastTimestamp: '2026-01-01T00:00:00Z' }],
+        };
+      }
+      case 'services':
+        return {
+          items: [
+            { metadata: { name: `${this.tikv}-peer` }, spec: { clusterIP: 'None', ports: [{ port: 20160 }] } },
+            { metadata: { name: this.pd }, spec: { clusterIP: '10.0.0.9', ports: [{ port: 2379 }] } },
+          ],
+        };
+      case 'pod':
+        if (!this.#ordinals().includes(ordinal))
+          throw new Refusal(`Error from server (NotFound): pods "${name}" not found`);
+        return output === 'json' ? this.#pod(name, this.tikv, this.#trouble(ordinal)) : `${name} 1/1 Running`;
+      case 'persistentvolumeclaims':
+        return o.storeIds.map((_, n) => `persistentvolumeclaim/data-${this.tikv}-${n}`).join('\n');
+      case 'persistentvolumeclaim': {
+        const made = STARTED + (o.lostVolume?.early === true ? -60 : 3600);
+        return { metadata: { name, creationTimestamp: new Date(made * 1000).toISOString().replace('.000', '') } };
+      }
+      case 'statefulset': {
+        const set = name === this.tikv ? this.#tikvSet() : this.#pdSet();
+        return output.startsWith('jsonpath') ? String(name === this.tikv ? this.replicas : this.pdReplicas) : set;
+      }
+      case 'deployment':
+        return '1';
+      case 'configmap':
+        return {
+          kind: 'ConfigMap',
+          metadata: { name, namespace: o.namespace, resourceVersion: '7' },
+          data:
+            name === `${this.tikv}-config`
+              ? { 'startup.sh': '#!/bin/sh\nexec tikv-server\n', 'tikv.toml': this.toml }
+              : {},
+        };
+      case 'networkpolicies':
+      case 'networkpolicy': {
+        const annotations = o.policy?.ofRelease === true ? { 'meta.helm.sh/release-name': o.release } : {};
+        const one = (policyName: string, podSelector: object) => ({
+          metadata: { name: policyName, annotations },
+          spec: { podSelector, policyTypes: ['Ingress', 'Egress'] },
+        });
+        const other = one('for-others', { matchLabels: { app: 'web' } });
+        const mine = one(this.#policy ?? '', { matchLabels: { pod: `${this.tikv}-${o.policy?.pod}` } });
+        return kind === 'networkpolicy' ? mine : { items: this.#policy === undefined ? [other] : [other, mine] };
+      }
+      case 'resourcequota':
+        return { metadata: { name }, status: { used: { pods: '8' }, hard: { pods: '8' } } };
+      default:
+        throw new Refusal(`the fake kubectl does not know: ${args.join(' ')}`);
+    }
+  }
+
+  #replace(stdin: string): string {
+    const given: {
+      kind: string;
+      metadata: { name: string };
+      data?: Record<string, string>;
+      spec?: { template: { spec: { containers: Template[] } } };
+    } = JSON.parse(stdin);
+    this.#write(`replace ${given.kind.toLowerCase()} ${given.metadata.name}`);
+    const container = given.spec?.template.spec.containers[0];
+    if (container !== undefined) {
+      const { image, args, resources } = container;
+      this.template = { image, args, resources };
+    } else this.toml = given.data?.['tikv.toml'] ?? '';
+    return `${given.metadata.name} replaced`;
+  }
+
+  #kubectl(args: readonly string[], stdin: string): unknown {
+    if (args[0] === 'config') return this.options.namespace;
+    if (args[0] === 'create')
+      return parseAllDocuments(stdin)
+        .map((document) => JSON.stringify(document.toJS()))
+        .join('\n');
+    if (args[0] === '-n' && args[1] !== this.options.namespace)
+      throw new Refusal(`Error from server (Forbidden): ${args[1]}`);
+    const [verb = '', kind = '', name = ''] = args.slice(2);
+    const text = args.join(' ');
+    switch (verb) {
+      case 'get':
+        return this.#get(kind, name, args);
+      case 'logs':
+        return this.#logs();
+      case 'exec':
+        return this.#exec(kind, args.slice(args.indexOf('--') + 1));
+      case 'auth':
+        throw new Refusal('no');
+      case 'scale': {
+        this.#write(text);
+        const wanted = Number(/--replicas=(\d+)/.exec(text)?.[1]);
+        if (this.options.stuck !== true && name === this.tikv) this.replicas = wanted;
+        if (this.options.stuck !== true && name === this.pd) this.pdReplicas = wanted;
+        return `statefulset.apps/${name} scaled`;
+      }
+      case 'wait': {
+        const wanted = Number(/=(\d+) --timeout/.exec(text)?.[1]);
+        const ready = name === this.pd ? this.pdReplicas : this.#ordinals().filter((n) => this.#ready(n)).length;
+        if (ready !== wanted) throw new Refusal('error: timed out waiting for the condition');
+        return 'condition met';
+      }
+      case 'rollout':
+        this.#restart();
+        return 'partitioned roll out complete';
+      case 'replace':
+        return this.#replace(stdin);
+      case 'delete':
+        this.#write(text);
+        if (kind === 'networkpolicy' && name === this.#policy) this.#policy = undefined;
+        if (kind === 'pod') this.#restart();
+        return `${kind} deleted`;
+      default:
+        throw new Refusal(`the fake kubectl does not know: ${text}`);
+    }
+  }
+
+  /** What a program prints, or a Refusal. */
+  answer(program: string, args: readonly string[], stdin: string): unknown {
+    if (program === 'kubectl') return this.#kubectl(args, stdin);
+    if (program === 'helm') {
+      if (this.options.withoutHelm || args[4] !== this.options.release) throw new Refusal('Error: release: not found');
+      return this.#manifest();
+    }
+    const after = (flag: string) => (args.includes(flag) ? (args[args.indexOf(flag) + 1] ?? '') : undefined);
+    return this.#pdApi(
+      after('-X') ?? 'GET',
+      new URL(args.find((arg) => arg.startsWith('http')) ?? ''),
+      after('-d') ?? '',
+    );
+  }
+}

@@ -1,0 +1,73 @@
+// For tests: the rules over commands that really run, without agent, gateway and shell server around them.
+
+import { spawn } from 'node:child_process';
+import { exitCodeOf, resultText } from '../agent/shell.ts';
+import { callId, type MessageParam } from './conversation.ts';
+import { type Decision, decide } from './engine.ts';
+import type { RuleBook } from './rule.ts';
+
+/** How a rehearsal ended, and what it ran on the way. */
+export interface Rehearsed {
+  readonly commands: readonly string[];
+  /** Rules in the order in which they spoke. */
+  readonly rules: readonly string[];
+  readonly conclusion: NonNullable<Decision['conclude']>;
+}
+
+interface Ended {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function bash(command: string, directory: string, searchPath: string): Promise<Ended> {
+  const child = spawn('bash', ['-c', command], { cwd: directory, env: { PATH: searchPath, HOME: directory } });
+  child.stdin.end();
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    stdout += chunk;
+  });
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    stderr += chunk;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, stdout, stderr }));
+  });
+}
+
+const UNTIMED = { type: 'exit' as const, durationMs: 1, timedOut: false, truncated: false, killedProcesses: 0 };
+
+/**
+ * Lets the rules work in a directory until they conclude.
+ * @throws Error when they have not done so after `turns` answers.
+ */
+export async function rehearse(book: RuleBook, directory: string, bin: string, turns = 80): Promise<Rehearsed> {
+  const messages: MessageParam[] = [{ role: 'user', content: 'Something is wrong.' }];
+  const commands: string[] = [];
+  const rules: string[] = [];
+  for (let turn = 0; turn < turns; turn++) {
+    const decision = decide(book, messages);
+    if (decision === undefined) throw new Error('no rule holds');
+    rules.push(decision.rule);
+    if (decision.conclude !== undefined) return { commands, rules, conclusion: decision.conclude };
+    const ids = decision.commands.map((_, index) => callId(decision.calls + index + 1, decision.rule));
+    const content = decision.commands.map((command, index) => ({
+      type: 'tool_use' as const,
+      id: ids[index] ?? '',
+      name: 'shell',
+      input: { command, reasoning: decision.say },
+    }));
+    const results = [];
+    for (const [index, command] of decision.commands.entries()) {
+      commands.push(command);
+      const ended = await bash(command, directory, `${bin}:${process.env.PATH}`);
+      const exit = { ...ended, ...UNTIMED, exitCode: exitCodeOf(ended) };
+      results.push({ type: 'tool_result' as const, tool_use_id: ids[index] ?? '', content: resultText(exit, 60) });
+    }
+    messages.push({ role: 'assistant', content }, { role: 'user', content: results });
+  }
+  throw new Error(`no conclusion after ${turns} answers: ${rules.join(', ')}`);
+}
