@@ -16,11 +16,14 @@ import { WorkQueue } from '../kube/work-queue.ts';
 import { Cel } from '../verify/cel.ts';
 import { Discovery } from '../verify/discovery.ts';
 import { type HttpFetch, httpFetch } from '../verify/http-fetch.ts';
+import { AlarmBook } from './alarm/alarm-book.ts';
 import { eventRecorder } from './incident/events.ts';
 import { sweepOrphans } from './incident/orphan-sweep.ts';
 import { isWorking } from './incident/queue.ts';
 import { IncidentReconciler } from './incident/reconcile.ts';
 import type { World } from './incident/world.ts';
+import { Monitoring } from './monitor/monitoring.ts';
+import { sweepWatches } from './monitor/rights.ts';
 import { Notifier, type NotifyOptions } from './notify/notifier.ts';
 import { VerifyIdentity } from './verify-identity.ts';
 
@@ -54,6 +57,7 @@ export class Controller {
   readonly #incidents: Reflector<Incident>;
   readonly #classes: Reflector<AgentClass>;
   readonly #pods: Reflector<KubeObject>;
+  readonly #monitoring: Monitoring;
   readonly #lease: LeaderLease;
   readonly #keys = new Map<string, string>();
   #queue: WorkQueue | undefined;
@@ -84,8 +88,12 @@ export class Controller {
       resource: AGENT_CLASSES,
       logger,
       parse: (object) => agentClassSchema.parse(object),
-      onEvent: () => this.#enqueueWaiting(),
+      onEvent: ({ object }) => {
+        this.#enqueueWaiting();
+        this.#monitoring.classChanged(object.metadata.name);
+      },
     });
+    this.#monitoring = new Monitoring(client, logger);
     this.#pods = new Reflector({
       client,
       resource: PODS,
@@ -113,7 +121,7 @@ export class Controller {
 
   /** Undefined when the local copies are there, else what is missing. */
   get notReady(): string | undefined {
-    const missing = [this.#incidents, this.#classes, this.#pods].some((reflector) => !reflector.isSynced);
+    const missing = this.#copies().some((copy) => !copy.isSynced);
     return missing ? 'not every kind has been listed yet' : undefined;
   }
 
@@ -126,16 +134,25 @@ export class Controller {
     return this.#incidents.list();
   }
 
+  /** What the Monitors say and how often they saw nothing; for metrics. */
+  get monitors(): Pick<Monitoring, 'list' | 'failures'> {
+    return this.#monitoring;
+  }
+
   /** Works until the signal aborts. @throws Error when leadership is lost: the process should end */
   async run(signal: AbortSignal): Promise<void> {
-    for (const reflector of [this.#incidents, this.#classes, this.#pods]) reflector.start(signal);
+    for (const copy of this.#copies()) copy.start(signal);
     await this.#lease.run(signal, (leading) => this.#lead(leading));
+  }
+
+  #copies(): readonly Pick<Reflector<unknown>, 'start' | 'isSynced' | 'synced'>[] {
+    return [this.#incidents, this.#classes, this.#pods, this.#monitoring];
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
     const { client, agentsNamespace, log } = this.#options;
     try {
-      await Promise.all([this.#incidents.synced(), this.#classes.synced(), this.#pods.synced()]);
+      await Promise.all(this.#copies().map((copy) => copy.synced()));
     } catch (error) {
       if (signal.aborted) return;
       throw error;
@@ -161,13 +178,28 @@ export class Controller {
     }
     const sweeping = this.#sweep(signal, agentsNamespace, log);
     try {
-      await Promise.all([queue.run(signal), notifier?.run(signal)]);
+      await Promise.all([queue.run(signal), notifier?.run(signal), this.#watch(world, signal)]);
     } finally {
       this.#queue = undefined;
       this.#notifier = undefined;
       await sweeping;
       await cel.close();
     }
+  }
+
+  async #watch(world: World, signal: AbortSignal): Promise<void> {
+    const { client, identity, log } = this.#options;
+    const book = new AlarmBook({ client, now: world.now, record: world.record });
+    await this.#monitoring.watch(
+      {
+        ...world,
+        book,
+        incident: (key) => this.#incidents.get(key),
+        record: eventRecorder(client, identity, log, 'Monitor'),
+        random: Math.random,
+      },
+      signal,
+    );
   }
 
   #world(cel: Cel): World {
@@ -202,6 +234,7 @@ export class Controller {
     while (!signal.aborted) {
       try {
         await sweepOrphans(this.#options.client, agentsNamespace, log);
+        await sweepWatches(this.#options.client);
       } catch (error) {
         if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; the next one will do');
       }

@@ -7,7 +7,7 @@ import { InvalidInput } from '../errors.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
-import { createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
+import { Counter, createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
 import { AlarmBook } from './alarm/alarm-book.ts';
 import { Controller } from './controller.ts';
 import { eventRecorder } from './incident/events.ts';
@@ -114,4 +114,30 @@ function registerMetrics(registry: Registry, controller: Controller): void {
     },
   });
   incidents.reset();
+  const monitors = new Gauge({
+    name: 'oplab_monitor_state',
+    help: '1 for the state that a Monitor is in.',
+    labelNames: ['namespace', 'name', 'state'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { metadata, status } of controller.monitors.list()) {
+        this.set({ namespace: metadata.namespace ?? '', name: metadata.name, state: status?.state ?? 'New' }, 1);
+      }
+    },
+  });
+  monitors.reset();
+  const failures = new Counter({
+    name: 'oplab_monitor_observation_failures_total',
+    help: 'Looks of a Monitor that saw nothing, made by this process.',
+    labelNames: ['namespace', 'name'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { monitor, count } of controller.monitors.failures()) {
+        this.inc({ namespace: monitor.metadata.namespace ?? '', name: monitor.metadata.name }, count);
+      }
+    },
+  });
+  failures.reset();
 }

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { FINALIZER, LABEL_INCIDENT_UID } from '../api/group.ts';
+import { FINALIZER, LABEL_INCIDENT_UID, LABEL_MONITOR_UID } from '../api/group.ts';
 import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
 import { INCIDENTS, PODS, type Resource, ROLE_BINDINGS } from '../kube/resources.ts';
 
@@ -18,7 +18,7 @@ const environment = z.object({ OPLAB_SYSTEM_NAMESPACE: z.string().min(1) });
 
 /**
  * Stops the controller (it would put finalizers back), then lets go of every Incident and removes the rights that
- * attempts left in target namespaces. Pods and accounts of attempts go with their namespace. Safe to run twice.
+ * attempts and Monitors left in target namespaces. Pods and accounts of attempts go with their namespace. Safe to run twice.
  */
 export async function uninstall(
   client: KubeClient,
@@ -33,7 +33,9 @@ export async function uninstall(
   const labelSelector = 'app.kubernetes.io/component=controller,app.kubernetes.io/name=oplab';
   while ((await client.list(PODS, { namespace: systemNamespace, labelSelector })).items.length > 0) await sleep(500);
 
-  const bindings = (await client.list(ROLE_BINDINGS, { labelSelector: LABEL_INCIDENT_UID })).items;
+  const labels = [LABEL_INCIDENT_UID, LABEL_MONITOR_UID];
+  const found = await Promise.all(labels.map((labelSelector) => client.list(ROLE_BINDINGS, { labelSelector })));
+  const bindings = found.flatMap(({ items }) => items);
   for (const { metadata } of bindings)
     await client.delete(ROLE_BINDINGS, { name: metadata.name, namespace: metadata.namespace });
 

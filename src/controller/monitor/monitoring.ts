@@ -1,0 +1,89 @@
+// The Monitors of a controller: their local copy, their queue, and what of them is metered. Composition only.
+
+import { type Monitor, monitor as monitorSchema } from '../../api/monitor.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { Log } from '../../kube/log.ts';
+import { keyOf } from '../../kube/object.ts';
+import { Reflector } from '../../kube/reflector.ts';
+import { MONITORS } from '../../kube/resources.ts';
+import { WorkQueue } from '../../kube/work-queue.ts';
+import { MonitorReconciler } from './reconcile.ts';
+import type { MonitorWorld } from './world.ts';
+
+/** Looks that are under way at the same time: mostly waiting for answers. */
+const CONCURRENCY = 8;
+
+export class Monitoring {
+  readonly #log: Log;
+  readonly #monitors: Reflector<Monitor>;
+  readonly #failures = new Map<string, { readonly monitor: Monitor; readonly count: number }>();
+  #queue: WorkQueue | undefined;
+
+  constructor(client: KubeClient, log: Log) {
+    this.#log = log;
+    this.#monitors = new Reflector({
+      client,
+      resource: MONITORS,
+      logger: log,
+      parse: (object) => monitorSchema.parse(object),
+      onEvent: ({ type, key }) => {
+        if (type === 'deleted') this.#failures.delete(key);
+        this.#queue?.add(key);
+      },
+    });
+  }
+
+  start(signal: AbortSignal): void {
+    this.#monitors.start(signal);
+  }
+
+  get isSynced(): boolean {
+    return this.#monitors.isSynced;
+  }
+
+  synced(): Promise<void> {
+    return this.#monitors.synced();
+  }
+
+  /** As the local copy has them. */
+  list(): readonly Monitor[] {
+    return this.#monitors.list();
+  }
+
+  /** Looks of this process that saw nothing, by Monitor. */
+  failures(): readonly { readonly monitor: Monitor; readonly count: number }[] {
+    return [...this.#failures.values()];
+  }
+
+  /** An AgentClass has changed: whoever was refused for it may look now. */
+  classChanged(className: string): void {
+    for (const monitor of this.#monitors.list()) {
+      if (monitor.spec.incident.agentClassName === className) this.#queue?.add(keyOf(monitor));
+    }
+  }
+
+  /** Watches until the signal aborts; only the leader does. */
+  async watch(world: Omit<MonitorWorld, 'monitor' | 'failedToSee' | 'log'>, signal: AbortSignal): Promise<void> {
+    const reconciler = new MonitorReconciler({
+      ...world,
+      log: this.#log,
+      monitor: (key) => this.#monitors.get(key),
+      failedToSee: (monitor) => {
+        const key = keyOf(monitor);
+        this.#failures.set(key, { monitor, count: (this.#failures.get(key)?.count ?? 0) + 1 });
+      },
+    });
+    const queue = new WorkQueue({
+      process: (key, stopped) => reconciler.reconcile(key, stopped),
+      concurrency: CONCURRENCY,
+      logger: this.#log,
+    });
+    this.#queue = queue;
+    for (const monitor of this.#monitors.list()) queue.add(keyOf(monitor));
+    try {
+      await queue.run(signal);
+    } finally {
+      this.#queue = undefined;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// Tells the alarm book what a look has found, and enters what comes back in the Monitor's alarms.
+
+import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
+import { messageOf } from '../../errors.ts';
+import { alarmOf } from './alarm-of.ts';
+import type { AlarmStep } from './alarms.ts';
+import type { Sight } from './sight.ts';
+import type { WatchMemory } from './watch-memory.ts';
+import type { MonitorWorld } from './world.ts';
+
+/** Occurrences are counted on the Incident this often, in ms: a busy Monitor must not keep everybody writing. */
+const TELL_EVERY_MS = 30_000;
+
+/** @returns the alarms as they stand now; what could not be told stays as it was, and the next look tells it again */
+export async function tellAlarms(
+  world: Pick<MonitorWorld, 'book' | 'log' | 'now'>,
+  monitor: Monitor,
+  memory: WatchMemory,
+  step: AlarmStep,
+  sight: Extract<Sight, { type: 'seen' }>,
+): Promise<MonitorAlarm[]> {
+  const now = world.now().getTime();
+  const problems: string[] = [];
+  const failing = new Map(sight.failing.map((one) => [one.fingerprint, one]));
+  const ends = new Map(step.clear.map(({ fingerprint, endTime }) => [fingerprint, endTime]));
+  const alarms = await Promise.all(
+    step.watch.alarms.map(async (alarm): Promise<MonitorAlarm[]> => {
+      const { fingerprint } = alarm;
+      const found = failing.get(fingerprint);
+      if (found !== undefined) {
+        const { count, flaps, toldAt } = memory.untold.get(fingerprint) ?? { count: 0, flaps: 0, toldAt: 0 };
+        const isBack = step.back.includes(fingerprint);
+        memory.untold.set(fingerprint, { count: count + 1, flaps: flaps + (isBack ? 1 : 0), toldAt });
+      }
+      try {
+        const endTime = ends.get(fingerprint);
+        if (endTime !== undefined) {
+          await world.book.clear({ fingerprint, namespace: monitor.metadata.namespace ?? 'default', endTime });
+          memory.untold.delete(fingerprint);
+          return [];
+        }
+        const untold = memory.untold.get(fingerprint);
+        const isDue = untold !== undefined && now - untold.toldAt >= TELL_EVERY_MS;
+        const isCounted = alarm.state === 'Firing' && found !== undefined && (isDue || step.back.includes(fingerprint));
+        if (!step.raise.includes(fingerprint) && !isCounted) return [alarm];
+        const { count, flaps } = untold ?? { count: 1, flaps: 0 };
+        const seen = { count, flaps, lastTime: alarm.lastSeen };
+        const raised = await world.book.raise(
+          alarmOf(monitor, alarm, { failing: found, observed: sight.observed }, seen),
+        );
+        memory.untold.set(fingerprint, { count: 0, flaps: 0, toldAt: now });
+        return [raised.incident === undefined ? alarm : { ...alarm, incident: raised.incident }];
+      } catch (error) {
+        problems.push(`the Incident could not be written: ${messageOf(error)}`);
+        world.log.warn(
+          { monitor: monitor.metadata.name, error: messageOf(error) },
+          'the alarm could not be told; the next look will',
+        );
+        return [alarm];
+      }
+    }),
+  );
+  // Of alarms that are gone nothing is left to tell.
+  const present = new Set(step.watch.alarms.map(({ fingerprint }) => fingerprint));
+  for (const fingerprint of memory.untold.keys()) if (!present.has(fingerprint)) memory.untold.delete(fingerprint);
+  memory.problem = problems[0];
+  return alarms.flat();
+}
