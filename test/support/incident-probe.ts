@@ -168,6 +168,7 @@ export class IncidentProbe {
       const own = {
         ...(status?.claim === undefined ? {} : { claim: status.claim }),
         ...(status?.usage === undefined ? {} : { usage: status.usage }),
+        ...(status?.changes === undefined ? {} : { changes: status.changes }),
         ...(status?.audit === undefined ? {} : { audit: { ...status.audit, sealedHeadHash: undefined } }),
         conditions: status?.conditions?.filter((condition) => condition.type === 'RepairClaimed') ?? [],
         ...change,
