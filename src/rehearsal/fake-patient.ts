@@ -1,5 +1,6 @@
-// For tests: kubectl, helm and curl that act on a cluster in memory. jq, awk and bash are real.
+// For tests: kubectl, helm and curl that act on a cluster in memory. jq, awk and bash are real; jq is asked only once for the same thing.
 
+import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -21,6 +22,18 @@ const ARGUMENT_END = '\x1f';
 const ARGUMENTS_END = '\x1e';
 const QUESTION_END = '\x1d';
 
+/** Starting jq is most of what a test costs, and waiting asks the same again and again. */
+const jqAnswers = new Map<string, string>();
+
+function jq(question: string, args: readonly string[], stdin: string): string {
+  const known = jqAnswers.get(question);
+  if (known !== undefined) return known;
+  const { status, stdout, stderr } = spawnSync('jq', args, { input: stdin, encoding: 'utf8' });
+  const answer = `${status ?? 1}\n${status === 0 ? stdout : stderr}`;
+  jqAnswers.set(question, answer);
+  return answer;
+}
+
 /** Makes the programs in a directory of the caller's; they ask this process. */
 export async function createFakePatient(directory: string, options: FakePatientOptions): Promise<FakePatient> {
   const cluster = new FakeCluster(options);
@@ -31,6 +44,7 @@ export async function createFakePatient(directory: string, options: FakePatientO
   const answerTo = (question: string): string => {
     const [head = '', stdin = ''] = question.split(ARGUMENTS_END);
     const [program = '', ...args] = head.split(ARGUMENT_END).slice(0, -1);
+    if (program === 'jq') return jq(question, args, stdin);
     try {
       const value = cluster.answer(program, args, stdin);
       return `0\n${garble(typeof value === 'string' ? value : JSON.stringify(value))}\n`;
@@ -51,11 +65,14 @@ export async function createFakePatient(directory: string, options: FakePatientO
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
 
-  // A shell that talks TCP itself: every process less makes hundreds of looks quicker.
-  for (const name of ['kubectl', 'helm', 'curl']) {
+  const { stdout: realJq } = spawnSync('bash', ['-c', 'command -v jq'], { encoding: 'utf8' });
+  // A shell that talks TCP itself: every process less makes hundreds of looks quicker. jq reads files itself where it is given any.
+  for (const name of ['kubectl', 'helm', 'curl', 'jq']) {
+    const reads = name === 'jq' ? 'true' : '[[ "$*" == *"-f -" ]]';
+    const files = name === 'jq' ? `[[ "$*" != *file* && "$*" != *.json ]] || exec ${realJq.trim()} "$@"\n` : '';
     const script = `#!/bin/bash
-exec 3<>/dev/tcp/127.0.0.1/${port}
-{ printf '%s\\037' ${name} "$@"; printf '\\036'; [[ "$*" != *"-f -" ]] || cat; printf '\\035'; } >&3
+${files}exec 3<>/dev/tcp/127.0.0.1/${port}
+{ printf '%s\\037' ${name} "$@"; printf '\\036'; ! ${reads} || cat; printf '\\035'; } >&3
 read -r code <&3
 IFS= read -r -d '' text <&3
 if [ "$code" = 0 ]; then printf '%s' "$text"; else printf '%s' "$text" >&2; fi
