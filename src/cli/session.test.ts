@@ -1,0 +1,413 @@
+// Sessions as files: out of a log, checked, back into another log, and as a post-mortem.
+
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createColors } from 'picocolors';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { API_VERSION } from '../api/group.ts';
+import { parseExport, type sessionExport, verifyExport } from '../audit/export.ts';
+import { canonicalJson, sha256 } from '../audit/hash-chain.ts';
+import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
+import { openAuditLog } from '../audit/store.ts';
+import { NotFound } from '../errors.ts';
+import type { Environment } from './environment.ts';
+import { parseIncident } from './incidents.ts';
+import { createProgram } from './program.ts';
+import { openFileReader } from './reader/file-reader.ts';
+import { postMortem } from './render/post-mortem.ts';
+
+const uid = '6f1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a11';
+const gateway = { session: uid, attempt: 0, writer: 'gateway' } as const;
+const door = { session: uid, attempt: 1, writer: 'gateway' } as const;
+const agent = { session: uid, attempt: 1, writer: 'agent' } as const;
+const time = '2026-01-01T00:06:00Z';
+
+let directory: string;
+let stdout: string;
+let stderr: string;
+let raw: object | undefined;
+
+const at = (name: string) => path.join(directory, name);
+const environment: Environment = {
+  output: {
+    line: (text = '') => {
+      stdout += `${text}\n`;
+    },
+    write: (text) => {
+      stdout += text;
+    },
+    note: (text) => {
+      stderr += `${text}\n`;
+    },
+    colors: createColors(false),
+    width: 80,
+    isTerminal: false,
+  },
+  now: () => new Date('2026-01-01T00:10:00.123Z'),
+  incidents: () => ({
+    async get(namespace, name) {
+      if (raw === undefined || `${namespace}/${name}` !== 'tikv/store-down') throw new NotFound('there is none');
+      return { incident: parseIncident(raw, 'test'), raw };
+    },
+    list: async () => [],
+    create: async (wanted) => wanted,
+  }),
+  monitors: () => ({ list: async () => [] }),
+  namespace: () => 'tikv',
+  // The cluster's log is a file here; that it can be read through a gateway is another test's.
+  gateway: () => openFileReader(at('audit.db')),
+  file: openFileReader,
+};
+const oplab = (...args: string[]) => createProgram(environment).parseAsync(['node', 'oplab', ...args]);
+
+/** A repair on record, with what makes trouble: odd keys, a table's bar, Markdown, a text that is long. */
+async function record(options: { sealed: boolean }): Promise<{ entries: number; headHash: string } | undefined> {
+  const log = await openAuditLog({ path: at('audit.db') });
+  try {
+    await log.append(gateway, openedEntry({ namespace: 'tikv', name: 'store-down', uid }, 'Store 4 is *gone*'));
+    await log.append(agent, {
+      clientKey: '1-1',
+      kind: 'reasoning',
+      content: 'I look at <b>pods</b> | first.\nThen on.',
+    });
+    await log.append(agent, {
+      clientKey: '1-2',
+      kind: 'tool_call',
+      tool: 'shell',
+      params: JSON.parse('{"command":"kubectl get pods | grep `x`\\necho done","__proto__":{"odd":1}}'),
+      content: 'Which are there?',
+    });
+    await log.append(door, {
+      ...{ clientKey: 'k1', kind: 'kube_intent', tool: 'kube', content: '' },
+      params: { verb: 'patch', resource: 'statefulsets', subresource: 'scale', namespace: 'tikv', name: 'tikv-tikv' },
+      blob: '{"spec":{"replicas":3}}',
+    });
+    await log.append(door, {
+      ...{ clientKey: 'k1:outcome', kind: 'kube_outcome', tool: 'kube', durationMs: 12, params: { status: 200 } },
+      content: 'patch statefulsets/scale tikv/tikv-tikv: 200',
+    });
+    await log.append(agent, {
+      ...{ clientKey: '1-3', kind: 'tool_result', tool: 'shell', exitCode: 0, durationMs: 1400 },
+      ...{ params: { call: '1-2', timedOut: false }, content: 'two of three', blob: 'tikv-0 ünï 1/1\ntikv-1 1/1\n' },
+    });
+    await log.append(door, {
+      ...{ clientKey: 'm1', kind: 'model_call', tool: 'claude-opus-5-5', content: '' },
+      params: { costMicroUSD: 12_345 },
+    });
+    if (!options.sealed) return undefined;
+    await log.append(gateway, outcomeEntry('Resolved', 'all checks have held'));
+    return await log.seal(gateway, sealEntry('Resolved'));
+  } finally {
+    await log.close();
+  }
+}
+
+function incidentWith(audit: object, more: object = {}): object {
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Incident',
+    metadata: {
+      ...{ namespace: 'tikv', name: 'store-down', uid, creationTimestamp: '2026-01-01T00:05:00Z' },
+      managedFields: [{ manager: 'oplab-controller' }],
+    },
+    spec: {
+      summary: 'Store 4 is *gone*',
+      severity: 'critical',
+      verify: { soakSeconds: 30, checks: [{ name: 'up', http: { service: 'pd', port: 2379, cel: 'status == 200' } }] },
+    },
+    status: {
+      phase: 'Resolved',
+      startTime: '2026-01-01T00:05:03Z',
+      finishTime: '2026-01-01T00:07:00Z',
+      claim: { attempt: 1, outcome: 'Fixed', summary: 'scaled up', rootCause: 'scaled down', actions: [], time },
+      conditions: [
+        {
+          type: 'Verified',
+          status: 'True',
+          reason: 'ChecksHeld',
+          message: '',
+          lastTransitionTime: '2026-01-01T00:06:50Z',
+        },
+      ],
+      verification: [
+        { name: 'up', passing: true, observed: 'body.count = 3', baseline: 'body.count = 2', observedTime: time },
+      ],
+      audit,
+      ...more,
+    },
+  };
+}
+
+/** The export of a sealed session whose Incident is there, and where it was written. */
+async function exportOf(): Promise<string> {
+  const seal = await record({ sealed: true });
+  if (seal === undefined) throw new Error('not sealed');
+  const { entries, headHash } = seal;
+  raw = incidentWith({ entries, headHash, finalHeadHash: headHash, sealedHeadHash: headHash });
+  await oplab('session', 'export', 'store-down', '--to', `${directory}/`);
+  return at('tikv-store-down-6f1c0f5e-20260101T001000Z.json');
+}
+
+/** The same file with something changed, and its digest made anew, as a careful hand would. */
+async function forged(file: string, change: (content: z.infer<typeof sessionExport>) => void): Promise<string> {
+  const content = parseExport(await readFile(file, 'utf8'), file);
+  change(content);
+  const { digest: _, ...rest } = content;
+  await writeFile(at('forged.json'), JSON.stringify({ ...rest, digest: sha256(canonicalJson(rest)) }));
+  return at('forged.json');
+}
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'oplab-session-'));
+  stdout = '';
+  stderr = '';
+  raw = undefined;
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('session export', () => {
+  it('writes one file with everything in it, for its owner alone, named by Incident, session and time', async () => {
+    const file = await exportOf();
+    expect(stdout).toContain(`${file}: tikv/store-down, 9 entries, 2 texts`);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    const content = parseExport(await readFile(file, 'utf8'), file);
+    expect(content).toMatchObject({
+      exportedAt: '2026-01-01T00:10:00.123Z',
+      session: { id: uid, outcome: 'Resolved', sealed: true, entries: 9 },
+      incident: { metadata: { name: 'store-down' }, status: { phase: 'Resolved' } },
+    });
+    expect(Object.values(content.blobs)).toContain('tikv-0 ünï 1/1\ntikv-1 1/1\n');
+    expect(JSON.stringify(content.incident)).not.toContain('managedFields');
+  });
+
+  it('fits the published JSON Schema', async () => {
+    const file = await exportOf();
+    const schema = JSON.parse(
+      await readFile(path.join(import.meta.dirname, '../../schemas/session-export.schema.json'), 'utf8'),
+    );
+    const published = z.fromJSONSchema(schema);
+    const content = JSON.parse(await readFile(file, 'utf8'));
+    expect(published.safeParse(content).error).toBeUndefined();
+    expect(published.safeParse({ ...content, entries: [{ seq: 1 }] }).success).toBe(false);
+    expect(published.safeParse({ ...content, surprise: 1 }).success).toBe(false);
+  });
+
+  it('replaces no file unless told to', async () => {
+    const file = await exportOf();
+    await expect(oplab('session', 'export', 'store-down', '--to', file)).rejects.toMatchObject({
+      code: 'OPLAB_INVALID_INPUT',
+      message: expect.stringContaining('--force'),
+    });
+    await oplab('session', 'export', 'store-down', '--to', file, '--force');
+  });
+
+  it('says that a session goes on, and exports what there is, also without its Incident', async () => {
+    await record({ sealed: false });
+    await oplab('session', 'export', 'tikv/store-down', '--to', '-');
+    const content = parseExport(stdout, 'stdout');
+    expect(content).toMatchObject({ incident: null, session: { sealed: false, entries: 7, outcome: null } });
+    expect(stderr).toContain('is not sealed');
+    expect(verifyExport(content).findings).toEqual([]);
+  });
+
+  it('writes all sessions with --all, a file each', async () => {
+    await record({ sealed: true });
+    await oplab('session', 'export', '--all', '--file', at('audit.db'), '--to', at('all'));
+    expect(await readdir(at('all'))).toEqual(['tikv-store-down-6f1c0f5e-20260101T001000Z.json']);
+    await expect(oplab('session', 'export')).rejects.toMatchObject({ exitCode: 2 });
+  });
+
+  it('names a file that cannot be written', async () => {
+    await record({ sealed: true });
+    await writeFile(at('plain'), '');
+    await chmod(at('plain'), 0o400);
+    await expect(oplab('session', 'export', 'store-down', '--to', at('plain/x.json'))).rejects.toMatchObject({
+      message: expect.stringContaining('plain'),
+    });
+  });
+});
+
+describe('audit verify --file with an export', () => {
+  it('finds nothing in a sound one, and says what it was held against', async () => {
+    const file = await exportOf();
+    await oplab('audit', 'verify', '--file', file);
+    expect(stdout).toContain('✓ tikv/store-down');
+    expect(stdout).toContain("the file's own head, the file's status.audit.sealedHeadHash; 2 texts match");
+  });
+
+  it('finds a byte that was changed anywhere', async () => {
+    const file = await exportOf();
+    const text = await readFile(file, 'utf8');
+    const broken: [string, string, RegExp][] = [
+      ['two of three', 'two of thre3', /row 6 \(tool_result\) was changed/],
+      ['ünï', 'unï', /row 6: its stored text does not match its digest/],
+      ['"severity": "critical"', '"severity": "warning"', /does not match its digest/],
+      ['"outcome": "Resolved"', '"outcome": "Escalated"', /does not match its digest/],
+    ];
+    for (const [from, to, finding] of broken) {
+      expect(text).toContain(from);
+      await writeFile(at('broken.json'), text.replace(from, to));
+      stdout = '';
+      await expect(oplab('audit', 'verify', '--file', at('broken.json')), from).rejects.toMatchObject({ exitCode: 4 });
+      expect(stdout).toMatch(finding);
+    }
+  });
+
+  it('finds what a careful hand has done that made the digest anew', async () => {
+    const file = await exportOf();
+    const cut = await forged(file, (content) => void content.entries.pop());
+    await expect(oplab('audit', 'verify', '--file', cut)).rejects.toMatchObject({ exitCode: 4 });
+    expect(stdout).toContain('row 9 is missing');
+    stdout = '';
+    const stray = await forged(file, (content) => {
+      content.blobs[sha256('planted')] = 'planted';
+    });
+    await expect(oplab('audit', 'verify', '--file', stray)).rejects.toMatchObject({ exitCode: 4 });
+    expect(stdout).toContain('belongs to no entry');
+  });
+
+  it('finds a rewritten chain by a status that was saved elsewhere', async () => {
+    const file = await exportOf();
+    await writeFile(at('incident.json'), JSON.stringify(raw));
+    await oplab('audit', 'verify', '--file', file, '--incident-file', at('incident.json'));
+    raw = incidentWith({
+      entries: 9,
+      headHash: 'e'.repeat(64),
+      finalHeadHash: 'e'.repeat(64),
+      sealedHeadHash: 'e'.repeat(64),
+    });
+    await writeFile(at('incident.json'), JSON.stringify(raw));
+    await expect(
+      oplab('audit', 'verify', '--file', file, '--incident-file', at('incident.json')),
+    ).rejects.toMatchObject({ exitCode: 4 });
+    expect(stdout).toContain('wrong head');
+  });
+
+  it('says what is no export', async () => {
+    for (const text of [
+      '{"format": "oplab.dev/session-export/v1"',
+      '{"format": "oplab.dev/session-export/v9"}',
+      '{}',
+    ]) {
+      await writeFile(at('odd.json'), text);
+      await expect(oplab('audit', 'verify', '--file', at('odd.json'))).rejects.toMatchObject({
+        code: 'OPLAB_INVALID_INPUT',
+        message: expect.stringContaining('odd.json is no session export'),
+      });
+    }
+  });
+});
+
+describe('session import', () => {
+  it('makes a file that reads and verifies as the first one, and importing again changes nothing', async () => {
+    const file = await exportOf();
+    await oplab('session', 'import', file, '--into', at('cases.db'));
+    expect(stdout).toContain('9 entries added');
+    await oplab('audit', 'verify', '--file', at('cases.db'));
+    expect(stdout).toContain("held against the file's seal; 2 texts match");
+    stdout = '';
+    await oplab('audit', 'show', 'store-down', '--file', at('audit.db'), '--full', '-o', 'json');
+    const first = stdout;
+    stdout = '';
+    await oplab('audit', 'show', 'store-down', '--file', at('cases.db'), '--full', '-o', 'json');
+    expect(stdout).toBe(first);
+    stdout = '';
+    await oplab('session', 'import', file, '--into', at('cases.db'));
+    expect(stdout).toContain('was there already');
+    // Out of the copy again: the same session, to the byte.
+    await oplab('session', 'export', 'store-down', '--file', at('cases.db'), '--to', at('again.json'));
+    const again = parseExport(await readFile(at('again.json'), 'utf8'), 'again');
+    const original = parseExport(await readFile(file, 'utf8'), 'original');
+    expect([again.entries, again.blobs]).toEqual([original.entries, original.blobs]);
+  });
+
+  it('completes a session of which an earlier export had the beginning', async () => {
+    await record({ sealed: false });
+    await oplab('session', 'export', 'store-down', '--to', at('early.json'));
+    const log = await openAuditLog({ path: at('audit.db') });
+    await log.seal(gateway, sealEntry('Resolved'));
+    await log.close();
+    await oplab('session', 'export', 'store-down', '--to', at('late.json'));
+    await oplab('session', 'import', at('early.json'), at('late.json'), '--into', at('cases.db'));
+    expect(stdout).toContain('1 entry added');
+    await oplab('audit', 'verify', '--file', at('cases.db'));
+    expect(stdout).toContain('8 entries, sealed');
+    // The early one says nothing new any more.
+    await oplab('session', 'import', at('early.json'), '--into', at('cases.db'));
+  });
+
+  it('takes nothing that does not add up, and no other session under the same id', async () => {
+    const file = await exportOf();
+    const cut = await forged(file, (content) => void content.entries.pop());
+    await expect(oplab('session', 'import', file, cut, '--into', at('cases.db'))).rejects.toMatchObject({
+      exitCode: 4,
+    });
+    await expect(stat(at('cases.db'))).rejects.toThrow();
+
+    await oplab('session', 'import', file, '--into', at('cases.db'));
+    await rm(at('audit.db'));
+    raw = undefined;
+    const log = await openAuditLog({ path: at('audit.db') });
+    await log.append(gateway, openedEntry({ namespace: 'tikv', name: 'store-down', uid }, 'another story'));
+    await log.close();
+    await oplab('session', 'export', 'store-down', '--to', at('other.json'));
+    await expect(oplab('session', 'import', at('other.json'), '--into', at('cases.db'))).rejects.toMatchObject({
+      message: expect.stringContaining('row 1 differs'),
+    });
+  });
+});
+
+describe('session post-mortem', () => {
+  it('tells what was wrong, claimed, verified, changed and run, and that the record adds up', async () => {
+    const file = await exportOf();
+    stdout = '';
+    await oplab('session', 'post-mortem', 'store-down', '--file', file);
+    for (const text of [
+      '# Post-mortem: tikv/store-down',
+      '> Store 4 is \\*gone\\*',
+      '| Outcome | Resolved |',
+      '| Claimed after | 1m00s |',
+      '| Verified after | 1m50s |',
+      '| Cost | $0.012 |',
+      '**Root cause, as the agent says:** scaled down',
+      'The checks held for 30 s without a break: **verified**',
+      '| up | yes | `body.count = 2` | `body.count = 3` |',
+      '| 4 | ',
+      '`patch statefulsets/scale tikv/tikv-tikv` | `200` |',
+      '``kubectl get pods \\| grep `x` ⏎ echo done``',
+      '| 0 in 1.4 s | two of three |',
+      'I look at \\<b\\>pods\\</b\\> \\| first. Then on.',
+      'The hash chain adds up.',
+    ]) {
+      expect(stdout).toContain(text);
+    }
+    const printed = stdout;
+    stdout = '';
+    await oplab('session', 'export', 'store-down', '--file', file, '--format', 'markdown', '--to', '-');
+    expect(stdout).toBe(printed);
+  });
+
+  it('says so when the record does not add up, when a write has no answer, and hands over what was escalated', async () => {
+    const file = await exportOf();
+    const content = parseExport(await readFile(file, 'utf8'), file);
+    const entries = content.entries.filter(({ kind }) => kind !== 'kube_outcome');
+    const handover = { wrong: 'PD has no quorum', tried: ['a restart'], changed: [], next: ['look at `pd-0`'] };
+    const text = postMortem(
+      {
+        ...content,
+        entries,
+        incident: z.record(z.string(), z.json()).parse(incidentWith({}, { handover, conditions: [] })),
+      },
+      verifyExport({ ...content, entries }),
+    );
+    expect(text).toContain('indeterminate');
+    expect(text).toContain('**The record does not add up:**');
+    expect(text).toContain('row 5 is missing');
+    expect(text).toContain('**Not verified**');
+    expect(text).toContain('**Look at next**\n\n- look at \\`pd-0\\`');
+  });
+});

@@ -1,0 +1,325 @@
+// `oplab top` in a real terminal (tmux), against a real gateway and a real API server.
+
+import { execFile } from 'node:child_process';
+import { createServer, request, type Server } from 'node:http';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { displayWidth } from '../../src/cli/table.ts';
+import { INCIDENTS, MONITORS } from '../../src/kube/resources.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
+import { openTmux, type Terminal } from './tmux.ts';
+
+const exec = promisify(execFile);
+const root = path.dirname(path.dirname(import.meta.dirname));
+const main = path.join(root, 'src/main.ts');
+
+let lab: GatewayLab;
+/** The gateway under an address that stays when it restarts, and that can be taken away. */
+let way: Server;
+let address: string;
+let terminal: Terminal | undefined;
+
+beforeAll(async () => {
+  lab = await startGatewayLab();
+  way = createServer((incoming, outgoing) => {
+    const onward = request(
+      { host: '127.0.0.1', port: lab.gateway.ports.read, path: incoming.url, headers: incoming.headers },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        outgoing.flushHeaders();
+        answer.pipe(outgoing);
+        answer.on('error', () => outgoing.destroy());
+      },
+    );
+    onward.on('error', () => outgoing.destroy());
+    outgoing.on('close', () => onward.destroy());
+    onward.end();
+  });
+  await new Promise<void>((resolve) => way.listen(0, '127.0.0.1', resolve));
+  const bound = way.address();
+  address = `http://127.0.0.1:${typeof bound === 'object' && bound !== null ? bound.port : 0}`;
+});
+afterAll(async () => {
+  way?.closeAllConnections();
+  way?.close();
+  await lab?.close();
+});
+afterEach(async () => {
+  await terminal?.close();
+  terminal = undefined;
+});
+
+const connection = () => ['--kubeconfig', path.join(lab.dir, 'plane/kubeconfig'), '--gateway', address];
+
+async function top(options: { columns: number; rows: number; env?: Record<string, string>; args?: string[] }) {
+  const line = [process.execPath, main, ...connection(), ...(options.args ?? []), 'top'].join(' ');
+  terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, options);
+  return terminal;
+}
+
+let keys = 0;
+async function append(attempt: Attempt, entry: object): Promise<string> {
+  keys += 1;
+  const clientKey = `1-${keys}`;
+  const { status, text } = await lab.ask(attempt, 'POST', '/audit/v1/entries', { clientKey, ...entry });
+  if (status >= 300) throw new Error(text);
+  return clientKey;
+}
+const live = (attempt: Attempt, callKey: string, text: string) =>
+  lab.ask(attempt, 'POST', '/audit/v1/live', { callKey, stream: 'stdout', text });
+
+/** The session of an Incident, as far as an agent has come while a command runs. */
+async function working(name: string): Promise<{ attempt: Attempt; call: string }> {
+  const attempt = await lab.open(name);
+  await lab.setStatus(name, { message: 'attempt 1 is at work' });
+  await eventually(async () =>
+    (await lab.ask(attempt, 'POST', '/agent/v1/start', { run: 'one' })).status === 200 ? true : undefined,
+  );
+  await append(attempt, { kind: 'reasoning', content: 'A store is gone; I look at the pods first.' });
+  const call = await append(attempt, {
+    kind: 'tool_call',
+    tool: 'shell',
+    params: { command: 'kubectl -n patient rollout status sts/tikv' },
+    content: 'Do they come back?',
+  });
+  return { attempt, call };
+}
+
+async function monitorOf(name: string, state: string, more: object = {}): Promise<void> {
+  await lab.client.create(MONITORS, {
+    apiVersion: 'oplab.dev/v1alpha1',
+    kind: 'Monitor',
+    metadata: { name, namespace: TARGET },
+    spec: {
+      check: { http: { service: 'pd', port: 2379, cel: 'body.count == 3' } },
+      incident: { summary: 'a store is gone' },
+    },
+  });
+  await lab.client.patch(
+    MONITORS,
+    { name, namespace: TARGET },
+    { status: { state, observed: 'body.count = 2', ...more } },
+    { subresource: 'status' },
+  );
+}
+
+/** Every row fits, and the screen is full to the last row. */
+function expectFits(screen: string, columns: number, rows: number): void {
+  const lines = screen.replace(/\n$/, '').split('\n');
+  expect(lines.length).toBeLessThanOrEqual(rows);
+  for (const line of lines) expect(displayWidth(line), line).toBeLessThanOrEqual(columns);
+  expect(lines[0]).toMatch(/^oplab top/);
+  expect(lines.at(-1)).toMatch(/\? help {2}q quit/);
+}
+
+describe('oplab top', () => {
+  let session: { attempt: Attempt; call: string };
+  const store = 'store-down';
+  beforeAll(async () => {
+    await monitorOf('stores-up', 'Firing', {
+      message: 'store 4 is Disconnected',
+      alarms: [
+        {
+          ...{ fingerprint: 'f1', state: 'Firing', occurrences: 3, flaps: 0, incident: store },
+          ...Object.fromEntries(['since', 'startTime', 'lastSeen'].map((key) => [key, new Date().toISOString()])),
+        },
+      ],
+    });
+    await monitorOf('pd-quorum', 'Healthy');
+    session = await working(store);
+  });
+
+  it('shows list, session, output as it streams, cost, Monitors and checks in 80x24', async () => {
+    const { attempt, call } = session;
+    const screen = await top({ columns: 80, rows: 24 });
+    await screen.shows('kubectl -n patient rollout status');
+    await live(attempt, call, 'Waiting for 1 po');
+    await live(attempt, call, 'ds\nhalf a li');
+    const seen = await screen.shows('half a li');
+    expectFits(seen, 80, 24);
+    for (const text of [
+      '1 open, 1 at work',
+      `● ${store}`,
+      'thinks A store is gone; I look at the',
+      'Do they come back?',
+      '│ Waiting for 1 pods',
+      'running, ',
+      'attempt 1 is at work',
+      'turn 0/60',
+      'Patient patient: ✗ ill (1 of 2 Firing)',
+      '✗ stores-up',
+      'store 4 is Disc',
+      '✓ pd-quorum',
+      '○ well not looked at yet',
+      'cluster ok  gateway ok',
+    ]) {
+      expect(seen).toContain(text);
+    }
+    // Seconds and dollars go on while nothing else happens.
+    const running = /running, (\d+) s/.exec(seen)?.[1] ?? '';
+    await screen.showsNot(`running, ${running} s`);
+    await lab.setStatus(store, {
+      usage: {
+        ...{ turns: 2, modelCalls: 2, inputTokens: 1000, outputTokens: 10 },
+        ...{ cacheReadTokens: 0, cacheWriteTokens: 0, costMilliUSD: 123 },
+      },
+    });
+    await screen.shows('$0.1230/$2.00  turn 2/60');
+    await screen.keys('q');
+    await screen.shows('ended with 0');
+    expect(await screen.screen()).not.toContain('Incidents');
+  });
+
+  it('follows the cursor, scrolls, zooms, helps, and gives the terminal back on ctrl-c', async () => {
+    const other = await working('other-fault');
+    for (let row = 1; row <= 40; row += 1) {
+      await append(other.attempt, { kind: 'reasoning', content: `thought number ${row} of many` });
+    }
+    const screen = await top({ columns: 100, rows: 30 });
+    await screen.shows('2 open, 2 at work');
+    await screen.keys('End');
+    const first = await screen.shows(/─ patient\/(store-down|other-fault)/);
+    await screen.keys('Home');
+    await screen.shows('─ patient/store-down');
+    await screen.keys('Down');
+    await screen.shows('─ patient/other-fault');
+    await screen.shows('thought number 40 of many');
+    expect(first).not.toBe('');
+    await screen.keys('Tab', 'Home');
+    await screen.shows(/\[patient\/other-fault, \d+ lines below/);
+    expect(await screen.showsNot('thought number 40 of many')).toContain('Attempt 1');
+    await append(other.attempt, { kind: 'reasoning', content: 'what comes does not move the page' });
+    await screen.shows(/f follow/);
+    expect(await screen.screen()).not.toContain('what comes');
+    await screen.keys('f');
+    await screen.shows('what comes does not move the page');
+    await screen.keys('Enter');
+    await screen.showsNot('Monitors');
+    await screen.keys('Enter', '?');
+    await screen.shows('the session on the whole screen, and back');
+    await screen.keys('?');
+    await screen.shows('Monitors 2');
+    await screen.keys('C-c');
+    await screen.shows('ended with 0');
+    await screen.keys('stty -a | grep -c " echo "', 'Enter');
+    await screen.shows(/^1$/m);
+    await lab.client.delete(INCIDENTS, { name: 'other-fault', namespace: TARGET });
+  });
+
+  it('fits after every change of size, down to what is too small, and back', async () => {
+    const screen = await top({ columns: 120, rows: 40 });
+    await screen.shows('Do they come back?');
+    for (const [columns, rows] of [
+      [80, 24],
+      [60, 20],
+      [100, 12],
+      [200, 50],
+      [40, 10],
+      [80, 24],
+    ] as const) {
+      await screen.resize(columns, rows);
+      // The terminal reflows what it had before it is drawn anew.
+      await eventually(async () => {
+        const seen = await screen.screen();
+        return seen.replace(/\n$/, '').split('\n').length === rows && /^oplab top.*\? help {2}q quit *\n$/s.test(seen)
+          ? true
+          : undefined;
+      }).catch(() => undefined);
+      expectFits(await screen.screen(), columns, rows);
+    }
+    await screen.shows('Patient patient');
+    await screen.resize(20, 5);
+    await screen.shows('too small');
+    await screen.resize(80, 24);
+    await screen.shows('Patient patient');
+  });
+
+  it('says everything without colour, and without UTF-8', async () => {
+    const plain = await top({ columns: 80, rows: 24, env: { NO_COLOR: '1' } });
+    await plain.shows('Patient patient: ✗ ill');
+    expect(await plain.rawScreen()).not.toContain('\u001b[');
+    await plain.close();
+    const coloured = await top({ columns: 80, rows: 24 });
+    await coloured.shows('Patient patient: ✗ ill');
+    expect(await coloured.rawScreen()).toContain('\u001b[31m');
+    await coloured.close();
+    const ascii = await top({ columns: 80, rows: 24, env: { LANG: 'C', LC_ALL: 'C' } });
+    const seen = await ascii.shows('Patient patient: x ill');
+    expect(seen).toMatch(/^[\x20-\x7e\n]*$/);
+    expect(seen).toContain('-[Incidents 1]---');
+  });
+
+  it('says that the gateway is away, and goes on by itself when it is back, each entry once', async () => {
+    const { attempt } = session;
+    const screen = await top({ columns: 120, rows: 40 });
+    await screen.shows('gateway ok');
+    await screen.shows('Do they come back?');
+    const port = Number(new URL(address).port);
+    way.closeAllConnections();
+    await new Promise((resolve) => way.close(resolve));
+    await lab.restartGateway();
+    await screen.shows('gateway away');
+    await screen.shows('Waiting for the gateway:');
+    expect(await screen.screen()).toContain('Do they come back?');
+    await eventually(async () =>
+      (
+        await lab.ask(attempt, 'POST', '/audit/v1/entries', {
+          clientKey: 'back',
+          kind: 'reasoning',
+          content: 'and on it goes',
+        })
+      ).status === 200
+        ? true
+        : undefined,
+    );
+    await new Promise<void>((resolve) => way.listen(port, '127.0.0.1', resolve));
+    const seen = await screen.shows('and on it goes');
+    expect(seen).toContain('gateway ok');
+    expect(seen.split('Do they come back?').length).toBe(2);
+  });
+
+  it('says that the cluster is away and keeps what it has', async () => {
+    const line = [process.execPath, main, '--kubeconfig', '/nonexistent', '--gateway', address, 'top'].join(' ');
+    terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
+    await terminal.shows(/ended with [12]/);
+    expect(await terminal.screen()).toContain('OPLAB_');
+  });
+
+  it('shows no escape codes of a session, and a session that ends', async () => {
+    const { attempt } = session;
+    const screen = await top({ columns: 80, rows: 24 });
+    await screen.shows('gateway ok');
+    await append(attempt, { kind: 'reasoning', content: '\u001b[2J\u001b]0;evil\u0007colourless' });
+    await screen.shows('colourless');
+    expect(await screen.screen()).toContain('Patient patient');
+    await lab.setStatus(store, {
+      phase: 'Resolved',
+      message: 'Resolved: all checks have held',
+      finishTime: new Date().toISOString(),
+      conditions: [
+        {
+          ...{ type: 'Finished', status: 'True', reason: 'Resolved', message: '' },
+          lastTransitionTime: new Date().toISOString(),
+        },
+      ],
+    });
+    await screen.shows(`✓ ${store}`);
+    await screen.shows('0 open, 0 at work');
+    await screen.keys('a');
+    await screen.shows('show finished');
+  });
+});
+
+describe('where there is no terminal', () => {
+  it.each([
+    ['output into a pipe', {}],
+    ['a terminal that cannot be drawn on', { TERM: 'dumb' }],
+  ])('says so and what to use instead: %s', async (_name, env) => {
+    const run = exec(process.execPath, [main, ...connection(), 'top'], { env: { ...process.env, ...env } });
+    await expect(run).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/OPLAB_NOT_A_TERMINAL.*incident watch/),
+    });
+  });
+});
