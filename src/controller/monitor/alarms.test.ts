@@ -1,0 +1,210 @@
+// Sequences of good, bad and unknown looks: what opens, what clears, what is damped, and what nobody may conclude.
+
+import { describe, expect, it } from 'vitest';
+import { type AlarmStep, type IncidentFate, MAX_ALARMS, nextAlarms, type Watch } from './alarms.ts';
+import { failing, iso, START } from './fixtures.ts';
+
+type Look = 'good' | 'bad' | 'unknown';
+
+/** A Monitor that looks at the given seconds; every Incident that it raises is open until told otherwise. */
+class Run {
+  watch: Watch = { alarms: [], flaps: new Map() };
+  fate: IncidentFate = 'open';
+  readonly raised: number[] = [];
+  readonly cleared: number[] = [];
+  readonly rules: { forSeconds: number; clearSeconds: number };
+  #broken = true;
+
+  constructor(rules: { forSeconds: number; clearSeconds: number }) {
+    this.rules = rules;
+  }
+
+  look(second: number, look: Look): AlarmStep | undefined {
+    if (look === 'unknown') {
+      this.#broken = true;
+      return undefined;
+    }
+    const step = nextAlarms(this.watch, look === 'bad' ? [failing()] : [], {
+      rules: this.rules,
+      broken: this.#broken,
+      fateOf: () => this.fate,
+      now: new Date(START + second * 1000),
+    });
+    this.#broken = false;
+    if (step.raise.length > 0) {
+      this.raised.push(second);
+      this.fate = 'open';
+    }
+    if (step.clear.length > 0) this.cleared.push(second);
+    const over = new Set(step.clear.map(({ fingerprint }) => fingerprint));
+    const alarms = step.watch.alarms
+      .filter((alarm) => !over.has(alarm.fingerprint))
+      .map((alarm) => (step.raise.includes(alarm.fingerprint) ? { ...alarm, incident: 'i' } : alarm));
+    this.watch = { ...step.watch, alarms };
+    return step;
+  }
+
+  /** Looks every `every` seconds from `from` up to and including `to`. */
+  all(look: Look, from: number, to: number, every = 5): this {
+    for (let second = from; second <= to; second += every) this.look(second, look);
+    return this;
+  }
+
+  get alarm() {
+    return this.watch.alarms[0];
+  }
+}
+
+describe('an alarm', () => {
+  it('opens at once without forSeconds, once', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 30 }).all('bad', 0, 20);
+    expect(run.raised).toEqual([0]);
+    expect(run.alarm).toMatchObject({ state: 'Firing', occurrences: 5, startTime: iso(0), lastSeen: iso(20) });
+  });
+
+  it('opens after forSeconds without a break', () => {
+    expect(new Run({ forSeconds: 10, clearSeconds: 30 }).all('bad', 0, 20).raised).toEqual([10]);
+    const broken = new Run({ forSeconds: 10, clearSeconds: 30 }).all('bad', 0, 5);
+    broken.look(8, 'good');
+    expect(broken.all('bad', 10, 30).raised).toEqual([20]);
+  });
+
+  it('clears after clearSeconds without a break', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 20 }).all('bad', 0, 10).all('good', 15, 60);
+    expect(run.cleared).toEqual([35]);
+    expect(run.watch.alarms).toEqual([]);
+  });
+
+  it('that comes back while clearing is the same one, and counted', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 20 }).all('bad', 0, 10).all('good', 15, 25).all('bad', 30, 40);
+    expect(run.raised).toEqual([0]);
+    expect(run.alarm).toMatchObject({ state: 'Firing', flaps: 1, startTime: iso(0), incident: 'i' });
+  });
+
+  it('that flapped has to last longer before the next Incident, and no longer than its flaps are young', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 20 });
+    run.all('bad', 0, 10).all('good', 15, 20).all('bad', 25, 30).all('good', 35, 60);
+    expect(run.cleared).toEqual([55]);
+    run.all('bad', 65, 100);
+    expect(run.raised).toEqual([0, 85]);
+    run.all('good', 105, 130).all('good', 800, 800).all('bad', 805, 805);
+    expect(run.raised).toEqual([0, 85, 805]);
+  });
+
+  it('is new when its Incident was resolved, and the old one when it merely ended', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 20 }).all('bad', 0, 10);
+    run.fate = 'ended';
+    run.all('bad', 15, 30);
+    expect(run.raised).toEqual([0]);
+    run.fate = 'resolved';
+    run.look(35, 'bad');
+    // It came back at once, which is a flap: it has to last.
+    expect(run.alarm).toMatchObject({ state: 'Pending', startTime: iso(35), occurrences: 1 });
+    run.all('bad', 40, 60);
+    expect(run.raised).toEqual([0, 55]);
+  });
+
+  it('is over at once when its Incident was resolved and the check holds', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 300 }).all('bad', 0, 10);
+    run.fate = 'resolved';
+    run.look(15, 'good');
+    expect(run.cleared).toEqual([15]);
+  });
+
+  it('gets an Incident again when somebody deleted it', () => {
+    const run = new Run({ forSeconds: 0, clearSeconds: 20 }).all('bad', 0, 10);
+    run.fate = 'missing';
+    run.look(15, 'bad');
+    expect(run.raised).toEqual([0, 15]);
+    expect(run.alarm?.startTime).toBe(iso(0));
+  });
+});
+
+describe('a look that sees nothing', () => {
+  it('opens and closes nothing, however long it lasts', () => {
+    const pending = new Run({ forSeconds: 10, clearSeconds: 10 }).all('bad', 0, 5).all('unknown', 10, 700);
+    expect(pending.raised).toEqual([]);
+    const clearing = new Run({ forSeconds: 0, clearSeconds: 10 }).all('bad', 0, 5).all('good', 10, 15);
+    clearing.all('unknown', 20, 700);
+    expect(clearing.cleared).toEqual([]);
+    expect(clearing.alarm?.state).toBe('Clearing');
+  });
+
+  it('is a break: whatever has to last begins again after it', () => {
+    const pending = new Run({ forSeconds: 10, clearSeconds: 10 }).all('bad', 0, 5).all('unknown', 10, 100);
+    expect(pending.all('bad', 105, 130).raised).toEqual([115]);
+    const clearing = new Run({ forSeconds: 0, clearSeconds: 10 }).all('bad', 0, 5).all('good', 10, 15);
+    clearing.all('unknown', 20, 100);
+    expect(clearing.all('good', 105, 130).cleared).toEqual([115]);
+  });
+});
+
+describe('alarms by labels', () => {
+  it('come and go each on its own', () => {
+    const rules = { forSeconds: 0, clearSeconds: 0 };
+    const context = { rules, broken: false, fateOf: () => 'open' as const };
+    const first = nextAlarms({ alarms: [], flaps: new Map() }, [failing('a', { store: '1' }), failing('b')], {
+      ...context,
+      now: new Date(START),
+    });
+    expect(first.raise).toEqual(['a', 'b']);
+    const second = nextAlarms(first.watch, [failing('b')], { ...context, now: new Date(START + 5000) });
+    expect(second.clear).toEqual([{ fingerprint: 'a', endTime: iso(5) }]);
+    expect(second.raise).toEqual(['b']);
+  });
+
+  it('are kept as far as there is room, and the rest is told', () => {
+    const many = Array.from({ length: MAX_ALARMS + 6 }, (_, index) => failing(`f${index}`));
+    const step = nextAlarms({ alarms: [], flaps: new Map() }, many, {
+      rules: { forSeconds: 0, clearSeconds: 0 },
+      broken: false,
+      fateOf: () => 'open',
+      now: new Date(START),
+    });
+    expect(step.watch.alarms).toHaveLength(MAX_ALARMS);
+    expect(step.omitted).toBe(6);
+  });
+});
+
+it('holds on random sequences: unbroken failure opens, unbroken holding clears, and the two alternate', () => {
+  let seed = 42;
+  const random = (below: number) => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31;
+    return Math.floor((seed / 2 ** 31) * below);
+  };
+  let opened = 0;
+  let cleared = 0;
+  for (let round = 0; round < 400; round += 1) {
+    const rules = { forSeconds: random(3) * 15, clearSeconds: random(4) * 10 };
+    const run = new Run(rules);
+    const history: { second: number; look: Look }[] = [];
+    let second = 0;
+    /** Seconds for which all looks up to now were of this kind, without a break. */
+    const unbroken = (look: Look) => {
+      const from = history.findLastIndex((entry) => entry.look !== look) + 1;
+      const first = history[from];
+      return first === undefined ? -1 : second - first.second;
+    };
+    let current: Look = 'good';
+    for (let step = 0; step < 120; step += 1) {
+      if (random(4) === 0) current = (['good', 'bad', 'unknown'] as const)[random(3)] ?? 'good';
+      second += 5 + random(3);
+      history.push({ second, look: current });
+      const [raises, clears] = [run.raised.length, run.cleared.length];
+      run.look(second, current);
+      if (run.raised.length > raises) expect(unbroken('bad')).toBeGreaterThanOrEqual(rules.forSeconds);
+      if (run.cleared.length > clears) expect(unbroken('good')).toBeGreaterThanOrEqual(rules.clearSeconds);
+      if (current === 'unknown') expect([run.raised.length, run.cleared.length]).toEqual([raises, clears]);
+    }
+    const events = [...run.raised.map((at) => ({ at, open: true })), ...run.cleared.map((at) => ({ at, open: false }))];
+    events.sort((a, b) => a.at - b.at);
+    events.forEach(({ open }, index) => {
+      expect(open).toBe(index % 2 === 0);
+    });
+    opened += run.raised.length;
+    cleared += run.cleared.length;
+  }
+  // It would be no test if nothing happened.
+  expect(opened).toBeGreaterThan(500);
+  expect(cleared).toBeGreaterThan(300);
+});
