@@ -63,8 +63,8 @@ export async function openTmux(line: string, options: TerminalOptions): Promise<
     keys: async (...names) => void (await tmux('send-keys', '-t', 't', ...names)),
     resize: async (columns, rows) =>
       void (await tmux('resize-window', '-t', 't', '-x', String(columns), '-y', String(rows))),
-    shows: (what, ms = 15_000) => until(what, true, ms),
-    showsNot: (what, ms = 15_000) => until(what, false, ms),
+    shows: (what, ms = 30_000) => until(what, true, ms),
+    showsNot: (what, ms = 30_000) => until(what, false, ms),
     close: async () => void (await tmux('kill-server').catch(() => '')),
   };
 }

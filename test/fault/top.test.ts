@@ -113,7 +113,7 @@ function expectFits(screen: string, columns: number, rows: number): void {
   expect(lines.at(-1)).toMatch(/\? help {2}q quit/);
 }
 
-describe('oplab top', () => {
+describe('oplab top', { timeout: 180_000 }, () => {
   let session: { attempt: Attempt; call: string };
   const store = 'store-down';
   beforeAll(async () => {

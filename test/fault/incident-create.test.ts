@@ -1,0 +1,187 @@
+// `oplab incident create` against a real API server, and `oplab session export` through a real gateway.
+
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createColors } from 'picocolors';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { isTrue } from '../../src/api/meta.ts';
+import { parseExport } from '../../src/audit/export.ts';
+import { realEnvironment } from '../../src/cli/environment.ts';
+import { createProgram } from '../../src/cli/program.ts';
+import { INCIDENTS } from '../../src/kube/resources.ts';
+import { eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
+
+let lab: GatewayLab;
+let directory: string;
+let stdout = '';
+let stderr = '';
+
+beforeAll(async () => {
+  lab = await startGatewayLab();
+  directory = await mkdtemp(path.join(tmpdir(), 'oplab-create-'));
+});
+afterAll(async () => {
+  await lab?.close();
+  if (directory !== undefined) await rm(directory, { recursive: true, force: true });
+});
+beforeEach(() => {
+  stdout = '';
+  stderr = '';
+});
+
+/** The command line as a user has it: a kubeconfig, the API server, the gateway. */
+const oplab = (...args: string[]) => {
+  const environment = realEnvironment({
+    line: (text = '') => {
+      stdout += `${text}\n`;
+    },
+    write: (text) => {
+      stdout += text;
+    },
+    note: (text) => {
+      stderr += `${text}\n`;
+    },
+    colors: createColors(false),
+    width: 80,
+    isTerminal: false,
+  });
+  const connection = [
+    ...['--kubeconfig', path.join(lab.dir, 'plane/kubeconfig')],
+    ...['--gateway', `http://127.0.0.1:${lab.gateway.ports.read}`],
+  ];
+  return createProgram(environment).parseAsync(['node', 'oplab', ...connection, ...args]);
+};
+const names = async () =>
+  (await lab.client.list(INCIDENTS, { namespace: TARGET })).items.map(({ metadata }) => metadata.name);
+const check = ['--object-check', `well=v1/ConfigMap/patient object.data.state == 'well'`];
+
+describe('incident create', () => {
+  it('makes an Incident of flags and prints it as the API server has it, defaults and all', async () => {
+    await oplab(
+      ...['-n', TARGET, 'incident', 'create', 'by-flags', '--summary', 'a store is gone', '--severity', 'critical'],
+      ...[...check, '--soak-seconds', '5', '--max-turns', '7', '--label', 'store=4', '--suspend'],
+    );
+    expect(parse(stdout)).toMatchObject({
+      kind: 'Incident',
+      metadata: { name: 'by-flags', namespace: TARGET, uid: expect.stringMatching(/-/) },
+      spec: {
+        ...{ summary: 'a store is gone', severity: 'critical', agentClassName: 'default', suspend: true },
+        alertLabels: { store: '4' },
+        limits: { maxTurns: 7 },
+        verify: { soakSeconds: 5, checks: [{ name: 'well', kubernetes: { name: 'patient' } }] },
+      },
+    });
+    expect(stderr).toContain(`oplab incident watch ${TARGET}/by-flags`);
+    expect((await lab.incident('by-flags')).spec.suspend).toBe(true);
+  });
+
+  it('makes a name of the summary, and takes another one of the same summary', async () => {
+    for (const _ of [1, 2])
+      await oplab('-n', TARGET, 'incident', 'create', '--summary', 'TiKV: store 4 is gone!', ...check, '-o', 'name');
+    const [first = '', second = ''] = stdout.trim().split('\n');
+    expect(first).toMatch(/^incident\.oplab\.dev\/tikv-store-4-is-gone-[a-z0-9]{5}$/);
+    expect(second).not.toBe(first);
+  });
+
+  it('makes what a file says, several too, and lets the server judge without making them', async () => {
+    const example = await readFile(path.join(import.meta.dirname, '../../examples/incident.yaml'), 'utf8');
+    const ours = example.replaceAll(/namespace: tikv$/gm, `namespace: ${TARGET}`).replace('[tikv]', `[${TARGET}]`);
+    const file = path.join(directory, 'incidents.yaml');
+    await writeFile(file, `${ours}---\n${ours.replace('name: tikv-store-down', 'name: another')}`);
+    await oplab('incident', 'create', '-f', file, '--dry-run');
+    expect(stderr).toContain('would be created (dry run by the server)');
+    expect(await names()).not.toContain('another');
+    await oplab('incident', 'create', '-f', file, '-o', 'name');
+    expect(stdout).toContain('incident.oplab.dev/tikv-store-down\nincident.oplab.dev/another\n');
+    expect(await names()).toEqual(expect.arrayContaining(['tikv-store-down', 'another']));
+    // The same name again is refused, as kubectl create does.
+    await expect(oplab('incident', 'create', '-f', file)).rejects.toMatchObject({ exitCode: 1 });
+  });
+
+  it('dry run by the client prints what would be sent, without a cluster', async () => {
+    await oplab(
+      '-n',
+      'x',
+      '--kubeconfig',
+      '/nonexistent',
+      'incident',
+      'create',
+      'a',
+      '--summary',
+      's',
+      ...check,
+      '--dry-run',
+      'client',
+    );
+    expect(parse(stdout)).toMatchObject({ metadata: { name: 'a', namespace: 'x' }, spec: { summary: 's' } });
+  });
+
+  it.each([
+    [['a', ...check], /--summary/],
+    [['a', '--summary', 's'], /how to tell that it is fixed/],
+    [['a/b/c', '--summary', 's', ...check], /is no name/],
+    [['a', '--summary', 's', '--http-check', 'x'], /write NAME=/],
+    [['UPPER', '--summary', 's', ...check], /metadata.name/],
+    [['a', '--summary', 's', '--object-check', 'x=v1/Secret/y true'], /may not read Secrets/],
+    [['-f', 'nowhere.yaml'], /nowhere.yaml cannot be read/],
+    [['-f', 'package.json'], /apiVersion: must be oplab.dev/],
+  ])('ends with 2 and says what is wrong with the input: %j', async (args, message) => {
+    await expect(oplab('-n', TARGET, 'incident', 'create', ...args)).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('refuses a field that does not exist, where kubectl only warns', async () => {
+    const file = path.join(directory, 'typo.yaml');
+    const spec = {
+      summary: 's',
+      severty: 'critical',
+      verify: { checks: [{ name: 'w', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'p', cel: 'true' } }] },
+    };
+    await writeFile(
+      file,
+      JSON.stringify({ apiVersion: 'oplab.dev/v1alpha1', kind: 'Incident', metadata: { name: 'typo' }, spec }),
+    );
+    await expect(oplab('-n', TARGET, 'incident', 'create', '-f', file)).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('severty'),
+    });
+  });
+
+  it('ends with 3 when there is no such namespace', async () => {
+    await expect(oplab('-n', 'nowhere', 'incident', 'create', 'a', '--summary', 's', ...check)).rejects.toMatchObject({
+      exitCode: 3,
+      message: expect.stringContaining('nowhere'),
+    });
+  });
+});
+
+describe('session export', () => {
+  it('reads a session through the gateway, its Incident through the cluster, and what comes out verifies alone', async () => {
+    const attempt = await lab.open('exported');
+    const { status } = await lab.ask(attempt, 'POST', '/audit/v1/entries', {
+      ...{ clientKey: '1-1', kind: 'tool_result', tool: 'shell', exitCode: 0, content: 'said hello', blob: 'hello\n' },
+      params: { call: '1-0' },
+    });
+    expect(status).toBe(200);
+    // The anchor in status follows the record.
+    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), 20_000);
+    const file = path.join(directory, 'exported.json');
+    await oplab('-n', TARGET, 'session', 'export', 'exported', '--to', file);
+    const content = parseExport(await readFile(file, 'utf8'), file);
+    expect(Object.values(content.blobs)).toEqual(expect.arrayContaining(['hello\n']));
+    const { conditions } = (await lab.incident('exported')).status ?? {};
+    expect(isTrue(conditions, 'Finished')).toBe(false);
+    expect(content).toMatchObject({ incident: { metadata: { uid: attempt.session } }, session: { sealed: false } });
+    await oplab('audit', 'verify', '--file', file);
+    expect(stdout).toMatch(
+      /✓ patient\/exported.*not sealed\n.*the file's own head, the file's status\.audit\.headHash/,
+    );
+    await oplab('session', 'import', file, '--into', path.join(directory, 'cases.db'));
+    await oplab('audit', 'show', 'exported', '--file', path.join(directory, 'cases.db'), '--full');
+    expect(stdout).toContain('| hello');
+  });
+});
