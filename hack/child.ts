@@ -105,7 +105,7 @@ export async function run(command: string, args: readonly string[], options: Chi
     options.signal?.throwIfAborted();
     const result = { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
     if (code !== 0 && options.allowFailure !== true) {
-      const said = options.logFile === undefined ? result.stderr : `see ${options.logFile}`;
+      const said = options.logFile === undefined ? result.stderr.trim() || result.stdout : `see ${options.logFile}`;
       throw new ChildFailed([command, ...args].join(' ').slice(0, 300), code, said);
     }
     return result;

@@ -39,32 +39,36 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
       'OPLAB_TOOL_MISSING',
       `${build.packages.map(binaryName).join(', ')} must be compiled, and Go is not installed: install Go 1.25 or newer (or the tools themselves)`,
     );
-  // Compiled in a copy: Go may complete go.mod and go.sum, and must not do so in the checkout.
-  const scratch = await mkdtemp(path.join(tmpdir(), 'oplab-go-'));
   try {
-    await cp(build.moduleDir, scratch, { recursive: true });
-    for (const patch of build.patches ?? []) await patchModule(scratch, patch, signal);
-    const args = [
-      'build',
-      '-buildvcs=false',
-      '-mod=mod',
-      '-trimpath',
-      '-ldflags',
-      ['-s -w', ...(build.ldflags ?? [])].join(' '),
-    ];
-    if (build.tags !== undefined) args.push('-tags', build.tags.join(','));
-    await run('go', [...args, '-o', `${target}/`, ...build.packages], {
-      cwd: scratch,
-      // Memory is there, cores are few: the compiler collects its garbage less often.
-      env: { CGO_ENABLED: '0', GOFLAGS: '', GOGC: '400', GOWORK: 'off', ...build.env },
-      ...(signal && { signal }),
-    });
+    await go(build, ['build', '-buildvcs=false'], ['-o', `${target}/`, ...build.packages], signal);
     const missing = build.packages.map(binaryName).filter((name) => !existsSync(path.join(target, name)));
     if (missing.length > 0) throw new Error(`go build of ${build.name} left out ${missing.join(', ')}`);
   } catch (error) {
     if (error instanceof ChildFailed)
       throw new OplabError('OPLAB_BUILD_FAILED', `building ${build.name} failed:\n${error.message}`, { cause: error });
     throw error;
+  }
+}
+
+/** Runs the Go tests of a module, with what its build is made with. @throws ChildFailed with what `go test` says */
+export async function testGoModule(build: GoBuild, signal?: AbortSignal): Promise<void> {
+  await go(build, ['test'], ['./...'], signal);
+}
+
+/** Runs a command of Go in a copy of the module: it may complete go.mod and go.sum, and must not do so in the checkout. */
+async function go(build: GoBuild, command: string[], args: string[], signal: AbortSignal | undefined): Promise<void> {
+  const scratch = await mkdtemp(path.join(tmpdir(), 'oplab-go-'));
+  try {
+    await cp(build.moduleDir, scratch, { recursive: true });
+    for (const patch of build.patches ?? []) await patchModule(scratch, patch, signal);
+    const flags = ['-mod=mod', '-trimpath', '-ldflags', ['-s -w', ...(build.ldflags ?? [])].join(' ')];
+    if (build.tags !== undefined) flags.push('-tags', build.tags.join(','));
+    await run('go', [...command, ...flags, ...args], {
+      cwd: scratch,
+      // Memory is there, cores are few: the compiler collects its garbage less often.
+      env: { CGO_ENABLED: '0', GOFLAGS: '', GOGC: '400', GOWORK: 'off', ...build.env },
+      ...(signal && { signal }),
+    });
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

@@ -1,0 +1,82 @@
+// docs/install.md and docs/operations.md, typed line by line on a cluster that has never seen oplab.
+
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { uninstallOperator } from '../../hack/operator/install.ts';
+import { child, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+
+const root = path.dirname(path.dirname(import.meta.dirname));
+/** Of the vendor's shape, worth nothing: what the agent is told over it is that nobody can be reached. */
+const MODEL_KEY = 'sk-ant-walkthrough-0000000000000000';
+const INCIDENT = ['tikv', 'tikv-store-down'] as const;
+
+/** The blocks of one language on a page, in order. */
+async function blocks(page: string, language: string): Promise<string[]> {
+  const text = await readFile(path.join(root, page), 'utf8');
+  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))].map(([, block = '']) => block);
+}
+
+describe('the documentation, typed as it stands', () => {
+  let folder = '';
+  /** Types the lines of a block; the chart takes this checkout's images, as there is no release to pull. */
+  const type = async (block: string | undefined) => {
+    expect(block).toBeDefined();
+    for (const line of (block ?? '').split('\n').filter((candidate) => candidate !== '')) {
+      const images = / upgrade --install /.test(line) ? ' --set image.tag=dev --set sandboxImage.tag=dev --wait' : '';
+      await child('bash', ['-euo', 'pipefail', '-c', line + images], {
+        cwd: folder,
+        ...(line.includes('/dev/stdin') ? { input: MODEL_KEY } : {}),
+        timeoutMs: 180_000,
+      });
+    }
+  };
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'oplab-walkthrough-'));
+    for (const name of ['helm', 'crds', 'examples']) await symlink(path.join(root, name), path.join(folder, name));
+    await uninstallOperator(KUBECONFIG, AbortSignal.timeout(200_000));
+    await eventually('no trace of oplab', 90, async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0);
+  });
+  afterAll(async () => {
+    await tryKubectl('delete', 'clusterrolebinding', 'sre-use-oplab');
+    await tryKubectl('-n', 'tikv', 'delete', 'rolebinding', 'sre-incidents');
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('installs, lets an author in, stops an agent, checks the record, upgrades and uninstalls', async () => {
+    const [install, authors, otherModel, upgrade] = await blocks('docs/install.md', 'sh');
+    const [values] = await blocks('docs/install.md', 'yaml');
+    const [look, stop, record] = await blocks('docs/operations.md', 'sh');
+
+    await type(install);
+    await type(authors);
+    const asAuthor = ['--as', 'alice', '--as-group', 'sre'];
+    await eventually('the author is let in', 20, async () => {
+      const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
+      return applied.code === 0;
+    });
+
+    // What is watched goes on until the Incident ends; the other lines come meanwhile.
+    const watching = look?.split('\n').find((line) => line.includes('incident watch')) ?? '';
+    const watched = child('bash', ['-c', watching], { allowFailure: true, timeoutMs: 180_000 });
+    await eventually('an attempt', 60, async () => {
+      const phase = await kubectl('-n', INCIDENT[0], 'get', 'incident', INCIDENT[1], '-o', 'jsonpath={.status.phase}');
+      return phase === 'Running';
+    });
+    await type(look?.replace(watching, ''));
+    await type(stop);
+    expect((await finished(...INCIDENT, 60)).status?.phase).toBe('Cancelled');
+    expect((await watched).stdout).toContain('Cancelled');
+    await type(record);
+
+    await writeFile(path.join(folder, 'my-values.yaml'), values ?? '');
+    await type(otherModel);
+    expect(await kubectl('get', 'agentclass', 'default', '-o', 'jsonpath={.spec.model.name}')).toBe('my-model');
+
+    await kubectl('-n', INCIDENT[0], 'delete', 'incident', INCIDENT[1], '--timeout=60s');
+    await type(upgrade);
+    expect((await tryKubectl('-n', 'oplab-system', 'get', 'deployment', 'oplab-gateway')).code).not.toBe(0);
+  });
+});

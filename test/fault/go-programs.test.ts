@@ -1,0 +1,14 @@
+// The tests that lie beside the Go programs of this checkout.
+
+import { globSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { goBuilds } from '../../hack/toolchain/recipes.ts';
+import { testGoModule } from '../../hack/toolchain/tools.ts';
+
+const tested = goBuilds.filter(({ moduleDir }) => globSync('**/*_test.go', { cwd: moduleDir }).length > 0);
+
+it('are found', () => {
+  expect(tested.map(({ name }) => name)).toEqual(expect.arrayContaining(['tikv-standin', 'oplab-load', 'oci-runtime']));
+});
+
+it.each(tested)('of $name pass', (build) => testGoModule(build), 300_000);
