@@ -25,7 +25,7 @@ export interface RunningController {
 }
 
 /** A client that can be cut off from the API server for good. */
-function cuttable(client: KubeClient): { client: KubeClient; cut: () => void } {
+export function cuttable(client: KubeClient): { client: KubeClient; cut: () => void } {
   let isCut = false;
   const guarded = (inner: KubeClient): KubeClient =>
     new Proxy(inner, {

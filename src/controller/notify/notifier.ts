@@ -1,5 +1,6 @@
 // The notifier: tells receivers of the end of Incidents. Works while this process leads; read, plan, write, send, write.
 
+import { randomUUID } from 'node:crypto';
 import { NOTIFIER_MANAGER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
 import { messageOf } from '../../errors.ts';
@@ -43,6 +44,7 @@ export class Notifier {
   readonly #options: NotifyOptions;
   readonly #world: NotifierWorld;
   readonly #queue: WorkQueue;
+  readonly #sender = randomUUID();
   /** By UID, then by message. Forgotten when the Incident is gone; losing it makes what is on its way Indeterminate. */
   readonly #tries = new Map<string, Map<string, Try>>();
   readonly #uids = new Map<string, string>();
@@ -85,24 +87,32 @@ export class Notifier {
       }
       const tries = this.#triesOf(key, incident.metadata.uid);
       const { receivers, backoff = BACKOFF } = this.#options;
-      const now = this.#world.now();
-      const mayStart = !signal.aborted;
-      const plan = planNotifications(incident, receivers, tries, now, { backoff, mayStart });
+      const plan = planNotifications(incident, {
+        receivers,
+        tries,
+        sender: this.#sender,
+        now: this.#world.now(),
+        backoff,
+        mayStart: !signal.aborted,
+      });
       // Known before it is written: when the answer to the write is lost, the row is still our own.
       for (const row of plan.send) {
         const notBefore = tries.get(rowKey(row))?.notBefore;
-        tries.set(rowKey(row), { tries: row.tries, time: row.time, delivery: undefined, notBefore });
+        tries.set(rowKey(row), { tries: row.tries, delivery: undefined, notBefore });
       }
       if (plan.rows !== undefined && !(await this.#write(incident, plan.rows))) continue;
       for (const row of plan.settled) this.#tell(incident, row);
-      if (plan.send.length === 0) return plan.wakeAfterMs;
+      if (plan.send.length === 0) {
+        if (plan.rows === undefined) return plan.wakeAfterMs;
+        continue;
+      }
       await this.#options.beforeSending?.();
       await Promise.all(
         plan.send.map(async (row) => {
           const delivery = await this.#deliver(incident, row);
           const wait = delivery.type === 'again' ? (delivery.afterMs ?? backoffStep(row.tries, backoff)) : undefined;
           const notBefore = wait === undefined ? undefined : this.#world.now().getTime() + wait;
-          tries.set(rowKey(row), { tries: row.tries, time: row.time, delivery, notBefore });
+          tries.set(rowKey(row), { tries: row.tries, delivery, notBefore });
         }),
       );
     }

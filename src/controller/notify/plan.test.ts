@@ -29,64 +29,75 @@ const row = (state: Notification['state'], rest: Partial<Notification> = {}): No
   ...rest,
 });
 const knows = (of: Notification, rest: Partial<Try> = {}): ReadonlyMap<string, Try> =>
-  new Map([
-    [
-      `${of.receiver}/${of.event}`,
-      { tries: of.tries, time: of.time, delivery: undefined, notBefore: undefined, ...rest },
-    ],
-  ]);
+  new Map([[`${of.receiver}/${of.event}`, { tries: of.tries, delivery: undefined, notBefore: undefined, ...rest }]]);
+const ME = 'me';
 const NOTHING: ReadonlyMap<string, Try> = new Map();
+const planOf = (
+  incident: Incident,
+  receivers: readonly Receiver[],
+  tries: ReadonlyMap<string, Try>,
+  now: Date,
+  rest: { mayStart?: boolean } = {},
+) => planNotifications(incident, { receivers, tries, sender: ME, now, ...rest });
 const only = (...names: string[]) => ALL.filter(({ name }) => names.includes(name));
 
 describe('a message that nobody has begun', () => {
   it('goes to the receivers of its event, once the Incident has finished', () => {
-    expect(planNotifications(ended('Escalated'), ALL, NOTHING, NOW).send).toMatchObject([
+    expect(planOf(ended('Escalated'), ALL, NOTHING, NOW).send).toMatchObject([
       { receiver: 'chat', event: 'Escalated', state: 'Sending', tries: 1 },
       { receiver: 'pager', event: 'Escalated', state: 'Sending', tries: 1 },
     ]);
-    expect(planNotifications(ended('Resolved'), ALL, NOTHING, NOW).send).toMatchObject([{ receiver: 'chat' }]);
-    expect(planNotifications(ended('Cancelled'), ALL, NOTHING, NOW).rows).toBeUndefined();
+    expect(planOf(ended('Resolved'), ALL, NOTHING, NOW).send).toMatchObject([{ receiver: 'chat' }]);
+    expect(planOf(ended('Cancelled'), ALL, NOTHING, NOW).rows).toBeUndefined();
     const running = ended('Escalated');
-    expect(planNotifications({ ...running, status: { phase: 'Escalated' } }, ALL, NOTHING, NOW).send).toEqual([]);
+    expect(planOf({ ...running, status: { phase: 'Escalated' } }, ALL, NOTHING, NOW).send).toEqual([]);
   });
 
   it('is written before it is sent', () => {
-    const { rows, send } = planNotifications(ended('Escalated'), only('pager'), NOTHING, NOW);
+    const { rows, send } = planOf(ended('Escalated'), only('pager'), NOTHING, NOW);
     expect(rows).toEqual(send);
   });
 
   it('is not sent about an end of long ago, of which a new receiver would hear now', () => {
-    expect(planNotifications(ended('Escalated', [], AGO(2 * 3600_000)), ALL, NOTHING, NOW).send).toEqual([]);
+    expect(planOf(ended('Escalated', [], AGO(2 * 3600_000)), ALL, NOTHING, NOW).send).toEqual([]);
   });
 
   it('is not begun by a process that is about to end', () => {
-    expect(planNotifications(ended('Escalated'), ALL, NOTHING, NOW, { mayStart: false }).rows).toBeUndefined();
+    expect(planOf(ended('Escalated'), ALL, NOTHING, NOW, { mayStart: false }).rows).toBeUndefined();
   });
 });
 
 describe('a message that is Sending', () => {
   it('by a process that is gone is Indeterminate, and stays so', () => {
-    const lost = planNotifications(ended('Escalated', [row('Sending')]), only('chat'), NOTHING, NOW);
+    const lost = planOf(ended('Escalated', [row('Sending')]), only('chat'), NOTHING, NOW);
     expect(lost).toMatchObject({
       send: [],
       rows: [{ state: 'Indeterminate', tries: 1 }],
       settled: [{ receiver: 'chat' }],
     });
-    const after = planNotifications(ended('Escalated', [...(lost.rows ?? [])]), only('chat'), NOTHING, NOW);
+    const after = planOf(ended('Escalated', [...(lost.rows ?? [])]), only('chat'), NOTHING, NOW);
     expect(after).toEqual({ rows: undefined, settled: [], send: [], wakeAfterMs: undefined });
   });
 
-  it('by another process, in a try that follows our own, is not our own', () => {
-    const theirs = row('Sending', { tries: 2, time: AGO(500) });
+  it('by another process, begun in the same moment as our own, is not our own', () => {
+    const theirs = row('Sending', { message: 'by another' });
+    expect(planOf(ended('Escalated', [theirs]), only('chat'), knows(theirs), NOW)).toMatchObject({
+      send: [],
+      rows: [{ state: 'Indeterminate' }],
+    });
+  });
+
+  it('in a try that we know nothing of is not our own', () => {
+    const theirs = row('Sending', { tries: 2, message: `by ${ME}` });
     const tries = knows(row('Sending'), { delivery: { type: 'again', why: 'x' } });
-    expect(planNotifications(ended('Escalated', [theirs]), only('chat'), tries, NOW).rows).toMatchObject([
+    expect(planOf(ended('Escalated', [theirs]), only('chat'), tries, NOW).rows).toMatchObject([
       { state: 'Indeterminate' },
     ]);
   });
 
   it('and was written by us, but not sent yet, is sent without another write', () => {
-    const own = row('Sending');
-    const plan = planNotifications(ended('Escalated', [own]), only('chat'), knows(own), NOW);
+    const own = row('Sending', { message: `by ${ME}` });
+    const plan = planOf(ended('Escalated', [own]), only('chat'), knows(own), NOW);
     expect(plan).toMatchObject({ rows: undefined, send: [own] });
   });
 
@@ -105,16 +116,16 @@ describe('a message that is Sending', () => {
       { state: 'Retrying', message: 'answered 500' },
     ],
   ] as const)('becomes what is known of it: %j', (delivery, state) => {
-    const own = row('Sending');
-    const plan = planNotifications(ended('Escalated', [own]), only('chat'), knows(own, { delivery }), NOW);
+    const own = row('Sending', { message: `by ${ME}` });
+    const plan = planOf(ended('Escalated', [own]), only('chat'), knows(own, { delivery }), NOW);
     expect(plan.rows).toMatchObject([state]);
     expect(plan.send).toEqual([]);
   });
 
   it('is given up after the last try', () => {
-    const own = row('Sending', { tries: MAX_TRIES });
+    const own = row('Sending', { tries: MAX_TRIES, message: `by ${ME}` });
     const tries = knows(own, { delivery: { type: 'again', why: 'answered 500' } });
-    expect(planNotifications(ended('Escalated', [own]), only('chat'), tries, NOW).rows).toMatchObject([
+    expect(planOf(ended('Escalated', [own]), only('chat'), tries, NOW).rows).toMatchObject([
       { state: 'Failed', message: `answered 500; given up after ${MAX_TRIES} tries` },
     ]);
   });
@@ -124,26 +135,26 @@ describe('a message that is Retrying', () => {
   const waiting = row('Retrying', { tries: 3 });
 
   it('waits for the back-off, whoever leads', () => {
-    const early = planNotifications(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
+    const early = planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
     expect(early).toMatchObject({ send: [], wakeAfterMs: backoffStep(3, BACKOFF) - 1000 });
     const due = new Date(NOW.getTime() + backoffStep(3, BACKOFF));
-    expect(planNotifications(ended('Escalated', [waiting]), only('chat'), NOTHING, due).send).toMatchObject([
+    expect(planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, due).send).toMatchObject([
       { state: 'Sending', tries: 4 },
     ]);
   });
 
   it('waits for what the receiver asked for', () => {
     const tries = knows(waiting, { notBefore: NOW.getTime() + 60_000 });
-    expect(planNotifications(ended('Escalated', [waiting]), only('chat'), tries, NOW).wakeAfterMs).toBe(60_000);
+    expect(planOf(ended('Escalated', [waiting]), only('chat'), tries, NOW).wakeAfterMs).toBe(60_000);
   });
 
   it('goes on however long ago the end was', () => {
     const old = ended('Escalated', [{ ...waiting, time: AGO(3 * 3600_000) }], AGO(4 * 3600_000));
-    expect(planNotifications(old, only('chat'), NOTHING, NOW).send).toHaveLength(1);
+    expect(planOf(old, only('chat'), NOTHING, NOW).send).toHaveLength(1);
   });
 
   it('fails when its receiver is configured no more', () => {
-    expect(planNotifications(ended('Escalated', [waiting]), only('pager'), NOTHING, NOW).rows).toMatchObject([
+    expect(planOf(ended('Escalated', [waiting]), only('pager'), NOTHING, NOW).rows).toMatchObject([
       { receiver: 'chat', state: 'Failed' },
       { receiver: 'pager', state: 'Sending' },
     ]);
@@ -151,6 +162,6 @@ describe('a message that is Retrying', () => {
 });
 
 it.each(['Sent', 'Failed', 'Indeterminate'] as const)('a message that is %s is never touched again', (state) => {
-  const plan = planNotifications(ended('Escalated', [row(state)]), only('chat'), NOTHING, NOW);
+  const plan = planOf(ended('Escalated', [row(state)]), only('chat'), NOTHING, NOW);
   expect(plan).toEqual({ rows: undefined, settled: [], send: [], wakeAfterMs: undefined });
 });

@@ -18,8 +18,6 @@ const NEWS_MS = 60 * 60_000;
 /** What this process knows of a message beyond the status. */
 export interface Try {
   readonly tries: number;
-  /** As it stands in status: together with `tries` it tells our own Sending from that of another process. */
-  readonly time: string;
   /** Undefined before it was sent. */
   readonly delivery: Delivery | undefined;
   /** Not before this moment (epoch milliseconds), when the receiver or the back-off said so. */
@@ -39,14 +37,19 @@ export interface NotifyPlan {
 
 export const rowKey = ({ receiver, event }: Pick<Notification, 'receiver' | 'event'>) => `${receiver}/${event}`;
 
-/** @param mayStart false when this process is about to end: then nothing new is begun */
-export function planNotifications(
-  incident: Incident,
-  receivers: readonly Receiver[],
-  tries: ReadonlyMap<string, Try>,
-  now: Date,
-  { backoff = BACKOFF, mayStart = true }: { backoff?: BackoffOptions; mayStart?: boolean } = {},
-): NotifyPlan {
+export interface NotifySituation {
+  readonly receivers: readonly Receiver[];
+  readonly tries: ReadonlyMap<string, Try>;
+  /** Names this process and no other: a Sending that bears it is our own. */
+  readonly sender: string;
+  readonly now: Date;
+  readonly backoff?: BackoffOptions;
+  /** False when this process is about to end: then nothing new is begun. Default true. */
+  readonly mayStart?: boolean;
+}
+
+export function planNotifications(incident: Incident, situation: NotifySituation): NotifyPlan {
+  const { receivers, tries, sender, now, backoff = BACKOFF, mayStart = true } = situation;
   const before = incident.status?.notifications ?? [];
   const rows = new Map(before.map((row) => [rowKey(row), row]));
   const settled: Notification[] = [];
@@ -60,7 +63,14 @@ export function planNotifications(
   };
   const begin = (row: Pick<Notification, 'receiver' | 'event' | 'tries'>) => {
     const { receiver, event } = row;
-    const next: Notification = { receiver, event, state: 'Sending', tries: row.tries + 1, time: now.toISOString() };
+    const next: Notification = {
+      receiver,
+      event,
+      state: 'Sending',
+      tries: row.tries + 1,
+      time: now.toISOString(),
+      message: `by ${sender}`,
+    };
     rows.set(rowKey(row), next);
     send.push(next);
   };
@@ -69,7 +79,8 @@ export function planNotifications(
     const known = tries.get(rowKey(row));
     const receiver = receivers.find(({ name }) => name === row.receiver);
     if (row.state === 'Sending') {
-      const own = known !== undefined && known.tries === row.tries && known.time === row.time;
+      // Not by its time: two processes may begin in the same millisecond.
+      const own = known !== undefined && known.tries === row.tries && row.message === `by ${sender}`;
       if (!own) settle(row, 'Indeterminate', 'the controller ended while it was being sent; it may have arrived');
       else if (known.delivery === undefined) send.push(row);
       else settleDelivery(row, known.delivery, settle);

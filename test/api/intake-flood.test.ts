@@ -1,0 +1,174 @@
+// Ten thousand deliveries of a hundred alerts, most of them repetitions, ends and old news, in any order: the right Incidents.
+
+import http from 'node:http';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Incident } from '../../src/api/incident.ts';
+import { incidentName } from '../../src/controller/alarm/alarm.ts';
+import { NAMESPACES } from '../../src/kube/resources.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { type IntakeLab, incidentsIn, startIntakeLab, TOKEN } from '../support/intake-lab.ts';
+
+const HOME = 'flood';
+const ALERTS = 100;
+const DELIVERIES = 10_000;
+const ROUTE = { name: 'all', namespace: HOME, prometheus: { service: 'prometheus' } };
+/** Deliveries under way at the same time. */
+const AT_ONCE = 400;
+const WITHIN_SECONDS = 60;
+
+let server: ApiServer;
+let replicas: IntakeLab[];
+const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE });
+
+beforeAll(async () => {
+  server = await startApiServer();
+  await server.client.create(NAMESPACES, { metadata: { name: HOME } });
+  replicas = [await startIntakeLab(server, [ROUTE]), await startIntakeLab(server, [ROUTE])];
+}, 300_000);
+afterAll(async () => {
+  agent.destroy();
+  for (const replica of replicas ?? []) await replica.stop();
+  await server?.stop();
+});
+
+/** The same numbers in every run. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+function shuffle<T>(all: readonly T[], next: () => number): T[] {
+  return all
+    .map((one) => ({ one, at: next() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ one }) => one);
+}
+
+/** One alert's history: it fires and ends some times, and in the end it is over or not. */
+interface History {
+  readonly fingerprint: string;
+  readonly episodes: readonly { readonly startsAt: string; readonly endsAt: string | undefined }[];
+}
+interface Delivery {
+  readonly fingerprint: string;
+  readonly status: 'firing' | 'resolved';
+  readonly startsAt: string;
+  readonly endsAt: string;
+}
+
+const time = (minute: number) => new Date(Date.UTC(2026, 2, 1, 0, minute)).toISOString();
+const histories: readonly History[] = Array.from({ length: ALERTS }, (_, index) => {
+  const count = 1 + (index % 3);
+  const episodes = Array.from({ length: count }, (_one, episode) => {
+    const goesOn = episode === count - 1 && index % 2 === 0;
+    return { startsAt: time(episode * 20 + 1), endsAt: goesOn ? undefined : time(episode * 20 + 11) };
+  });
+  return { fingerprint: `alert-${index}`, episodes };
+});
+
+/** `size` deliveries of one history: every episode's beginning and end at least once, and then again and again. */
+function deliveriesOf({ fingerprint, episodes }: History, size: number, next: () => number): Delivery[] {
+  const words = episodes.flatMap(({ startsAt, endsAt }): Delivery[] => {
+    const firing: Delivery = { fingerprint, status: 'firing', startsAt, endsAt: '0001-01-01T00:00:00Z' };
+    return endsAt === undefined ? [firing] : [firing, { fingerprint, status: 'resolved', startsAt, endsAt }];
+  });
+  const again = Array.from({ length: size - words.length }, () => words[Math.floor(next() * words.length)]);
+  return [...words, ...again.filter((one) => one !== undefined)];
+}
+
+function send(replica: IntakeLab, { fingerprint, status, startsAt, endsAt }: Delivery): Promise<number> {
+  const labels = { alertname: 'Flood', number: fingerprint };
+  const alert = { status, labels, annotations: {}, startsAt, endsAt, fingerprint };
+  const body = JSON.stringify({ version: '4', groupKey: '{}', truncatedAlerts: 0, alerts: [alert] });
+  return new Promise((resolve, reject) => {
+    const request = http.request(`${replica.url}/alertmanager`, {
+      method: 'POST',
+      agent,
+      headers: { authorization: `Bearer ${TOKEN}`, 'content-length': Buffer.byteLength(body) },
+    });
+    request.on('error', reject);
+    request.on('response', (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode ?? 0));
+    });
+    request.end(body);
+  });
+}
+
+/** All of them, so many at a time, each to a replica; tells how often each status was answered. */
+async function sendAll(
+  deliveries: readonly Delivery[],
+  replicaOf: (delivery: Delivery) => number,
+): Promise<Record<string, number>> {
+  const waiting = deliveries.values();
+  const answers: Record<string, number> = {};
+  const worker = async () => {
+    for (const delivery of waiting) {
+      const replica = replicas[replicaOf(delivery)];
+      if (replica === undefined) throw new Error('no such replica');
+      const status = await send(replica, delivery);
+      answers[status] = (answers[status] ?? 0) + 1;
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return answers;
+}
+
+it(`takes ${DELIVERIES} deliveries in any order, over two replicas, and ends in exactly the right Incidents`, async () => {
+  const next = random(7);
+  // Half of the alerts are first heard of by their beginning, as Alertmanager tells it; after that anything goes, anywhere.
+  // The other half comes in any order from the start, to one replica, which remembers ends that came too early.
+  const orderly = histories.filter((_, index) => index % 4 < 2);
+  const wild = histories.filter((_, index) => index % 4 >= 2);
+  const each = DELIVERIES / ALERTS;
+  const firsts: Delivery[] = [];
+  const rest: Delivery[] = [];
+  for (const history of orderly) {
+    const [first, ...others] = deliveriesOf(history, each, next);
+    if (first !== undefined) firsts.push(first);
+    rest.push(...others);
+  }
+  for (const history of wild) rest.push(...deliveriesOf(history, each, next));
+  expect(firsts.length + rest.length).toBe(DELIVERIES);
+  const isWild = new Set(wild.map(({ fingerprint }) => fingerprint));
+  const replicaOf = ({ fingerprint }: Delivery) => (isWild.has(fingerprint) || next() < 0.5 ? 0 : 1);
+
+  const began = performance.now();
+  expect(await sendAll(shuffle(firsts, next), replicaOf)).toEqual({ 200: firsts.length });
+  expect(await sendAll(shuffle(rest, next), replicaOf)).toEqual({ 200: rest.length });
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`${DELIVERIES} deliveries in ${seconds.toFixed(1)} s`);
+
+  const incidents = await incidentsIn(server.client, HOME);
+  const byFingerprint = new Map<string, Incident[]>();
+  for (const incident of incidents) {
+    const fingerprint = incident.spec.source?.fingerprint ?? '';
+    byFingerprint.set(fingerprint, [...(byFingerprint.get(fingerprint) ?? []), incident]);
+  }
+  for (const { fingerprint, episodes } of histories) {
+    const found = byFingerprint.get(fingerprint) ?? [];
+    const last = episodes.at(-1);
+    const lives = last?.endsAt === undefined;
+    // An alert whose last end was heard of before any beginning needs no Incident; one that lives does.
+    if (found.length === 0 && isWild.has(fingerprint) && !lives) continue;
+    expect(found, fingerprint).toHaveLength(1);
+    const { metadata, spec, status } = found[0] ?? {};
+    const begins = episodes.map(({ startsAt }) => startsAt);
+    expect(begins, fingerprint).toContain(spec?.source?.startTime);
+    if (spec?.source !== undefined) expect(metadata?.name).toBe(incidentName(spec.source));
+    expect(status?.alarm, fingerprint).toMatchObject({ state: lives ? 'Firing' : 'Cleared' });
+    if (lives) expect(status?.alarm?.startTime, fingerprint).toBe(last?.startsAt);
+    else expect(status?.alarm?.clearedTime, fingerprint).toBe(last?.endsAt);
+    byFingerprint.delete(fingerprint);
+  }
+  expect([...byFingerprint.keys()]).toEqual([]);
+  // Once more, all of it: old news changes nothing.
+  const before = incidents.map(({ metadata }) => metadata.uid).sort();
+  const again = shuffle(rest, next).slice(0, 500);
+  expect(await sendAll(again, () => 0)).toEqual({ 200: again.length });
+  const after = await incidentsIn(server.client, HOME);
+  expect(after.map(({ metadata }) => metadata.uid).sort()).toEqual(before);
+  expect(seconds).toBeLessThan(WITHIN_SECONDS);
+}, 120_000);
