@@ -1,67 +1,21 @@
 // The controller with exactly the rights that the chart gives it, over a whole life: enough, and not more.
 
-import { execFile } from 'node:child_process';
-import path from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { parseAllDocuments } from 'yaml';
-import { ensureTool } from '../../hack/toolchain/tools.ts';
-import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
+import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
-import { kubeObject } from '../../src/kube/object.ts';
-import {
-  AGENT_CLASSES,
-  CONFIG_MAPS,
-  PODS,
-  type Resource,
-  ROLE_BINDINGS,
-  SERVICE_ACCOUNTS,
-} from '../../src/kube/resources.ts';
-import { AGENTS, type ApiServer, CLUSTER_ROLES, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { CONFIG_MAPS, PODS, type Resource, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { AGENTS, type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { applyChart, clientAs } from '../support/chart.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { startController } from '../support/running-controller.ts';
-
-const rbac = (plural: string, kind: string, namespaced: boolean): Resource => ({
-  group: 'rbac.authorization.k8s.io',
-  version: 'v1',
-  plural,
-  kind,
-  namespaced,
-});
-/** The kinds of the chart that matter here. */
-const KINDS: readonly Resource[] = [
-  SERVICE_ACCOUNTS,
-  CLUSTER_ROLES,
-  rbac('clusterrolebindings', 'ClusterRoleBinding', false),
-  rbac('roles', 'Role', true),
-  ROLE_BINDINGS,
-  AGENT_CLASSES,
-  { group: 'scheduling.k8s.io', version: 'v1', plural: 'priorityclasses', kind: 'PriorityClass', namespaced: false },
-];
 
 let server: ApiServer;
 let asController: KubeClient;
 
 beforeAll(async () => {
   server = await startApiServer();
-  const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
-  const helm = await ensureTool('helm');
-  const { stdout } = await promisify(execFile)(helm, ['template', 'oplab', chart, '-n', SYSTEM, '--no-hooks'], {
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  for (const document of parseAllDocuments(stdout)) {
-    const parsed = kubeObject.safeParse(document.toJS());
-    const resource = KINDS.find((kind) => kind.kind === parsed.data?.kind);
-    if (parsed.data === undefined || resource === undefined) continue;
-    await server.client.apply(resource, parsed.data, { fieldManager: 'test', force: true });
-  }
-  const account = { namespace: SYSTEM, name: 'oplab-controller' };
-  const answer = await server.client.createSubresource(SERVICE_ACCOUNTS, account, 'token', {
-    apiVersion: 'authentication.k8s.io/v1',
-    kind: 'TokenRequest',
-    spec: { expirationSeconds: 3600 },
-  });
-  asController = createKubeClient({ kubeconfig: server.kubeconfig, token: String(Object(answer.status).token) });
+  await applyChart(server);
+  asController = await clientAs(server, SYSTEM, 'oplab-controller');
 }, 300_000);
 afterAll(() => server?.stop());
 
