@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import { type ControlPlane, startControlPlane } from '../../hack/cluster/control-plane.ts';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
+import type { DockerAccess } from '../../src/api/docker-access.ts';
 import { AGENT_AUDIENCE, LABEL_ATTEMPT, LABEL_INCIDENT_UID, SANDBOX_AUDIENCE } from '../../src/api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
 import type { Limits } from '../../src/api/limits.ts';
@@ -54,6 +55,12 @@ export interface Answer {
   readonly json: Record<string, unknown>;
 }
 
+export interface AttemptOptions {
+  readonly models?: [string, string];
+  readonly mode?: 'Repair' | 'Diagnose';
+  readonly docker?: DockerAccess;
+}
+
 export interface GatewayLab {
   readonly client: KubeClient;
   gateway: Gateway;
@@ -62,11 +69,7 @@ export interface GatewayLab {
   /** Replaces what the model API does. */
   model(handler: ModelHandler): void;
   /** Creates an Incident with a running attempt, as the controller would. */
-  open(
-    name: string,
-    limits?: Partial<Limits>,
-    options?: { models?: [string, string]; mode?: 'Repair' | 'Diagnose' },
-  ): Promise<Attempt>;
+  open(name: string, limits?: Partial<Limits>, options?: AttemptOptions): Promise<Attempt>;
   /** Ends the current attempt of an Incident and starts the next one. */
   nextAttempt(name: string): Promise<Attempt>;
   incident(name: string): Promise<Incident>;
@@ -113,7 +116,10 @@ export async function eventually<T>(probe: () => T | undefined | Promise<T | und
   }
 }
 
-export async function startGatewayLab(): Promise<GatewayLab> {
+/** @param environment more settings of the gateway, given the lab's folder */
+export async function startGatewayLab(
+  environment: (dir: string) => Promise<Record<string, string>> = async () => ({}),
+): Promise<GatewayLab> {
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-gateway-'));
   const plane: ControlPlane = await startControlPlane({
     dir: path.join(dir, 'plane'),
@@ -155,6 +161,7 @@ export async function startGatewayLab(): Promise<GatewayLab> {
   ]);
   const ca = await import('node:fs/promises').then((fs) => fs.readFile(certFile, 'utf8'));
   await writeFile(path.join(dir, 'api-key'), `${MODEL_KEY}\n`);
+  const more = await environment(dir);
 
   let handler: ModelHandler = ({ response }) => void response.writeHead(500).end();
   const modelServer: Server = createServer((request, response) => {
@@ -179,8 +186,10 @@ export async function startGatewayLab(): Promise<GatewayLab> {
         OPLAB_MODEL_KEY_FILE: path.join(dir, 'api-key'),
         OPLAB_AGENT_PORT: '0',
         OPLAB_KUBE_PORT: '0',
+        OPLAB_DOCKER_PORT: '0',
         OPLAB_READ_PORT: '0',
         OPLAB_HEALTH_PORT: '0',
+        ...more,
       }),
       client,
       logger,
@@ -236,11 +245,7 @@ export async function startGatewayLab(): Promise<GatewayLab> {
     return z.looseObject({ status: z.looseObject({ token: z.string() }) }).parse(answer).status.token;
   };
 
-  async function startAttempt(
-    name: string,
-    number: number,
-    options: { models?: [string, string]; mode?: 'Repair' | 'Diagnose' } = {},
-  ): Promise<Attempt> {
+  async function startAttempt(name: string, number: number, options: AttemptOptions = {}): Promise<Attempt> {
     const incident = await lab.incident(name);
     const podName = `${name}-${number}`;
     const [model, summaryModel] = options.models ?? ['claude-opus-5-5', 'claude-haiku-5-5'];
@@ -269,6 +274,7 @@ export async function startGatewayLab(): Promise<GatewayLab> {
         model,
         summaryModel,
         maxOutputTokens: 16_000,
+        ...(options.docker === undefined ? {} : { docker: options.docker }),
       },
       startTime: new Date().toISOString(),
     };

@@ -37,7 +37,13 @@ const settings = () => ({
   KUBECONFIG: path.join(lab.dir, 'plane/kubeconfig'),
   OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
   OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),
-  ...{ OPLAB_AGENT_PORT: '0', OPLAB_KUBE_PORT: '0', OPLAB_READ_PORT: '0', OPLAB_HEALTH_PORT: '0' },
+  ...{
+    OPLAB_AGENT_PORT: '0',
+    OPLAB_KUBE_PORT: '0',
+    OPLAB_DOCKER_PORT: '0',
+    OPLAB_READ_PORT: '0',
+    OPLAB_HEALTH_PORT: '0',
+  },
 });
 
 describe('oplab gateway', () => {

@@ -58,7 +58,8 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
   const agent = new https.Agent({ keepAlive: true });
   const { hostname, port } = endpoint.url;
   const host = hostname.replace(/^\[|\]$/g, '');
-  const servername = serverNameOf(hostname);
+  // Empty, not absent: otherwise the name would be taken from the Host header.
+  const servername = serverNameOf(hostname) ?? '';
   let trusted: { until: number; options: https.RequestOptions } | undefined;
   const trust = () => {
     if (trusted === undefined || Date.now() >= trusted.until) {
@@ -83,7 +84,7 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
     const outgoing = https.request({
       ...{ method, path: way, host, port: port === '' ? DEFAULT_PORT : port },
       ...options,
-      ...(servername === undefined ? {} : { servername }),
+      servername,
       ...(own ? { allowHalfOpen: true } : {}),
       ...{ ALPNProtocols: ['http/1.1'] },
       headers: { ...headers, host: 'docker' },

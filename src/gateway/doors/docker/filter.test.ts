@@ -262,7 +262,9 @@ describe('creating a container', () => {
     ['a volume that nobody has', { Binds: ['fresh:/data'] }],
     ['a mounted volume', { Mounts: [{ Type: 'volume', Source: 'bank_data', Target: '/data' }] }],
   ])('takes nothing of another project: %s', async (_, host) => {
-    await expect(createOn(host)).rejects.toEqual(refusal('NOT_FOUND'));
+    // Not as "not found", which clients take for a missing image, and pull.
+    await expect(createOn(host)).rejects.toThrow('No such');
+    await expect(createOn(host)).rejects.toEqual(refusal('INVALID_INPUT'));
   });
 
   it.each<[string, object]>([
@@ -294,8 +296,8 @@ describe('creating a container', () => {
   it('joins networks of the project only, whatever an endpoint says of itself', async () => {
     const endpoints = (config: object) =>
       create({ HostConfig: { NetworkMode: 'none' }, NetworkingConfig: { EndpointsConfig: config } });
-    await expect(endpoints({ bank_default: {} })).rejects.toEqual(refusal('NOT_FOUND'));
-    await expect(endpoints({ bridge: {} })).rejects.toEqual(refusal('NOT_FOUND'));
+    await expect(endpoints({ bank_default: {} })).rejects.toThrow('No such network');
+    await expect(endpoints({ bridge: {} })).rejects.toThrow('No such network');
     await expect(endpoints({ shop_default: { NetworkID: idOf('5') } })).rejects.toEqual(refusal('INVALID_INPUT'));
     await expect(endpoints({ shop_default: null, [idOf('4')]: {} })).rejects.toEqual(refusal('INVALID_INPUT'));
   });

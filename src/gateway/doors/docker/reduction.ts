@@ -3,8 +3,9 @@
 import { z } from 'zod';
 import { UpstreamUnavailable } from '../../../errors.ts';
 import type { ScopeImages } from './facts.ts';
-import { ownsImage, type Reduction } from './filter.ts';
+import type { Reduction } from './filter.ts';
 import { labels, owns, type Scope } from './scope.ts';
+import { ownsImage } from './scoped-objects.ts';
 
 const labelled = z.looseObject({ Labels: labels });
 const list = z

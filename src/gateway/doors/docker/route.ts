@@ -3,7 +3,7 @@
 // What is not on the list does not exist here: swarm, plugins, build, commit, import, export, prune, sessions and all that the
 // API will learn later. Nothing of the caller's own spelling is forwarded; the way on is written anew from what was read.
 
-import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import { InvalidInput, NotAllowed, NotFound } from '../../../errors.ts';
 
 /** What a path names. */
 export type RefKind = 'container' | 'exec' | 'network' | 'volume' | 'image';
@@ -288,6 +288,8 @@ export function readRequest(method: string, url: string): DockerRequest {
     if (matched === undefined) continue;
     return { route, version, ref: matched.ref, query: readQuery(route, mark === -1 ? '' : url.slice(mark + 1)) };
   }
+  // `docker inspect` looks here last; an error of another kind would hide that there is no such thing at all.
+  if (method === 'GET' && segments[0] === 'plugins') throw new NotFound('No such plugin');
   throw new NotAllowed(`${method} ${path.slice(0, 200)} is not among the requests that pass here`);
 }
 

@@ -1,0 +1,437 @@
+// The docker door: the real docker command, a real dockerd, one project that is opened, and another that must not be touched.
+
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { connect } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Entry } from '../../src/audit/entry.ts';
+import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
+import { type DockerLab, type Kitchen, runDocker, startDockerLab } from './docker-lab.ts';
+import { eventually } from './gateway-lab.ts';
+
+let lab: DockerLab;
+let kitchen: Kitchen;
+/** Containers that sleep: one of the project, one of somebody else. */
+let mine: string;
+let foreign: string;
+const idle = ['sh', '-c', 'echo up; trap exit TERM; while :; do sleep 0.2; done'];
+
+beforeAll(async () => {
+  lab = await startDockerLab();
+  mine = await lab.run(lab.ours, `${lab.ours}-tikv0`, lab.image, ...idle);
+  foreign = await lab.run(lab.theirs, `${lab.theirs}-bank`, lab.image.replace(':1', '-foreign:1'), ...idle);
+  kitchen = await lab.kitchen('docker');
+});
+afterAll(async () => {
+  await lab?.close();
+});
+
+async function recorded(work: () => Promise<unknown>, of = kitchen): Promise<Entry[]> {
+  const before = (await lab.gateway.entries(of.attempt)).length;
+  await work();
+  return (await lab.gateway.entries(of.attempt)).slice(before).filter((entry) => entry.kind.startsWith('docker_'));
+}
+const contents = (entries: Entry[]) => entries.map((entry) => `${entry.kind} ${entry.content}`);
+
+/** A bare request to the sandbox's socket. */
+async function bare(method: string, url: string, body?: string, headers: Record<string, string> = {}) {
+  return await new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const asked = request({ socketPath: kitchen.socketPath, method, path: url, headers, agent: false }, (answer) => {
+      text(answer).then((all) => resolve({ status: answer.statusCode ?? 0, text: all }), reject);
+    });
+    asked.on('error', reject);
+    asked.end(body);
+  });
+}
+
+describe('what the docker command sees', () => {
+  it('is the project and nothing else', async () => {
+    const entries = await recorded(async () => {
+      expect((await kitchen.docker('ps', '-a', '--format', '{{.Names}}')).stdout.trim()).toBe(mine);
+      expect((await kitchen.docker('network', 'ls', '--format', '{{.Name}}')).stdout.trim()).toBe(
+        `${lab.ours}_default`,
+      );
+      expect((await kitchen.docker('volume', 'ls', '-q')).stdout.trim()).toBe(`${lab.ours}_data`);
+      expect((await kitchen.docker('version')).code).toBe(0);
+      expect((await kitchen.docker('info')).code).toBe(0);
+      expect((await kitchen.docker('inspect', '--format', '{{.State.Status}}', mine)).stdout.trim()).toBe('running');
+      expect((await kitchen.docker('logs', mine)).stdout).toContain('up');
+      expect((await kitchen.docker('top', mine)).stdout).toContain('sleep');
+      expect((await kitchen.docker('stats', '--no-stream', mine)).stdout).toContain(mine);
+    });
+    // Reading is counted, not written down.
+    expect(entries).toEqual([]);
+  });
+
+  it('has no word of another project, by name, by id, or by the beginning of an id', async () => {
+    const id = await lab.host('inspect', '--format', '{{.Id}}', foreign);
+    for (const name of [foreign, id, id.slice(0, 12)]) {
+      for (const command of [['inspect'], ['logs'], ['stop'], ['rm', '-f'], ['exec'], ['cp']]) {
+        const rest = command[0] === 'exec' ? ['id'] : [];
+        const args = command[0] === 'cp' ? ['cp', `${name}:/etc/passwd`, '-'] : [...command, name, ...rest];
+        const refused = await kitchen.docker(...args);
+        // `rm -f` counts what is not there as removed.
+        expect(refused.stderr.toLowerCase(), args.join(' ')).toMatch(/no such (container|object)|could not find/);
+      }
+    }
+    expect(await lab.host('inspect', '--format', '{{.State.Status}}', foreign)).toBe('running');
+  });
+
+  it('shows images that the project is made of', async () => {
+    const images = (await kitchen.docker('images', '--format', '{{.Repository}}:{{.Tag}}')).stdout;
+    expect(images).toContain(lab.image);
+  });
+
+  it('hears of events of the project only', async () => {
+    const events = spawn('docker', ['events', '--format', '{{.Actor.Attributes.name}} {{.Action}}'], {
+      env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${kitchen.socketPath}` },
+    });
+    let heard = '';
+    events.stdout.on('data', (chunk) => {
+      heard += chunk;
+    });
+    try {
+      // The stream has begun when something is heard.
+      await eventually(async () => {
+        await lab.host('kill', '-s', 'CONT', mine);
+        return heard.includes('kill') ? true : undefined;
+      });
+      await lab.host('kill', '-s', 'CONT', foreign);
+      await lab.host('restart', '-t', '0', mine);
+      await eventually(() => (heard.includes(`${mine} start`) ? true : undefined));
+      expect(heard).not.toContain(foreign);
+    } finally {
+      events.kill();
+    }
+  });
+});
+
+describe('what it changes', () => {
+  it('is on record before and after: stop and start', async () => {
+    const entries = await recorded(async () => {
+      expect((await kitchen.docker('stop', '-t', '1', mine)).stderr).toBe('');
+      expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('exited');
+      expect((await kitchen.docker('start', mine)).stdout.trim()).toBe(mine);
+    });
+    expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
+    expect(contents(entries)).toEqual([
+      `docker_intent docker stop ${mine}`,
+      `docker_outcome docker stop ${mine}: 204`,
+      `docker_intent docker start ${mine}`,
+      `docker_outcome docker start ${mine}: 204`,
+    ]);
+    const [intent, outcome] = entries;
+    expect(intent?.params).toMatchObject({ operation: 'container.stop', host: 'local', name: mine });
+    expect(outcome?.params).toMatchObject({ intentSeq: intent?.seq, status: 204 });
+  });
+
+  it('counts as a change in the Incident’s status', async () => {
+    const changes = await eventually(async () => (await lab.gateway.incident('docker')).status?.changes);
+    expect(changes.last[0]).toMatchObject({ plane: 'docker', text: `docker stop ${mine}` });
+  });
+
+  it('runs commands in a container: input, output, both streams, exit code', async () => {
+    const entries = await recorded(async () => {
+      const ran = await runDocker(
+        kitchen.socketPath,
+        ['exec', '-i', mine, 'sh', '-c', 'cat; echo err >&2; exit 7'],
+        'hello\n',
+      );
+      expect(ran).toEqual({ code: 7, stdout: 'hello\n', stderr: 'err\n' });
+    });
+    expect(contents(entries).slice(0, 3)).toEqual([
+      `docker_intent docker exec ${mine}: sh -c cat; echo err >&2; exit 7`,
+      `docker_outcome docker exec ${mine}: sh -c cat; echo err >&2; exit 7: 201`,
+      `docker_intent docker exec ${mine}, start: sh -c cat; echo err >&2; exit 7`,
+    ]);
+    const end = await eventually(async () =>
+      (await lab.gateway.entries(kitchen.attempt)).find(({ kind, params }) => {
+        const { operation, intentSeq } = Object(params);
+        return kind === 'docker_outcome' && operation === 'exec.start' && intentSeq === entries[2]?.seq;
+      }),
+    );
+    expect(end.params).toMatchObject({ status: 101, bytesIn: 6 });
+  });
+
+  it('carries many bytes unharmed, both ways', async () => {
+    const input = 'x'.repeat(8_000_000);
+    const ran = await runDocker(
+      kitchen.socketPath,
+      ['exec', '-i', mine, 'sh', '-c', 'cat; head -c 30000000 /dev/zero'],
+      input,
+    );
+    expect(ran.code).toBe(0);
+    const digest = (value: string) => createHash('sha256').update(value).digest('hex');
+    expect(digest(ran.stdout)).toBe(digest(input + '\0'.repeat(30_000_000)));
+  });
+
+  it('attaches to a container', async () => {
+    const name = await lab.run(
+      lab.ours,
+      `${lab.ours}-echo`,
+      '-i',
+      lab.image,
+      'sh',
+      '-c',
+      'read line; echo "got $line"',
+    );
+    const attached = spawn('docker', ['attach', name], {
+      env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${kitchen.socketPath}` },
+    });
+    attached.stdin.write('a word\n');
+    expect(await text(attached.stdout)).toBe('got a word\n');
+  });
+
+  it('answers an exec also to those who do not ask to upgrade', async () => {
+    const made = await bare(
+      'POST',
+      `/v1.41/containers/${mine}/exec`,
+      JSON.stringify({ Cmd: ['echo', 'raw'], AttachStdout: true, Tty: true }),
+    );
+    const { Id } = JSON.parse(made.text);
+    const answer = await bare('POST', `/v1.41/exec/${Id}/start`, JSON.stringify({ Detach: false, Tty: true }));
+    expect(answer).toEqual({ status: 200, text: 'raw\r\n' });
+  });
+
+  it('copies in and out, and shows what came in', async () => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'oplab-cp-'));
+    await writeFile(path.join(dir, 'note.toml'), 'key = "value"\n');
+    const entries = await recorded(async () => {
+      expect((await kitchen.docker('cp', path.join(dir, 'note.toml'), `${mine}:/tmp/`)).stderr).not.toContain('rror');
+      expect((await kitchen.docker('cp', `${mine}:/tmp/note.toml`, path.join(dir, 'back.toml'))).code).toBe(0);
+    });
+    expect(await readFile(path.join(dir, 'back.toml'), 'utf8')).toBe('key = "value"\n');
+    const copy = entries.find(({ params }) => Object(params).operation === 'container.copy-in');
+    expect(await lab.gateway.gateway.log.blob(copy?.blobDigest ?? '')).toContain('note.toml 14 bytes\nkey = "value"');
+    expect(entries.filter(({ params }) => Object(params).operation === 'container.copy-out').length).toBeGreaterThan(0);
+  });
+
+  it('makes containers that belong to the project', async () => {
+    const name = `${lab.ours}-new`;
+    const network = `${lab.ours}_default`;
+    const run = await kitchen.docker(
+      'run',
+      '--name',
+      name,
+      '--network',
+      network,
+      '-v',
+      `${lab.ours}_data:/data`,
+      lab.image,
+      'sh',
+      '-c',
+      'echo made > /data/x; cat /data/x',
+    );
+    expect(run).toMatchObject({ code: 0, stdout: 'made\n' });
+    expect(await lab.host('inspect', '--format', `{{index .Config.Labels "${PROJECT_LABEL}"}}`, name)).toBe(lab.ours);
+    const networks = await lab.host(
+      'inspect',
+      '--format',
+      '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}',
+      name,
+    );
+    expect(networks).toBe(network);
+    expect((await kitchen.docker('rm', '-f', name)).stdout.trim()).toBe(name);
+  });
+
+  it.each<[string, string[]]>([
+    ['docker.allowPrivileged', ['--privileged']],
+    ['docker.allowPrivileged', ['--cap-add', 'SYS_ADMIN']],
+    ['docker.allowPrivileged', ['--device', '/dev/kmsg']],
+    ['docker.allowPrivileged', ['--security-opt', 'seccomp=unconfined']],
+    ['docker.allowHostMounts', ['-v', '/:/host']],
+    ['docker.allowHostMounts', ['--mount', 'type=bind,source=/var/run/docker.sock,target=/s']],
+    ['docker.allowHostNamespaces', ['--pid', 'host']],
+    ['docker.allowHostNamespaces', ['--network', 'host']],
+    ['default network', []],
+    ['No such container', ['--network', 'container:FOREIGN']],
+    ['No such container', ['--volumes-from', 'FOREIGN', '--network', 'none']],
+    ['No such network', ['--network', 'THEIRS_default']],
+    ['No such volume', ['-v', 'THEIRS_data:/d', '--network', 'none']],
+    ['No such volume', ['-v', 'unheard-of:/d', '--network', 'none']],
+  ])('says %s to docker run %j', async (message, args) => {
+    const written = args.map((arg) => arg.replace('FOREIGN', foreign).replace('THEIRS', lab.theirs));
+    const network =
+      args.includes('--network') || message === 'default network' ? [] : ['--network', `${lab.ours}_default`];
+    const entries = await recorded(async () => {
+      const refused = await kitchen.docker('run', '--rm', ...network, ...written, lab.image, 'id');
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toBe('');
+      expect(refused.stderr).toContain(message);
+    });
+    // Nothing was forwarded, so there is no intent.
+    expect(entries).toEqual([]);
+  });
+
+  it('does not let a foreign image be run, nor anything be pulled from elsewhere', async () => {
+    const [foreignImage, network] = [lab.image.replace(':1', '-foreign:1'), `${lab.ours}_default`];
+    // The same image under another name is known by its id; a name of its own is not.
+    await lab.host('import', path.join(lab.tls, 'empty.tar'), `other-${lab.ours}:1`).catch(async () => {
+      await writeFile(path.join(lab.tls, 'empty.tar'), Buffer.alloc(10_240));
+      await lab.host('import', path.join(lab.tls, 'empty.tar'), `other-${lab.ours}:1`);
+    });
+    try {
+      expect(
+        (await kitchen.docker('run', '--rm', '--pull', 'never', '--network', network, `other-${lab.ours}:1`, 'x')).code,
+      ).not.toBe(0);
+      expect((await kitchen.docker('images', '-q', `other-${lab.ours}`)).stdout).toBe('');
+    } finally {
+      await lab.host('rmi', `other-${lab.ours}:1`);
+    }
+    const pulled = await kitchen.docker('pull', foreignImage);
+    expect(pulled.stderr).toContain('OPLAB_NOT_ALLOWED');
+  });
+
+  it('gets nothing past by spelling', async () => {
+    const count = async () => (await lab.host('ps', '-aq')).split('\n').length;
+    const before = await count();
+    const inside = { Image: lab.image, Cmd: ['id'] };
+    for (const [body, headers] of [
+      [{ ...inside, hostconfig: { Privileged: true } }, {}],
+      [{ ...inside, HostConfig: { privileged: true, NetworkMode: 'none' } }, {}],
+      [{ ...inside, Privileged: true, HostConfig: { NetworkMode: 'none' } }, {}],
+      [{ ...inside, HostConfig: { Binds: ['/:/host'], NetworkMode: 'none' } }, { 'transfer-encoding': 'chunked' }],
+    ] as const) {
+      expect(
+        (await bare('POST', '/v1.41/containers/create', JSON.stringify(body), headers)).status,
+      ).toBeGreaterThanOrEqual(400);
+    }
+    for (const [method, url] of [
+      ['GET', `/v1.41/containers/../containers/${foreign}/json`],
+      ['GET', `/v1.41/containers/${mine}%2F..%2F${foreign}/json`],
+      ['POST', `/v1.23/containers/${mine}/start`],
+      ['POST', '/v1.41/swarm/init'],
+      ['GET', '/v1.41/images/get?names=x'],
+      ['GET', '/v1.41/containers/json?filters={}&filters={"label":{}}'],
+      ['POST', '/v1.41/build?remote=http://127.0.0.1/'],
+      ['POST', '/v1.41/containers/prune'],
+    ]) {
+      const answer = await bare(method ?? '', url ?? '');
+      expect([400, 403], `${method} ${url}`).toContain(answer.status);
+      expect(JSON.parse(answer.text).message).toContain('OPLAB_');
+    }
+    expect(await count()).toBe(before);
+  });
+});
+
+describe('the lease', () => {
+  it('cuts logs -f and exec within a second when the attempt ends, and then nothing passes', async () => {
+    const other = await lab.kitchen('cut');
+    const follow = ['logs', '-f', mine];
+    const shell = ['exec', '-i', mine, 'sh', '-c', 'echo on; sleep 60'];
+    const children = [follow, shell].map((args) =>
+      spawn('docker', args, {
+        env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${other.socketPath}` },
+        stdio: ['pipe', 'pipe', 'ignore'],
+      }),
+    );
+    const ends = children.map(
+      (child) =>
+        new Promise<number>((resolve) => {
+          child.once('exit', () => resolve(performance.now()));
+        }),
+    );
+    await Promise.all(children.map((child) => new Promise((resolve) => child.stdout?.once('data', resolve))));
+    const attempts = (await lab.gateway.incident('cut')).status?.attempts ?? [];
+    await lab.gateway.setStatus('cut', {
+      attempts: [{ ...attempts[0], endTime: new Date().toISOString(), reason: 'Interrupted' }],
+    });
+    const cutAt = performance.now();
+    for (const end of ends) expect((await end) - cutAt).toBeLessThan(1500);
+    const after = await other.docker('ps');
+    expect(after.stderr).toContain('OPLAB_NO_LEASE: attempt 1 has ended');
+    const outcome = await eventually(async () =>
+      (await lab.gateway.entries(other.attempt)).find(
+        ({ kind, params }) => kind === 'docker_outcome' && Object(params).operation === 'exec.start',
+      ),
+    );
+    expect(outcome.content).toContain('the lease ended');
+  });
+
+  it('of mode Diagnose looks and changes nothing', async () => {
+    const looking = await lab.kitchen('looking', {}, 'Diagnose');
+    expect((await looking.docker('ps', '--format', '{{.Names}}')).stdout).toContain(mine);
+    expect((await looking.docker('stop', mine)).stderr).toContain('Diagnose');
+    expect((await looking.docker('exec', mine, 'id')).stderr).toContain('Diagnose');
+    expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
+  });
+
+  it('of a class that opens another label, another host, or none, reaches nothing here', async () => {
+    const other = await lab.kitchen('labelled', { composeProject: undefined, label: 'team=nobody' });
+    expect((await other.docker('ps', '-aq')).stdout).toBe('');
+    const elsewhere = await lab.kitchen('elsewhere', { endpoint: 'unheard-of' });
+    expect((await elsewhere.docker('ps')).stderr).toContain('no Docker host unheard-of');
+    const attempt = await lab.gateway.open('no-docker');
+    const answer = await fetchDoor(attempt.sandboxToken);
+    expect(answer).toContain('opens no Docker host');
+    expect(await fetchDoor(attempt.agentToken)).toContain('OPLAB_UNAUTHENTICATED');
+  });
+
+  it('with host mounts allowed gets host mounts', async () => {
+    const mounting = await lab.kitchen('mounting', { allowHostMounts: true });
+    const ran = await mounting.docker(
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      '-v',
+      '/etc/hostname:/h:ro',
+      lab.image,
+      'cat',
+      '/h',
+    );
+    expect(ran.stdout).toBe(await readFile('/etc/hostname', 'utf8'));
+  });
+});
+
+async function fetchDoor(token: string): Promise<string> {
+  const { request: ask } = await import('node:https');
+  const ca = await readFile(path.join(lab.gateway.dir, 'tls.crt'));
+  return await new Promise((resolve, reject) => {
+    const port = lab.gateway.gateway.ports.docker;
+    ask(
+      { host: '127.0.0.1', port, path: '/containers/json', ca, headers: { authorization: `Bearer ${token}` } },
+      (answer) => text(answer).then(resolve, reject),
+    )
+      .on('error', reject)
+      .end();
+  });
+}
+
+describe('the socket process', () => {
+  it.each(['none', 'stranger'])('lets nobody in but the gateway: certificate %s', async (who) => {
+    const folder = path.join(lab.tls, who);
+    const identity =
+      who === 'none'
+        ? {}
+        : { cert: await readFile(path.join(folder, 'tls.crt')), key: await readFile(path.join(folder, 'tls.key')) };
+    const ca = await readFile(path.join(lab.tls, 'ca.crt'));
+    const got = await new Promise<string>((resolve) => {
+      const socket = connect({ host: '127.0.0.1', port: lab.relayPort, ca, ...identity });
+      let answer = '';
+      socket.on('data', (chunk) => {
+        answer += chunk;
+      });
+      socket.on('error', () => resolve(answer));
+      socket.on('close', () => resolve(answer));
+      socket.write('GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    });
+    expect(got).toBe('');
+  });
+
+  it('gone: writes are refused before anything is recorded as done, and work again when it is back', async () => {
+    await lab.socketProcess(false);
+    const entries = await recorded(async () => {
+      const refused = await kitchen.docker('stop', mine);
+      expect(refused.stderr).toContain('OPLAB_UPSTREAM_UNAVAILABLE');
+    });
+    expect(entries).toEqual([]);
+    await lab.socketProcess(true);
+    expect((await kitchen.docker('ps', '-q')).code).toBe(0);
+  });
+});
