@@ -22,6 +22,14 @@ func (l *load) handler() http.Handler {
 	mux := http.NewServeMux()
 	// One comparison at a time; a second caller waits for its turn rather than doubling the reads.
 	var comparing sync.Mutex
+	compare := func(ctx context.Context) report {
+		comparing.Lock()
+		defer comparing.Unlock()
+		result := verify(ctx, l.ledger, l.store)
+		l.metrics.verified(result)
+		return result
+	}
+	watch := newWatcher(compare)
 	answer := func(w http.ResponseWriter, status int, value any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
@@ -38,14 +46,13 @@ func (l *load) handler() http.Handler {
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, l.state()) })
 	// The result is in the body also when something is lost: a proxy in between would hide the body of an error.
 	mux.HandleFunc("/verify", func(w http.ResponseWriter, r *http.Request) {
-		comparing.Lock()
-		defer comparing.Unlock()
 		ctx, cancel := context.WithTimeout(r.Context(), verifyTimeout)
 		defer cancel()
-		result := verify(ctx, l.ledger, l.store)
-		l.metrics.verified(result)
+		result := compare(ctx)
+		watch.saw(result)
 		answer(w, http.StatusOK, result)
 	})
+	mux.HandleFunc("GET /verdict", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, watch.verdict()) })
 	mux.HandleFunc("/probe", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 		defer cancel()
