@@ -1,35 +1,46 @@
-// `npm run demo`: a real TiKV cluster is broken, an Incident is applied, an agent repairs it, checks prove it.
+// `npm run demo`: a real TiKV cluster is broken, an Incident is opened, an agent repairs it, checks prove it; in six chapters:
+// healthy, load, fault, detected, repair, verified. The cluster stays up for a look around; `npm run demo:down` takes it away.
 //
-// -- --fresh   install operator and patient anew even if they are there
+// Usage: npm run demo [-- --tui]
+//   --tui   watch it in `oplab top` instead of as text (needs a terminal; q leaves)
+//
+// Environment: ANTHROPIC_API_KEY   Claude thinks; without it the rehearsal model, a stand-in that follows written rules
+//              NO_COLOR=1          no colours
+//
+// Examples:
+//   npm run demo
+//   npm run demo -- --tui
+//   ANTHROPIC_API_KEY=… npm run demo
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import pc from 'picocolors';
-import { parse } from 'yaml';
-import { type Incident, incident } from '../../src/api/incident.ts';
+import { createColors } from 'picocolors';
 import { isTrue } from '../../src/api/meta.ts';
 import { run } from '../child.ts';
 import { down } from '../cluster/down.ts';
-import { binDir, kubeconfigPath } from '../cluster/names.ts';
+import { binDir, kubeconfigPath, root } from '../cluster/names.ts';
 import { clusterExists } from '../cluster/observe.ts';
 import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
 import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
-import { duration, main, runSteps } from '../progress.ts';
+import type { PatientTarget } from '../patient/session.ts';
+import { duration, main } from '../progress.ts';
+import { detect, earlier, env, finished, openedByMonitor } from './incident.ts';
+import { measureLoad } from './load.ts';
 import { prepareEndToEnd } from './prepare.ts';
+import { requireScreen, type Teller, tellInText, tellOnScreen } from './tell.ts';
 
-const root = path.dirname(path.dirname(import.meta.dirname));
 const cli = path.join(root, 'dist/main.mjs');
 const target = { namespace: 'tikv', release: 'tikv' };
-
-const env = { KUBECONFIG: kubeconfigPath, PATH: `${binDir}:${process.env.PATH ?? ''}` };
+const colors = createColors(process.stdout.isTTY === true && !process.env.NO_COLOR);
 
 /** What a run leaves in reports/demo.json. */
 interface DemoReport {
   at: string;
   incident: string;
+  /** The Monitor that opened the Incident; null: a person applied it. */
+  openedBy: string | null;
   phase: string;
   verified: boolean;
   model: string;
@@ -51,14 +62,7 @@ async function stage<T>(name: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-const heading = (text: string) => console.log(`\n${pc.bold(`== ${text}`)}`);
-
-async function kubectl(args: string[], signal: AbortSignal, input?: string): Promise<string> {
-  const options = input === undefined ? { env, signal } : { env, signal, input };
-  return (await run('kubectl', args, options)).stdout.trim();
-}
-
-const oplab = (args: string[], signal: AbortSignal, echo = true) =>
+const oplab = (args: string[], signal: AbortSignal, echo: boolean) =>
   run('node', [cli, ...args], { env, signal, allowFailure: true, echo });
 
 /** Says plainly who thinks. */
@@ -67,117 +71,153 @@ function introduce(model: ModelChoice): void {
     console.log('Model: Claude, with the key from ANTHROPIC_API_KEY. What the agent sees goes to its vendor.');
   else
     console.log(
-      `Model: ${pc.yellow('rehearsal-1, a stand-in for Claude')}: it follows written rules over real command output. Set ANTHROPIC_API_KEY for Claude.`,
+      `Model: ${colors.yellow('rehearsal-1, a stand-in for Claude')}: it follows written rules over real command output. Set ANTHROPIC_API_KEY for Claude.`,
     );
 }
 
-async function breakPatient(signal: AbortSignal): Promise<void> {
-  await runSteps(
-    [
-      {
-        title: 'TiKV is scaled down by one; waiting until PD says Disconnected',
-        expectedSeconds: 30,
-        run: ({ note }) => inject('store-scaled-down', { ...target, kubeconfig: kubeconfigPath, signal, note }),
-      },
-    ],
-    { signal },
-  );
-}
-
-/** Applies the example and follows the session to its end. */
-async function repair(name: string, namespace: string, signal: AbortSignal): Promise<Incident> {
-  const file = path.join(root, 'examples/incident.yaml');
-  await kubectl(['-n', namespace, 'delete', 'incident', name, '--ignore-not-found', '--timeout=60s'], signal);
-  console.log(pc.dim(`$ kubectl apply -f ${path.relative(root, file)}`));
-  console.log(await kubectl(['apply', '-f', file], signal));
-  console.log(pc.dim(`$ oplab incident watch ${name} -n ${namespace}`));
-  await oplab(['incident', 'watch', name, '-n', namespace], signal);
-  for (;;) {
-    const seen = incident.parse(
-      JSON.parse(await kubectl(['-n', namespace, 'get', 'incident', name, '-o', 'json'], signal)),
-    );
-    if (isTrue(seen.status?.conditions, 'Finished')) return seen;
-    await sleep(1000, undefined, { signal });
+/** Breaks the patient; returns when PD shows it, or as soon as a Monitor has seen it: an agent may be quicker than PD. */
+async function breakIt(
+  patient: PatientTarget,
+  known: ReadonlySet<string>,
+  note: (text: string) => void,
+): Promise<void> {
+  const seen = new AbortController();
+  const signal = AbortSignal.any([patient.signal, seen.signal]);
+  const injected = inject('store-scaled-down', { ...patient, signal, note });
+  const opened = openedByMonitor(patient.namespace, known, signal);
+  try {
+    await Promise.race([injected, opened]);
+  } finally {
+    seen.abort();
+    await Promise.allSettled([injected, opened]);
   }
 }
 
-function nextSteps(name: string, namespace: string): string {
+/** The six chapters, the same on screen and as text. */
+async function tellStory(
+  teller: Teller,
+  started: number,
+  signal: AbortSignal,
+): Promise<{ good: boolean; report: DemoReport }> {
+  const patient = { ...target, kubeconfig: kubeconfigPath, signal };
+  const { namespace } = target;
+
+  teller.chapter('healthy', 'Three PD, three TiKV: PD, Kubernetes and the ledger of the load are asked.');
+  const known = await stage('healthy', async () => {
+    const before = await earlier(namespace, signal);
+    const verdict = await teller.step('the patient is looked at', 10, () =>
+      soak(patient, { seconds: 0, withinSeconds: 120 }),
+    );
+    const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
+    teller.say(
+      failing.length === 0 ? `healthy: ${verdict.checks.length} checks hold` : `NOT healthy: ${failing.join(', ')}`,
+    );
+    return before;
+  });
+
+  teller.chapter('load', 'Transactions run all the time; each one that is acknowledged is written into a ledger.');
+  await stage('load', async () => {
+    const load = await teller.step('acknowledged transactions are counted', 5, () => measureLoad(patient, 5));
+    teller.say(
+      `${load.perSecond} transactions a second, P99 ${load.p99Milliseconds.toFixed(0)} ms, ${load.total} acknowledged so far`,
+    );
+  });
+
+  teller.chapter('fault', 'One TiKV store is taken away: StatefulSet tikv-tikv goes from 3 to 2 replicas.');
+  await stage('inject', () =>
+    teller.step('TiKV is scaled down by one; waiting until PD says Disconnected', 30, (note) =>
+      breakIt(patient, known, note),
+    ),
+  );
+
+  teller.chapter('detected', 'The Monitors look at the patient; what they see opens an Incident.');
+  const detected = await stage('detect', () =>
+    teller.step('waiting for an Incident and its agent', 20, (note) => detect(namespace, known, signal, note)),
+  );
+  const { name } = detected.incident.metadata;
+  const opener = detected.monitor === undefined ? 'applied by hand' : `opened by Monitor ${detected.monitor}`;
+
+  teller.chapter('repair', `Incident ${namespace}/${name}, ${opener}. An agent has a shell, and nothing else.`);
+  const ended = await stage('repair', async () => {
+    if (!teller.onScreen) {
+      console.log(colors.dim(`$ oplab incident watch ${name} -n ${namespace}`));
+      await oplab(['incident', 'watch', name, '-n', namespace], signal, true);
+    }
+    return await finished(detected.incident, signal, (text) => teller.onScreen && teller.say(text));
+  });
+
+  teller.chapter('verified', 'Not the agent says so: the checks, the ledger, and the hash chain of the record.');
+  const [verdict, audit] = await stage('proof', async () => {
+    if (!teller.onScreen) await oplab(['incident', 'show', name, '-n', namespace], signal, true);
+    // A store that has just come back needs a moment until every region answers; a loss stays a loss.
+    const judged = await teller.step('the patient is judged', 20, () =>
+      soak(patient, { seconds: 0, withinSeconds: 120 }),
+    );
+    return [judged, await oplab(['audit', 'verify', name, '-n', namespace], signal, !teller.onScreen)] as const;
+  });
+
+  const report: DemoReport = {
+    at: new Date().toISOString(),
+    incident: `${namespace}/${name}`,
+    openedBy: detected.monitor ?? null,
+    phase: ended.status?.phase ?? 'unknown',
+    verified: isTrue(ended.status?.conditions, 'Verified'),
+    model: ended.status?.attempts?.at(-1)?.class.model ?? 'none',
+    entries: ended.status?.audit?.entries ?? 0,
+    chainValid: audit.code === 0,
+    ledgerLost: verdict.ledger.ledgerLost,
+    costMilliUSD: ended.status?.usage?.costMilliUSD ?? 0,
+    seconds: { ...stages, total: Math.round((performance.now() - started) / 100) / 10 },
+  };
+  const good =
+    report.phase === 'Resolved' && report.verified && report.chainValid && report.ledgerLost === 0 && verdict.healthy;
+  const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
+  await teller.end(
+    `${good ? 'Resolved and verified' : `NOT as it should be: ${report.phase}`}, chain ${report.chainValid ? 'valid' : 'BROKEN'}, acknowledged writes lost: ${report.ledgerLost}${failing.length === 0 ? '' : `, not healthy: ${failing.join(', ')}`}`,
+  );
+  return { good, report };
+}
+
+function lastLines(good: boolean, report: DemoReport): string {
+  const { incident, phase, verified, model, entries, chainValid, ledgerLost, seconds } = report;
+  const [namespace = '', name = ''] = incident.split('/');
   return `
+${good ? colors.green('✓') : colors.red('✗')} ${incident}: ${phase}, verified ${verified}, model ${model}, ${entries} entries, chain ${chainValid ? 'valid' : 'BROKEN'}, acknowledged writes lost: ${ledgerLost}, ${duration(seconds.total ?? 0)} (reports/demo.json)
+
 Everything is still up. To look around:
   export KUBECONFIG=${kubeconfigPath} PATH=${binDir}:$PATH
-  kubectl get incidents -A
-  kubectl -n ${namespace} get incident ${name} -o yaml      the trail's tail in status
+  kubectl get monitors,incidents -A
+  oplab top                                         Incidents, sessions and Monitors, live
   oplab audit show ${name} -n ${namespace} --full           all that was thought, run, seen and changed
+  oplab session post-mortem ${name} -n ${namespace}         the same as a story, in Markdown
   npm run patient:check                             judge the TiKV cluster yourself
-Break it yourself, then apply examples/incident.yaml again:
+Break it yourself, and watch:
   kubectl -n ${namespace} scale statefulset tikv-tikv --replicas=2
 To remove everything: npm run demo:down
 `;
 }
 
 await main(async (signal) => {
-  parseArgs({ options: {} });
+  const { values } = parseArgs({ options: { tui: { type: 'boolean', default: false } } });
+  if (values.tui) requireScreen();
   const started = performance.now();
   const model = modelFromEnvironment();
   introduce(model);
-  const manifest = incident
-    .omit({ metadata: true, status: true })
-    .loose()
-    .parse(parse(await readFile(path.join(root, 'examples/incident.yaml'), 'utf8')));
-  const { name, namespace } = manifest.metadata as { name: string; namespace: string };
   const clusterWasThere = await clusterExists(signal);
+  let teller: Teller | undefined;
   try {
-    heading('1. A cluster, the operator, a patient');
+    console.log(`\n${colors.bold('== First: a cluster, the operator, a patient')}`);
     await stage('prepare', () => prepareEndToEnd(signal, { model }));
-
-    heading('2. The fault');
-    await stage('inject', () => breakPatient(signal));
-
-    heading('3. The Incident');
-    const ended = await stage('repair', () => repair(name, namespace, signal));
-
-    heading('4. The proof');
-    const [shown, verdict, audit] = await stage('proof', async () => {
-      const show = await oplab(['incident', 'show', name, '-n', namespace], signal);
-      // A store that has just come back needs a moment until every region answers; a loss stays a loss.
-      const judged = await soak({ ...target, kubeconfig: kubeconfigPath, signal }, { seconds: 0, withinSeconds: 120 });
-      return [show, judged, await oplab(['audit', 'verify', name, '-n', namespace], signal)] as const;
-    });
-
-    const report: DemoReport = {
-      at: new Date().toISOString(),
-      incident: `${namespace}/${name}`,
-      phase: ended.status?.phase ?? 'unknown',
-      verified: isTrue(ended.status?.conditions, 'Verified'),
-      model: ended.status?.attempts?.at(-1)?.class.model ?? 'none',
-      entries: ended.status?.audit?.entries ?? 0,
-      chainValid: audit.code === 0,
-      ledgerLost: verdict.ledger.ledgerLost,
-      costMilliUSD: ended.status?.usage?.costMilliUSD ?? 0,
-      seconds: { ...stages, total: Math.round((performance.now() - started) / 100) / 10 },
-    };
+    teller = values.tui
+      ? tellOnScreen({ namespace: target.namespace, kubeconfig: kubeconfigPath }, signal)
+      : tellInText(signal);
+    const { good, report } = await tellStory(teller, started, signal);
     await mkdir(path.join(root, 'reports'), { recursive: true });
     await writeFile(path.join(root, 'reports/demo.json'), `${JSON.stringify(report, null, 2)}\n`);
-    const good =
-      shown.code === 0 &&
-      report.phase === 'Resolved' &&
-      report.verified &&
-      report.chainValid &&
-      report.ledgerLost === 0 &&
-      verdict.healthy;
-    console.log(
-      `\n${good ? pc.green('✓') : pc.red('✗')} ${report.incident}: ${report.phase}, verified ${report.verified}, model ${report.model}, ${report.entries} entries, chain ${report.chainValid ? 'valid' : 'BROKEN'}, acknowledged writes lost: ${report.ledgerLost}, ${duration(report.seconds.total ?? 0)} (reports/demo.json)`,
-    );
-    if (!verdict.healthy)
-      console.log(
-        `  not healthy: ${verdict.checks
-          .filter((check) => !check.passing)
-          .map((check) => check.name)
-          .join(', ')}`,
-      );
-    console.log(nextSteps(name, namespace));
+    console.log(lastLines(good, report));
     return good ? 0 : 1;
   } catch (error) {
+    await teller?.close();
     // Ctrl-C: what this run made goes again; a cluster that was there before stays as it was found.
     if (signal.aborted && !clusterWasThere) {
       process.stderr.write('\ninterrupted: removing the cluster that this run made\n');

@@ -279,7 +279,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(seen.split('Do they come back?').length).toBe(2);
   });
 
-  it('says that the cluster is away and keeps what it has', async () => {
+  it('ends with an error where there is no kubeconfig', async () => {
     const line = [process.execPath, main, '--kubeconfig', '/nonexistent', '--gateway', address, 'top'].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
     await terminal.shows(/ended with [12]/);
@@ -308,6 +308,38 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.shows('0 open, 0 at work');
     await screen.keys('a');
     await screen.shows('show finished');
+  });
+});
+
+describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, () => {
+  const tell = async () => {
+    const kubeconfig = path.join(lab.dir, 'plane/kubeconfig');
+    const story = path.join(import.meta.dirname, 'story.ts');
+    const line = [process.execPath, story, kubeconfig, address, TARGET].join(' ');
+    terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
+    return terminal;
+  };
+
+  it('goes through its chapters and waits at the end until the user leaves', async () => {
+    const screen = await tell();
+    for (const [index, name] of ['healthy', 'load', 'fault', 'detected', 'repair', 'verified'].entries()) {
+      const seen = await screen.shows(` ${index + 1}/6 ${name} `);
+      expectFits(seen, 80, 24);
+    }
+    await screen.shows('all is well – q leaves');
+    expect(await screen.screen()).toContain('Monitors 2');
+    await screen.keys('q');
+    await screen.shows('the story has ended');
+    await screen.shows('ended with 0');
+  });
+
+  it('goes on as text when the user leaves it before the end', async () => {
+    const screen = await tell();
+    await screen.shows('2/6 load');
+    await screen.keys('q');
+    await screen.shows('== 4 of 6: detected');
+    await screen.shows('all is well');
+    await screen.shows('ended with 0');
   });
 });
 

@@ -1,0 +1,18 @@
+// A story in chapters told on screen, as the demo tells its own; a program for tests: story.ts KUBECONFIG GATEWAY NAMESPACE
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CHAPTERS, tellOnScreen } from '../../hack/demo/tell.ts';
+
+const [kubeconfig = '', gateway = '', namespace = ''] = process.argv.slice(2);
+const teller = tellOnScreen({ kubeconfig, gateway, namespace }, new AbortController().signal);
+for (const name of CHAPTERS) {
+  teller.chapter(name, `this is ${name}`);
+  await teller.step('something is done', 1, async (note) => {
+    for (let count = 1; count <= 30; count += 1) {
+      note(`${count} of 30`);
+      await sleep(100);
+    }
+  });
+}
+await teller.end('all is well');
+console.log('the story has ended');
