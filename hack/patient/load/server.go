@@ -29,7 +29,7 @@ func (l *load) handler() http.Handler {
 		l.metrics.verified(result)
 		return result
 	}
-	watch := newWatcher(compare)
+	watch := newWatcher(func() (string, uint64) { return l.ledger.id, l.ledger.totals().acked }, compare)
 	answer := func(w http.ResponseWriter, status int, value any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)

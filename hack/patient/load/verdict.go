@@ -16,7 +16,11 @@ const (
 
 type verdictState struct {
 	// OK says that the last comparison is fresh and found nothing lost and nothing unreadable.
-	OK            bool      `json:"ok"`
+	OK bool `json:"ok"`
+	// LedgerID is another one when somebody has begun a new ledger; AcknowledgedTotal only ever grows.
+	LedgerID          string `json:"ledgerId"`
+	AcknowledgedTotal uint64 `json:"acknowledgedTotal"`
+
 	LedgerLost    int       `json:"ledgerLost"`
 	Unreadable    int       `json:"unreadable"`
 	Verified      int       `json:"verified"`
@@ -31,6 +35,7 @@ type verdictState struct {
 
 // watcher compares in the background while somebody asks, one comparison at a time, and not at all while nobody does.
 type watcher struct {
+	ledger  func() (id string, acknowledgedTotal uint64)
 	compare func(context.Context) report
 	now     func() time.Time
 
@@ -39,8 +44,8 @@ type watcher struct {
 	running bool
 }
 
-func newWatcher(compare func(context.Context) report) *watcher {
-	return &watcher{compare: compare, now: time.Now}
+func newWatcher(ledger func() (string, uint64), compare func(context.Context) report) *watcher {
+	return &watcher{ledger: ledger, compare: compare, now: time.Now}
 }
 
 // verdict answers at once with what is known, and sees to it that the next answer knows more.
@@ -52,13 +57,15 @@ func (w *watcher) verdict() verdictState {
 		w.running = true
 		go w.refresh()
 	}
+	id, total := w.ledger()
 	if w.last == nil {
-		return verdictState{LostKeys: []lost{}, AgeSeconds: -1}
+		return verdictState{LedgerID: id, AcknowledgedTotal: total, LostKeys: []lost{}, AgeSeconds: -1}
 	}
 	r := *w.last
 	// The age of what was seen: a comparison that took long began long ago.
 	age := now.Sub(r.At)
 	return verdictState{
+		LedgerID: id, AcknowledgedTotal: total,
 		OK: r.ok() && age < verdictFresh, LedgerLost: r.LedgerLost, Unreadable: r.Unreadable, Verified: r.Verified, Indeterminate: r.Indeterminate,
 		Acknowledged: r.Acknowledged, LostKeys: r.LostKeys, Error: r.Error, At: r.At, AgeSeconds: int(age.Seconds()),
 	}

@@ -10,7 +10,7 @@ import (
 func clocked() (*watcher, *time.Time, chan report, chan struct{}) {
 	now := time.Unix(1_000_000, 0)
 	answers, asked := make(chan report), make(chan struct{}, 10)
-	w := newWatcher(func(context.Context) report {
+	w := newWatcher(func() (string, uint64) { return "id", 9 }, func(context.Context) report {
 		asked <- struct{}{}
 		return <-answers
 	})
@@ -34,7 +34,7 @@ func (w *watcher) settled(t *testing.T) {
 
 func TestTheVerdictIsNotGoodBeforeTheFirstComparison(t *testing.T) {
 	w, now, answers, asked := clocked()
-	if v := w.verdict(); v.OK || v.AgeSeconds != -1 {
+	if v := w.verdict(); v.OK || v.AgeSeconds != -1 || v.LedgerID != "id" || v.AcknowledgedTotal != 9 {
 		t.Fatalf("before the first comparison: %+v", v)
 	}
 	<-asked
