@@ -1,0 +1,294 @@
+// The screen as a function of what is known: what is shown, what the cursor does, and that it always fits.
+
+import { describe, expect, it } from 'vitest';
+import { API_VERSION } from '../../api/group.ts';
+import { type Incident, incident } from '../../api/incident.ts';
+import { type Monitor, monitor } from '../../api/monitor.ts';
+import type { Entry } from '../../audit/entry.ts';
+import type { FollowEvent } from '../reader/audit-reader.ts';
+import type { Key } from './keys.ts';
+import { initialState, reduce, type TopEvent, type TopState } from './state.ts';
+import { inWidth, lineText, lineWidth, styled } from './styled-line.ts';
+import { type Size, screen } from './view.ts';
+
+const now = new Date('2026-01-01T00:10:00Z');
+const SMALL: Size = { columns: 80, rows: 24 };
+
+function incidentOf(
+  name: string,
+  phase: string,
+  more: { created?: string; severity?: string; status?: object } = {},
+): Incident {
+  const over = ['Resolved', 'Escalated', 'Failed', 'Cancelled'].includes(phase);
+  const condition = {
+    type: 'Finished',
+    status: 'True',
+    reason: phase,
+    message: '',
+    lastTransitionTime: now.toISOString(),
+  };
+  return incident.parse({
+    apiVersion: API_VERSION,
+    kind: 'Incident',
+    metadata: {
+      namespace: 'tikv',
+      name,
+      uid: `uid-${name}`,
+      creationTimestamp: more.created ?? '2026-01-01T00:05:00Z',
+    },
+    spec: {
+      summary: `summary of ${name}`,
+      severity: more.severity ?? 'warning',
+      verify: { checks: [{ name: 'up', http: { service: 'pd', port: 2379, cel: 'true' } }] },
+    },
+    status: { phase, ...(over ? { conditions: [condition] } : {}), ...more.status },
+  });
+}
+
+function monitorOf(name: string, state: string, namespace = 'tikv'): Monitor {
+  return monitor.parse({
+    apiVersion: API_VERSION,
+    kind: 'Monitor',
+    metadata: { namespace, name },
+    spec: { check: { http: { service: 'pd', port: 2379, cel: 'true' } }, incident: { summary: 's' } },
+    status: { state, observed: 'body.count = 3' },
+  });
+}
+
+let seq = 0;
+function entryOf(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent {
+  seq += 1;
+  return {
+    type: 'entry',
+    entry: {
+      ...{ session: 'x', seq, time: '2026-01-01T00:09:50Z', attempt: 1, writer: 'agent', clientKey: `1-${seq}`, kind },
+      ...{ tool: null, params: null, exitCode: null, durationMs: null, content: '', blobDigest: null },
+      ...{ prevHash: '', hash: '' },
+      ...more,
+    },
+  };
+}
+
+const told = (state: TopState, ...events: TopEvent[]) => events.reduce(reduce, state);
+const start = () => initialState(undefined, now);
+const incidents = (...items: Incident[]): TopEvent => ({ type: 'incidents', items });
+const of = (name: string, event: FollowEvent): TopEvent => ({ type: 'session', session: `uid-${name}`, event });
+const shown = (state: TopState, size = SMALL) => screen(state, size).lines.map(lineText).join('\n');
+const press = (state: TopState, ...keys: Key[]) =>
+  keys.reduce((before, key) => reduce(before, { type: 'key', key, metrics: screen(before, SMALL).metrics }), state);
+const letter = (character: string): Key => ({ character });
+
+/** Everything at once: several Incidents, a long session, live output, Monitors. */
+function busy(): TopState {
+  let state = told(
+    start(),
+    incidents(
+      incidentOf('store-down', 'Running'),
+      ...Array.from({ length: 30 }, (_, n) => incidentOf(`old-${n}`, 'Resolved')),
+    ),
+    {
+      type: 'monitors',
+      items: Array.from({ length: 12 }, (_, n) =>
+        monitorOf(`monitor-with-a-long-name-${n}`, n === 3 ? 'Firing' : 'Healthy'),
+      ),
+    },
+    of('store-down', entryOf('reasoning', { content: 'ein langer Gedanke 日本語 und mehr '.repeat(20) })),
+  );
+  const call = entryOf('tool_call', { tool: 'shell', params: { command: `echo ${'x'.repeat(300)}` }, content: 'why' });
+  state = told(state, of('store-down', call));
+  const key = call.type === 'entry' ? call.entry.clientKey : '';
+  for (let line = 0; line < 50; line += 1) {
+    state = told(
+      state,
+      of('store-down', {
+        type: 'live',
+        chunk: { callKey: key, stream: 'stdout', text: `line ${line} 🙂 ${'y'.repeat(120)}\n` },
+      }),
+    );
+  }
+  return state;
+}
+
+describe('the screen', () => {
+  it('has exactly as many rows and columns as the terminal, whatever its size and whatever is known', () => {
+    const states = [start(), busy(), press(busy(), 'enter'), press(busy(), letter('?')), press(busy(), 'tab', 'home')];
+    states.push(
+      told(busy(), { type: 'chapter', chapter: { number: 3, of: 6, title: 'fault', text: 'z'.repeat(300) } }),
+    );
+    for (const state of states) {
+      for (const columns of [1, 12, 30, 41, 69, 70, 80, 133, 220]) {
+        for (const rows of [1, 5, 8, 13, 16, 24, 60]) {
+          const { lines } = screen(state, { columns, rows });
+          expect(lines.length).toBe(rows);
+          for (const line of lines) expect(lineWidth(line), `${columns}x${rows}: ${lineText(line)}`).toBe(columns);
+        }
+      }
+    }
+  });
+
+  it('says what it waits for while nothing is known, and why when the cluster cannot be read', () => {
+    expect(shown(start())).toContain('Asking the cluster.');
+    expect(shown(told(start(), { type: 'cluster-away', reason: 'forbidden: no list' }))).toMatch(
+      /cannot be read:[\s\S]*forbidden/,
+    );
+    expect(shown(told(start(), incidents()))).toContain('No Incidents.');
+  });
+
+  it('keeps what it knew while the cluster is away', () => {
+    const state = told(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
+    expect(shown(state)).toContain('cluster away');
+    expect(shown(state)).toContain('summary of store-down');
+    expect(shown(told(state, incidents(incidentOf('store-down', 'Running'))))).toContain('cluster ok');
+  });
+
+  it('shows health by the worst Monitor of each namespace, the worst first', () => {
+    const text = shown(
+      told(start(), {
+        type: 'monitors',
+        items: [
+          monitorOf('a', 'Healthy'),
+          monitorOf('b', 'Unknown'),
+          monitorOf('c', 'Firing'),
+          monitorOf('d', 'Healthy', 'shop'),
+        ],
+      }),
+      { columns: 160, rows: 30 },
+    );
+    expect(text).toContain('Patient tikv: ✗ ill (1 of 3 Firing), shop: ✓ healthy (1 of 1 Healthy)');
+    expect(text).toMatch(/✗ tikv\/c[\s\S]*\? tikv\/b[\s\S]*✓ shop\/d[\s\S]*✓ tikv\/a/);
+  });
+
+  it('says that nothing watches where there are no Monitors, or why they cannot be read', () => {
+    expect(shown(told(start(), { type: 'monitors', items: [] }))).toContain('No Monitors');
+    expect(shown(told(start(), { type: 'monitors', items: undefined, away: 'the cluster does not know' }))).toContain(
+      'does not know',
+    );
+  });
+
+  it('counts cost by the record while status is behind it', () => {
+    const usage = {
+      turns: 1,
+      modelCalls: 1,
+      inputTokens: 1,
+      outputTokens: 1,
+      cacheReadTokens: 0,
+      cacheWriteTokens: 0,
+      costMilliUSD: 10,
+    };
+    const state = told(start(), incidents(incidentOf('a', 'Running', { status: { usage } })));
+    expect(shown(state)).toContain('$0.0100');
+    const call = entryOf('model_call', { writer: 'gateway', params: { costMicroUSD: 12_345 } });
+    expect(shown(told(state, of('a', call)))).toContain('$0.0123');
+  });
+
+  it('shows output below its command as it comes, and of progress bars the last state', () => {
+    const call = entryOf('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
+    const key = call.type === 'entry' ? call.entry.clientKey : '';
+    const chunk = (text: string): FollowEvent => ({ type: 'live', chunk: { callKey: key, stream: 'stdout', text } });
+    let state = told(start(), incidents(incidentOf('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
+    expect(shown(state)).toMatch(/\$ sleep 9[\s\S]*│ 50%[\s\S]*running, 10 s/);
+    state = told(
+      state,
+      of('a', chunk('\r100%\ndone\n')),
+      of('a', entryOf('tool_result', { params: { call: key }, exitCode: 3, durationMs: 9000 })),
+    );
+    expect(shown(state)).toMatch(/│ 100%[\s\S]*│ done[\s\S]*exit 3, 9\.0 s/);
+    expect(shown(state)).not.toContain('running,');
+    expect(shown(state)).not.toContain('50%');
+  });
+
+  it('never obeys what a session says to the terminal', () => {
+    const state = told(
+      start(),
+      incidents(incidentOf('a', 'Running')),
+      of('a', entryOf('reasoning', { content: '\u001b[2Jx\u0007\u202ey' })),
+    );
+    for (const line of screen(state, SMALL).lines) expect(lineText(line)).not.toMatch(/[\p{Cc}\u202e]/u);
+  });
+});
+
+describe('the cursor', () => {
+  const session = (state: TopState) => state.selected?.replace('uid-', '');
+
+  it('goes by itself to what is worked on, stays there until something else begins, and not away from work', () => {
+    let state = told(
+      start(),
+      incidents(incidentOf('waiting', 'Pending', { severity: 'critical' }), incidentOf('first', 'Running')),
+    );
+    expect(session(state)).toBe('first');
+    state = told(
+      state,
+      incidents(incidentOf('first', 'Verifying'), incidentOf('urgent', 'Running', { severity: 'critical' })),
+    );
+    expect(session(state)).toBe('first');
+    state = told(state, incidents(incidentOf('first', 'Resolved')));
+    expect(session(state)).toBe('first');
+    state = told(state, incidents(incidentOf('first', 'Resolved'), incidentOf('second', 'Running')));
+    expect(session(state)).toBe('second');
+  });
+
+  it('stays where the user has put it until escape, and falls back when that Incident is gone', () => {
+    const both = incidents(incidentOf('a', 'Running'), incidentOf('b', 'Pending'));
+    let state = press(told(start(), both), 'down');
+    expect(session(state)).toBe('b');
+    expect(session(told(state, both))).toBe('b');
+    expect(session(told(press(state, 'escape'), both))).toBe('a');
+    state = told(state, incidents(incidentOf('a', 'Running')));
+    expect(session(state)).toBe('a');
+  });
+
+  it('lists open Incidents as the queue takes them, above those that are over; a hides these', () => {
+    const state = told(
+      start(),
+      incidents(
+        incidentOf('over', 'Resolved', { created: '2026-01-01T00:09:00Z' }),
+        incidentOf('young', 'Pending', { created: '2026-01-01T00:08:00Z' }),
+        incidentOf('old', 'Pending', { created: '2026-01-01T00:01:00Z' }),
+        incidentOf('urgent', 'Pending', { severity: 'critical', created: '2026-01-01T00:09:30Z' }),
+      ),
+    );
+    expect(shown(state)).toMatch(/urgent[\s\S]*old[\s\S]*young[\s\S]*over/);
+    expect(shown(press(state, letter('a')))).not.toContain('✓ over');
+  });
+
+  it('scrolls the session without being moved by what comes, and follows again', () => {
+    let state = press(busy(), 'tab', 'home');
+    const page = shown(state);
+    expect(page).toContain('lines below');
+    state = told(state, of('store-down', entryOf('reasoning', { content: 'news' })));
+    expect(shown(state)).not.toContain('news');
+    expect(shown(press(state, letter('f')))).toContain('news');
+    expect(press(state, 'end').trailTop).toBe('end');
+  });
+
+  it('leaves on q and ctrl-c, from the help too', () => {
+    expect(press(start(), letter('q')).quit).toBe(true);
+    expect(press(start(), letter('?'), 'interrupt').quit).toBe(true);
+  });
+
+  it('does nothing harmful on an empty screen', () => {
+    const keys: Key[] = [
+      'up',
+      'down',
+      'home',
+      'end',
+      'page-up',
+      'page-down',
+      'enter',
+      'escape',
+      letter('a'),
+      letter('x'),
+    ];
+    for (const focus of [[], ['tab'], ['tab', 'tab']] as Key[][])
+      expect(press(start(), ...focus, ...keys).quit).toBe(false);
+  });
+});
+
+describe('a line', () => {
+  it('is cut or filled to the column, wide characters counted', () => {
+    expect(lineText(inWidth(styled('abc'), 5))).toBe('abc  ');
+    expect(lineText(inWidth(styled('abcdef'), 4))).toBe('abc…');
+    expect(lineText(inWidth(styled('日本語'), 4))).toBe('日… ');
+    expect(lineText(inWidth([...styled('ab'), ...styled('cd')], 3))).toBe('ab…');
+  });
+});
