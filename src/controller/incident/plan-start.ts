@@ -122,5 +122,6 @@ function snapshotOf({ metadata, spec }: AgentClass): ClassSnapshot {
     summaryModel: spec.model.summaryName,
     maxOutputTokens: spec.model.maxOutputTokens,
     ...(spec.promptAdditions === undefined ? {} : { promptAdditions: spec.promptAdditions }),
+    ...(spec.docker === undefined ? {} : { docker: spec.docker }),
   };
 }
