@@ -53,10 +53,19 @@ export class Incidents {
       .items.map(({ metadata }) => metadata.name);
   }
 
-  /** What the Monitors open from now on waits until it is released. */
-  async hold(monitors: readonly string[], held: boolean): Promise<void> {
-    const patch = JSON.stringify({ spec: { incident: { suspend: held } } });
+  async #patchMonitors(monitors: readonly string[], spec: object): Promise<void> {
+    const patch = JSON.stringify({ spec });
     for (const name of monitors) await this.#kubectl(['patch', 'monitor', name, '--type=merge', `--patch=${patch}`]);
+  }
+
+  /** What the Monitors open from now on waits until it is released. */
+  hold(monitors: readonly string[], held: boolean): Promise<void> {
+    return this.#patchMonitors(monitors, { incident: { suspend: held } });
+  }
+
+  /** Whether the Monitors look at all. */
+  watch(monitors: readonly string[], looking: boolean): Promise<void> {
+    return this.#patchMonitors(monitors, { suspend: !looking });
   }
 
   /** Applies an Incident that is held. */

@@ -128,9 +128,11 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
   const faults: string[] = [];
 
   await phase('prepare', () => trial.prepare(context));
+  // Incidents of Monitors wait like the others; where the runner opens the Incident, theirs would only stand in its way.
+  const all = await incidents.monitors();
+  const monitors = options.byHand || trial.outcome === 'NothingToRepair' ? [] : all;
+  await (monitors.length > 0 ? incidents.hold(all, true) : incidents.watch(all, false));
   await incidents.clear();
-  const monitors = options.byHand || trial.outcome === 'NothingToRepair' ? [] : await incidents.monitors();
-  await incidents.hold(monitors, true);
   try {
     const started = performance.now();
     let detected = 0;
@@ -217,7 +219,7 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
       seconds,
     };
   } finally {
-    await incidents.hold(monitors, false);
     await phase('restore', () => trial.restore(context));
+    await (monitors.length > 0 ? incidents.hold(all, false) : incidents.watch(all, true));
   }
 }

@@ -90,6 +90,7 @@ export class FakeCluster {
   #files: string[];
   #lost: 'yes' | 'buried' | 'joined' | 'no';
   #tombstone = false;
+  #electing = 0;
   /** Every accepted write: arguments of kubectl, or method and path of PD's API. */
   readonly writes: string[] = [];
 
@@ -229,7 +230,9 @@ export class FakeCluster {
     const { namespace, storeIds, lostVolume } = this.options;
     if (url.hostname !== `${this.pd}.${namespace}.svc` && url.hostname !== '10.0.0.9')
       throw new Refusal(`curl: (6) Could not resolve host: ${url.hostname}`);
-    if (this.pdReplicas < 2) throw new Refusal('curl: (22) The requested URL returned error: 503');
+    // Members that have come back elect a leader before they answer.
+    if (this.pdReplicas < 2 || this.#electing-- > 0)
+      throw new Refusal('curl: (22) The requested URL returned error: 503');
     const at = url.pathname.replace('/pd/api/v1', '');
     if (method !== 'GET') {
       this.writes.push(`${method} ${at}${url.search}${body}`);
@@ -432,7 +435,10 @@ export class FakeCluster {
         this.#write(text);
         const wanted = Number(/--replicas=(\d+)/.exec(text)?.[1]);
         if (this.options.stuck !== true && name === this.tikv) this.replicas = wanted;
-        if (this.options.stuck !== true && name === this.pd) this.pdReplicas = wanted;
+        if (this.options.stuck !== true && name === this.pd) {
+          this.pdReplicas = wanted;
+          this.#electing = 4;
+        }
         return `statefulset.apps/${name} scaled`;
       }
       case 'wait': {

@@ -3,11 +3,15 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Incidents } from '../../hack/e2e/incidents.ts';
+import { runTrial } from '../../hack/e2e/run-trial.ts';
+import { tikvTrial } from '../../hack/e2e/tikv-trial.ts';
 import { installOperator } from '../../hack/operator/install.ts';
 import { describe as inWords, soak } from '../../hack/patient/check.ts';
 import { inject } from '../../hack/patient/inject.ts';
+import { scenarioNamed } from '../../hack/patient/scenarios/all.ts';
 import { storeViews } from '../../hack/patient/scenarios/stores.ts';
-import { openSession, type PatientTarget } from '../../hack/patient/session.ts';
+import { openSession, type PatientTarget, patientDefaults } from '../../hack/patient/session.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
 
@@ -42,13 +46,19 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
   return [await work(), Math.round((performance.now() - started) / 100) / 10];
 }
 
+const trialContext = { kubeconfig: KUBECONFIG, signal: target.signal, note: () => undefined };
+const incidents = new Incidents(trialContext, target.namespace);
+
 describe('with the rehearsal model, a stand-in for Claude', () => {
   beforeAll(async () => {
+    // The Incidents here are written by hand; those of Monitors about the same fault would only stand in their way.
+    await incidents.watch(await incidents.monitors(), false);
     await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: target.signal });
     const verdict = await soak(target, { seconds: 0, withinSeconds: 240 });
     expect(inWords(verdict, false)).not.toContain('✗');
   });
   afterAll(async () => {
+    await incidents.watch(await incidents.monitors(), true);
     await mkdir(path.join(root, 'reports'), { recursive: true });
     await writeFile(
       path.join(root, 'reports/e2e.json'),
@@ -124,5 +134,14 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     expect(
       await kubectl('-n', 'oplab-agents', 'get', 'serviceaccounts,networkpolicies', '-l', label, '-o', 'name'),
     ).toBe('');
+  });
+});
+
+describe('as npm run e2e does it', () => {
+  it.each(['leftover-evict-leader', 'poisoned-log', 'false-alarm'])('%s', async (name) => {
+    const trial = tikvTrial(scenarioNamed(name), patientDefaults);
+    const report = await runTrial(trial, trialContext, { holdSeconds: 5, byHand: true });
+    expect(report.faults).toEqual([]);
+    expect(report.passed).toBe(true);
   });
 });

@@ -11,7 +11,7 @@ export const outOfMemory: Scenario = {
     const { session } = context;
     const victim = await lastPod(session);
     const before = await readPod(session, victim);
-    const little = { memory: '24Mi' };
+    const little = { memory: '18Mi' };
     await patchContainer(session, { resources: { requests: little, limits: little } });
     await waitForReason(context, victim, before?.metadata.uid, /OOMKilled/);
   },
