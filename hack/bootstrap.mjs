@@ -2,7 +2,8 @@
 // Runs one of our TypeScript programs from a bare clone: installs the npm packages if needed, then hands over to Node 24.
 //
 // This is the only program of ours that has to run on the machine's own Node (20 or newer), so it is plain JavaScript
-// and imports nothing but Node's own modules. Usage: node hack/bootstrap.mjs hack/demo.ts [arguments …]
+// and imports nothing but Node's own modules. `--help` prints the comment at the head of a program, before anything is
+// installed or started. Usage: node hack/bootstrap.mjs hack/<program>.ts [arguments …]
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -33,10 +34,24 @@ function wanted() {
   return hash.digest('hex');
 }
 
+/** What a program says of itself: the comment lines that it begins with. */
+function helpOf(script) {
+  const lines = readFileSync(path.resolve(root, script), 'utf8').split('\n');
+  const head = lines.slice(
+    0,
+    lines.findIndex((line) => !line.startsWith('//')),
+  );
+  return head.map((line) => line.replace(/^\/\/ ?/, '')).join('\n');
+}
+
 const [script, ...args] = process.argv.slice(2);
 if (!script) {
   console.error('usage: node hack/bootstrap.mjs hack/<program>.ts [arguments]');
   process.exit(2);
+}
+if (args.includes('--help') || args.includes('-h')) {
+  console.log(helpOf(script));
+  process.exit(0);
 }
 const installed = existsSync(stamp) && existsSync(node24) && readFileSync(stamp, 'utf8') === wanted();
 if (!installed) {

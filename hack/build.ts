@@ -1,4 +1,7 @@
 // Bundles each process into dist/: one ES module a process, so that a container loads only what it runs.
+//
+// Examples:
+//   npm run build
 
 import { chmod, cp, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';

@@ -1,4 +1,11 @@
 // npm run clean [-- --cache]: removes what our scripts made on this machine, and only that.
+//
+//   --cache   what is kept for the next run goes too: built tools, images, downloads
+//
+// Examples:
+//   npm run clean
+//   npm run clean -- --cache
+
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';

@@ -5,6 +5,12 @@
 //   --text TEXT                     what the Incident says, whatever is broken
 //   --hold SECONDS                  how long the Incident is held first, to see that nothing heals by itself (15)
 //   --by-hand                       the runner opens the Incident, also where Monitors would
+//
+// Examples:
+//   npm run e2e -- --list
+//   npm run e2e -- --scenario store-scaled-down
+//   npm run e2e:all
+
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';

@@ -1,4 +1,8 @@
 // Writes crds/*.yaml, schemas/*.json and docs/reference.md out of the code; with --check it only says whether they are up to date.
+//
+// Examples:
+//   npm run generate
+//   npm run generate -- --check
 
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -2,6 +2,12 @@
 //
 // -- --only unit,api,e2e   run a part        -- --keep   leave the cluster up        -- -t PATTERN   tests by name
 // -- --serial   one part after the other; by default the end-to-end tests, which mostly wait, run beside the others
+//
+// Examples:
+//   npm test
+//   npm test -- --only unit
+//   npm test -- --only api -t "oplab top"
+//   npm test -- --only e2e --keep
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';

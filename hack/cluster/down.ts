@@ -1,4 +1,8 @@
 // npm run cluster:down: deletes the cluster and the kubeconfig of it, nothing else.
+//
+// Examples:
+//   npm run cluster:down
+
 import { rm } from 'node:fs/promises';
 import { run } from '../child.ts';
 import { main } from '../progress.ts';

@@ -1,4 +1,9 @@
 // npm run cluster:status [-- -o json] [-- --check]: what is there; exit code 0 if the cluster is up, else 1.
+//
+// Examples:
+//   npm run cluster:status
+//   npm run cluster:status -- -o json
+
 import { parseArgs } from 'node:util';
 import { main } from '../progress.ts';
 import { clusterName, kubeconfigPath } from './names.ts';

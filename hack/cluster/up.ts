@@ -1,4 +1,8 @@
 // npm run cluster:up: from whatever is there to a kind cluster that enforces NetworkPolicies.
+//
+// Examples:
+//   npm run cluster:up
+
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';

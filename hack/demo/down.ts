@@ -1,4 +1,7 @@
 // `npm run demo:down`: removes what the demo made: the cluster with all that is in it. Caches and images stay for the next run.
+//
+// Examples:
+//   npm run demo:down
 
 import { down } from '../cluster/down.ts';
 import { main } from '../progress.ts';

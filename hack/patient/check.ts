@@ -3,6 +3,12 @@
 //   --namespace NS --release NAME   which patient (tikv, tikv)
 //   --soak SECONDS                  all must hold, without a break and without a restart, for that long
 //   -o json                         for programs
+//
+// Examples:
+//   npm run patient:check
+//   npm run patient:check -- --soak 60
+//   npm run patient:check -- -o json
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pc from 'picocolors';

@@ -1,4 +1,11 @@
 // `npm run patient:down`: removes the TiKV cluster with its data, and its namespace if nothing else is in it.
+//
+//   --namespace NS --release NAME   which patient (tikv, tikv)
+//
+// Examples:
+//   npm run patient:down
+//   npm run patient:down -- --namespace lab --release lab
+
 import { parseArgs } from 'node:util';
 import { run, succeeds } from '../child.ts';
 import { main, runSteps } from '../progress.ts';

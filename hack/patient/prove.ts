@@ -1,4 +1,8 @@
 // `npm run patient:prove`: the patient is broken and repaired with kubectl alone, and the ledger is shown to notice a loss.
+//
+// Examples:
+//   npm run patient:prove
+
 import { parseArgs } from 'node:util';
 import { OplabError } from '../../src/errors.ts';
 import { main, runSteps, type Step } from '../progress.ts';

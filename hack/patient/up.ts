@@ -2,6 +2,11 @@
 //
 //   --namespace NS --release NAME   where (tikv, tikv)
 //   --set KEY=VALUE                 values for the chart, as often as wanted
+//
+// Examples:
+//   npm run patient:up
+//   npm run patient:up -- --namespace lab --release lab --set tikv.replicas=4
+
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { OplabError } from '../../src/errors.ts';
