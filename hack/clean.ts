@@ -1,6 +1,6 @@
 // npm run clean [-- --cache]: removes what our scripts made on this machine, and only that.
 //
-//   --cache   what is kept for the next run goes too: built tools, images, downloads
+//   --cache   the cache goes too: what was built and downloaded, a quarter of an hour of work
 //
 // Examples:
 //   npm run clean

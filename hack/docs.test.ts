@@ -34,14 +34,16 @@ describe.each(pages)('%s', (page) => {
 
   it('names npm scripts that exist', () => {
     const named = commandsOf(text).flatMap((line) =>
-      [...line.matchAll(/npm (?:run )?([a-z][a-z:-]*)/g)].map(([, script = '']) => script),
+      [...line.matchAll(/npm (?:run )?([a-z][a-z0-9:-]*)/g)].map(([, script = '']) => script),
     );
     const unknown = named.filter((script) => !(script in scripts) && !['ci', 'install'].includes(script));
     expect(unknown).toEqual([]);
   });
 
   it('names oplab commands that exist', () => {
-    const named = commandsOf(text).filter((line) => /^(kubectl )?oplab (incident|audit|version)/.test(line));
+    const named = commandsOf(text).filter((line) =>
+      /^(kubectl )?oplab (incident|audit|session|top|version)/.test(line),
+    );
     const unknown = named.filter(
       (line) => !leads(createProgram(), line.replace(/^(kubectl )?oplab /, '').split(/\s+/)),
     );
