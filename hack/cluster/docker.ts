@@ -15,6 +15,9 @@ import { dockerdConfig, dockerdLog, dockerdPid } from './names.ts';
 /** The runtime under which dockerd knows our wrapper of runc. */
 const wrapperRuntime = 'oplab';
 
+/** The socket on the machine where the daemon runs, which need not be this one. */
+export const hostDockerSocket = '/var/run/docker.sock';
+
 /** Whether a Docker daemon answers. */
 export async function dockerAnswers(signal?: AbortSignal): Promise<boolean> {
   return succeeds('docker', ['version', '--format', '{{.Server.Version}}'], {

@@ -7,7 +7,12 @@ export interface KindChoices {
   readonly ownImage: boolean;
   /** Program that wraps runc, where the host lacks CAP_SYS_RESOURCE. */
   readonly runtimeWrapper: string | undefined;
+  /** The Docker socket that the node shows to pods that may mount it. */
+  readonly dockerSocket?: string;
 }
+
+/** Where the node has it: below /run it would be hidden when the node's own init starts. */
+export const dockerSocketInNode = '/oplab/docker.sock';
 
 /** Address ranges of the cluster; kube-router is told the second. */
 export const podSubnet = '10.244.0.0/16';
@@ -24,6 +29,11 @@ const containerdPatch = `[plugins."io.containerd.grpc.v1.cri"]
 /** kind's cluster configuration as YAML. */
 export function kindConfig(choices: KindChoices): string {
   const wrapped = choices.runtimeWrapper !== undefined;
+  const { dockerSocket } = choices;
+  const mounts = [
+    ...(wrapped ? [{ hostPath: choices.runtimeWrapper, containerPath: wrapperInNode, readOnly: true }] : []),
+    ...(dockerSocket === undefined ? [] : [{ hostPath: dockerSocket, containerPath: dockerSocketInNode }]),
+  ];
   return stringify({
     kind: 'Cluster',
     apiVersion: 'kind.x-k8s.io/v1alpha4',
@@ -46,9 +56,7 @@ export function kindConfig(choices: KindChoices): string {
             failCgroupV1: false,
           }),
         ],
-        ...(wrapped && {
-          extraMounts: [{ hostPath: choices.runtimeWrapper, containerPath: wrapperInNode, readOnly: true }],
-        }),
+        ...(mounts.length > 0 && { extraMounts: mounts }),
       },
     ],
   });

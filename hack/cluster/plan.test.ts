@@ -64,6 +64,8 @@ test('the node limits the processes of a pod, and brings its own network only in
   expect(public_.networking).not.toHaveProperty('disableDefaultCNI');
   expect(public_).not.toHaveProperty('containerdConfigPatches');
   expect(public_.nodes[0]).not.toHaveProperty('extraMounts');
+  const withDocker = parse(kindConfig({ ownImage: false, runtimeWrapper: undefined, dockerSocket: '/d.sock' }));
+  expect(withDocker.nodes[0].extraMounts).toEqual([{ hostPath: '/d.sock', containerPath: '/oplab/docker.sock' }]);
   expect(parse(public_.nodes[0].kubeadmConfigPatches[0])).toMatchObject({ podPidsLimit: 1024 });
 });
 

@@ -13,7 +13,7 @@ import { main, runSteps, type Step } from '../progress.ts';
 import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debian.ts';
 import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
 import { compileSteps, ensureTool } from '../toolchain/tools.ts';
-import { containerState, dockerAnswers, ensureDocker, ociRuntimeWrapper } from './docker.ts';
+import { containerState, dockerAnswers, ensureDocker, hostDockerSocket, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
 import { binDir, clusterName, kubeconfigPath, nodeContainer, stateDir } from './names.ts';
 import { ensureNodeImage } from './node-image.ts';
@@ -131,7 +131,11 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
         }
         const reference = await image(note);
         note('kind create cluster');
-        const config = kindConfig({ ownImage, runtimeWrapper: await ociRuntimeWrapper(signal) });
+        const config = kindConfig({
+          ownImage,
+          runtimeWrapper: await ociRuntimeWrapper(signal),
+          dockerSocket: hostDockerSocket,
+        });
         try {
           await run(
             kind,

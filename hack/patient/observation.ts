@@ -6,8 +6,10 @@ import type { PatientSession } from './session.ts';
 /** A part of an observation: seen, or not and why. */
 export type Seen<T> = { readonly value: T } | { readonly error: string };
 
-const health = z.array(z.object({ name: z.string(), health: z.boolean() }));
-const members = z.object({
+/** PD: its members and whether they answer. */
+export const health = z.array(z.object({ name: z.string(), health: z.boolean() }));
+/** PD: its members and their leader. */
+export const members = z.object({
   leader: z.object({ name: z.string() }).nullish(),
   members: z.array(z.object({ name: z.string() })),
 });
@@ -19,8 +21,10 @@ const store = z.object({
     last_heartbeat_ts: z.string().optional(),
   }),
 });
-const stores = z.object({ count: z.number(), stores: z.array(store).default([]) });
-const count = z.object({ count: z.number() });
+/** PD: the stores it knows. */
+export const stores = z.object({ count: z.number(), stores: z.array(store).default([]) });
+/** PD: how many regions a check names. */
+export const count = z.object({ count: z.number() });
 const statefulSet = z.object({
   metadata: z.object({ name: z.string() }),
   spec: z.object({ replicas: z.number() }),
@@ -34,7 +38,8 @@ const pods = z.object({
     }),
   ),
 });
-const probed = z.object({ ok: z.boolean(), milliseconds: z.number(), error: z.string().optional() });
+/** The load: one transaction's result. */
+export const probed = z.object({ ok: z.boolean(), milliseconds: z.number(), error: z.string().optional() });
 
 /** The result of comparing the ledger with TiKV. */
 export const ledgerReport = z.object({
@@ -73,7 +78,8 @@ export interface Observation {
   readonly ledger: Seen<LedgerReport>;
 }
 
-async function see<T>(look: () => Promise<T>): Promise<Seen<T>> {
+/** Looks; what keeps it from seeing becomes the reason. */
+export async function see<T>(look: () => Promise<T>): Promise<Seen<T>> {
   try {
     return { value: await look() };
   } catch (error) {
