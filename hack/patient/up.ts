@@ -67,6 +67,8 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
       ...['upgrade', '--install', release, chart, '--namespace', namespace, '--create-namespace'],
       ...(await upgradeFlags({ env, signal })),
       ...values,
+      // Whoever breaks the patient on purpose says when somebody shall notice: --set monitors.enabled=true.
+      ...['--set', 'monitors.enabled=false'],
       ...(options.set ?? []).flatMap((pair) => ['--set', pair]),
     ],
     { env, signal },
