@@ -31,15 +31,19 @@ type Entry =
 
 /** Somebody else writes to the same Incident: read and try again, this often. */
 const MAX_TRIES = 12;
+/** From one write about a fingerprint to the next, in ms at least. */
+const GATHER_MS = 150;
 const RETRY = { baseMs: 10, maxMs: 500 };
-/** Ends that came before their beginning are remembered, of so many fingerprints. */
-const MAX_ENDS = 10_000;
+/** Of so many fingerprints it is remembered which Incident is open, and which ends came before their beginning. */
+const MAX_REMEMBERED = 10_000;
 
 export class AlarmBook {
   readonly #options: AlarmBookOptions;
   /** What waits, by namespace and fingerprint; a key is there while its fingerprint is being worked on. */
   readonly #waiting = new Map<string, Entry[]>();
   readonly #ends = new Map<string, string>();
+  /** Name of the Incident that was open last; saves searching for it. */
+  readonly #lastOpen = new Map<string, string>();
 
   constructor(options: AlarmBookOptions) {
     this.#options = options;
@@ -89,6 +93,8 @@ export class AlarmBook {
       } catch (error) {
         for (const { done } of batch) done.reject(error);
       }
+      // In a storm the next words gather meanwhile and share a write; the first word never waits.
+      await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
     }
   }
 
@@ -98,7 +104,7 @@ export class AlarmBook {
     const created = new Set<string>();
     for (let tries = 1; ; tries += 1) {
       try {
-        const before = (await this.#find(namespace, fingerprint)) ?? taken;
+        const before = (await this.#find(key, namespace, fingerprint)) ?? taken;
         const answers = await this.#settle({ key, before, batch, digits, created });
         for (const answer of answers) answer();
         return;
@@ -113,8 +119,28 @@ export class AlarmBook {
     }
   }
 
-  /** The Incident of the fingerprint that counts. */
-  async #find(namespace: string, fingerprint: string): Promise<Incident | undefined> {
+  /** The Incident of the fingerprint that counts. There is one open at the most, so that one which is known need not be searched. */
+  async #find(key: string, namespace: string, fingerprint: string): Promise<Incident | undefined> {
+    const name = this.#lastOpen.get(key);
+    const known = name === undefined ? undefined : await this.#get({ namespace, name });
+    if (known !== undefined && known.spec.source?.fingerprint === fingerprint && !isFinished(known)) return known;
+    this.#lastOpen.delete(key);
+    const found = await this.#search(namespace, fingerprint);
+    if (found !== undefined && !isFinished(found)) remember(this.#lastOpen, key, found.metadata.name);
+    return found;
+  }
+
+  async #get(ref: { readonly namespace: string; readonly name: string }): Promise<Incident | undefined> {
+    try {
+      return incidentSchema.safeParse(await this.#options.client.get(INCIDENTS, ref)).data;
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** The open Incident of the fingerprint, else the one whose episode began last. */
+  async #search(namespace: string, fingerprint: string): Promise<Incident | undefined> {
     const labelSelector = `${LABEL_FINGERPRINT}=${fingerprintLabel(fingerprint)}`;
     const { items } = await this.#options.client.list(INCIDENTS, { namespace, labelSelector });
     const incidents = items
@@ -173,7 +199,7 @@ export class AlarmBook {
       const written = await this.#writeAlarm(target, known.alarm);
       this.#tell(written, known.alarm, verdicts);
     }
-    if (lastEnd !== undefined) this.#remember(key, lastEnd);
+    if (lastEnd !== undefined) remember(this.#ends, key, lastEnd);
     return answers;
   }
 
@@ -212,13 +238,6 @@ export class AlarmBook {
       this.#options.record(incident, { type: 'Normal', reason: 'AlarmCleared', note });
     }
   }
-
-  #remember(key: string, end: string): void {
-    this.#ends.delete(key);
-    this.#ends.set(key, end);
-    const oldest = this.#ends.keys().next();
-    if (this.#ends.size > MAX_ENDS && oldest.done !== true) this.#ends.delete(oldest.value);
-  }
 }
 
 /** The name of an Incident is taken: by the same episode, which another replica opened a moment ago, or by something else. */
@@ -256,4 +275,12 @@ function knownFrom(incident: Incident): KnownIncident {
 
 function latest(a: string | undefined, b: string): string {
   return a === undefined || Date.parse(a) < Date.parse(b) ? b : a;
+}
+
+/** Forgets what was said longest ago. */
+function remember(memory: Map<string, string>, key: string, value: string): void {
+  memory.delete(key);
+  memory.set(key, value);
+  const oldest = memory.keys().next();
+  if (memory.size > MAX_REMEMBERED && oldest.done !== true) memory.delete(oldest.value);
 }
