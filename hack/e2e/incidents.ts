@@ -53,6 +53,14 @@ export class Incidents {
       .items.map(({ metadata }) => metadata.name);
   }
 
+  /** Names of the Monitors that do not say that all is well. */
+  async unquiet(): Promise<string[]> {
+    return list(monitor)
+      .parse(JSON.parse(await this.#kubectl(['get', 'monitors.oplab.dev', '-o', 'json'])))
+      .items.filter(({ status }) => status?.state !== 'Healthy')
+      .map(({ metadata }) => metadata.name);
+  }
+
   async #patchMonitors(monitors: readonly string[], spec: object): Promise<void> {
     const patch = JSON.stringify({ spec });
     for (const name of monitors) await this.#kubectl(['patch', 'monitor', name, '--type=merge', `--patch=${patch}`]);

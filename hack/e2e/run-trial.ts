@@ -48,6 +48,17 @@ export interface TrialOptions {
 const since = (started: number) => Math.round((performance.now() - started) / 100) / 10;
 const WITHIN_SECONDS = 900;
 
+/** A Monitor that is not content before the fault would be taken for its alarm. */
+async function quiet(incidents: Incidents, { signal, note }: TrialContext, withinSeconds: number): Promise<string[]> {
+  let loud = await incidents.unquiet();
+  for (const started = performance.now(); loud.length > 0 && since(started) < withinSeconds; ) {
+    note(`Monitors are not content yet: ${loud.join(', ')}`);
+    await sleep(2000, undefined, { signal });
+    loud = await incidents.unquiet();
+  }
+  return loud;
+}
+
 /** Waits for the first Incident that a Monitor has opened. */
 async function openedByMonitor(
   incidents: Incidents,
@@ -127,19 +138,23 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
   }
   const faults: string[] = [];
 
+  await incidents.watch(await incidents.monitors(), false);
   await phase('prepare', () => trial.prepare(context));
   // Incidents of Monitors wait like the others; where the runner opens the Incident, theirs would only stand in its way.
   const all = await incidents.monitors();
   const monitors = options.byHand || trial.outcome === 'NothingToRepair' ? [] : all;
-  await (monitors.length > 0 ? incidents.hold(all, true) : incidents.watch(all, false));
-  await incidents.clear();
+  if (monitors.length > 0) await incidents.hold(all, true);
+  await incidents.watch(all, monitors.length > 0);
   try {
+    const loud = monitors.length === 0 ? [] : await phase('quiet', () => quiet(incidents, context, 120));
+    await incidents.clear();
+    if (loud.length > 0) faults.push(`before the fault these Monitors are not content: ${loud.join(', ')}`);
     const started = performance.now();
     let detected = 0;
     const watching =
       monitors.length === 0
         ? undefined
-        : openedByMonitor(incidents, context.signal, 240).then((found) => {
+        : openedByMonitor(incidents, context.signal, 210).then((found) => {
             detected = since(started);
             return found;
           });
@@ -165,6 +180,10 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
       const verdict = await trial.judge(context, 0, 0);
       const held = await incidents.read(name);
       if ((held.status?.attempts ?? []).length > 0) faults.push('an attempt began while the Incident was held');
+      // Some faults do not show in the verdict, only in what the scenario looks at besides.
+      const wellSoFar = verdict.healthy && trial.outcome === 'Repaired';
+      const open = wellSoFar ? (await trial.findings(context)).filter((check) => !check.passing) : [];
+      if (open.length > 0) return options.holdSeconds;
       if (verdict.healthy !== (trial.outcome === 'NothingToRepair'))
         faults.push(
           verdict.healthy ? 'it healed without an agent' : `nothing was broken, but: ${failing(verdict).join('; ')}`,
@@ -219,7 +238,9 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
       seconds,
     };
   } finally {
+    await incidents.watch(all, false);
     await phase('restore', () => trial.restore(context));
-    await (monitors.length > 0 ? incidents.hold(all, false) : incidents.watch(all, true));
+    if (monitors.length > 0) await incidents.hold(all, false);
+    await incidents.watch(all, true);
   }
 }

@@ -95,6 +95,10 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
         before = await lookBefore(session);
         checks = await checksFor(session);
       });
+      const { stage } = scenario;
+      if (stage === undefined) return;
+      await within(context, (inside) => stage(inside));
+      await heal(context, set, 90);
     },
     inject: (context) => within(context, (inside) => scenario.inject(inside)),
     findings: (context) => within(context, async (inside) => (await scenario.after?.(inside, before)) ?? []),

@@ -10,7 +10,9 @@ import { openSession, type PatientTarget, targetOptions } from './session.ts';
 export async function inject(name: string, target: PatientTarget & { note?: (text: string) => void }): Promise<void> {
   const scenario = scenarioNamed(name);
   await using session = await openSession(target);
-  await scenario.inject({ session, note: target.note ?? (() => undefined) });
+  const context = { session, note: target.note ?? (() => undefined) };
+  await scenario.stage?.(context);
+  await scenario.inject(context);
 }
 
 if (import.meta.main)

@@ -12,7 +12,7 @@ async function latency({ session, note }: InjectContext) {
   const { signal } = session.target;
   let last = Number.NaN;
   // The load's number looks back 30 s: the repair itself is still in it.
-  const good = await waitFor({ what: 'the latency to be normal', withinSeconds: 90, signal, note }, async () => {
+  const good = await waitFor({ what: 'the latency to be normal', withinSeconds: 60, signal, note }, async () => {
     last = (await session.get(session.service('load', '/ledger'), ledger)).p99Milliseconds;
     return last < limitMs ? last : undefined;
   }).catch(() => undefined);

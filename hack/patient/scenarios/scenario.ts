@@ -30,6 +30,8 @@ export interface Scenario {
   readonly outcome?: Outcome;
   /** Values of the chart that the patient needs before it is broken. */
   readonly set?: readonly string[];
+  /** What the fault needs to be possible; the patient is healthy before and after it. */
+  stage?(context: InjectContext): Promise<void>;
   /** Breaks the patient and returns once the symptom can be seen from outside. */
   inject(context: InjectContext): Promise<void>;
   /** What must hold beside the verdict on the patient, once it is repaired. */

@@ -77,8 +77,8 @@ async function leastSpace(session: PatientSession): Promise<{ id: number; free: 
 export const volumeFull: Scenario = {
   name: 'volume-full',
   summary: 'A store is low on space',
-  async inject(context) {
-    const { session, note } = context;
+  async stage(context) {
+    const { session } = context;
     const { signal } = session.target;
     await whileAway(context, async (pod) => {
       const path = await pathOf(session, pod);
@@ -91,6 +91,9 @@ export const volumeFull: Scenario = {
         signal,
       );
     });
+  },
+  async inject({ session, note }) {
+    const { signal } = session.target;
     const pod = await lastPod(session);
     const fill = `size=$(df -Pk /var/lib/tikv | awk 'NR == 2 { print int($4 - $2 / 10) }'); head -c "$((size * 1024))" /dev/zero > ${leftOver}`;
     await session.kubectl(['exec', pod, '--', 'sh', '-ec', fill]);
