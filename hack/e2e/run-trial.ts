@@ -16,6 +16,8 @@ export interface TrialReport {
   readonly faults: readonly string[];
   /** Who opened the Incident: a Monitor, or nobody and so the runner. */
   readonly openedBy: string;
+  /** Monitors that were not content before the fault, on a slow machine that of the latency, say. */
+  readonly monitorsAside: readonly string[];
   /** From the first act of the injection to the Incident. */
   readonly detected: number;
   /** From its release to its end, the soak of its checks included. */
@@ -137,6 +139,7 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
     }
   }
   const faults: string[] = [];
+  let aside: readonly string[] = [];
 
   await incidents.watch(await incidents.monitors(), false);
   await phase('prepare', () => trial.prepare(context));
@@ -146,9 +149,10 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
   if (monitors.length > 0) await incidents.hold(all, true);
   await incidents.watch(all, monitors.length > 0);
   try {
-    const loud = monitors.length === 0 ? [] : await phase('quiet', () => quiet(incidents, context, 120));
+    // Such a Monitor has an alarm of its own, which is not this trial's: it stands aside, and the report says so.
+    aside = monitors.length === 0 ? [] : await phase('quiet', () => quiet(incidents, context, 45));
+    await incidents.watch(aside, false);
     await incidents.clear();
-    if (loud.length > 0) faults.push(`before the fault these Monitors are not content: ${loud.join(', ')}`);
     const started = performance.now();
     let detected = 0;
     const watching =
@@ -221,6 +225,7 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
       passed: faults.length === 0,
       faults,
       openedBy,
+      monitorsAside: aside,
       detected,
       repaired: seconds.repair ?? 0,
       stayedBroken,

@@ -49,7 +49,7 @@ async function checksFor(session: PatientSession): Promise<object[]> {
 export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
   const target = ({ kubeconfig, signal }: TrialContext): PatientTarget => ({ ...patient, kubeconfig, signal });
   const set = [...(patient.set ?? []), ...(scenario.set ?? [])];
-  let before: Before = { stores: [], claims: new Map() };
+  let before: Before = { stores: [], claims: new Map(), p99Milliseconds: Number.NaN };
   let checks: readonly object[] = [];
 
   const judge = (context: TrialContext, seconds: number, withinSeconds: number): Promise<Verdict> =>

@@ -33,6 +33,7 @@ const statefulSet = z.object({
     }),
   }),
 });
+const ledger = z.object({ p99Milliseconds: z.number() });
 const claims = z.object({ items: z.array(z.object({ metadata: z.object({ name: z.string(), uid: z.string() }) })) });
 
 /** Name of TiKV's StatefulSet. */
@@ -103,11 +104,17 @@ export async function patchContainer(session: PatientSession, change: object): P
   await session.kubectl(['patch', 'statefulset', set, '--type=strategic', `--patch=${JSON.stringify(patch)}`]);
 }
 
+/** The 99th percentile of the load's transactions over the last 30 s, in milliseconds. */
+export async function p99(session: PatientSession): Promise<number> {
+  return (await session.get(session.service('load', '/ledger'), ledger)).p99Milliseconds;
+}
+
 /** Remembers what must be the same afterwards. */
 export async function lookBefore(session: PatientSession): Promise<Before> {
   const { items } = await session.get(`/api/v1/namespaces/${session.target.namespace}/persistentvolumeclaims`, claims);
   return {
     stores: await storeViews(session),
+    p99Milliseconds: await p99(session).catch(() => Number.NaN),
     claims: new Map(items.map(({ metadata }) => [metadata.name, metadata.uid])),
   };
 }

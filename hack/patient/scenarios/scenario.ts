@@ -15,6 +15,8 @@ export interface Before {
   readonly stores: readonly StoreView[];
   /** UIDs of the claims by name. */
   readonly claims: ReadonlyMap<string, string>;
+  /** 99th percentile of the load's transactions; how fast the machine is decides it as well. */
+  readonly p99Milliseconds: number;
 }
 
 /** What must come of a scenario: repaired and proven, recognised as nothing, or handed to a person with the diagnosis. */
