@@ -38,6 +38,8 @@ export function addTop(parent: Command, environment: Environment): void {
         });
       } finally {
         await reader.close();
+        // A request that still hangs must not keep the shell waiting.
+        setTimeout(() => process.exit(), 500).unref();
       }
     });
 }

@@ -3,10 +3,12 @@
 import { CONDITIONS, type Incident } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import { age } from '../format.ts';
-import { type Line, span, styled } from './styled-line.ts';
+import type { Box } from './box.ts';
+import { selectedIncident, type TopState } from './state.ts';
+import { folded, type Line, span, styled } from './styled-line.ts';
 
 /** A line for the claim and the soak, and one for each check; what was seen follows a check that does not hold. */
-export function checkLines(incident: Incident, now: Date, _width: number): Line[] {
+function checkLines(incident: Incident, now: Date): Line[] {
   const { spec, status } = incident;
   const results = new Map((status?.verification ?? []).map((result) => [result.name, result]));
   const names = [...new Set([...spec.verify.checks.map(({ name }) => name), ...results.keys()])];
@@ -36,4 +38,29 @@ function verdictLine({ spec, status }: Incident, now: Date): Line {
     span(`${claimed}, `),
     span(`holds ${Math.min(held, spec.verify.soakSeconds)} of ${spec.verify.soakSeconds} s`, 'call'),
   ];
+}
+
+/** What to do next, for the person who takes over an Incident that was escalated. */
+function handoverLines({ status }: Incident, width: number): Line[] {
+  const handed = status?.handover;
+  if (handed === undefined || status?.phase !== 'Escalated') return [];
+  const items: [string, string][] = [
+    ['wrong', handed.wrong],
+    ...handed.next.map((text): [string, string] => ['next', text]),
+  ];
+  return items.flatMap(([word, text]) => {
+    const [first = '', ...rest] = folded(text, width - word.length - 2);
+    return [[span(`${word}: `, 'bold'), span(first)], ...rest.map((line) => styled(`  ${line}`))];
+  });
+}
+
+export function checkBox(state: TopState, width: number): Box {
+  const incident = selectedIncident(state);
+  if (incident === undefined) return { pane: undefined, title: 'Checks', lines: [] };
+  const handover = handoverLines(incident, width);
+  return {
+    pane: undefined,
+    title: handover.length === 0 ? 'Checks' : 'Hand-over and checks',
+    lines: [...handover, ...checkLines(incident, state.now)],
+  };
 }

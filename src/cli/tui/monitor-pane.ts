@@ -2,7 +2,8 @@
 
 import type { Monitor } from '../../api/monitor.ts';
 import { age } from '../format.ts';
-import { shownName, type TopState } from './state.ts';
+import type { Box } from './box.ts';
+import { type Metrics, shownName, type TopState } from './state.ts';
 import { EMPTY, folded, inWidth, type Line, span, styled, type Tone } from './styled-line.ts';
 
 type MonitorState = NonNullable<NonNullable<Monitor['status']>['state']>;
@@ -19,7 +20,7 @@ const STATES: Record<MonitorState, { glyph: string; tone: Tone; rank: number }> 
 const stateOf = (monitor: Monitor): MonitorState => monitor.status?.state ?? 'Unknown';
 
 /** The health of each namespace that is watched, by the worst of its Monitors. */
-export function patientLine(state: TopState): Line {
+function patientLine(state: TopState): Line {
   if (state.monitors === undefined || state.monitors.length === 0) return EMPTY;
   const namespaces = Map.groupBy(state.monitors, ({ metadata }) => metadata.namespace ?? '');
   return [...namespaces].flatMap(([namespace, monitors], index) => {
@@ -43,7 +44,7 @@ export function patientLine(state: TopState): Line {
 }
 
 /** A line for each Monitor: state, since when, and what was seen or what is wrong. */
-export function monitorLines(state: TopState, width: number): Line[] {
+function monitorLines(state: TopState, width: number): Line[] {
   if (state.monitors === undefined || state.monitors.length === 0) {
     const where = state.namespace === undefined ? '' : ` in namespace ${state.namespace}`;
     const text =
@@ -72,10 +73,29 @@ function monitorLine(monitor: Monitor, name: string, column: number, now: Date):
   const when = is === 'Healthy' || since === undefined ? '' : ` ${age(since, now)}`;
   // What is wrong says more than what was seen; for a Monitor that is content neither is needed, but it fills the line.
   const text = (is === 'Healthy' ? status?.observed : (status?.message ?? status?.observed)) ?? '';
+  const opened = alarms.flatMap(({ incident }) => incident ?? [])[0];
   return [
     span(`${glyph} `, tone),
     ...inWidth(styled(name), column),
     span(` ${is}${when}`, tone),
     span(text === '' ? '' : `  ${text}`, 'dim'),
+    span(opened === undefined ? '' : ` → ${opened}`),
   ];
+}
+
+/** The pane, with as many Monitors as fit below the line of the patient. */
+export function monitorBox(
+  state: TopState,
+  width: number,
+  rows: number,
+): { box: Box; metrics: Pick<Metrics, 'monitorLines' | 'monitorHeight'> } {
+  const room = Math.max(1, rows - 1);
+  const all = monitorLines(state, width);
+  const top = Math.min(state.monitorTop, Math.max(0, all.length - room));
+  const more = all.length - top - room;
+  const title = `Monitors ${state.monitors?.length ?? 0}${more > 0 ? `, ${more} more below` : ''}`;
+  return {
+    box: { pane: 'monitors', title, lines: [patientLine(state), ...all.slice(top, top + room)] },
+    metrics: { monitorLines: all.length, monitorHeight: room },
+  };
 }

@@ -29,6 +29,8 @@ const ASCII: Readonly<Record<string, string>> = {
   '▼': 'v',
   '↑': '^',
   '↓': 'v',
+  '→': '>',
+  '–': '-',
 };
 
 /** One row of the screen. */

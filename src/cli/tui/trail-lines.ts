@@ -1,6 +1,7 @@
 // The trail as lines of a narrow pane: what was thought, run, printed, seen and changed, with the time in front.
 
 import { z } from 'zod';
+import type { TailEntry } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
@@ -47,6 +48,18 @@ export function trailLines(trail: Trail, width: number, now: Date): Line[] {
     if (entry.kind === 'tool_call' && entry.writer === 'agent') lines.push(...runningLines(trail, entry, width, now));
   }
   return lines;
+}
+
+/** The tail of the trail that stands in the Incident's status. */
+export function statusTailLines(tail: readonly TailEntry[], width: number): Line[] {
+  if (tail.length === 0) return [];
+  return [
+    styled("The end of the trail, from the Incident's status:", 'dim'),
+    ...tail.flatMap(({ time, kind, text }): Line[] => {
+      const [first = '', ...rest] = folded(`${kind.replace('_', ' ')}: ${text}`, width - 9);
+      return [[span(`${clock(time)} `, 'dim'), span(first)], ...rest.map((line) => styled(INDENT + line))];
+    }),
+  ];
 }
 
 function headed(time: string, head: Span, text: readonly string[], tone: Tone): Line[] {

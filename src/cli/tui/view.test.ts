@@ -165,6 +165,30 @@ describe('the screen', () => {
     );
   });
 
+  it('tells whoever takes over an escalated Incident what is wrong and what to look at', () => {
+    const handover = { wrong: 'PD has no quorum', tried: [], changed: [], next: ['kubectl -n tikv get pods'] };
+    const state = told(start(), incidents(incidentOf('a', 'Escalated', { status: { handover } })));
+    expect(shown(state)).toMatch(
+      /Hand-over and checks[\s\S]*wrong: PD has no quorum[\s\S]*next: kubectl -n tikv get pods/,
+    );
+  });
+
+  it('shows the tail of the trail from status while the gateway is away from the start', () => {
+    const tail = [{ seq: 7, time: '2026-01-01T00:09:00Z', kind: 'tool_call', tool: 'shell', text: 'kubectl get pods' }];
+    const state = told(start(), incidents(incidentOf('a', 'Running', { status: { audit: { tail } } })));
+    expect(shown(state)).not.toContain('kubectl get pods');
+    const away = told(state, of('a', { type: 'waiting', reason: 'ECONNREFUSED' }));
+    expect(shown(away)).toMatch(/tool call: kubectl get pods[\s\S]*Waiting for the gateway: ECONNREFUSED/);
+    expect(shown(told(away, of('a', entryOf('reasoning', { content: 'here it is' }))))).not.toContain(
+      'kubectl get pods',
+    );
+  });
+
+  it('says what to do to whom only one namespace is allowed', () => {
+    const state = told(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
+    expect(shown(state).replace(/[\s│]+/g, ' ')).toContain('-n NAMESPACE');
+  });
+
   it('counts cost by the record while status is behind it', () => {
     const usage = {
       turns: 1,

@@ -1,0 +1,74 @@
+// The list of Incidents: what is open above what is over, the cursor on one of them.
+
+import { type Incident, sessionOf } from '../../api/incident.ts';
+import { age } from '../format.ts';
+import type { Box } from './box.ts';
+import { isFinished, isWorkedOn, listed, shownName, type TopState } from './state.ts';
+import { folded, inTone, inWidth, type Line, span, styled, type Tone } from './styled-line.ts';
+
+export const GLYPHS: Record<string, { glyph: string; tone: Tone }> = {
+  Running: { glyph: '●', tone: 'warn' },
+  Verifying: { glyph: '◐', tone: 'call' },
+  Resolved: { glyph: '✓', tone: 'good' },
+  Escalated: { glyph: '!', tone: 'bad' },
+  Failed: { glyph: '✗', tone: 'bad' },
+  Cancelled: { glyph: '-', tone: 'dim' },
+  Pending: { glyph: '○', tone: 'plain' },
+};
+
+export function phaseOf(incident: Incident): string {
+  if (incident.spec.suspend && !isFinished(incident)) return 'Held';
+  return incident.status?.phase ?? 'Pending';
+}
+
+export function incidentBox(state: TopState, width: number, rows: number): Box {
+  const list = listed(state);
+  const title = `Incidents ${list.length}${list.length === state.incidents.length ? '' : ` of ${state.incidents.length}`}`;
+  if (list.length === 0) return { pane: 'incidents', title, lines: emptyList(state, width) };
+  const tall = list.length * 2 <= rows;
+  const each = list.map((incident) => incidentLines(state, incident, width, tall));
+  const at = Math.max(
+    0,
+    list.findIndex((incident) => sessionOf(incident) === state.selected),
+  );
+  const perScreen = Math.max(1, Math.floor(rows / (tall ? 2 : 1)));
+  const from = Math.max(0, Math.min(at - Math.floor(perScreen / 2), list.length - perScreen));
+  return { pane: 'incidents', title, lines: each.slice(from, from + perScreen).flat() };
+}
+
+function emptyList(state: TopState, width: number): Line[] {
+  const where = state.namespace === undefined ? '' : ` in namespace ${state.namespace}`;
+  const text =
+    typeof state.cluster === 'object'
+      ? `The cluster cannot be read: ${state.cluster.away}. Trying again.${hint(state)}`
+      : state.cluster === 'connecting'
+        ? 'Asking the cluster.'
+        : `No Incidents${where}. All is quiet, or nothing watches; see the Monitors below.`;
+  return folded(text, width - 2).map((line) => styled(` ${line}`, typeof state.cluster === 'object' ? 'bad' : 'dim'));
+}
+
+/** Who may read one namespace only is told so by the API server, but not what to do about it. */
+function hint({ cluster, namespace }: TopState): string {
+  const forbidden = typeof cluster === 'object' && /forbidden/i.test(cluster.away);
+  return forbidden && namespace === undefined ? ' With rights in one namespace only: oplab top -n NAMESPACE.' : '';
+}
+
+function incidentLines(state: TopState, incident: Incident, width: number, tall: boolean): Line[] {
+  const phase = phaseOf(incident);
+  const { glyph, tone } = GLYPHS[phase] ?? { glyph: '○', tone: 'dim' };
+  const selected = sessionOf(incident) === state.selected;
+  const full = shownName(incident.metadata, state.incidents);
+  const old = age(incident.metadata.creationTimestamp, state.now);
+  const tail = tall ? old : `${phase} ${old}`;
+  const nameRoom = width - 4 - tail.length - 1;
+  const first: Line = [
+    span(selected ? '>' : ' ', 'bold'),
+    span(`${glyph} `, tone),
+    ...inWidth(styled(full, selected ? 'bold' : 'plain'), nameRoom),
+    span(` ${tail} `, 'dim'),
+  ];
+  const shown = selected && state.focus === 'incidents' ? inTone(inWidth(first, width), 'selected') : first;
+  if (!tall) return [shown];
+  const facts = [phase, incident.spec.severity, incident.status?.claim?.outcome ?? ''].filter((fact) => fact !== '');
+  return [shown, [span('   '), span(facts.join(', '), isWorkedOn(incident) ? tone : 'dim')]];
+}
