@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run, succeeds } from '../../../hack/child.ts';
 import { canPull } from '../../../hack/cluster/registry.ts';
 import { loadImage, standInImages } from '../../../hack/patient/images.ts';
@@ -13,6 +14,8 @@ import { ensureLocalImage } from '../../../hack/toolchain/local-images.ts';
 export const PROJECT = 'oplab-docker-patient';
 /** Where the ports of compose.yaml are published. */
 export const PORTS = { pd: 12379, prometheus: 19090, load: 18080 } as const;
+/** For the first regions' replicas, in milliseconds; then one goes on, and the verdict says what is missing. */
+const REPLICATED_MS = 90_000;
 const file = path.join(import.meta.dirname, 'compose.yaml');
 
 export class ComposeProject {
@@ -66,8 +69,21 @@ export class ComposeProject {
     return wanted.length === 1 ? {} : { PD_IMAGE: pd, TIKV_IMAGE: tikv, PROMETHEUS_IMAGE: prometheus };
   }
 
+  /** Brings everything up; the load last, so that the first regions have all their replicas before they are split. */
   async up(): Promise<void> {
-    await this.#compose(['up', '--detach', '--remove-orphans'], await this.#images());
+    const images = await this.#images();
+    await this.#compose(['up', '--detach', '--remove-orphans', 'pd0', 'pd1', 'pd2', 'tikv0', 'tikv1', 'tikv2'], images);
+    const missing = async () =>
+      (await (await fetch(this.url('pd', '/pd/api/v1/regions/check/miss-peer'))).json()).count;
+    const pending = async () =>
+      (await (await fetch(this.url('pd', '/pd/api/v1/regions/check/pending-peer'))).json()).count;
+    const stores = async () => (await (await fetch(this.url('pd', '/pd/api/v1/stores'))).json()).count;
+    const replicated = async () => (await stores()) === 3 && (await missing()) === 0 && (await pending()) === 0;
+    for (const until = Date.now() + REPLICATED_MS; Date.now() < until; ) {
+      if (await replicated().catch(() => false)) break;
+      await sleep(1000, undefined, { signal: this.#signal });
+    }
+    await this.#compose(['up', '--detach', '--remove-orphans'], images);
   }
 
   async down(): Promise<void> {
