@@ -1,7 +1,10 @@
 // Monitors against a real Prometheus and a real API server, with the rights of the chart: opened, counted, closed, or left alone.
 
+import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { LABEL_MONITOR_UID } from '../../src/api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
@@ -120,6 +123,11 @@ class MonitorProbe {
   }
 }
 
+async function kubectl(...args: string[]): Promise<string> {
+  const program = await ensureTool('kubectl');
+  return (await promisify(execFile)(program, ['--kubeconfig', server.kubeconfig, ...args])).stdout;
+}
+
 const bindings = async (uid: string | undefined) =>
   (await server.client.list(ROLE_BINDINGS, { labelSelector: `${LABEL_MONITOR_UID}=${uid}` })).items;
 
@@ -211,6 +219,10 @@ describe('a Monitor', () => {
     exposition.set(BOTH);
     await watch.until('store 4 is back', ({ status }) => status?.alarms?.some(({ flaps }) => flaps === 1) ?? false);
     expect(await watch.incidents()).toHaveLength(2);
+    const printed = await kubectl('get', 'monitors,incidents', '-n', 'grouped');
+    expect(printed).toMatch(/NAME +STATE +SEVERITY +INCIDENT +SEEN +AGE/);
+    expect(printed).toMatch(/monitor\.oplab\.dev\/by-store +Firing +critical +by-store-[0-9a-f]{8} +\d+s/);
+    expect(printed).toMatch(/incident\.oplab\.dev\/by-store-[0-9a-f]{8} +Pending +critical/);
     exposition.set(HEALTHY);
     await watch.is('Healthy');
     const held = new IncidentProbe(server.client, 'grouped', four?.metadata.name ?? '');
