@@ -121,7 +121,11 @@ export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redac
   const entry: Entry = { ...fields, hash: entryHash(fields) };
   if (append.blob !== undefined && body.blobDigest !== null) db.insertBlob(body.blobDigest, append.blob, now);
   db.insert(entry, body.params === null ? null : canonicalJson(body.params));
-  if (append.seal) db.insertSeal(entry.session, entry.seq, entry.hash);
+  if (entry.writer === 'gateway' && entry.kind === 'model_call') db.deleteReservations(entry.session, entry.clientKey);
+  if (append.seal) {
+    db.insertSeal(entry.session, entry.seq, entry.hash);
+    db.deleteReservations(entry.session);
+  }
   return {
     receipt: { seq: entry.seq, hash: entry.hash, time: entry.time, duplicate: false },
     head: { entries: entry.seq, headHash: entry.hash, sealed: append.seal },

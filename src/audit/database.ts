@@ -5,7 +5,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { z } from 'zod';
 import { AuditUnavailable, messageOf } from '../errors.ts';
 import { type Entry, entryKind, writer } from './entry.ts';
-import type { ReadOptions, SessionSummary } from './log.ts';
+import type { ReadOptions, Reservation, SessionSummary } from './log.ts';
 import type { Json } from './redaction.ts';
 import { APPLICATION_ID, MIGRATIONS, TRIGGERS } from './schema.ts';
 import type { Head } from './store-protocol.ts';
@@ -58,6 +58,12 @@ const headRow = z.object({ seq: z.number(), time: z.string(), hash: z.string(), 
 const sealRow = z.object({ session: z.string(), entries: z.number(), head_hash: z.string() });
 const blobRow = z.object({ bytes: z.instanceof(Uint8Array) });
 const nameRow = z.object({ name: z.string() });
+const reservationRow = z.object({
+  session: z.string(),
+  client_key: z.string(),
+  attempt: z.number(),
+  bound: z.string(),
+});
 const sessionRow = z.object({
   session: z.string(),
   namespace: z.string(),
@@ -224,6 +230,28 @@ export class AuditDatabase {
 
   insertSeal(session: string, entries: number, headHash: string): void {
     this.#statement('INSERT INTO seals (session, entries, head_hash) VALUES (?, ?, ?)').run(session, entries, headHash);
+  }
+
+  insertReservation({ session, clientKey, attempt, bound }: Reservation): void {
+    this.#statement('INSERT INTO reservations (session, client_key, attempt, bound) VALUES (?, ?, ?, ?)').run(
+      session,
+      clientKey,
+      attempt,
+      JSON.stringify(bound),
+    );
+  }
+
+  /** Takes one away, or all of a session. */
+  deleteReservations(session: string, clientKey?: string): void {
+    if (clientKey === undefined) this.#statement('DELETE FROM reservations WHERE session = ?').run(session);
+    else this.#statement('DELETE FROM reservations WHERE session = ? AND client_key = ?').run(session, clientKey);
+  }
+
+  reservations(): Reservation[] {
+    return this.#all('SELECT session, client_key, attempt, bound FROM reservations ORDER BY rowid').map((row) => {
+      const { client_key: clientKey, bound, ...rest } = reservationRow.parse(row);
+      return { ...rest, clientKey, bound: parsedJson(bound) };
+    });
   }
 
   /** A write that says nothing; proves that writing works. */

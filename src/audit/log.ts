@@ -1,5 +1,6 @@
 // The audit log as the gateway uses it: append, read, seal. The store behind it is SQLite in a worker thread.
 
+import type { z } from 'zod';
 import type { Entry, NewEntry, Receipt, Writer } from './entry.ts';
 
 /** What an append is made on behalf of; proven by the gateway, never taken from a request. */
@@ -25,6 +26,23 @@ export interface ReadOptions {
   /** Only entries after this sequence number. */
   readonly afterSeq?: number;
   readonly limit?: number;
+}
+
+/** Something that was begun and whose end will be an entry: what it costs at most, should nobody live to see the end. */
+export interface Reservation {
+  readonly session: string;
+  readonly attempt: number;
+  /** Of the gateway's entry to come; that entry takes the reservation away, and so does the session's seal. */
+  readonly clientKey: string;
+  readonly bound: z.infer<ReturnType<typeof z.json>>;
+}
+
+/** Reservations, as durable as entries. */
+export interface Reservations {
+  /** Resolves after the fsync. @throws AuditUnavailable */
+  reserve(reservation: Reservation): Promise<void>;
+  /** All that are left, of all sessions. */
+  reservations(): Promise<Reservation[]>;
 }
 
 /** The log of all sessions. Every promise of a write resolves after the fsync. */

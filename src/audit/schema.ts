@@ -84,6 +84,16 @@ export const MIGRATIONS: readonly string[] = [
         AND writer = 'gateway' AND json_extract(params, '$.event') = 'opened')
     WHERE f.seq = 1;
   `,
+  `
+  -- What was begun and may cost something, until the entry that tells its end takes it away. Not evidence: the entry is.
+  CREATE TABLE reservations (
+    session    TEXT    NOT NULL,
+    client_key TEXT    NOT NULL,
+    attempt    INTEGER NOT NULL,
+    bound      TEXT    NOT NULL,
+    PRIMARY KEY (session, client_key)
+  ) STRICT;
+  `,
 ];
 
 /** Triggers that a file must have; one that lacks them has been opened up for changes. */

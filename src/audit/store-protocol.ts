@@ -1,7 +1,7 @@
 // What passes between the log and its worker thread.
 
 import type { Entry, NewEntry, Receipt } from './entry.ts';
-import type { Authorship, ReadOptions, SessionSummary } from './log.ts';
+import type { Authorship, ReadOptions, Reservation, SessionSummary } from './log.ts';
 
 /** How the worker opens the file. */
 export interface StoreOptions {
@@ -33,6 +33,8 @@ export interface StoreOperations {
   tail: { args: { session: string; count: number }; result: Entry[] };
   sessions: { args: undefined; result: SessionSummary[] };
   blob: { args: { digest: string }; result: string | undefined };
+  reserve: { args: Reservation; result: undefined };
+  reservations: { args: undefined; result: Reservation[] };
   close: { args: undefined; result: undefined };
 }
 export type OperationName = keyof StoreOperations;

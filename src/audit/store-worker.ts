@@ -7,6 +7,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, messageOf, OplabError, SessionSealed } from '../errors.ts';
 import { type PreparedAppend, prepare, write } from './chain-writer.ts';
 import { AuditDatabase } from './database.ts';
+import type { Reservation } from './log.ts';
 import { Redactor } from './redaction.ts';
 import type {
   AppendResult,
@@ -160,6 +161,11 @@ class StoreWorker {
     if (db === undefined)
       throw new AuditUnavailable(`the audit log cannot be read: ${this.#failure ?? 'it is closed'}`);
     switch (request.op) {
+      case 'reserve':
+        this.#reserve(db, request.args);
+        return { type: 'result', id, op: 'reserve', value: undefined };
+      case 'reservations':
+        return { type: 'result', id, op: 'reservations', value: db.reservations() };
       case 'head': {
         const head = db.head(request.args.session);
         const value =
@@ -177,6 +183,16 @@ class StoreWorker {
         const value = bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');
         return { type: 'result', id, op: 'blob', value };
       }
+    }
+  }
+
+  #reserve(db: AuditDatabase, reservation: Reservation): void {
+    if (this.#failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`);
+    try {
+      db.transaction(() => db.insertReservation(reservation));
+    } catch (error) {
+      if (!isFaultOfEntry(error)) this.#fail(messageOf(error));
+      throw new AuditUnavailable(`the audit log cannot be written: ${messageOf(error)}`);
     }
   }
 

@@ -33,6 +33,42 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+describe('a reservation', () => {
+  const call = (clientKey: string) => ({ session: uid, attempt: 1, clientKey, bound: { costMicroUSD: 5 } });
+  const end = (clientKey: string): NewEntry => ({ clientKey, kind: 'model_call', content: '' });
+  const reopened = async () => {
+    await log.close();
+    log = await openAuditLog({ path: file, busyTimeoutMs: 100 });
+    return await log.reservations();
+  };
+
+  it('is still there in the next life, until the entry that tells the end', async () => {
+    await log.reserve(call('model:a'));
+    await log.reserve(call('model:b'));
+    expect(await reopened()).toEqual([call('model:a'), call('model:b')]);
+    // Only the gateway can tell it.
+    await log.append(agent, end('model:a'));
+    await log.append(gateway, thought('model:a'));
+    expect(await log.reservations()).toHaveLength(2);
+    await log.append(gateway, end('model:b'));
+    expect(await reopened()).toEqual([call('model:a')]);
+  });
+
+  it('ends with its session', async () => {
+    await log.append(gateway, openedEntry({ namespace: 'n', name: 'i', uid }, 's'));
+    await log.reserve(call('model:a'));
+    await log.reserve({ ...call('model:a'), session: 'another' });
+    await log.seal(gateway, sealEntry('Resolved'));
+    expect(await reopened()).toEqual([{ ...call('model:a'), session: 'another' }]);
+  });
+
+  it('is refused under a key that is taken, and that is no failure of the log', async () => {
+    await log.reserve(call('model:a'));
+    await expect(log.reserve(call('model:a'))).rejects.toThrow(AuditUnavailable);
+    expect(log.failure).toBeUndefined();
+  });
+});
+
 describe('append', () => {
   it('numbers entries from 1 and chains them', async () => {
     const receipts = await Promise.all(['a', 'b', 'c'].map((key) => log.append(agent, thought(key))));

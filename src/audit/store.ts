@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, messageOf, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
 import type { Entry, NewEntry, Receipt } from './entry.ts';
-import type { AuditLog, Authorship, ReadOptions, SessionSummary } from './log.ts';
+import type { AuditLog, Authorship, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
 import { Redactor } from './redaction.ts';
 import type {
   AppendResult,
@@ -36,7 +36,7 @@ export interface OpenOptions {
 }
 
 /** The log with what the gateway needs besides: secrets that become known, and redaction of what is shown but not stored. */
-export interface AuditStore extends AuditLog {
+export interface AuditStore extends AuditLog, Reservations {
   /** From now on this value is redacted in all that is appended, and by `redact`. */
   addSecret(literal: string): void;
   /** The text without secrets; for live output. */
@@ -84,6 +84,8 @@ class WorkerStore implements AuditStore {
     tail: new Map(),
     sessions: new Map(),
     blob: new Map(),
+    reserve: new Map(),
+    reservations: new Map(),
     close: new Map(),
   };
   readonly #listeners = new Set<(entry: Entry) => void>();
@@ -177,6 +179,17 @@ class WorkerStore implements AuditStore {
 
   blob(digest: string): Promise<string | undefined> {
     return this.#ask('blob', (id) => ({ id, op: 'blob', args: { digest } }));
+  }
+
+  async reserve({ session, attempt, clientKey, bound }: Reservation): Promise<void> {
+    if (this.#failure !== undefined) {
+      throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`);
+    }
+    await this.#ask('reserve', (id) => ({ id, op: 'reserve', args: { session, attempt, clientKey, bound } }));
+  }
+
+  reservations(): Promise<Reservation[]> {
+    return this.#ask('reservations', (id) => ({ id, op: 'reservations', args: undefined }));
   }
 
   onAppend(listener: (entry: Entry) => void): () => void {

@@ -13,6 +13,7 @@ import { INCIDENTS, PODS } from '../kube/resources.ts';
 import { type HealthServer, startHealthServer } from '../observability/health.ts';
 import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
+import { AbandonedCalls } from './abandoned-calls.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
@@ -102,6 +103,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onWrite: (result) => metrics.statusWrites.inc({ result }),
       signal,
     });
+    const charged = new Set<string>();
+    const abandoned = new AbandonedCalls({
+      log,
+      onRecord: (session) => {
+        charged.add(session);
+        budgets.forget(session);
+        status.touch(session);
+      },
+      logger,
+      signal,
+    });
+    await abandoned.settle();
     const chronicle = new Chronicle({
       log,
       inFlight,
@@ -196,6 +209,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
             onKey: (key) => log.addSecret(key),
           }),
           prices,
+          reservations: log,
+          isSettled: () => abandoned.isSettled,
           concurrency: new Concurrency(CONCURRENT.model),
         },
       }),
@@ -224,6 +239,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     incidents.start(signal);
     pods.start(signal);
     await Promise.all([incidents.synced(), pods.synced()]);
+    // What was charged before the Incidents were known could not be written into their status.
+    for (const session of charged) status.touch(session);
     // Doors open only now: before, a dead lease could not be told from one not yet seen.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);

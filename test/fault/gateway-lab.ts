@@ -101,6 +101,8 @@ export interface GatewayLab {
   entries(attempt: Attempt): Promise<Entry[]>;
   read(path: string): Promise<Answer>;
   restartGateway(): Promise<void>;
+  /** Stops the gateway for good; a test may put one of its own in its place. */
+  stopGateway(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -429,6 +431,10 @@ export async function startGatewayLab(
       await lab.gateway.closed;
       stop = new AbortController();
       lab.gateway = await start();
+    },
+    async stopGateway() {
+      stop.abort();
+      await lab.gateway.closed;
     },
     async close() {
       stop.abort();

@@ -2,7 +2,9 @@
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Reservations } from '../../../audit/log.ts';
 import {
+  AuditUnavailable,
   CeilingReached,
   messageOf,
   NoLease,
@@ -11,7 +13,7 @@ import {
   TooLarge,
   UpstreamUnavailable,
 } from '../../../errors.ts';
-import { type Reservation, spendingOf, usd } from '../../budget.ts';
+import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
 import { readBody } from '../../http/answer.ts';
 import type { Concurrency } from '../../http/concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
@@ -34,6 +36,9 @@ const RESPONSE_HEADERS = ['content-type', 'request-id', 'retry-after', 'retry-af
 
 export interface ModelDoor {
   readonly upstream: Pick<ModelUpstream, 'send'>;
+  readonly reservations: Pick<Reservations, 'reserve'>;
+  /** What an earlier gateway left without an end is on record, and so in the budgets. */
+  readonly isSettled: () => boolean;
   readonly prices: Prices;
   readonly concurrency: Concurrency;
 }
@@ -61,6 +66,7 @@ export async function postMessages(
 ): Promise<void> {
   const { lease } = caller;
   requireAudit(doors.log);
+  if (!door.isSettled()) throw new AuditUnavailable('calls of an earlier gateway are not on record yet; try again');
   const leave = door.concurrency.enter(lease.session);
   const done = doors.inFlight.begin(lease.session);
   try {
@@ -89,7 +95,9 @@ class Call {
   readonly #admitted: Admitted;
   readonly #price: Price;
   readonly #bytes: number;
-  #reservation: Reservation | undefined;
+  /** Of the entry that will tell how the call ended. */
+  readonly #key = `model:${crypto.randomUUID()}`;
+  #reservation: BudgetReservation | undefined;
   #promptBound = 0;
 
   constructor(doors: Doors, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
@@ -139,6 +147,17 @@ class Call {
       hold.release();
       this.#reservation?.settle(undefined);
       throw new NoLease(cut);
+    }
+    // Should this process not live to see the end, the next one charges what it may have cost.
+    try {
+      const { session, attempt } = this.#caller.lease;
+      const bound = this.#spending(this.#atMost(undefined));
+      await door.reservations.reserve({ session, attempt, clientKey: this.#key, bound });
+    } catch (error) {
+      hold.release();
+      response.off('close', hangUp);
+      this.#reservation?.settle(undefined);
+      throw error;
     }
     const nothing: Seen = { tokens: undefined, complete: false, stopReason: undefined };
     let upstream: IncomingMessage;
@@ -216,13 +235,13 @@ class Call {
   /** Settles the budget and writes the entry. False when it could not be written. */
   async #end(ending: Ending, started: number): Promise<boolean> {
     const { lease } = this.#caller;
-    const { request, turn } = this.#admitted;
+    const { request } = this.#admitted;
     const { model } = request;
     const { metrics, logger, status: statusWriter } = this.#doors;
     const durationMs = Math.round(performance.now() - started);
     const tokens = this.#charged(ending);
-    const cost = tokens === undefined ? 0 : costMicroUSD(this.#price, tokens);
-    const used = tokens === undefined ? undefined : spendingOf(model, turn, tokens, cost);
+    const used = tokens === undefined ? undefined : this.#spending(tokens);
+    const cost = used?.costMicroUSD ?? 0;
     this.#reservation?.settle(used);
     if (ending.seen.complete && tokens !== undefined) {
       const budget = await this.#doors.budgets.of(lease.session);
@@ -248,7 +267,7 @@ class Call {
     ].join(', ');
     try {
       await record(this.#doors, lease, 'gateway', {
-        clientKey: `model:${crypto.randomUUID()}`,
+        clientKey: this.#key,
         kind: 'model_call',
         tool: model.slice(0, 128),
         // A call that used nothing has no spending, and the budget is rebuilt without it.
@@ -279,7 +298,11 @@ class Call {
   #charged(ending: Ending): Tokens | undefined {
     if (ending.free) return undefined;
     const { tokens, complete } = ending.seen;
-    if (complete && tokens !== undefined) return tokens;
+    return complete && tokens !== undefined ? tokens : this.#atMost(tokens);
+  }
+
+  /** The upper bound. @param tokens what the answer has said so far, if anything */
+  #atMost(tokens: Tokens | undefined): Tokens {
     const { request, cacheLife } = this.#admitted;
     const cached = cacheLife === 'none' ? 0 : this.#promptBound;
     const prompt = tokens ?? {
@@ -289,6 +312,11 @@ class Call {
       cacheWrite1hTokens: cacheLife === '1h' ? cached : 0,
     };
     return { ...prompt, outputTokens: request.max_tokens };
+  }
+
+  #spending(tokens: Tokens): Spending {
+    const { request, turn } = this.#admitted;
+    return spendingOf(request.model, turn, tokens, costMicroUSD(this.#price, tokens));
   }
 }
 
