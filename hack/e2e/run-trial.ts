@@ -172,6 +172,7 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
       await incidents.open(name, {
         summary: options.text ?? trial.summary,
         severity: 'critical',
+        ...(trial.agentClassName === undefined ? {} : { agentClassName: trial.agentClassName }),
         targetNamespaces: [trial.namespace],
         verify: { soakSeconds: 20, checks: await trial.checks(context) },
       });
@@ -245,7 +246,8 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
   } finally {
     await incidents.watch(all, false);
     await phase('restore', () => trial.restore(context));
-    if (monitors.length > 0) await incidents.hold(all, false);
-    await incidents.watch(all, true);
+    const left = await incidents.monitors();
+    if (monitors.length > 0) await incidents.hold(left, false);
+    await incidents.watch(left, true);
   }
 }

@@ -18,6 +18,8 @@ export interface Trial {
   readonly outcome: Outcome;
   /** Where the Incident and the patient's Monitors are. */
   readonly namespace: string;
+  /** Of an Incident that is written by hand; default: the default class. */
+  readonly agentClassName?: string;
   /** How long the verdict must hold at the end, in seconds. */
   readonly soakSeconds: number;
   readonly diagnosis?: RegExp;
