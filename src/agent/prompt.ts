@@ -58,6 +58,11 @@ export function openingMessage(task: Task): string {
   ].join('\n');
   return [
     `Target namespaces: ${task.targetNamespaces.join(' ')}`,
+    ...(task.docker === undefined
+      ? []
+      : [
+          `Docker: \`docker\` in your shell reaches ${task.docker}, and nothing else of that host. Writes are recorded; what is refused there is not allowed to you.`,
+        ]),
     quoted('incident', report),
     `What must hold afterwards:\n${quoted('checks', task.checks.map((check) => `${check.name}: ${check.text}`).join('\n'))}`,
     ...task.runbooks.map(

@@ -1,7 +1,9 @@
 // `oplab docker-socket`: the one process that may mount a host's Docker socket; it lets the gateway in, by certificate, and nobody else.
 
+import { connect } from 'node:net';
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
+import { messageOf } from '../errors.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
@@ -18,6 +20,24 @@ const environment = z.object({
   OPLAB_HEALTH_PORT: port.default(9090),
 });
 
+const LOOK_MS = 5000;
+/** How long nothing may answer on the socket before the container is better made anew, in milliseconds. */
+const STALE_MS = 30_000;
+
+/** Why nothing answers on the socket; undefined if something does. */
+function daemonGone(socketPath: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath);
+    const done = (reason: string | undefined) => {
+      socket.destroy();
+      resolve(reason);
+    };
+    socket.setTimeout(2000, () => done(`${socketPath} does not answer`));
+    socket.once('connect', () => done(undefined));
+    socket.once('error', (error) => done(messageOf(error)));
+  });
+}
+
 /** Runs until SIGTERM or SIGINT. @throws what keeps it from starting */
 export async function runDockerSocket(): Promise<void> {
   const env = parseEnvironment(environment);
@@ -28,9 +48,17 @@ export async function runDockerSocket(): Promise<void> {
     clientName: env.OPLAB_DOCKER_CLIENT_NAME,
     logger,
   });
+  // A daemon that starts anew makes a new socket; the mount of the old one stays dead until this container is made anew.
+  let goneSince: number | undefined;
+  const watch = setInterval(async () => {
+    goneSince = (await daemonGone(env.OPLAB_DOCKER_SOCKET)) === undefined ? undefined : (goneSince ?? Date.now());
+  }, LOOK_MS);
+  watch.unref();
   const health = await startHealthServer({
     port: env.OPLAB_HEALTH_PORT,
-    ready: () => undefined,
+    ready: async () => await daemonGone(env.OPLAB_DOCKER_SOCKET),
+    alive: () =>
+      goneSince !== undefined && Date.now() - goneSince > STALE_MS ? 'the socket does not answer' : undefined,
     registry: createRegistry('docker-socket'),
   });
   const bound = await new Promise<number>((resolve, reject) => {

@@ -38,6 +38,8 @@ export const task = z.object({
   mode: z.enum(['Repair', 'Diagnose']),
   model: z.object({ name: z.string(), summaryName: z.string(), maxOutputTokens: z.number().int() }),
   promptAdditions: z.string().optional(),
+  /** The part of a Docker host that `docker` in the shell reaches, in words; absent where the class opens none. */
+  docker: z.string().optional(),
   limits,
   /** Turns that are left for this Incident, all attempts together. */
   turnsLeft: z.number().int(),

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { agentClassSpec } from '../api/agent-class.ts';
+import { dockerAccess } from '../api/docker-access.ts';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { attemptName, incidentLabels, verifyAccountName } from './names.ts';
 import { networkPolicy, roleBindings, verifyBindings } from './objects.ts';
@@ -117,6 +118,21 @@ describe('the agent pod', () => {
       OPLAB_KUBE_URL: 'https://oplab-gateway.oplab-system.svc:6443',
       OPLAB_TARGET_NAMESPACE: 'tikv',
     });
+  });
+});
+
+describe('a class that opens a Docker host', () => {
+  it('gives the sandbox alone a folder for the socket, and the way to the door', () => {
+    const opened = agentPod({
+      ...{ incident: incident(), attempt: 1, agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
+      ...{ secondsLeft: 60, spec: { ...spec, docker: dockerAccess.parse({ endpoint: 'local', label: 'a=b' }) } },
+    });
+    const [kitchen] = Object(opened.spec).initContainers;
+    const [own] = Object(opened.spec).containers;
+    expect(kitchen.volumeMounts[0]).toEqual({ name: 'run', mountPath: '/run' });
+    expect(JSON.stringify(kitchen.env)).toContain('https://oplab-gateway.oplab-system.svc:2376');
+    expect(JSON.stringify(own)).not.toMatch(/"run"|2376/);
+    expect(JSON.stringify(pod)).not.toMatch(/"run"|2376/);
   });
 });
 

@@ -11,6 +11,7 @@ import { CONFIG_MAPS } from '../../../kube/resources.ts';
 import { sendJson } from '../../http/answer.ts';
 import type { Lease } from '../../leases.ts';
 import type { Task } from '../../protocol.ts';
+import { scopeOf } from '../docker/scope.ts';
 import type { Caller, Doors } from '../door.ts';
 
 const configMap = z.looseObject({ data: z.record(z.string(), z.string()).optional() });
@@ -33,7 +34,7 @@ export async function getTask(
 export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, runbooks: Task['runbooks']): Task {
   const { spec, metadata, status } = incident;
   const { description, alertLabels, alertAnnotations } = spec;
-  const { promptAdditions } = lease.class;
+  const { promptAdditions, docker } = lease.class;
   return {
     session: lease.session,
     attempt: lease.attempt,
@@ -56,6 +57,7 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
       maxOutputTokens: lease.class.maxOutputTokens,
     },
     ...(promptAdditions === undefined ? {} : { promptAdditions }),
+    ...(docker === undefined ? {} : { docker: `${scopeOf(docker).text} on Docker host ${docker.endpoint}` }),
     limits: lease.limits,
     turnsLeft: Math.max(0, lease.limits.maxTurns - turnsUsed),
     deadline: new Date(lease.deadline).toISOString(),
