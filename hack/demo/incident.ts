@@ -2,92 +2,96 @@
 
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
-import { type Incident, incident } from '../../src/api/incident.ts';
+import type { Incident } from '../../src/api/incident.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { OplabError } from '../../src/errors.ts';
-import { output, run } from '../child.ts';
+import { run } from '../child.ts';
 import { binDir, kubeconfigPath, root } from '../cluster/names.ts';
+import type { Incidents } from '../e2e/incidents.ts';
 
 export const env = { KUBECONFIG: kubeconfigPath, PATH: `${binDir}:${process.env.PATH ?? ''}` };
 /** What a person on call would write; applied where no Monitor opens an Incident. */
-export const exampleFile = path.join(root, 'examples/incident.yaml');
+const exampleFile = path.join(root, 'examples/incident.yaml');
 
-/** How long a Monitor may take to open an Incident, and how long that one may wait for its agent, in milliseconds. */
+/** How long Monitors may take to become content before the fault. */
+const QUIET_WITHIN_MS = 60_000;
+/** How long a Monitor may take to open an Incident, and how long that one may wait for its agent. */
 const OPENED_WITHIN_MS = 120_000;
 const STARTED_WITHIN_MS = 60_000;
 
-const list = z.object({ items: z.array(incident) });
+const isOver = ({ status }: Incident) => isTrue(status?.conditions, 'Finished');
 
-async function incidents(namespace: string, signal: AbortSignal): Promise<Incident[]> {
-  const text = await output('kubectl', ['-n', namespace, 'get', 'incidents.oplab.dev', '-o', 'json'], { env, signal });
-  return list.parse(JSON.parse(text)).items;
+/** What was there before the fault. */
+export interface Before {
+  /** Incidents by uid. */
+  readonly known: ReadonlySet<string>;
+  readonly watching: number;
+  /** Monitors that have an alarm of their own, on a slow machine that of the latency, say: they stand aside for the demo. */
+  readonly aside: readonly string[];
 }
 
-/** How many Monitors watch; none where the cluster does not know them. */
-async function monitors(namespace: string, signal: AbortSignal): Promise<number> {
-  const asked = await run('kubectl', ['-n', namespace, 'get', 'monitors.oplab.dev', '-o', 'name'], {
-    ...{ env, signal },
-    allowFailure: true,
-  });
-  return asked.code === 0 ? asked.stdout.split('\n').filter((line) => line !== '').length : 0;
+/** Clears the stage: an Incident that is open would stand in the queue before the one that is shown. */
+export async function clearStage(
+  incidents: Incidents,
+  namespace: string,
+  signal: AbortSignal,
+  note: (text: string) => void,
+): Promise<Before> {
+  const watching = await incidents.monitors();
+  let loud = watching.length === 0 ? [] : await incidents.unquiet();
+  for (const started = Date.now(); loud.length > 0 && Date.now() - started < QUIET_WITHIN_MS; ) {
+    note(`Monitors are not content yet: ${loud.join(', ')}`);
+    await sleep(2000, undefined, { signal });
+    loud = await incidents.unquiet();
+  }
+  await incidents.watch(loud, false);
+  const remove = ['-n', namespace, 'delete', '--ignore-not-found', '--timeout=60s'];
+  await run('kubectl', [...remove, '-f', exampleFile], { env, signal });
+  const open = (await incidents.all()).filter((incident) => !isOver(incident)).map(({ metadata }) => metadata.name);
+  if (open.length > 0) await run('kubectl', [...remove, 'incident', ...open], { env, signal });
+  const known = new Set((await incidents.all()).map(({ metadata }) => metadata.uid));
+  return { known, watching: watching.length - loud.length, aside: loud };
 }
 
-/** Takes the example of an earlier run away, and tells which other Incidents are there already, by uid. */
-export async function earlier(namespace: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
-  const args = ['delete', '-f', exampleFile, '--ignore-not-found', '--timeout=60s'];
-  await run('kubectl', args, { env, signal });
-  return new Set((await incidents(namespace, signal)).map(({ metadata }) => metadata.uid));
+async function opened(incidents: Incidents, { known }: Before): Promise<Incident[]> {
+  return (await incidents.all()).filter(({ metadata }) => !known.has(metadata.uid));
 }
 
 /** Resolves when a Monitor has opened an Incident; never where none watches. */
-export async function openedByMonitor(
-  namespace: string,
-  known: ReadonlySet<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  if ((await monitors(namespace, signal)) === 0) await sleep(2 ** 31 - 1, undefined, { signal });
-  while ((await incidents(namespace, signal)).every(({ metadata }) => known.has(metadata.uid))) {
+export async function openedByMonitor(incidents: Incidents, before: Before, signal: AbortSignal): Promise<void> {
+  while (before.watching === 0 || (await opened(incidents, before)).length === 0) {
     await sleep(500, undefined, { signal });
   }
 }
 
-export interface Detected {
-  readonly incident: Incident;
-  /** The Monitor, or undefined when the example was applied. */
-  readonly monitor: string | undefined;
-}
-
 /** Waits for a Monitor to open an Incident; applies the example where there is no Monitor. */
 export async function detect(
-  namespace: string,
-  known: ReadonlySet<string>,
+  incidents: Incidents,
+  before: Before,
   signal: AbortSignal,
   note: (text: string) => void,
-): Promise<Detected> {
-  const watching = await monitors(namespace, signal);
-  if (watching === 0) {
+): Promise<Incident> {
+  if (before.watching === 0) {
     note('no Monitor watches: a person applies examples/incident.yaml');
     await run('kubectl', ['apply', '-f', exampleFile], { env, signal });
   }
-  const given = Date.now();
+  const started = Date.now();
   for (;;) {
-    const open = (await incidents(namespace, signal)).filter(({ metadata }) => !known.has(metadata.uid));
+    const open = await opened(incidents, before);
     // The queue lets one at a time at a patient: the one that an agent works on is the one to watch.
-    const started = open.find(({ status }) => (status?.attempts?.length ?? 0) > 0);
+    const worked = open.find(({ status }) => (status?.attempts?.length ?? 0) > 0);
+    if (worked !== undefined) return worked;
     const [first] = open;
-    if (started !== undefined) return { incident: started, monitor: started.spec.source?.name };
+    const waited = Date.now() - started;
     if (first !== undefined) {
       note(`Incident ${first.metadata.name} is open, ${first.status?.message ?? 'an agent is on its way'}`);
-      if (Date.now() - given > OPENED_WITHIN_MS + STARTED_WITHIN_MS) {
-        return { incident: first, monitor: first.spec.source?.name };
-      }
+      if (waited > OPENED_WITHIN_MS + STARTED_WITHIN_MS) return first;
     } else {
-      note(`${watching} Monitors look, none has opened an Incident yet`);
-      if (Date.now() - given > OPENED_WITHIN_MS) {
+      note(`${before.watching} Monitors look, none has opened an Incident yet`);
+      if (waited > OPENED_WITHIN_MS) {
         throw new OplabError(
           'OPLAB_DEMO_NOT_DETECTED',
-          `none of ${watching} Monitors in ${namespace} opened an Incident within ${OPENED_WITHIN_MS / 1000} s; see: kubectl -n ${namespace} get monitors`,
+          `none of ${before.watching} Monitors opened an Incident within ${OPENED_WITHIN_MS / 1000} s; see: kubectl get monitors -A`,
         );
       }
     }
@@ -96,15 +100,16 @@ export async function detect(
 }
 
 /** Waits for the end of an Incident; its message goes to `note`. */
-export async function finished(of: Incident, signal: AbortSignal, note: (text: string) => void): Promise<Incident> {
-  const { namespace = '', name } = of.metadata;
+export async function finished(
+  incidents: Incidents,
+  name: string,
+  signal: AbortSignal,
+  note: (text: string) => void,
+): Promise<Incident> {
   for (;;) {
-    const text = await output('kubectl', ['-n', namespace, 'get', 'incidents.oplab.dev', name, '-o', 'json'], {
-      ...{ env, signal },
-    });
-    const seen = incident.parse(JSON.parse(text));
+    const seen = await incidents.read(name);
     note(seen.status?.message ?? seen.status?.phase ?? '');
-    if (isTrue(seen.status?.conditions, 'Finished')) return seen;
+    if (isOver(seen)) return seen;
     await sleep(1000, undefined, { signal });
   }
 }

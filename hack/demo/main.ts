@@ -17,16 +17,18 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { createColors } from 'picocolors';
 import { isTrue } from '../../src/api/meta.ts';
+import { messageOf } from '../../src/errors.ts';
 import { run } from '../child.ts';
 import { down } from '../cluster/down.ts';
 import { binDir, kubeconfigPath, root } from '../cluster/names.ts';
 import { clusterExists } from '../cluster/observe.ts';
+import { Incidents } from '../e2e/incidents.ts';
 import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
 import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
 import type { PatientTarget } from '../patient/session.ts';
 import { duration, main } from '../progress.ts';
-import { detect, earlier, env, finished, openedByMonitor } from './incident.ts';
+import { type Before, clearStage, detect, env, finished, openedByMonitor } from './incident.ts';
 import { measureLoad } from './load.ts';
 import { prepareEndToEnd } from './prepare.ts';
 import { requireScreen, type Teller, tellInText, tellOnScreen } from './tell.ts';
@@ -52,6 +54,8 @@ interface DemoReport {
 }
 
 const stages: Record<string, number> = {};
+/** Monitors that look the other way until the demo is over. */
+const setAside: string[] = [];
 
 async function stage<T>(name: string, work: () => Promise<T>): Promise<T> {
   const started = performance.now();
@@ -78,13 +82,14 @@ function introduce(model: ModelChoice): void {
 /** Breaks the patient; returns when PD shows it, or as soon as a Monitor has seen it: an agent may be quicker than PD. */
 async function breakIt(
   patient: PatientTarget,
-  known: ReadonlySet<string>,
+  incidents: Incidents,
+  before: Before,
   note: (text: string) => void,
 ): Promise<void> {
   const seen = new AbortController();
   const signal = AbortSignal.any([patient.signal, seen.signal]);
   const injected = inject('store-scaled-down', { ...patient, signal, note });
-  const opened = openedByMonitor(patient.namespace, known, signal);
+  const opened = openedByMonitor(incidents, before, signal);
   try {
     await Promise.race([injected, opened]);
   } finally {
@@ -93,9 +98,19 @@ async function breakIt(
   }
 }
 
+/** The Monitors that stood aside look again, also after a failure or an interrupt. */
+async function backToWork(namespace: string): Promise<void> {
+  const signal = AbortSignal.timeout(20_000);
+  const incidents = new Incidents({ kubeconfig: kubeconfigPath, signal, note: () => undefined }, namespace);
+  await incidents.watch(setAside, true).catch((error: unknown) => {
+    process.stderr.write(`Monitors ${setAside.join(', ')} are still suspended: ${messageOf(error)}\n`);
+  });
+}
+
 /** The six chapters, the same on screen and as text. */
 async function tellStory(
   teller: Teller,
+  incidents: Incidents,
   started: number,
   signal: AbortSignal,
 ): Promise<{ good: boolean; report: DemoReport }> {
@@ -103,16 +118,22 @@ async function tellStory(
   const { namespace } = target;
 
   teller.chapter('healthy', 'Three PD, three TiKV: PD, Kubernetes and the ledger of the load are asked.');
-  const known = await stage('healthy', async () => {
-    const before = await earlier(namespace, signal);
+  const before = await stage('healthy', async () => {
+    const cleared = await teller.step('the Monitors are asked whether they are content', 10, (note) =>
+      clearStage(incidents, namespace, signal, note),
+    );
+    setAside.push(...cleared.aside);
     const verdict = await teller.step('the patient is looked at', 10, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );
     const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
     teller.say(
-      failing.length === 0 ? `healthy: ${verdict.checks.length} checks hold` : `NOT healthy: ${failing.join(', ')}`,
+      failing.length === 0
+        ? `healthy: ${verdict.checks.length} checks hold, ${cleared.watching} Monitors watch`
+        : `NOT healthy: ${failing.join(', ')}`,
     );
-    return before;
+    if (cleared.aside.length > 0) teller.say(`with an alarm of their own, aside for now: ${cleared.aside.join(', ')}`);
+    return cleared;
   });
 
   teller.chapter('load', 'Transactions run all the time; each one that is acknowledged is written into a ledger.');
@@ -126,16 +147,22 @@ async function tellStory(
   teller.chapter('fault', 'One TiKV store is taken away: StatefulSet tikv-tikv goes from 3 to 2 replicas.');
   await stage('inject', () =>
     teller.step('TiKV is scaled down by one; waiting until PD says Disconnected', 30, (note) =>
-      breakIt(patient, known, note),
+      breakIt(patient, incidents, before, note),
     ),
   );
 
-  teller.chapter('detected', 'The Monitors look at the patient; what they see opens an Incident.');
-  const detected = await stage('detect', () =>
-    teller.step('waiting for an Incident and its agent', 20, (note) => detect(namespace, known, signal, note)),
+  teller.chapter(
+    'detected',
+    before.watching === 0
+      ? 'Nothing watches: a person applies examples/incident.yaml.'
+      : `${before.watching} Monitors look at the patient; what they see opens an Incident.`,
   );
-  const { name } = detected.incident.metadata;
-  const opener = detected.monitor === undefined ? 'applied by hand' : `opened by Monitor ${detected.monitor}`;
+  const detected = await stage('detect', () =>
+    teller.step('waiting for an Incident and its agent', 20, (note) => detect(incidents, before, signal, note)),
+  );
+  const { name } = detected.metadata;
+  const monitor = detected.spec.source?.name;
+  const opener = monitor === undefined ? 'applied by hand' : `opened by Monitor ${monitor}`;
 
   teller.chapter('repair', `Incident ${namespace}/${name}, ${opener}. An agent has a shell, and nothing else.`);
   const ended = await stage('repair', async () => {
@@ -143,7 +170,9 @@ async function tellStory(
       console.log(colors.dim(`$ oplab incident watch ${name} -n ${namespace}`));
       await oplab(['incident', 'watch', name, '-n', namespace], signal, true);
     }
-    return await finished(detected.incident, signal, (text) => teller.onScreen && teller.say(text));
+    return await finished(incidents, name, signal, (text) => {
+      if (teller.onScreen) teller.say(text);
+    });
   });
 
   teller.chapter('verified', 'Not the agent says so: the checks, the ledger, and the hash chain of the record.');
@@ -159,7 +188,7 @@ async function tellStory(
   const report: DemoReport = {
     at: new Date().toISOString(),
     incident: `${namespace}/${name}`,
-    openedBy: detected.monitor ?? null,
+    openedBy: monitor ?? null,
     phase: ended.status?.phase ?? 'unknown',
     verified: isTrue(ended.status?.conditions, 'Verified'),
     model: ended.status?.attempts?.at(-1)?.class.model ?? 'none',
@@ -211,7 +240,10 @@ await main(async (signal) => {
     teller = values.tui
       ? tellOnScreen({ namespace: target.namespace, kubeconfig: kubeconfigPath }, signal)
       : tellInText(signal);
-    const { good, report } = await tellStory(teller, started, signal);
+    const incidents = new Incidents({ kubeconfig: kubeconfigPath, signal, note: () => undefined }, target.namespace);
+    const { good, report } = await tellStory(teller, incidents, started, signal).finally(() =>
+      backToWork(target.namespace),
+    );
     await mkdir(path.join(root, 'reports'), { recursive: true });
     await writeFile(path.join(root, 'reports/demo.json'), `${JSON.stringify(report, null, 2)}\n`);
     console.log(lastLines(good, report));
