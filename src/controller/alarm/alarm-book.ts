@@ -170,9 +170,10 @@ export class AlarmBook {
     let lastEnd = this.#ends.get(key);
     for (const entry of batch) {
       if (entry.type === 'clear') {
-        const turn = ceased(known, entry.end.endTime);
+        const { endTime, seen } = entry.end;
+        const turn = ceased(known, endTime, seen === undefined ? undefined : { flaps: 0, ...seen });
         verdicts.add(turn.verdict);
-        if (known === undefined || known.finished) lastEnd = latest(lastEnd, entry.end.endTime);
+        if (known === undefined || known.finished) lastEnd = latest(lastEnd, endTime);
         if (known !== undefined) known = { ...known, alarm: turn.alarm };
         answers.push(() => entry.done.resolve());
         continue;

@@ -28,6 +28,8 @@ export interface AlarmEnd {
   readonly namespace: string;
   /** When (RFC 3339). An end from before the present episode is old news. */
   readonly endTime: string;
+  /** What was seen since it was last raised. */
+  readonly seen?: Alarm['seen'];
 }
 
 /** What a name may keep of the source's name, in characters. */

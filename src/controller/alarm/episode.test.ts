@@ -92,6 +92,13 @@ describe('an alarm that ceases', () => {
     expect(ceased(again, at(25)).alarm?.clearedTime).toBe(at(25));
   });
 
+  it('is counted to its end', () => {
+    const before = known(10, { occurrences: 3 });
+    const untold = { count: 2, flaps: 1, lastTime: at(18) };
+    expect(ceased(before, at(20), untold).alarm).toMatchObject({ occurrences: 5, flaps: 1, lastSeen: at(18) });
+    expect(ceased(before, at(5), untold).alarm?.occurrences).toBe(3);
+  });
+
   it('does not clear an episode that began after that end', () => {
     const before = known(30, {});
     expect(ceased(before, at(20))).toEqual({ verdict: 'stale', alarm: before.alarm });

@@ -76,8 +76,11 @@ export function fired(known: KnownIncident | undefined, sighting: Sighting, last
   return { verdict: 'back', alarm: { ...rest, ...seen, state: 'Firing', flaps: alarm.flaps + flaps + 1 } };
 }
 
-/** The alarm has ceased to fire. */
-export function ceased(known: KnownIncident | undefined, endTime: string): Turn {
+/**
+ * The alarm has ceased to fire.
+ * @param untold what was seen of it since it was last raised
+ */
+export function ceased(known: KnownIncident | undefined, endTime: string, untold?: Omit<Sighting, 'startTime'>): Turn {
   if (known === undefined) return { verdict: 'stale', alarm: undefined };
   const { startTime } = known;
   const alarm = known.alarm ?? first({ startTime, count: 1, lastTime: startTime, flaps: 0 });
@@ -87,5 +90,13 @@ export function ceased(known: KnownIncident | undefined, endTime: string): Turn 
     if (ms(endTime) <= ms(alarm.clearedTime)) return { verdict: 'stale', alarm: known.alarm };
     return { verdict: 'stale', alarm: { ...alarm, clearedTime: endTime } };
   }
-  return { verdict: 'cleared', alarm: { ...alarm, state: 'Cleared', clearedTime: endTime } };
+  const counted =
+    untold === undefined
+      ? {}
+      : {
+          occurrences: alarm.occurrences + untold.count,
+          flaps: alarm.flaps + untold.flaps,
+          lastSeen: later(alarm.lastSeen, untold.lastTime),
+        };
+  return { verdict: 'cleared', alarm: { ...alarm, ...counted, state: 'Cleared', clearedTime: endTime } };
 }

@@ -194,6 +194,8 @@ describe('a Monitor whose Prometheus is dead', () => {
     ward.answer = vector();
     await ward.pass(40);
     expect(ward.cleared).toHaveLength(1);
+    // Seen at 0, 10 and 20 s, told once: the rest is told at the end.
+    expect(ward.cleared[0]?.seen).toMatchObject({ count: 2 });
     expect(ward.reasons()).toContain('Observed');
   });
 

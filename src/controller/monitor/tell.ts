@@ -35,7 +35,13 @@ export async function tellAlarms(
       try {
         const endTime = ends.get(fingerprint);
         if (endTime !== undefined) {
-          await world.book.clear({ fingerprint, namespace: monitor.metadata.namespace ?? 'default', endTime });
+          const { count, flaps } = memory.untold.get(fingerprint) ?? { count: 0, flaps: 0 };
+          await world.book.clear({
+            fingerprint,
+            namespace: monitor.metadata.namespace ?? 'default',
+            endTime,
+            ...(count === 0 ? {} : { seen: { count, flaps, lastTime: alarm.lastSeen } }),
+          });
           memory.untold.delete(fingerprint);
           return [];
         }
