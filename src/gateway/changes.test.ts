@@ -86,6 +86,14 @@ describe('the count', () => {
     expect(changes.witnessed().count).toBe(2);
   });
 
+  it('names what was made, as soon as the answer tells', () => {
+    const changes = new Changes();
+    const made = entry('kube_intent', { verb: 'create' }, { content: 'create apps/deployments tikv' });
+    const answer = { verb: 'create', namespace: 'tikv', object: { name: 'web' }, intentSeq: made.seq, status: 201 };
+    for (const one of [made, entry('kube_outcome', answer)]) changes.add(one);
+    expect(changes.witnessed().last[0]?.text).toBe('create apps/deployments tikv/web');
+  });
+
   it('shows the last ones', () => {
     const changes = new Changes();
     for (let index = 0; index < 40; index += 1) changes.add(write());

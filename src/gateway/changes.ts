@@ -26,7 +26,13 @@ const kubeIntent = z.looseObject({
 });
 /** A docker intent counts unless it says that nothing changes. */
 const dockerIntent = z.looseObject({ changes: z.boolean().default(true) });
-const outcomeParams = z.looseObject({ intentSeq: z.number().int(), status: z.number().int().nullable() });
+const outcomeParams = z.looseObject({
+  intentSeq: z.number().int(),
+  status: z.number().int().nullable(),
+  namespace: z.string().optional(),
+  name: z.string().optional(),
+  object: z.looseObject({ name: z.string().optional() }).optional(),
+});
 
 const READS: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head']);
 
@@ -77,10 +83,19 @@ export class Changes {
     const outcome = outcomeParams.safeParse(entry.params);
     if (!outcome.success || !this.#open.delete(outcome.data.intentSeq)) return;
     const { status, intentSeq } = outcome.data;
-    if (status === null || status < 400) return;
-    // Refused, so nothing has changed.
-    this.#count -= 1;
-    this.#last = this.#last.filter((one) => one.seq !== intentSeq);
+    if (status !== null && status >= 400) {
+      // Refused, so nothing has changed.
+      this.#count -= 1;
+      this.#last = this.#last.filter((one) => one.seq !== intentSeq);
+      return;
+    }
+    const { namespace, name, object } = outcome.data;
+    if (name !== undefined || object?.name === undefined) return;
+    // A path to a collection does not say what was made in it; the answer does.
+    const made = `${namespace === undefined ? ' ' : '/'}${object.name}`;
+    this.#last = this.#last.map((one) =>
+      one.seq === intentSeq ? { ...one, text: cutToBytes(`${one.text}${made}`, TEXT_BYTES) } : one,
+    );
   }
 
   witnessed(): WitnessedChanges {

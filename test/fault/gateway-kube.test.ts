@@ -68,6 +68,40 @@ describe('the kube door', () => {
     ]);
   });
 
+  it('counts in status what was changed, and nothing else, also over a restart', async () => {
+    const own = await lab.open('changes');
+    const kubectl = (...args: string[]) => lab.kubectl(own, ...args);
+    await kubectl('get', 'configmaps');
+    await kubectl('auth', 'can-i', '--list');
+    await kubectl('create', 'configmap', 'dry', '--dry-run=server');
+    await kubectl('create', 'namespace', 'mine');
+    await kubectl('get', '--raw', `/api/v1/namespaces/${TARGET}/services/none:80/proxy/`);
+    await kubectl('get', 'secrets');
+    // An intent may stand in status for a moment before its answer names the object.
+    const counted = (texts: readonly string[]) =>
+      eventually(async () => {
+        const { changes } = (await lab.incident('changes')).status ?? {};
+        const same = JSON.stringify(changes?.last.map(({ text }) => text)) === JSON.stringify(texts);
+        return same && changes?.count === texts.length ? true : undefined;
+      });
+    await counted([]);
+    await kubectl('create', 'configmap', 'made');
+    await kubectl('delete', 'configmap', 'made');
+    const done = [`create configmaps ${TARGET}/made`, `delete configmaps ${TARGET}/made`];
+    await counted(done);
+    await lab.restartGateway();
+    await kubectl('create', 'configmap', 'again');
+    await counted([...done, `create configmaps ${TARGET}/again`]);
+    // The claim carries the count that was true when it was made.
+    await kubectl('delete', 'configmap', 'again');
+    const claim = { outcome: 'Fixed', summary: 'done' };
+    expect((await lab.ask(own, 'POST', '/agent/v1/conclude', claim)).status).toBe(200);
+    expect((await lab.incident('changes')).status).toMatchObject({
+      claim: { outcome: 'Fixed' },
+      changes: { count: 4 },
+    });
+  });
+
   it('records a write that was refused with the API server’s own words', async () => {
     const entries = await recorded(async () => {
       const refused = await lab.kubectl(attempt, 'create', 'namespace', 'mine');
