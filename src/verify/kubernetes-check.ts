@@ -3,6 +3,7 @@
 import type { KubernetesCheck } from '../api/check.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
+import { briefly } from './brief.ts';
 import type { Discovery } from './discovery.ts';
 import type { Reading } from './http-check.ts';
 import { CheckUnreadable } from './observation.ts';
@@ -33,7 +34,10 @@ export async function readKubernetes(
         ...(labelSelector === undefined ? {} : { labelSelector }),
       });
       const objects = items.map(withoutManagedFields);
-      return { variables: { objects: { json: JSON.stringify(objects) } }, shown: { objects } };
+      return {
+        variables: { objects: { json: JSON.stringify(objects) } },
+        shown: { objects: objects.map(briefly) },
+      };
     }
     const object = withoutManagedFields(await kube.get(resource, { namespace, name }));
     return { variables: { object: { json: JSON.stringify(object) } }, shown: { object } };
