@@ -8,8 +8,8 @@ const teller = tellOnScreen({ kubeconfig, gateway, namespace }, new AbortControl
 for (const name of CHAPTERS) {
   teller.chapter(name, `this is ${name}`);
   await teller.step('something is done', 1, async (note) => {
-    for (let count = 1; count <= 30; count += 1) {
-      note(`${count} of 30`);
+    for (let count = 1; count <= 20; count += 1) {
+      note(`${count} of 20`);
       await sleep(100);
     }
   });

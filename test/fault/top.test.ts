@@ -279,6 +279,21 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(seen.split('Do they come back?').length).toBe(2);
   });
 
+  it('goes to the shell on ctrl-z and comes back with fg', async () => {
+    const screen = await top({ columns: 80, rows: 24 });
+    await screen.shows('Patient patient');
+    await screen.keys('C-z');
+    await screen.showsNot('Patient patient');
+    await screen.keys('echo in the shell', 'Enter');
+    await screen.shows(/^in the shell$/m);
+    await screen.keys('fg', 'Enter');
+    await screen.shows('Patient patient');
+    await screen.resize(90, 20);
+    await eventually(async () => ((await screen.screen()).split('\n').length === 21 ? true : undefined));
+    await screen.keys('q');
+    await screen.showsNot('Patient patient');
+  });
+
   it('ends with an error where there is no kubeconfig', async () => {
     const line = [process.execPath, main, '--kubeconfig', '/nonexistent', '--gateway', address, 'top'].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });

@@ -44,11 +44,20 @@ export async function runTop(options: TopOptions): Promise<void> {
   let following: { session: string; stop: AbortController } | undefined;
   let failure: unknown;
 
+  const fail = (error: unknown) => {
+    failure ??= error;
+    stop();
+  };
   const draw = () => {
     frame = undefined;
     if (signal.aborted) return;
-    last = screen(state, terminal.size);
-    terminal.show(last.lines.map((line) => paintLine(line, painter)));
+    try {
+      last = screen(state, terminal.size);
+      terminal.show(last.lines.map((line) => paintLine(line, painter)));
+    } catch (error) {
+      // Thrown from here it would be printed on the screen that is about to be given back.
+      fail(error);
+    }
   };
   const drawSoon = () => {
     frame ??= setTimeout(draw, FRAME_MS);
@@ -64,11 +73,6 @@ export async function runTop(options: TopOptions): Promise<void> {
     if (session !== following?.session) follow(session);
     drawSoon();
   };
-  const fail = (error: unknown) => {
-    failure ??= error;
-    stop();
-  };
-
   const follow = (session: string | undefined) => {
     following?.stop.abort();
     following = session === undefined ? undefined : { session, stop: new AbortController() };
