@@ -24,6 +24,7 @@ import { type TikvPatient, tikvTrial } from './e2e/tikv-trial.ts';
 import type { Trial } from './e2e/trial.ts';
 import { scenarios } from './patient/scenarios/all.ts';
 import { patientDefaults } from './patient/session.ts';
+import { patientUp } from './patient/up.ts';
 import { duration, main, runSteps } from './progress.ts';
 
 const dockerFile = path.join(root, 'test/e2e/docker/trial.ts');
@@ -70,11 +71,22 @@ await main(async (signal) => {
   if (wanted.length === 0) throw new InvalidInput(`--scenario NAME or --all: there are ${names.join(', ')}`);
   const holdSeconds = Number(values.hold);
   if (!Number.isFinite(holdSeconds) || holdSeconds < 0) throw new InvalidInput('--hold takes a number of seconds');
-  const patient = { namespace: values.namespace, release: values.release, set: values.set };
+  const watched = values['by-hand'] ? [] : ['monitors.enabled=true'];
+  const patient = { namespace: values.namespace, release: values.release, set: [...watched, ...values.set] };
   const trials = await Promise.all(wanted.map((name) => trialNamed(name, patient)));
 
   const started = performance.now();
   await prepareEndToEnd(signal);
+  await runSteps(
+    [
+      {
+        title: `release ${patient.release} in namespace ${patient.namespace}${watched.length === 0 ? '' : ', with its Monitors'}`,
+        expectedSeconds: 20,
+        run: ({ note }) => patientUp({ ...patient, kubeconfig: kubeconfigPath, signal, note }),
+      },
+    ],
+    { signal },
+  );
   const reports: TrialReport[] = [];
   const broken: { scenario: string; error: string }[] = [];
   const save = async () => {
