@@ -36,7 +36,8 @@
 - name: transaction
   http: {service: {{ $full }}-load, port: 8080, path: /probe, cel: status == 200 && body.ok}
 - name: ledger
-  http: {service: {{ $full }}-load, port: 8080, path: /verdict, cel: status == 200 && body.ok && body.ledgerLost == 0}
+  # The same ledger as before: one that was begun anew has forgotten what was lost.
+  http: {service: {{ $full }}-load, port: 8080, path: /verdict, cel: status == 200 && body.ok && body.ledgerLost == 0 && (!has(baseline.body) || body.ledgerId == baseline.body.ledgerId)}
 {{- end }}
 {{- end }}
 
