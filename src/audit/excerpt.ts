@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { TailEntry } from '../api/incident.ts';
 import type { Entry } from './entry.ts';
+import { callParams } from './entry-params.ts';
 import { lifecycleEvent } from './lifecycle.ts';
 
 /** Entries kept in status. */
@@ -40,7 +41,6 @@ export function withoutControls(text: string): string {
   return text.replace(ESCAPES, '').replace(CONTROLS, '');
 }
 
-const callParams = z.looseObject({ command: z.string() });
 const kubeParams = z.looseObject({
   verb: z.string().optional(),
   resource: z.string().optional(),

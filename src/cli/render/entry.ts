@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { Entry } from '../../audit/entry.ts';
+import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText, withoutControls } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
 import type { Colors } from '../output.ts';
@@ -16,19 +17,6 @@ export interface EntryRendering {
 
 const INDENT = '      ';
 
-const callParams = z.looseObject({ command: z.string() });
-const claimParams = z.looseObject({
-  outcome: z.string(),
-  rootCause: z.string().default(''),
-  actions: z.array(z.string()).default([]),
-});
-const resultParams = z.looseObject({
-  timedOut: z.boolean().optional(),
-  indeterminate: z.boolean().optional(),
-  truncated: z.boolean().optional(),
-  signal: z.string().nullish(),
-  killedProcesses: z.number().optional(),
-});
 const dryRunParams = z.looseObject({ dryRun: z.unknown().optional() });
 
 /** The lines of one entry, the first of which stands alone as a summary line. */

@@ -1,17 +1,13 @@
 // A post-mortem in Markdown, made from a session's record and nothing else: facts, verdicts, times, and room for people.
 
-import { z } from 'zod';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Entry } from '../../audit/entry.ts';
+import { callParams, costParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText, withoutControls } from '../../audit/excerpt.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import type { SessionReport } from '../../audit/verify.ts';
 import { clock, cost, count, dateTime, duration } from '../format.ts';
-
-const callParams = z.looseObject({ command: z.string() });
-const resultParams = z.looseObject({ call: z.string(), timedOut: z.boolean().optional() });
-const callCost = z.looseObject({ costMicroUSD: z.number() });
 
 /** The document; ends with a line break. */
 export function postMortem(file: SessionExport, report: SessionReport): string {
@@ -72,7 +68,7 @@ function facts(file: SessionExport, incident: Incident | undefined): string {
   const status = incident?.status;
   const alarm = status?.alarm;
   const micro = entries.reduce((sum, { kind, params }) => {
-    const call = kind === 'model_call' ? callCost.safeParse(params) : undefined;
+    const call = kind === 'model_call' ? costParams.safeParse(params) : undefined;
     return sum + (call?.success ? call.data.costMicroUSD : 0);
   }, 0);
   const verified = findCondition(status?.conditions, CONDITIONS.Verified);
@@ -173,8 +169,8 @@ function changes(entries: readonly Entry[]): string[] {
 function commands(entries: readonly Entry[]): string[] {
   const results = new Map(
     entries.flatMap((entry) => {
-      const result = entry.kind === 'tool_result' ? resultParams.safeParse(entry.params) : undefined;
-      return result?.success ? [[`${entry.attempt} ${result.data.call}`, entry] as const] : [];
+      const call = entry.kind === 'tool_result' ? resultParams.safeParse(entry.params).data?.call : undefined;
+      return call === undefined ? [] : [[`${entry.attempt} ${call}`, entry] as const];
     }),
   );
   return tableOf(

@@ -1,24 +1,12 @@
 // The trail as lines of a narrow pane: what was thought, run, printed, seen and changed, with the time in front.
 
-import { z } from 'zod';
 import type { TailEntry } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
+import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
 import { chopped, folded, type Line, type Span, span, styled, type Tone } from './styled-line.ts';
 import type { LiveText, Trail } from './trail.ts';
-
-const callParams = z.looseObject({ command: z.string() });
-const claimParams = z.looseObject({
-  outcome: z.string(),
-  rootCause: z.string().default(''),
-  actions: z.array(z.string()).default([]),
-});
-const resultParams = z.looseObject({
-  timedOut: z.boolean().optional(),
-  indeterminate: z.boolean().optional(),
-  signal: z.string().nullish(),
-});
 
 /** Lines of output that stay below a command once its result is there. */
 const KEPT_LINES = 8;

@@ -1,7 +1,7 @@
 // The trail of the session on screen, as it grows: entries in order, and what the commands print while they run.
 
-import { z } from 'zod';
 import type { Entry } from '../../audit/entry.ts';
+import { costParams, resultParams } from '../../audit/entry-params.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';
 
@@ -48,9 +48,6 @@ export function emptyTrail(session: string): Trail {
   };
 }
 
-const resultParams = z.looseObject({ call: z.string() });
-const callCost = z.looseObject({ costMicroUSD: z.number() });
-
 /** The trail after one more event of its stream. */
 export function grow(trail: Trail, event: FollowEvent): Trail {
   switch (event.type) {
@@ -81,11 +78,11 @@ function withEntry(trail: Trail, entry: Entry): Trail {
     waiting: undefined,
   };
   if (entry.kind === 'tool_result') {
-    const result = resultParams.safeParse(entry.params);
-    if (result.success) return { ...next, answered: new Set(trail.answered).add(result.data.call) };
+    const call = resultParams.safeParse(entry.params).data?.call;
+    if (call !== undefined) return { ...next, answered: new Set(trail.answered).add(call) };
   }
   if (entry.kind === 'model_call') {
-    const call = callCost.safeParse(entry.params);
+    const call = costParams.safeParse(entry.params);
     if (call.success) return { ...next, costMicroUSD: trail.costMicroUSD + call.data.costMicroUSD };
   }
   return next;
