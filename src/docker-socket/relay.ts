@@ -75,7 +75,10 @@ function carry(client: TLSSocket, { socketPath, clientName, logger }: SocketRela
     client.destroy();
     daemon.destroy();
   };
+  let over = false;
   daemon.on('error', (error) => {
+    // After its last word the daemon may go as it likes: what it said is still on the way.
+    if (over) return;
     logger.error({ error: messageOf(error) }, `${socketPath} cannot be reached`);
     both();
   });
@@ -83,7 +86,10 @@ function carry(client: TLSSocket, { socketPath, clientName, logger }: SocketRela
   client.pipe(daemon);
   daemon.pipe(client);
   // The daemon decides when a connection is over; what the client still has to say is of no use then.
-  daemon.once('end', () => daemon.end());
+  daemon.once('end', () => {
+    over = true;
+    daemon.end();
+  });
   daemon.once('close', () => client.end());
   client.once('finish', () => setTimeout(both, LINGER_MS).unref());
 }

@@ -134,11 +134,16 @@ function join(socket: Duplex, upstream: Duplex): void {
     socket.destroy();
     upstream.destroy();
   };
-  upstream.on('error', both);
+  let over = false;
+  // After its last word the other end may go as it likes: what it said is still on the way.
+  upstream.on('error', () => (over ? undefined : both()));
   socket.once('close', both);
   socket.pipe(upstream);
   upstream.pipe(socket);
-  upstream.once('end', () => upstream.end());
+  upstream.once('end', () => {
+    over = true;
+    upstream.end();
+  });
   upstream.once('close', () => socket.end());
   socket.once('finish', () => setTimeout(both, LINGER_MS).unref());
 }

@@ -62,7 +62,11 @@ export async function splice(doors: Doors, parts: Spliced): Promise<number> {
     }
     const upstream = answered.socket;
     ends.push(upstream);
-    upstream.on('error', (error) => endAll(`the other side (${name}) failed: ${messageOf(error)}`));
+    let over = false;
+    upstream.on('error', (error) => {
+      // After its last word an upstream may go as it likes: what it said is still on the way.
+      if (!over) endAll(`the other side (${name}) failed: ${messageOf(error)}`);
+    });
     socket.write(
       statusLine(101, answered.response, { connection: 'Upgrade', upgrade: answered.response.headers.upgrade }),
     );
@@ -93,6 +97,7 @@ export async function splice(doors: Doors, parts: Spliced): Promise<number> {
     if (halfOpen) {
       // Who answers decides when it is over; what the caller still has to say is of no use then.
       upstream.once('end', () => {
+        over = true;
         upstream.end();
         setTimeout(() => upstream.destroy(), LINGER_MS).unref();
       });

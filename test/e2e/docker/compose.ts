@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run, succeeds } from '../../../hack/child.ts';
 import { canPull } from '../../../hack/cluster/registry.ts';
 import { loadImage, standInImages } from '../../../hack/patient/images.ts';
+import { count } from '../../../hack/patient/observation.ts';
 import { ensurePackages } from '../../../hack/toolchain/apt.ts';
 import { archive } from '../../../hack/toolchain/image-archive.ts';
 import { ensureLocalImage } from '../../../hack/toolchain/local-images.ts';
@@ -73,12 +74,12 @@ export class ComposeProject {
   async up(): Promise<void> {
     const images = await this.#images();
     await this.#compose(['up', '--detach', '--remove-orphans', 'pd0', 'pd1', 'pd2', 'tikv0', 'tikv1', 'tikv2'], images);
-    const missing = async () =>
-      (await (await fetch(this.url('pd', '/pd/api/v1/regions/check/miss-peer'))).json()).count;
-    const pending = async () =>
-      (await (await fetch(this.url('pd', '/pd/api/v1/regions/check/pending-peer'))).json()).count;
-    const stores = async () => (await (await fetch(this.url('pd', '/pd/api/v1/stores'))).json()).count;
-    const replicated = async () => (await stores()) === 3 && (await missing()) === 0 && (await pending()) === 0;
+    const counted = async (at: string) =>
+      count.parse(await (await fetch(this.url('pd', `/pd/api/v1/${at}`))).json()).count;
+    const replicated = async () =>
+      (await counted('stores')) === 3 &&
+      (await counted('regions/check/miss-peer')) === 0 &&
+      (await counted('regions/check/pending-peer')) === 0;
     for (const until = Date.now() + REPLICATED_MS; Date.now() < until; ) {
       if (await replicated().catch(() => false)) break;
       await sleep(1000, undefined, { signal: this.#signal });

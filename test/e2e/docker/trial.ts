@@ -75,6 +75,7 @@ export const dockerStoreStopped: Trial = {
   summary: 'A store of TiKV is disconnected or down',
   outcome: 'Repaired',
   namespace: NAMESPACE,
+  agentClassName: 'docker',
   soakSeconds: 5,
   async prepare(context) {
     const { kubeconfig, signal } = context;

@@ -26,6 +26,7 @@ describe('readRequest', () => {
     ],
     // Clients send these always; they say nothing.
     ['POST', '/containers/x/start?checkpoint=&checkpoint-dir=', 'container.start /containers/x/start'],
+    ['DELETE', '/containers/x?v=False&link=False', 'container.remove /containers/x?v=False'],
     ['DELETE', '/containers/x?force=1&link=0&v=1', 'container.remove /containers/x?force=1&v=1'],
   ])('%s %s is %s', (method, url, expected) => {
     expect(asForwarded(method, url)).toBe(expected);
@@ -59,6 +60,7 @@ describe('readRequest', () => {
     ['GET', '/metrics'],
     // What the host would fetch from elsewhere, or restore from its own disk.
     ['POST', '/images/create?fromSrc=http://a.example/x'],
+    ['DELETE', '/containers/x?link=true'],
     ['POST', '/containers/x/start?checkpoint=y&checkpoint-dir=/root'],
   ])('knows no %s %s', (method, url) => {
     expect(() => readRequest(method, url)).toThrow(expect.objectContaining({ code: 'OPLAB_NOT_ALLOWED' }));

@@ -258,6 +258,9 @@ const REFS: Readonly<Record<RefKind, RegExp>> = {
   image: /^[a-zA-Z0-9][a-zA-Z0-9_.:@/-]{0,511}$/,
 };
 
+/** As the daemon reads them. */
+const NO: ReadonlySet<string> = new Set(['', '0', 'no', 'false', 'none']);
+
 /** Whether a word can name a container, network or volume. */
 export function isName(name: string): boolean {
   return NAME.test(name);
@@ -365,8 +368,8 @@ function readQuery(route: Route, text: string): ReadonlyMap<string, string> {
     // Which of two the daemon takes is nobody's guess.
     if (query.has(key)) throw new InvalidInput(`the parameter ${key.slice(0, 40)} stands twice`);
     if (!route.query?.includes(key)) {
-      // Clients send some parameters always; empty ones say nothing.
-      if (value === '' || value === '0' || value === 'false') continue;
+      // Clients send some parameters always; what the daemon takes for false says nothing, and does not go on.
+      if (NO.has(value.toLowerCase())) continue;
       throw new NotAllowed(`the parameter ${key.slice(0, 40)} does not pass at ${route.pattern}`);
     }
     if (value.length > 8192) throw new InvalidInput(`the parameter ${key} is too long`);
