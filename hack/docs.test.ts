@@ -12,6 +12,8 @@ const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'ut
   scripts: Record<string, string>;
 };
 
+const program = createProgram();
+
 /** The commands of a page's shell blocks, and whatever stands in backquotes. */
 function commandsOf(text: string): string[] {
   const blocks = [...text.matchAll(/```(?:sh|bash|console)\n([\s\S]*?)```/g)].flatMap(([, block = '']) =>
@@ -44,9 +46,7 @@ describe.each(pages)('%s', (page) => {
     const named = commandsOf(text).filter((line) =>
       /^(kubectl )?oplab (incident|audit|session|top|version)/.test(line),
     );
-    const unknown = named.filter(
-      (line) => !leads(createProgram(), line.replace(/^(kubectl )?oplab /, '').split(/\s+/)),
-    );
+    const unknown = named.filter((line) => !leads(program, line.replace(/^(kubectl )?oplab /, '').split(/\s+/)));
     expect(unknown.filter((line) => !/^oplab (audit|incident)$/.test(line) && !line.includes('|'))).toEqual([]);
   });
 

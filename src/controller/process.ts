@@ -58,12 +58,10 @@ export async function runController(): Promise<void> {
   });
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });
-  const intake = await startIntakeOf(
-    env,
-    new AlarmBook({ client, now: () => new Date(), record: eventRecorder(client, identity, log) }),
-    registry,
-  );
+  const book = new AlarmBook({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
+  let intake: IntakeServer | undefined;
   try {
+    intake = await startIntakeOf(env, book, registry);
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {

@@ -1,7 +1,7 @@
 // The CustomResourceDefinitions on a real API server: what they take, what they refuse, and how helpfully.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AGENT_CLASSES, INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
+import { AGENT_CLASSES, INCIDENTS, MONITORS, NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, agentClass, startApiServer } from '../support/api-server.ts';
 
 const namespace = 'crd-test';
@@ -167,5 +167,70 @@ describe('AgentClass', () => {
     await expect(server.client.create(AGENT_CLASSES, agentClass('x'.repeat(51)))).rejects.toThrow(
       /at most 50 characters/,
     );
+  });
+});
+
+describe('Monitor', () => {
+  const query = { prometheus: { service: 'p', query: 'up == 0' } };
+  const watch = (spec: object = {}, name = `m-${count++}`) =>
+    server.client.create(MONITORS, {
+      metadata: { namespace, name },
+      spec: { check: query, incident: { summary: 's' }, ...spec },
+    });
+
+  it('gets its defaults', async () => {
+    expect((await watch()).spec).toMatchObject({
+      check: { prometheus: { port: 9090, pathPrefix: '', scheme: 'http', cel: 'size(samples) == 0' } },
+      intervalSeconds: 15,
+      forSeconds: 0,
+      clearSeconds: 30,
+      severity: 'warning',
+      suspend: false,
+      incident: { agentClassName: 'default', suspend: false, verify: { soakSeconds: 30, checks: [] } },
+    });
+  });
+
+  it('can change, for it is no instruction yet', async () => {
+    const { name } = (await watch()).metadata;
+    const spec = { groupBy: ['instance'], incident: { summary: 'other' } };
+    const changed = await server.client.patch(MONITORS, { namespace, name }, { spec });
+    expect(changed.spec).toMatchObject(spec);
+  });
+
+  const refused: readonly [string, object, RegExp][] = [
+    ['no check', { check: {} }, /a check has exactly one of: http, kubernetes, prometheus/],
+    [
+      'two checks',
+      { check: { ...query, http: { service: 's', port: 1, cel: 'true' } } },
+      /a check has exactly one of: http, kubernetes, prometheus/,
+    ],
+    [
+      'groupBy over CEL',
+      { groupBy: ['instance'], check: { prometheus: { ...query.prometheus, cel: 'size(samples) < 3' } } },
+      /groupBy: only a prometheus check without cel has samples to tell apart/,
+    ],
+    [
+      'groupBy over objects',
+      { groupBy: ['instance'], check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', cel: 'true' } } },
+      /groupBy: only a prometheus check/,
+    ],
+    [
+      'a list and a name',
+      { check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', labelSelector: 'a=b', cel: 'true' } } },
+      /labelSelector: it chooses among the objects of a list/,
+    ],
+    ['an interval of nothing', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
+    [
+      'a path prefix with a query',
+      { check: { prometheus: { ...query.prometheus, pathPrefix: '/a?b' } } },
+      /pathPrefix/,
+    ],
+  ];
+  it.each(refused)('with %s is refused', async (_what, spec, message) => {
+    await expect(watch(spec)).rejects.toThrow(message);
+  });
+
+  it('with a name that does not fit into the names of its Incidents is refused', async () => {
+    await expect(watch({}, 'x'.repeat(51))).rejects.toThrow(/at most 50 characters/);
   });
 });

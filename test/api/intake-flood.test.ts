@@ -8,6 +8,7 @@ import { incidentName } from '../../src/controller/alarm/alarm.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { type IntakeLab, incidentsIn, startIntakeLab, TOKEN } from '../support/intake-lab.ts';
+import { random } from '../support/random.ts';
 
 const HOME = 'flood';
 const ALERTS = 100;
@@ -33,14 +34,6 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** The same numbers in every run. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 function shuffle<T>(all: readonly T[], next: () => number): T[] {
   return all
     .map((one) => ({ one, at: next() }))

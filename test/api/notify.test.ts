@@ -10,6 +10,7 @@ import { createKubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
 import { Patient } from '../support/incident-probe.ts';
+import { random } from '../support/random.ts';
 import { type Reception, TestReceiver } from '../support/receiver.ts';
 import { cuttable, recordingLog, startController } from '../support/running-controller.ts';
 
@@ -192,15 +193,6 @@ describe('a controller that dies', () => {
     await receiver.stop();
   });
 });
-
-/** The same walks in every run. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 it('on random walks of failures and deaths nobody is told twice, and the status never says more than is true', async () => {
   const next = random(42);

@@ -55,12 +55,17 @@ export async function applyChart(server: ApiServer, more: readonly Resource[] = 
   }
 }
 
-/** A client that is this service account. */
-export async function clientAs(server: ApiServer, namespace: string, name: string): Promise<KubeClient> {
+/** A token of a service account. */
+export async function tokenOf(server: ApiServer, namespace: string, name: string): Promise<string> {
   const answer = await server.client.createSubresource(SERVICE_ACCOUNTS, { namespace, name }, 'token', {
     apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenRequest',
     spec: { expirationSeconds: 3600 },
   });
-  return createKubeClient({ kubeconfig: server.kubeconfig, token: String(Object(answer.status).token) });
+  return String(Object(answer.status).token);
+}
+
+/** A client that is this service account. */
+export async function clientAs(server: ApiServer, namespace: string, name: string): Promise<KubeClient> {
+  return createKubeClient({ kubeconfig: server.kubeconfig, token: await tokenOf(server, namespace, name) });
 }

@@ -28,7 +28,9 @@ export async function tellAlarms(
       const { fingerprint } = alarm;
       const found = failing.get(fingerprint);
       if (found !== undefined) {
-        const { count, flaps, toldAt } = memory.untold.get(fingerprint) ?? { count: 0, flaps: 0, toldAt: 0 };
+        // What was not told of an episode before this one is not this one's.
+        const before = alarm.occurrences === 1 ? undefined : memory.untold.get(fingerprint);
+        const { count, flaps, toldAt } = before ?? { count: 0, flaps: 0, toldAt: 0 };
         const isBack = step.back.includes(fingerprint);
         memory.untold.set(fingerprint, { count: count + 1, flaps: flaps + (isBack ? 1 : 0), toldAt });
       }

@@ -12,8 +12,8 @@ import { keyOf, splitKey } from '../../kube/object.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import type { Note } from '../incident/draft.ts';
-import { eventOf, idempotencyKey, slackBody, webhookBody } from './message.ts';
-import { BACKOFF, backoffStep, planNotifications, rowKey, type Try } from './plan.ts';
+import { idempotencyKey, slackBody, webhookBody } from './message.ts';
+import { BACKOFF, backoffStep, type NotifyPlan, planNotifications, rowKey, type Try } from './plan.ts';
 import { type Delivery, post } from './post.ts';
 import type { Receiver, UrlSource } from './receiver.ts';
 
@@ -59,15 +59,14 @@ export class Notifier {
     });
   }
 
-  /** To be called with every Incident that changes, also with all there are at the start. */
+  /** To be called with every Incident that changes, also with all there are at the start. Most have nothing to tell. */
   consider(incident: Incident): void {
-    const unsettled = incident.status?.notifications?.some(({ state }) => state === 'Sending' || state === 'Retrying');
-    if (unsettled || (this.#options.receivers.length > 0 && eventOf(incident) !== undefined)) {
-      this.#queue.add(keyOf(incident));
-    }
+    const tries = this.#tries.get(incident.metadata.uid) ?? new Map<string, Try>();
+    const { rows, send, wakeAfterMs } = this.#plan(incident, tries, true);
+    if (rows !== undefined || send.length > 0 || wakeAfterMs !== undefined) this.#queue.add(keyOf(incident));
   }
 
-  /** @param key of an Incident that was deleted */
+  /** @param key of an Incident that was deleted, or of which everything is told */
   forget(key: string): void {
     this.#tries.delete(this.#uids.get(key) ?? '');
     this.#uids.delete(key);
@@ -86,15 +85,7 @@ export class Notifier {
         return undefined;
       }
       const tries = this.#triesOf(key, incident.metadata.uid);
-      const { receivers, backoff = BACKOFF } = this.#options;
-      const plan = planNotifications(incident, {
-        receivers,
-        tries,
-        sender: this.#sender,
-        now: this.#world.now(),
-        backoff,
-        mayStart: !signal.aborted,
-      });
+      const plan = this.#plan(incident, tries, !signal.aborted);
       // Known before it is written: when the answer to the write is lost, the row is still our own.
       for (const row of plan.send) {
         const notBefore = tries.get(rowKey(row))?.notBefore;
@@ -103,19 +94,35 @@ export class Notifier {
       if (plan.rows !== undefined && !(await this.#write(incident, plan.rows))) continue;
       for (const row of plan.settled) this.#tell(incident, row);
       if (plan.send.length === 0) {
-        if (plan.rows === undefined) return plan.wakeAfterMs;
-        continue;
+        if (plan.rows !== undefined) continue;
+        if (plan.wakeAfterMs === undefined) this.forget(key);
+        return plan.wakeAfterMs;
       }
       await this.#options.beforeSending?.();
       await Promise.all(
         plan.send.map(async (row) => {
           const delivery = await this.#deliver(incident, row);
-          const wait = delivery.type === 'again' ? (delivery.afterMs ?? backoffStep(row.tries, backoff)) : undefined;
+          const wait =
+            delivery.type === 'again'
+              ? (delivery.afterMs ?? backoffStep(row.tries, this.#options.backoff ?? BACKOFF))
+              : undefined;
           const notBefore = wait === undefined ? undefined : this.#world.now().getTime() + wait;
           tries.set(rowKey(row), { tries: row.tries, delivery, notBefore });
         }),
       );
     }
+  }
+
+  #plan(incident: Incident, tries: ReadonlyMap<string, Try>, mayStart: boolean): NotifyPlan {
+    const { receivers, backoff = BACKOFF } = this.#options;
+    return planNotifications(incident, {
+      receivers,
+      tries,
+      sender: this.#sender,
+      now: this.#world.now(),
+      backoff,
+      mayStart,
+    });
   }
 
   async #read(key: string): Promise<Incident | undefined> {

@@ -1,0 +1,198 @@
+// The controller as the chart starts it, with the chart's rights and settings: an alert in, an Incident, a message out.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
+import { parse, parseAllDocuments, stringify } from 'yaml';
+import { z } from 'zod';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
+import { kubeObject } from '../../src/kube/object.ts';
+import { NAMESPACES } from '../../src/kube/resources.ts';
+import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { ADMISSION_KINDS, applyChart, tokenOf } from '../support/chart.ts';
+import { IncidentProbe } from '../support/incident-probe.ts';
+import { incidentsIn } from '../support/intake-lab.ts';
+import { TestReceiver } from '../support/receiver.ts';
+
+const root = path.join(import.meta.dirname, '../..');
+const VALUES = {
+  intake: {
+    routes: [
+      {
+        name: 'disks',
+        match: { alertname: '/Disk.*/' },
+        namespace: '{{ $labels.namespace }}',
+        prometheus: { service: 'prometheus', port: 9090 },
+        limits: { maxTurns: 5 },
+        suspend: true,
+      },
+    ],
+  },
+  notifications: [{ name: 'chat', type: 'slack', events: ['Resolved'], urlFrom: { secret: 'chat', key: 'url' } }],
+};
+
+let server: ApiServer;
+let folder: string;
+let child: ChildProcess | undefined;
+const receiver = new TestReceiver();
+
+beforeAll(async () => {
+  server = await startApiServer();
+  await applyChart(server, ADMISSION_KINDS);
+  await receiver.start();
+  folder = await mkdtemp(path.join(tmpdir(), 'oplab-chart-'));
+}, 300_000);
+afterAll(async () => {
+  child?.kill('SIGKILL');
+  await receiver.stop();
+  await rm(folder, { recursive: true, force: true });
+  await server?.stop();
+});
+
+/** What the chart renders of these values. */
+async function render(values: object) {
+  const file = path.join(folder, 'values.yaml');
+  await writeFile(file, stringify(values));
+  const helm = await ensureTool('helm');
+  const chart = path.join(root, 'helm/oplab');
+  const { stdout } = await promisify(execFile)(helm, ['template', 'oplab', chart, '-n', SYSTEM, '-f', file], {
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  const objects = parseAllDocuments(stdout).flatMap((document) => kubeObject.safeParse(document.toJS()).data ?? []);
+  return (kind: string, name: string) => objects.find((one) => one.kind === kind && one.metadata.name === name);
+}
+
+const deployment = z.object({
+  spec: z.object({
+    template: z.object({
+      spec: z.object({
+        containers: z.tuple([
+          z.object({
+            env: z.array(z.object({ name: z.string(), value: z.string().optional() })),
+            volumeMounts: z.array(z.object({ name: z.string(), mountPath: z.string() })),
+          }),
+        ]),
+        volumes: z.array(z.looseObject({ name: z.string() })),
+      }),
+    }),
+  }),
+});
+
+it('an alert becomes an Incident, and its end a message', async () => {
+  const found = await render(VALUES);
+  const { containers, volumes } = deployment.parse(found('Deployment', 'oplab-controller')).spec.template.spec;
+  const config = z.record(z.string(), z.string()).parse(found('ConfigMap', 'oplab-controller')?.data);
+  const secret = z.object({ token: z.string() }).parse(found('Secret', 'oplab-intake-token')?.data);
+  const token = Buffer.from(secret.token, 'base64').toString();
+  // As the kubelet would mount them.
+  const files: Record<string, string> = {
+    ...Object.fromEntries(Object.entries(config).map(([name, text]) => [`/etc/oplab/controller/${name}`, text])),
+    '/etc/oplab/intake/token': token,
+    '/etc/oplab/receivers/chat': receiver.nextUrl().href,
+  };
+  const mounted = containers[0].volumeMounts.map(({ mountPath }) => mountPath);
+  for (const [file, text] of Object.entries(files)) {
+    expect(mounted).toContain(path.dirname(file));
+    await mkdir(path.join(folder, path.dirname(file)), { recursive: true });
+    await writeFile(path.join(folder, file), text);
+  }
+  expect(volumes.find(({ name }) => name === 'receivers')).toMatchObject({
+    projected: { sources: [{ secret: { name: 'chat', items: [{ key: 'url', path: 'chat' }] } }] },
+  });
+  const env = Object.fromEntries(
+    containers[0].env.map(({ name, value = '' }) => [
+      name,
+      value.startsWith('/etc/') ? path.join(folder, value) : value,
+    ]),
+  );
+
+  const kubeconfig = parse(await readFile(server.kubeconfig, 'utf8'));
+  kubeconfig.users[0].user = { token: await tokenOf(server, SYSTEM, 'oplab-controller') };
+  await writeFile(path.join(folder, 'kubeconfig'), stringify(kubeconfig));
+  child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', path.join(root, 'src/main.ts'), 'controller'],
+    {
+      env: {
+        ...env,
+        PATH: process.env.PATH,
+        HOME: folder,
+        KUBECONFIG: path.join(folder, 'kubeconfig'),
+        OPLAB_IDENTITY: 'chart-test',
+        OPLAB_HEALTH_PORT: '0',
+        OPLAB_INTAKE_PORT: '0',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  onTestFailed(() => console.log(output));
+  const { port } = await eventually(async () => {
+    const line = output.split('\n').find((text) => text.includes('the intake listens'));
+    return line === undefined ? undefined : z.object({ port: z.number() }).parse(JSON.parse(line));
+  });
+
+  const home = 'disks';
+  await server.client.create(NAMESPACES, { metadata: { name: home } });
+  const tell = async (alert: object) => {
+    const answer = await fetch(`http://127.0.0.1:${port}/webhook`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: JSON.stringify({
+        summary: 'the disk is full',
+        labels: { alertname: 'DiskFull', namespace: home },
+        ...alert,
+      }),
+    });
+    expect(await answer.json()).toMatchObject({ alerts: [{ route: 'disks' }] });
+    expect(answer.status).toBe(200);
+  };
+  await tell({ startsAt: '2026-03-01T12:00:00Z' });
+  const [incident] = await incidentsIn(server.client, home);
+  expect(incident?.spec).toMatchObject({ suspend: true, limits: { maxTurns: 5 }, summary: 'the disk is full' });
+  await tell({ status: 'resolved', endsAt: '2026-03-01T12:10:00Z' });
+  const probe = new IncidentProbe(server.client, home, incident?.metadata.name ?? '');
+  await probe.spec({ suspend: false });
+  await probe.seal();
+  const told = await probe.until('told', ({ status }) => status?.notifications?.[0]?.state === 'Sent');
+  expect(told.status).toMatchObject({ phase: 'Resolved', notifications: [{ receiver: 'chat', event: 'Resolved' }] });
+  expect(receiver.received).toHaveLength(1);
+  expect(receiver.received[0]?.body).toContain('Resolved: the disk is full');
+
+  const exited = new Promise((resolve) => child?.once('exit', resolve));
+  child.kill('SIGTERM');
+  expect(await exited).toBe(0);
+  // Neither the token nor the URL of the receiver is in the log.
+  expect(output).not.toContain(token);
+  expect(output).not.toContain('SECRET');
+}, 120_000);
+
+it('a route that cannot work is refused by the chart, at the latest by the process, which ends and names the field', async () => {
+  await expect(render({ intake: { routes: [{ namespace: 'n' }] } })).rejects.toThrow(/verify|prometheus/);
+  const routes = path.join(folder, 'broken.json');
+  await writeFile(
+    routes,
+    JSON.stringify({ routes: [{ namespace: 'n', match: { a: '/(/' }, prometheus: { service: 'p' } }] }),
+  );
+  const env = {
+    PATH: process.env.PATH,
+    KUBECONFIG: server.kubeconfig,
+    OPLAB_INTAKE_ROUTES_FILE: routes,
+    OPLAB_HEALTH_PORT: '0',
+  };
+  const main = path.join(root, 'src/main.ts');
+  const failure = await promisify(execFile)(process.execPath, [main, 'controller'], { env, timeout: 30_000 }).then(
+    () => undefined,
+    (error: unknown) => z.object({ code: z.number(), stderr: z.string() }).parse(error),
+  );
+  expect(failure?.code).toBe(2);
+  expect(failure?.stderr).toContain('routes[0].match.a');
+});
