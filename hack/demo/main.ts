@@ -1,14 +1,16 @@
 // `npm run demo`: a real TiKV cluster is broken, an Incident is opened, an agent repairs it, checks prove it; in six chapters:
 // healthy, load, fault, detected, repair, verified. The cluster stays up for a look around; `npm run demo:down` takes it away.
 //
-// Usage: npm run demo [-- --tui]
-//   --tui   watch it in `oplab top` instead of as text (needs a terminal; q leaves)
+// Usage: npm run demo [-- --monitors] [-- --tui]
+//   --monitors   a Monitor notices and opens the Incident; otherwise examples/incident.yaml is applied, as a person would
+//   --tui        watch it in `oplab top` instead of as text (needs a terminal; q leaves); with --monitors
 //
 // Environment: ANTHROPIC_API_KEY   Claude thinks; without it the rehearsal model, a stand-in that follows written rules
 //              NO_COLOR=1          no colours
 //
 // Examples:
 //   npm run demo
+//   npm run demo -- --monitors
 //   npm run demo -- --tui
 //   ANTHROPIC_API_KEY=… npm run demo
 
@@ -227,7 +229,9 @@ To remove everything: npm run demo:down
 }
 
 await main(async (signal) => {
-  const { values } = parseArgs({ options: { tui: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({
+    options: { monitors: { type: 'boolean', default: false }, tui: { type: 'boolean', default: false } },
+  });
   if (values.tui) requireScreen();
   const started = performance.now();
   const model = modelFromEnvironment();
@@ -236,7 +240,7 @@ await main(async (signal) => {
   let teller: Teller | undefined;
   try {
     console.log(`\n${colors.bold('== First: a cluster, the operator, a patient')}`);
-    await stage('prepare', () => prepareEndToEnd(signal, { model }));
+    await stage('prepare', () => prepareEndToEnd(signal, { model, monitors: values.monitors || values.tui }));
     teller = values.tui
       ? tellOnScreen({ namespace: target.namespace, kubeconfig: kubeconfigPath }, signal)
       : tellInText(signal);

@@ -17,7 +17,10 @@ export async function prepareApiTests(signal: AbortSignal): Promise<void> {
   await runSteps(compileSteps([...new Set(apiTestPrograms.map(buildOf))], signal), { signal });
 }
 
-export async function prepareEndToEnd(signal: AbortSignal, options: { model?: ModelChoice } = {}): Promise<void> {
+export async function prepareEndToEnd(
+  signal: AbortSignal,
+  options: { model?: ModelChoice; monitors?: boolean } = {},
+): Promise<void> {
   await clusterUp(signal);
   let loaded: readonly string[] = [];
   await runSteps(
@@ -44,7 +47,13 @@ export async function prepareEndToEnd(signal: AbortSignal, options: { model?: Mo
       {
         title: 'the patient: 3 PD, 3 TiKV, Prometheus, load (helm/tikv)',
         expectedSeconds: 75,
-        run: ({ note }) => patientUp({ kubeconfig: kubeconfigPath, signal, note }),
+        run: ({ note }) =>
+          patientUp({
+            kubeconfig: kubeconfigPath,
+            set: [`monitors.enabled=${options.monitors === true}`],
+            signal,
+            note,
+          }),
       },
     ],
     { signal },
