@@ -35,6 +35,8 @@ async function repair({ namespace, container, store, ended }: Host) {
   ].map(([name, port]) => ({ metadata: { name }, spec: { clusterIP: '10.0.0.1', ports: [{ port }] } }));
   try {
     await mkdir(bin);
+    // Waiting changes nothing here.
+    await program('sleep', 'exit 0');
     await program(
       'docker',
       `case "$1" in
@@ -69,7 +71,7 @@ esac`,
   }
 }
 
-describe('a store whose container has stopped', () => {
+describe('a store whose container has stopped', { timeout: 60_000 }, () => {
   it.each<Host>([
     { namespace: 'docker-patient', container: 'tikv0', store: 1, ended: 'exit=0 oom=false' },
     { namespace: 'blue', container: 'shop-kv-2', store: 1003, ended: 'exit=143 oom=false' },
