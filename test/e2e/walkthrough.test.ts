@@ -25,7 +25,8 @@ describe('the documentation, typed as it stands', () => {
     expect(block).toBeDefined();
     for (const line of (block ?? '').split('\n').filter((candidate) => candidate !== '')) {
       const images = / upgrade --install /.test(line) ? ' --set image.tag=dev --set sandboxImage.tag=dev --wait' : '';
-      await child('bash', ['-euo', 'pipefail', '-c', line + images], {
+      // What we feed is a socket to the child; /dev/stdin can be opened on a pipe, as on a terminal.
+      await child('bash', ['-euo', 'pipefail', '-c', `exec < <(cat)\n${line}${images}`], {
         cwd: folder,
         ...(line.includes('/dev/stdin') ? { input: MODEL_KEY } : {}),
         timeoutMs: 180_000,
