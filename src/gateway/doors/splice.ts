@@ -91,8 +91,12 @@ export async function splice(doors: Doors, parts: Spliced): Promise<number> {
     });
     if (head.length > 0) inward.write(head);
     if (answered.head.length > 0) outward.write(answered.head);
+    // The lease is held until the last byte has left: a gate without one lets nothing through, also not what was said in time.
     const closed = new Promise<void>((resolve) => {
-      upstream.once('close', resolve);
+      upstream.once('close', () => {
+        if (socket.writableFinished || socket.destroyed) return resolve();
+        socket.once('finish', resolve).once('close', () => resolve());
+      });
     });
     if (halfOpen) {
       // Who answers decides when it is over; what the caller still has to say is of no use then.
