@@ -11,38 +11,29 @@
 //   npm run e2e -- --scenario store-scaled-down
 //   npm run e2e:all
 
-import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { InvalidInput, messageOf } from '../src/errors.ts';
+import { dockerStoreStopped } from '../test/e2e/docker/trial.ts';
+import { scenarios } from '../test/e2e/scenarios/all.ts';
 import { kubeconfigPath, root } from './cluster/names.ts';
 import { prepareEndToEnd } from './demo/prepare.ts';
 import { runTrial, type TrialReport } from './e2e/run-trial.ts';
 import { type TikvPatient, tikvTrial } from './e2e/tikv-trial.ts';
 import type { Trial } from './e2e/trial.ts';
-import { scenarios } from './patient/scenarios/all.ts';
 import { patientDefaults } from './patient/session.ts';
 import { patientUp } from './patient/up.ts';
 import { duration, main, runSteps } from './progress.ts';
 
-const dockerFile = path.join(root, 'test/e2e/docker/trial.ts');
-const dockerName = 'docker-store-stopped';
-
-/** The trial of the docker plane: a compose project of its own, so it is loaded only when it is asked for. */
-async function dockerTrial(): Promise<Trial> {
-  const { dockerStoreStopped }: { dockerStoreStopped: Trial } = await import(dockerFile);
-  return dockerStoreStopped;
-}
-
-const names = [...scenarios.map(({ name }) => name), ...(existsSync(dockerFile) ? [dockerName] : [])];
+const names = [...scenarios.map(({ name }) => name), dockerStoreStopped.name];
 
 /** @throws InvalidInput with the names that there are. */
-async function trialNamed(name: string, patient: TikvPatient): Promise<Trial> {
+function trialNamed(name: string, patient: TikvPatient): Trial {
   const scenario = scenarios.find((candidate) => candidate.name === name);
   if (scenario !== undefined) return tikvTrial(scenario, patient);
-  if (name === dockerName && existsSync(dockerFile)) return await dockerTrial();
+  if (name === dockerStoreStopped.name) return dockerStoreStopped;
   throw new InvalidInput(`no scenario "${name}": there are ${names.join(', ')}`);
 }
 
@@ -73,7 +64,7 @@ await main(async (signal) => {
   if (!Number.isFinite(holdSeconds) || holdSeconds < 0) throw new InvalidInput('--hold takes a number of seconds');
   const watched = values['by-hand'] ? [] : ['monitors.enabled=true'];
   const patient = { namespace: values.namespace, release: values.release, set: [...watched, ...values.set] };
-  const trials = await Promise.all(wanted.map((name) => trialNamed(name, patient)));
+  const trials = wanted.map((name) => trialNamed(name, patient));
 
   const started = performance.now();
   await prepareEndToEnd(signal);

@@ -1,8 +1,9 @@
-// Trials on the TiKV chart: the scenarios of hack/patient, with the checks that an Incident about it holds the repair against.
+// Trials on the TiKV chart: the scenarios of test/e2e, with the checks that an Incident about it holds the repair against.
+
+import { lookBefore, readSet, tikvSet } from '../../test/e2e/scenarios/objects.ts';
+import type { Before, InjectContext, Scenario } from '../../test/e2e/scenarios/scenario.ts';
 import { soak } from '../patient/check.ts';
 import { patientDown } from '../patient/down.ts';
-import { lookBefore, readSet, tikvSet } from '../patient/scenarios/objects.ts';
-import type { Before, InjectContext, Scenario } from '../patient/scenarios/scenario.ts';
 import { openSession, type PatientSession, type PatientTarget } from '../patient/session.ts';
 import { patientUp } from '../patient/up.ts';
 import type { Verdict } from '../patient/verdict.ts';

@@ -1,5 +1,5 @@
 // What a trial is: a patient that is broken, an Incident that an agent works on, and how it is judged. Planes differ, the phases do not.
-import type { Outcome } from '../patient/scenarios/scenario.ts';
+import type { Outcome } from '../../test/e2e/scenarios/scenario.ts';
 import type { Check, Verdict } from '../patient/verdict.ts';
 
 /** What a trial is given. */

@@ -2,8 +2,8 @@
 //
 //   node hack/patient/inject.ts SCENARIO [--namespace NS] [--release NAME]
 import { parseArgs } from 'node:util';
+import { scenarioNamed } from '../../test/e2e/scenarios/all.ts';
 import { main, runSteps } from '../progress.ts';
-import { scenarioNamed } from './scenarios/all.ts';
 import { openSession, type PatientTarget, targetOptions } from './session.ts';
 
 /** Injects the scenario and returns once its symptom can be seen. */

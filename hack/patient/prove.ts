@@ -5,11 +5,11 @@
 
 import { parseArgs } from 'node:util';
 import { OplabError } from '../../src/errors.ts';
+import { type StoreView, storeViews } from '../../test/e2e/scenarios/stores.ts';
 import { main, runSteps, type Step } from '../progress.ts';
 import { describe, judge, soak } from './check.ts';
 import { inject } from './inject.ts';
 import { ledgerReport } from './observation.ts';
-import { type StoreView, storeViews } from './scenarios/stores.ts';
 import { openSession, type PatientTarget, targetOptions } from './session.ts';
 import type { Verdict } from './verdict.ts';
 

@@ -7,13 +7,13 @@ import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
 import { type ErrorCode, InvalidInput, messageOf, NoLease, OplabError } from '../errors.ts';
 import {
   type Conclusion,
-  errorBody,
   type LiveChunk,
   paths,
   startResult,
   type Task,
   task as taskSchema,
 } from '../gateway/protocol.ts';
+import { errorBody } from '../http/error-body.ts';
 import { backoffMs, pause } from './retry.ts';
 
 /** A request whose answer takes longer is sent again; every one of them is idempotent. */

@@ -70,10 +70,6 @@ export const conclusion = z.object({
 });
 export type Conclusion = z.infer<typeof conclusion>;
 
-/** The body of every refusal of the gateway. */
-export const errorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
-export type ErrorBody = z.infer<typeof errorBody>;
-
 /** The gateway's ports. */
 export const ports = {
   /** audit and model doors, TLS */

@@ -9,11 +9,11 @@ import { tikvTrial } from '../../hack/e2e/tikv-trial.ts';
 import { installOperator } from '../../hack/operator/install.ts';
 import { describe as inWords, soak } from '../../hack/patient/check.ts';
 import { inject } from '../../hack/patient/inject.ts';
-import { scenarioNamed } from '../../hack/patient/scenarios/all.ts';
-import { storeViews } from '../../hack/patient/scenarios/stores.ts';
 import { openSession, type PatientTarget, patientDefaults } from '../../hack/patient/session.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
+import { scenarioNamed } from './scenarios/all.ts';
+import { storeViews } from './scenarios/stores.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 const target: PatientTarget = {

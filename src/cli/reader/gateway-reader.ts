@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { type Entry, entryOfJson } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import { GatewayUnreachable, messageOf, NotFound, OplabError } from '../../errors.ts';
-import { errorBody, liveChunk } from '../../gateway/protocol.ts';
+import { liveChunk } from '../../gateway/protocol.ts';
+import { errorBody } from '../../http/error-body.ts';
 import type { AuditReader, FollowEvent, FollowOptions } from './audit-reader.ts';
 import { serverSentEvents } from './server-sent-events.ts';
 

@@ -2,8 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { CeilingReached, InvalidInput, messageOf, OplabError, TooLarge } from '../../errors.ts';
-import type { ErrorBody } from '../protocol.ts';
+import { CeilingReached, InvalidInput, messageOf, OplabError, TooLarge } from '../errors.ts';
+import type { ErrorBody } from './error-body.ts';
 
 const STATUS: Readonly<Record<string, number>> = {
   OPLAB_INVALID_INPUT: 400,

@@ -1,6 +1,6 @@
 // PD's view of the stores, as scenarios need it.
 import { z } from 'zod';
-import type { PatientSession } from '../session.ts';
+import type { PatientSession } from '../../../hack/patient/session.ts';
 
 const answer = z.object({
   stores: z

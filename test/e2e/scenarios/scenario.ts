@@ -1,6 +1,6 @@
 // What a scenario is: one way to break a patient for good, with the symptom that shows that it is broken.
-import type { PatientSession } from '../session.ts';
-import type { Check } from '../verdict.ts';
+import type { PatientSession } from '../../../hack/patient/session.ts';
+import type { Check } from '../../../hack/patient/verdict.ts';
 import type { StoreView } from './stores.ts';
 
 /** What a scenario gets beside the patient. */

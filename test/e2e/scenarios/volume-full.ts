@@ -1,9 +1,9 @@
 // Scenario 5: the volume of a store is small, and somebody has left a core dump on it. Volumes of a development cluster have no size,
 // so the store's data moves to a file system of its own on a loop device first: that happens in the node, outside of Kubernetes.
 import { z } from 'zod';
-import { run } from '../../child.ts';
-import { nodeContainer } from '../../cluster/names.ts';
-import type { PatientSession } from '../session.ts';
+import { run } from '../../../hack/child.ts';
+import { nodeContainer } from '../../../hack/cluster/names.ts';
+import type { PatientSession } from '../../../hack/patient/session.ts';
 import { lastPod, readSet, sameIdentity, tikvSet } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 import { waitFor } from './waiting.ts';

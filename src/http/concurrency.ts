@@ -1,6 +1,6 @@
 // How many requests of one caller may be under way at once, so that one pod cannot take all of the gateway.
 
-import { TooBusy } from '../../errors.ts';
+import { TooBusy } from '../errors.ts';
 
 export class Concurrency {
   readonly #limit: number;

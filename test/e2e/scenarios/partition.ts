@@ -1,6 +1,6 @@
 // Scenario 11: a NetworkPolicy cuts one store off. Policies let established connections live, so these are ended as well.
-import { run } from '../../child.ts';
-import { nodeContainer } from '../../cluster/names.ts';
+import { run } from '../../../hack/child.ts';
+import { nodeContainer } from '../../../hack/cluster/names.ts';
 import { lastPod, readPod, sameIdentity, waitForLostStore } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import { isIP } from 'node:net';
-import { InvalidInput, messageOf } from '../../errors.ts';
-import type { Logger } from '../../observability/logger.ts';
+import { InvalidInput, messageOf } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
 
 export interface CertificateFiles {
   readonly certFile: string;

@@ -1,8 +1,8 @@
 // The patient's objects in Kubernetes, as scenarios break and watch them.
 import { z } from 'zod';
+import type { PatientSession } from '../../../hack/patient/session.ts';
+import type { Check } from '../../../hack/patient/verdict.ts';
 import { OplabError } from '../../../src/errors.ts';
-import type { PatientSession } from '../session.ts';
-import type { Check } from '../verdict.ts';
 import type { Before, InjectContext } from './scenario.ts';
 import { storeViews } from './stores.ts';
 import { waitFor } from './waiting.ts';

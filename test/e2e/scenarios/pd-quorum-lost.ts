@@ -1,5 +1,5 @@
 // Scenario 7: PD was scaled to one member; the one that is left has no quorum and serves nothing.
-import { AskFailed } from '../session.ts';
+import { AskFailed } from '../../../hack/patient/session.ts';
 import { sameIdentity } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 import { waitFor } from './waiting.ts';

@@ -1,0 +1,6 @@
+// What a refusal says, read by the agent and the CLI.
+import { z } from 'zod';
+
+/** The body of every refusal. */
+export const errorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+export type ErrorBody = z.infer<typeof errorBody>;
