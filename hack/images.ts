@@ -1,4 +1,8 @@
-// npm run images: makes the images of oplab and of the patient and brings them into the cluster; what is there is skipped.
+// `npm run images`: makes the images of oplab and of the patient and brings them into the cluster; what is there is skipped.
+//
+// Examples:
+//   npm run images
+
 import path from 'node:path';
 import { buildBundles } from './build.ts';
 import { run } from './child.ts';

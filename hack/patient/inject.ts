@@ -1,6 +1,11 @@
-// Breaks a patient on purpose, by the name of a scenario.
+// `npm run patient:inject -- SCENARIO`: breaks the patient on purpose and returns once it shows; nothing repairs it.
 //
-//   node hack/patient/inject.ts SCENARIO [--namespace NS] [--release NAME]
+//   --namespace NS --release NAME   another patient than the usual one
+//
+// Examples:
+//   npm run patient:inject -- store-scaled-down
+//   npm run patient:check
+
 import { parseArgs } from 'node:util';
 import { scenarioNamed } from '../../test/e2e/scenarios/all.ts';
 import { main, runSteps } from '../progress.ts';
