@@ -2,16 +2,26 @@
 
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { ensureDocker } from '../cluster/docker.ts';
 import { binDir, kubeconfigPath, root } from '../cluster/names.ts';
+import { canPull } from '../cluster/registry.ts';
 import { clusterUp } from '../cluster/up.ts';
 import { ensureImages, oplabTag } from '../images.ts';
 import { installOperator, type ModelChoice } from '../operator/install.ts';
 import { patientUp } from '../patient/up.ts';
 import { runSteps } from '../progress.ts';
+import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
 import { buildOf, compileSteps } from '../toolchain/tools.ts';
 
 /** The programs that tests start on loopback: a control plane and a patient. */
 const apiTestPrograms = ['kube-apiserver', 'etcd', 'kubectl', 'pd-server', 'tikv-server', 'oplab-load'];
+
+/** Whether a cluster cannot be had here before something is compiled from source. */
+export async function mustCompile(signal: AbortSignal): Promise<boolean> {
+  if (compileSteps([...nodeBuilds, ...patientImageBuilds], signal).length === 0) return false;
+  await ensureDocker(signal);
+  return !(await canPull(signal));
+}
 
 export async function prepareApiTests(signal: AbortSignal): Promise<void> {
   await runSteps(compileSteps([...new Set(apiTestPrograms.map(buildOf))], signal), { signal });
