@@ -64,6 +64,13 @@ describe('the Monitors of the chart', () => {
   });
 });
 
+/** A check that every Incident of a Monitor has. */
+function check(name: string, of = 'workloads'): CheckTarget {
+  const found = monitors.get(of)?.spec.incident.verify.checks.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no check ${name}`);
+  return found;
+}
+
 describe('over recorded expositions', () => {
   const pd = (index: number) => ({ job: 'pd', instance: `tikv-pd-${index}:2379` });
   const tikv = (index: number) => ({ job: 'tikv', instance: `tikv-tikv-${index}:20180` });
@@ -117,8 +124,17 @@ describe('over recorded expositions', () => {
         ? { ...one, value: 0 }
         : one,
     );
+    const pending = check('regions-pending').prometheus?.query ?? '';
+    const pendingFor = (name: string, lately: readonly number[], expected: readonly Sample[]): QueryCase => ({
+      name,
+      series: well.map((one) => (one.labels.type === 'pending-peer-region-count' ? { ...one, lately } : one)),
+      queries: [{ expr: pending, expected }],
+    });
+    expect(well.some(({ labels }) => labels.type === 'pending-peer-region-count')).toBe(true);
     const cases = [
       expecting('well', well, {}, []),
+      pendingFor('a peer is pending for a moment: PD balances', [0, 0, 2], []),
+      pendingFor('peers are pending and stay so', [1, 2, 1, 3], [{ labels: '{}', value: 1 }]),
       expecting(
         'a store is disconnected',
         status('store_disconnected_count', 1),
@@ -216,12 +232,6 @@ describe('over recorded expositions', () => {
 });
 
 describe('what the API servers of PD and Kubernetes say', () => {
-  const check = (name: string, of = 'workloads'): CheckTarget => {
-    const monitor = monitors.get(of);
-    const found = monitor?.spec.incident.verify.checks.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`no check ${name}`);
-    return found;
-  };
   const judge = (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
     cel.evaluate(
       target === undefined ? '' : expressionOf(target),

@@ -12,6 +12,8 @@ export interface Series {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
+  /** What it is at the looks just before the evaluation, the latest last; before them it is `value`. */
+  readonly lately?: readonly number[];
 }
 
 export interface Sample {
@@ -56,12 +58,13 @@ const labelsText = (labels: Readonly<Record<string, string>>): string =>
 
 const isCounter = (name: string): boolean => /_(total|bucket|sum|count)$/.test(name) && !/region_count$/.test(name);
 
-/** A gauge stays; a counter grows by a hundredth of itself at each step. */
-function values({ name, value }: Series): string {
+/** A gauge stays unless it is told otherwise; a counter grows by a hundredth of itself at each step. */
+function values({ name, value, lately }: Series): string {
+  if (lately !== undefined) return `${value}+0x${36 - lately.length} ${lately.join(' ')}`;
   return isCounter(name) ? `${value}+${value / 100}x40` : `${value}+0x40`;
 }
 
-/** What promtool has to say, after ten minutes of each case; empty when all is as expected. */
+/** What promtool has to say, after nine minutes of each case; empty when all is as expected. */
 export async function evaluated(rules: string, cases: readonly QueryCase[]): Promise<string> {
   await ensurePackages(['prometheus']);
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-promtool-'));

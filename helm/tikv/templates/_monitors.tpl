@@ -24,10 +24,17 @@
     port: 2379
     path: /pd/api/v1/health
     cel: status == 200 && body.size() == {{ .Values.pd.replicas }} && body.all(m, m.health)
-{{- range list "miss" "down" "pending" "offline" }}
+{{- range list "miss" "down" "offline" }}
 - name: regions-{{ . }}
   http: {service: {{ $pd }}, port: 2379, path: /pd/api/v1/regions/check/{{ . }}-peer, cel: status == 200 && body.count == 0}
 {{- end }}
+- name: regions-pending
+  {{- if .Values.prometheus.enabled }}
+  # A peer that PD moves for balance is pending until its snapshot has arrived: at work, not ill. Ill is what does not come to an end.
+  {{- include "tikv.prometheusCheck" (dict "root" . "query" `max(min_over_time(pd_regions_status{type="pending-peer-region-count"}[30s])) > 0`) | nindent 2 }}
+  {{- else }}
+  http: {service: {{ $pd }}, port: 2379, path: /pd/api/v1/regions/check/pending-peer, cel: status == 200 && body.count == 0}
+  {{- end }}
 - name: schedulers
   {{- include "tikv.schedulersCheck" . | nindent 2 }}
 - name: workloads
