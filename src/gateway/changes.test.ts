@@ -37,6 +37,7 @@ describe('an intent is a change', () => {
     [false, { verb: 'patch', dryRun: true }],
     [false, { verb: 'list', resource: 'secrets' }],
     [true, { verb: 'connect', subresource: 'exec' }],
+    [true, { verb: 'connect', subresource: 'exec', dryRun: true }],
     [true, { verb: 'connect', subresource: 'attach' }],
     [false, { verb: 'connect', subresource: 'portforward' }],
     [false, { verb: 'connect', subresource: 'proxy', method: 'GET' }],

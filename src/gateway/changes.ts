@@ -56,8 +56,9 @@ export function changeOf(entry: WitnessedEntry): WitnessedChange | undefined {
 
 function mayChange({ verb, subresource, method, dryRun }: z.infer<typeof kubeIntent>): boolean {
   // A Secret that is read is on record as an intent too.
-  if (dryRun === true || READS.has(verb)) return false;
-  if (verb !== 'connect') return true;
+  if (READS.has(verb)) return false;
+  // What connects knows no dry run.
+  if (verb !== 'connect') return dryRun !== true;
   // A way to a port is as good as the plain network, which no door sees either; what a shell in a container does may be anything.
   if (subresource === 'portforward') return false;
   return subresource !== 'proxy' || !READS.has((method ?? '').toLowerCase());

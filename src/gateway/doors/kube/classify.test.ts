@@ -1,7 +1,7 @@
 // What a request is, read from its URL as the API server reads it.
 
 import { describe, expect, it } from 'vitest';
-import { classify, describeRequest } from './classify.ts';
+import { classify, describeRequest, withBody } from './classify.ts';
 
 const NS = '/api/v1/namespaces/tikv';
 
@@ -58,8 +58,36 @@ describe('classify', () => {
     expect(classify('GET', `${NS}/pods/x/log`).follows).toBe(false);
   });
 
-  it('marks dry runs and reads of Secrets', () => {
-    expect(classify('DELETE', `${NS}/pods/x?dryRun=All`).dryRun).toBe(true);
+  it.each<[boolean, string, string]>([
+    [true, 'DELETE', `${NS}/pods/x?dryRun=All`],
+    [true, 'PATCH', `${NS}/pods/x?fieldManager=a&dryRun=All`],
+    [true, 'PUT', '/apis/apps/v1/namespaces/tikv/statefulsets/x/scale?dryRun=All'],
+    [false, 'PATCH', `${NS}/pods/x?dryRun=none`],
+    // What connects, and what is no object, knows no dry run.
+    [false, 'POST', `${NS}/pods/x/exec?command=sh&dryRun=All`],
+    [false, 'POST', `${NS}/services/x/proxy/delete?dryRun=All`],
+    [false, 'POST', `${NS}/pods/x/eviction?dryRun=All`],
+    [false, 'POST', '/nonsense?dryRun=All'],
+    // The API server sees a parameter of another name here.
+    [false, 'DELETE', `${NS}/pods/x??dryRun=All`],
+  ])('a dry run: %s, %s %s', (is, method, url) => {
+    expect(classify(method, url).dryRun).toBe(is);
+  });
+
+  it.each<[boolean, string, string, string?]>([
+    [true, '?dryRun=All', ''],
+    [false, '?dryRun=All', '{}'],
+    [false, '?dryRun=All', '{"dryRun":[]}'],
+    [false, '?dryRun=All', 'dryRun: [All]', 'application/yaml'],
+    [false, '?dryRun=All', 'garbage'],
+    [true, '', '{"kind":"DeleteOptions","apiVersion":"v1","dryRun":["All"]}', 'application/json'],
+  ])('the body of a DELETE decides whether it is a dry run: %s, %s %s', (is, query, body, contentType) => {
+    for (const url of [`${NS}/pods/x${query}`, `${NS}/pods${query}`]) {
+      expect(withBody(classify('DELETE', url), Buffer.from(body), contentType).dryRun).toBe(is);
+    }
+  });
+
+  it('marks reads of Secrets', () => {
     expect(classify('GET', `${NS}/secrets`).secrets).toBe(true);
     expect(classify('GET', `${NS}/secrets/x`).secrets).toBe(true);
     expect(classify('GET', '/apis/example.com/v1/namespaces/tikv/secrets/x').secrets).toBe(false);

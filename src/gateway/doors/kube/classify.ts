@@ -4,6 +4,7 @@
 // is a list or a watch, and so on. What connects into a pod or through a proxy counts as a write whatever its method is,
 // because a WebSocket exec is a GET.
 
+import { z } from 'zod';
 import { InvalidInput } from '../../../errors.ts';
 
 export interface KubeRequest {
@@ -22,6 +23,7 @@ export interface KubeRequest {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
   readonly subresource: string | undefined;
+  /** Nothing is stored, as the URL says; for a DELETE with a body that is not enough, see {@link withBody}. */
   readonly dryRun: boolean;
   /** A Secret's contents are read. */
   readonly secrets: boolean;
@@ -34,6 +36,9 @@ export interface KubeRequest {
 
 /** Subresources that open a way into a pod, a node or a service, by any method. */
 const CONNECTS: ReadonlySet<string> = new Set(['exec', 'attach', 'portforward', 'proxy']);
+
+/** Subresources of which it is known that a dry run stores nothing; elsewhere nobody promises it. */
+const DRY: ReadonlySet<string> = new Set(['status', 'scale']);
 
 /** Created, but never stored: the answer is all there is. */
 const REVIEWS: ReadonlySet<string> = new Set([
@@ -60,14 +65,14 @@ export function classify(method: string, url: string): KubeRequest {
   const verb = METHODS[method];
   if (verb === undefined) throw new InvalidInput(`method ${method} is not one of the API`);
   const mark = url.indexOf('?');
-  const query = new URLSearchParams(mark === -1 ? '' : url.slice(mark + 1));
+  // The ampersand keeps a second question mark: to the API server it is part of the first name, here it would be dropped.
+  const query = new URLSearchParams(mark === -1 ? '' : `&${url.slice(mark + 1)}`);
   let path: string;
   try {
     path = decodeURIComponent(mark === -1 ? url : url.slice(0, mark));
   } catch (error) {
     throw new InvalidInput('the path is not well encoded', error);
   }
-  const dryRun = query.getAll('dryRun').includes('All');
   const segments = path.split('/').slice(1);
   if (segments.at(-1) === '') segments.pop();
   const base = {
@@ -77,7 +82,7 @@ export function classify(method: string, url: string): KubeRequest {
     namespace: undefined,
     name: undefined,
     subresource: undefined,
-    dryRun,
+    dryRun: false,
     secrets: false,
     follows: false,
     path,
@@ -114,7 +119,25 @@ export function classify(method: string, url: string): KubeRequest {
   if (verb === 'create' && plural && REVIEWS.has(`${group}/${resource}`)) {
     return { ...base, ...parts, kind: 'review', verb };
   }
-  return { ...base, ...parts, kind: 'write', verb: verb === 'delete' && plural ? 'deletecollection' : verb };
+  const dryRun = (subresource === undefined || DRY.has(subresource)) && query.getAll('dryRun').includes('All');
+  return { ...base, ...parts, kind: 'write', verb: verb === 'delete' && plural ? 'deletecollection' : verb, dryRun };
+}
+
+const deleteOptions = z.object({ dryRun: z.array(z.string()) });
+
+/**
+ * The request with what its body says of it: the API server takes the options of a DELETE from the body if there is one, and does
+ * not look at the query then. What cannot be read is taken for a real one.
+ */
+export function withBody(request: KubeRequest, body: Buffer, contentType: string | undefined): KubeRequest {
+  if (body.length === 0 || (request.verb !== 'delete' && request.verb !== 'deletecollection')) return request;
+  if (contentType !== undefined && !/^application\/json\b/i.test(contentType)) return { ...request, dryRun: false };
+  try {
+    const options = deleteOptions.safeParse(JSON.parse(body.toString('utf8')));
+    return { ...request, dryRun: options.success && options.data.dryRun.includes('All') };
+  } catch {
+    return { ...request, dryRun: false };
+  }
 }
 
 interface ResourceParts {

@@ -9,7 +9,7 @@ import { admit, type Caller, type Doors, requireAudit } from '../door.ts';
 import { requestHeaders, responseHeaders } from '../headers.ts';
 import { pass } from '../passage.ts';
 import type { ApiServer } from './api-server.ts';
-import { classify, type KubeRequest } from './classify.ts';
+import { classify, type KubeRequest, withBody } from './classify.ts';
 import { recordIntent, requireReadable } from './recording.ts';
 import { statusOf } from './refusal.ts';
 
@@ -94,16 +94,17 @@ function refuse(doors: Doors, request: IncomingMessage, response: ServerResponse
 async function carry(
   doors: Doors,
   door: KubeDoor,
-  { caller, wanted, token }: Awaited<ReturnType<typeof admitKube>>,
+  { caller, wanted: asked, token }: Awaited<ReturnType<typeof admitKube>>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { kind, secrets, follows } = wanted;
+  const { kind, secrets, follows } = asked;
   const writes = kind === 'write';
   const { method = 'GET', url = '/' } = request;
   const body = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
   const contentType = request.headers['content-type'];
   if (writes && body.length > 0) requireReadable(contentType, request.headers['content-encoding']);
+  const wanted = withBody(asked, body, contentType);
   const headers = requestHeaders(request.headers);
   if (writes) {
     // The outcome is read from the answer to a write, so it must come plain; clients read what the content type says.
