@@ -118,6 +118,19 @@ describe('the kube door', () => {
     expect(entries[0]?.content).toContain('(dry run)');
   });
 
+  it('is not talked into a dry run: the API server takes the options of a DELETE from the body', async () => {
+    await lab.kubectl(attempt, 'create', 'configmap', 'kept');
+    const kept = `/api/v1/namespaces/${TARGET}/configmaps/kept`;
+    const json = { 'content-type': 'application/json', 'content-length': '2' };
+    const dry = await recorded(() => lab.kubectl(attempt, 'delete', 'configmap', 'kept', '--dry-run=server'));
+    expect(dry[0]?.params).toMatchObject({ verb: 'delete', dryRun: true });
+    expect((await lab.kubectl(attempt, 'get', 'configmap', 'kept')).code).toBe(0);
+    const real = await recorded(() => bare('DELETE', `${kept}?dryRun=All`, json, '{}'));
+    expect((await lab.kubectl(attempt, 'get', 'configmap', 'kept')).stderr).toContain('not found');
+    expect(real[0]?.params).not.toHaveProperty('dryRun');
+    expect(real[0]?.content).toBe(`delete configmaps ${TARGET}/kept`);
+  });
+
   it('records who reads Secrets, and keeps their contents out of the log', async () => {
     const entries = await recorded(async () => {
       await lab.kubectl(attempt, 'create', 'secret', 'generic', 'pass', '--from-literal=word=Sesame-open-4711');
