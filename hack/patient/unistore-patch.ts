@@ -235,6 +235,26 @@ func (b *snapBuilder) loadExtra() {
 `,
     },
     {
+      file: 'raftstore/snapRunner.go',
+      reason:
+        'One snapshot at a time was sent or received: stores that sent to each other waited for each other without end.',
+      find: `		r.send(t.data.(sendSnapTask))
+	case taskTypeSnapRecv:
+		r.recv(t.data.(recvSnapTask))`,
+      replace: `		go r.send(t.data.(sendSnapTask))
+	case taskTypeSnapRecv:
+		go r.recv(t.data.(recvSnapTask))`,
+    },
+    {
+      file: 'raftstore/snapRunner.go',
+      reason: 'Every snapshot that was sent left its connection behind.',
+      find: `	client := tikvpb.NewTikvClient(cc)
+	stream, err := client.Snapshot(context.TODO())`,
+      replace: `	defer cc.Close()
+	client := tikvpb.NewTikvClient(cc)
+	stream, err := client.Snapshot(context.TODO())`,
+    },
+    {
       file: 'raftstore/raft_client.go',
       reason: 'Every failed stream left its connection behind, trying to connect for ever.',
       find: `	ctx, cancelFunc := context.WithCancel(c.ctx)
