@@ -1,0 +1,55 @@
+// What the oplab chart makes of its values, and what it refuses to make, without a cluster.
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments, stringify } from 'yaml';
+import { z } from 'zod';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
+import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
+import { SYSTEM } from '../support/api-server.ts';
+
+const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
+let helm: string;
+let folder: string;
+
+beforeAll(async () => {
+  helm = await ensureTool('helm');
+  folder = await mkdtemp(path.join(tmpdir(), 'oplab-values-'));
+}, 600_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** What the chart renders of these values. @throws with what Helm says */
+async function render(values: object): Promise<KubeObject[]> {
+  const file = path.join(folder, 'values.yaml');
+  await writeFile(file, stringify(values));
+  const { stdout } = await promisify(execFile)(helm, ['template', 'oplab', chart, '-n', SYSTEM, '-f', file], {
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  return parseAllDocuments(stdout).flatMap((document) => kubeObject.safeParse(document.toJS()).data ?? []);
+}
+
+const role = z.looseObject({
+  rules: z.array(z.object({ verbs: z.array(z.string()), resourceNames: z.array(z.string()).optional() })),
+});
+
+describe('the roles that the controller may bind', () => {
+  const bindable = async (values: object) => {
+    const roles = (await render(values)).filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role');
+    return roles.flatMap((one) => role.parse(one).rules).filter(({ verbs }) => verbs.includes('bind'));
+  };
+  const agentClass = { repairRoles: ['oplab-tikv-operate'], readRoles: [] };
+
+  it('are those of bindableRoles', async () => {
+    const [rule, ...more] = await bindable({ bindableRoles: ['oplab-tikv-operate'], agentClass });
+    expect(rule?.resourceNames).toEqual(['oplab-tikv-operate']);
+    expect(more).toEqual([]);
+  });
+
+  it('are none where the list is empty, rather than all', async () => {
+    expect(await bindable({ bindableRoles: [], agentClass: { create: false } })).toEqual([]);
+  });
+});
