@@ -4,6 +4,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { createProgram } from '../src/cli/program.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -21,6 +22,19 @@ function commandsOf(text: string): string[] {
   );
   const inline = [...text.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
   return [...blocks, ...inline].map((line) => line.replace(/^\$ /, '').trim());
+}
+
+/** Values of the charts, as far as a page may set them. */
+const values = ['oplab', 'tikv'].map((name) =>
+  parse(readFileSync(path.join(root, 'helm', name, 'values.yaml'), 'utf8')),
+);
+const targets = readFileSync(path.join(root, 'Dockerfile'), 'utf8')
+  .split('\n')
+  .flatMap((line) => / AS (\S+)$/.exec(line)?.[1] ?? []);
+
+/** Whether the values have the key, written with dots. */
+function hasValue(of: unknown, key: string): boolean {
+  return key.split('.').reduce<unknown>((at, part) => Object(at)[part], of) !== undefined;
 }
 
 /** Whether the words name a command, down to a leaf. */
@@ -48,6 +62,15 @@ describe.each(pages)('%s', (page) => {
     );
     const unknown = named.filter((line) => !leads(program, line.replace(/^(kubectl )?oplab /, '').split(/\s+/)));
     expect(unknown.filter((line) => !/^oplab (audit|incident)$/.test(line) && !line.includes('|'))).toEqual([]);
+  });
+
+  it('sets values of the charts that exist, and builds targets of the Dockerfile that exist', () => {
+    const commands = commandsOf(text);
+    const named = (pattern: RegExp) =>
+      commands.flatMap((line) => [...line.matchAll(pattern)].map(([, name = '']) => name));
+    const set = named(/--set ([a-zA-Z.]+)=/g);
+    expect(set.filter((key) => !values.some((of) => hasValue(of, key)))).toEqual([]);
+    expect(named(/--target (\S+)/g).filter((target) => !targets.includes(target))).toEqual([]);
   });
 
   it('links to files that exist', () => {
