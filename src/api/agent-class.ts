@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { dockerAccess } from './docker-access.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
-import { objectMeta } from './meta.ts';
+import { DNS_LABEL, objectMeta } from './meta.ts';
 
 /** The SDK's current Opus; the agent thinks with it unless the class says otherwise. */
 export const DEFAULT_MODEL = 'claude-opus-5-5';
@@ -11,7 +11,16 @@ export const DEFAULT_MODEL = 'claude-opus-5-5';
 export const DEFAULT_SUMMARY_MODEL = 'claude-haiku-5-5';
 
 /** A Kubernetes quantity; `cpu: 1` in YAML is a number. */
-const quantity = z.union([z.string().max(32), z.number()]).meta({ 'x-kubernetes-int-or-string': true });
+const quantity = z.union([z.string().max(32), z.number()]).meta({
+  'x-kubernetes-int-or-string': true,
+  maxLength: 32,
+  'x-kubernetes-validations': [
+    {
+      rule: 'type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity("0"))',
+      message: 'no quantity; write one such as 500m, 2 or 1Gi',
+    },
+  ],
+});
 const quantityMap = z.record(z.string(), quantity).meta({ maxProperties: 8 });
 const resources = z.object({
   requests: quantityMap.optional().meta({ description: 'cpu, memory, ephemeral-storage.' }),
@@ -28,11 +37,21 @@ const roleReference = z.object({
 export type RoleReference = z.infer<typeof roleReference>;
 
 const roleList = z.array(roleReference).max(8).meta({ 'x-kubernetes-list-type': 'atomic' });
-const namespacePatterns = z
-  .array(z.string().min(1).max(63))
-  .max(64)
-  .default(['*'])
-  .meta({ 'x-kubernetes-list-type': 'set' });
+
+/** A namespace, or `*` for all of them. There are no other patterns: what looks like one would match nothing. */
+const namespaceOrAll = z
+  .string()
+  .min(1)
+  .max(63)
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: `self == '*' || self.matches('${DNS_LABEL.source}')`,
+        message: 'neither the name of a namespace nor * for all; there are no other patterns, so name each namespace',
+      },
+    ],
+  });
+const namespaces = z.array(namespaceOrAll).min(1).max(64).default(['*']).meta({ 'x-kubernetes-list-type': 'set' });
 
 export const agentClassSpec = z.object({
   mode: z
@@ -92,10 +111,10 @@ export const agentClassSpec = z.object({
   docker: dockerAccess.optional().meta({
     description: 'Opens the docker door: the sandbox gets a /var/run/docker.sock. Absent: there is none.',
   }),
-  incidentNamespaces: namespacePatterns.meta({
+  incidentNamespaces: namespaces.meta({
     description: 'Where Incidents of this class may live; * is everywhere.',
   }),
-  targetNamespaces: namespacePatterns.meta({ description: 'Where agents of this class may work; * is everywhere.' }),
+  targetNamespaces: namespaces.meta({ description: 'Where agents of this class may work; * is everywhere.' }),
   ceilings: limits.partial().prefault({}).meta({ description: 'Upper bounds of every Incident of this class.' }),
 });
 export type AgentClassSpec = z.infer<typeof agentClassSpec>;
@@ -117,6 +136,6 @@ export function ceilingsOf(spec: AgentClassSpec) {
 }
 
 /** Whether a namespace is matched by a list of names, of which `*` matches all. */
-export function allowsNamespace(patterns: readonly string[], namespace: string): boolean {
-  return patterns.some((pattern) => pattern === '*' || pattern === namespace);
+export function allowsNamespace(allowed: readonly string[], namespace: string): boolean {
+  return allowed.some((name) => name === '*' || name === namespace);
 }

@@ -188,7 +188,8 @@ function tidy(node: object): Schema {
     }
   }
   if (tidied['x-kubernetes-int-or-string'] === true) {
-    return { anyOf: [{ type: 'integer' }, { type: 'string' }], 'x-kubernetes-int-or-string': true };
+    // The one union that a structural schema may have, and only written like this.
+    return { ...tidied, anyOf: [{ type: 'integer' }, { type: 'string' }] };
   }
   if (tidied.type === 'integer') {
     tidied.format = 'int64';

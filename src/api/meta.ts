@@ -5,12 +5,10 @@ import { z } from 'zod';
 /** RFC 3339 in UTC. */
 export const time = z.string().meta({ format: 'date-time' });
 
+export const DNS_LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
 /** A name as DNS takes it (RFC 1123 label). */
-export const dnsLabel = z
-  .string()
-  .min(1)
-  .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+export const dnsLabel = z.string().min(1).max(63).regex(DNS_LABEL);
 
 /** The metadata that oplab reads; everything else passes through untouched. */
 export const objectMeta = z.looseObject({

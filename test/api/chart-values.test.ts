@@ -53,3 +53,16 @@ describe('the roles that the controller may bind', () => {
     expect(await bindable({ bindableRoles: [], agentClass: { create: false } })).toEqual([]);
   });
 });
+
+describe('the chart refuses', () => {
+  const refused: readonly [string, object, RegExp][] = [
+    [
+      'a pattern of namespaces that would match nothing',
+      { agentClass: { targetNamespaces: ['tikv-*'] } },
+      /agentClass.*targetNamespaces.*0/,
+    ],
+  ];
+  it.each(refused)('%s, and says where', async (_what, values, message) => {
+    await expect(render(values)).rejects.toThrow(message);
+  });
+});

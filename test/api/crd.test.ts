@@ -163,6 +163,32 @@ describe('AgentClass', () => {
     });
   });
 
+  const refused: readonly [string, object, RegExp][] = [
+    [
+      'a pattern for targets',
+      { targetNamespaces: ['tikv', 'tikv-*'] },
+      /targetNamespaces\[1\].*tikv-\*.*name each namespace/,
+    ],
+    ['a place for Incidents that is no namespace', { incidentNamespaces: ['Foo Bar'] }, /incidentNamespaces\[0\]/],
+    ['no target at all', { targetNamespaces: [] }, /targetNamespaces.*should have at least 1 items/],
+    [
+      'a quantity that is none',
+      { resources: { agent: { limits: { memory: '1 GB' } } } },
+      /resources\.agent\.limits.*memory.*1 GB.*write one such as 500m, 2 or 1Gi/,
+    ],
+    ['a quantity below nothing', { resources: { sandbox: { requests: { cpu: -1 } } } }, /no quantity/],
+    ['a quantity below nothing, as text', { resources: { sandbox: { requests: { cpu: '-1m' } } } }, /no quantity/],
+  ];
+  it.each(refused)('with %s is refused', async (_what, spec, message) => {
+    await expect(server.client.create(AGENT_CLASSES, agentClass(`refused-${count++}`, spec))).rejects.toThrow(message);
+  });
+
+  it('takes namespaces by name, and quantities of every kind', async () => {
+    const resources = { agent: { requests: { cpu: 0, memory: '0.5Gi', 'ephemeral-storage': '1e6' } } };
+    const namespaces = { incidentNamespaces: ['*'], targetNamespaces: ['tikv', '0-a'] };
+    await server.client.create(AGENT_CLASSES, agentClass('named', { ...namespaces, resources }));
+  });
+
   it('with a name that does not fit into other names is refused', async () => {
     await expect(server.client.create(AGENT_CLASSES, agentClass('x'.repeat(51)))).rejects.toThrow(
       /at most 50 characters/,
