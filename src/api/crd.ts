@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { agentClassSpec } from './agent-class.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';
 import { incidentSpec, incidentStatus } from './incident.ts';
+import { SOAK_FITS } from './limits.ts';
 import { monitorSpec, monitorStatus } from './monitor.ts';
 
 /** A node of a structural schema. */
@@ -21,6 +22,7 @@ interface Rule {
   readonly rule: string;
   readonly message: string;
   readonly fieldPath?: string;
+  readonly optionalOldSelf?: boolean;
 }
 
 interface Column {
@@ -60,6 +62,8 @@ function incidentDefinition(): Definition {
       message: 'cancel is one-way: a cancelled Incident stays cancelled; create another one',
       fieldPath: '.cancel',
     },
+    // Only when it is created: one that was there before the rule could otherwise not even be cancelled.
+    { ...SOAK_FITS, rule: `oldSelf.hasValue() || ${SOAK_FITS.rule}`, optionalOldSelf: true },
     {
       rule: [
         '!has(self.targetNamespaces) || self.verify.checks.all(c,',

@@ -31,6 +31,13 @@ export type Limits = z.infer<typeof limits>;
 export const requestedLimits = limits.partial();
 export type RequestedLimits = z.infer<typeof requestedLimits>;
 
+/** For a schema with both: a soak that cannot end within the time limit could never be verified. */
+export const SOAK_FITS = {
+  rule: '!has(self.limits) || !has(self.limits.timeoutSeconds) || self.verify.soakSeconds < self.limits.timeoutSeconds',
+  message: 'the soak must be shorter than limits.timeoutSeconds; shorten the one or raise the other',
+  fieldPath: '.verify.soakSeconds',
+} as const;
+
 /** Ceilings of a class that sets none; the numbers of the example in the documentation. */
 export const DEFAULT_CEILINGS: Limits = {
   timeoutSeconds: 900,

@@ -3,41 +3,44 @@
 import { z } from 'zod';
 import { check, checkTarget } from './check.ts';
 import { labelMap, severity } from './incident.ts';
-import { requestedLimits } from './limits.ts';
+import { requestedLimits, SOAK_FITS } from './limits.ts';
 import { condition, dnsLabel, objectMeta, time } from './meta.ts';
 
 /** What the Incident of an alarm looks like. Texts are filled in as in Prometheus' alert annotations. */
-export const incidentTemplate = z.object({
-  summary: z.string().min(1).max(512).meta({
-    description: 'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.',
-  }),
-  description: z.string().max(16384).optional().meta({ description: 'Likewise.' }),
-  agentClassName: z.string().min(1).max(253).default('default').meta({ description: 'As in an Incident.' }),
-  targetNamespaces: z.array(dnsLabel).min(1).max(8).optional().meta({
-    'x-kubernetes-list-type': 'set',
-    description: "As in an Incident; default: the Monitor's own namespace.",
-  }),
-  verify: z
-    .object({
-      soakSeconds: z.number().int().min(0).max(3600).default(30).meta({ description: 'As in an Incident.' }),
-      checks: z
-        .array(check)
-        .max(15)
-        .default([])
-        .meta({
-          'x-kubernetes-list-type': 'map',
-          'x-kubernetes-list-map-keys': ['name'],
-          description: "Besides the Monitor's own check, which always must hold.",
-        }),
-    })
-    .prefault({})
-    .meta({ description: 'What must hold before a repair counts.' }),
-  limits: requestedLimits.optional().meta({ description: 'As in an Incident.' }),
-  suspend: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'Incidents are opened on hold: nothing starts until somebody releases them.' }),
-});
+export const incidentTemplate = z
+  .object({
+    summary: z.string().min(1).max(512).meta({
+      description:
+        'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.',
+    }),
+    description: z.string().max(16384).optional().meta({ description: 'Likewise.' }),
+    agentClassName: z.string().min(1).max(253).default('default').meta({ description: 'As in an Incident.' }),
+    targetNamespaces: z.array(dnsLabel).min(1).max(8).optional().meta({
+      'x-kubernetes-list-type': 'set',
+      description: "As in an Incident; default: the Monitor's own namespace.",
+    }),
+    verify: z
+      .object({
+        soakSeconds: z.number().int().min(0).max(3600).default(30).meta({ description: 'As in an Incident.' }),
+        checks: z
+          .array(check)
+          .max(15)
+          .default([])
+          .meta({
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['name'],
+            description: "Besides the Monitor's own check, which always must hold.",
+          }),
+      })
+      .prefault({})
+      .meta({ description: 'What must hold before a repair counts.' }),
+    limits: requestedLimits.optional().meta({ description: 'As in an Incident.' }),
+    suspend: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Incidents are opened on hold: nothing starts until somebody releases them.' }),
+  })
+  .meta({ 'x-kubernetes-validations': [SOAK_FITS] });
 export type IncidentTemplate = z.infer<typeof incidentTemplate>;
 
 export const monitorSpec = z

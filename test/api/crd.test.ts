@@ -84,6 +84,16 @@ describe('Incident', () => {
       },
       /only into the namespaces of targetNamespaces; add its namespace there/,
     ],
+    [
+      'a soak that does not end within the time limit',
+      { verify: { soakSeconds: 60, checks: [check] }, limits: { timeoutSeconds: 60 } },
+      /spec\.verify\.soakSeconds: .*the soak must be shorter than limits\.timeoutSeconds/,
+    ],
+    [
+      'the default soak, and no more time than it takes',
+      { limits: { timeoutSeconds: 30 } },
+      /the soak must be shorter/,
+    ],
     ['an unknown severity', { severity: 'panic' }, /supported values: "critical", "warning", "info"/],
     ['a limit below its minimum', { limits: { attempts: 0 } }, /should be greater than or equal to 1/],
     ['the same target twice', { targetNamespaces: ['a', 'a'] }, /Duplicate value/],
@@ -244,6 +254,11 @@ describe('Monitor', () => {
       'a list and a name',
       { check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', labelSelector: 'a=b', cel: 'true' } } },
       /labelSelector: it chooses among the objects of a list/,
+    ],
+    [
+      'Incidents whose soak does not end within their time limit',
+      { incident: { summary: 's', verify: { soakSeconds: 3600 }, limits: { timeoutSeconds: 60 } } },
+      /spec\.incident\.verify\.soakSeconds: .*the soak must be shorter/,
     ],
     ['an interval of nothing', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
     [

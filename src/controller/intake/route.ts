@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { type Check, check, prometheusCheck } from '../../api/check.ts';
 import { severity } from '../../api/incident.ts';
-import { requestedLimits } from '../../api/limits.ts';
+import { requestedLimits, SOAK_FITS } from '../../api/limits.ts';
 import { dnsLabel } from '../../api/meta.ts';
 import { InvalidInput } from '../../errors.ts';
 import type { Alert } from './alert.ts';
@@ -56,6 +56,10 @@ const route = z
   })
   .refine(({ prometheus, verify }) => prometheus !== undefined || verify.checks.length > 0, {
     error: 'give prometheus, verify.checks or both: an Incident needs a check that tells when it is over',
+  })
+  .refine(({ verify, limits }) => verify.soakSeconds < (limits?.timeoutSeconds ?? Number.POSITIVE_INFINITY), {
+    path: ['verify', 'soakSeconds'],
+    error: SOAK_FITS.message,
   })
   .refine(({ verify }) => verify.checks.every(({ name }) => name !== ALERT_CHECK), {
     path: ['verify', 'checks'],
