@@ -54,6 +54,8 @@ describe('the roles that the controller may bind', () => {
   });
 });
 
+const ENDPOINT = { name: 'local', socket: true };
+
 describe('the chart refuses', () => {
   const refused: readonly [string, object, RegExp][] = [
     [
@@ -61,8 +63,32 @@ describe('the chart refuses', () => {
       { agentClass: { targetNamespaces: ['tikv-*'] } },
       /agentClass.*targetNamespaces.*0/,
     ],
+    ['agents beside the operator', { agentsNamespace: SYSTEM }, /agentsNamespace: "oplab-system".*give agents another/],
+    [
+      'a Docker host that is a socket and an address',
+      { docker: { endpoints: [{ name: 'local', socket: true, url: 'tcp://host:2376', tlsSecret: 's' }] } },
+      /docker\.endpoints: "local" has socket: true and a url; leave out/,
+    ],
+    [
+      'the socket among the agents',
+      { docker: { endpoints: [ENDPOINT], socket: { namespace: 'oplab-agents' } } },
+      /docker\.socket\.namespace: "oplab-agents" is taken by the agents/,
+    ],
+    [
+      'a class with a Docker host that is not there',
+      { agentClass: { docker: { endpoint: 'lokal', composeProject: 'shop' } }, docker: { endpoints: [ENDPOINT] } },
+      /agentClass\.docker\.endpoint: "lokal" is not the name of one of docker\.endpoints \(local\)/,
+    ],
+    ['a class without a name that Kubernetes takes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
   ];
   it.each(refused)('%s, and says where', async (_what, values, message) => {
     await expect(render(values)).rejects.toThrow(message);
+  });
+
+  it('none of these where they fit together', async () => {
+    const docker = { endpoints: [ENDPOINT, { name: 'far', url: 'tcp://host:2376', tlsSecret: 's' }] };
+    const agentClass = { name: '123', targetNamespaces: ['tikv'], docker: { endpoint: 'far', label: 'a=b' } };
+    const made = (await render({ docker, agentClass })).find(({ kind }) => kind === 'AgentClass');
+    expect(made?.metadata.name).toBe('123');
   });
 });
