@@ -13,6 +13,7 @@ import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
 import { SYSTEM } from '../support/api-server.ts';
 
 const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
+const ENDPOINT = { name: 'local', socket: true };
 let helm: string;
 let folder: string;
 
@@ -54,7 +55,38 @@ describe('the roles that the controller may bind', () => {
   });
 });
 
-const ENDPOINT = { name: 'local', socket: true };
+describe('what the chart makes up itself', () => {
+  const VALUES = { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } };
+  const docker = (socket: object) => ({ endpoints: [ENDPOINT], socket });
+
+  it('is left out for Secrets that are named, so that rendering without a cluster gives the same twice', async () => {
+    const values = {
+      intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
+      gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
+      docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
+    };
+    const made = await render(values);
+    expect(made).toEqual(await render(values));
+    expect(made.filter(({ kind }) => kind === 'Secret')).toEqual([]);
+    const text = (kind: string, name: string) =>
+      JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
+    expect(text('ConfigMap', 'oplab-gateway-ca')).toContain('MY CA');
+    expect(text('Deployment', 'oplab-gateway')).toMatch(/"secretName":"my-tls".*"secretName":"my-client"/);
+    expect(text('Deployment', 'oplab-controller')).toContain('"secretName":"my-token"');
+    expect(text('Deployment', 'oplab-docker-socket')).toContain('"secretName":"my-server"');
+  });
+
+  it('is there by default', async () => {
+    const made = await render({ ...VALUES, docker: docker({}) });
+    const secrets = made.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
+    expect(secrets.sort()).toEqual([
+      'oplab-docker-client',
+      'oplab-docker-socket-tls',
+      'oplab-gateway-tls',
+      'oplab-intake-token',
+    ]);
+  });
+});
 
 describe('the chart refuses', () => {
   const refused: readonly [string, object, RegExp][] = [
@@ -78,6 +110,16 @@ describe('the chart refuses', () => {
       'a class with a Docker host that is not there',
       { agentClass: { docker: { endpoint: 'lokal', composeProject: 'shop' } }, docker: { endpoints: [ENDPOINT] } },
       /agentClass\.docker\.endpoint: "lokal" is not the name of one of docker\.endpoints \(local\)/,
+    ],
+    [
+      'a certificate of a CA that agents do not know',
+      { gateway: { tls: { existingSecret: 'mine' } } },
+      /gateway\.tls: existingSecret and ca belong together/,
+    ],
+    [
+      'a socket whose client has no certificate',
+      { docker: { endpoints: [ENDPOINT], socket: { serverSecret: 'mine' } } },
+      /docker\.socket: serverSecret and clientSecret belong together/,
     ],
     ['a class without a name that Kubernetes takes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
   ];
