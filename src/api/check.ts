@@ -105,6 +105,14 @@ const exactlyOne = {
 export const checkTarget = z.object(looks).meta(exactlyOne);
 export type CheckTarget = z.infer<typeof checkTarget>;
 
+/** CEL: the check names no namespace, or one of the list. */
+export function looksInto(check: string, namespaces: string): string {
+  return Object.keys(looks)
+    .map((look) => `${check}.${look}`)
+    .map((look) => `(!has(${look}) || !has(${look}.namespace) || ${look}.namespace in ${namespaces})`)
+    .join(' && ');
+}
+
 /** Names the result that says whether what stood before the first command still stands; no check may have it. */
 export const BASELINE = 'baseline';
 

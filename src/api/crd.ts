@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { agentClassSpec } from './agent-class.ts';
+import { looksInto } from './check.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';
 import { incidentSpec, incidentStatus } from './incident.ts';
 import { SOAK_FITS } from './limits.ts';
@@ -65,12 +66,7 @@ function incidentDefinition(): Definition {
     // Only when it is created: one that was there before the rule could otherwise not even be cancelled.
     { ...SOAK_FITS, rule: `oldSelf.hasValue() || ${SOAK_FITS.rule}`, optionalOldSelf: true },
     {
-      rule: [
-        '!has(self.targetNamespaces) || self.verify.checks.all(c,',
-        '(!has(c.http) || !has(c.http.namespace) || c.http.namespace in self.targetNamespaces) &&',
-        '(!has(c.kubernetes) || !has(c.kubernetes.namespace) || c.kubernetes.namespace in self.targetNamespaces) &&',
-        '(!has(c.prometheus) || !has(c.prometheus.namespace) || c.prometheus.namespace in self.targetNamespaces))',
-      ].join(' '),
+      rule: `!has(self.targetNamespaces) || self.verify.checks.all(c, ${looksInto('c', 'self.targetNamespaces')})`,
       message: 'verify.checks: a check may look only into the namespaces of targetNamespaces; add its namespace there',
       fieldPath: '.verify',
     },

@@ -1,7 +1,7 @@
 // The Monitor: a check that is made again and again, and opens, counts and closes Incidents.
 
 import { z } from 'zod';
-import { check, checkTarget } from './check.ts';
+import { check, checkTarget, looksInto } from './check.ts';
 import { labelMap, severity } from './incident.ts';
 import { requestedLimits, SOAK_FITS } from './limits.ts';
 import { condition, dnsLabel, objectMeta, time } from './meta.ts';
@@ -43,6 +43,8 @@ export const incidentTemplate = z
   .meta({ 'x-kubernetes-validations': [SOAK_FITS] });
 export type IncidentTemplate = z.infer<typeof incidentTemplate>;
 
+const TARGETS = 'self.incident.targetNamespaces';
+
 export const monitorSpec = z
   .object({
     check: checkTarget.meta({ description: 'Must hold while all is well; when it does not, the alarm is on.' }),
@@ -79,6 +81,10 @@ export const monitorSpec = z
   })
   .meta({
     'x-kubernetes-validations': [
+      {
+        rule: `!has(self.incident.targetNamespaces) || (${looksInto('self.check', TARGETS)} && self.incident.verify.checks.all(c, ${looksInto('c', TARGETS)}))`,
+        message: 'a check may look only into the namespaces of incident.targetNamespaces; add its namespace there',
+      },
       {
         rule: "!has(self.groupBy) || (has(self.check.prometheus) && self.check.prometheus.cel == 'size(samples) == 0')",
         message: 'groupBy: only a prometheus check without cel has samples to tell apart; leave groupBy or cel out',

@@ -226,6 +226,12 @@ describe('Monitor', () => {
     });
   });
 
+  it('may look into any of its targets', async () => {
+    const look = { service: 's', namespace: 'b', port: 1, cel: 'true' };
+    const verify = { checks: [{ name: 'c', http: look }] };
+    await watch({ check: { http: look }, incident: { summary: 's', targetNamespaces: ['a', 'b'], verify } });
+  });
+
   it('can change, for it is no instruction yet', async () => {
     const { name } = (await watch()).metadata;
     const spec = { groupBy: ['instance'], incident: { summary: 'other' } };
@@ -259,6 +265,25 @@ describe('Monitor', () => {
       'Incidents whose soak does not end within their time limit',
       { incident: { summary: 's', verify: { soakSeconds: 3600 }, limits: { timeoutSeconds: 60 } } },
       /spec\.incident\.verify\.soakSeconds: .*the soak must be shorter/,
+    ],
+    [
+      'its own check outside of the targets',
+      {
+        check: { prometheus: { ...query.prometheus, namespace: 'c' } },
+        incident: { summary: 's', targetNamespaces: ['a', 'b'] },
+      },
+      /a check may look only into the namespaces of incident\.targetNamespaces/,
+    ],
+    [
+      'a check of its Incidents outside of the targets',
+      {
+        incident: {
+          summary: 's',
+          targetNamespaces: ['a'],
+          verify: { checks: [{ name: 'c', http: { service: 's', namespace: 'b', port: 1, cel: 'true' } }] },
+        },
+      },
+      /add its namespace there/,
     ],
     ['an interval of nothing', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
     [
