@@ -19,6 +19,7 @@ const bundles = {
   agent: 'src/agent/process.ts',
   sandbox: 'src/sandbox/process.ts',
   rehearsal: 'src/rehearsal/process.ts',
+  'docker-socket': 'src/docker-socket/process.ts',
   'store-worker': 'src/audit/store-worker.ts',
   'cel-worker': 'src/verify/cel-worker.ts',
 };
@@ -36,9 +37,8 @@ const processesBesideMain: Plugin = {
   },
 };
 
-/** Builds dist/ from scratch and returns its path. */
-export async function buildBundles(): Promise<string> {
-  const out = path.join(root, 'dist');
+/** Builds dist/, or another directory, from scratch and returns its path. */
+export async function buildBundles(out = path.join(root, 'dist')): Promise<string> {
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
   const { version } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as { version: string };

@@ -17,6 +17,21 @@ export class OplabError extends Error {
   }
 }
 
+/**
+ * Whether it is one of ours, whichever bundle threw it: each bundle of dist/ has its own copy of the class, which
+ * `instanceof` in another one does not know.
+ */
+export function isOplabError(error: unknown): error is OplabError {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    error.code.startsWith('OPLAB_') &&
+    'exitCode' in error &&
+    typeof error.exitCode === 'number'
+  );
+}
+
 /** Input from outside does not fit its schema; the message names the field, the value and the fix. */
 export class InvalidInput extends OplabError {
   constructor(message: string, cause?: unknown) {
@@ -149,6 +164,13 @@ export class IntakeUnavailable extends OplabError {
 export class NotATerminal extends OplabError {
   constructor(message: string) {
     super('OPLAB_NOT_A_TERMINAL', message, { exitCode: 2 });
+  }
+}
+
+/** The Node that runs us is too old. */
+export class UnfitNode extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_UNFIT_NODE', message);
   }
 }
 

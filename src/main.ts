@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // The binary: picks the process, or hands over to the CLI. Composition only; nothing is loaded that is not run.
 
-import { messageOf, OplabError } from './errors.ts';
+import { isOplabError, messageOf } from './errors.ts';
+import { requireNode } from './node-version.ts';
 
 /** The long-running processes; everything else on the command line belongs to the CLI. */
 const processes: Record<string, (args: readonly string[]) => Promise<void>> = {
@@ -17,10 +18,11 @@ const processes: Record<string, (args: readonly string[]) => Promise<void>> = {
 const [name = '', ...args] = process.argv.slice(2);
 const start = processes[name];
 try {
+  requireNode(process.versions.node, process.execPath);
   if (start !== undefined) await start(args);
   else await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
 } catch (error) {
-  const code = error instanceof OplabError ? `${error.code}: ` : '';
-  process.stderr.write(`oplab: ${code}${messageOf(error)}\n`);
-  process.exitCode = error instanceof OplabError ? error.exitCode : 1;
+  const ours = isOplabError(error);
+  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${messageOf(error)}\n`);
+  process.exitCode = ours ? error.exitCode : 1;
 }
