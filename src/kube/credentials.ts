@@ -2,7 +2,8 @@
 
 import type { RequestOptions } from 'node:https';
 import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
-import { InvalidInput } from '../errors.ts';
+import { z } from 'zod';
+import { InvalidInput, messageOf } from '../errors.ts';
 
 /** TLS settings of a connection to the API server. */
 export interface TlsOptions {
@@ -38,12 +39,13 @@ export interface ServerOptions {
 /** Finds the API server. @throws InvalidInput when there is no kubeconfig and no service account */
 export function findServer(options: ServerOptions = {}): KubeServer & { readonly namespace: string | undefined } {
   const config = new KubeConfig();
+  const where = options.kubeconfig ?? (process.env.KUBECONFIG || '~/.kube/config');
   try {
     if (options.kubeconfig !== undefined) config.loadFromFile(options.kubeconfig);
     else config.loadFromDefault();
   } catch (error) {
     throw new InvalidInput(
-      `kubeconfig ${options.kubeconfig ?? process.env.KUBECONFIG ?? '~/.kube/config'} cannot be read; check the file or --kubeconfig`,
+      `kubeconfig ${where} cannot be read: ${reasonOf(error)}; check the file or --kubeconfig`,
       error,
     );
   }
@@ -58,8 +60,19 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
     config.setCurrentContext(options.context);
   }
   const cluster = config.getCurrentCluster();
+  if (cluster === null && options.kubeconfig !== undefined) {
+    throw new InvalidInput(
+      `kubeconfig ${where} describes no cluster for its current context; check its current-context, contexts and clusters, or say --context`,
+    );
+  }
   if (cluster === null || cluster.server === 'http://localhost:8080') {
     throw new InvalidInput('no Kubernetes cluster is configured; set KUBECONFIG or --kubeconfig, or --context');
+  }
+  const url = URL.parse(cluster.server);
+  if (url === null) {
+    throw new InvalidInput(
+      `kubeconfig ${where}: the server of cluster ${cluster.name} is no URL; write one such as https://10.0.0.1:6443`,
+    );
   }
   const user = config.getCurrentUser();
 
@@ -88,7 +101,7 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
   };
 
   return {
-    url: new URL(cluster.server),
+    url,
     namespace: config.getContextObject(config.getCurrentContext())?.namespace,
     tls() {
       const ca = bufferFromFileOrString(cluster.caFile, cluster.caData);
@@ -111,4 +124,19 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
       return cluster.proxyUrl ? (await prove()).agent : undefined;
     },
   };
+}
+
+/** What YAML's parser says of a place in a text; its message also quotes the lines around, and there stand tokens. */
+const yamlProblem = z.object({ reason: z.string(), mark: z.object({ line: z.number() }).optional() });
+
+/** Why a kubeconfig could not be taken, without anything that stands in it. */
+function reasonOf(error: unknown): string {
+  const yaml = yamlProblem.safeParse(error);
+  if (yaml.success) {
+    const { reason, mark } = yaml.data;
+    const said = reason.replaceAll(/\s*(?:"[^"]*"|'[^']*'|!\S*)/g, '');
+    return mark === undefined ? said : `${said}, line ${mark.line + 1}`;
+  }
+  // Of a part that has another shape than a kubeconfig's, the library only trips over it.
+  return error instanceof TypeError ? 'it is no kubeconfig' : messageOf(error);
 }

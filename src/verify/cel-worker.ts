@@ -4,12 +4,16 @@ import { parentPort } from 'node:worker_threads';
 import { isCelError, parse, run } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
 import type { CelAnswer, CelRequest } from './cel-protocol.ts';
+import { neverBoolean } from './cel-shape.ts';
 import { type CelJson, celInput } from './cel-value.ts';
 
 function answer(request: CelRequest): CelAnswer {
   try {
     if (request.variables === undefined) {
-      parse(request.expression);
+      const { expr } = parse(request.expression);
+      if (expr !== undefined && neverBoolean(expr)) {
+        return { type: 'error', message: 'gives no boolean, whatever it sees, so it can never pass; compare with ==' };
+      }
       return { type: 'parsed' };
     }
     const bindings: Record<string, CelJson> = {};

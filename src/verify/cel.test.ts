@@ -45,6 +45,23 @@ describe('an expression', () => {
   });
 });
 
+describe('an expression that can never pass', () => {
+  it.each([
+    ...['1+1', '"true"', '[true]', '{"a": true}', '-body.a', 'size(body.list)', 'body.list.size()'],
+    ...['body.list.map(x, x)', 'body.list.filter(x, x > 1)', 'body.up ? 1 : 2', 'string(body.up)'],
+  ])('is told before it has seen anything: %s', async (expression) => {
+    expect(await cel.syntaxError(expression)).toContain('no boolean');
+  });
+
+  it.each([
+    ...['true', '!body.down', 'body.up', 'body', '1 + 1 == 2', 'body.up ? body.up : 2', 'body.text.contains("ok")'],
+    ...['body.list.all(x, x > 1)', 'body.list.exists(x, x > 1)', 'body.list.exists_one(x, x > 1)', 'has(body.up)'],
+    ...['size(body.list) == 1', '1 in body.list', 'bool(body.text)', 'body.text.matches("a.*")', 'body.list[0]'],
+  ])('is told apart from one that may: %s', async (expression) => {
+    expect(await cel.syntaxError(expression)).toBeUndefined();
+  });
+});
+
 describe('a hostile expression', () => {
   it('is cut off at the time limit; others go on, and it is not tried again and again', async () => {
     const quick = new Cel({ timeLimitMs: 300 });

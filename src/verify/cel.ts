@@ -43,7 +43,7 @@ export class Cel {
     this.#timeLimitMs = options.timeLimitMs ?? TIME_LIMIT_MS;
   }
 
-  /** Undefined for an expression that parses, else what is wrong with it. @throws Error when nobody could tell */
+  /** Undefined for an expression that parses and can be true, else what is wrong with it. @throws Error when nobody could tell */
   async syntaxError(expression: string): Promise<string | undefined> {
     let answer = await this.#ask({ expression });
     if (answer.type === 'too-slow') answer = await this.#ask({ expression });
