@@ -43,7 +43,7 @@ async function tamperedLog(): Promise<string> {
   );
   await log.close();
   const db = new DatabaseSync(at('audit.db'));
-  db.exec("UPDATE entries SET content = 'all is well'");
+  db.exec("DROP TRIGGER entries_no_update; UPDATE entries SET content = 'all is well'");
   db.close();
   return at('audit.db');
 }
@@ -57,11 +57,35 @@ describe('the command line of dist/', () => {
       [['top'], 2, 'OPLAB_NOT_A_TERMINAL: '],
       [['audit', 'show', 'nope', '--file', file], 3, 'OPLAB_NOT_FOUND: '],
       [['audit', 'verify', '--file', file], 4, 'OPLAB_VERIFICATION_FAILED: '],
+      [
+        ['audit', 'list', '--gateway', 'http://127.0.0.1:1'],
+        2,
+        'OPLAB_INVALID_INPUT: http://127.0.0.1:1: fetch refuses',
+      ],
       [['audit', 'list', '--gateway', 'http://127.0.0.1:2'], 1, 'OPLAB_GATEWAY_UNREACHABLE: '],
     ];
     const seen = await Promise.all(failures.map(([args]) => oplab(...args)));
     expect(seen.map(({ code }) => code)).toEqual(failures.map(([, code]) => code));
     for (const [index, [, , message]] of failures.entries()) expect(seen[index]?.stderr).toContain(`oplab: ${message}`);
+  });
+
+  it('tells its version, as a command and as a flag', async () => {
+    const [command, flag, short] = await Promise.all([oplab('version'), oplab('--version'), oplab('-V')]);
+    expect(command.stdout).toMatch(/^oplab \d+\.\d+\.\d+ \(node 24\./);
+    expect(flag).toEqual({ ...command, code: 0 });
+    expect(short).toEqual(flag);
+  });
+
+  it('judges the CEL of a check with the worker that lies beside it', async () => {
+    const create = ['incident', 'create', 'a', '-n', 'x', '--summary', 's', '--dry-run', 'client', '-o', 'name'];
+    const [well, ill] = await Promise.all(
+      ['status == 200', 'status === 200'].map((cel) => oplab(...create, '--http-check', `up=pd:80 ${cel}`)),
+    );
+    expect(well).toEqual({ code: 0, stdout: 'incident.oplab.dev/a\n', stderr: expect.any(String) });
+    expect(ill).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('OPLAB_INVALID_INPUT: spec.verify.checks.0'),
+    });
   });
 
   it('runs by a link to it, as kubectl runs a plugin', async () => {

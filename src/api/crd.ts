@@ -248,6 +248,11 @@ function definitionOf(definition: Definition): object {
   };
 }
 
+/** The schema of an Incident's spec, rules included. */
+export function incidentSpecSchema(): Schema {
+  return incidentDefinition().spec;
+}
+
 /** All definitions by file name, as the API server takes them. */
 export function customResourceDefinitions(): Record<string, object> {
   return {

@@ -16,6 +16,7 @@ import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
 import { type Environment, realEnvironment } from './environment.ts';
 import { type Output, processOutput } from './output.ts';
+import { versionLine } from './version.ts';
 
 const EXIT_CODES = `
 Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not found, 4 the audit log does not add up.`;
@@ -40,6 +41,7 @@ export function createProgram(environment: Environment = realEnvironment(process
     .option('--kubeconfig <path>', 'path of the kubeconfig')
     .option('--oplab-namespace <namespace>', 'namespace in which oplab is installed', 'oplab-system')
     .option('--gateway <url>', "address of the gateway's read API, where you have forwarded its port yourself")
+    .version(versionLine(), '-V, --version', 'print the version of this program')
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .configureOutput(outputOf(environment.output))
     .exitOverride(endAfterUsage)

@@ -6,8 +6,9 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { API_VERSION } from '../../api/group.ts';
-import { incident, severity } from '../../api/incident.ts';
+import { severity } from '../../api/incident.ts';
 import { InvalidInput, messageOf } from '../../errors.ts';
+import { Cel } from '../../verify/cel.ts';
 import {
   HTTP_FORM,
   httpCheckOf,
@@ -18,6 +19,7 @@ import {
 } from '../check-flags.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
+import { checkAsServer, checkExpressions, issueText, parseSpec } from '../manifest-check.ts';
 import { writeStructured } from '../structured.ts';
 
 const list = z.array(z.string()).default([]);
@@ -65,6 +67,7 @@ Examples:
     --object-check "replicas=apps/v1/StatefulSet/tikv-tikv object.status.readyReplicas == 3"
   oplab incident create -n tikv --summary "Is all well?" --suspend --prometheus-check "alerts=tikv-prometheus ALERTS"
   oplab incident create -f - --dry-run < incident.yaml     the API server judges it; nothing is made
+  oplab incident create -f incident.yaml --dry-run client  fields, names, rules and CEL, without a cluster
 
 Prints what was applied. Exit codes: 0 made, 1 refused or not reached, 2 wrong input, 3 no such namespace.`;
 
@@ -103,7 +106,10 @@ export function addIncidentCreate(parent: Command, environment: Environment): vo
     .option('--annotation <name=value>', 'annotation of the alert; may be repeated', many)
     .option('--suspend', 'on hold: nothing starts until spec.suspend is false')
     .addOption(
-      new Option('--dry-run [where]', 'make nothing: the server judges it all, or client, only the schema here')
+      new Option(
+        '--dry-run [where]',
+        'make nothing: the server judges it all, or client, what can be told without a cluster',
+      )
         .choices(['client', 'server'])
         .preset('server'),
     )
@@ -111,8 +117,11 @@ export function addIncidentCreate(parent: Command, environment: Environment): vo
     .addHelpText('after', HELP)
     .action(async (name: string | undefined, _options: unknown, command: Command) => {
       const given = flagsOf(command, flags);
+      if (given.allNamespaces) {
+        throw new InvalidInput('-A, --all-namespaces: an Incident is made in one namespace; name it with -n');
+      }
       const wanted = given.filename === undefined ? [fromFlags(given, name)] : await fromFile(given, name);
-      const checked = wanted.map((one) => complete(environment, given, one));
+      const checked = await completed(environment, given, wanted);
       for (const one of checked) {
         const made =
           given.dryRun === 'client'
@@ -226,7 +235,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
     if (problem !== undefined) throw new InvalidInput(`${where} is no YAML: ${problem.message.split('\n')[0]}`);
     const raw: unknown = document.toJS();
     if (raw === null) return [];
-    const parsed = manifest.safeParse(raw);
+    const parsed = manifest.safeParse(raw, { reportInput: true });
     if (!parsed.success) throw new InvalidInput(`${where}: ${issueText(parsed.error)}`);
     const { apiVersion, kind, metadata, spec } = parsed.data;
     return [{ apiVersion, kind, metadata, spec: given.suspend ? { ...spec, suspend: true } : spec }];
@@ -235,21 +244,30 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   return found;
 }
 
-function issueText(error: z.ZodError): string {
-  const [issue] = error.issues;
-  return `${issue?.path.join('.')}: ${issue?.message}`;
+/** All of them, before the first is sent. @throws InvalidInput */
+async function completed(environment: Environment, given: Flags, wanted: NewIncident[]): Promise<NewIncident[]> {
+  const cel = new Cel();
+  try {
+    const checked: NewIncident[] = [];
+    for (const one of wanted) checked.push(await complete(environment, given, one, cel));
+    return checked;
+  } finally {
+    await cel.close();
+  }
 }
 
-/** Puts the namespace in, and looks at it with the schema; the rest is the API server's to say. @throws InvalidInput */
-function complete(environment: Environment, given: Flags, one: NewIncident): NewIncident {
+/** Puts the namespace in, and looks at what can be told here; the rest is the API server's to say. @throws InvalidInput */
+async function complete(environment: Environment, given: Flags, one: NewIncident, cel: Cel): Promise<NewIncident> {
   const { namespace } = one.metadata;
   if (namespace !== undefined && given.namespace !== undefined && namespace !== given.namespace) {
     throw new InvalidInput(`the Incident says namespace ${namespace}, the flag says ${given.namespace}`);
   }
   const metadata = { ...one.metadata, namespace: namespace ?? environment.namespace(given) };
-  const parsed = incident.shape.spec.safeParse(one.spec);
-  if (!parsed.success) throw new InvalidInput(`spec.${issueText(parsed.error)}`);
-  return { ...one, metadata };
+  const complete = { ...one, metadata };
+  const { verify } = parseSpec(one.spec);
+  if (given.dryRun === 'client') await checkAsServer(complete, cel);
+  await checkExpressions(verify.checks, cel);
+  return complete;
 }
 
 function show({ output }: Environment, given: Flags, made: NewIncident): void {

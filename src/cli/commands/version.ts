@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { Environment } from '../environment.ts';
-import { programVersion } from '../version.ts';
+import { versionLine } from '../version.ts';
 
 /** Adds the command to its parent. */
 export function addVersion(parent: Command, { output }: Environment): void {
@@ -10,5 +10,5 @@ export function addVersion(parent: Command, { output }: Environment): void {
     .command('version')
     .description('print the version of this program')
     .addHelpText('after', '\nExample:\n  oplab version')
-    .action(() => output.line(`oplab ${programVersion} (node ${process.versions.node})`));
+    .action(() => output.line(versionLine()));
 }

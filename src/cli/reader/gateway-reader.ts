@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Entry, entryOfJson } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
-import { GatewayUnreachable, messageOf, NotFound, OplabError } from '../../errors.ts';
+import { GatewayUnreachable, InvalidInput, messageOf, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
 import { errorBody } from '../../http/error-body.ts';
 import type { AuditReader, FollowEvent, FollowOptions } from './audit-reader.ts';
@@ -30,6 +30,8 @@ export interface GatewayReaderOptions {
 
 const REQUEST_TIMEOUT_MS = 30_000;
 const ATTEMPTS = 3;
+/** All that fetch says of an address with a port that it blocks. */
+const BAD_PORT = 'bad port';
 
 const sessionSummary = z.object({
   session: z.string(),
@@ -69,6 +71,12 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     } catch (error) {
       const reason = way.lastError ?? causeOf(error);
       await drop();
+      if (reason === BAD_PORT) {
+        throw new InvalidInput(
+          `${way.url}: fetch refuses this port, which another protocol has (https://fetch.spec.whatwg.org/#port-blocking); forward the gateway's port 8080 to another one, for example 8080`,
+          error,
+        );
+      }
       throw new GatewayUnreachable(`the gateway's read API cannot be reached: ${reason}`, error);
     }
     if (response.ok) return response;
@@ -130,7 +138,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         }
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof z.ZodError || error instanceof SyntaxError) throw error;
+        if (error instanceof z.ZodError || error instanceof SyntaxError || error instanceof InvalidInput) throw error;
         reason = error instanceof OplabError ? error.message : causeOf(error);
         if (!(error instanceof NotFound)) await drop();
       }
