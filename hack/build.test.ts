@@ -48,7 +48,8 @@ async function tamperedLog(): Promise<string> {
   return at('audit.db');
 }
 
-describe('the command line of dist/', () => {
+// Each run loads the whole program anew, several at once: a busy machine takes its time.
+describe('the command line of dist/', { timeout: 60_000 }, () => {
   it('ends with the code of each failure, and names it', async () => {
     const file = await tamperedLog();
     const failures: [string[], number, string][] = [
@@ -57,11 +58,7 @@ describe('the command line of dist/', () => {
       [['top'], 2, 'OPLAB_NOT_A_TERMINAL: '],
       [['audit', 'show', 'nope', '--file', file], 3, 'OPLAB_NOT_FOUND: '],
       [['audit', 'verify', '--file', file], 4, 'OPLAB_VERIFICATION_FAILED: '],
-      [
-        ['audit', 'list', '--gateway', 'http://127.0.0.1:1'],
-        2,
-        'OPLAB_INVALID_INPUT: http://127.0.0.1:1: fetch refuses',
-      ],
+      [['audit', 'list', '--gateway', 'http://127.0.0.1:1'], 2, 'OPLAB_INVALID_INPUT: --gateway http://127.0.0.1:1: '],
       [['audit', 'list', '--gateway', 'http://127.0.0.1:2'], 1, 'OPLAB_GATEWAY_UNREACHABLE: '],
     ];
     const seen = await Promise.all(failures.map(([args]) => oplab(...args)));

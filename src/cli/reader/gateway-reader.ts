@@ -73,7 +73,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       await drop();
       if (reason === BAD_PORT) {
         throw new InvalidInput(
-          `${way.url}: fetch refuses this port, which another protocol has (https://fetch.spec.whatwg.org/#port-blocking); forward the gateway's port 8080 to another one, for example 8080`,
+          `--gateway ${way.url}: fetch blocks this port, which belongs to another protocol (https://fetch.spec.whatwg.org/#port-blocking); forward the gateway to another one: kubectl -n oplab-system port-forward deploy/oplab-gateway 8080`,
           error,
         );
       }
