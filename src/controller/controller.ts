@@ -31,6 +31,8 @@ export interface ControllerOptions {
   readonly client: KubeClient;
   readonly agentsNamespace: string;
   readonly systemNamespace: string;
+  /** Where the node's Docker socket is served, if it is; no agent may work there. */
+  readonly dockerNamespace?: string;
   readonly wallProbes?: string;
   /** Unique per process. */
   readonly identity: string;
@@ -203,7 +205,8 @@ export class Controller {
   }
 
   #world(cel: Cel): World {
-    const { client, agentsNamespace, systemNamespace, wallProbes, identity, log, fetch, checkpoint } = this.#options;
+    const { client, agentsNamespace, systemNamespace, dockerNamespace, wallProbes } = this.#options;
+    const { identity, log, fetch, checkpoint } = this.#options;
     const now = this.#options.now ?? (() => new Date());
     const identities = new VerifyIdentity(client, agentsNamespace);
     const discovery = new Discovery();
@@ -211,6 +214,7 @@ export class Controller {
       client,
       agentsNamespace,
       systemNamespace,
+      ownNamespaces: [systemNamespace, agentsNamespace, ...(dockerNamespace === undefined ? [] : [dockerNamespace])],
       wallProbes: wallProbes ?? '',
       log,
       now,

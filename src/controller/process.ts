@@ -19,6 +19,7 @@ import type { NotifyOptions } from './notify/notifier.ts';
 const environment = z.object({
   OPLAB_AGENTS_NAMESPACE: z.string().min(1).default('oplab-agents'),
   OPLAB_SYSTEM_NAMESPACE: z.string().min(1).default('oplab-system'),
+  OPLAB_DOCKER_NAMESPACE: z.string().min(1).default('oplab-docker'),
   OPLAB_IDENTITY: z.string().optional(),
   OPLAB_WALL_PROBES: z.string().default(''),
   OPLAB_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(9090),
@@ -51,6 +52,7 @@ export async function runController(): Promise<void> {
     client,
     agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
     systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
+    dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
     wallProbes: env.OPLAB_WALL_PROBES,
     identity,
     log,

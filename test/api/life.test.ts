@@ -14,7 +14,15 @@ import {
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
 } from '../../src/kube/resources.ts';
-import { AGENTS, type ApiServer, agentClass, eventually, madeFor, startApiServer } from '../support/api-server.ts';
+import {
+  AGENTS,
+  type ApiServer,
+  agentClass,
+  eventually,
+  madeFor,
+  SYSTEM,
+  startApiServer,
+} from '../support/api-server.ts';
 import { containerStatus, type IncidentProbe, Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
@@ -419,6 +427,17 @@ describe('acceptance', () => {
     const done = await incident.finished();
     expect(done.status?.phase).toBe('Failed');
     expect(condition(done, 'Succeeded')?.reason).toBe('NamespaceNotAllowed');
+    expect(done.status?.attempts).toBeUndefined();
+  });
+
+  it("refuses oplab's own namespaces for good, also when no admission policy did", async () => {
+    const incident = await (await patient()).report('inside', { targetNamespaces: [SYSTEM] });
+    await incident.seal();
+    const done = await incident.finished();
+    expect(condition(done, 'Succeeded')).toMatchObject({
+      reason: 'NamespaceNotAllowed',
+      message: expect.stringContaining(`no agent may work in ${SYSTEM}`),
+    });
     expect(done.status?.attempts).toBeUndefined();
   });
 

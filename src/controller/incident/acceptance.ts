@@ -4,6 +4,7 @@ import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-cl
 import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { effectiveLimits, type Limits } from '../../api/limits.ts';
 import { namespaceOf } from '../../verify/observe.ts';
+import { ownNamespaceProblem } from '../own-namespaces.ts';
 
 export type Acceptance =
   | { readonly type: 'accepted'; readonly agentClass: AgentClass; readonly limits: Limits }
@@ -12,13 +13,25 @@ export type Acceptance =
   /** The spec cannot change, so this is the end. */
   | { readonly type: 'refused'; readonly reason: 'NamespaceNotAllowed' | 'InvalidCheck'; readonly message: string };
 
-/** @param syntaxErrors what is wrong with the CEL of a check, by the check's name */
+/**
+ * @param syntaxErrors what is wrong with the CEL of a check, by the check's name
+ * @param ownNamespaces those of oplab itself, which no class can open
+ */
 export function acceptance(
   incident: Incident,
   agentClass: AgentClass | undefined,
   syntaxErrors: ReadonlyMap<string, string>,
+  ownNamespaces: readonly string[],
 ): Acceptance {
   const { spec, metadata } = incident;
+  const refuse = (reason: 'NamespaceNotAllowed' | 'InvalidCheck', message: string): Acceptance => ({
+    type: 'refused',
+    reason,
+    message,
+  });
+  const targets = targetNamespacesOf(incident);
+  const own = ownNamespaceProblem(targets, ownNamespaces);
+  if (own !== undefined) return refuse('NamespaceNotAllowed', own);
   if (agentClass === undefined) {
     return {
       type: 'waiting',
@@ -26,18 +39,12 @@ export function acceptance(
       message: `AgentClass ${spec.agentClassName} does not exist; create it, or create the Incident with another agentClassName`,
     };
   }
-  const refuse = (reason: 'NamespaceNotAllowed' | 'InvalidCheck', message: string): Acceptance => ({
-    type: 'refused',
-    reason,
-    message,
-  });
   if (!allowsNamespace(agentClass.spec.incidentNamespaces, metadata.namespace ?? '')) {
     return refuse(
       'NamespaceNotAllowed',
       `AgentClass ${spec.agentClassName} allows no Incidents in namespace ${metadata.namespace}; it allows: ${agentClass.spec.incidentNamespaces.join(', ')}`,
     );
   }
-  const targets = targetNamespacesOf(incident);
   const forbidden = targets.filter((target) => !allowsNamespace(agentClass.spec.targetNamespaces, target));
   if (forbidden.length > 0) {
     return refuse(

@@ -38,6 +38,8 @@ export interface Observed {
   readonly agentClass: AgentClass | undefined;
   /** What is wrong with the CEL of checks, by name. */
   readonly syntaxErrors: ReadonlyMap<string, string>;
+  /** Where oplab itself runs, and no agent may work. */
+  readonly ownNamespaces: readonly string[];
   /** The pod of the last attempt, as the API server has it now. */
   readonly pod: PodView | undefined;
   /** Pods of ended attempts that may still run. */

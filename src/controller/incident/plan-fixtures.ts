@@ -98,6 +98,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
   return {
     agentClass,
     syntaxErrors: new Map(),
+    ownNamespaces: ['oplab-system', 'oplab-agents'],
     pod: undefined,
     oldPods: 0,
     blocker: undefined,

@@ -57,6 +57,19 @@ describe('a new Incident', () => {
     expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
   });
 
+  it.each([
+    ['a namespace of oplab itself', { spec: { targetNamespaces: ['tikv', 'oplab-agents'] } }],
+    ['one by default', { metadata: { namespace: 'oplab-agents' } }],
+  ])('fails when it targets %s, though its class allows every namespace', (_what, parts) => {
+    expect(agentClass.spec.targetNamespaces).toEqual(['*']);
+    const made = plan(incident(parts), observed(), at(0));
+    expect(end(made)).toBe('Failed');
+    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
+    expect(made.status?.message).toContain("no agent may work in oplab-agents, which is oplab's own");
+    expect(types(made)).not.toContain('start-attempt');
+    expect(end(plan(incident(parts), observed({ agentClass: undefined }), at(0)))).toBe('Failed');
+  });
+
   it('fails when the CEL of a check does not parse', () => {
     const made = plan(incident(), observed({ syntaxErrors: new Map([['c', '1:3: found end']]) }), at(0));
     expect(end(made)).toBe('Failed');

@@ -66,7 +66,7 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
     return draft.finish();
   }
 
-  const accepted = acceptance(incident, observed.agentClass, observed.syntaxErrors);
+  const accepted = acceptance(incident, observed.agentClass, observed.syntaxErrors, observed.ownNamespaces);
   accept(draft, accepted);
   if (accepted.type === 'refused') decide(draft, 'Failed', accepted.reason, accepted.message);
   else planNextAttempt(draft, observed, accepted);

@@ -112,6 +112,7 @@ export class IncidentReconciler {
     return {
       agentClass: world.agentClass(incident.spec.agentClassName),
       syntaxErrors,
+      ownNamespaces: world.ownNamespaces,
       pod,
       oldPods: oldPods.length,
       look,

@@ -29,6 +29,8 @@ export interface World {
   readonly agentsNamespace: string;
   /** Where the gateway is. */
   readonly systemNamespace: string;
+  /** These, and whatever else is oplab's own: no agent may work there. */
+  readonly ownNamespaces: readonly string[];
   /** More addresses that sandboxes prove closed: "name=host:port,…". */
   readonly wallProbes: string;
   readonly log: Log;

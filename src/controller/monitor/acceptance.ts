@@ -5,6 +5,7 @@ import type { Check, CheckTarget } from '../../api/check.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import { messageOf } from '../../errors.ts';
 import { expressionOf, namespaceOf } from '../../verify/observe.ts';
+import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './alarm-of.ts';
 import { targetsOf } from './targets.ts';
 
@@ -24,14 +25,19 @@ export const expressionsOf = (monitor: Pick<Monitor, 'spec'>): string[] => check
 /**
  * Why the Monitor cannot be worked with; undefined when it can.
  * @param syntaxErrors what is wrong with an expression, by the expression
+ * @param ownNamespaces those of oplab itself, which no class can open
  */
 export function refusalOf(
   monitor: Monitor,
   agentClass: AgentClass | undefined,
   syntaxErrors: ReadonlyMap<string, string>,
+  ownNamespaces: readonly string[],
 ): Refusal | undefined {
   const { metadata, spec } = monitor;
   const className = spec.incident.agentClassName;
+  const targets = targetsOf(monitor);
+  const own = ownNamespaceProblem(targets, ownNamespaces);
+  if (own !== undefined) return { reason: 'NamespaceNotAllowed', message: `incident.${own}` };
   if (agentClass === undefined) {
     return { reason: 'ClassNotFound', message: `AgentClass ${className} does not exist; create it, or name another` };
   }
@@ -40,7 +46,6 @@ export function refusalOf(
     const message = `AgentClass ${className} allows no Incidents in namespace ${metadata.namespace}; it allows: ${incidentNamespaces.join(', ')}`;
     return { reason: 'NamespaceNotAllowed', message };
   }
-  const targets = targetsOf(monitor);
   const forbidden = targets.filter((target) => !allowsNamespace(targetNamespaces, target));
   if (forbidden.length > 0) {
     const message = `AgentClass ${className} does not work in ${forbidden.join(', ')}; it works in: ${targetNamespaces.join(', ')}`;

@@ -41,6 +41,7 @@ class Ward {
     this.reconciler = new MonitorReconciler({
       client: this.#client(),
       agentsNamespace: 'oplab-agents',
+      ownNamespaces: ['oplab-system', 'oplab-agents'],
       log: { debug() {}, info() {}, warn() {}, error() {} },
       now: () => new Date(this.now),
       monitor: () => this.current,
@@ -325,6 +326,11 @@ describe('rights', () => {
 
 describe('a Monitor that cannot be worked with', () => {
   it.each([
+    [
+      'a target of oplab itself, whatever its class allows',
+      { incident: { summary: 's', targetNamespaces: ['tikv', 'oplab-system'] } },
+      'NamespaceNotAllowed',
+    ],
     ['a class that is missing', { incident: { summary: 's', agentClassName: 'nobody' } }, 'ClassNotFound'],
     [
       'a check outside of its targets',

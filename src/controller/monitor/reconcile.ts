@@ -87,7 +87,7 @@ export class MonitorReconciler {
       const error = await this.#world.cel.syntaxError(expression);
       if (error !== undefined) errors.set(expression, error);
     }
-    return refusalOf(monitor, agentClass, errors);
+    return refusalOf(monitor, agentClass, errors, this.#world.ownNamespaces);
   }
 
   async #round(

@@ -14,6 +14,8 @@ export interface MonitorWorld {
   readonly client: KubeClient;
   /** Where the accounts are that look. */
   readonly agentsNamespace: string;
+  /** Where oplab itself runs, and no agent may work. */
+  readonly ownNamespaces: readonly string[];
   readonly log: Log;
   readonly now: () => Date;
   /** From the local copies, by "namespace/name". */
