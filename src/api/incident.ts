@@ -40,9 +40,11 @@ export const incidentSpec = z.object({
     .meta({ description: 'The AgentClass whose rights and ceilings apply.' }),
   targetNamespaces: z.array(dnsLabel).min(1).max(8).optional().meta({
     'x-kubernetes-list-type': 'set',
-    description: "Where the agent may work; default: the Incident's own namespace.",
+    description: "Where the agent may work, never a namespace of oplab itself; default: the Incident's own namespace.",
   }),
-  source: incidentSource.optional().meta({ description: 'The alarm that opened it; written by oplab.' }),
+  source: incidentSource
+    .optional()
+    .meta({ description: 'The alarm that opened it; written by oplab, and refused from anybody else.' }),
   alertLabels: labelMap.optional().meta({ description: 'Labels of the alert that opened it, as the alarm gave them.' }),
   alertAnnotations: labelMap.optional().meta({ description: 'Annotations of the alert that opened it.' }),
   verify: z

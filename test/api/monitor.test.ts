@@ -287,12 +287,14 @@ describe('the author of a Monitor', () => {
       );
     await eventually(async () => /may not use AgentClass default/.test(await attempt('m1')), 'no use, no Monitor');
     await grant('ClusterRole', 'oplab-use-default', 'everywhere');
-    await eventually(async () => /may not target all of: authored/.test(await attempt('m2')), 'no target, no Monitor');
+    await eventually(async () => /may not target authored;/.test(await attempt('m2')), 'no target, no Monitor');
     await grant('ClusterRole', 'oplab-incident-author', 'here');
     await eventually(async () => (await attempt('m3')) === 'created', 'with both, a Monitor');
-    expect(await attempt('m4', { incident: { summary: 's', targetNamespaces: ['foreign'] } })).toMatch(/foreign/);
+    expect(await attempt('m4', { incident: { summary: 's', targetNamespaces: ['foreign'] } })).toMatch(
+      /may not target foreign;/,
+    );
     const widen = { spec: { incident: { targetNamespaces: ['authored', 'foreign'] } } };
-    await expect(author.patch(MONITORS, { namespace, name: 'm3' }, widen)).rejects.toThrow(/may not target all of/);
+    await expect(author.patch(MONITORS, { namespace, name: 'm3' }, widen)).rejects.toThrow(/may not target foreign;/);
     await author.patch(MONITORS, { namespace, name: 'm3' }, { metadata: { labels: { seen: 'yes' } } });
   });
 });

@@ -60,3 +60,27 @@ seccompProfile: {type: RuntimeDefault}
 routes.json: {{ dict "routes" .Values.intake.routes | toJson | quote }}
 receivers.json: {{ $receivers | toJson | quote }}
 {{- end }}
+
+{{/* Namespaces that are oplab's own, where no agent may work; a list, in JSON as in CEL. */}}
+{{- define "oplab.ownNamespaces" -}}
+{{ list .Release.Namespace .Values.agentsNamespace .Values.docker.socket.namespace | uniq | toJson }}
+{{- end }}
+
+{{/*
+What an author must hold in each target namespace; call with (dict "root" $ "field" "spec.targetNamespaces").
+One validation a target: asking the authorizer costs 350,000, one expression may cost 1,000,000 and all of a policy 10,000,000.
+As many as maxItems of the field; what is beyond them would not be asked about, so it is refused.
+*/}}
+{{- define "oplab.targetValidations" -}}
+{{- $most := 8 -}}
+- expression: "variables.targets.size() <= {{ $most }}"
+  messageExpression: "'{{ .field }}: at most {{ $most }} namespaces, not ' + string(variables.targets.size())"
+- expression: "!variables.targets.exists(ns, ns in variables.own)"
+  reason: Forbidden
+  messageExpression: "'{{ .field }}: no agent may work in ' + variables.targets.filter(ns, ns in variables.own).join(', ') + ', which is oplab\\'s own: the model key, the audit log and the agents are there; name other namespaces'"
+{{- range $at := until $most }}
+- expression: "variables.targets.size() <= {{ $at }} || authorizer.group('oplab.dev').resource('incidents').namespace(variables.targets[{{ $at }}]).check('target').allowed()"
+  reason: Forbidden
+  messageExpression: "'{{ $.field }}: you may not target ' + variables.targets[{{ $at }}] + '; ask for verb \"target\" on incidents.oplab.dev there (ClusterRole oplab-incident-author)'"
+{{- end }}
+{{- end }}
