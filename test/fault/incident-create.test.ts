@@ -134,6 +134,29 @@ describe('incident create', () => {
     });
   });
 
+  const well = { name: 'w', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'p', cel: 'true' } };
+  it.each<[string, object, object]>([
+    ['two checks of one name', { name: 'a' }, { verify: { checks: [well, well] } }],
+    ['a name of no object', { name: 'Foo_Bar' }, {}],
+    ['no name', {}, {}],
+    ['a field that is not there', { name: 'a' }, { severty: 'info' }],
+    ['a target twice', { name: 'a' }, { targetNamespaces: ['x', 'x'] }],
+    ['a check of nothing', { name: 'a' }, { verify: { checks: [{ name: 'w' }] } }],
+    [
+      'too many labels',
+      { name: 'a' },
+      { alertLabels: Object.fromEntries(Array.from('x'.repeat(65), (_, i) => [i, ''])) },
+    ],
+  ])('server and client agree in a dry run: %s is refused', async (_, metadata, more) => {
+    const file = path.join(directory, 'refused.yaml');
+    const spec = { summary: 's', verify: { checks: [well] }, ...more };
+    await writeFile(file, JSON.stringify({ apiVersion: 'oplab.dev/v1alpha1', kind: 'Incident', metadata, spec }));
+    for (const where of ['server', 'client']) {
+      const run = oplab('-n', TARGET, 'incident', 'create', '-f', file, '--dry-run', where);
+      await expect(run, where).rejects.toMatchObject({ exitCode: 2 });
+    }
+  });
+
   it('refuses a field that does not exist, where kubectl only warns', async () => {
     const file = path.join(directory, 'typo.yaml');
     const spec = {
