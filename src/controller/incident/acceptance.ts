@@ -6,12 +6,14 @@ import { effectiveLimits, type Limits } from '../../api/limits.ts';
 import { namespaceOf } from '../../verify/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 
+type Refused = 'NamespaceNotAllowed' | 'InvalidCheck' | 'SoakTooLong';
+
 export type Acceptance =
   | { readonly type: 'accepted'; readonly agentClass: AgentClass; readonly limits: Limits }
   /** Something outside of the Incident is missing; it may come. */
   | { readonly type: 'waiting'; readonly reason: 'ClassNotFound'; readonly message: string }
   /** The spec cannot change, so this is the end. */
-  | { readonly type: 'refused'; readonly reason: 'NamespaceNotAllowed' | 'InvalidCheck'; readonly message: string };
+  | { readonly type: 'refused'; readonly reason: Refused; readonly message: string };
 
 /**
  * @param syntaxErrors what is wrong with the CEL of a check, by the check's name
@@ -24,7 +26,7 @@ export function acceptance(
   ownNamespaces: readonly string[],
 ): Acceptance {
   const { spec, metadata } = incident;
-  const refuse = (reason: 'NamespaceNotAllowed' | 'InvalidCheck', message: string): Acceptance => ({
+  const refuse = (reason: Refused, message: string): Acceptance => ({
     type: 'refused',
     reason,
     message,
@@ -61,5 +63,17 @@ export function acceptance(
       return refuse('InvalidCheck', `check ${check.name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  return { type: 'accepted', agentClass, limits: effectiveLimits(spec.limits, ceilingsOf(agentClass.spec)) };
+  const limits = effectiveLimits(spec.limits, ceilingsOf(agentClass.spec));
+  const soak = soakProblem(spec, limits);
+  if (soak !== undefined) return refuse('SoakTooLong', soak);
+  return { type: 'accepted', agentClass, limits };
+}
+
+/** Why what is asked for can never be verified; undefined when it can. The schema sees the author's own limit, not the class's. */
+export function soakProblem(
+  { verify, agentClassName }: Pick<Incident['spec'], 'verify' | 'agentClassName'>,
+  { timeoutSeconds }: Pick<Limits, 'timeoutSeconds'>,
+): string | undefined {
+  if (verify.soakSeconds < timeoutSeconds) return undefined;
+  return `verify.soakSeconds: ${verify.soakSeconds} s do not fit into the time limit of ${timeoutSeconds} s (the lower of limits.timeoutSeconds and the ceiling of AgentClass ${agentClassName}); use a shorter soak or a class with a higher ceiling`;
 }

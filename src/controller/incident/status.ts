@@ -29,7 +29,8 @@ export type EndReason =
   | 'LimitReached'
   | 'Cancelled'
   | 'NamespaceNotAllowed'
-  | 'InvalidCheck';
+  | 'InvalidCheck'
+  | 'SoakTooLong';
 
 export type FinalPhase = Extract<Phase, 'Resolved' | 'Escalated' | 'Failed' | 'Cancelled'>;
 const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 'Cancelled'];

@@ -1,16 +1,18 @@
 // Whether a Monitor can be worked with: its class exists and allows it, its checks make sense. Pure.
 
-import { type AgentClass, allowsNamespace } from '../../api/agent-class.ts';
+import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
 import type { Check, CheckTarget } from '../../api/check.ts';
+import { effectiveLimits } from '../../api/limits.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import { messageOf } from '../../errors.ts';
 import { expressionOf, namespaceOf } from '../../verify/observe.ts';
+import { soakProblem } from '../incident/acceptance.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './alarm-of.ts';
 import { targetsOf } from './targets.ts';
 
 export interface Refusal {
-  readonly reason: 'ClassNotFound' | 'NamespaceNotAllowed' | 'InvalidCheck';
+  readonly reason: 'ClassNotFound' | 'NamespaceNotAllowed' | 'InvalidCheck' | 'SoakTooLong';
   readonly message: string;
 }
 
@@ -55,6 +57,8 @@ export function refusalOf(
     const problem = problemOf(check, targets, syntaxErrors);
     if (problem !== undefined) return { reason: 'InvalidCheck', message: `check ${check.name}: ${problem}` };
   }
+  const soak = soakProblem(spec.incident, effectiveLimits(spec.incident.limits, ceilingsOf(agentClass.spec)));
+  if (soak !== undefined) return { reason: 'SoakTooLong', message: `incident.${soak}` };
   const taken = spec.incident.verify.checks.find(({ name }) => name === MONITOR_CHECK);
   if (taken === undefined) return undefined;
   const message = `incident.verify.checks: the name ${taken.name} is taken by the Monitor's own check; choose another`;

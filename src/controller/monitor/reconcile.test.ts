@@ -337,6 +337,11 @@ describe('a Monitor that cannot be worked with', () => {
       { check: { prometheus: { service: 'p', namespace: 'elsewhere', query: 'up' } } },
       'InvalidCheck',
     ],
+    [
+      'a soak that is longer than its class gives time for',
+      { incident: { summary: 's', verify: { soakSeconds: 3600 } } },
+      'SoakTooLong',
+    ],
     ['CEL that does not parse', { check: { prometheus: { service: 'p', query: 'up', cel: 'size(' } } }, 'InvalidCheck'],
     [
       'a check that is named like its own',
