@@ -2,13 +2,14 @@
 //
 //   --scenario NAME                 as often as wanted; --list names them
 //   --namespace NS --release NAME   another patient than the usual one; --set KEY=VALUE: another one in its values
-//   --text TEXT                     what the Incident says, whatever is broken
+//   --text TEXT                     what the Incident says, whatever is broken; with --by-hand, a Monitor has words of its own
 //   --hold SECONDS                  how long the Incident is held first, to see that nothing heals by itself (15)
 //   --by-hand                       the runner opens the Incident, also where Monitors would
 //
 // Examples:
 //   npm run e2e -- --list
 //   npm run e2e -- --scenario store-scaled-down
+//   npm run e2e -- --scenario bad-config --by-hand --text "Customers complain" --namespace shop --release blue
 //   npm run e2e:all
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -62,6 +63,8 @@ await main(async (signal) => {
   if (wanted.length === 0) throw new InvalidInput(`--scenario NAME or --all: there are ${names.join(', ')}`);
   const holdSeconds = Number(values.hold);
   if (!Number.isFinite(holdSeconds) || holdSeconds < 0) throw new InvalidInput('--hold takes a number of seconds');
+  if (values.text !== undefined && !values['by-hand'])
+    throw new InvalidInput('--text: a Monitor writes its own; add --by-hand, or leave --text out');
   const watched = values['by-hand'] ? [] : ['monitors.enabled=true'];
   const patient = { namespace: values.namespace, release: values.release, set: [...watched, ...values.set] };
   const trials = wanted.map((name) => trialNamed(name, patient));
