@@ -139,7 +139,7 @@ export class IncidentProbe {
   }
 
   /** As the gateway would, when the agent concludes. */
-  async claim(attempt: number, outcome: ClaimOutcome): Promise<void> {
+  async claim(attempt: number, outcome: ClaimOutcome, at = new Date()): Promise<void> {
     await this.gatewayWrites({
       claim: {
         attempt,
@@ -147,7 +147,7 @@ export class IncidentProbe {
         summary: `the agent says ${outcome}`,
         rootCause: 'the test says so',
         actions: [],
-        time: new Date().toISOString(),
+        time: at.toISOString(),
       },
       conditions: [
         {
