@@ -10,7 +10,7 @@ import { ensureImages, oplabTag } from '../images.ts';
 import { installOperator, type ModelChoice } from '../operator/install.ts';
 import { patientUp } from '../patient/up.ts';
 import { runSteps } from '../progress.ts';
-import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
+import { goBuilds } from '../toolchain/recipes.ts';
 import { buildOf, compileSteps } from '../toolchain/tools.ts';
 
 /** The programs that tests start on loopback: a control plane and a patient. */
@@ -18,7 +18,7 @@ const apiTestPrograms = ['kube-apiserver', 'etcd', 'kubectl', 'pd-server', 'tikv
 
 /** Whether a cluster cannot be had here before something is compiled from source. */
 export async function mustCompile(signal: AbortSignal): Promise<boolean> {
-  if (compileSteps([...nodeBuilds, ...patientImageBuilds], signal).length === 0) return false;
+  if (compileSteps(goBuilds, signal).length === 0) return false;
   await ensureDocker(signal);
   return !(await canPull(signal));
 }

@@ -61,3 +61,13 @@ export function effectiveLimits(
     attempts: lower('attempts'),
   };
 }
+
+/** Why a soak can never be verified under these limits; undefined when it can. {@link SOAK_FITS} knows no ceilings. */
+export function soakProblem(
+  soakSeconds: number,
+  { timeoutSeconds }: Pick<Limits, 'timeoutSeconds'>,
+  agentClassName: string,
+): string | undefined {
+  if (soakSeconds < timeoutSeconds) return undefined;
+  return `verify.soakSeconds: ${soakSeconds} s do not fit into the time limit of ${timeoutSeconds} s (the lower of limits.timeoutSeconds and the ceiling of AgentClass ${agentClassName}); use a shorter soak or a class with a higher ceiling`;
+}

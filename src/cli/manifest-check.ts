@@ -85,7 +85,9 @@ const extensions = z.looseObject({
   maxProperties: z.number().default(Number.POSITIVE_INFINITY),
   'x-kubernetes-list-type': z.enum(['set', 'map', 'atomic']).optional(),
   'x-kubernetes-list-map-keys': z.array(z.string()).default([]),
-  'x-kubernetes-validations': z.array(z.looseObject({ rule: z.string(), message: z.string() })).default([]),
+  'x-kubernetes-validations': z
+    .array(z.looseObject({ rule: z.string(), message: z.string(), optionalOldSelf: z.boolean().default(false) }))
+    .default([]),
 });
 
 /** Fields that nobody knows, and elements that are there twice. */
@@ -132,9 +134,10 @@ function checkShape(schema: Schema, value: unknown, at: string): void {
 /** The rules of the schema; those that compare with an older object say nothing of a new one. */
 async function checkRules(schema: Schema, value: unknown, at: string, cel: Evaluator): Promise<void> {
   if (value === undefined) return;
-  for (const { rule, message } of extensions.parse(schema)['x-kubernetes-validations']) {
-    if (/\boldSelf\b/.test(rule)) continue;
-    const verdict = await cel.evaluate(rule, { self: { json: JSON.stringify(value) } });
+  for (const { rule, message, optionalOldSelf } of extensions.parse(schema)['x-kubernetes-validations']) {
+    const ofNew = optionalOldSelf ? rule.replaceAll('oldSelf.hasValue()', 'false') : rule;
+    if (/\boldSelf\b/.test(ofNew)) continue;
+    const verdict = await cel.evaluate(ofNew, { self: { json: JSON.stringify(value) } });
     if (verdict.type === 'failed') throw new InvalidInput(`${at}: ${message}`);
   }
   if (Array.isArray(value)) {

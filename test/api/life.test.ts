@@ -32,11 +32,12 @@ let server: ApiServer;
 let running: RunningController;
 /** Milliseconds that the controller's clock is ahead. */
 let ahead = 0;
+const now = () => new Date(Date.now() + ahead);
 let count = 0;
 
 beforeAll(async () => {
   server = await startApiServer();
-  running = await startController(server, { now: () => new Date(Date.now() + ahead), sweepEveryMs: 1000 });
+  running = await startController(server, { now, sweepEveryMs: 1000 });
 });
 afterEach(({ task }) => {
   if (task.result?.state === 'fail') console.log(running.log.lines.join('\n'));
@@ -49,7 +50,7 @@ afterAll(async () => {
 
 const patient = (state?: string) => {
   count += 1;
-  return new Patient(server.client, `patient-${count}`).admit(state);
+  return new Patient(server.client, `patient-${count}`, now).admit(state);
 };
 const condition = (incident: Incident, type: string) => findCondition(incident.status?.conditions, type);
 const last = (incident: Incident) => incident.status?.attempts?.at(-1);

@@ -147,6 +147,11 @@ describe('incident create', () => {
       { name: 'a' },
       { alertLabels: Object.fromEntries(Array.from('x'.repeat(65), (_, i) => [i, ''])) },
     ],
+    [
+      'a soak longer than the time limit',
+      { name: 'a' },
+      { verify: { soakSeconds: 60, checks: [well] }, limits: { timeoutSeconds: 60 } },
+    ],
   ])('server and client agree in a dry run: %s is refused', async (_, metadata, more) => {
     const file = path.join(directory, 'refused.yaml');
     const spec = { summary: 's', verify: { checks: [well] }, ...more };

@@ -12,10 +12,13 @@ import { AGENTS, eventually } from './api-server.ts';
 export class Patient {
   readonly client: KubeClient;
   readonly namespace: string;
+  readonly #now: () => Date;
 
-  constructor(client: KubeClient, namespace: string) {
+  /** @param now the controller's clock, where a test turns it: what the gateway writes must not seem old to it */
+  constructor(client: KubeClient, namespace: string, now = () => new Date()) {
     this.client = client;
     this.namespace = namespace;
+    this.#now = now;
   }
 
   async admit(state = 'bad'): Promise<this> {
@@ -46,7 +49,7 @@ export class Patient {
       metadata: { namespace: this.namespace, name },
       spec: { summary: 'the patient is unwell', verify, ...spec },
     });
-    return new IncidentProbe(this.client, this.namespace, name);
+    return new IncidentProbe(this.client, this.namespace, name, this.#now);
   }
 }
 
@@ -54,10 +57,12 @@ export class Patient {
 export class IncidentProbe {
   readonly client: KubeClient;
   readonly ref: { readonly namespace: string; readonly name: string };
+  readonly #now: () => Date;
 
-  constructor(client: KubeClient, namespace: string, name: string) {
+  constructor(client: KubeClient, namespace: string, name: string, now = () => new Date()) {
     this.client = client;
     this.ref = { namespace, name };
+    this.#now = now;
   }
 
   async read(): Promise<Incident> {
@@ -139,7 +144,8 @@ export class IncidentProbe {
   }
 
   /** As the gateway would, when the agent concludes. */
-  async claim(attempt: number, outcome: ClaimOutcome, at = new Date()): Promise<void> {
+  async claim(attempt: number, outcome: ClaimOutcome): Promise<void> {
+    const time = this.#now().toISOString();
     await this.gatewayWrites({
       claim: {
         attempt,
@@ -147,7 +153,7 @@ export class IncidentProbe {
         summary: `the agent says ${outcome}`,
         rootCause: 'the test says so',
         actions: [],
-        time: at.toISOString(),
+        time,
       },
       conditions: [
         {
@@ -155,7 +161,7 @@ export class IncidentProbe {
           status: 'True',
           reason: outcome,
           message: '',
-          lastTransitionTime: new Date().toISOString(),
+          lastTransitionTime: time,
         },
       ],
     });

@@ -56,11 +56,14 @@ const labelsText = (labels: Readonly<Record<string, string>>): string =>
     .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
     .join(', ');
 
+/** Of 15 s each, until what is asked is asked. */
+const LOOKS = 36;
+
 const isCounter = (name: string): boolean => /_(total|bucket|sum|count)$/.test(name) && !/region_count$/.test(name);
 
 /** A gauge stays unless it is told otherwise; a counter grows by a hundredth of itself at each step. */
 function values({ name, value, lately }: Series): string {
-  if (lately !== undefined) return `${value}+0x${36 - lately.length} ${lately.join(' ')}`;
+  if (lately !== undefined) return `${value}+0x${LOOKS - lately.length} ${lately.join(' ')}`;
   return isCounter(name) ? `${value}+${value / 100}x40` : `${value}+0x40`;
 }
 
@@ -73,7 +76,11 @@ export async function evaluated(rules: string, cases: readonly QueryCase[]): Pro
       name,
       interval: '15s',
       input_series: series.map((one) => ({ series: `${one.name}{${labelsText(one.labels)}}`, values: values(one) })),
-      promql_expr_test: queries.map(({ expr, expected }) => ({ expr, eval_time: '9m', exp_samples: expected })),
+      promql_expr_test: queries.map(({ expr, expected }) => ({
+        expr,
+        eval_time: `${LOOKS * 15}s`,
+        exp_samples: expected,
+      })),
     }));
     const file = path.join(dir, 'test.json');
     await writeFile(file, JSON.stringify({ rule_files: [rules], evaluation_interval: '15s', tests }));

@@ -2,7 +2,7 @@
 
 import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
 import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
-import { effectiveLimits, type Limits } from '../../api/limits.ts';
+import { effectiveLimits, type Limits, soakProblem } from '../../api/limits.ts';
 import { namespaceOf } from '../../verify/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 
@@ -64,16 +64,7 @@ export function acceptance(
     }
   }
   const limits = effectiveLimits(spec.limits, ceilingsOf(agentClass.spec));
-  const soak = soakProblem(spec, limits);
+  const soak = soakProblem(spec.verify.soakSeconds, limits, spec.agentClassName);
   if (soak !== undefined) return refuse('SoakTooLong', soak);
   return { type: 'accepted', agentClass, limits };
-}
-
-/** Why what is asked for can never be verified; undefined when it can. The schema sees the author's own limit, not the class's. */
-export function soakProblem(
-  { verify, agentClassName }: Pick<Incident['spec'], 'verify' | 'agentClassName'>,
-  { timeoutSeconds }: Pick<Limits, 'timeoutSeconds'>,
-): string | undefined {
-  if (verify.soakSeconds < timeoutSeconds) return undefined;
-  return `verify.soakSeconds: ${verify.soakSeconds} s do not fit into the time limit of ${timeoutSeconds} s (the lower of limits.timeoutSeconds and the ceiling of AgentClass ${agentClassName}); use a shorter soak or a class with a higher ceiling`;
 }

@@ -6,7 +6,7 @@ import { findCondition } from '../../api/meta.ts';
 import type { Observation } from '../../verify/observation.ts';
 import type { Plan } from './draft.ts';
 import { plan, wantsLook } from './plan.ts';
-import { agentClass, at, attempt, begun, claim, condition, incident, iso, observed, sees } from './plan-fixtures.ts';
+import { at, attempt, begun, claim, condition, incident, iso, observed, sees } from './plan-fixtures.ts';
 import type { PodState } from './pod-state.ts';
 
 const types = (made: Plan) => made.actions.map((action) => action.type);
@@ -37,43 +37,6 @@ describe('a new Incident', () => {
       }),
     ]);
     expect(made.notes.map((note) => note.reason)).toEqual(['Accepted', 'AttemptStarted']);
-  });
-
-  it('waits for a class that does not exist', () => {
-    const made = plan(incident(), observed({ agentClass: undefined }), at(0));
-    expect(made.status).toMatchObject({ phase: 'Pending' });
-    expect(reasonOf(made, 'Accepted')).toBe('ClassNotFound');
-    expect(reasonOf(made, 'Stalled')).toBe('ClassNotFound');
-    expect(types(made)).toEqual([]);
-  });
-
-  it.each([
-    ['its own namespace', { incidentNamespaces: ['other'] }],
-    ['a target', { targetNamespaces: ['other'] }],
-  ])('fails when the class does not allow %s', (_what, spec) => {
-    const narrow = { ...agentClass, spec: { ...agentClass.spec, ...spec } };
-    const made = plan(incident(), observed({ agentClass: narrow }), at(0));
-    expect(end(made)).toBe('Failed');
-    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
-  });
-
-  it.each([
-    ['a namespace of oplab itself', { spec: { targetNamespaces: ['tikv', 'oplab-agents'] } }],
-    ['one by default', { metadata: { namespace: 'oplab-agents' } }],
-  ])('fails when it targets %s, though its class allows every namespace', (_what, parts) => {
-    expect(agentClass.spec.targetNamespaces).toEqual(['*']);
-    const made = plan(incident(parts), observed(), at(0));
-    expect(end(made)).toBe('Failed');
-    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
-    expect(made.status?.message).toContain("no agent may work in oplab-agents, which is oplab's own");
-    expect(types(made)).not.toContain('start-attempt');
-    expect(end(plan(incident(parts), observed({ agentClass: undefined }), at(0)))).toBe('Failed');
-  });
-
-  it('fails when the CEL of a check does not parse', () => {
-    const made = plan(incident(), observed({ syntaxErrors: new Map([['c', '1:3: found end']]) }), at(0));
-    expect(end(made)).toBe('Failed');
-    expect(made.status?.message).toContain('check c: cel: 1:3: found end');
   });
 
   it('waits for whoever works on its namespace, and says for whom', () => {

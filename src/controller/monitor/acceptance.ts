@@ -2,11 +2,10 @@
 
 import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
 import type { Check, CheckTarget } from '../../api/check.ts';
-import { effectiveLimits } from '../../api/limits.ts';
+import { effectiveLimits, soakProblem } from '../../api/limits.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import { messageOf } from '../../errors.ts';
 import { expressionOf, namespaceOf } from '../../verify/observe.ts';
-import { soakProblem } from '../incident/acceptance.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './alarm-of.ts';
 import { targetsOf } from './targets.ts';
@@ -57,7 +56,8 @@ export function refusalOf(
     const problem = problemOf(check, targets, syntaxErrors);
     if (problem !== undefined) return { reason: 'InvalidCheck', message: `check ${check.name}: ${problem}` };
   }
-  const soak = soakProblem(spec.incident, effectiveLimits(spec.incident.limits, ceilingsOf(agentClass.spec)));
+  const limits = effectiveLimits(spec.incident.limits, ceilingsOf(agentClass.spec));
+  const soak = soakProblem(spec.incident.verify.soakSeconds, limits, className);
   if (soak !== undefined) return { reason: 'SoakTooLong', message: `incident.${soak}` };
   const taken = spec.incident.verify.checks.find(({ name }) => name === MONITOR_CHECK);
   if (taken === undefined) return undefined;

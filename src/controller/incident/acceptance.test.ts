@@ -1,0 +1,63 @@
+// Whether an Incident is accepted, as its plan shows it: what is refused ends before anything is spent.
+
+import { describe, expect, it } from 'vitest';
+import { CONDITIONS } from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
+import type { Plan } from './draft.ts';
+import { plan } from './plan.ts';
+import { agentClass, at, incident, observed } from './plan-fixtures.ts';
+
+const types = (made: Plan) => made.actions.map((action) => action.type);
+const reasonOf = (made: Plan, type: keyof typeof CONDITIONS) =>
+  findCondition(made.status?.conditions, CONDITIONS[type])?.reason;
+const end = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message;
+
+describe('a new Incident', () => {
+  it('waits for a class that does not exist', () => {
+    const made = plan(incident(), observed({ agentClass: undefined }), at(0));
+    expect(made.status).toMatchObject({ phase: 'Pending' });
+    expect(reasonOf(made, 'Accepted')).toBe('ClassNotFound');
+    expect(reasonOf(made, 'Stalled')).toBe('ClassNotFound');
+    expect(types(made)).toEqual([]);
+  });
+
+  it.each([
+    ['its own namespace', { incidentNamespaces: ['other'] }],
+    ['a target', { targetNamespaces: ['other'] }],
+  ])('fails when the class does not allow %s', (_what, spec) => {
+    const narrow = { ...agentClass, spec: { ...agentClass.spec, ...spec } };
+    const made = plan(incident(), observed({ agentClass: narrow }), at(0));
+    expect(end(made)).toBe('Failed');
+    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
+  });
+
+  it.each([
+    ['a namespace of oplab itself', { spec: { targetNamespaces: ['tikv', 'oplab-agents'] } }],
+    ['one by default', { metadata: { namespace: 'oplab-agents' } }],
+  ])('fails when it targets %s, though its class allows every namespace', (_what, parts) => {
+    expect(agentClass.spec.targetNamespaces).toEqual(['*']);
+    const made = plan(incident(parts), observed(), at(0));
+    expect(end(made)).toBe('Failed');
+    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
+    expect(made.status?.message).toContain("no agent may work in oplab-agents, which is oplab's own");
+    expect(types(made)).not.toContain('start-attempt');
+    expect(end(plan(incident(parts), observed({ agentClass: undefined }), at(0)))).toBe('Failed');
+  });
+
+  it('fails when the CEL of a check does not parse', () => {
+    const made = plan(incident(), observed({ syntaxErrors: new Map([['c', '1:3: found end']]) }), at(0));
+    expect(end(made)).toBe('Failed');
+    expect(made.status?.message).toContain('check c: cel: 1:3: found end');
+  });
+
+  it('fails when its soak does not fit into the time that its class gives', () => {
+    const verify = { soakSeconds: 900, checks: incident().spec.verify.checks };
+    const made = plan(incident({ spec: { verify } }), observed(), at(0));
+    expect(end(made)).toBe('Failed');
+    expect(reasonOf(made, 'Finished')).toBe('SoakTooLong');
+    expect(made.status?.message).toContain('verify.soakSeconds: 900 s do not fit into the time limit of 900 s');
+    expect(types(made)).not.toContain('start-attempt');
+    const shorter = plan(incident({ spec: { verify: { ...verify, soakSeconds: 899 } } }), observed(), at(0));
+    expect(types(shorter)).toContain('start-attempt');
+  });
+});
