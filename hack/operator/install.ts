@@ -41,8 +41,11 @@ export async function installOperator(options: InstallOptions): Promise<void> {
   };
   if (options.model === 'claude') await putModelKey(options.kubeconfig, signal);
   // Helm installs the CRDs of a chart once and never updates them; this checkout's may be newer.
-  await access(path.join(root, 'crds'));
-  await run('kubectl', ['apply', '--server-side', '--force-conflicts', '-f', path.join(root, 'crds')], { env, signal });
+  const crds = path.join(root, 'crds');
+  await access(crds);
+  await run('kubectl', ['apply', '--server-side', '--force-conflicts', '-f', crds], { env, signal });
+  await run('kubectl', ['wait', '--for=condition=Established', '--timeout=60s', '-f', crds], { env, signal });
+  await departed(options.kubeconfig, signal);
   const set = Object.entries(values).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   await run(
     'helm',
@@ -68,6 +71,16 @@ export async function installOperator(options: InstallOptions): Promise<void> {
   await run('kubectl', ['-n', SYSTEM_NAMESPACE, 'rollout', 'restart', ...deployments], { env, signal });
   for (const deployment of deployments)
     await run('kubectl', ['-n', SYSTEM_NAMESPACE, 'rollout', 'status', deployment, '--timeout=120s'], { env, signal });
+}
+
+/** Waits for what an uninstall a moment ago has not finished: nothing can be made in a namespace that is terminating. */
+async function departed(kubeconfig: string, signal: AbortSignal): Promise<void> {
+  const env = { KUBECONFIG: kubeconfig };
+  for (const namespace of [SYSTEM_NAMESPACE, AGENTS_NAMESPACE]) {
+    const phase = ['get', 'namespace', namespace, '--ignore-not-found', '-o', 'jsonpath={.status.phase}'];
+    if ((await run('kubectl', phase, { env, signal })).stdout !== 'Terminating') continue;
+    await run('kubectl', ['wait', '--for=delete', `namespace/${namespace}`, '--timeout=120s'], { env, signal });
+  }
 }
 
 /** The key goes from our environment to the Secret through standard input: never through an argument list. */

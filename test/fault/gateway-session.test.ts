@@ -171,15 +171,17 @@ describe('a session', () => {
     const attempts = (await lab.incident('life')).status?.attempts ?? [];
     await lab.setStatus('life', { attempts: [{ ...attempts[0], endTime: time(), reason: 'Claimed' }] });
     await lab.setStatus('life', { phase: 'Verifying', verification: [check(true, time())] });
+    const seen = (wanted: string, times = 1) =>
+      eventually(async () =>
+        (await events(attempt)).filter((event) => event === wanted).length === times ? true : undefined,
+      );
+    // A state is witnessed, not a version: one that is gone before it could be written down leaves no entry.
+    await seen('check');
     await lab.setStatus('life', { verification: [check(false, time())], soak: { restarts: 1 } });
-    const seen = (wanted: string) =>
-      eventually(async () => ((await events(attempt)).includes(wanted) ? true : undefined));
     await seen('soak_restarted');
     await lab.restartGateway();
     await lab.setStatus('life', { verification: [check(true, time())] });
-    await eventually(async () =>
-      (await events(attempt)).filter((event) => event === 'check').length === 3 ? true : undefined,
-    );
+    await seen('check', 3);
     const condition = (type: string, status: string, reason: string, text = '') => ({
       type,
       status,
