@@ -90,6 +90,14 @@ export const agentClassSpec = z.object({
         .enum(['Always', 'IfNotPresent', 'Never'])
         .default('IfNotPresent')
         .meta({ description: 'For both images.' }),
+      pullSecrets: z
+        .array(z.object({ name: z.string().min(1).max(253).meta({ description: 'Name of the Secret.' }) }))
+        .max(8)
+        .optional()
+        .meta({
+          'x-kubernetes-list-type': 'atomic',
+          description: "Secrets of type kubernetes.io/dockerconfigjson in the agents' namespace, for both images.",
+        }),
     })
     .meta({ description: 'Images of the agent pod.' }),
   runtimeClassName: z.string().min(1).max(253).optional().meta({ description: 'For example gvisor or kata.' }),

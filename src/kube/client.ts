@@ -70,8 +70,8 @@ export interface KubeClient {
     patch: object,
     options?: { subresource?: string; type?: 'merge' | 'json' },
   ): Promise<KubeObject>;
-  /** An object that is gone already counts as deleted. */
-  delete(resource: Resource, ref: ObjectRef, options?: DeleteOptions): Promise<void>;
+  /** An object that is gone already counts as deleted. @returns whether there still was one */
+  delete(resource: Resource, ref: ObjectRef, options?: DeleteOptions): Promise<boolean>;
   watch(resource: Resource, options: WatchOptions): AsyncIterable<WatchEvent>;
   /** GET of any path, such as `/version` or discovery; the parsed JSON. */
   read(path: string): Promise<unknown>;
@@ -171,8 +171,10 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
       };
       try {
         await transport.exchange({ method: 'DELETE', path: pathOf(resource, ref.namespace, ref.name), body });
+        return true;
       } catch (error) {
         if (!isNotFound(error)) throw error;
+        return false;
       }
     },
     async *watch(resource, watch) {

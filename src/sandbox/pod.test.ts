@@ -17,7 +17,7 @@ const incident = (name = 'tikv-store-down'): Incident =>
     spec: { summary: 's', targetNamespaces: ['tikv', 'pd'], verify: { checks: [check] } },
   });
 const spec = agentClassSpec.parse({
-  images: { agent: 'registry/agent:1', sandbox: 'registry/sandbox:1' },
+  images: { agent: 'registry/agent:1', sandbox: 'registry/sandbox:1', pullSecrets: [{ name: 'registry' }] },
   runtimeClassName: 'gvisor',
   priorityClassName: 'oplab-agent',
   repairRoles: [{ name: 'operate' }],
@@ -66,6 +66,10 @@ describe('the agent pod', () => {
     expect(sandbox).toMatchObject({ name: 'sandbox', restartPolicy: 'Always', args: ['sandbox'] });
     expect(agent).toMatchObject({ name: 'agent', args: ['agent'] });
     expect(pod.metadata?.annotations).toMatchObject({ 'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false' });
+  });
+
+  it('pulls its images with what the class names', () => {
+    expect(pod.spec).toMatchObject({ imagePullSecrets: [{ name: 'registry' }] });
   });
 
   it('holds no service account token that the API server takes', () => {

@@ -68,6 +68,7 @@ export function agentPod(options: PodOptions): NewKubeObject {
     spec: {
       restartPolicy: 'OnFailure',
       serviceAccountName: name,
+      ...(spec.images.pullSecrets === undefined ? {} : { imagePullSecrets: spec.images.pullSecrets }),
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       terminationGracePeriodSeconds: 5,

@@ -55,6 +55,25 @@ describe('the roles that the controller may bind', () => {
   });
 });
 
+describe('imagePullSecrets', () => {
+  it('reach every pod that the chart starts, and the agents', async () => {
+    const pullSecrets = [{ name: 'registry' }];
+    const made = await render({
+      imagePullSecrets: pullSecrets,
+      rehearsal: { enabled: true },
+      docker: { endpoints: [ENDPOINT], socket: {} },
+    });
+    const workload = z.looseObject({ template: z.looseObject({ spec: z.looseObject({}) }) });
+    const templates = made.flatMap(({ kind, metadata, spec }) => {
+      const { data } = workload.safeParse(spec);
+      return data === undefined ? [] : [{ name: `${kind} ${metadata.name}`, spec: data.template.spec }];
+    });
+    expect(templates.length).toBeGreaterThanOrEqual(5);
+    for (const { name, spec } of templates) expect(spec, name).toMatchObject({ imagePullSecrets: pullSecrets });
+    expect(made.find(({ kind }) => kind === 'AgentClass')?.spec).toMatchObject({ images: { pullSecrets } });
+  });
+});
+
 describe('what the chart makes up itself', () => {
   const VALUES = { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } };
   const docker = (socket: object) => ({ endpoints: [ENDPOINT], socket });

@@ -30,13 +30,13 @@ export function homeOf(resource: Resource, agentsNamespace: string): string | un
   return resource === ROLE_BINDINGS ? undefined : agentsNamespace;
 }
 
-/** Deletes this very object. */
+/** Deletes this very object. @returns whether it was there and not on its way out */
 export async function remove(
   client: Pick<KubeClient, 'delete'>,
   resource: Resource,
   object: KubeObject,
-): Promise<void> {
+): Promise<boolean> {
   const { name, namespace, uid, deletionTimestamp } = object.metadata;
-  if (deletionTimestamp != null) return;
-  await client.delete(resource, { name, namespace }, { uid });
+  if (deletionTimestamp != null) return false;
+  return client.delete(resource, { name, namespace }, { uid });
 }

@@ -2,8 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { kubeObject } from '../../kube/object.ts';
+import { PODS, type Resource } from '../../kube/resources.ts';
 import { attemptLabels, incidentLabels } from '../../sandbox/names.ts';
-import { isOrphan } from './orphan-sweep.ts';
+import { isOrphan, sweepOrphans } from './orphan-sweep.ts';
 import { at, attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
 
 const object = (labels: Record<string, string>) => kubeObject.parse({ metadata: { name: 'x', labels } });
@@ -34,5 +35,23 @@ describe('an object of ours', () => {
   it('of a live attempt, or of nobody that we know, is none', () => {
     expect(isOrphan(object(attemptLabels(first, 1)), all(first), at(60))).toBe(false);
     expect(isOrphan(object({ app: 'other' }), all(), at(60))).toBe(false);
+  });
+});
+
+describe('a sweep', () => {
+  it.each([
+    ['says what it removed', true, ['orphan removed']],
+    ['says nothing of what the reconciler took away since it was listed', false, []],
+  ])('%s', async (_what, there, said) => {
+    const messages: string[] = [];
+    const warn = (_details: object, message: string) => void messages.push(message);
+    const log = { debug: () => {}, info: () => {}, warn, error: warn };
+    const pod = object(attemptLabels(first, 1));
+    const client = {
+      list: async (resource: Resource) => ({ items: resource === PODS ? [pod] : [], resourceVersion: '' }),
+      delete: async () => there,
+    };
+    expect(await sweepOrphans(client, 'oplab-agents', log)).toBe(said.length);
+    expect(messages).toEqual(said);
   });
 });

@@ -47,12 +47,13 @@ export async function sweepOrphans(
     incidents.set(parsed.data.metadata.uid, parsed.data);
   }
   const orphans = objects.filter(({ object }) => isOrphan(object, incidents, new Date()));
+  let removed = 0;
   for (const { resource, object } of orphans) {
-    log.warn(
-      { kind: resource.kind, namespace: object.metadata.namespace, name: object.metadata.name },
-      'orphan removed',
-    );
-    await remove(client, resource, object);
+    // What the reconciler took away since we listed it was no orphan.
+    if (!(await remove(client, resource, object))) continue;
+    const { namespace, name } = object.metadata;
+    log.warn({ kind: resource.kind, namespace, name }, 'orphan removed');
+    removed += 1;
   }
-  return orphans.length;
+  return removed;
 }

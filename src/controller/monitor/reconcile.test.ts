@@ -148,7 +148,7 @@ class Ward {
         else if (resource.kind === 'RoleBinding') this.bindings.set(parsed.metadata.name, parsed);
         return parsed;
       },
-      delete: async (_resource, { name }) => void this.bindings.delete(name),
+      delete: async (_resource, { name }) => this.bindings.delete(name),
       create: unused,
       createSubresource: unused,
       patch: unused,
