@@ -108,7 +108,7 @@ export interface GatewayLab {
 
 const LIMITS: Limits = { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 };
 
-export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, ms = 10_000): Promise<T> {
+export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, ms = 20_000): Promise<T> {
   const until = Date.now() + ms;
   for (;;) {
     const found = await probe();
