@@ -14,7 +14,7 @@ const well: Observation = {
   health: { value: ['tikv-pd-0', 'tikv-pd-1', 'tikv-pd-2'].map((name) => ({ name, health: true })) },
   members: { value: { leader: { name: 'tikv-pd-1' }, members: [{ name: 'tikv-pd-1' }] } },
   stores: { value: { count: 3, stores } },
-  peers: { miss: { value: 0 }, down: { value: 0 }, pending: { value: 0 }, offline: { value: 0 } },
+  peers: { miss: { value: 0 }, down: { value: 0 }, pending: { value: 0 } },
   schedulers: {
     value: [
       'balance-region-scheduler',
@@ -115,7 +115,7 @@ describe('each single thing that is wrong', () => {
     ],
     ['PD has no leader', { ...well, members: { value: { leader: null, members: [] } } }, ['PD has a leader']],
     ['a store is Disconnected', withStore(2, { state_name: 'Disconnected' }), ['stores Up']],
-    ['a store is Offline', withStore(0, { state_name: 'Offline' }), ['stores Up']],
+    ['a store is Offline', withStore(0, { state_name: 'Offline' }), ['stores Up', 'no offline peers']],
     ['a store is missing', { ...well, stores: { value: { count: 2, stores: stores.slice(0, 2) } } }, ['stores Up']],
     ['heartbeats are old', { ...well, at: at + 30_000 }, ['store heartbeats']],
     ['regions miss a peer', { ...well, peers: { ...well.peers, miss: { value: 2 } } }, ['no miss peers']],

@@ -94,6 +94,11 @@ export function judgeObservation(observation: Observation, name: string): Verdic
         observed: `${regions} region(s)`,
       })),
     ),
+    check('no offline peers', observation.stores, ({ stores }) => {
+      const offline = stores.filter(({ store }) => store.state_name === 'Offline');
+      const peers = offline.reduce((sum, { status }) => sum + status.region_count, 0);
+      return { passing: peers === 0, observed: `${peers} on ${offline.length} store(s)` };
+    }),
     check('no stray schedulers', observation.schedulers, (list) => {
       const stray = list.filter((scheduler) => !ownSchedulers.has(scheduler));
       const missing = neededSchedulers.filter((scheduler) => !list.includes(scheduler));

@@ -55,7 +55,7 @@ export async function observeProject(project: ComposeProject): Promise<Observati
     health: seenHealth,
     members: seenMembers,
     stores: seenStores,
-    peers: { miss: unseen, down: unseen, pending: unseen, offline: unseen, ...Object.fromEntries(peers) },
+    peers: { miss: unseen, down: unseen, pending: unseen, ...Object.fromEntries(peers) },
     schedulers,
     statefulSets: 'error' in running ? running : { value: sets },
     wanted: { value: WANTED },

@@ -21,6 +21,18 @@ export const storeStuckOffline: Scenario = {
   name: 'store-stuck-offline',
   summary: 'A store is Offline and does not get rid of its regions',
   set: ['tikv.replicas=4'],
+  /** The new store gets its share first: PD buries one without a region at once, and then nothing is stuck. */
+  async stage({ session, note }) {
+    const { signal } = session.target;
+    const victim = await lastPod(session);
+    await waitFor({ what: `${victim} to get regions from PD`, withinSeconds: 180, signal, note }, async () => {
+      const stores = await storeViews(session);
+      const share = stores.reduce((sum, { regions }) => sum + regions, 0) / stores.length;
+      const operators = await session.get(session.pd('/operators'), z.array(z.unknown()).nullable());
+      const regions = stores.find(({ pod }) => pod === victim)?.regions ?? 0;
+      return regions >= share / 4 && (operators ?? []).length === 0 ? true : undefined;
+    });
+  },
   async inject({ session, note }) {
     const { signal } = session.target;
     const victim = await lastPod(session);
@@ -47,9 +59,10 @@ export const storeStuckOffline: Scenario = {
     await waitFor({ what: `store ${store?.id} to be emptied`, withinSeconds: 180, signal, note }, async () =>
       (await storeViews(session)).some(({ id }) => id === store?.id) ? undefined : true,
     );
-    await session.ask(session.pd('/stores/remove-tombstone'), { method: 'DELETE' });
     await session.kubectl(['scale', 'statefulset', victim.replace(/-3$/, ''), '--replicas=3']);
     await session.kubectl(['wait', '--for=delete', `pod/${victim}`, '--timeout=60s']);
+    // Only now: a store that still runs would enter itself anew under the forgotten id.
+    await session.ask(session.pd('/stores/remove-tombstone'), { method: 'DELETE' });
     await session.kubectl(['delete', 'persistentvolumeclaim', `data-${victim}`]);
   },
 };
