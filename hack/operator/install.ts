@@ -39,13 +39,13 @@ export async function installOperator(options: InstallOptions): Promise<void> {
     ...(options.model === 'claude' ? { 'model.apiKey.existingSecret': 'oplab-model-key' } : {}),
     ...options.set,
   };
+  await departed(options.kubeconfig, signal);
   if (options.model === 'claude') await putModelKey(options.kubeconfig, signal);
   // Helm installs the CRDs of a chart once and never updates them; this checkout's may be newer.
   const crds = path.join(root, 'crds');
   await access(crds);
   await run('kubectl', ['apply', '--server-side', '--force-conflicts', '-f', crds], { env, signal });
   await run('kubectl', ['wait', '--for=condition=Established', '--timeout=60s', '-f', crds], { env, signal });
-  await departed(options.kubeconfig, signal);
   const set = Object.entries(values).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   await run(
     'helm',

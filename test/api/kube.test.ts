@@ -84,8 +84,8 @@ describe('the client', () => {
     await make('meant');
     const ref = { namespace, name: 'meant' };
     expect(isConflict(await failure(server.client.delete(CONFIG_MAPS, ref, { uid: 'another' })))).toBe(true);
-    await server.client.delete(CONFIG_MAPS, ref);
-    await server.client.delete(CONFIG_MAPS, ref);
+    expect(await server.client.delete(CONFIG_MAPS, ref)).toBe(true);
+    expect(await server.client.delete(CONFIG_MAPS, ref)).toBe(false);
   });
 });
 

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { AuditUnavailable } from '../../src/errors.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, message, startGatewayLab, TARGET } from './gateway-lab.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
+import { message } from './model-api.ts';
 
 let lab: GatewayLab;
 let attempt: Attempt;

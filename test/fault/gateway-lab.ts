@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -23,21 +23,11 @@ import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
+import { MODEL_KEY, type ModelHandler, startModelAPI } from './model-api.ts';
 
 const exec = promisify(execFile);
 const AGENTS = 'oplab-agents';
 export const TARGET = 'patient';
-/** Of the vendor's shape, worth nothing. */
-export const MODEL_KEY = 'sk-ant-test03-0123456789abcdefghijklmnopqrstuvwxyz';
-
-/** What the model API does with a request. */
-export type ModelHandler = (request: {
-  body: z.infer<typeof modelBody>;
-  headers: IncomingMessage['headers'];
-  response: ServerResponse;
-}) => void | Promise<void>;
-
-const modelBody = z.looseObject({ model: z.string(), stream: z.boolean().optional(), max_tokens: z.number() });
 
 export interface Attempt {
   readonly name: string;
@@ -165,15 +155,7 @@ export async function startGatewayLab(
   await writeFile(path.join(dir, 'api-key'), `${MODEL_KEY}\n`);
   const more = await environment(dir);
 
-  let handler: ModelHandler = ({ response }) => void response.writeHead(500).end();
-  const modelServer: Server = createServer((request, response) => {
-    void text(request).then((body) =>
-      handler({ body: modelBody.parse(JSON.parse(body)), headers: request.headers, response }),
-    );
-  });
-  await new Promise<void>((resolve) => modelServer.listen(0, '127.0.0.1', resolve));
-  const address = modelServer.address();
-  const modelPort = typeof address === 'object' && address !== null ? address.port : 0;
+  const modelAPI = await startModelAPI();
 
   const logLines: string[] = [];
   const logger = createLogger('gateway', { level: 'debug', stream: { write: (line) => void logLines.push(line) } });
@@ -184,7 +166,7 @@ export async function startGatewayLab(
         OPLAB_DATA_DIR: dir,
         OPLAB_TLS_CERT_FILE: certFile,
         OPLAB_TLS_KEY_FILE: keyFile,
-        OPLAB_UPSTREAM_URL: `http://127.0.0.1:${modelPort}`,
+        OPLAB_UPSTREAM_URL: modelAPI.url,
         OPLAB_MODEL_KEY_FILE: path.join(dir, 'api-key'),
         OPLAB_AGENT_PORT: '0',
         OPLAB_KUBE_PORT: '0',
@@ -310,9 +292,7 @@ export async function startGatewayLab(
     logLines,
     dir,
     kubectlBinary,
-    model(next) {
-      handler = next;
-    },
+    model: modelAPI.answer,
     async open(name, limits = {}, options = {}) {
       await client.create(INCIDENTS, {
         apiVersion: 'oplab.dev/v1alpha1',
@@ -440,30 +420,10 @@ export async function startGatewayLab(
       stop.abort();
       agent.destroy();
       await lab.gateway.closed;
-      modelServer.closeAllConnections();
-      await new Promise((resolve) => modelServer.close(resolve));
+      await modelAPI.stop();
       await plane.stop();
       await rm(dir, { recursive: true, force: true });
     },
   };
   return lab;
-}
-
-/** An answer in one piece, as the Messages API gives it. */
-export function message(model: string, usage: { input_tokens: number; output_tokens: number }, content = 'hello') {
-  return {
-    id: 'msg_1',
-    type: 'message',
-    role: 'assistant',
-    model,
-    content: [{ type: 'text', text: content }],
-    stop_reason: 'end_turn',
-    stop_sequence: null,
-    usage,
-  };
-}
-
-/** One server-sent event. */
-export function sse(type: string, data: object): string {
-  return `event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`;
 }

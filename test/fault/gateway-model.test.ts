@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Attempt, eventually, type GatewayLab, MODEL_KEY, message, sse, startGatewayLab } from './gateway-lab.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
+import { MODEL_KEY, message, sse } from './model-api.ts';
 
 let lab: GatewayLab;
 beforeAll(async () => {

@@ -1,16 +1,8 @@
 // Whether an Incident is accepted, as its plan shows it: what is refused ends before anything is spent.
 
 import { describe, expect, it } from 'vitest';
-import { CONDITIONS } from '../../api/incident.ts';
-import { findCondition } from '../../api/meta.ts';
-import type { Plan } from './draft.ts';
 import { plan } from './plan.ts';
-import { agentClass, at, incident, observed } from './plan-fixtures.ts';
-
-const types = (made: Plan) => made.actions.map((action) => action.type);
-const reasonOf = (made: Plan, type: keyof typeof CONDITIONS) =>
-  findCondition(made.status?.conditions, CONDITIONS[type])?.reason;
-const end = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message;
+import { agentClass, at, end, incident, observed, reasonOf, types } from './plan-fixtures.ts';
 
 describe('a new Incident', () => {
   it('waits for a class that does not exist', () => {

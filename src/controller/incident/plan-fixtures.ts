@@ -3,9 +3,16 @@
 import type { AgentClass } from '../../api/agent-class.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
 import { FINALIZER } from '../../api/group.ts';
-import { type Attempt, type ClaimOutcome, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import {
+  type Attempt,
+  type ClaimOutcome,
+  CONDITIONS,
+  type Incident,
+  incident as incidentSchema,
+} from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
 import type { Observation } from '../../verify/observation.ts';
-import type { Observed } from './draft.ts';
+import type { Observed, Plan } from './draft.ts';
 
 export const START = Date.UTC(2026, 0, 1);
 /** Seconds after the beginning of the tests' time. */
@@ -108,3 +115,11 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     ...parts,
   };
 }
+
+export const running = begun([attempt(1, { podUID: 'u1' })]);
+export const types = (made: Plan) => made.actions.map((action) => action.type);
+export const reasonOf = (made: Plan, type: keyof typeof CONDITIONS) =>
+  findCondition(made.status?.conditions, CONDITIONS[type])?.reason;
+/** The phase that the Incident is to end in. */
+export const end = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message;
+export const lastReason = (made: Plan) => made.status?.attempts?.at(-1)?.reason;

@@ -1,19 +1,24 @@
 // The plan of an Incident, state by state: what follows from what.
 
 import { describe, expect, it } from 'vitest';
-import { CONDITIONS } from '../../api/incident.ts';
-import { findCondition } from '../../api/meta.ts';
-import type { Observation } from '../../verify/observation.ts';
-import type { Plan } from './draft.ts';
 import { plan, wantsLook } from './plan.ts';
-import { at, attempt, begun, claim, condition, incident, iso, observed, sees } from './plan-fixtures.ts';
+import {
+  at,
+  attempt,
+  begun,
+  claim,
+  end,
+  incident,
+  iso,
+  lastReason,
+  observed,
+  reasonOf,
+  running,
+  sees,
+  types,
+} from './plan-fixtures.ts';
 import type { PodState } from './pod-state.ts';
 
-const types = (made: Plan) => made.actions.map((action) => action.type);
-const reasonOf = (made: Plan, type: keyof typeof CONDITIONS) =>
-  findCondition(made.status?.conditions, CONDITIONS[type])?.reason;
-const end = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message;
-const lastReason = (made: Plan) => made.status?.attempts?.at(-1)?.reason;
 const podOf = (state: PodState, parts: object = {}) => ({
   name: 'p',
   uid: 'u1',
@@ -22,7 +27,6 @@ const podOf = (state: PodState, parts: object = {}) => ({
   state,
   ...parts,
 });
-const running = begun([attempt(1, { podUID: 'u1' })]);
 
 describe('a new Incident', () => {
   it('gets its finalizer, is accepted and started in one go', () => {
@@ -212,233 +216,6 @@ describe('between attempts', () => {
   it('the old one is cleaned up again by whoever does not know that it was', () => {
     const made = plan(incident({ status: begun([ended('Interrupted')]) }), observed({ cleaned: new Set() }), at(6));
     expect(made.actions[0]).toEqual({ type: 'clean-attempt', attempt: 1 });
-  });
-});
-
-describe('a claimed repair', () => {
-  const claimed = (more: object = {}, spec: object = {}) =>
-    incident({
-      spec,
-      status: begun([attempt(1, { podUID: 'u1', endTime: iso(100), reason: 'Claimed' })], {
-        claim: claim(1, 'Fixed', 100),
-        ...more,
-      }),
-    });
-  const look = (second: number, passing: boolean, lastLook?: number) => ({
-    observations: [sees(second, passing)],
-    lastLook: lastLook === undefined ? undefined : iso(lastLook),
-  });
-
-  it('is looked at; one that cannot be, or is over, is not', () => {
-    expect(wantsLook(claimed(), at(101))).toBe(true);
-    expect(wantsLook(incident({ status: running }), at(101))).toBe(false);
-    expect(wantsLook(claimed({}, { cancel: true }), at(101))).toBe(false);
-  });
-
-  it('is Resolved only after the whole soak', () => {
-    const first = plan(claimed(), observed({ look: look(101, true) }), at(101));
-    expect(first.status?.soak).toEqual({ startTime: iso(101), restarts: 0 });
-    expect(end(first)).toBeUndefined();
-    const soaking = { soak: { startTime: iso(101), restarts: 0 } };
-    expect(end(plan(claimed(soaking), observed({ look: look(110, true, 109) }), at(110)))).toBeUndefined();
-    const last = plan(claimed(soaking), observed({ look: look(111, true, 110) }), at(111));
-    expect(end(last)).toBe('Resolved');
-    expect(reasonOf(last, 'Verified')).toBe('ChecksHeld');
-  });
-
-  it('that breaks in the soak starts it again', () => {
-    const soaking = claimed({ soak: { startTime: iso(101), restarts: 0 } });
-    const made = plan(soaking, observed({ look: look(105, false, 104) }), at(105));
-    expect(made.status?.soak).toEqual({ restarts: 1 });
-    expect(made.notes.map((note) => note.reason)).toContain('SoakRestarted');
-  });
-
-  it('that does not come true within the grace is an attempt with ChecksFailed', () => {
-    expect(lastReason(plan(claimed(), observed({ look: look(159, false) }), at(159)))).toBe('Claimed');
-    const made = plan(claimed(), observed({ look: look(160, false) }), at(160));
-    expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'ChecksFailed', endTime: iso(100) });
-    expect(made.status?.attempts?.[0]?.message).toBe(
-      'the agent claimed Fixed: did it\nbut the checks did not hold:\nc: object.x = false\nthe cause, as it saw it: r',
-    );
-  });
-
-  it('does not count when the patient was taken away, and says so by name', () => {
-    const gone: Observation = {
-      name: 'baseline',
-      passing: false,
-      observed: 'StatefulSet tikv/tikv-tikv is gone, it had 3 replicas',
-      time: iso(101),
-    };
-    const standing = { observations: [sees(101, true), gone], lastLook: undefined };
-    const made = plan(claimed(), observed({ look: standing }), at(101));
-    expect(reasonOf(made, 'Verified')).toBe('BaselineBroken');
-    expect(made.status?.soak).toEqual({ restarts: 0 });
-    const last = plan(claimed(), observed({ look: standing }), at(160));
-    expect(lastReason(last)).toBe('ChecksFailed');
-    expect(last.status?.attempts?.[0]?.message).toContain('baseline: StatefulSet tikv/tikv-tikv is gone');
-    expect(last.notes.find((note) => note.reason === 'ChecksFailed')?.note).toContain('failing: baseline');
-  });
-
-  it.each([
-    ['NothingToRepair', { count: 0, last: [] }, 'nothing was changed'],
-    [
-      'NothingWrongButChanged',
-      { count: 2, last: [{ attempt: 1, seq: 9, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/t' }] },
-      'has seen 2 writes, the last: patch apps/statefulsets tikv/t',
-    ],
-    // Nobody has counted.
-    ['Verified', undefined, 'NothingWrong'],
-  ])('of a false alarm is Resolved with %s', (reason, changes, text) => {
-    const soaked = claimed({
-      claim: claim(1, 'NothingWrong', 100),
-      soak: { startTime: iso(101), restarts: 0 },
-      ...(changes === undefined ? {} : { changes }),
-    });
-    const made = plan(soaked, observed({ look: look(111, true, 110) }), at(111));
-    expect(end(made)).toBe('Resolved');
-    expect(reasonOf(made, 'Finished')).toBe(reason);
-    expect(findCondition(made.status?.conditions, 'Finished')?.message).toContain(text);
-  });
-
-  it('that nothing was wrong is no repair of what is broken', () => {
-    const wrong = claimed({ claim: claim(1, 'NothingWrong', 100), changes: { count: 0, last: [] } });
-    expect(lastReason(plan(wrong, observed({ look: look(160, false) }), at(160)))).toBe('ChecksFailed');
-  });
-
-  it('may finish a soak that runs when the grace is over', () => {
-    const soaking = claimed({ soak: { startTime: iso(155), restarts: 3 } });
-    expect(lastReason(plan(soaking, observed({ look: look(161, true, 160) }), at(161)))).toBe('Claimed');
-  });
-
-  it('is Escalated when the agent says that it cannot', () => {
-    const given = claimed({ claim: claim(1, 'CannotFix', 100) });
-    expect(wantsLook(given, at(101))).toBe(true);
-    expect(end(plan(given, observed(), at(101)))).toBeUndefined();
-    const made = plan(given, observed({ look: look(101, false) }), at(101));
-    expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
-    expect(made.status?.verification?.[0]).toMatchObject({ passing: false, observedTime: iso(101) });
-  });
-
-  it('counts no turns any more, but time', () => {
-    const counts = {
-      turns: 60,
-      modelCalls: 1,
-      inputTokens: 1,
-      outputTokens: 1,
-      cacheReadTokens: 1,
-      cacheWriteTokens: 1,
-    };
-    const usage = { ...counts, costMilliUSD: 1, exhausted: 'turns' };
-    expect(end(plan(claimed({ usage }), observed({ look: look(101, true) }), at(101)))).toBeUndefined();
-    expect(reasonOf(plan(claimed(), observed({ look: look(900, true) }), at(900)), 'Finished')).toBe('LimitReached');
-  });
-
-  it('does not close while the Incident is suspended', () => {
-    const soaked = claimed({ soak: { startTime: iso(101), restarts: 0 } }, { suspend: true });
-    const made = plan(soaked, observed({ look: look(112, true, 111) }), at(112));
-    expect(end(made)).toBeUndefined();
-    expect(made.status?.message).toContain('suspended; it would be Resolved');
-  });
-
-  it('writes results that say nothing new only every few seconds', () => {
-    const before = claimed({
-      soak: { startTime: iso(101), restarts: 0 },
-      verification: [
-        { name: 'c', passing: true, observed: 'object.x = true', observedTime: iso(101), passingSince: iso(101) },
-      ],
-      phase: 'Verifying',
-    });
-    const once = plan(before, observed({ look: look(103, true, 102) }), at(103));
-    expect(once.status?.verification?.[0]?.observedTime).toBe(iso(101));
-    const later = plan(before, observed({ look: look(110, true, 109) }), at(110));
-    expect(later.status?.verification?.[0]?.observedTime).toBe(iso(110));
-  });
-});
-
-describe('a decided end', () => {
-  const sealing = (more: object = {}, conditions: object[] = []) =>
-    incident({
-      status: begun([attempt(1, { endTime: iso(1), reason: 'Claimed' })], {
-        conditions: [
-          condition('AuditSealed', 'False', 'SealRequested', 'Resolved'),
-          condition('Finished', 'False', 'Verified', 'all checks have held'),
-          ...conditions,
-        ],
-        ...more,
-      }),
-    });
-  const both = [condition('Verified', 'True', 'ChecksHeld'), condition('RepairClaimed', 'True', 'Fixed')];
-  const clean = observed({ cleaned: new Set(['incident']) });
-  const succeeded = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.Succeeded)?.status;
-
-  it('waits for the seal', () => {
-    const made = plan(sealing(), clean, at(10));
-    expect(made.status).toBeUndefined();
-    expect(made.wakeAfterMs).toBe(50_000);
-  });
-
-  it('is not Finished before everything is cleaned up', () => {
-    const made = plan(sealing({ audit: { finalHeadHash: 'h' } }, both), observed(), at(10));
-    expect(types(made)).toEqual(['clean-incident']);
-    expect(made.status).toBeUndefined();
-  });
-
-  it('finishes with the sealed head, and frees the object', () => {
-    const made = plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10));
-    expect(made.status).toMatchObject({ phase: 'Resolved', finishTime: iso(10), audit: { sealedHeadHash: 'h' } });
-    expect(succeeded(made)).toBe('True');
-    expect(types(made)).toEqual(['remove-finalizer']);
-    expect(made.status?.conditions?.map((one) => one.type)).not.toContain('RepairClaimed');
-  });
-
-  it.each([
-    ['a claim', both.slice(0, 1)],
-    ['verification', both.slice(1)],
-  ])('does not succeed without %s', (_what, conditions) => {
-    expect(succeeded(plan(sealing({ audit: { finalHeadHash: 'h' } }, conditions), clean, at(10)))).toBe('False');
-  });
-
-  it('that is Escalated is handed over', () => {
-    const escalated = sealing({
-      audit: { finalHeadHash: 'h' },
-      conditions: [
-        condition('AuditSealed', 'False', 'SealRequested', 'Escalated'),
-        condition('Finished', 'False', 'AgentEscalated', 'the agent cannot fix it'),
-      ],
-      claim: claim(1, 'CannotFix'),
-      verification: [{ name: 'c', passing: false, observed: 'object.x = false', observedTime: iso(9) }],
-    });
-    const made = plan(escalated, clean, at(10));
-    expect(made.status?.handover?.wrong).toContain('c: object.x = false');
-    expect(made.notes.map((note) => note.reason)).toEqual(['HandedOver', 'Escalated']);
-    expect(plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10)).status?.handover).toBeUndefined();
-  });
-
-  it('finishes without the seal after a minute', () => {
-    const made = plan(sealing({}, both), clean, at(60));
-    expect(reasonOf(made, 'AuditSealed')).toBe('GatewayUnavailable');
-    expect(made.status?.phase).toBe('Resolved');
-  });
-
-  it('cannot be cancelled any more', () => {
-    const late = sealing({ audit: { finalHeadHash: 'h' } }, both);
-    const made = plan({ ...late, spec: { ...late.spec, cancel: true } }, clean, at(10));
-    expect(made.status?.phase).toBe('Resolved');
-  });
-});
-
-describe('deletion', () => {
-  it('cleans up and frees the object, whatever the state', () => {
-    const deleting = incident({ status: running, metadata: { deletionTimestamp: iso(1) } });
-    const made = plan(deleting, observed(), at(2));
-    expect(types(made)).toEqual(['clean-attempt', 'clean-incident', 'remove-finalizer']);
-    // The log stays, and shall tell how the attempt ended.
-    expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'Deleted', endTime: iso(2) });
-  });
-
-  it('of a finished Incident has nothing to do', () => {
-    const gone = incident({ metadata: { deletionTimestamp: iso(1), finalizers: ['someone.else/finalizer'] } });
-    expect(types(plan(gone, observed(), at(2)))).toEqual([]);
   });
 });
 

@@ -1,0 +1,107 @@
+// The plan of an Incident that comes to its end, decided or deleted.
+
+import { describe, expect, it } from 'vitest';
+import { CONDITIONS } from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
+import type { Plan } from './draft.ts';
+import { plan } from './plan.ts';
+import {
+  at,
+  attempt,
+  begun,
+  claim,
+  condition,
+  incident,
+  iso,
+  observed,
+  reasonOf,
+  running,
+  types,
+} from './plan-fixtures.ts';
+
+describe('a decided end', () => {
+  const sealing = (more: object = {}, conditions: object[] = []) =>
+    incident({
+      status: begun([attempt(1, { endTime: iso(1), reason: 'Claimed' })], {
+        conditions: [
+          condition('AuditSealed', 'False', 'SealRequested', 'Resolved'),
+          condition('Finished', 'False', 'Verified', 'all checks have held'),
+          ...conditions,
+        ],
+        ...more,
+      }),
+    });
+  const both = [condition('Verified', 'True', 'ChecksHeld'), condition('RepairClaimed', 'True', 'Fixed')];
+  const clean = observed({ cleaned: new Set(['incident']) });
+  const succeeded = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.Succeeded)?.status;
+
+  it('waits for the seal', () => {
+    const made = plan(sealing(), clean, at(10));
+    expect(made.status).toBeUndefined();
+    expect(made.wakeAfterMs).toBe(50_000);
+  });
+
+  it('is not Finished before everything is cleaned up', () => {
+    const made = plan(sealing({ audit: { finalHeadHash: 'h' } }, both), observed(), at(10));
+    expect(types(made)).toEqual(['clean-incident']);
+    expect(made.status).toBeUndefined();
+  });
+
+  it('finishes with the sealed head, and frees the object', () => {
+    const made = plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10));
+    expect(made.status).toMatchObject({ phase: 'Resolved', finishTime: iso(10), audit: { sealedHeadHash: 'h' } });
+    expect(succeeded(made)).toBe('True');
+    expect(types(made)).toEqual(['remove-finalizer']);
+    expect(made.status?.conditions?.map((one) => one.type)).not.toContain('RepairClaimed');
+  });
+
+  it.each([
+    ['a claim', both.slice(0, 1)],
+    ['verification', both.slice(1)],
+  ])('does not succeed without %s', (_what, conditions) => {
+    expect(succeeded(plan(sealing({ audit: { finalHeadHash: 'h' } }, conditions), clean, at(10)))).toBe('False');
+  });
+
+  it('that is Escalated is handed over', () => {
+    const escalated = sealing({
+      audit: { finalHeadHash: 'h' },
+      conditions: [
+        condition('AuditSealed', 'False', 'SealRequested', 'Escalated'),
+        condition('Finished', 'False', 'AgentEscalated', 'the agent cannot fix it'),
+      ],
+      claim: claim(1, 'CannotFix'),
+      verification: [{ name: 'c', passing: false, observed: 'object.x = false', observedTime: iso(9) }],
+    });
+    const made = plan(escalated, clean, at(10));
+    expect(made.status?.handover?.wrong).toContain('c: object.x = false');
+    expect(made.notes.map((note) => note.reason)).toEqual(['HandedOver', 'Escalated']);
+    expect(plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10)).status?.handover).toBeUndefined();
+  });
+
+  it('finishes without the seal after a minute', () => {
+    const made = plan(sealing({}, both), clean, at(60));
+    expect(reasonOf(made, 'AuditSealed')).toBe('GatewayUnavailable');
+    expect(made.status?.phase).toBe('Resolved');
+  });
+
+  it('cannot be cancelled any more', () => {
+    const late = sealing({ audit: { finalHeadHash: 'h' } }, both);
+    const made = plan({ ...late, spec: { ...late.spec, cancel: true } }, clean, at(10));
+    expect(made.status?.phase).toBe('Resolved');
+  });
+});
+
+describe('deletion', () => {
+  it('cleans up and frees the object, whatever the state', () => {
+    const deleting = incident({ status: running, metadata: { deletionTimestamp: iso(1) } });
+    const made = plan(deleting, observed(), at(2));
+    expect(types(made)).toEqual(['clean-attempt', 'clean-incident', 'remove-finalizer']);
+    // The log stays, and shall tell how the attempt ended.
+    expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'Deleted', endTime: iso(2) });
+  });
+
+  it('of a finished Incident has nothing to do', () => {
+    const gone = incident({ metadata: { deletionTimestamp: iso(1), finalizers: ['someone.else/finalizer'] } });
+    expect(types(plan(gone, observed(), at(2)))).toEqual([]);
+  });
+});

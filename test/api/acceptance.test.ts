@@ -1,0 +1,127 @@
+// Whether and when an Incident may begin, against a real API server: what its class allows, and who is before it.
+
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Incident } from '../../src/api/incident.ts';
+import { findCondition } from '../../src/api/meta.ts';
+import { AGENT_CLASSES, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { type ApiServer, agentClass, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { Patient } from '../support/incident-probe.ts';
+import { type RunningController, startController } from '../support/running-controller.ts';
+
+let server: ApiServer;
+let running: RunningController;
+let count = 0;
+
+beforeAll(async () => {
+  server = await startApiServer();
+  running = await startController(server);
+});
+afterEach(({ task }) => {
+  if (task.result?.state === 'fail') console.log(running.log.lines.join('\n'));
+  running.log.lines.length = 0;
+});
+afterAll(async () => {
+  await running?.stop();
+  await server?.stop();
+});
+
+const patient = () => {
+  count += 1;
+  return new Patient(server.client, `patient-${count}`).admit();
+};
+const condition = (incident: Incident, type: string) => findCondition(incident.status?.conditions, type);
+
+describe('the queue', () => {
+  it('lets one Incident at a time work on a namespace: by severity, then age', async () => {
+    const sick = await patient();
+    const first = await sick.report('first', { severity: 'info' });
+    await first.podRuns(1);
+    const elsewhere = await patient();
+    const targets = [sick.namespace];
+    const warning = await elsewhere.report('warning', { severity: 'warning', targetNamespaces: targets });
+    const critical = await sick.report('critical', { severity: 'critical' });
+    const waiting = await warning.until('waits', (now) => condition(now, 'Reconciling')?.reason === 'Queued');
+    expect(waiting.status?.message).toContain(`which works on namespace ${sick.namespace}`);
+    await critical.until('waits', (now) => condition(now, 'Reconciling')?.reason === 'Queued');
+    await first.claim(1, 'CannotFix');
+    await first.seal();
+    await critical.podOf(1);
+    await warning.until('waits for the next', ({ status }) => status?.message?.includes('/critical') ?? false);
+    expect((await warning.read()).status?.attempts).toBeUndefined();
+    await critical.spec({ cancel: true });
+    await critical.seal();
+    await warning.podOf(1);
+    await warning.delete();
+  });
+
+  it('starts only one of many that come at once', async () => {
+    const sick = await patient();
+    const probes = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => sick.report(name)));
+    await eventually(async () => {
+      const all = await Promise.all(probes.map((probe) => probe.read()));
+      return all.every((now) => now.status?.phase === 'Running' || condition(now, 'Reconciling')?.reason === 'Queued');
+    });
+    const all = await Promise.all(probes.map((probe) => probe.read()));
+    expect(all.filter((now) => now.status?.attempts !== undefined)).toHaveLength(1);
+    for (const probe of probes) await probe.delete();
+  });
+});
+
+describe('acceptance', () => {
+  it('waits for a class that does not exist yet, and says so', async () => {
+    const incident = await (await patient()).report('classless', { agentClassName: 'later' });
+    const waiting = await incident.until('stalled', (now) => condition(now, 'Stalled')?.status === 'True');
+    expect(condition(waiting, 'Accepted')).toMatchObject({ status: 'False', reason: 'ClassNotFound' });
+    await server.client.create(AGENT_CLASSES, agentClass('later'));
+    await incident.podOf(1);
+    expect(condition(await incident.read(), 'Stalled')?.status).toBe('False');
+    await incident.delete();
+  });
+
+  it('refuses namespaces that the class does not allow, for good', async () => {
+    await server.client.create(AGENT_CLASSES, agentClass('narrow', { targetNamespaces: ['other'] }));
+    const incident = await (await patient()).report('forbidden', { agentClassName: 'narrow' });
+    await incident.seal();
+    const done = await incident.finished();
+    expect(done.status?.phase).toBe('Failed');
+    expect(condition(done, 'Succeeded')?.reason).toBe('NamespaceNotAllowed');
+    expect(done.status?.attempts).toBeUndefined();
+  });
+
+  it("refuses oplab's own namespaces for good, also when no admission policy did", async () => {
+    const incident = await (await patient()).report('inside', { targetNamespaces: [SYSTEM] });
+    await incident.seal();
+    const done = await incident.finished();
+    expect(condition(done, 'Succeeded')).toMatchObject({
+      reason: 'NamespaceNotAllowed',
+      message: expect.stringContaining(`no agent may work in ${SYSTEM}`),
+    });
+    expect(done.status?.attempts).toBeUndefined();
+  });
+
+  it('refuses a check whose CEL does not parse, and says where', async () => {
+    const checks = [
+      { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'patient', cel: 'object.data ==' } },
+    ];
+    const incident = await (await patient()).report('unparsable', { verify: { checks } });
+    await incident.seal();
+    const done = await incident.finished();
+    expect(condition(done, 'Succeeded')).toMatchObject({
+      reason: 'InvalidCheck',
+      message: expect.stringContaining('check c: cel:'),
+    });
+  });
+
+  it('in mode Diagnose binds nothing but the reading roles', async () => {
+    await server.client.create(AGENT_CLASSES, agentClass('diagnose', { mode: 'Diagnose' }));
+    const sick = await patient();
+    const incident = await sick.report('look', { agentClassName: 'diagnose' });
+    await incident.podOf(1);
+    const bindings = await server.client.list(ROLE_BINDINGS, { namespace: sick.namespace });
+    expect(bindings.items.map((binding) => binding.roleRef)).toEqual([
+      expect.objectContaining({ name: 'test-read' }),
+      expect.objectContaining({ name: 'test-read' }),
+    ]);
+    await incident.delete();
+  });
+});
