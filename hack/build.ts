@@ -21,7 +21,7 @@ const bundles = {
   rehearsal: 'src/rehearsal/process.ts',
   'docker-socket': 'src/docker-socket/process.ts',
   'store-worker': 'src/audit/store-worker.ts',
-  'cel-worker': 'src/verify/cel-worker.ts',
+  'cel-worker': 'src/checks/cel-worker.ts',
 };
 
 /** What imports a process by its source path finds the bundle beside it in dist/. */

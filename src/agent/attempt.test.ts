@@ -8,11 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type Anthropic from '@anthropic-ai/sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { type FakeGateway, type Fault, fakeTask, refuse, startFakeGateway } from '../../test/support/fake-gateway.ts';
 import { paths, type Task } from '../gateway/protocol.ts';
 import { silentLogger } from '../observability/logger.ts';
 import type { ExecExit, WallsReport } from '../sandbox/protocol.ts';
 import type { AgentEvent } from './events.ts';
-import { type FakeGateway, type Fault, fakeTask, refuse, startFakeGateway } from './fake-gateway.ts';
 import { EXIT_WALLS_OPEN, runAttempt } from './process.ts';
 import { type Sandbox, SandboxLost } from './sandbox-client.ts';
 

@@ -1,12 +1,12 @@
 // The conversation's budget, the prompt's frame, and the small sayings around them: the pure parts of the agent.
 
 import { describe, expect, it } from 'vitest';
+import { fakeTask } from '../../test/support/fake-gateway.ts';
+import { backoffMs } from '../net/retry.ts';
 import { cut, withinBounds } from './audit-trail.ts';
 import { estimateTokens, type Turn, trimConversation, windowOf } from './context.ts';
-import { fakeTask } from './fake-gateway.ts';
 import { supportsAdaptiveThinking } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
-import { backoffMs } from './retry.ts';
 import { resultText } from './shell.ts';
 import { createSummariser } from './summary.ts';
 

@@ -13,8 +13,8 @@ import {
   type Task,
   task as taskSchema,
 } from '../gateway/protocol.ts';
-import { errorBody } from '../http/error-body.ts';
-import { backoffMs, pause } from './retry.ts';
+import { errorBody } from '../net/error-body.ts';
+import { backoffMs, pause } from '../net/retry.ts';
 
 /** A request whose answer takes longer is sent again; every one of them is idempotent. */
 const REQUEST_TIMEOUT_MS = 20_000;

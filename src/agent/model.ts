@@ -2,9 +2,9 @@
 
 import Anthropic from '@anthropic-ai/sdk';
 import { messageOf, OplabError } from '../errors.ts';
+import { backoffMs, pause } from '../net/retry.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
-import { backoffMs, pause } from './retry.ts';
 import { SUMMARY_PROMPT } from './summary.ts';
 
 /** A request to the agent's model. */

@@ -3,6 +3,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { messageOf, OplabError } from '../errors.ts';
+import { pause } from '../net/retry.ts';
 import {
   type ExecEvent,
   type ExecExit,
@@ -11,7 +12,6 @@ import {
   type WallsReport,
   wallsReport,
 } from '../sandbox/protocol.ts';
-import { pause } from './retry.ts';
 
 const POLL_MS = 250;
 const HEALTH_TIMEOUT_MS = 2000;

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { createColors } from 'picocolors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { API_VERSION } from '../api/group.ts';
-import { Cel } from '../verify/cel.ts';
+import { Cel } from '../checks/cel.ts';
 import { type Environment, realEnvironment } from './environment.ts';
 import type { NewIncident } from './incidents.ts';
 import { checkAsServer } from './manifest-check.ts';

@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { Check } from '../api/check.ts';
 import { incidentSpecSchema, type Schema } from '../api/crd.ts';
 import { incident } from '../api/incident.ts';
+import type { Cel } from '../checks/cel.ts';
 import { InvalidInput } from '../errors.ts';
-import type { Cel } from '../verify/cel.ts';
 import type { NewIncident } from './incidents.ts';
 
 type Evaluator = Pick<Cel, 'syntaxError' | 'evaluate'>;

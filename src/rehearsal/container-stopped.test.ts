@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { rehearse } from './rehearse.ts';
+import { rehearse } from '../../test/support/rehearse.ts';
 import { loadRules, type RuleBook } from './rule.ts';
 import { DEFAULT_RULES } from './server.ts';
 

@@ -4,13 +4,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type FakeGateway, fakeTask, startFakeGateway } from '../agent/fake-gateway.ts';
+import { type FakeGateway, fakeTask, startFakeGateway } from '../../test/support/fake-gateway.ts';
+import { createFakePatient, type FakePatientOptions } from '../../test/support/fake-patient.ts';
 import { runAttempt } from '../agent/process.ts';
 import { createSandbox } from '../agent/sandbox-client.ts';
 import { silentLogger } from '../observability/logger.ts';
 import { commandEnvironment } from '../sandbox/process.ts';
 import { startShellServer } from '../sandbox/shell-server.ts';
-import { createFakePatient, type FakePatientOptions } from './fake-patient.ts';
 import { startRehearsal } from './server.ts';
 
 let directory: string;

@@ -4,9 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { FakeClusterOptions } from './fake-cluster.ts';
-import { createFakePatient, type FakePatientOptions } from './fake-patient.ts';
-import { rehearse } from './rehearse.ts';
+import type { FakeClusterOptions } from '../../test/support/fake-cluster.ts';
+import { createFakePatient, type FakePatientOptions } from '../../test/support/fake-patient.ts';
+import { rehearse } from '../../test/support/rehearse.ts';
 import { loadRules, type RuleBook } from './rule.ts';
 import { DEFAULT_RULES } from './server.ts';
 

@@ -14,7 +14,7 @@ import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, tokenOf } from '../support/chart.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
-import { incidentsIn } from '../support/intake-lab.ts';
+import { incidentsIn } from '../support/intake-harness.ts';
 import { TestReceiver } from '../support/receiver.ts';
 
 const root = path.join(import.meta.dirname, '../..');

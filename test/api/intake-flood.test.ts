@@ -7,7 +7,7 @@ import type { Incident } from '../../src/api/incident.ts';
 import { incidentName } from '../../src/controller/alarm/alarm.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
-import { type IntakeLab, incidentsIn, startIntakeLab, TOKEN } from '../support/intake-lab.ts';
+import { type IntakeLab, incidentsIn, startIntakeLab, TOKEN } from '../support/intake-harness.ts';
 import { random } from '../support/random.ts';
 
 const HOME = 'flood';

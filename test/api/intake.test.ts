@@ -9,7 +9,7 @@ import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';
 import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
-import { incidentsIn, startIntakeLab, TOKEN } from '../support/intake-lab.ts';
+import { incidentsIn, startIntakeLab, TOKEN } from '../support/intake-harness.ts';
 import { startController } from '../support/running-controller.ts';
 
 let server: ApiServer;

@@ -9,6 +9,7 @@ import { LABEL_MONITOR_UID } from '../../src/api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
+import { type HttpFetch, httpFetch } from '../../src/checks/http-fetch.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
 import {
@@ -21,7 +22,6 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../src/kube/resources.ts';
-import { type HttpFetch, httpFetch } from '../../src/verify/http-fetch.ts';
 import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
 import { IncidentProbe, Patient } from '../support/incident-probe.ts';

@@ -8,9 +8,9 @@ import { parseAllDocuments } from 'yaml';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import type { CheckTarget } from '../../src/api/check.ts';
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
+import { Cel } from '../../src/checks/cel.ts';
+import { expressionOf } from '../../src/checks/observe.ts';
 import { checksOf } from '../../src/controller/monitor/acceptance.ts';
-import { Cel } from '../../src/verify/cel.ts';
-import { expressionOf } from '../../src/verify/observe.ts';
 import { evaluated, isReadable, type QueryCase, recorded, type Sample, type Series } from '../support/promtool.ts';
 
 const chart = path.resolve(import.meta.dirname, '../../helm/tikv');

@@ -3,9 +3,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { type Lab, openLab } from '../support/lab.ts';
 import { eventually, kubectl, oplab, trail } from '../support/live.ts';
-import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
+import { type Lab, openLab } from '../support/operator-harness.ts';
+import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
 
 const status = (incident: Awaited<ReturnType<Lab['finished']>>, type: string) =>
   findCondition(incident.status?.conditions, type);

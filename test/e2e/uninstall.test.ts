@@ -1,9 +1,9 @@
 // After `helm uninstall` nothing hangs on oplab: no namespace, no Incident, no right in a target.
 
 import { describe, expect, it } from 'vitest';
-import { openLab } from '../support/lab.ts';
 import { child, eventually, kubectl, readIncident, tryKubectl } from '../support/live.ts';
-import { shell } from '../support/puppet-model.ts';
+import { openLab } from '../support/operator-harness.ts';
+import { shell } from '../support/scripted-model.ts';
 
 describe('helm uninstall', () => {
   it('in the middle of an attempt lets every namespace go', async () => {

@@ -12,7 +12,7 @@ import { openAuditLog } from '../../src/audit/store.ts';
 import { isSound, verifyFile } from '../../src/audit/verify.ts';
 
 const run = promisify(execFile);
-const appender = path.join(import.meta.dirname, 'audit-appender.ts');
+const appender = path.join(import.meta.dirname, '../support/audit-appender.ts');
 let directory: string;
 let file: string;
 

@@ -118,7 +118,7 @@ it('a file that lost its end is refused', async () => {
 
 it('a second process is kept out, and the first is not disturbed', async () => {
   const log = await openAuditLog({ path: file });
-  const appender = path.join(import.meta.dirname, 'audit-appender.ts');
+  const appender = path.join(import.meta.dirname, '../support/audit-appender.ts');
   const failed = await run(process.execPath, [appender, file, 'k', '1']).catch((error: { stdout: string }) => error);
   expect(failed.stdout).toMatch(/^failed audit log .* is in use by another process/);
   await log.append(authorship, entry('still-mine'));

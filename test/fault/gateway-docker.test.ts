@@ -11,8 +11,8 @@ import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
-import { type DockerLab, type Kitchen, runDocker, startDockerLab } from './docker-lab.ts';
-import { eventually } from './gateway-lab.ts';
+import { type DockerLab, type Kitchen, runDocker, startDockerLab } from '../support/docker-harness.ts';
+import { eventually } from '../support/gateway-harness.ts';
 
 let lab: DockerLab;
 let kitchen: Kitchen;

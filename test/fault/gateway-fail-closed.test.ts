@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { AuditUnavailable } from '../../src/errors.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
-import { message } from './model-api.ts';
+import { message } from '../support/fake-model-api.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayLab;
 let attempt: Attempt;

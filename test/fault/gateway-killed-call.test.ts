@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { entry } from '../../src/audit/entry.ts';
-import { eventually, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
+import { eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
 
 const main = path.join(import.meta.dirname, '../../src/main.ts');
 let lab: GatewayLab;

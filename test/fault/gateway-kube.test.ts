@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayLab;
 let attempt: Attempt;

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
-import { MODEL_KEY, message, sse } from './model-api.ts';
+import { MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
 
 let lab: GatewayLab;
 beforeAll(async () => {

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
+import { eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 let lab: GatewayLab;

@@ -11,8 +11,8 @@ import { text } from 'node:stream/consumers';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
-import { MODEL_KEY, message } from './model-api.ts';
+import { MODEL_KEY, message } from '../support/fake-model-api.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
 
 const exec = promisify(execFile);
 /** Only the proxy knows where this is. */

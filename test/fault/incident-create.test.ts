@@ -11,7 +11,7 @@ import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
+import { eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayLab;
 let directory: string;

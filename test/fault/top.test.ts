@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { displayWidth } from '../../src/cli/table.ts';
 import { INCIDENTS, MONITORS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from './gateway-lab.ts';
-import { openTmux, type Terminal } from './tmux.ts';
+import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
+import { openTmux, type Terminal } from '../support/tmux.ts';
 
 const exec = promisify(execFile);
 const root = path.dirname(path.dirname(import.meta.dirname));
@@ -329,7 +329,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
 describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, () => {
   const tell = async () => {
     const kubeconfig = path.join(lab.dir, 'plane/kubeconfig');
-    const story = path.join(import.meta.dirname, 'story.ts');
+    const story = path.join(import.meta.dirname, '../support/demo-screen.ts');
     const line = [process.execPath, story, kubeconfig, address, TARGET].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
     return terminal;

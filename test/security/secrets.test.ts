@@ -1,9 +1,9 @@
 // The model's key: in the gateway, and nowhere else that anyone could look.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Lab, openLab } from '../support/lab.ts';
 import { child, kubectl, oplab } from '../support/live.ts';
-import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
+import { type Lab, openLab } from '../support/operator-harness.ts';
+import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
 
 describe('the model key', () => {
   let lab: Lab;

@@ -1,9 +1,9 @@
 // The walls of the sandbox: closed while the policies stand, open when they are gone. A wall that cannot open proves nothing.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Lab, openLab, pod } from '../support/lab.ts';
 import { apply, child, kubectl, trail, tryKubectl } from '../support/live.ts';
-import { conclude, resultsOf, shell } from '../support/puppet-model.ts';
+import { type Lab, openLab, pod } from '../support/operator-harness.ts';
+import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
 
 const NODE = 'oplab-control-plane';
 const OUTSIDE = 'oplab-test-outside';

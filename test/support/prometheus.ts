@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensurePackages } from '../../hack/toolchain/apt.ts';
-import { httpFetch } from '../../src/verify/http-fetch.ts';
+import { httpFetch } from '../../src/checks/http-fetch.ts';
 import { eventually } from './api-server.ts';
 
 export interface Exposition {

@@ -7,8 +7,8 @@ import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
+import { Cel } from '../../checks/cel.ts';
 import { InvalidInput, messageOf } from '../../errors.ts';
-import { Cel } from '../../verify/cel.ts';
 import {
   HTTP_FORM,
   httpCheckOf,

@@ -6,9 +6,9 @@ import { type Entry, entryOfJson } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import { GatewayUnreachable, InvalidInput, messageOf, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
-import { errorBody } from '../../http/error-body.ts';
+import { errorBody } from '../../net/error-body.ts';
+import { serverSentEvents } from '../../net/server-sent-events.ts';
 import type { AuditReader, FollowEvent, FollowOptions } from './audit-reader.ts';
-import { serverSentEvents } from './server-sent-events.ts';
 
 /** A way to the read API, such as a port-forward. */
 export interface GatewayConnection {

@@ -1,8 +1,8 @@
 // Whether an Incident is accepted, as its plan shows it: what is refused ends before anything is spent.
 
 import { describe, expect, it } from 'vitest';
+import { agentClass, at, end, incident, observed, reasonOf, types } from '../../../test/support/incident-fixtures.ts';
 import { plan } from './plan.ts';
-import { agentClass, at, end, incident, observed, reasonOf, types } from './plan-fixtures.ts';
 
 describe('a new Incident', () => {
   it('waits for a class that does not exist', () => {

@@ -3,7 +3,7 @@
 import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
 import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { effectiveLimits, type Limits, soakProblem } from '../../api/limits.ts';
-import { namespaceOf } from '../../verify/observe.ts';
+import { namespaceOf } from '../../checks/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 
 type Refused = 'NamespaceNotAllowed' | 'InvalidCheck' | 'SoakTooLong';

@@ -3,7 +3,7 @@
 import type { AgentClass } from '../../api/agent-class.ts';
 import { type Attempt, type AttemptReason, type Incident, type Phase, sessionOf } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
-import type { Observation } from '../../verify/observation.ts';
+import type { Observation } from '../../checks/observation.ts';
 import type { PodView } from './pod-state.ts';
 import type { Blocker } from './queue.ts';
 import {

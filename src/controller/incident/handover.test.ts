@@ -1,9 +1,9 @@
 // The hand-over: what is wrong, what was tried, what was changed, and commands that a person can paste.
 
 import { describe, expect, it } from 'vitest';
+import { attempt, begun, claim, incident, iso, LIMITS } from '../../../test/support/incident-fixtures.ts';
 import { handover as handoverSchema } from '../../api/incident.ts';
 import { handoverNote, handoverOf } from './handover.ts';
-import { attempt, begun, claim, incident, iso, LIMITS } from './plan-fixtures.ts';
 
 const checks = [
   {

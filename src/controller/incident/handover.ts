@@ -2,8 +2,8 @@
 
 import { BASELINE, type Check } from '../../api/check.ts';
 import { type Attempt, type Handover, type Incident, targetNamespacesOf } from '../../api/incident.ts';
-import { cut } from '../../verify/observation.ts';
-import { failingEvidence } from '../../verify/soak.ts';
+import { cut } from '../../checks/observation.ts';
+import { failingEvidence } from '../../checks/soak.ts';
 import { lookAtBaseline, lookAtCheck } from './look-commands.ts';
 
 /** What the schema lets a line be, and how many there may be. */

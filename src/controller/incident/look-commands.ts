@@ -1,8 +1,8 @@
 // A check as a command that a person can paste: the same look, with their own rights. Pure.
 
 import type { Check } from '../../api/check.ts';
-import { cut } from '../../verify/observation.ts';
-import { expressionOf } from '../../verify/observe.ts';
+import { cut } from '../../checks/observation.ts';
+import { expressionOf } from '../../checks/observe.ts';
 
 /** Of an expression, in characters; the whole of it is in the Incident. */
 const MAX_CEL = 300;

@@ -1,11 +1,11 @@
 // What counts as an orphan, and what must never be taken for one.
 
 import { describe, expect, it } from 'vitest';
+import { at, attempt, begun, condition, incident, iso } from '../../../test/support/incident-fixtures.ts';
 import { kubeObject } from '../../kube/object.ts';
 import { PODS, type Resource } from '../../kube/resources.ts';
-import { attemptLabels, incidentLabels } from '../../sandbox/names.ts';
+import { attemptLabels, incidentLabels } from './names.ts';
 import { isOrphan, sweepOrphans } from './orphan-sweep.ts';
-import { at, attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
 
 const object = (labels: Record<string, string>) => kubeObject.parse({ metadata: { name: 'x', labels } });
 const all = (...incidents: ReturnType<typeof incident>[]) => new Map(incidents.map((one) => [one.metadata.uid, one]));

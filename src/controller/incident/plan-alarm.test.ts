@@ -1,9 +1,9 @@
 // An alarm that clears closes its Incident only where nobody has begun to work, and nobody holds it.
 
 import { describe, expect, it } from 'vitest';
+import { at, attempt, begun, condition, incident, iso, observed } from '../../../test/support/incident-fixtures.ts';
 import { findCondition } from '../../api/meta.ts';
 import { plan } from './plan.ts';
-import { at, attempt, begun, condition, incident, iso, observed } from './plan-fixtures.ts';
 
 const alarm = (state: 'Firing' | 'Cleared') => ({
   state,

@@ -1,10 +1,6 @@
 // The plan of an Incident that comes to its end, decided or deleted.
 
 import { describe, expect, it } from 'vitest';
-import { CONDITIONS } from '../../api/incident.ts';
-import { findCondition } from '../../api/meta.ts';
-import type { Plan } from './draft.ts';
-import { plan } from './plan.ts';
 import {
   at,
   attempt,
@@ -17,7 +13,11 @@ import {
   reasonOf,
   running,
   types,
-} from './plan-fixtures.ts';
+} from '../../../test/support/incident-fixtures.ts';
+import { CONDITIONS } from '../../api/incident.ts';
+import { findCondition } from '../../api/meta.ts';
+import type { Plan } from './draft.ts';
+import { plan } from './plan.ts';
 
 describe('a decided end', () => {
   const sealing = (more: object = {}, conditions: object[] = []) =>

@@ -2,7 +2,7 @@
 
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
-import { nextResults } from '../../verify/soak.ts';
+import { nextResults } from '../../checks/soak.ts';
 import type { Draft, Observed } from './draft.ts';
 import { handoverNote, handoverOf } from './handover.ts';
 import { decidedEnd, type EndReason, type FinalPhase, SEAL_REQUESTED } from './status.ts';

@@ -3,9 +3,9 @@
 import type { AgentClass } from '../../api/agent-class.ts';
 import { type ClassSnapshot, CONDITIONS } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
-import { attemptName } from '../../sandbox/names.ts';
 import type { Acceptance } from './acceptance.ts';
 import type { Draft, Observed } from './draft.ts';
+import { attemptName } from './names.ts';
 import { decide, lookedBeforeHandover } from './plan-end.ts';
 import { spentLimit } from './spent-limit.ts';
 import type { EndReason } from './status.ts';

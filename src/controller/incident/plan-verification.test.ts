@@ -1,9 +1,6 @@
 // The plan of an Incident whose agent has claimed: what the checks make of the claim.
 
 import { describe, expect, it } from 'vitest';
-import { findCondition } from '../../api/meta.ts';
-import type { Observation } from '../../verify/observation.ts';
-import { plan, wantsLook } from './plan.ts';
 import {
   at,
   attempt,
@@ -17,7 +14,10 @@ import {
   reasonOf,
   running,
   sees,
-} from './plan-fixtures.ts';
+} from '../../../test/support/incident-fixtures.ts';
+import { findCondition } from '../../api/meta.ts';
+import type { Observation } from '../../checks/observation.ts';
+import { plan, wantsLook } from './plan.ts';
 
 describe('a claimed repair', () => {
   const claimed = (more: object = {}, spec: object = {}) =>

@@ -2,7 +2,7 @@
 
 import { BASELINE } from '../../api/check.ts';
 import type { CheckResult, Claim } from '../../api/incident.ts';
-import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../verify/soak.ts';
+import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../checks/soak.ts';
 import type { Draft, Observed } from './draft.ts';
 import { decide, lookedBeforeHandover } from './plan-end.ts';
 import { spentLimit } from './spent-limit.ts';

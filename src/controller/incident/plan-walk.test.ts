@@ -1,12 +1,12 @@
 // Random walks through the life of an Incident, with crashes between any two steps: what must hold on every path.
 
 import { expect, it } from 'vitest';
+import { at, claim, incident, iso, observed, sees } from '../../../test/support/incident-fixtures.ts';
 import { FINALIZER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import type { Plan } from './draft.ts';
 import { plan, wantsLook } from './plan.ts';
-import { at, claim, incident, iso, observed, sees } from './plan-fixtures.ts';
 import type { PodView } from './pod-state.ts';
 import { liveAttempt } from './status.ts';
 

@@ -1,7 +1,6 @@
 // The plan of an Incident, state by state: what follows from what.
 
 import { describe, expect, it } from 'vitest';
-import { plan, wantsLook } from './plan.ts';
 import {
   at,
   attempt,
@@ -16,7 +15,8 @@ import {
   running,
   sees,
   types,
-} from './plan-fixtures.ts';
+} from '../../../test/support/incident-fixtures.ts';
+import { plan, wantsLook } from './plan.ts';
 import type { PodState } from './pod-state.ts';
 
 const podOf = (state: PodState, parts: object = {}) => ({

@@ -1,8 +1,8 @@
 // The queue of a namespace: who goes first, who holds it, who does not.
 
 import { describe, expect, it } from 'vitest';
+import { attempt, begun, condition, incident, iso } from '../../../test/support/incident-fixtures.ts';
 import type { Incident } from '../../api/incident.ts';
-import { attempt, begun, condition, incident, iso } from './plan-fixtures.ts';
 import { blockerOf } from './queue.ts';
 
 const accepted = { conditions: [condition('Accepted', 'True', 'Accepted')] };

@@ -3,14 +3,14 @@
 import { FINALIZER, LABEL_ATTEMPT } from '../../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespacesOf } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
+import { observeBaseline } from '../../checks/baseline.ts';
+import type { Observation } from '../../checks/observation.ts';
+import { type Eyes, expressionOf, observeChecks } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
-import { observeBaseline } from '../../verify/baseline.ts';
-import type { Observation } from '../../verify/observation.ts';
-import { type Eyes, expressionOf, observeChecks } from '../../verify/observe.ts';
 import { cleanUp } from './clean-up.ts';
 import type { Action, Observed, Plan } from './draft.ts';
 import { plan, wantsLook } from './plan.ts';

@@ -1,7 +1,7 @@
 // What is passed on of a claim that did not hold: something of everything, whatever the lengths.
 
 import { expect, it } from 'vitest';
-import { claim, iso } from './plan-fixtures.ts';
+import { claim, iso } from '../../../test/support/incident-fixtures.ts';
 import { unconfirmedClaim } from './unconfirmed-claim.ts';
 
 const result = (name: string, passing: boolean, observed: string) => ({

@@ -1,8 +1,8 @@
 // What is said of a claim that the checks did not confirm: to the next attempt, and to whoever takes over. Pure.
 
 import type { CheckResult, Claim } from '../../api/incident.ts';
-import { cut } from '../../verify/observation.ts';
-import { failingEvidence } from '../../verify/soak.ts';
+import { cut } from '../../checks/observation.ts';
+import { failingEvidence } from '../../checks/soak.ts';
 
 /** Shares of a message's 4096 characters, so that a long story leaves room for the evidence and the other way round. */
 const SAID = 600;

@@ -2,10 +2,10 @@
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import type { Incident } from '../../api/incident.ts';
+import type { Cel } from '../../checks/cel.ts';
+import type { Eyes } from '../../checks/observe.ts';
 import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
-import type { Cel } from '../../verify/cel.ts';
-import type { Eyes } from '../../verify/observe.ts';
 import type { Note } from './draft.ts';
 
 /** Moments at which a controller may be killed; tests do. In the order in which they come. */

@@ -2,8 +2,8 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
-import { parseJson, readBody } from '../../http/answer.ts';
-import { createTlsServer, listen } from '../../http/tls-server.ts';
+import { parseJson, readBody } from '../../net/http-answer.ts';
+import { createTlsServer, listen } from '../../net/tls-server.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { Alert } from './alert.ts';
 import { alertmanagerPayload, alertsOfAlertmanager } from './alertmanager.ts';

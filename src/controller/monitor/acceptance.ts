@@ -4,8 +4,8 @@ import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-cl
 import type { Check, CheckTarget } from '../../api/check.ts';
 import { effectiveLimits, soakProblem } from '../../api/limits.ts';
 import type { Monitor } from '../../api/monitor.ts';
+import { expressionOf, namespaceOf } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
-import { expressionOf, namespaceOf } from '../../verify/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './alarm-of.ts';
 import { targetsOf } from './targets.ts';

@@ -1,12 +1,12 @@
 // The Incident of an alarm: texts filled in, the Monitor's own check among the checks, narrowed to the alarm's labels.
 
 import { afterAll, describe, expect, it } from 'vitest';
+import { iso, monitor } from '../../../test/support/monitor-fixtures.ts';
 import { incident as incidentSchema } from '../../api/incident.ts';
 import type { MonitorAlarm } from '../../api/monitor.ts';
-import { Cel } from '../../verify/cel.ts';
+import { Cel } from '../../checks/cel.ts';
 import { incidentOf } from '../alarm/alarm.ts';
 import { alarmOf, MONITOR_CHECK } from './alarm-of.ts';
-import { iso, monitor } from './fixtures.ts';
 import { fingerprintOf } from './sight.ts';
 
 const alarm = (labels?: Record<string, string>): MonitorAlarm => ({

@@ -2,7 +2,7 @@
 
 import type { Check } from '../../api/check.ts';
 import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
-import { cut } from '../../verify/observation.ts';
+import { cut } from '../../checks/observation.ts';
 import type { Alarm } from '../alarm/alarm.ts';
 import type { Failing } from './sight.ts';
 import { filled } from './template.ts';

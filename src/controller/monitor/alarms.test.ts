@@ -1,8 +1,8 @@
 // Sequences of good, bad and unknown looks: what opens, what clears, what is damped, and what nobody may conclude.
 
 import { describe, expect, it } from 'vitest';
+import { failing, iso, START } from '../../../test/support/monitor-fixtures.ts';
 import { type AlarmStep, type IncidentFate, MAX_ALARMS, nextAlarms, type Watch } from './alarms.ts';
-import { failing, iso, START } from './fixtures.ts';
 
 type Look = 'good' | 'bad' | 'unknown';
 

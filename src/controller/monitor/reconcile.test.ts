@@ -1,19 +1,19 @@
 // The rounds of a Monitor against injected eyes, clock and alarm book: when it looks, what it writes, what it never concludes.
 
 import { beforeEach, describe, expect, it } from 'vitest';
+import { monitor, START } from '../../../test/support/monitor-fixtures.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
 import { incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Monitor, MonitorStatus } from '../../api/monitor.ts';
+import { Discovery } from '../../checks/discovery.ts';
+import type { HttpAnswer } from '../../checks/http-fetch.ts';
 import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { kubeObject } from '../../kube/object.ts';
 import { MONITORS, type Resource } from '../../kube/resources.ts';
-import { Discovery } from '../../verify/discovery.ts';
-import type { HttpAnswer } from '../../verify/http-fetch.ts';
 import type { Alarm, AlarmEnd } from '../alarm/alarm.ts';
 import type { Note } from '../incident/draft.ts';
-import { monitor, START } from './fixtures.ts';
 import { MonitorReconciler } from './reconcile.ts';
 
 const KEY = 'tikv/store-down';

@@ -6,8 +6,8 @@ import { CONTROLLER_MANAGER, LABEL_MANAGED_BY, LABEL_MONITOR_UID, MANAGED_BY } f
 import type { Monitor } from '../../api/monitor.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { MONITORS, ROLE_BINDINGS } from '../../kube/resources.ts';
-import { baseName, verifyAccountName } from '../../sandbox/names.ts';
-import { type BuiltObject, verifyAccount } from '../../sandbox/objects.ts';
+import { type BuiltObject, verifyAccount } from '../incident/attempt-objects.ts';
+import { baseName, verifyAccountName } from '../incident/names.ts';
 import { targetsOf } from './targets.ts';
 
 /** The bindings of a Monitor. Pure. */

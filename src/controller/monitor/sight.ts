@@ -2,10 +2,10 @@
 
 import { createHash } from 'node:crypto';
 import type { Monitor, MonitorSpec } from '../../api/monitor.ts';
+import type { Sample } from '../../checks/cel-protocol.ts';
+import { CheckUnreadable, cut } from '../../checks/observation.ts';
+import { type Eyes, evidenceOf, expressionOf, readCheck } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
-import type { Sample } from '../../verify/cel-protocol.ts';
-import { CheckUnreadable, cut } from '../../verify/observation.ts';
-import { type Eyes, evidenceOf, expressionOf, readCheck } from '../../verify/observe.ts';
 import { targetsOf } from './targets.ts';
 
 /** Something that fails: all of the check, or one combination of the labels in groupBy. */

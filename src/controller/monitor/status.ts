@@ -8,7 +8,7 @@ import {
   type MonitorSpec,
   type MonitorStatus,
 } from '../../api/monitor.ts';
-import { cut } from '../../verify/observation.ts';
+import { cut } from '../../checks/observation.ts';
 import type { Refusal } from './acceptance.ts';
 import { holdMs } from './alarms.ts';
 import type { Sight } from './sight.ts';

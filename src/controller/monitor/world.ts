@@ -3,10 +3,10 @@
 import type { AgentClass } from '../../api/agent-class.ts';
 import type { Incident } from '../../api/incident.ts';
 import type { Monitor } from '../../api/monitor.ts';
+import type { Cel } from '../../checks/cel.ts';
+import type { Eyes } from '../../checks/observe.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
-import type { Cel } from '../../verify/cel.ts';
-import type { Eyes } from '../../verify/observe.ts';
 import type { AlarmBook } from '../alarm/alarm-book.ts';
 import type { Note } from '../incident/draft.ts';
 

@@ -2,9 +2,9 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CeilingReached, OplabError } from '../../errors.ts';
-import { refusalOf, retryHeaders, sendJson, sendRefusal } from '../../http/answer.ts';
-import type { Concurrency } from '../../http/concurrency.ts';
 import type { KubeClient } from '../../kube/client.ts';
+import { refusalOf, retryHeaders, sendJson, sendRefusal } from '../../net/http-answer.ts';
+import type { Concurrency } from '../concurrency.ts';
 import { paths } from '../protocol.ts';
 import { postConclude } from './agent/conclude.ts';
 import { postStart } from './agent/start.ts';

@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { z } from 'zod';
 import type { AuditLog } from '../../audit/log.ts';
 import { InvalidInput, messageOf } from '../../errors.ts';
-import { sendJson, sendRefusal } from '../../http/answer.ts';
+import { sendJson, sendRefusal } from '../../net/http-answer.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LiveOutput } from '../live-output.ts';
 import { streamSession } from './stream.ts';

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Claim } from '../../../api/incident.ts';
 import { NoLease, NotAllowed, SessionSealed } from '../../../errors.ts';
-import { parseJson, readBody, sendJson } from '../../../http/answer.ts';
+import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { leaseFor } from '../../leases.ts';
 import { conclusion } from '../../protocol.ts';
 import { type Caller, type Doors, record } from '../door.ts';

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { AuditConflict } from '../../../errors.ts';
-import { parseJson, readBody, sendJson } from '../../../http/answer.ts';
+import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import type { startResult } from '../../protocol.ts';
 import { type Caller, type Doors, record } from '../door.ts';
 

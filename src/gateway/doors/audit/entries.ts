@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EntryKind, newEntry } from '../../../audit/entry.ts';
 import { NotAllowed } from '../../../errors.ts';
-import { parseJson, readBody, sendJson } from '../../../http/answer.ts';
+import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { type Caller, type Doors, record } from '../door.ts';
 
 /** A blob of 1 MiB in JSON's worst escape, and the rest of an entry. */

@@ -1,7 +1,7 @@
 // POST live: a chunk of output while a command runs, handed on to whoever watches. Never stored.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { parseJson, readBody } from '../../../http/answer.ts';
+import { parseJson, readBody } from '../../../net/http-answer.ts';
 import { liveChunk } from '../../protocol.ts';
 import type { Caller, Doors } from '../door.ts';
 

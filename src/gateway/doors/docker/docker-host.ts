@@ -7,7 +7,7 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { messageOf, NotAllowed, OplabError, TooLarge, UpstreamUnavailable } from '../../../errors.ts';
-import { serverNameOf } from '../../../http/tls-server.ts';
+import { serverNameOf } from '../../../net/tls-server.ts';
 import {
   containerFacts,
   type DockerFacts,

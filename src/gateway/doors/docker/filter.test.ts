@@ -1,8 +1,8 @@
 // The docker door's filter, as somebody would try it who wants out of the project, or out of a container.
 
 import { describe, expect, it } from 'vitest';
+import { fakeFacts, idOf } from '../../../../test/support/fake-docker-facts.ts';
 import { type DockerAccess, dockerAccess } from '../../../api/docker-access.ts';
-import { fakeFacts, idOf } from './fake-facts.ts';
 import { filterRequest } from './filter.ts';
 import { readRequest } from './route.ts';
 import { PROJECT_LABEL } from './scope.ts';

@@ -1,6 +1,6 @@
 // Refusals in the words of the Docker API, so that the docker command shows the message.
 
-import { refusalOf } from '../../../http/answer.ts';
+import { refusalOf } from '../../../net/http-answer.ts';
 
 /** A refusal as {"message": …}. */
 export function dockerRefusal(error: unknown): { status: number; body: string; headers: Record<string, string> } {

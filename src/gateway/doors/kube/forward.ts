@@ -2,8 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CeilingReached, OplabError } from '../../../errors.ts';
-import { readBody } from '../../../http/answer.ts';
-import type { Concurrency } from '../../../http/concurrency.ts';
+import { readBody } from '../../../net/http-answer.ts';
+import type { Concurrency } from '../../concurrency.ts';
 import { reportCeiling } from '../ceiling.ts';
 import { admit, type Caller, type Doors, requireAudit } from '../door.ts';
 import { requestHeaders, responseHeaders } from '../headers.ts';

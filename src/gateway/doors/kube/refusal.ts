@@ -1,6 +1,6 @@
 // Refusals in the words of the API server, so that kubectl shows the message and knows whether to try again.
 
-import { refusalOf } from '../../../http/answer.ts';
+import { refusalOf } from '../../../net/http-answer.ts';
 
 const REASONS: Readonly<Record<number, string>> = {
   400: 'BadRequest',

@@ -9,12 +9,12 @@ import { type Incident, incident as incidentSchema } from '../../../api/incident
 import type { NewEntry } from '../../../audit/entry.ts';
 import type { AuditLog } from '../../../audit/log.ts';
 import { AuditUnavailable } from '../../../errors.ts';
-import { Concurrency } from '../../../http/concurrency.ts';
 import { silentLogger } from '../../../observability/logger.ts';
 import { createRegistry } from '../../../observability/metrics.ts';
 import { AttemptTokens } from '../../attempt-tokens.ts';
 import { Budgets } from '../../budget.ts';
 import { ChangeBook } from '../../changes.ts';
+import { Concurrency } from '../../concurrency.ts';
 import { Identities } from '../../identity.ts';
 import { InFlight } from '../../in-flight.ts';
 import { LeaseRegistry } from '../../lease-registry.ts';

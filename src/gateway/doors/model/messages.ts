@@ -13,9 +13,9 @@ import {
   TooLarge,
   UpstreamUnavailable,
 } from '../../../errors.ts';
-import { readBody } from '../../../http/answer.ts';
-import type { Concurrency } from '../../../http/concurrency.ts';
+import { readBody } from '../../../net/http-answer.ts';
 import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
+import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
 import { reportCeiling } from '../ceiling.ts';
 import { type Caller, type Doors, record, requireAudit } from '../door.ts';

@@ -1,10 +1,10 @@
 // For tests: the rules over commands that really run, without agent, gateway and shell server around them.
 
 import { spawn } from 'node:child_process';
-import { exitCodeOf, resultText } from '../agent/shell.ts';
-import { callId, type MessageParam } from './conversation.ts';
-import { type Decision, decide } from './engine.ts';
-import type { RuleBook } from './rule.ts';
+import { exitCodeOf, resultText } from '../../src/agent/shell.ts';
+import { callId, type MessageParam } from '../../src/rehearsal/conversation.ts';
+import { type Decision, decide } from '../../src/rehearsal/engine.ts';
+import type { RuleBook } from '../../src/rehearsal/rule.ts';
 
 /** How a rehearsal ended, and what it ran on the way. */
 export interface Rehearsed {

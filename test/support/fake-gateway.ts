@@ -1,8 +1,8 @@
 // For tests: the gateway as an agent sees it, over plain HTTP and in memory, with faults on demand.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type NewEntry, newEntry } from '../audit/entry.ts';
-import { type Conclusion, conclusion, paths, type Task } from '../gateway/protocol.ts';
+import { type NewEntry, newEntry } from '../../src/audit/entry.ts';
+import { type Conclusion, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
 
 export interface RecordedEntry extends NewEntry {
   readonly seq: number;

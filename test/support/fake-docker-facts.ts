@@ -8,8 +8,8 @@ import {
   networkFacts,
   repositoryOf,
   volumeFacts,
-} from './facts.ts';
-import { PROJECT_LABEL } from './scope.ts';
+} from '../../src/gateway/doors/docker/facts.ts';
+import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 
 /** An id of 64 digits that is easy to tell from others. */
 export const idOf = (digit: string): string => digit.repeat(64);

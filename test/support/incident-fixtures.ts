@@ -1,18 +1,18 @@
 // Incidents and observations for tests of the plan; not part of any bundle.
 
-import type { AgentClass } from '../../api/agent-class.ts';
-import { agentClassSpec } from '../../api/agent-class.ts';
-import { FINALIZER } from '../../api/group.ts';
+import type { AgentClass } from '../../src/api/agent-class.ts';
+import { agentClassSpec } from '../../src/api/agent-class.ts';
+import { FINALIZER } from '../../src/api/group.ts';
 import {
   type Attempt,
   type ClaimOutcome,
   CONDITIONS,
   type Incident,
   incident as incidentSchema,
-} from '../../api/incident.ts';
-import { findCondition } from '../../api/meta.ts';
-import type { Observation } from '../../verify/observation.ts';
-import type { Observed, Plan } from './draft.ts';
+} from '../../src/api/incident.ts';
+import { findCondition } from '../../src/api/meta.ts';
+import type { Observation } from '../../src/checks/observation.ts';
+import type { Observed, Plan } from '../../src/controller/incident/draft.ts';
 
 export const START = Date.UTC(2026, 0, 1);
 /** Seconds after the beginning of the tests' time. */

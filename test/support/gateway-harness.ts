@@ -23,7 +23,7 @@ import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
-import { MODEL_KEY, type ModelHandler, startModelAPI } from './model-api.ts';
+import { MODEL_KEY, type ModelHandler, startModelAPI } from './fake-model-api.ts';
 
 const exec = promisify(execFile);
 const AGENTS = 'oplab-agents';

@@ -5,7 +5,7 @@ import { run } from '../../hack/child.ts';
 import { installOperator } from '../../hack/operator/install.ts';
 import type { Incident } from '../../src/api/incident.ts';
 import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
-import { type Puppet, startPuppet } from './puppet-model.ts';
+import { type Puppet, startPuppet } from './scripted-model.ts';
 
 /** Always the same, so that the operator is installed anew by the first laboratory of a run alone. */
 const PUPPET_PORT = 18_998;

@@ -1,4 +1,4 @@
-// A story in chapters told on screen, as the demo tells its own; a program for tests: story.ts KUBECONFIG GATEWAY NAMESPACE
+// A story in chapters told on screen, as the demo tells its own; a program for tests: demo-screen.ts KUBECONFIG GATEWAY NAMESPACE
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CHAPTERS, tellOnScreen } from '../../hack/demo/tell.ts';

@@ -7,8 +7,8 @@ import {
   LABEL_INCIDENT_UID,
   LABEL_MANAGED_BY,
   MANAGED_BY,
-} from '../api/group.ts';
-import type { Incident } from '../api/incident.ts';
+} from '../../api/group.ts';
+import type { Incident } from '../../api/incident.ts';
 
 type Named = Pick<Incident, 'metadata'>;
 

@@ -14,7 +14,7 @@ import { createSocketRelay } from '../../src/docker-socket/relay.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type DockerRelay, startDockerRelay } from '../../src/sandbox/docker-relay.ts';
-import { type Attempt, type GatewayLab, startGatewayLab } from './gateway-lab.ts';
+import { type Attempt, type GatewayLab, startGatewayLab } from './gateway-harness.ts';
 
 const exec = promisify(execFile);
 /** Everything that a run makes on the host carries this label with the run's own value, and goes with it. */

@@ -1,12 +1,12 @@
 // The agent pod: the agent, and beside it the kitchen in which commands run. A pure builder; it holds no secret worth stealing.
 
-import type { AgentClassSpec } from '../api/agent-class.ts';
-import { AGENT_AUDIENCE, AGENT_CONTAINER, SANDBOX_AUDIENCE, SANDBOX_CONTAINER } from '../api/group.ts';
-import { type Incident, targetNamespacesOf } from '../api/incident.ts';
-import { ports } from '../gateway/protocol.ts';
-import type { NewKubeObject } from '../kube/client.ts';
+import type { AgentClassSpec } from '../../api/agent-class.ts';
+import { AGENT_AUDIENCE, AGENT_CONTAINER, SANDBOX_AUDIENCE, SANDBOX_CONTAINER } from '../../api/group.ts';
+import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { ports } from '../../gateway/protocol.ts';
+import type { NewKubeObject } from '../../kube/client.ts';
+import { SOCKET_PATH } from '../../sandbox/protocol.ts';
 import { attemptLabels, attemptName } from './names.ts';
-import { SOCKET_PATH } from './protocol.ts';
 
 /** The user that everything in the pod runs as. */
 const USER = 65532;

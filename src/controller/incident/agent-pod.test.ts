@@ -1,12 +1,12 @@
 // The agent pod and what stands around it: what the walls are made of.
 
 import { describe, expect, it } from 'vitest';
-import { agentClassSpec } from '../api/agent-class.ts';
-import { dockerAccess } from '../api/docker-access.ts';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { agentClassSpec } from '../../api/agent-class.ts';
+import { dockerAccess } from '../../api/docker-access.ts';
+import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { agentPod } from './agent-pod.ts';
+import { networkPolicy, roleBindings, verifyBindings } from './attempt-objects.ts';
 import { attemptName, incidentLabels, verifyAccountName } from './names.ts';
-import { networkPolicy, roleBindings, verifyBindings } from './objects.ts';
-import { agentPod } from './pod.ts';
 
 const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
 const incident = (name = 'tikv-store-down'): Incident =>

@@ -1,10 +1,10 @@
 // What stands around an agent pod: its account, its rights in the targets, its way through the walls. Pure builders.
 
-import type { AgentClassSpec, RoleReference } from '../api/agent-class.ts';
-import { LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
-import { type Incident, targetNamespacesOf } from '../api/incident.ts';
-import type { NewKubeObject } from '../kube/client.ts';
-import { NETWORK_POLICIES, type Resource, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../kube/resources.ts';
+import type { AgentClassSpec, RoleReference } from '../../api/agent-class.ts';
+import { LABEL_MANAGED_BY, MANAGED_BY } from '../../api/group.ts';
+import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import type { NewKubeObject } from '../../kube/client.ts';
+import { NETWORK_POLICIES, type Resource, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../kube/resources.ts';
 import { attemptLabels, attemptName, incidentLabels, verifyAccountName, verifyBindingName } from './names.ts';
 
 /** An object and the resource it belongs to. */
