@@ -19,7 +19,7 @@ FROM ${NODE_IMAGE} AS node
 
 FROM ${GO_IMAGE} AS load-build
 WORKDIR /src
-COPY hack/patient/load/ ./
+COPY lab/load/ ./
 RUN CGO_ENABLED=0 go build -buildvcs=false -mod=mod -trimpath -ldflags '-s -w -checklinkname=0' -o /oplab-load .
 
 FROM ${BASE} AS load

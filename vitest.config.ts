@@ -17,7 +17,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'hack/**/*.test.ts', 'test/e2e/scenarios/*.test.ts'],
+          include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'hack/**/*.test.ts'],
           testTimeout: 20_000,
         },
       },

@@ -3,7 +3,7 @@
 //
 // This is the only program of ours that has to run on the machine's own Node (20 or newer), so it is plain JavaScript
 // and imports nothing but Node's own modules. `--help` prints the comment at the head of a program, before anything is
-// installed or started. Usage: node hack/bootstrap.mjs hack/<program>.ts [arguments …]
+// installed or started. Usage: node hack/bootstrap.mjs <program>.ts [arguments …]
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -46,7 +46,7 @@ function helpOf(script) {
 
 const [script, ...args] = process.argv.slice(2);
 if (!script) {
-  console.error('usage: node hack/bootstrap.mjs hack/<program>.ts [arguments]');
+  console.error('usage: node hack/bootstrap.mjs <program>.ts [arguments]');
   process.exit(2);
 }
 if (args.includes('--help') || args.includes('-h')) {

@@ -4,12 +4,12 @@
 //   npm run images
 
 import path from 'node:path';
+import { patientImages } from '../lab/patient/images.ts';
 import { buildBundles } from './build.ts';
 import { run } from './child.ts';
 import { loadDockerImages, loadImages } from './cluster/load-images.ts';
 import { root } from './cluster/names.ts';
 import { canPull } from './cluster/registry.ts';
-import { patientImages } from './patient/images.ts';
 import { main, runSteps } from './progress.ts';
 import type { LocalImage } from './toolchain/local-image.ts';
 import { ensureLocalImage } from './toolchain/local-images.ts';

@@ -14,10 +14,10 @@ import { cpus, totalmem } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { mustCompile, prepareApiTests, prepareEndToEnd } from '../lab/demo/prepare.ts';
 import { run } from './child.ts';
 import { down } from './cluster/down.ts';
 import { clusterExists } from './cluster/observe.ts';
-import { mustCompile, prepareApiTests, prepareEndToEnd } from './demo/prepare.ts';
 import { main } from './progress.ts';
 import { ensurePackages } from './toolchain/apt.ts';
 

@@ -8,7 +8,7 @@ export interface GoBuild {
   /** Absolute path of the folder with go.mod and go.sum; its whole content is part of the key. */
   readonly moduleDir: string;
   /**
-   * Package paths of the mains, e.g. `k8s.io/kubernetes/cmd/kubelet` or `oplab.dev/hack/patient/load`.
+   * Package paths of the mains, e.g. `k8s.io/kubernetes/cmd/kubelet` or `oplab.dev/lab/load`.
    * The last element names the binary, as `go build -o dir/` does.
    */
   readonly packages: readonly string[];

@@ -1,6 +1,6 @@
 // All Go builds that oplab may need, with the versions they are pinned to.
 import path from 'node:path';
-import { patientBuilds } from '../patient/builds.ts';
+import { patientBuilds } from '../../lab/patient/builds.ts';
 import type { GoBuild } from './go-build.ts';
 
 /** The Kubernetes that the closed-network cluster runs; go.mod of the kube module names the same. */

@@ -3,17 +3,17 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Incidents } from '../../hack/e2e/incidents.ts';
-import { runTrial } from '../../hack/e2e/run-trial.ts';
-import { tikvTrial } from '../../hack/e2e/tikv-trial.ts';
-import { installOperator } from '../../hack/operator/install.ts';
-import { describe as inWords, soak } from '../../hack/patient/check.ts';
-import { inject } from '../../hack/patient/inject.ts';
-import { openSession, type PatientTarget, patientDefaults } from '../../hack/patient/session.ts';
+import { installOperator } from '../../lab/operator/install.ts';
+import { describe as inWords, soak } from '../../lab/patient/check.ts';
+import { inject } from '../../lab/patient/inject.ts';
+import { openSession, type PatientTarget, patientDefaults } from '../../lab/patient/session.ts';
+import { scenarioNamed } from '../../lab/scenarios/all.ts';
+import { storeViews } from '../../lab/scenarios/stores.ts';
+import { Incidents } from '../../lab/trials/incidents.ts';
+import { runTrial } from '../../lab/trials/run-trial.ts';
+import { tikvTrial } from '../../lab/trials/tikv-trial.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
-import { scenarioNamed } from './scenarios/all.ts';
-import { storeViews } from './scenarios/stores.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 const target: PatientTarget = {

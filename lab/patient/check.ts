@@ -1,0 +1,111 @@
+// `npm run patient:check`: is the TiKV cluster well? Every condition with what was seen; exit code 0 only if all hold.
+//
+//   --namespace NS --release NAME   which patient (tikv, tikv)
+//   --soak SECONDS                  all must hold, without a break and without a restart, for that long
+//   -o json                         for programs
+//
+// Examples:
+//   npm run patient:check
+//   npm run patient:check -- --soak 60
+//   npm run patient:check -- -o json
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import pc from 'picocolors';
+import { main } from '../../hack/progress.ts';
+import { observe, wantedReplicas } from './observation.ts';
+import { openSession, type PatientSession, type PatientTarget, targetOptions } from './session.ts';
+import { judgeObservation, type Verdict } from './verdict.ts';
+
+/** One look at a patient, judged. */
+export async function judge(target: PatientTarget): Promise<Verdict> {
+  await using session = await openSession(target);
+  return judgeObservation(await observe(session), session.name);
+}
+
+/** What a soak may be told. */
+export interface SoakOptions {
+  /** How long all conditions must hold without a break. */
+  readonly seconds: number;
+  /** How long one may wait for the soak to begin and to hold; without it the first look decides. */
+  readonly withinSeconds?: number;
+  readonly everyMs?: number;
+  readonly onVerdict?: (verdict: Verdict, heldSeconds: number) => void;
+}
+
+/**
+ * Looks again and again until all conditions have held for `seconds`; a break or a restarted container starts the soak again
+ * as long as `withinSeconds` allows.
+ * @returns the last verdict; not healthy if the soak was not reached.
+ */
+export async function soak(target: PatientTarget, options: SoakOptions): Promise<Verdict> {
+  await using session = await openSession(target);
+  return await soakSession(session, options);
+}
+
+async function soakSession(session: PatientSession, options: SoakOptions): Promise<Verdict> {
+  const wanted = await wantedReplicas(session);
+  const giveUp = Date.now() + (options.withinSeconds ?? 0) * 1000;
+  let since: number | undefined;
+  let restarts: number | undefined;
+  for (;;) {
+    const started = Date.now();
+    const observation = await observe(session, wanted);
+    const seen = judgeObservation(observation, session.name);
+    const now = 'value' in observation.restarts ? observation.restarts.value : undefined;
+    // A container that restarts between two looks may look well in both.
+    const steady = since === undefined || now === restarts;
+    const verdict: Verdict = steady
+      ? seen
+      : {
+          ...seen,
+          healthy: false,
+          checks: [...seen.checks, { name: 'no restart', passing: false, observed: `${restarts} before, ${now} now` }],
+        };
+    restarts = now;
+    since = verdict.healthy ? (since ?? started) : undefined;
+    const held = since === undefined ? 0 : (Date.now() - since) / 1000;
+    options.onVerdict?.(verdict, held);
+    if (verdict.healthy && held >= options.seconds) return verdict;
+    if (!verdict.healthy && Date.now() >= giveUp) return verdict;
+    await sleep(Math.max(0, (options.everyMs ?? 2000) - (Date.now() - started)), undefined, {
+      signal: session.target.signal,
+    });
+  }
+}
+
+/** The verdict as lines for people. */
+export function describe(verdict: Verdict, colour: boolean): string {
+  const paint = pc.createColors(colour);
+  const lines = verdict.checks.map(
+    (item) => `  ${item.passing ? paint.green('✓') : paint.red('✗')} ${item.name}: ${item.observed}`,
+  );
+  const lost = verdict.ledger.lostKeys.map(
+    (key) => `      lost ${key.key} (version ${key.expectedVersion}): ${key.reason}`,
+  );
+  return [...lines, ...lost].join('\n');
+}
+
+if (import.meta.main)
+  await main(async (signal) => {
+    const { values } = parseArgs({
+      options: {
+        ...targetOptions,
+        soak: { type: 'string', default: '0' },
+        output: { type: 'string', short: 'o' },
+      },
+    });
+    const { namespace, release, kubeconfig } = values;
+    const wanted = Number(values.soak);
+    if (!Number.isFinite(wanted) || wanted < 0) throw new Error('--soak takes a number of seconds');
+    const verdict = await soak({ namespace, release, kubeconfig, signal }, { seconds: wanted });
+    if (values.output === 'json') process.stdout.write(`${JSON.stringify(verdict)}\n`);
+    else {
+      const colour = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
+      const held = wanted > 0 && verdict.healthy ? `, for ${wanted} s without a break` : '';
+      process.stdout.write(
+        `Release ${release} in namespace ${namespace} is ${verdict.healthy ? 'healthy' : 'NOT healthy'}${held}\n${describe(verdict, colour)}\n`,
+      );
+    }
+    return verdict.healthy ? 0 : 1;
+  });

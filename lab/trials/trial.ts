@@ -1,0 +1,40 @@
+// What a trial is: a patient that is broken, an Incident that an agent works on, and how it is judged. Planes differ, the phases do not.
+
+import type { Check, Verdict } from '../patient/verdict.ts';
+import type { Outcome } from '../scenarios/scenario.ts';
+
+/** What a trial is given. */
+export interface TrialContext {
+  readonly kubeconfig: string;
+  readonly signal: AbortSignal;
+  /** Says in a few words what goes on. */
+  note(text: string): void;
+}
+
+/** One scenario on one patient. */
+export interface Trial {
+  readonly name: string;
+  /** What is wrong, in words of an alarm. */
+  readonly summary: string;
+  readonly outcome: Outcome;
+  /** Where the Incident and the patient's Monitors are. */
+  readonly namespace: string;
+  /** Of an Incident that is written by hand; default: the default class. */
+  readonly agentClassName?: string;
+  /** How long the verdict must hold at the end, in seconds. */
+  readonly soakSeconds: number;
+  readonly diagnosis?: RegExp;
+  readonly forbidden?: RegExp;
+  /** Makes the patient healthy, whatever was before. */
+  prepare(context: TrialContext): Promise<void>;
+  /** Breaks it; returns once the symptom can be seen. */
+  inject(context: TrialContext): Promise<void>;
+  /** Looks until all has held for `soakSeconds`, at most `withinSeconds`. */
+  judge(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<Verdict>;
+  /** What must hold beside the verdict after the repair. */
+  findings(context: TrialContext): Promise<Check[]>;
+  /** The checks of an Incident that is written by hand. */
+  checks(context: TrialContext): Promise<readonly object[]>;
+  /** Brings the patient back to health after the trial, by new installation if need be. */
+  restore(context: TrialContext): Promise<void>;
+}
