@@ -46,12 +46,12 @@ export class NoLease extends OplabError {
   }
 }
 
-/** A ceiling (turns, tokens, cost, time) is reached; the gateway refuses to go on. */
-export class CeilingReached extends OplabError {
-  readonly ceiling: 'turns' | 'tokens' | 'cost' | 'time';
-  constructor(ceiling: CeilingReached['ceiling'], message: string) {
-    super('OPLAB_CEILING_REACHED', message);
-    this.ceiling = ceiling;
+/** A limit (turns, tokens, cost, time) is reached; the gateway refuses to go on. */
+export class LimitReached extends OplabError {
+  readonly limit: 'turns' | 'tokens' | 'cost' | 'time';
+  constructor(limit: LimitReached['limit'], message: string) {
+    super('OPLAB_LIMIT_REACHED', message);
+    this.limit = limit;
   }
 }
 

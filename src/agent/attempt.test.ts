@@ -342,7 +342,7 @@ describe("the model's failures", () => {
 
   it('end the attempt when a ceiling is reached, without another try', async () => {
     const ceiling: Reply = (response) =>
-      void refuse(response, 429, 'OPLAB_CEILING_REACHED', { 'x-should-retry': 'false' });
+      void refuse(response, 429, 'OPLAB_LIMIT_REACHED', { 'x-should-retry': 'false' });
     const { code, gateway, end } = await attempt({ replies: [ceiling, { content: [conclude()] }] });
     expect(code).toBe(0);
     expect(gateway.bodies).toHaveLength(1);

@@ -33,7 +33,7 @@ export interface GatewayClientOptions {
 export function isLeaseOver(error: unknown): boolean {
   return (
     error instanceof OplabError &&
-    ['OPLAB_NO_LEASE', 'OPLAB_CEILING_REACHED', 'OPLAB_SESSION_SEALED'].includes(error.code)
+    ['OPLAB_NO_LEASE', 'OPLAB_LIMIT_REACHED', 'OPLAB_SESSION_SEALED'].includes(error.code)
   );
 }
 
@@ -132,7 +132,7 @@ export class GatewayClient {
           (response.status === 401 && unauthorized++ < MAX_UNAUTHORIZED);
         if (!transient) {
           if (response.status === 403) throw new NoLease(message);
-          throw new OplabError(response.status === 429 ? 'OPLAB_CEILING_REACHED' : code, message);
+          throw new OplabError(response.status === 429 ? 'OPLAB_LIMIT_REACHED' : code, message);
         }
         reason = `${response.status} ${code}`;
       } catch (error) {

@@ -18,7 +18,7 @@ export interface Question {
 export interface Model {
   /**
    * Asks until there is an answer or the signal aborts.
-   * @throws OplabError OPLAB_CEILING_REACHED or OPLAB_NO_LEASE when the gateway will not go on, OPLAB_MODEL_REFUSED when
+   * @throws OplabError OPLAB_LIMIT_REACHED or OPLAB_NO_LEASE when the gateway will not go on, OPLAB_MODEL_REFUSED when
    * the API refuses the request for good, OPLAB_CONTEXT_FULL when the conversation is too long
    */
   ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
@@ -75,7 +75,7 @@ function judge(error: unknown, unauthorized: number): { retry: string } | OplabE
   }
   const { status } = error;
   const final = error.headers?.get('x-should-retry') === 'false';
-  if (status === 429 && final) return new OplabError('OPLAB_CEILING_REACHED', error.message, { cause: error });
+  if (status === 429 && final) return new OplabError('OPLAB_LIMIT_REACHED', error.message, { cause: error });
   if (status === 403) return new OplabError('OPLAB_NO_LEASE', error.message, { cause: error });
   if (status === 413 || (status === 400 && /too long|context (window|length)|too many tokens/i.test(error.message))) {
     return new OplabError('OPLAB_CONTEXT_FULL', error.message, { cause: error });

@@ -154,7 +154,7 @@ export const usage = z.object({
   cacheReadTokens: z.number().int(),
   cacheWriteTokens: z.number().int(),
   costMilliUSD: z.number().int().meta({ description: 'Rounded up.' }),
-  exhausted: z
+  limitReached: z
     .enum(['turns', 'tokens', 'cost', 'time'])
     .optional()
     .meta({ description: 'The limit that is spent; set by the gateway when it refused a request for it.' }),
@@ -238,10 +238,10 @@ export type WitnessedChanges = z.infer<typeof witnessedChanges>;
 
 /** For the person who takes over an escalated Incident. */
 export const handover = z.object({
-  wrong: z.string().max(4096).meta({ description: 'What is wrong, as far as is known.' }),
-  tried: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
-  changed: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
-  next: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+  summary: z.string().max(4096).meta({ description: 'What is wrong, as far as is known.' }),
+  attempts: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+  changes: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
+  nextSteps: z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic' }),
 });
 export type Handover = z.infer<typeof handover>;
 

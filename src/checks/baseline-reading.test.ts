@@ -59,10 +59,10 @@ describe('CEL with `baseline`', () => {
     },
   });
   async function look(count: string, baselines?: ReadonlyMap<string, string>) {
-    const [seen] = await observeChecks([check], ['tikv'], eyes(count), baselines);
+    const [seen] = await observeChecks([check], ['tikv'], context(count), baselines);
     return seen;
   }
-  const eyes = (count: string) => ({
+  const context = (count: string) => ({
     cel,
     discovery: new Discovery(),
     now: () => new Date(0),

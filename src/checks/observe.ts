@@ -15,7 +15,7 @@ import { CheckUnreadable, evidence, type Observation, observation } from './obse
 import { readPrometheus } from './prometheus-check.ts';
 
 /** What looking needs; tests pass in their own reads and fetch. */
-export interface Eyes {
+export interface CheckContext {
   /** With the class's read-only identity. */
   readonly kube: Pick<KubeClient, 'get' | 'list' | 'read'>;
   readonly fetch: HttpFetch;
@@ -32,31 +32,31 @@ export interface Eyes {
 export async function observeChecks(
   checks: readonly Check[],
   targetNamespaces: readonly string[],
-  eyes: Eyes,
+  context: CheckContext,
   baselines?: ReadonlyMap<string, string>,
 ): Promise<Observation[]> {
-  return await Promise.all(checks.map((check) => observeCheck(check, targetNamespaces, eyes, baselines)));
+  return await Promise.all(checks.map((check) => observeCheck(check, targetNamespaces, context, baselines)));
 }
 
 async function observeCheck(
   check: Check,
   targetNamespaces: readonly string[],
-  eyes: Eyes,
+  context: CheckContext,
   baselines: ReadonlyMap<string, string> | undefined,
 ): Promise<Observation> {
   try {
-    const reading = await readCheck(check, targetNamespaces, eyes);
+    const reading = await readCheck(check, targetNamespaces, context);
     const expression = expressionOf(check);
     const before = baselineOf(check.name, expression, reading, baselines);
-    const verdict = await eyes.cel.evaluate(expression, { ...reading.variables, ...before.variables });
+    const verdict = await context.cel.evaluate(expression, { ...reading.variables, ...before.variables });
     const seen = { observed: evidenceOf(expression, reading, before.shown), ...before.keep };
-    const time = eyes.now().toISOString();
+    const time = context.now().toISOString();
     if (verdict.type !== 'error') return observation(check.name, time, { passing: verdict.type === 'passed', ...seen });
     const error = before.missing === undefined ? verdict.message : `${verdict.message} (${before.missing})`;
     return observation(check.name, time, { passing: false, error, ...seen });
   } catch (error) {
     const forbidden = error instanceof CheckUnreadable && error.forbidden;
-    return observation(check.name, eyes.now().toISOString(), { passing: false, error: messageOf(error), forbidden });
+    return observation(check.name, context.now().toISOString(), { passing: false, error: messageOf(error), forbidden });
   }
 }
 
@@ -89,13 +89,14 @@ function baselineOf(
 export async function readCheck(
   check: CheckTarget,
   targetNamespaces: readonly string[],
-  eyes: Pick<Eyes, 'kube' | 'fetch' | 'discovery'>,
+  context: Pick<CheckContext, 'kube' | 'fetch' | 'discovery'>,
 ): Promise<Reading> {
   const namespace = namespaceOf(check, targetNamespaces);
-  if (check.http !== undefined) return await readHttp(check.http, namespace, eyes.kube, eyes.fetch);
-  if (check.prometheus !== undefined) return await readPrometheus(check.prometheus, namespace, eyes.kube, eyes.fetch);
+  if (check.http !== undefined) return await readHttp(check.http, namespace, context.kube, context.fetch);
+  if (check.prometheus !== undefined)
+    return await readPrometheus(check.prometheus, namespace, context.kube, context.fetch);
   if (check.kubernetes !== undefined) {
-    return await readKubernetes(check.kubernetes, namespace, eyes.kube, eyes.discovery);
+    return await readKubernetes(check.kubernetes, namespace, context.kube, context.discovery);
   }
   throw new CheckUnreadable('the check has none of http, kubernetes, prometheus');
 }

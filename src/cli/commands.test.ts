@@ -326,10 +326,10 @@ describe('incident show', () => {
         {
           phase: 'Escalated',
           handover: {
-            wrong: 'a store is down\nfailing when last looked at:\n- stores-up: body.count = 2',
-            tried: ['attempt 1 (60 s): ChecksFailed'],
-            changed: ['patch apps/statefulsets tikv/tikv-tikv (attempt 1, entry 12)'],
-            next: [
+            summary: 'a store is down\nfailing when last looked at:\n- stores-up: body.count = 2',
+            attempts: ['attempt 1 (60 s): ChecksFailed'],
+            changes: ['patch apps/statefulsets tikv/tikv-tikv (attempt 1, entry 12)'],
+            nextSteps: [
               `stores-up must hold (body.count == 3): ${command}`,
               'events: kubectl get events -n a; kubectl get events -n b',
               'create the Incident anew',

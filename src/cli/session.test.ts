@@ -395,7 +395,12 @@ describe('session post-mortem', () => {
     const file = await exportOf();
     const content = parseExport(await readFile(file, 'utf8'), file);
     const entries = content.entries.filter(({ kind }) => kind !== 'kube_outcome');
-    const handover = { wrong: 'PD has no quorum', tried: ['a restart'], changed: [], next: ['look at `pd-0`'] };
+    const handover = {
+      summary: 'PD has no quorum',
+      attempts: ['a restart'],
+      changes: [],
+      nextSteps: ['look at `pd-0`'],
+    };
     const text = postMortem(
       {
         ...content,
@@ -408,6 +413,6 @@ describe('session post-mortem', () => {
     expect(text).toContain('**The record does not add up:**');
     expect(text).toContain('row 5 is missing');
     expect(text).toContain('**Not verified**');
-    expect(text).toContain('**Look at next**\n\n- look at \\`pd-0\\`');
+    expect(text).toContain('**Next steps**\n\n- look at \\`pd-0\\`');
   });
 });

@@ -16,14 +16,14 @@ import { keyOf } from '../kube/object.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
 import { WorkQueue } from '../kube/work-queue.ts';
-import { AlarmBook } from './alarm/alarm-book.ts';
+import { IncidentOpener } from './alarm/incident-opener.ts';
 import { eventRecorder } from './incident/events.ts';
 import { sweepOrphans } from './incident/orphan-sweep.ts';
 import { isWorking } from './incident/queue.ts';
 import { IncidentReconciler } from './incident/reconcile.ts';
-import type { World } from './incident/world.ts';
+import type { ReconcilerDeps } from './incident/reconciler-deps.ts';
 import { Monitoring } from './monitor/monitoring.ts';
-import { sweepWatches } from './monitor/rights.ts';
+import { deleteOrphanedReadBindings } from './monitor/read-bindings.ts';
 import { Notifier, type NotifyOptions } from './notify/notifier.ts';
 import { VerifyIdentity } from './verify-identity.ts';
 
@@ -46,7 +46,7 @@ export interface ControllerOptions {
   /** For tests: the clock, how checks fetch, and where a controller is killed. */
   readonly now?: () => Date;
   readonly fetch?: HttpFetch;
-  readonly checkpoint?: World['checkpoint'];
+  readonly checkpoint?: ReconcilerDeps['checkpoint'];
 }
 
 const SWEEP_EVERY_MS = 3 * 60_000;
@@ -160,10 +160,10 @@ export class Controller {
       throw error;
     }
     const cel = new Cel();
-    const world = this.#world(cel);
-    const reconciler = new IncidentReconciler(world);
+    const deps = this.#deps(cel);
+    const reconciler = new IncidentReconciler(deps);
     const { notify } = this.#options;
-    const notifier = notify === undefined ? undefined : new Notifier(notify, world);
+    const notifier = notify === undefined ? undefined : new Notifier(notify, deps);
     this.#notifier = notifier;
     const queue = new WorkQueue({
       process: (key, stopped) => reconciler.reconcile(key, stopped),
@@ -180,7 +180,7 @@ export class Controller {
     }
     const sweeping = this.#sweep(signal, agentsNamespace, log);
     try {
-      await Promise.all([queue.run(signal), notifier?.run(signal), this.#watch(world, signal)]);
+      await Promise.all([queue.run(signal), notifier?.run(signal), this.#watch(deps, signal)]);
     } finally {
       this.#queue = undefined;
       this.#notifier = undefined;
@@ -189,12 +189,12 @@ export class Controller {
     }
   }
 
-  async #watch(world: World, signal: AbortSignal): Promise<void> {
+  async #watch(deps: ReconcilerDeps, signal: AbortSignal): Promise<void> {
     const { client, identity, log } = this.#options;
-    const book = new AlarmBook({ client, now: world.now, record: world.record });
+    const book = new IncidentOpener({ client, now: deps.now, record: deps.record });
     await this.#monitoring.watch(
       {
-        ...world,
+        ...deps,
         book,
         incident: (key) => this.#incidents.get(key),
         record: eventRecorder(client, identity, log, 'Monitor'),
@@ -204,7 +204,7 @@ export class Controller {
     );
   }
 
-  #world(cel: Cel): World {
+  #deps(cel: Cel): ReconcilerDeps {
     const { client, agentsNamespace, systemNamespace, dockerNamespace, wallProbes } = this.#options;
     const { identity, log, fetch, checkpoint } = this.#options;
     const now = this.#options.now ?? (() => new Date());
@@ -221,7 +221,13 @@ export class Controller {
       incidents: () => this.#incidents.list(),
       agentClass: (name) => this.#classes.get(name),
       pods: (uid) => this.#pods.list().filter((pod) => pod.metadata.labels?.[LABEL_INCIDENT_UID] === uid),
-      eyes: (className) => ({ kube: identities.clientOf(className), fetch: fetch ?? httpFetch, cel, discovery, now }),
+      checkContext: (className) => ({
+        kube: identities.clientOf(className),
+        fetch: fetch ?? httpFetch,
+        cel,
+        discovery,
+        now,
+      }),
       cel,
       record: eventRecorder(client, identity, log),
       checkpoint: checkpoint ?? (() => Promise.resolve()),
@@ -238,7 +244,7 @@ export class Controller {
     while (!signal.aborted) {
       try {
         await sweepOrphans(this.#options.client, agentsNamespace, log);
-        await sweepWatches(this.#options.client);
+        await deleteOrphanedReadBindings(this.#options.client);
       } catch (error) {
         if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; the next one will do');
       }

@@ -8,7 +8,7 @@ import { createKubeClient } from '../kube/client.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
 import { Counter, createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
-import { AlarmBook } from './alarm/alarm-book.ts';
+import { IncidentOpener } from './alarm/incident-opener.ts';
 import { Controller } from './controller.ts';
 import { eventRecorder } from './incident/events.ts';
 import type { IntakeServer } from './intake/server.ts';
@@ -60,7 +60,7 @@ export async function runController(): Promise<void> {
   });
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });
-  const book = new AlarmBook({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
+  const book = new IncidentOpener({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
   let intake: IntakeServer | undefined;
   try {
     intake = await startIntakeOf(env, book, registry);
@@ -79,7 +79,11 @@ async function notifications(env: Environment, registry: Registry): Promise<Noti
 }
 
 /** On every replica, leading or not: what it is told is kept by the API server. */
-async function startIntakeOf(env: Environment, book: AlarmBook, registry: Registry): Promise<IntakeServer | undefined> {
+async function startIntakeOf(
+  env: Environment,
+  book: IncidentOpener,
+  registry: Registry,
+): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
   if (routesFile === undefined) return undefined;
   return await startIntake({

@@ -29,7 +29,7 @@ interface Usage {
   readonly costMicroUSD: number;
 }
 type Row = Pick<Entry, 'seq' | 'kind' | 'writer' | 'params'>;
-const ceiling = (name: string) => expect.objectContaining({ code: 'OPLAB_CEILING_REACHED', ceiling: name });
+const limit = (name: string) => expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED', limit: name });
 
 describe('Budget', () => {
   it('counts what was used, not what was reserved, and rounds the cost up', async () => {
@@ -47,11 +47,9 @@ describe('Budget', () => {
     const budget = new Budget();
     const times = name === 'turns' ? 3 : 1;
     for (let turn = 0; turn < times; turn += 1) (await budget.reserve(ask(), limits)).settle(used(spent));
-    await expect(budget.reserve(ask(wanted), limits)).rejects.toEqual(ceiling(name));
-    expect(budget.usage().exhausted).toBe(name);
-    await expect(budget.reserve(ask({ turn: false, tokens: 1, costMicroUSD: 0 }), limits)).rejects.toEqual(
-      ceiling(name),
-    );
+    await expect(budget.reserve(ask(wanted), limits)).rejects.toEqual(limit(name));
+    expect(budget.usage().limitReached).toBe(name);
+    await expect(budget.reserve(ask({ turn: false, tokens: 1, costMicroUSD: 0 }), limits)).rejects.toEqual(limit(name));
   });
 
   it('lets a request wait that only the reservations of others keep out', async () => {
@@ -66,7 +64,7 @@ describe('Budget', () => {
     expect(admitted).toBe(false);
     first.settle(used({ costMicroUSD: 2000 }));
     (await second).settle(used({ costMicroUSD: 2000 }));
-    expect(budget.usage().exhausted).toBeUndefined();
+    expect(budget.usage().limitReached).toBeUndefined();
   });
 
   it('settles once', async () => {
@@ -94,7 +92,7 @@ describe('Budgets', () => {
         seq: 1502,
         kind: 'lifecycle',
         writer: 'gateway',
-        params: { event: LIMIT_REACHED_EVENT, ceiling: 'turns' },
+        params: { event: LIMIT_REACHED_EVENT, limit: 'turns' },
       },
     ];
     let reads = 0;
@@ -123,8 +121,8 @@ describe('Budgets', () => {
     });
     const [one, two] = await Promise.all([budgets.of('s'), budgets.of('s')]);
     expect(one).toBe(two);
-    expect(one.usage()).toMatchObject({ turns: 1500, inputTokens: 150_000, exhausted: 'turns' });
+    expect(one.usage()).toMatchObject({ turns: 1500, inputTokens: 150_000, limitReached: 'turns' });
     expect(reads).toBe(2);
-    expect(budgets.exhausted('s')).toBe('turns');
+    expect(budgets.limitReached('s')).toBe('turns');
   });
 });

@@ -6,8 +6,8 @@ import type { Limits } from '../api/limits.ts';
 import type { Entry } from '../audit/entry.ts';
 import { lifecycleEvent } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { CeilingReached } from '../errors.ts';
-import type { Ceiling } from './leases.ts';
+import { LimitReached } from '../errors.ts';
+import type { Limit } from './leases.ts';
 import type { Tokens } from './prices.ts';
 
 /** What a model call has used; the `params` of its audit entry carry it, and the budget is rebuilt from there. */
@@ -25,7 +25,7 @@ export type Spending = z.infer<typeof spending>;
 
 /** The event of the lifecycle entry that says which limit is spent. */
 export const LIMIT_REACHED_EVENT = 'limit_reached';
-const limitReached = z.looseObject({ ceiling: z.enum(['turns', 'tokens', 'cost', 'time']) });
+const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time']) });
 
 /** An upper bound of what a request may use. */
 export interface Ask {
@@ -48,14 +48,14 @@ export class Budget {
   #cacheReadTokens = 0;
   #cacheWriteTokens = 0;
   #costMicroUSD = 0;
-  #exhausted: Ceiling | undefined;
+  #limitReached: Limit | undefined;
   readonly #reserved = new Set<Ask>();
   #settled = Promise.withResolvers<void>();
   /** Bytes and prompt tokens of each model's last answer: how dense this session's text is. */
   readonly density = new Map<string, { readonly bytes: number; readonly tokens: number }>();
 
-  get exhausted(): Ceiling | undefined {
-    return this.#exhausted;
+  get limitReached(): Limit | undefined {
+    return this.#limitReached;
   }
 
   /** As it stands in status; the cost is rounded up. */
@@ -68,17 +68,17 @@ export class Budget {
       cacheReadTokens: this.#cacheReadTokens,
       cacheWriteTokens: this.#cacheWriteTokens,
       costMilliUSD: Math.ceil(this.#costMicroUSD / 1000),
-      ...(this.#exhausted === undefined ? {} : { exhausted: this.#exhausted }),
+      ...(this.#limitReached === undefined ? {} : { limitReached: this.#limitReached }),
     };
   }
 
   /**
    * Reserves before forwarding. A request that only the reservations of others keep out waits until they are settled.
-   * @throws CeilingReached, and from then on the budget is exhausted
+   * @throws LimitReached, and from then on its limit stays reached
    */
   async reserve(ask: Ask, limits: Limits): Promise<Reservation> {
     for (;;) {
-      if (this.#exhausted !== undefined) throw this.exhaust(this.#exhausted, 'it was reached before');
+      if (this.#limitReached !== undefined) throw this.reach(this.#limitReached, 'it was reached before');
       const spent = {
         turns: this.#turns,
         tokens: this.#inputTokens + this.#outputTokens + this.#cacheReadTokens + this.#cacheWriteTokens,
@@ -87,12 +87,12 @@ export class Budget {
       const wanted = { turns: ask.turn ? 1 : 0, tokens: ask.tokens, cost: ask.costMicroUSD };
       const most = { turns: limits.maxTurns, tokens: limits.maxTokens, cost: limits.maxCostMilliUSD * 1000 };
       const show = { turns: String, tokens: String, cost: usd };
-      for (const ceiling of ['turns', 'tokens', 'cost'] as const) {
-        if (spent[ceiling] + wanted[ceiling] <= most[ceiling]) continue;
-        const print = show[ceiling];
-        throw this.exhaust(
-          ceiling,
-          `${print(spent[ceiling])} of ${print(most[ceiling])} are used, this request may need ${print(wanted[ceiling])}`,
+      for (const limit of ['turns', 'tokens', 'cost'] as const) {
+        if (spent[limit] + wanted[limit] <= most[limit]) continue;
+        const print = show[limit];
+        throw this.reach(
+          limit,
+          `${print(spent[limit])} of ${print(most[limit])} are used, this request may need ${print(wanted[limit])}`,
         );
       }
       const reserved = { turns: 0, tokens: 0, cost: 0 };
@@ -102,7 +102,7 @@ export class Budget {
         reserved.cost += other.costMicroUSD;
       }
       const fits = (['turns', 'tokens', 'cost'] as const).every(
-        (ceiling) => spent[ceiling] + reserved[ceiling] + wanted[ceiling] <= most[ceiling],
+        (limit) => spent[limit] + reserved[limit] + wanted[limit] <= most[limit],
       );
       if (fits) break;
       await this.#settled.promise;
@@ -118,10 +118,10 @@ export class Budget {
     };
   }
 
-  /** Marks the first ceiling that refused something; later ones do not change the reason. */
-  exhaust(ceiling: Ceiling, message: string): CeilingReached {
-    this.#exhausted ??= ceiling;
-    return new CeilingReached(ceiling, `the Incident's limit of ${ceiling} is spent: ${message}`);
+  /** Marks the first limit that refused something; later ones do not change the reason. */
+  reach(limit: Limit, message: string): LimitReached {
+    this.#limitReached ??= limit;
+    return new LimitReached(limit, `the Incident's limit of ${limit} is spent: ${message}`);
   }
 
   add(used: Spending): void {
@@ -141,8 +141,8 @@ export class Budget {
       const used = spending.safeParse(entry.params);
       if (used.success) this.add(used.data);
     } else if (lifecycleEvent(entry) === LIMIT_REACHED_EVENT) {
-      const reached = limitReached.safeParse(entry.params);
-      if (reached.success) this.#exhausted ??= reached.data.ceiling;
+      const reached = limitReachedParams.safeParse(entry.params);
+      if (reached.success) this.#limitReached ??= reached.data.limit;
     }
   }
 }
@@ -181,9 +181,9 @@ export class Budgets {
     return await loading;
   }
 
-  /** The ceiling that a budget has run into, as far as it is loaded. */
-  exhausted(session: string): Ceiling | undefined {
-    return this.#budgets.get(session)?.exhausted;
+  /** The limit that a budget has run into, as far as it is loaded. */
+  limitReached(session: string): Limit | undefined {
+    return this.#budgets.get(session)?.limitReached;
   }
 
   /** Forgets the budget of a session that is over. */

@@ -18,14 +18,13 @@ import { AbandonedCalls } from './abandoned-calls.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
-import { Chronicle } from './chronicle.ts';
 import { Concurrency } from './concurrency.ts';
 import { agentPort } from './doors/agent-port.ts';
 import { DockerHosts } from './doors/docker/docker-host.ts';
 import { loadDockerEndpoints } from './doors/docker/endpoints.ts';
 import { type DockerDoor, forwardDocker } from './doors/docker/forward.ts';
 import { upgradeDocker } from './doors/docker/upgrade.ts';
-import type { Doors } from './doors/door.ts';
+import type { GatewayContext } from './doors/door.ts';
 import { createApiServer } from './doors/kube/api-server.ts';
 import { forward, type KubeDoor } from './doors/kube/forward.ts';
 import { upgrade } from './doors/kube/upgrade.ts';
@@ -34,6 +33,7 @@ import type { GatewayEnvironment } from './environment.ts';
 import { Identities } from './identity.ts';
 import { InFlight } from './in-flight.ts';
 import { type AgentPod, agentPod, LeaseRegistry } from './lease-registry.ts';
+import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
@@ -88,7 +88,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const changes = new ChangeBook(log);
     const inFlight = new InFlight();
     const leases = new LeaseRegistry({
-      exhausted: (session) => budgets.exhausted(session),
+      limitReached: (session) => budgets.limitReached(session),
       onCut: () => metrics.streamsCut.inc(),
       signal,
     });
@@ -115,7 +115,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       signal,
     });
     await abandoned.settle();
-    const chronicle = new Chronicle({
+    const chronicle = new LifecycleRecorder({
       log,
       inFlight,
       incident: (session) => leases.incident(session),
@@ -171,7 +171,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log.failure === undefined ? 1 : 0,
     );
 
-    const doors: Doors = {
+    const doors: GatewayContext = {
       log,
       identities: new Identities({ client, namespace }),
       leases,
@@ -287,7 +287,7 @@ async function close(parts: {
   servers: readonly Server[];
   health: HealthServer;
   status: StatusWriter;
-  chronicle: Chronicle;
+  chronicle: LifecycleRecorder;
   log: AuditStore;
   logger: Logger;
 }): Promise<void> {

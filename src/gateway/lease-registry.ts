@@ -3,8 +3,8 @@
 import { z } from 'zod';
 import { LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
-import { CeilingReached, NoLease, NoLeaseYet } from '../errors.ts';
-import { type Ceiling, type Lease, type LeaseDecision, leaseFor } from './leases.ts';
+import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';
+import { type Lease, type LeaseDecision, type Limit, leaseFor } from './leases.ts';
 
 /** The little of an agent pod that a lease depends on. */
 export const agentPod = z.object({
@@ -63,19 +63,19 @@ export class LeaseRegistry {
   /** Pods that were seen to go: their tokens may be cached for a while, their leases are not. */
   readonly #gone = new Set<string>();
   readonly #held = new Set<Held>();
-  readonly #exhausted: (session: string) => Ceiling | undefined;
+  readonly #limitReached: (session: string) => Limit | undefined;
   readonly #now: () => number;
   readonly #onCut: () => void;
 
   constructor(options: {
-    /** The ceiling that a session's budget has run into. */
-    exhausted: (session: string) => Ceiling | undefined;
+    /** The limit that a session's budget has run into. */
+    limitReached: (session: string) => Limit | undefined;
     now?: () => number;
     /** Called for each stream that is cut. */
     onCut?: () => void;
     signal?: AbortSignal;
   }) {
-    this.#exhausted = options.exhausted;
+    this.#limitReached = options.limitReached;
     this.#now = options.now ?? Date.now;
     this.#onCut = options.onCut ?? (() => {});
     const timer = setInterval(() => this.sweep(), SWEEP_MS);
@@ -133,22 +133,22 @@ export class LeaseRegistry {
       return { state: 'pending', message: `pod ${bearer.podName} is not known yet` };
     }
     const { uid, attempt } = known;
-    const decision = leaseFor(this.#incidents.get(uid), attempt, bearer.podUID, this.#exhausted(uid), this.#now());
+    const decision = leaseFor(this.#incidents.get(uid), attempt, bearer.podUID, this.#limitReached(uid), this.#now());
     if ('lease' in decision && decision.lease.serviceAccountName !== bearer.serviceAccount) {
       return { state: 'dead', message: `the attempt runs as ${decision.lease.serviceAccountName}` };
     }
     return decision;
   }
 
-  /** @throws NoLease (final), NoLeaseYet (retry), CeilingReached (final, for work) */
+  /** @throws NoLease (final), NoLeaseYet (retry), LimitReached (final, for work) */
   require(bearer: Bearer, purpose: Purpose): Lease {
     const decision = this.decide(bearer);
     switch (decision.state) {
       case 'live':
         return decision.lease;
-      case 'spent':
+      case 'reached':
         if (purpose === 'testimony') return decision.lease;
-        throw new CeilingReached(decision.ceiling, `the Incident's limit of ${decision.ceiling} is spent`);
+        throw new LimitReached(decision.limit, `the Incident's limit of ${decision.limit} is spent`);
       case 'pending':
         throw new NoLeaseYet(decision.message);
       case 'dead':
@@ -182,9 +182,9 @@ export class LeaseRegistry {
   #lost(held: Held): string | undefined {
     const decision = this.decide(held.bearer);
     if (decision.state === 'live') return undefined;
-    if (decision.state === 'spent') {
-      const tolerated = held.purpose === 'testimony' || (held.purpose === 'reserved' && decision.ceiling !== 'time');
-      return tolerated ? undefined : `the limit of ${decision.ceiling} is spent`;
+    if (decision.state === 'reached') {
+      const tolerated = held.purpose === 'testimony' || (held.purpose === 'reserved' && decision.limit !== 'time');
+      return tolerated ? undefined : `the limit of ${decision.limit} is spent`;
     }
     return decision.message;
   }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { LeaseRegistry } from './lease-registry.ts';
-import { type Ceiling, leaseFor } from './leases.ts';
+import { type Limit, leaseFor } from './leases.ts';
 
 const START = Date.parse('2026-11-22T10:00:00Z');
 const condition = (type: string, status: string, reason: string) => ({
@@ -51,12 +51,12 @@ function incident({ spec = {}, status = {}, attempt = {}, metadata = {} }: Shape
 }
 
 describe('leaseFor', () => {
-  const decide = (shape: Shape, options: { attempt?: number; pod?: string; exhausted?: Ceiling; at?: number } = {}) =>
+  const decide = (shape: Shape, options: { attempt?: number; pod?: string; limitReached?: Limit; at?: number } = {}) =>
     leaseFor(
       incident(shape),
       options.attempt ?? 1,
       options.pod ?? 'pod-1',
-      options.exhausted,
+      options.limitReached,
       START + (options.at ?? 1000),
     );
 
@@ -103,7 +103,7 @@ describe('leaseFor', () => {
   });
 
   it('is spent by the budget, by what status says, and by time', () => {
-    expect(decide({}, { exhausted: 'turns' })).toMatchObject({ state: 'spent', ceiling: 'turns' });
+    expect(decide({}, { limitReached: 'turns' })).toMatchObject({ state: 'reached', limit: 'turns' });
     const usage = {
       turns: 1,
       modelCalls: 1,
@@ -113,12 +113,12 @@ describe('leaseFor', () => {
       cacheWriteTokens: 0,
       costMilliUSD: 1,
     };
-    expect(decide({ status: { usage: { ...usage, exhausted: 'cost' } } })).toMatchObject({
-      state: 'spent',
-      ceiling: 'cost',
+    expect(decide({ status: { usage: { ...usage, limitReached: 'cost' } } })).toMatchObject({
+      state: 'reached',
+      limit: 'cost',
     });
     expect(decide({}, { at: 899_999 }).state).toBe('live');
-    expect(decide({}, { at: 900_000 })).toMatchObject({ state: 'spent', ceiling: 'time' });
+    expect(decide({}, { at: 900_000 })).toMatchObject({ state: 'reached', limit: 'time' });
   });
 
   it('goes on while suspended: only new attempts are held', () => {
@@ -129,10 +129,10 @@ describe('leaseFor', () => {
 describe('LeaseRegistry', () => {
   const bearer = { podUID: 'pod-1', podName: 'down-1', serviceAccount: 'down-1' };
   function registry(now = () => START) {
-    const exhausted = new Map<string, Ceiling>();
-    const leases = new LeaseRegistry({ exhausted: (session) => exhausted.get(session), now });
+    const limitReached = new Map<string, Limit>();
+    const leases = new LeaseRegistry({ limitReached: (session) => limitReached.get(session), now });
     leases.incidentChanged({ type: 'added', object: incident() });
-    return { leases, exhausted };
+    return { leases, limitReached };
   }
 
   it('cuts held streams before the event that kills the lease has been handled, and only once', () => {
@@ -158,14 +158,14 @@ describe('LeaseRegistry', () => {
   });
 
   it('lets a reserved call and testimony outlive a spent budget, but not work', () => {
-    const { leases, exhausted } = registry();
+    const { leases, limitReached } = registry();
     const dead: string[] = [];
     for (const purpose of ['work', 'reserved', 'testimony'] as const)
       leases.hold(bearer, purpose, () => dead.push(purpose));
-    exhausted.set('incident-1', 'tokens');
+    limitReached.set('incident-1', 'tokens');
     leases.sweep();
     expect(dead).toEqual(['work']);
-    expect(() => leases.require(bearer, 'work')).toThrow(expect.objectContaining({ code: 'OPLAB_CEILING_REACHED' }));
+    expect(() => leases.require(bearer, 'work')).toThrow(expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED' }));
     expect(leases.require(bearer, 'testimony').attempt).toBe(1);
   });
 

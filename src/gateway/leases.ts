@@ -10,9 +10,9 @@ import {
 } from '../api/incident.ts';
 import type { Limits } from '../api/limits.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
-import type { CeilingReached } from '../errors.ts';
+import type { LimitReached } from '../errors.ts';
 
-export type Ceiling = CeilingReached['ceiling'];
+export type Limit = LimitReached['limit'];
 
 /** What a live attempt may act on behalf of. */
 export interface Lease {
@@ -31,13 +31,13 @@ export interface Lease {
 
 /**
  * - `live`: all doors are open.
- * - `spent`: a ceiling is reached; only what was done and what is claimed may still be put on record.
+ * - `spent`: a limit is reached; only what was done and what is claimed may still be put on record.
  * - `pending`: not yet; ask again in a moment.
  * - `dead`: for good.
  */
 export type LeaseDecision =
   | { readonly state: 'live'; readonly lease: Lease }
-  | { readonly state: 'spent'; readonly lease: Lease; readonly ceiling: Ceiling }
+  | { readonly state: 'reached'; readonly lease: Lease; readonly limit: Limit }
   | { readonly state: 'pending'; readonly message: string }
   | { readonly state: 'dead'; readonly message: string };
 
@@ -69,14 +69,14 @@ export function currentAttempt(incident: Incident): Attempt | undefined {
 
 /**
  * Decides for the pod that claims to be of attempt `attempt`.
- * @param exhausted the ceiling that the budget has run into, as far as the gateway knows; the status may know more
+ * @param limitReached the limit that the budget has run into, as far as the gateway knows; the status may know more
  * @param now epoch milliseconds
  */
 export function leaseFor(
   incident: Incident | undefined,
   attempt: number,
   podUID: string,
-  exhausted: Ceiling | undefined,
+  limitReached: Limit | undefined,
   now: number,
 ): LeaseDecision {
   const dead = (message: string): LeaseDecision => ({ state: 'dead', message });
@@ -112,6 +112,6 @@ export function leaseFor(
     limits: status.limits,
     deadline,
   };
-  const ceiling = exhausted ?? status.usage?.exhausted ?? (now >= deadline ? 'time' : undefined);
-  return ceiling === undefined ? { state: 'live', lease } : { state: 'spent', lease, ceiling };
+  const limit = limitReached ?? status.usage?.limitReached ?? (now >= deadline ? 'time' : undefined);
+  return limit === undefined ? { state: 'live', lease } : { state: 'reached', lease, limit };
 }

@@ -2,7 +2,7 @@
 //
 // All of it is HTTPS with the pod's projected token (audience oplab-agent) as bearer. Errors are
 // {"error": {"code": "OPLAB_…", "message": "…"}}: 401 who are you, 403 no lease (final), 409 conflict or not yet a lease
-// (retry), 429 ceiling reached (final), 503 the gateway cannot serve now (retry).
+// (retry), 429 limit reached (final), 503 the gateway cannot serve now (retry).
 
 import { z } from 'zod';
 import { claimOutcome, severity } from '../api/incident.ts';

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { CeilingReached, InvalidInput, messageOf, OplabError, TooLarge } from '../errors.ts';
+import { InvalidInput, LimitReached, messageOf, OplabError, TooLarge } from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
 
 const STATUS: Readonly<Record<string, number>> = {
@@ -16,7 +16,7 @@ const STATUS: Readonly<Record<string, number>> = {
   OPLAB_NO_LEASE_YET: 409,
   OPLAB_AUDIT_CONFLICT: 409,
   OPLAB_TOO_LARGE: 413,
-  OPLAB_CEILING_REACHED: 429,
+  OPLAB_LIMIT_REACHED: 429,
   OPLAB_TOO_BUSY: 503,
   OPLAB_AUDIT_UNAVAILABLE: 503,
   OPLAB_UPSTREAM_UNAVAILABLE: 503,
@@ -65,7 +65,7 @@ export function sendRefusal(response: ServerResponse, error: unknown): void {
 
 /** Clients of the Messages API obey these two headers. */
 export function retryHeaders(retry: boolean, error: unknown): Record<string, string> {
-  if (error instanceof CeilingReached) return { 'x-should-retry': 'false' };
+  if (error instanceof LimitReached) return { 'x-should-retry': 'false' };
   return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': '1' } : {}) };
 }
 

@@ -13,7 +13,7 @@ export interface Process {
 }
 
 /** How to recognise the processes of one command. */
-export interface Belonging {
+export interface ProcessSelector {
   /** The command's shell: root of the tree and leader of its session. */
   readonly root: number;
   /** `NAME=value` in the environment that every process of the command was started with. */
@@ -71,7 +71,7 @@ export async function ownsContainer(): Promise<boolean> {
 }
 
 /** The living processes of a command. */
-export async function processesOf(belonging: Belonging): Promise<Process[]> {
+export async function processesOf(belonging: ProcessSelector): Promise<Process[]> {
   const processes = (await allProcesses()).filter((candidate) => !candidate.zombie);
   if (belonging.wholeContainer) {
     // What the kubelet or a person puts into the container from outside (probes, kubectl exec) has parent 0; nothing
@@ -105,7 +105,7 @@ function signalAll(processes: readonly Process[], signal: 'SIGTERM' | 'SIGKILL')
  * processes get `patienceMs` to end by themselves.
  * @returns how many different processes were alive when asked
  */
-export async function endProcesses(belonging: Belonging, patienceMs = 0): Promise<number> {
+export async function endProcesses(belonging: ProcessSelector, patienceMs = 0): Promise<number> {
   const patienceEnds = performance.now() + patienceMs;
   while (performance.now() < patienceEnds) {
     if ((await processesOf(belonging)).length === 0) return 0;

@@ -4,7 +4,7 @@ import { chmod, stat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { InvalidInput, messageOf, OplabError } from '../errors.ts';
 import { type ExecEvent, execRequest, type WallsReport } from './protocol.ts';
-import { type Kitchen, runCommand } from './shell.ts';
+import { runCommand, type ShellEnvironment } from './shell.ts';
 
 const MAX_BODY_BYTES = 256 * 1024;
 const PROBE_TIMEOUT_MS = 2000;
@@ -12,7 +12,7 @@ const PROBE_TIMEOUT_MS = 2000;
 /** What the shell server needs. */
 export interface ShellServerOptions {
   readonly socketPath: string;
-  readonly kitchen: Kitchen;
+  readonly kitchen: ShellEnvironment;
   readonly walls: () => Promise<WallsReport>;
   readonly report?: (line: string) => void;
 }

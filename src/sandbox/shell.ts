@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { type Belonging, endProcesses } from './process-tree.ts';
+import { endProcesses, type ProcessSelector } from './process-tree.ts';
 import { type ExecEvent, type ExecExit, OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES } from './protocol.ts';
 import { LiveOutput } from './shell-live.ts';
 import { OutputWindow } from './shell-output.ts';
@@ -17,7 +17,7 @@ const LEFTOVER_PATIENCE_MS = 250;
 const PIPES_GRACE_MS = 500;
 
 /** What a command runs with. */
-export interface Kitchen {
+export interface ShellEnvironment {
   /** The whole environment, besides the marker. */
   readonly environment: Readonly<Record<string, string>>;
   readonly directory: string;
@@ -54,7 +54,7 @@ function killedNote(exit: { exitCode: number | null; signal: string | null }, oo
  */
 export async function runCommand(
   request: Command,
-  kitchen: Kitchen,
+  kitchen: ShellEnvironment,
   emit: (event: ExecEvent) => void,
   signal: AbortSignal,
 ): Promise<ExecExit> {
@@ -87,7 +87,7 @@ export async function runCommand(
     child[name].on('error', () => undefined);
   }
 
-  const belonging: Belonging = {
+  const belonging: ProcessSelector = {
     root: child.pid ?? -1,
     marker: `${MARKER}=${call}`,
     wholeContainer: kitchen.wholeContainer,

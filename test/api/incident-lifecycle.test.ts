@@ -273,7 +273,7 @@ describe('limits', () => {
       cacheReadTokens: 0,
       cacheWriteTokens: 0,
     };
-    await incident.gatewayWrites({ usage: { ...counts, costMilliUSD: 2000, exhausted: 'cost' } });
+    await incident.gatewayWrites({ usage: { ...counts, costMilliUSD: 2000, limitReached: 'cost' } });
     await incident.seal();
     expect(condition(await incident.finished(), 'Succeeded')?.message).toContain('cost limit of 2000');
   });

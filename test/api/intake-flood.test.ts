@@ -7,7 +7,7 @@ import type { Incident } from '../../src/api/incident.ts';
 import { incidentName } from '../../src/controller/alarm/alarm.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
-import { type IntakeLab, incidentsIn, startIntakeLab, TOKEN } from '../support/intake-harness.ts';
+import { type IntakeHarness, incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
 import { random } from '../support/random.ts';
 
 const HOME = 'flood';
@@ -20,13 +20,13 @@ const AT_ONCE = 1000;
 const WITHIN_CPU_SECONDS = 40;
 
 let server: ApiServer;
-let replicas: IntakeLab[];
+let replicas: IntakeHarness[];
 const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE });
 
 beforeAll(async () => {
   server = await startApiServer();
   await server.client.create(NAMESPACES, { metadata: { name: HOME } });
-  replicas = [await startIntakeLab(server, [ROUTE]), await startIntakeLab(server, [ROUTE])];
+  replicas = [await startIntakeHarness(server, [ROUTE]), await startIntakeHarness(server, [ROUTE])];
 }, 300_000);
 afterAll(async () => {
   agent.destroy();
@@ -73,7 +73,7 @@ function deliveriesOf({ fingerprint, episodes }: History, size: number, next: ()
   return [...words, ...again.filter((one) => one !== undefined)];
 }
 
-function send(replica: IntakeLab, { fingerprint, status, startsAt, endsAt }: Delivery): Promise<number> {
+function send(replica: IntakeHarness, { fingerprint, status, startsAt, endsAt }: Delivery): Promise<number> {
   const labels = { alertname: 'Flood', number: fingerprint };
   const alert = { status, labels, annotations: {}, startsAt, endsAt, fingerprint };
   const body = JSON.stringify({ version: '4', groupKey: '{}', truncatedAlerts: 0, alerts: [alert] });
@@ -93,7 +93,7 @@ function send(replica: IntakeLab, { fingerprint, status, startsAt, endsAt }: Del
 }
 
 /** As every sender does when its connection breaks, of which so many at once may; it cannot know what arrived. */
-async function insist(replica: IntakeLab, delivery: Delivery, tries = 5): Promise<number> {
+async function insist(replica: IntakeHarness, delivery: Delivery, tries = 5): Promise<number> {
   try {
     return await send(replica, delivery);
   } catch (error) {

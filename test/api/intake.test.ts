@@ -3,13 +3,13 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { z } from 'zod';
-import { AlarmBook } from '../../src/controller/alarm/alarm-book.ts';
+import { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
 import { KubeError } from '../../src/kube/errors.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';
 import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
-import { incidentsIn, startIntakeLab, TOKEN } from '../support/intake-harness.ts';
+import { incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
 import { startController } from '../support/running-controller.ts';
 
 let server: ApiServer;
@@ -32,8 +32,8 @@ async function namespace(name: string): Promise<string> {
 }
 
 /** An intake and an Alertmanager that sends to it, both gone when the test ends. */
-async function alerting(options: Parameters<typeof startIntakeLab>[2] = {}, shownToken = TOKEN) {
-  const intake = await startIntakeLab(server, [ROUTE], options);
+async function alerting(options: Parameters<typeof startIntakeHarness>[2] = {}, shownToken = TOKEN) {
+  const intake = await startIntakeHarness(server, [ROUTE], options);
   stops.push(() => intake.stop());
   const alertmanager = await startAlertmanager({
     url: `${intake.url}/alertmanager`,
@@ -105,7 +105,7 @@ describe('Alertmanager', () => {
     let failures = 3;
     const { intake, alertmanager } = await alerting({
       book: (client) => {
-        const book = new AlarmBook({ client, now: () => new Date(), record: () => {} });
+        const book = new IncidentOpener({ client, now: () => new Date(), record: () => {} });
         return {
           raise: (alarm) => {
             failures -= 1;
@@ -163,7 +163,7 @@ describe('the generic webhook', () => {
 
   it('ends what never began: the Incident closes without an agent, what comes late opens nothing, what is new does', async () => {
     const home = await namespace('webhook');
-    const intake = await startIntakeLab(server, [{ name: 'hook', namespace: home, verify: { checks: [CHECK] } }]);
+    const intake = await startIntakeHarness(server, [{ name: 'hook', namespace: home, verify: { checks: [CHECK] } }]);
     stops.push(() => intake.stop());
     const begin = { fingerprint: 'f', summary: 'the disk is full', startsAt: ago(300), labels: { host: 'a' } };
     expect((await post(intake.url, begin)).status).toBe(200);
@@ -186,7 +186,7 @@ describe('the generic webhook', () => {
   });
 
   it('names the namespace that is not there, and does not ask to come again', async () => {
-    const intake = await startIntakeLab(server, [
+    const intake = await startIntakeHarness(server, [
       { name: 'hook', namespace: 'not-there', verify: { checks: [CHECK] } },
     ]);
     stops.push(() => intake.stop());

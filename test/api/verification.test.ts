@@ -176,11 +176,11 @@ describe('an escalation', () => {
     await incident.seal();
     const done = await incident.finished();
     const { handover } = done.status ?? {};
-    expect(handover?.wrong).toContain('patient-good: object.data.state = "worse"');
-    expect(handover?.wrong).toContain('the agent says CannotFix');
-    expect(handover?.tried).toHaveLength(1);
-    expect(handover?.changed).toEqual(['patch pods x/y (attempt 1, entry 7)']);
-    expect(handover?.next[0]).toContain(`kubectl get configmap patient -n ${sick.namespace} -o yaml`);
+    expect(handover?.summary).toContain('patient-good: object.data.state = "worse"');
+    expect(handover?.summary).toContain('the agent says CannotFix');
+    expect(handover?.attempts).toHaveLength(1);
+    expect(handover?.changes).toEqual(['patch pods x/y (attempt 1, entry 7)']);
+    expect(handover?.nextSteps[0]).toContain(`kubectl get configmap patient -n ${sick.namespace} -o yaml`);
     await eventually(async () => {
       const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
       const event = items.find((one) => one.reason === 'HandedOver');

@@ -4,17 +4,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import { eventually, kubectl, oplab, trail } from '../support/live.ts';
-import { type Lab, openLab } from '../support/operator-harness.ts';
+import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
 import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
 
-const status = (incident: Awaited<ReturnType<Lab['finished']>>, type: string) =>
+const status = (incident: Awaited<ReturnType<OperatorHarness['finished']>>, type: string) =>
   findCondition(incident.status?.conditions, type);
 const ofKind = (entries: Entry[], kind: Entry['kind']) => entries.filter((entry) => entry.kind === kind);
 
 describe('a Messages API server outside the cluster, plain HTTP', () => {
-  let lab: Lab;
+  let lab: OperatorHarness;
   beforeAll(async () => {
-    lab = await openLab();
+    lab = await openOperatorHarness();
   });
   afterAll(() => lab?.close());
 

@@ -2,12 +2,12 @@
 
 import { describe, expect, it } from 'vitest';
 import { child, eventually, kubectl, readIncident, tryKubectl } from '../support/live.ts';
-import { openLab } from '../support/operator-harness.ts';
+import { openOperatorHarness } from '../support/operator-harness.ts';
 import { shell } from '../support/scripted-model.ts';
 
 describe('helm uninstall', () => {
   it('in the middle of an attempt lets every namespace go', async () => {
-    const lab = await openLab();
+    const lab = await openOperatorHarness();
     lab.puppet.play(shell('sleep 60'));
     await lab.open('left-behind');
     await eventually('the agent to work', 60, async () => lab.puppet.requests.length > 0);

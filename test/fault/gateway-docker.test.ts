@@ -11,18 +11,18 @@ import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
-import { type DockerLab, type Kitchen, runDocker, startDockerLab } from '../support/docker-harness.ts';
+import { type DockerHarness, type DockerSandbox, runDocker, startDockerHarness } from '../support/docker-harness.ts';
 import { eventually } from '../support/gateway-harness.ts';
 
-let lab: DockerLab;
-let kitchen: Kitchen;
+let lab: DockerHarness;
+let kitchen: DockerSandbox;
 /** Containers that sleep: one of the project, one of somebody else. */
 let mine: string;
 let foreign: string;
 const idle = ['sh', '-c', 'echo up; trap exit TERM; while :; do sleep 0.2; done'];
 
 beforeAll(async () => {
-  lab = await startDockerLab();
+  lab = await startDockerHarness();
   mine = await lab.run(lab.ours, `${lab.ours}-tikv0`, lab.image, ...idle);
   foreign = await lab.run(lab.theirs, `${lab.theirs}-bank`, lab.image.replace(':1', '-foreign:1'), ...idle);
   kitchen = await lab.kitchen('docker');

@@ -5,12 +5,18 @@ import { AuditUnavailable } from '../../src/errors.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
 import { message } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
+import {
+  type Attempt,
+  eventually,
+  type GatewayHarness,
+  startGatewayHarness,
+  TARGET,
+} from '../support/gateway-harness.ts';
 
-let lab: GatewayLab;
+let lab: GatewayHarness;
 let attempt: Attempt;
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
   attempt = await lab.open('closed');
 });
 afterAll(async () => {

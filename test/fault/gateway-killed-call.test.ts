@@ -6,17 +6,17 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { entry } from '../../src/audit/entry.ts';
-import { eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
+import { eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const main = path.join(import.meta.dirname, '../../src/main.ts');
-let lab: GatewayLab;
+let lab: GatewayHarness;
 /** Takes every request and never answers. */
 let silent: Server;
 let asked = 0;
 let child: ChildProcess | undefined;
 
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
   silent = createServer((request) => {
     request.resume();
     request.once('end', () => {
@@ -90,10 +90,10 @@ it('is charged at its upper bound by the next one, once', async () => {
   expect(asked).toBe(1);
   const usage = await eventually(async () => {
     const { status } = await lab.incident('killed');
-    return status?.usage?.exhausted === undefined ? undefined : status.usage;
+    return status?.usage?.limitReached === undefined ? undefined : status.usage;
   });
   // 1000 output tokens at $20 per million are 20 thousandths of a dollar, and the prompt comes besides.
-  expect(usage).toMatchObject({ turns: 1, modelCalls: 1, outputTokens: 1000, exhausted: 'turns' });
+  expect(usage).toMatchObject({ turns: 1, modelCalls: 1, outputTokens: 1000, limitReached: 'turns' });
   expect(usage.costMilliUSD).toBeGreaterThanOrEqual(20);
 
   await killProcess();

@@ -5,12 +5,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
+import {
+  type Attempt,
+  eventually,
+  type GatewayHarness,
+  startGatewayHarness,
+  TARGET,
+} from '../support/gateway-harness.ts';
 
-let lab: GatewayLab;
+let lab: GatewayHarness;
 let attempt: Attempt;
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
   attempt = await lab.open('kube');
 });
 afterAll(async () => {

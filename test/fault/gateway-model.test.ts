@@ -5,11 +5,11 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
+import { type Attempt, eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
-let lab: GatewayLab;
+let lab: GatewayHarness;
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
 });
 afterAll(async () => {
   await lab?.close();
@@ -131,12 +131,12 @@ describe('the model door', () => {
     expect(refused.headers['x-should-retry']).toBe('false');
     expect(refused.json).toMatchObject({
       type: 'error',
-      error: { type: 'rate_limit_error', code: 'OPLAB_CEILING_REACHED' },
+      error: { type: 'rate_limit_error', code: 'OPLAB_LIMIT_REACHED' },
     });
-    await eventually(async () => ((await usageOf('turns'))?.exhausted === 'turns' ? true : undefined), 1000);
+    await eventually(async () => ((await usageOf('turns'))?.limitReached === 'turns' ? true : undefined), 1000);
     expect((await ask(attempt, { model: 'claude-haiku-5-5' })).status).toBe(429);
     expect((await lab.entries(attempt)).filter((entry) => entry.clientKey === 'limit-reached')).toHaveLength(1);
-    expect((await lab.kubectl(attempt, 'get', 'pods')).stderr).toContain('OPLAB_CEILING_REACHED');
+    expect((await lab.kubectl(attempt, 'get', 'pods')).stderr).toContain('OPLAB_LIMIT_REACHED');
     const claim = { outcome: 'CannotFix', summary: 'out of turns' };
     expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(200);
     expect((await lab.incident('turns')).status?.claim).toMatchObject({ attempt: 1, outcome: 'CannotFix' });
@@ -155,7 +155,7 @@ describe('the model door', () => {
     const answers = await Promise.all([ask(attempt, { max_tokens: 16_000 }), ask(attempt, { max_tokens: 16_000 })]);
     expect(answers.map((answer) => answer.status).sort()).toEqual([200, 429]);
     expect(forwarded).toBe(1);
-    await eventually(async () => ((await usageOf('cost'))?.exhausted === 'cost' ? true : undefined));
+    await eventually(async () => ((await usageOf('cost'))?.limitReached === 'cost' ? true : undefined));
     expect((await usageOf('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
   });
 

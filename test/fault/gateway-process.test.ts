@@ -3,13 +3,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
+import { eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const root = path.join(import.meta.dirname, '../..');
-let lab: GatewayLab;
+let lab: GatewayHarness;
 const children: ChildProcess[] = [];
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
 });
 afterAll(async () => {
   for (const child of children) child.kill('SIGKILL');

@@ -7,11 +7,17 @@ import { verifyChain } from '../../src/audit/hash-chain.ts';
 import { lifecycleEvent } from '../../src/audit/lifecycle.ts';
 import { startResult, task } from '../../src/gateway/protocol.ts';
 import { CONFIG_MAPS, INCIDENTS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
+import {
+  type Attempt,
+  eventually,
+  type GatewayHarness,
+  startGatewayHarness,
+  TARGET,
+} from '../support/gateway-harness.ts';
 
-let lab: GatewayLab;
+let lab: GatewayHarness;
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
 });
 afterAll(async () => {
   await lab?.close();

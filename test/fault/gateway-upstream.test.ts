@@ -12,7 +12,7 @@ import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MODEL_KEY, message } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab } from '../support/gateway-harness.ts';
+import { type Attempt, eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const exec = promisify(execFile);
 /** Only the proxy knows where this is. */
@@ -21,7 +21,7 @@ const MODEL_HOST = 'model.oplab.test';
 let dir: string;
 let model: https.Server;
 let proxy: Server;
-let lab: GatewayLab;
+let lab: GatewayHarness;
 let attempt: Attempt;
 let caFile: string;
 /** What the proxy was asked for, and all that it could read of what passed. */
@@ -85,7 +85,7 @@ beforeAll(async () => {
     for (const end of [socket, onward]) end.on('error', () => end.destroy());
   });
   const proxyPort = await listening(proxy);
-  lab = await startGatewayLab(async () => ({
+  lab = await startGatewayHarness(async () => ({
     OPLAB_UPSTREAM_URL: `https://${MODEL_HOST}`,
     OPLAB_UPSTREAM_CA_FILE: caFile,
     OPLAB_UPSTREAM_PROXY: `http://127.0.0.1:${proxyPort}`,

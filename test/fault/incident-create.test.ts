@@ -11,15 +11,15 @@ import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
+import { eventually, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
-let lab: GatewayLab;
+let lab: GatewayHarness;
 let directory: string;
 let stdout = '';
 let stderr = '';
 
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
   directory = await mkdtemp(path.join(tmpdir(), 'oplab-create-'));
 });
 afterAll(async () => {

@@ -7,21 +7,27 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { displayWidth } from '../../src/cli/table.ts';
 import { INCIDENTS, MONITORS } from '../../src/kube/resources.ts';
-import { type Attempt, eventually, type GatewayLab, startGatewayLab, TARGET } from '../support/gateway-harness.ts';
+import {
+  type Attempt,
+  eventually,
+  type GatewayHarness,
+  startGatewayHarness,
+  TARGET,
+} from '../support/gateway-harness.ts';
 import { openTmux, type Terminal } from '../support/tmux.ts';
 
 const exec = promisify(execFile);
 const root = path.dirname(path.dirname(import.meta.dirname));
 const main = path.join(root, 'src/main.ts');
 
-let lab: GatewayLab;
+let lab: GatewayHarness;
 /** The gateway under an address that stays when it restarts, and that can be taken away. */
 let way: Server;
 let address: string;
 let terminal: Terminal | undefined;
 
 beforeAll(async () => {
-  lab = await startGatewayLab();
+  lab = await startGatewayHarness();
   way = createServer((incoming, outgoing) => {
     const onward = request(
       { host: '127.0.0.1', port: lab.gateway.ports.read, path: incoming.url, headers: incoming.headers },

@@ -2,13 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { child, kubectl, oplab } from '../support/live.ts';
-import { type Lab, openLab } from '../support/operator-harness.ts';
+import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
 import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
 
 describe('the model key', () => {
-  let lab: Lab;
+  let lab: OperatorHarness;
   beforeAll(async () => {
-    lab = await openLab();
+    lab = await openOperatorHarness();
   });
   afterAll(() => lab?.close());
 

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apply, child, kubectl, trail, tryKubectl } from '../support/live.ts';
-import { type Lab, openLab, pod } from '../support/operator-harness.ts';
+import { type OperatorHarness, openOperatorHarness, pod } from '../support/operator-harness.ts';
 import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
 
 const NODE = 'oplab-control-plane';
@@ -36,10 +36,10 @@ async function stopOutside(): Promise<void> {
 }
 
 describe('from the sandbox', () => {
-  let lab: Lab;
+  let lab: OperatorHarness;
   const bystander = 'lab-bystander';
   beforeAll(async () => {
-    lab = await openLab();
+    lab = await openOperatorHarness();
     await startOutside();
     await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: bystander } });
     for (const namespace of [bystander, lab.namespace]) {

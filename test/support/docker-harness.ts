@@ -14,7 +14,7 @@ import { createSocketRelay } from '../../src/docker-socket/relay.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type DockerRelay, startDockerRelay } from '../../src/sandbox/docker-relay.ts';
-import { type Attempt, type GatewayLab, startGatewayLab } from './gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness } from './gateway-harness.ts';
 
 const exec = promisify(execFile);
 /** Everything that a run makes on the host carries this label with the run's own value, and goes with it. */
@@ -27,15 +27,15 @@ export interface Ran {
   readonly stderr: string;
 }
 
-export interface Kitchen {
+export interface DockerSandbox {
   readonly attempt: Attempt;
   /** The socket that the attempt's commands see. */
   readonly socketPath: string;
   docker(...args: string[]): Promise<Ran>;
 }
 
-export interface DockerLab {
-  readonly gateway: GatewayLab;
+export interface DockerHarness {
+  readonly gateway: GatewayHarness;
   /** The project that is opened, and another one on the same host. */
   readonly ours: string;
   readonly theirs: string;
@@ -43,7 +43,7 @@ export interface DockerLab {
   readonly tls: string;
   readonly relayPort: number;
   /** A sandbox with the docker door open as `access` says. */
-  kitchen(name: string, access?: Partial<DockerAccess>, mode?: 'Repair' | 'Diagnose'): Promise<Kitchen>;
+  kitchen(name: string, access?: Partial<DockerAccess>, mode?: 'Repair' | 'Diagnose'): Promise<DockerSandbox>;
   /** The docker command with the host's own socket: the test's eyes and hands, past the gateway. */
   host(...args: string[]): Promise<string>;
   /** Makes and starts a container of a project, past the gateway. */
@@ -102,7 +102,7 @@ export async function runDocker(socketPath: string, args: readonly string[], inp
   }
 }
 
-export async function startDockerLab(): Promise<DockerLab> {
+export async function startDockerHarness(): Promise<DockerHarness> {
   await ensureDocker();
   const run = `t${Date.now().toString(36)}`;
   const [ours, theirs, image] = [`ours-${run}`, `theirs-${run}`, `oplab-test-${run}:1`];
@@ -129,7 +129,7 @@ export async function startDockerLab(): Promise<DockerLab> {
     server = next;
   };
   await listen();
-  const gateway = await startGatewayLab(async (dir) => {
+  const gateway = await startGatewayHarness(async (dir) => {
     const file = path.join(dir, 'docker.json');
     const endpoints = [{ name: 'local', url: `tcp://127.0.0.1:${relayPort}`, tls: path.join(tls, 'client') }];
     await writeFile(file, JSON.stringify({ endpoints }));

@@ -51,7 +51,7 @@ export interface AttemptOptions {
   readonly docker?: DockerAccess;
 }
 
-export interface GatewayLab {
+export interface GatewayHarness {
   readonly client: KubeClient;
   gateway: Gateway;
   readonly logLines: string[];
@@ -109,9 +109,9 @@ export async function eventually<T>(probe: () => T | undefined | Promise<T | und
 }
 
 /** @param environment more settings of the gateway, given the lab's folder */
-export async function startGatewayLab(
+export async function startGatewayHarness(
   environment: (dir: string) => Promise<Record<string, string>> = async () => ({}),
-): Promise<GatewayLab> {
+): Promise<GatewayHarness> {
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-gateway-'));
   const plane: ControlPlane = await startControlPlane({
     dir: path.join(dir, 'plane'),
@@ -286,7 +286,7 @@ export async function startGatewayLab(
     return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken };
   }
 
-  const lab: GatewayLab = {
+  const lab: GatewayHarness = {
     client,
     gateway: await start(),
     logLines,

@@ -12,7 +12,7 @@ import {
 } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Observation } from '../../src/checks/observation.ts';
-import type { Observed, Plan } from '../../src/controller/incident/draft.ts';
+import type { Observed, Plan } from '../../src/controller/incident/plan-builder.ts';
 
 export const START = Date.UTC(2026, 0, 1);
 /** Seconds after the beginning of the tests' time. */

@@ -4,8 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
-import type { AlarmBook } from '../../src/controller/alarm/alarm-book.ts';
-import { AlarmBook as Book } from '../../src/controller/alarm/alarm-book.ts';
+import type { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
+import { IncidentOpener as Book } from '../../src/controller/alarm/incident-opener.ts';
 import { startIntake } from '../../src/controller/intake/start.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
@@ -13,7 +13,7 @@ import { silentLogger } from '../../src/observability/logger.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import type { ApiServer } from './api-server.ts';
 
-export interface IntakeLab {
+export interface IntakeHarness {
   readonly url: string;
   readonly tokenFile: string;
   /** The text of a metric's lines. */
@@ -24,11 +24,11 @@ export interface IntakeLab {
 export const TOKEN = 'a-token-of-the-test';
 
 /** A replica of its own: nothing is shared with another one but the API server. */
-export async function startIntakeLab(
+export async function startIntakeHarness(
   server: ApiServer,
   routes: readonly object[],
-  options: { book?: (client: KubeClient) => Pick<AlarmBook, 'raise' | 'clear'> } = {},
-): Promise<IntakeLab> {
+  options: { book?: (client: KubeClient) => Pick<IncidentOpener, 'raise' | 'clear'> } = {},
+): Promise<IntakeHarness> {
   const folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
   const routesFile = path.join(folder, 'routes.json');
   const tokenFile = path.join(folder, 'token');

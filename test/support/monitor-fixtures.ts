@@ -1,7 +1,7 @@
 // Monitors and looks for tests; not part of any bundle.
 
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
-import type { Failing } from '../../src/controller/monitor/sight.ts';
+import type { Failing } from '../../src/controller/monitor/probe.ts';
 
 export const START = Date.UTC(2026, 0, 1);
 export const iso = (second: number): string => new Date(START + second * 1000).toISOString();

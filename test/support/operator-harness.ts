@@ -5,14 +5,14 @@ import { run } from '../../hack/child.ts';
 import { installOperator } from '../../lab/operator/install.ts';
 import type { Incident } from '../../src/api/incident.ts';
 import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
-import { type Puppet, startPuppet } from './scripted-model.ts';
+import { type ScriptedModel, startScriptedModel } from './scripted-model.ts';
 
 /** Always the same, so that the operator is installed anew by the first laboratory of a run alone. */
 const PUPPET_PORT = 18_998;
 const SANDBOX_IMAGE = 'oplab.dev/oplab-sandbox:dev';
 
-export interface Lab {
-  readonly puppet: Puppet;
+export interface OperatorHarness {
+  readonly puppet: ScriptedModel;
   readonly namespace: string;
   /** The key that the gateway holds for the puppet; of the vendor's shape, worth nothing. */
   readonly modelKey: string;
@@ -38,10 +38,10 @@ async function dockerHost(): Promise<string> {
   return address;
 }
 
-export async function openLab(): Promise<Lab> {
+export async function openOperatorHarness(): Promise<OperatorHarness> {
   const namespace = `lab-${randomBytes(3).toString('hex')}`;
   const modelKey = `sk-ant-lab-${randomBytes(24).toString('hex')}`;
-  const puppet = await startPuppet({ host: '0.0.0.0', port: PUPPET_PORT });
+  const puppet = await startScriptedModel({ host: '0.0.0.0', port: PUPPET_PORT });
   const signal = AbortSignal.timeout(300_000);
   await apply({
     apiVersion: 'v1',

@@ -22,14 +22,14 @@ export type Block = { type: 'text'; text: string } | { type: 'tool_use'; name: s
 /** What the puppet answers next, given what it was sent. */
 export type Move = (request: MessagesRequest) => Block[] | Promise<Block[]>;
 
-export interface PuppetOptions {
+export interface ScriptedModelOptions {
   /** Interface to listen on; all of them for a gateway in a cluster. */
   readonly host?: string;
   /** Default: any free one. */
   readonly port?: number;
 }
 
-export interface Puppet {
+export interface ScriptedModel {
   readonly port: number;
   /** Requests to the agent model so far, in order. */
   readonly requests: MessagesRequest[];
@@ -63,9 +63,9 @@ export function resultsOf(request: MessagesRequest | undefined): string[] {
   return content.filter((block) => block.type === 'tool_result').map((block) => JSON.stringify(block.content));
 }
 
-export async function startPuppet(options: PuppetOptions = {}): Promise<Puppet> {
+export async function startScriptedModel(options: ScriptedModelOptions = {}): Promise<ScriptedModel> {
   const requests: MessagesRequest[] = [];
-  const headers: Puppet['headers'] = [];
+  const headers: ScriptedModel['headers'] = [];
   let script: Move[] = [];
   let serial = 0;
 
@@ -120,7 +120,7 @@ export async function startPuppet(options: PuppetOptions = {}): Promise<Puppet> 
   await new Promise<void>((resolve) => server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the puppet has no port');
-  const puppet: Puppet = {
+  const puppet: ScriptedModel = {
     port: address.port,
     answers: 'as-asked',
     requests,

@@ -11,13 +11,13 @@ const COMMAND = /^(.*?): ((?:kubectl|oplab) .*)$/s;
 export function handoverLines({ status }: Incident, width: number): string[] {
   const { handover } = status ?? {};
   if (handover === undefined) return [];
-  const { wrong, tried, changed, next } = handover;
+  const { summary, attempts, changes, nextSteps } = handover;
   return [
-    ...part('wrong', [wrong], width),
-    ...part('tried', tried, width),
-    ...part('changed', changed, width),
-    'next',
-    ...next.flatMap((step) => stepLines(withoutControls(step), width)),
+    ...part('summary', [summary], width),
+    ...part('attempts', attempts, width),
+    ...part('changes', changes, width),
+    'next steps',
+    ...nextSteps.flatMap((step) => stepLines(withoutControls(step), width)),
   ];
 }
 

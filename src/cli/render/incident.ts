@@ -172,7 +172,7 @@ function usageLines({ status }: Incident): string[] {
   return [
     `turns ${usage.turns}${of(limits && String(limits.maxTurns))}, model calls ${usage.modelCalls}, cost ${cost(usage.costMilliUSD)}${of(limits && cost(limits.maxCostMilliUSD))}`,
     `tokens ${count(tokens)}${of(limits && count(limits.maxTokens))}: input ${count(usage.inputTokens)}, output ${count(usage.outputTokens)}, cache read ${count(usage.cacheReadTokens)}, cache write ${count(usage.cacheWriteTokens)}`,
-    ...(usage.exhausted === undefined ? [] : [`limit reached: ${usage.exhausted}`]),
+    ...(usage.limitReached === undefined ? [] : [`limit reached: ${usage.limitReached}`]),
   ];
 }
 

@@ -214,10 +214,10 @@ function handover(incident: Incident | undefined): string[] {
   const list = (title: string, items: readonly string[]) =>
     items.length === 0 ? [] : ['', `**${title}**`, '', ...items.map((item) => `- ${text(item)}`)];
   return [
-    text(handed.wrong),
-    ...list('Tried', handed.tried),
-    ...list('Changed', handed.changed),
-    ...list('Look at next', handed.next),
+    text(handed.summary),
+    ...list('Tried', handed.attempts),
+    ...list('Changed', handed.changes),
+    ...list('Next steps', handed.nextSteps),
   ];
 }
 

@@ -45,8 +45,8 @@ function handoverLines({ status }: Incident, width: number): Line[] {
   const handed = status?.handover;
   if (handed === undefined || status?.phase !== 'Escalated') return [];
   const items: [string, string][] = [
-    ['wrong', handed.wrong],
-    ...handed.next.map((text): [string, string] => ['next', text]),
+    ['summary', handed.summary],
+    ...handed.nextSteps.map((text): [string, string] => ['next step', text]),
   ];
   return items.flatMap(([word, text]) => {
     const [first = '', ...rest] = folded(text, width - word.length - 2);

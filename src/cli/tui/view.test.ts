@@ -166,10 +166,15 @@ describe('the screen', () => {
   });
 
   it('tells whoever takes over an escalated Incident what is wrong and what to look at', () => {
-    const handover = { wrong: 'PD has no quorum', tried: [], changed: [], next: ['kubectl -n tikv get pods'] };
+    const handover = {
+      summary: 'PD has no quorum',
+      attempts: [],
+      changes: [],
+      nextSteps: ['kubectl -n tikv get pods'],
+    };
     const state = told(start(), incidents(incidentOf('a', 'Escalated', { status: { handover } })));
     expect(shown(state)).toMatch(
-      /Hand-over and checks[\s\S]*wrong: PD has no quorum[\s\S]*next: kubectl -n tikv get pods/,
+      /Hand-over and checks[\s\S]*summary: PD has no quorum[\s\S]*next step: kubectl -n tikv get pods/,
     );
   });
 

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { AlarmStatus } from '../../api/incident.ts';
-import { ceased, fired, type KnownIncident } from './episode.ts';
+import { type KnownIncident, onFiring, onResolved } from './episode.ts';
 
 const at = (second: number): string => new Date(Date.UTC(2026, 0, 1) + second * 1000).toISOString();
 const sighting = (startTime: number, lastTime = startTime, count = 1) => ({
@@ -32,28 +32,28 @@ const cleared = (second: number) => ({ state: 'Cleared', clearedTime: at(second)
 
 describe('an alarm that fires', () => {
   it('opens when nothing is known', () => {
-    expect(fired(undefined, sighting(10, 12))).toEqual({
+    expect(onFiring(undefined, sighting(10, 12))).toEqual({
       verdict: 'opened',
       alarm: { state: 'Firing', occurrences: 1, firstSeen: at(10), lastSeen: at(12), startTime: at(10), flaps: 0 },
     });
   });
 
   it('opens nothing when its end came before its beginning', () => {
-    expect(fired(undefined, sighting(10), at(20)).verdict).toBe('stale');
-    expect(fired(undefined, sighting(30), at(20)).verdict).toBe('opened');
+    expect(onFiring(undefined, sighting(10), at(20)).verdict).toBe('stale');
+    expect(onFiring(undefined, sighting(30), at(20)).verdict).toBe('opened');
   });
 
   it('is counted on the open Incident, whatever its beginning', () => {
-    expect(fired(known(10, {}), sighting(10, 40, 3))).toMatchObject({
+    expect(onFiring(known(10, {}), sighting(10, 40, 3))).toMatchObject({
       verdict: 'counted',
       alarm: { occurrences: 4, lastSeen: at(40), startTime: at(10) },
     });
-    expect(fired(known(10, {}), sighting(30))).toMatchObject({ verdict: 'counted', alarm: { startTime: at(30) } });
-    expect(fired(known(10, {}), sighting(5))).toMatchObject({ verdict: 'counted', alarm: { startTime: at(10) } });
+    expect(onFiring(known(10, {}), sighting(30))).toMatchObject({ verdict: 'counted', alarm: { startTime: at(30) } });
+    expect(onFiring(known(10, {}), sighting(5))).toMatchObject({ verdict: 'counted', alarm: { startTime: at(10) } });
   });
 
   it('is back when it begins after it was cleared, and a flap', () => {
-    const { verdict, alarm } = fired(known(10, cleared(20)), sighting(25));
+    const { verdict, alarm } = onFiring(known(10, cleared(20)), sighting(25));
     expect(verdict).toBe('back');
     expect(alarm).toMatchObject({ state: 'Firing', flaps: 1, occurrences: 2, startTime: at(25) });
     expect(alarm).not.toHaveProperty('clearedTime');
@@ -61,20 +61,20 @@ describe('an alarm that fires', () => {
 
   it('is old news when it began before it was cleared', () => {
     const before = known(10, cleared(20));
-    expect(fired(before, sighting(10))).toEqual({ verdict: 'stale', alarm: before.alarm });
-    expect(fired(before, sighting(15)).verdict).toBe('stale');
+    expect(onFiring(before, sighting(10))).toEqual({ verdict: 'stale', alarm: before.alarm });
+    expect(onFiring(before, sighting(15)).verdict).toBe('stale');
   });
 
   it('opens no second Incident for an episode that is finished, and one for the next', () => {
-    expect(fired(known(10, {}, true), sighting(10)).verdict).toBe('stale');
-    expect(fired(known(10, { startTime: at(30) }, true), sighting(30)).verdict).toBe('stale');
-    expect(fired(known(10, cleared(50), true), sighting(40)).verdict).toBe('stale');
-    expect(fired(known(10, cleared(50), true), sighting(60)).verdict).toBe('opened');
-    expect(fired(known(10, {}, true), sighting(60)).verdict).toBe('opened');
+    expect(onFiring(known(10, {}, true), sighting(10)).verdict).toBe('stale');
+    expect(onFiring(known(10, { startTime: at(30) }, true), sighting(30)).verdict).toBe('stale');
+    expect(onFiring(known(10, cleared(50), true), sighting(40)).verdict).toBe('stale');
+    expect(onFiring(known(10, cleared(50), true), sighting(60)).verdict).toBe('opened');
+    expect(onFiring(known(10, {}, true), sighting(60)).verdict).toBe('opened');
   });
 
   it('is entered anew when whoever opened its Incident was interrupted', () => {
-    expect(fired(known(10, undefined), sighting(10, 15))).toMatchObject({
+    expect(onFiring(known(10, undefined), sighting(10, 15))).toMatchObject({
       verdict: 'counted',
       alarm: { state: 'Firing', occurrences: 1, firstSeen: at(10), lastSeen: at(15) },
     });
@@ -83,31 +83,31 @@ describe('an alarm that fires', () => {
 
 describe('an alarm that ceases', () => {
   it('is cleared once, and remembers the latest end', () => {
-    const { verdict, alarm } = ceased(known(10, {}), at(20));
+    const { verdict, alarm } = onResolved(known(10, {}), at(20));
     expect(verdict).toBe('cleared');
     expect(alarm).toMatchObject({ state: 'Cleared', clearedTime: at(20) });
     const again = known(10, alarm);
-    expect(ceased(again, at(20))).toEqual({ verdict: 'stale', alarm: again.alarm });
-    expect(ceased(again, at(15)).alarm).toBe(again.alarm);
-    expect(ceased(again, at(25)).alarm?.clearedTime).toBe(at(25));
+    expect(onResolved(again, at(20))).toEqual({ verdict: 'stale', alarm: again.alarm });
+    expect(onResolved(again, at(15)).alarm).toBe(again.alarm);
+    expect(onResolved(again, at(25)).alarm?.clearedTime).toBe(at(25));
   });
 
   it('is counted to its end', () => {
     const before = known(10, { occurrences: 3 });
     const untold = { count: 2, flaps: 1, lastTime: at(18) };
-    expect(ceased(before, at(20), untold).alarm).toMatchObject({ occurrences: 5, flaps: 1, lastSeen: at(18) });
-    expect(ceased(before, at(5), untold).alarm?.occurrences).toBe(3);
+    expect(onResolved(before, at(20), untold).alarm).toMatchObject({ occurrences: 5, flaps: 1, lastSeen: at(18) });
+    expect(onResolved(before, at(5), untold).alarm?.occurrences).toBe(3);
   });
 
   it('does not clear an episode that began after that end', () => {
     const before = known(30, {});
-    expect(ceased(before, at(20))).toEqual({ verdict: 'stale', alarm: before.alarm });
+    expect(onResolved(before, at(20))).toEqual({ verdict: 'stale', alarm: before.alarm });
     const back = known(10, { startTime: at(30) });
-    expect(ceased(back, at(20)).verdict).toBe('stale');
+    expect(onResolved(back, at(20)).verdict).toBe('stale');
   });
 
   it('means nothing without an Incident', () => {
-    expect(ceased(undefined, at(1))).toEqual({ verdict: 'stale', alarm: undefined });
+    expect(onResolved(undefined, at(1))).toEqual({ verdict: 'stale', alarm: undefined });
   });
 });
 
@@ -130,7 +130,7 @@ describe('any order of the same words', () => {
       const twice = [...words, ...words].map((word) => ({ word, key: random() })).sort((a, b) => a.key - b.key);
       let incident = known(10, {});
       for (const { word } of twice) {
-        const turn = word[0] === 'fire' ? fired(incident, sighting(word[1])) : ceased(incident, at(word[1]));
+        const turn = word[0] === 'fire' ? onFiring(incident, sighting(word[1])) : onResolved(incident, at(word[1]));
         expect(turn.verdict).not.toBe('opened');
         incident = { ...incident, alarm: turn.alarm };
       }

@@ -21,7 +21,7 @@ export interface Sighting {
 }
 
 /** `alarm` as it shall be: the very object that was known where nothing is to be written. */
-export type Turn =
+export type Transition =
   | { readonly verdict: 'opened' | 'counted' | 'back' | 'cleared'; readonly alarm: AlarmStatus }
   /** It was known already, or is over already. */
   | { readonly verdict: 'stale'; readonly alarm: AlarmStatus | undefined };
@@ -42,7 +42,7 @@ const first = ({ startTime, count, lastTime, flaps }: Sighting): AlarmStatus => 
  * The alarm fires.
  * @param lastEnd the latest end that was told for the fingerprint while no Incident was there to hold it
  */
-export function fired(known: KnownIncident | undefined, sighting: Sighting, lastEnd?: string): Turn {
+export function onFiring(known: KnownIncident | undefined, sighting: Sighting, lastEnd?: string): Transition {
   const { startTime, count, lastTime, flaps } = sighting;
   // Messages may overtake each other: an episode that is over when it is first heard of opens nothing.
   const overAlready = lastEnd !== undefined && ms(startTime) < ms(lastEnd);
@@ -80,7 +80,11 @@ export function fired(known: KnownIncident | undefined, sighting: Sighting, last
  * The alarm has ceased to fire.
  * @param untold what was seen of it since it was last raised
  */
-export function ceased(known: KnownIncident | undefined, endTime: string, untold?: Omit<Sighting, 'startTime'>): Turn {
+export function onResolved(
+  known: KnownIncident | undefined,
+  endTime: string,
+  untold?: Omit<Sighting, 'startTime'>,
+): Transition {
   if (known === undefined) return { verdict: 'stale', alarm: undefined };
   const { startTime } = known;
   const alarm = known.alarm ?? first({ startTime, count: 1, lastTime: startTime, flaps: 0 });

@@ -6,7 +6,7 @@ import { messageOf } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
 import { EVENTS } from '../../kube/resources.ts';
-import type { Note } from './draft.ts';
+import type { Note } from './plan-builder.ts';
 
 /** What the API takes for a note, in characters. */
 const MAX_NOTE = 1024;

@@ -48,8 +48,8 @@ function escalated(more: object = {}, count = 1) {
 
 describe('a hand-over', () => {
   it('tells what is wrong: the failing checks with what was seen, and the diagnosis of the agent', () => {
-    const { wrong } = handoverOf(escalated(), 'AgentEscalated');
-    expect(wrong.split('\n')).toEqual([
+    const { summary } = handoverOf(escalated(), 'AgentEscalated');
+    expect(summary.split('\n')).toEqual([
       'a store is down',
       `failing when last looked at (${iso(300)}):`,
       '- stores-up: stores-up seen',
@@ -60,31 +60,31 @@ describe('a hand-over', () => {
   });
 
   it('tells what was tried and what was changed', () => {
-    const { tried, changed } = handoverOf(escalated(), 'AgentEscalated');
-    expect(tried).toEqual([
+    const { attempts, changes } = handoverOf(escalated(), 'AgentEscalated');
+    expect(attempts).toEqual([
       'attempt 1 (60 s): ChecksFailed: the agent claimed Fixed: scaled up',
       'attempt 2 (140 s): Claimed: the agent says: CannotFix; it did: looked at PD',
     ]);
-    expect(changed).toEqual(['patch apps/statefulsets t/s1 (attempt 1, entry 1)']);
+    expect(changes).toEqual(['patch apps/statefulsets t/s1 (attempt 1, entry 1)']);
   });
 
   it('names the commands that make the same looks, for the checks that fail and those never looked at', () => {
-    const { next } = handoverOf(escalated(), 'AgentEscalated');
+    const { nextSteps } = handoverOf(escalated(), 'AgentEscalated');
     const query = encodeURIComponent('sum(x{a="b"}) > 0');
-    expect(next.slice(0, 3)).toEqual([
+    expect(nextSteps.slice(0, 3)).toEqual([
       String.raw`stores-up must hold (body.count == 3): kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?state=0&x='\''1'\'''`,
       "pods must hold (size(objects) == 3): kubectl get pod -n tikv -l 'app=tikv' -o yaml",
       expect.stringContaining(
         `kubectl get --raw '/api/v1/namespaces/mon/services/https:prom:9090/proxy/p/api/v1/query?query=${query}'`,
       ),
     ]);
-    expect(next).toContain('what the agent thought, ran and saw: oplab audit show tikv/broken --full');
-    expect(next.join('\n')).not.toContain('tikv-tikv');
+    expect(nextSteps).toContain('what the agent thought, ran and saw: oplab audit show tikv/broken --full');
+    expect(nextSteps.join('\n')).not.toContain('tikv-tikv');
   });
 
   it('says so when the patient itself is no longer there', () => {
     const gone = escalated({ verification: [result('baseline', false, 'StatefulSet tikv/x is gone')] });
-    expect(handoverOf(gone, 'AttemptsExhausted').next[0]).toContain(
+    expect(handoverOf(gone, 'AttemptsExhausted').nextSteps[0]).toContain(
       'kubectl get statefulsets,deployments,persistentvolumeclaims -n tikv; kubectl get',
     );
   });
@@ -98,20 +98,20 @@ describe('a hand-over', () => {
       cacheReadTokens: 0,
       cacheWriteTokens: 0,
     };
-    const spent = escalated({ usage: { ...usage, costMilliUSD: 1, exhausted: 'turns' } });
-    expect(handoverOf(spent, 'LimitReached').next.at(-1)).toContain('the limit of turns was too small');
-    expect(handoverOf(spent, 'LimitReached').next.at(-1)).toContain(`"maxTurns":${LIMITS.maxTurns}`);
+    const spent = escalated({ usage: { ...usage, costMilliUSD: 1, limitReached: 'turns' } });
+    expect(handoverOf(spent, 'LimitReached').nextSteps.at(-1)).toContain('the limit of turns was too small');
+    expect(handoverOf(spent, 'LimitReached').nextSteps.at(-1)).toContain(`"maxTurns":${LIMITS.maxTurns}`);
   });
 
   it('claims nothing that nobody knows', () => {
     const bare = incident({
       status: begun([attempt(1, { endTime: iso(60), reason: 'StartFailed', message: 'no image' })]),
     });
-    const { wrong, tried, changed, next } = handoverOf(bare, 'AttemptsExhausted');
-    expect(wrong).toContain('no agent got as far as a diagnosis');
-    expect(tried).toEqual(['attempt 1 (60 s): StartFailed: no image']);
-    expect(changed).toEqual(['not known: the gateway has not said']);
-    expect(next.at(-1)).toBe('no pod ever started; why: kubectl describe incident broken -n tikv');
+    const { summary, attempts, changes, nextSteps } = handoverOf(bare, 'AttemptsExhausted');
+    expect(summary).toContain('no agent got as far as a diagnosis');
+    expect(attempts).toEqual(['attempt 1 (60 s): StartFailed: no image']);
+    expect(changes).toEqual(['not known: the gateway has not said']);
+    expect(nextSteps.at(-1)).toBe('no pod ever started; why: kubectl describe incident broken -n tikv');
   });
 
   it('fits the schema, however much there is to tell', () => {
@@ -136,7 +136,7 @@ describe('a hand-over', () => {
     });
     const made = handoverOf(full, 'LimitReached');
     expect(handoverSchema.parse(made)).toEqual(made);
-    expect(made.changed[0]).toBe('400 writes in all, the last 15:');
+    expect(made.changes[0]).toBe('400 writes in all, the last 15:');
     expect(handoverNote(made).length).toBeLessThanOrEqual(1024);
   });
 });

@@ -9,25 +9,30 @@ import { lookAtBaseline, lookAtCheck } from './look-commands.ts';
 /** What the schema lets a line be, and how many there may be. */
 const MAX_LINE = 1024;
 const MAX_LINES = 16;
-/** Shares of `wrong`, which may have 4096 characters. */
+/** Shares of `summary`, which may have 4096 characters. */
 const EVIDENCE = 2200;
 const DIAGNOSIS = 600;
 
 /** @param reason why the Incident ends: the reason of its condition Finished */
 export function handoverOf(incident: Incident, reason: string): Handover {
-  return { wrong: wrong(incident), tried: tried(incident), changed: changed(incident), next: next(incident, reason) };
+  return {
+    summary: summarize(incident),
+    attempts: describeAttempts(incident),
+    changes: describeChanges(incident),
+    nextSteps: adviseNextSteps(incident, reason),
+  };
 }
 
 /** The hand-over as an event may hold it, in characters. */
-export function handoverNote({ wrong, changed, next }: Handover): string {
+export function handoverNote({ summary, changes, nextSteps }: Handover): string {
   return [
-    `wrong: ${cut(wrong, 450)}`,
-    `changed: ${cut(changed.join('; '), 200)}`,
-    `next: ${cut(next.join('; '), 330)}`,
+    `summary: ${cut(summary, 450)}`,
+    `changes: ${cut(changes.join('; '), 200)}`,
+    `next steps: ${cut(nextSteps.join('; '), 330)}`,
   ].join('\n');
 }
 
-function wrong({ spec, status }: Incident): string {
+function summarize({ spec, status }: Incident): string {
   const results = status?.verification ?? [];
   const failing = results.filter((result) => !result.passing);
   const seen = results.map((result) => result.observedTime).sort();
@@ -49,7 +54,7 @@ function wrong({ spec, status }: Incident): string {
   ].join('\n');
 }
 
-function tried({ status }: Incident): string[] {
+function describeAttempts({ status }: Incident): string[] {
   const attempts = (status?.attempts ?? []).slice(-MAX_LINES);
   const { claim } = status ?? {};
   return attempts.map((attempt) => {
@@ -69,7 +74,7 @@ function span({ startTime, endTime }: Attempt): string {
   return ` (${Math.round((Date.parse(endTime) - Date.parse(startTime)) / 1000)} s)`;
 }
 
-function changed({ status }: Incident): string[] {
+function describeChanges({ status }: Incident): string[] {
   const { changes } = status ?? {};
   if (changes === undefined) return ['not known: the gateway has not said'];
   if (changes.count === 0)
@@ -79,7 +84,7 @@ function changed({ status }: Incident): string[] {
   return changes.count > shown.length ? [`${changes.count} writes in all, the last ${shown.length}:`, ...lines] : lines;
 }
 
-function next(incident: Incident, reason: string): string[] {
+function adviseNextSteps(incident: Incident, reason: string): string[] {
   const { spec, status, metadata } = incident;
   const targets = targetNamespacesOf(incident);
   const name = `${metadata.namespace}/${metadata.name}`;
@@ -113,7 +118,7 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): string
   switch (reason) {
     case 'LimitReached': {
       const { limits, usage } = status ?? {};
-      const spent = usage?.exhausted ?? 'time';
+      const spent = usage?.limitReached ?? 'time';
       const most = limits === undefined ? '' : ` (${JSON.stringify(limits)})`;
       return [
         `the limit of ${spent} was too small${most}: create the Incident anew with more in spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,

@@ -16,8 +16,8 @@ import {
 } from '../../../test/support/incident-fixtures.ts';
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
-import type { Plan } from './draft.ts';
 import { plan } from './plan.ts';
+import type { Plan } from './plan-builder.ts';
 
 describe('a decided end', () => {
   const sealing = (more: object = {}, conditions: object[] = []) =>
@@ -38,7 +38,7 @@ describe('a decided end', () => {
   it('waits for the seal', () => {
     const made = plan(sealing(), clean, at(10));
     expect(made.status).toBeUndefined();
-    expect(made.wakeAfterMs).toBe(50_000);
+    expect(made.requeueAfterMs).toBe(50_000);
   });
 
   it('is not Finished before everything is cleaned up', () => {
@@ -73,7 +73,7 @@ describe('a decided end', () => {
       verification: [{ name: 'c', passing: false, observed: 'object.x = false', observedTime: iso(9) }],
     });
     const made = plan(escalated, clean, at(10));
-    expect(made.status?.handover?.wrong).toContain('c: object.x = false');
+    expect(made.status?.handover?.summary).toContain('c: object.x = false');
     expect(made.notes.map((note) => note.reason)).toEqual(['HandedOver', 'Escalated']);
     expect(plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10)).status?.handover).toBeUndefined();
   });

@@ -4,10 +4,10 @@ import type { AgentClass } from '../../api/agent-class.ts';
 import { type ClassSnapshot, CONDITIONS } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Acceptance } from './acceptance.ts';
-import type { Draft, Observed } from './draft.ts';
 import { attemptName } from './names.ts';
-import { decide, lookedBeforeHandover } from './plan-end.ts';
-import { spentLimit } from './spent-limit.ts';
+import type { Observed, PlanBuilder } from './plan-builder.ts';
+import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
+import { reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 
 /** How long a new attempt waits for the old pod to be gone, in ms; its lease is dead in any case. */
@@ -16,29 +16,29 @@ const OLD_POD_WAIT_MS = 60_000;
 const PATIENCE_MS = 60_000;
 
 /** Says in conditions whether the Incident can be worked on. */
-export function accept(draft: Draft, accepted: Acceptance): void {
-  const before = findCondition(draft.status.conditions, CONDITIONS.Accepted);
+export function accept(builder: PlanBuilder, accepted: Acceptance): void {
+  const before = findCondition(builder.status.conditions, CONDITIONS.Accepted);
   if (accepted.type === 'accepted') {
     // What an agent was started under holds to the end, whatever becomes of the class.
-    if (draft.status.attempts === undefined) draft.change({ limits: accepted.limits });
+    if (builder.status.attempts === undefined) builder.change({ limits: accepted.limits });
     const message = `works with AgentClass ${accepted.agentClass.metadata.name}`;
-    draft.condition({ type: 'Accepted', status: 'True', reason: 'Accepted', message });
-    if (draft.holds('Stalled')) draft.condition({ type: 'Stalled', status: 'False', reason: 'Accepted' });
-    if (before?.status !== 'True') draft.note('Normal', 'Accepted', message);
+    builder.condition({ type: 'Accepted', status: 'True', reason: 'Accepted', message });
+    if (builder.holds('Stalled')) builder.condition({ type: 'Stalled', status: 'False', reason: 'Accepted' });
+    if (before?.status !== 'True') builder.note('Normal', 'Accepted', message);
     return;
   }
   const { reason, message } = accepted;
-  draft.condition({ type: 'Accepted', status: 'False', reason, message });
-  draft.condition({ type: 'Stalled', status: 'True', reason, message });
-  if (before?.reason !== reason) draft.note('Warning', reason, message);
+  builder.condition({ type: 'Accepted', status: 'False', reason, message });
+  builder.condition({ type: 'Stalled', status: 'True', reason, message });
+  if (before?.reason !== reason) builder.note('Warning', reason, message);
 }
 
 /** Why no attempt will follow the last one; undefined while one may. */
-export function escalation(draft: Draft): { readonly reason: EndReason; readonly message: string } | undefined {
-  const attempts = draft.status.attempts ?? [];
+export function escalation(builder: PlanBuilder): { readonly reason: EndReason; readonly message: string } | undefined {
+  const attempts = builder.status.attempts ?? [];
   const last = attempts.at(-1);
-  const { limits } = draft.status;
-  const spent = spentLimit(draft);
+  const { limits } = builder.status;
+  const spent = reachedLimit(builder);
   if (last?.reason === 'LimitReached' || spent !== undefined) {
     return { reason: 'LimitReached', message: spent ?? last?.message ?? 'a limit is reached' };
   }
@@ -52,28 +52,28 @@ export function escalation(draft: Draft): { readonly reason: EndReason; readonly
 
 /** Between attempts: starts the next one, waits for what hinders it, or ends the Incident when none is left. */
 export function planNextAttempt(
-  draft: Draft,
+  builder: PlanBuilder,
   observed: Observed,
   accepted: Exclude<Acceptance, { type: 'refused' }>,
 ): void {
-  const attempts = draft.status.attempts ?? [];
+  const attempts = builder.status.attempts ?? [];
   const last = attempts.at(-1);
-  const limits = draft.status.limits;
-  const over = escalation(draft);
+  const limits = builder.status.limits;
+  const over = escalation(builder);
   if (over !== undefined) {
-    if (lookedBeforeHandover(draft, observed)) decide(draft, 'Escalated', over.reason, over.message);
+    if (lookedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', over.reason, over.message);
     return;
   }
-  if (draft.status.startTime !== undefined && limits !== undefined) {
-    draft.wake(limits.timeoutSeconds * 1000 - draft.since(draft.status.startTime));
+  if (builder.status.startTime !== undefined && limits !== undefined) {
+    builder.requeueAfter(limits.timeoutSeconds * 1000 - builder.since(builder.status.startTime));
   }
   if (accepted.type === 'waiting') {
-    draft.progress('Pending', accepted.reason, accepted.message);
-    draft.wake(PATIENCE_MS);
+    builder.progress('Pending', accepted.reason, accepted.message);
+    builder.requeueAfter(PATIENCE_MS);
     return;
   }
-  if (draft.incident.spec.suspend) {
-    draft.progress('Pending', 'Suspended', 'suspended: set spec.suspend to false to go on');
+  if (builder.incident.spec.suspend) {
+    builder.progress('Pending', 'Suspended', 'suspended: set spec.suspend to false to go on');
     return;
   }
   if (observed.blocker !== undefined) {
@@ -81,36 +81,45 @@ export function planNextAttempt(
     const why = working
       ? `which works on namespace ${target}`
       : `which is earlier in the queue for namespace ${target}`;
-    draft.progress('Pending', 'Queued', `waiting for Incident ${namespace}/${name}, ${why}`);
-    draft.wake(PATIENCE_MS);
+    builder.progress('Pending', 'Queued', `waiting for Incident ${namespace}/${name}, ${why}`);
+    builder.requeueAfter(PATIENCE_MS);
     return;
   }
-  if (observed.oldPods > 0 && last?.endTime !== undefined && draft.since(last.endTime) < OLD_POD_WAIT_MS) {
-    draft.progress('Running', 'Restarting', `waiting for the pod of attempt ${last.number} to end`);
-    draft.wake(500);
+  if (observed.oldPods > 0 && last?.endTime !== undefined && builder.since(last.endTime) < OLD_POD_WAIT_MS) {
+    builder.progress('Running', 'Restarting', `waiting for the pod of attempt ${last.number} to end`);
+    builder.requeueAfter(500);
     return;
   }
-  startAttempt(draft, attempts.length + 1, accepted.agentClass);
+  planAttemptStart(builder, attempts.length + 1, accepted.agentClass);
 }
 
-function startAttempt(draft: Draft, number: number, agentClass: AgentClass): void {
-  const name = attemptName(draft.incident, number);
-  draft.begin({
+function planAttemptStart(builder: PlanBuilder, number: number, agentClass: AgentClass): void {
+  const name = attemptName(builder.incident, number);
+  builder.begin({
     number,
-    sessionID: draft.session,
+    sessionID: builder.session,
     podName: name,
     serviceAccountName: name,
     class: snapshotOf(agentClass),
-    startTime: draft.time,
+    startTime: builder.time,
   });
-  draft.progress('Running', 'AttemptStarting', `starting attempt ${number}`);
-  draft.condition({ type: 'AgentRunning', status: 'False', reason: 'Starting', message: `pod ${name}` });
-  const first = findCondition(draft.status.conditions, CONDITIONS.Verified) === undefined;
+  builder.progress('Running', 'AttemptStarting', `starting attempt ${number}`);
+  builder.condition({ type: 'AgentRunning', status: 'False', reason: 'Starting', message: `pod ${name}` });
+  const first = findCondition(builder.status.conditions, CONDITIONS.Verified) === undefined;
   if (first)
-    draft.condition({ type: 'Verified', status: 'Unknown', reason: 'NotClaimed', message: 'no repair is claimed yet' });
-  draft.note('Normal', 'AttemptStarted', `attempt ${number} with AgentClass ${agentClass.metadata.name}, pod ${name}`);
-  draft.act({ type: 'start-attempt', attempt: number, agentClass });
-  draft.wake(1000);
+    builder.condition({
+      type: 'Verified',
+      status: 'Unknown',
+      reason: 'NotClaimed',
+      message: 'no repair is claimed yet',
+    });
+  builder.note(
+    'Normal',
+    'AttemptStarted',
+    `attempt ${number} with AgentClass ${agentClass.metadata.name}, pod ${name}`,
+  );
+  builder.addAction({ type: 'start-attempt', attempt: number, agentClass });
+  builder.requeueAfter(1000);
 }
 
 function snapshotOf({ metadata, spec }: AgentClass): ClassSnapshot {

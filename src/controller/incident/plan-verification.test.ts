@@ -17,7 +17,7 @@ import {
 } from '../../../test/support/incident-fixtures.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Observation } from '../../checks/observation.ts';
-import { plan, wantsLook } from './plan.ts';
+import { needsObservation, plan } from './plan.ts';
 
 describe('a claimed repair', () => {
   const claimed = (more: object = {}, spec: object = {}) =>
@@ -34,9 +34,9 @@ describe('a claimed repair', () => {
   });
 
   it('is looked at; one that cannot be, or is over, is not', () => {
-    expect(wantsLook(claimed(), at(101))).toBe(true);
-    expect(wantsLook(incident({ status: running }), at(101))).toBe(false);
-    expect(wantsLook(claimed({}, { cancel: true }), at(101))).toBe(false);
+    expect(needsObservation(claimed(), at(101))).toBe(true);
+    expect(needsObservation(incident({ status: running }), at(101))).toBe(false);
+    expect(needsObservation(claimed({}, { cancel: true }), at(101))).toBe(false);
   });
 
   it('is Resolved only after the whole soak', () => {
@@ -116,7 +116,7 @@ describe('a claimed repair', () => {
 
   it('is Escalated when the agent says that it cannot', () => {
     const given = claimed({ claim: claim(1, 'CannotFix', 100) });
-    expect(wantsLook(given, at(101))).toBe(true);
+    expect(needsObservation(given, at(101))).toBe(true);
     expect(end(plan(given, observed(), at(101)))).toBeUndefined();
     const made = plan(given, observed({ look: look(101, false) }), at(101));
     expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
@@ -132,7 +132,7 @@ describe('a claimed repair', () => {
       cacheReadTokens: 1,
       cacheWriteTokens: 1,
     };
-    const usage = { ...counts, costMilliUSD: 1, exhausted: 'turns' };
+    const usage = { ...counts, costMilliUSD: 1, limitReached: 'turns' };
     expect(end(plan(claimed({ usage }), observed({ look: look(101, true) }), at(101)))).toBeUndefined();
     expect(reasonOf(plan(claimed(), observed({ look: look(900, true) }), at(900)), 'Finished')).toBe('LimitReached');
   });

@@ -3,9 +3,9 @@
 import { BASELINE } from '../../api/check.ts';
 import type { CheckResult, Claim } from '../../api/incident.ts';
 import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../checks/soak.ts';
-import type { Draft, Observed } from './draft.ts';
-import { decide, lookedBeforeHandover } from './plan-end.ts';
-import { spentLimit } from './spent-limit.ts';
+import type { Observed, PlanBuilder } from './plan-builder.ts';
+import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
+import { reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 import { unconfirmedClaim } from './unconfirmed-claim.ts';
 
@@ -14,97 +14,98 @@ export const LOOK_EVERY_MS = 750;
 /** Results that say nothing new are written to status only this often, in ms; the API server has other work. */
 const WRITE_EVERY_MS = 8000;
 
-export function planVerification(draft: Draft, observed: Observed, claim: Claim): void {
-  const { spec } = draft.incident;
+export function planVerification(builder: PlanBuilder, observed: Observed, claim: Claim): void {
+  const { spec } = builder.incident;
   if (claim.outcome === 'CannotFix') {
-    if (!lookedBeforeHandover(draft, observed)) return;
-    draft.condition({
+    if (!lookedBeforeHandover(builder, observed)) return;
+    builder.condition({
       type: 'Verified',
       status: 'False',
       reason: 'NotClaimed',
       message: 'the agent could not repair it',
     });
-    decide(draft, 'Escalated', 'AgentEscalated', `the agent cannot fix it: ${claim.summary}`);
+    requestEnd(builder, 'Escalated', 'AgentEscalated', `the agent cannot fix it: ${claim.summary}`);
     return;
   }
   // Turns, tokens and cost are behind us; of the limits only time still counts.
-  const timeLeft = timeLeftMs(draft);
+  const timeLeft = timeLeftMs(builder);
   if (observed.look === undefined) {
-    draft.wake(1);
+    builder.requeueAfter(1);
     return;
   }
   const { observations, lastLook } = observed.look;
-  const at = observations[0]?.time ?? draft.time;
-  const before = draft.status.verification;
+  const at = observations[0]?.time ?? builder.time;
+  const before = builder.status.verification;
   const results = nextResults(before, observations);
-  const soak = nextSoak(draft.status.soak, results, { at, lastLook });
+  const soak = nextSoak(builder.status.soak, results, { at, lastLook });
   for (const result of results) {
     const was = before?.find((candidate) => candidate.name === result.name);
-    if (!result.passing && was?.passing) draft.note('Warning', 'CheckFailed', failingEvidence([result]).slice(0, 1000));
+    if (!result.passing && was?.passing)
+      builder.note('Warning', 'CheckFailed', failingEvidence([result]).slice(0, 1000));
   }
-  const restarted = soak.restarts > (draft.status.soak?.restarts ?? 0);
-  if (restarted) draft.note('Warning', 'SoakRestarted', `the soak starts again (${soak.restarts} so far)`);
-  const soakChanged = soak.startTime !== draft.status.soak?.startTime || restarted;
-  if (soakChanged || worthWriting(before, results)) draft.change({ verification: results, soak });
+  const restarted = soak.restarts > (builder.status.soak?.restarts ?? 0);
+  if (restarted) builder.note('Warning', 'SoakRestarted', `the soak starts again (${soak.restarts} so far)`);
+  const soakChanged = soak.startTime !== builder.status.soak?.startTime || restarted;
+  if (soakChanged || hasMaterialChange(before, results)) builder.change({ verification: results, soak });
 
   if (hasSoaked(soak, spec.verify.soakSeconds, at)) {
-    draft.change({ verification: results, soak });
+    builder.change({ verification: results, soak });
     const message = `all checks have held for ${spec.verify.soakSeconds} s`;
-    draft.condition({ type: 'Verified', status: 'True', reason: 'ChecksHeld', message });
-    draft.note('Normal', 'Verified', message);
-    const { reason, text } = repairedHow(draft, claim);
-    decide(draft, 'Resolved', reason, `${message}; ${text}`);
+    builder.condition({ type: 'Verified', status: 'True', reason: 'ChecksHeld', message });
+    builder.note('Normal', 'Verified', message);
+    const { reason, text } = repairedHow(builder, claim);
+    requestEnd(builder, 'Resolved', reason, `${message}; ${text}`);
     return;
   }
   if (timeLeft !== undefined && timeLeft <= 0) {
-    decide(
-      draft,
+    requestEnd(
+      builder,
       'Escalated',
       'LimitReached',
-      `${spentLimit(draft) ?? 'the time limit is reached'} while the checks ran`,
+      `${reachedLimit(builder) ?? 'the time limit is reached'} while the checks ran`,
     );
     return;
   }
-  if (timeLeft !== undefined) draft.wake(timeLeft);
+  if (timeLeft !== undefined) builder.requeueAfter(timeLeft);
   if (soak.startTime !== undefined) {
     const left = spec.verify.soakSeconds * 1000 - (Date.parse(at) - Date.parse(soak.startTime));
-    draft.condition({
+    builder.condition({
       type: 'Verified',
       status: 'False',
       reason: 'Soaking',
       message: `all checks hold; they must for ${spec.verify.soakSeconds} s`,
     });
     const until = new Date(Date.parse(soak.startTime) + spec.verify.soakSeconds * 1000).toISOString();
-    draft.progress('Verifying', 'Soaking', `all checks hold; verified at ${until} if they go on to`);
-    draft.wake(Math.min(LOOK_EVERY_MS, left));
+    builder.progress('Verifying', 'Soaking', `all checks hold; verified at ${until} if they go on to`);
+    builder.requeueAfter(Math.min(LOOK_EVERY_MS, left));
     return;
   }
   const evidence = failingEvidence(results);
   const broken = results.some(({ name, passing, error }) => name === BASELINE && !passing && error === undefined);
-  draft.condition({
+  builder.condition({
     type: 'Verified',
     status: 'False',
     reason: broken ? 'BaselineBroken' : 'ChecksFailing',
     message: evidence.slice(0, 4096),
   });
-  const graceLeft = verifyGraceSeconds(spec.verify.soakSeconds) * 1000 - draft.since(claim.time);
+  const graceLeft = verifyGraceSeconds(spec.verify.soakSeconds) * 1000 - builder.since(claim.time);
   if (graceLeft <= 0 && !spec.suspend) {
-    draft.change({ verification: results, soak });
-    draft.endAttempt('ChecksFailed', unconfirmedClaim(claim, results));
+    builder.change({ verification: results, soak });
+    builder.endAttempt('ChecksFailed', unconfirmedClaim(claim, results));
     const failing = results.filter((result) => !result.passing).map((result) => result.name);
-    draft.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
-    draft.wake(1);
+    builder.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
+    builder.requeueAfter(1);
     return;
   }
   const failing = results.filter((result) => !result.passing).map((result) => result.name);
-  draft.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
-  draft.wake(Math.min(LOOK_EVERY_MS, Math.max(1, graceLeft)));
+  builder.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
+  builder.requeueAfter(Math.min(LOOK_EVERY_MS, Math.max(1, graceLeft)));
 }
 
 /** Resolved, but how: the agent's word about changes is held against the gateway's. */
-function repairedHow(draft: Draft, claim: Claim): { readonly reason: EndReason; readonly text: string } {
+function repairedHow(builder: PlanBuilder, claim: Claim): { readonly reason: EndReason; readonly text: string } {
   const said = `the agent says: ${claim.outcome}: ${claim.summary}`;
-  const { changes } = draft.incident.status ?? {};
+  const { changes } = builder.incident.status ?? {};
   // Without a witness nobody can say that nothing was touched.
   if (claim.outcome !== 'NothingWrong' || changes === undefined) return { reason: 'Verified', text: said };
   if (changes.count === 0) return { reason: 'NothingToRepair', text: `nothing was changed; ${said}` };
@@ -117,14 +118,14 @@ function repairedHow(draft: Draft, claim: Claim): { readonly reason: EndReason; 
 }
 
 /** Milliseconds of the time limit that are left; undefined when there is none. */
-function timeLeftMs(draft: Draft): number | undefined {
-  const { limits, startTime } = draft.status;
+function timeLeftMs(builder: PlanBuilder): number | undefined {
+  const { limits, startTime } = builder.status;
   return limits === undefined || startTime === undefined
     ? undefined
-    : limits.timeoutSeconds * 1000 - draft.since(startTime);
+    : limits.timeoutSeconds * 1000 - builder.since(startTime);
 }
 
-function worthWriting(before: readonly CheckResult[] | undefined, now: readonly CheckResult[]): boolean {
+function hasMaterialChange(before: readonly CheckResult[] | undefined, now: readonly CheckResult[]): boolean {
   return now.some((result) => {
     const was = before?.find((candidate) => candidate.name === result.name);
     if (was === undefined || was.passing !== result.passing) return true;

@@ -5,8 +5,8 @@ import { at, claim, incident, iso, observed, sees } from '../../../test/support/
 import { FINALIZER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
-import type { Plan } from './draft.ts';
-import { plan, wantsLook } from './plan.ts';
+import { needsObservation, plan } from './plan.ts';
+import type { Plan } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
 import { liveAttempt } from './status.ts';
 
@@ -95,7 +95,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     }
   };
 
-  const world = () => {
+  const deps = () => {
     second += chance(0.1) ? 70 : random() * 3;
     if (chance(0.15)) healthy = !healthy;
     if (current === undefined) return;
@@ -127,11 +127,11 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
   };
 
   for (let step = 0; step < 400 && current !== undefined; step += 1) {
-    world();
+    deps();
     if (current === undefined) break;
     const seen: Incident = current;
     const live = liveAttempt(seen.status);
-    const look = wantsLook(seen, at(second)) ? { observations: [sees(second, healthy)], lastLook } : undefined;
+    const look = needsObservation(seen, at(second)) ? { observations: [sees(second, healthy)], lastLook } : undefined;
     if (look !== undefined) lastLook = iso(second);
     const made = plan(
       seen,

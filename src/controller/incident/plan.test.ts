@@ -16,7 +16,7 @@ import {
   sees,
   types,
 } from '../../../test/support/incident-fixtures.ts';
-import { plan, wantsLook } from './plan.ts';
+import { needsObservation, plan } from './plan.ts';
 import type { PodState } from './pod-state.ts';
 
 const podOf = (state: PodState, parts: object = {}) => ({
@@ -143,7 +143,7 @@ describe('a running attempt', () => {
       cacheReadTokens: 1,
       cacheWriteTokens: 1,
     };
-    const status = { ...running, usage: { ...counts, costMilliUSD: 1, exhausted: 'turns' } };
+    const status = { ...running, usage: { ...counts, costMilliUSD: 1, limitReached: 'turns' } };
     const made = plan(incident({ status }), observed({ pod }), at(5));
     expect(made.status?.attempts?.[0]).toMatchObject({
       reason: 'LimitReached',
@@ -153,7 +153,7 @@ describe('a running attempt', () => {
 
   it('wakes up for the time limit', () => {
     const made = plan(incident({ status: running }), observed({ pod: podOf({ type: 'running' }) }), at(890));
-    expect(made.wakeAfterMs).toBe(10_000);
+    expect(made.requeueAfterMs).toBe(10_000);
   });
 
   it('goes on while the Incident is suspended', () => {
@@ -189,7 +189,7 @@ describe('between attempts', () => {
       attempt(2, { endTime: iso(9), reason: 'ChecksFailed', message: 'evidence' }),
     ]);
     // Not before somebody has looked how things stand.
-    expect(wantsLook(incident({ status }), at(10))).toBe(true);
+    expect(needsObservation(incident({ status }), at(10))).toBe(true);
     expect(end(plan(incident({ status }), observed(), at(10)))).toBeUndefined();
     const look = { observations: [sees(10, true)], lastLook: undefined };
     const made = plan(incident({ status }), observed({ look }), at(10));
@@ -201,7 +201,7 @@ describe('between attempts', () => {
 
   it('one that is suspended says what it would do, and is not looked at for it', () => {
     const held = incident({ status: begun([ended('LimitReached')]), spec: { suspend: true } });
-    expect(wantsLook(held, at(6))).toBe(false);
+    expect(needsObservation(held, at(6))).toBe(false);
     const made = plan(held, observed(), at(6));
     expect(end(made)).toBeUndefined();
     expect(made.status?.message).toContain('it would be Escalated');

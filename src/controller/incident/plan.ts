@@ -4,9 +4,9 @@ import { FINALIZER } from '../../api/group.ts';
 import { CONDITIONS, type Incident } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { acceptance } from './acceptance.ts';
-import { Draft, type Observed, type Plan } from './draft.ts';
 import { planAttempt } from './plan-attempt.ts';
-import { decide, planSealing, sealLate } from './plan-end.ts';
+import { type Observed, type Plan, PlanBuilder } from './plan-builder.ts';
+import { planSealing, requestEnd, sealLate } from './plan-end.ts';
 import { accept, escalation, planNextAttempt } from './plan-start.ts';
 import { planVerification } from './plan-verification.ts';
 import { claimOf, decidedEnd, liveAttempt } from './status.ts';
@@ -16,61 +16,61 @@ import { claimOf, decidedEnd, liveAttempt } from './status.ts';
  * whoever comes next reads what is there and goes on.
  */
 export function plan(incident: Incident, observed: Observed, now: Date): Plan {
-  const draft = new Draft(incident, now);
+  const builder = new PlanBuilder(incident, now);
   const hasFinalizer = incident.metadata.finalizers?.includes(FINALIZER) ?? false;
 
   if (incident.metadata.deletionTimestamp !== undefined) {
     if (hasFinalizer) {
       // On record for the log, which outlives the object.
-      if (liveAttempt(draft.status) !== undefined) draft.endAttempt('Deleted', 'the Incident was deleted');
-      draft.act({ type: 'clean-incident' });
-      draft.act({ type: 'remove-finalizer' });
+      if (liveAttempt(builder.status) !== undefined) builder.endAttempt('Deleted', 'the Incident was deleted');
+      builder.addAction({ type: 'clean-incident' });
+      builder.addAction({ type: 'remove-finalizer' });
     }
-    return draft.finish();
+    return builder.finish();
   }
   if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) {
-    sealLate(draft);
-    if (hasFinalizer) draft.act({ type: 'remove-finalizer' });
-    return draft.finish();
+    sealLate(builder);
+    if (hasFinalizer) builder.addAction({ type: 'remove-finalizer' });
+    return builder.finish();
   }
-  if (!hasFinalizer) draft.act({ type: 'add-finalizer' });
+  if (!hasFinalizer) builder.addAction({ type: 'add-finalizer' });
   if (decidedEnd(incident.status) !== undefined) {
-    planSealing(draft, observed);
-    return draft.finish();
+    planSealing(builder, observed);
+    return builder.finish();
   }
   if (incident.spec.cancel) {
-    if (liveAttempt(draft.status) !== undefined) draft.endAttempt('Cancelled', 'the Incident was cancelled');
-    draft.note('Normal', 'Cancelled', 'cancelled by its spec');
-    decide(draft, 'Cancelled', 'Cancelled', 'cancelled by its spec');
-    return draft.finish();
+    if (liveAttempt(builder.status) !== undefined) builder.endAttempt('Cancelled', 'the Incident was cancelled');
+    builder.note('Normal', 'Cancelled', 'cancelled by its spec');
+    requestEnd(builder, 'Cancelled', 'Cancelled', 'cancelled by its spec');
+    return builder.finish();
   }
 
-  const live = liveAttempt(draft.status);
+  const live = liveAttempt(builder.status);
   if (live !== undefined) {
-    planAttempt(draft, observed, live);
-    return draft.finish();
+    planAttempt(builder, observed, live);
+    return builder.finish();
   }
-  const last = draft.status.attempts?.at(-1);
+  const last = builder.status.attempts?.at(-1);
   if (last !== undefined && !observed.cleaned.has(`attempt-${last.number}`)) {
-    draft.act({ type: 'clean-attempt', attempt: last.number });
+    builder.addAction({ type: 'clean-attempt', attempt: last.number });
   }
   const claim = claimOf(incident, last);
   if (last?.reason === 'Claimed' && claim !== undefined) {
-    planVerification(draft, observed, claim);
-    return draft.finish();
+    planVerification(builder, observed, claim);
+    return builder.finish();
   }
 
   const clearedTime = alarmOver(incident);
   if (clearedTime !== undefined) {
-    decide(draft, 'Resolved', 'AlarmCleared', `the alarm cleared at ${clearedTime}, before an agent was started`);
-    return draft.finish();
+    requestEnd(builder, 'Resolved', 'AlarmCleared', `the alarm cleared at ${clearedTime}, before an agent was started`);
+    return builder.finish();
   }
 
   const accepted = acceptance(incident, observed.agentClass, observed.syntaxErrors, observed.ownNamespaces);
-  accept(draft, accepted);
-  if (accepted.type === 'refused') decide(draft, 'Failed', accepted.reason, accepted.message);
-  else planNextAttempt(draft, observed, accepted);
-  return draft.finish();
+  accept(builder, accepted);
+  if (accepted.type === 'refused') requestEnd(builder, 'Failed', accepted.reason, accepted.message);
+  else planNextAttempt(builder, observed, accepted);
+  return builder.finish();
 }
 
 /**
@@ -84,12 +84,14 @@ function alarmOver(incident: Incident): string | undefined {
 }
 
 /** Whether the plan needs a look at the checks: a claim is being judged, or a person will take over and should know. */
-export function wantsLook(incident: Incident, now: Date): boolean {
+export function needsObservation(incident: Incident, now: Date): boolean {
   if (incident.metadata.deletionTimestamp !== undefined || incident.spec.cancel) return false;
   if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
   const last = incident.status?.attempts?.at(-1);
   if (last?.endTime === undefined) return false;
   const outcome = last.reason === 'Claimed' ? claimOf(incident, last)?.outcome : undefined;
   if (outcome !== undefined && outcome !== 'CannotFix') return true;
-  return !incident.spec.suspend && (outcome === 'CannotFix' || escalation(new Draft(incident, now)) !== undefined);
+  return (
+    !incident.spec.suspend && (outcome === 'CannotFix' || escalation(new PlanBuilder(incident, now)) !== undefined)
+  );
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { attempt, begun, condition, incident, iso } from '../../../test/support/incident-fixtures.ts';
 import type { Incident } from '../../api/incident.ts';
-import { blockerOf } from './queue.ts';
+import { findBlocker } from './queue.ts';
 
 const accepted = { conditions: [condition('Accepted', 'True', 'Accepted')] };
 const of = (
@@ -20,13 +20,13 @@ const of = (
     status: parts.status ?? accepted,
     ...(parts.spec === undefined ? {} : { spec: parts.spec }),
   });
-const name = (...all: Parameters<typeof blockerOf>) => blockerOf(...all)?.name;
+const name = (...all: Parameters<typeof findBlocker>) => findBlocker(...all)?.name;
 const working = (attemptParts: object = {}) => begun([attempt(1, attemptParts)]);
 
 describe('blockerOf', () => {
   it('is nobody for an Incident alone, or with others elsewhere', () => {
     const elsewhere = of('elsewhere', { spec: { targetNamespaces: ['other'] }, status: working() });
-    expect(blockerOf(of('a'), [of('a'), elsewhere])).toBeUndefined();
+    expect(findBlocker(of('a'), [of('a'), elsewhere])).toBeUndefined();
   });
 
   it('is whoever works on one of the targets, whatever its severity', () => {
@@ -35,7 +35,7 @@ describe('blockerOf', () => {
       status: working(),
       second: 9,
     });
-    expect(blockerOf(of('a', { spec: { severity: 'critical' } }), [busy])).toMatchObject({
+    expect(findBlocker(of('a', { spec: { severity: 'critical' } }), [busy])).toMatchObject({
       name: 'busy',
       target: 'tikv',
       working: true,
@@ -75,7 +75,7 @@ describe('blockerOf', () => {
       of('finished', { status: finished }),
       of('stood-still', { spec: { suspend: true }, status: working({ endTime: iso(3), reason: 'Interrupted' }) }),
     ];
-    expect(blockerOf(of('a', { second: 100 }), others)).toBeUndefined();
+    expect(findBlocker(of('a', { second: 100 }), others)).toBeUndefined();
   });
 
   it('counts one whose repair is being checked', () => {
@@ -87,7 +87,7 @@ describe('blockerOf', () => {
     const states = [accepted, working(), working({ endTime: iso(3), reason: 'Interrupted' })];
     for (const [first, second] of states.flatMap((left) => states.map((right) => [left, right] as const))) {
       const [a, b] = [of('a', { status: first }), of('b', { status: second, second: 1 })];
-      expect(blockerOf(a, [b]) !== undefined && blockerOf(b, [a]) !== undefined).toBe(false);
+      expect(findBlocker(a, [b]) !== undefined && findBlocker(b, [a]) !== undefined).toBe(false);
     }
   });
 });

@@ -19,7 +19,7 @@ const SEVERITIES: readonly Severity[] = ['critical', 'warning', 'info'];
  * Who has to go before `incident`; undefined when it may start.
  * @param starting UIDs of Incidents whose start was just decided and may not be visible in `all` yet
  */
-export function blockerOf(
+export function findBlocker(
   incident: Incident,
   all: readonly Incident[],
   starting: ReadonlySet<string> = new Set(),

@@ -5,20 +5,20 @@ import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespaces
 import { isTrue } from '../../api/meta.ts';
 import { observeBaseline } from '../../checks/baseline.ts';
 import type { Observation } from '../../checks/observation.ts';
-import { type Eyes, expressionOf, observeChecks } from '../../checks/observe.ts';
+import { type CheckContext, expressionOf, observeChecks } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
 import { cleanUp } from './clean-up.ts';
-import type { Action, Observed, Plan } from './draft.ts';
-import { plan, wantsLook } from './plan.ts';
+import { needsObservation, plan } from './plan.ts';
+import type { Action, Observed, Plan } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
-import { blockerOf } from './queue.ts';
+import { findBlocker } from './queue.ts';
+import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { startAttempt } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
-import type { World } from './world.ts';
 import { writeStatus } from './write-status.ts';
 
 /** A look that is younger than this is not repeated, however many events come, in ms. */
@@ -38,22 +38,22 @@ interface Memory {
 }
 
 export class IncidentReconciler {
-  readonly #world: World;
+  readonly #deps: ReconcilerDeps;
   readonly #memories = new Map<string, Memory>();
   readonly #uids = new Map<string, string>();
   /** Incidents whose start was written (and when), until the local copy shows it: two starts must see each other. */
   readonly #starting = new Map<string, number>();
   #decision: Promise<unknown> = Promise.resolve();
 
-  constructor(world: World) {
-    this.#world = world;
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
   }
 
   /** Handles one Incident; returns the milliseconds after which to come again. @throws KubeError; then try again */
   async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
     let raw: KubeObject;
     try {
-      raw = await this.#world.client.get(INCIDENTS, splitKey(key));
+      raw = await this.#deps.client.get(INCIDENTS, splitKey(key));
     } catch (error) {
       if (!isNotFound(error)) throw error;
       this.#forget(key);
@@ -61,7 +61,7 @@ export class IncidentReconciler {
     }
     const parsed = incidentSchema.safeParse(raw);
     if (!parsed.success) {
-      this.#world.log.error({ key, error: parsed.error.message }, 'the Incident does not fit its schema; left alone');
+      this.#deps.log.error({ key, error: parsed.error.message }, 'the Incident does not fit its schema; left alone');
       return undefined;
     }
     const incident = parsed.data;
@@ -74,10 +74,10 @@ export class IncidentReconciler {
     const observed = await this.#observe(incident, memory);
     if (signal.aborted) return undefined;
     try {
-      const decided = await this.#decide(incident, observed, signal);
+      const decided = await this.#planAndWrite(incident, observed, signal);
       if (decided === undefined) return undefined;
       const again = await this.#act(decided.incident, decided.plan, memory, signal);
-      return again ?? decided.plan.wakeAfterMs;
+      return again ?? decided.plan.requeueAfterMs;
     } catch (error) {
       // Somebody wrote in between, most often the gateway: what was planned is void, so read again at once.
       if (isConflict(error)) return 1;
@@ -95,24 +95,24 @@ export class IncidentReconciler {
   }
 
   async #observe(incident: Incident, memory: Memory): Promise<Omit<Observed, 'blocker'>> {
-    const world = this.#world;
+    const deps = this.#deps;
     const last = incident.status?.attempts?.at(-1);
     const live = liveAttempt(incident.status);
     const [pod, syntaxErrors, look] = await Promise.all([
       live?.podUID === undefined ? undefined : this.#pod(live.podName),
       this.#syntaxErrors(incident, memory),
-      wantsLook(incident, world.now()) ? this.#look(incident, memory) : undefined,
+      needsObservation(incident, deps.now()) ? this.#look(incident, memory) : undefined,
     ]);
-    const oldPods = world
+    const oldPods = deps
       .pods(incident.metadata.uid)
       .map(podView)
       .filter(
         (view) => view.attempt <= (last?.number ?? 0) && view.uid !== live?.podUID && view.state.type !== 'ended',
       );
     return {
-      agentClass: world.agentClass(incident.spec.agentClassName),
+      agentClass: deps.agentClass(incident.spec.agentClassName),
       syntaxErrors,
-      ownNamespaces: world.ownNamespaces,
+      ownNamespaces: deps.ownNamespaces,
       pod,
       oldPods: oldPods.length,
       look,
@@ -124,7 +124,7 @@ export class IncidentReconciler {
   /** From the API server, not from the copy: a copy that lags must not make a fresh pod look gone. */
   async #pod(name: string): Promise<PodView | undefined> {
     try {
-      return podView(await this.#world.client.get(PODS, { namespace: this.#world.agentsNamespace, name }));
+      return podView(await this.#deps.client.get(PODS, { namespace: this.#deps.agentsNamespace, name }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -136,7 +136,7 @@ export class IncidentReconciler {
     if (isTrue(incident.status?.conditions, CONDITIONS.Accepted)) return new Map();
     const errors = new Map<string, string>();
     for (const check of incident.spec.verify.checks) {
-      const error = await this.#world.cel.syntaxError(expressionOf(check));
+      const error = await this.#deps.cel.syntaxError(expressionOf(check));
       if (error !== undefined) errors.set(check.name, error);
     }
     memory.syntaxErrors = errors;
@@ -147,10 +147,10 @@ export class IncidentReconciler {
     const known = memory.look;
     const knownTime = known?.observations[0]?.time;
     if (known !== undefined && knownTime !== undefined) {
-      const age = this.#world.now().getTime() - Date.parse(knownTime);
+      const age = this.#deps.now().getTime() - Date.parse(knownTime);
       if (age >= 0 && age < LOOK_AGAIN_MS) return known;
     }
-    const observations = await lookAtAll(incident, this.#world.eyes(incident.spec.agentClassName));
+    const observations = await observeAll(incident, this.#deps.checkContext(incident.spec.agentClassName));
     // After a restart the status tells when somebody last looked, if the soak was on then.
     const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
     memory.look = { observations, lastLook: knownTime ?? recorded };
@@ -158,26 +158,26 @@ export class IncidentReconciler {
   }
 
   /** Plans and writes the status, one Incident at a time: who may start is decided over all of them. */
-  #decide(
+  #planAndWrite(
     incident: Incident,
     observed: Omit<Observed, 'blocker'>,
     signal: AbortSignal,
   ): Promise<{ incident: Incident; plan: Plan } | undefined> {
     const decision = this.#decision.then(async () => {
       if (signal.aborted) return undefined;
-      const world = this.#world;
-      const blocker = blockerOf(incident, world.incidents(), this.#stillStarting());
-      const decided = plan(incident, { ...observed, blocker }, world.now());
+      const deps = this.#deps;
+      const blocker = findBlocker(incident, deps.incidents(), this.#stillStarting());
+      const decided = plan(incident, { ...observed, blocker }, deps.now());
       let current = incident;
       if (decided.actions.some((action) => action.type === 'add-finalizer')) {
         current = await this.#patchFinalizers(current, [...(current.metadata.finalizers ?? []), FINALIZER]);
-        await world.checkpoint('finalizer-added', current);
+        await deps.checkpoint('finalizer-added', current);
       }
       if (decided.status !== undefined) {
-        current = await writeStatus(world.client, current, decided.status);
+        current = await writeStatus(deps.client, current, decided.status);
         if (decided.actions.some((action) => action.type === 'start-attempt')) this.noteStarted(current);
-        for (const note of decided.notes) world.record(current, note);
-        await world.checkpoint('status-written', current);
+        for (const note of decided.notes) deps.record(current, note);
+        await deps.checkpoint('status-written', current);
       }
       return { incident: current, plan: decided };
     });
@@ -191,7 +191,7 @@ export class IncidentReconciler {
   }
 
   #stillStarting(): ReadonlySet<string> {
-    for (const { status, metadata } of this.#world.incidents()) {
+    for (const { status, metadata } of this.#deps.incidents()) {
       const seen = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
       if (seen) this.#starting.delete(metadata.uid);
     }
@@ -212,35 +212,35 @@ export class IncidentReconciler {
   }
 
   async #carryOut(action: Action, incident: Incident, memory: Memory, signal: AbortSignal): Promise<Incident | number> {
-    const world = this.#world;
+    const deps = this.#deps;
     switch (action.type) {
       case 'add-finalizer':
         return incident;
       case 'start-attempt':
         try {
-          const started = await startAttempt(world, incident, action.attempt, action.agentClass, signal);
+          const started = await startAttempt(deps, incident, action.attempt, action.agentClass, signal);
           delete memory.startProblem;
           return started;
         } catch (error) {
           if (isConflict(error) || signal.aborted) throw error;
           memory.startProblem = messageOf(error);
-          world.log.warn({ incident: incident.metadata.name, error: messageOf(error) }, 'the attempt cannot start yet');
+          deps.log.warn({ incident: incident.metadata.name, error: messageOf(error) }, 'the attempt cannot start yet');
           return START_RETRY_MS;
         }
       case 'clean-attempt':
-        await cleanUp(world.client, incident, world.agentsNamespace, action.attempt);
+        await cleanUp(deps.client, incident, deps.agentsNamespace, action.attempt);
         memory.cleaned.add(`attempt-${action.attempt}`);
-        await world.checkpoint('attempt-cleaned', incident);
+        await deps.checkpoint('attempt-cleaned', incident);
         return incident;
       case 'clean-incident':
-        await cleanUp(world.client, incident, world.agentsNamespace);
+        await cleanUp(deps.client, incident, deps.agentsNamespace);
         memory.cleaned.add('incident');
-        await world.checkpoint('incident-cleaned', incident);
+        await deps.checkpoint('incident-cleaned', incident);
         return incident;
       case 'remove-finalizer': {
         const others = (incident.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
         const freed = await this.#patchFinalizers(incident, others);
-        await world.checkpoint('finalizer-removed', freed);
+        await deps.checkpoint('finalizer-removed', freed);
         return freed;
       }
     }
@@ -250,7 +250,7 @@ export class IncidentReconciler {
     const { name, namespace, resourceVersion } = incident.metadata;
     try {
       return incidentSchema.parse(
-        await this.#world.client.patch(
+        await this.#deps.client.patch(
           INCIDENTS,
           { name, namespace },
           { metadata: { resourceVersion, finalizers: finalizers.length === 0 ? null : finalizers } },
@@ -264,13 +264,13 @@ export class IncidentReconciler {
 }
 
 /** All checks, and whether what stood before the first command still stands. */
-async function lookAtAll(incident: Incident, eyes: Eyes): Promise<Observation[]> {
+async function observeAll(incident: Incident, context: CheckContext): Promise<Observation[]> {
   const { baseline } = incident.status ?? {};
   const targets = targetNamespacesOf(incident);
   const readings = new Map(baseline?.readings?.map(({ check, json }) => [check, json]));
   const [seen, standing] = await Promise.all([
-    observeChecks(incident.spec.verify.checks, targets, eyes, readings),
-    baseline === undefined ? [] : observeBaseline(baseline, targets, eyes.kube, eyes.now).then((one) => [one]),
+    observeChecks(incident.spec.verify.checks, targets, context, readings),
+    baseline === undefined ? [] : observeBaseline(baseline, targets, context.kube, context.now).then((one) => [one]),
   ]);
   return [...seen, ...standing];
 }

@@ -13,8 +13,8 @@ import { isAlreadyExists } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import { agentPod } from './agent-pod.ts';
 import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindings } from './attempt-objects.ts';
+import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { ownedStatus } from './status.ts';
-import type { World } from './world.ts';
 import { writeStatus } from './write-status.ts';
 
 /** Rights that were just bound take a moment to reach the authorizer; longer than this, they are missing. In ms. */
@@ -26,49 +26,49 @@ const RIGHTS_WAIT_MS = 3000;
  * @throws KubeError, also for a conflict: somebody wrote in between, so the plan has to be made anew
  */
 export async function startAttempt(
-  world: World,
+  deps: ReconcilerDeps,
   incident: Incident,
   number: number,
   agentClass: AgentClass,
   signal: AbortSignal,
 ): Promise<Incident> {
-  await makeSurroundings(world, incident, number, agentClass);
-  await world.checkpoint('surroundings-made', incident);
+  await makeSurroundings(deps, incident, number, agentClass);
+  await deps.checkpoint('surroundings-made', incident);
   let current = incident;
   if (isBeforeFirstCommand(current)) {
-    const { seen, baseline } = await lookBeforeFirstCommand(world, current, signal);
+    const { seen, baseline } = await lookBeforeFirstCommand(deps, current, signal);
     signal.throwIfAborted();
-    current = await writeStatus(world.client, current, {
+    current = await writeStatus(deps.client, current, {
       ...ownedStatus(current.status),
       verification: baselineResults([...seen, baselineObservation(baseline)]),
       baseline: withReadings(baseline, seen),
     });
-    await world.checkpoint('baseline-recorded', current);
+    await deps.checkpoint('baseline-recorded', current);
   }
   signal.throwIfAborted();
-  const podUID = await makePod(world, current, number, agentClass);
-  await world.checkpoint('pod-made', current);
+  const podUID = await makePod(deps, current, number, agentClass);
+  await deps.checkpoint('pod-made', current);
   const status = ownedStatus(current.status);
   const attempts = status.attempts?.map((attempt) => (attempt.number === number ? { ...attempt, podUID } : attempt));
-  current = await writeStatus(world.client, current, { ...status, ...(attempts === undefined ? {} : { attempts }) });
-  await world.checkpoint('pod-recorded', current);
+  current = await writeStatus(deps.client, current, { ...status, ...(attempts === undefined ? {} : { attempts }) });
+  await deps.checkpoint('pod-recorded', current);
   return current;
 }
 
 async function makeSurroundings(
-  world: World,
+  deps: ReconcilerDeps,
   incident: Incident,
   number: number,
   agentClass: AgentClass,
 ): Promise<void> {
-  const { agentsNamespace } = world;
+  const { agentsNamespace } = deps;
   const context = { incident, attempt: number, agentsNamespace };
   const className = agentClass.metadata.name;
   const account = serviceAccount(context);
   const apply = ({ resource, object }: ReturnType<typeof serviceAccount>) =>
-    world.client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
+    deps.client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
   await apply(account);
-  await world.checkpoint('account-made', incident);
+  await deps.checkpoint('account-made', incident);
   await Promise.all(
     [
       verifyAccount(className, agentsNamespace),
@@ -86,19 +86,19 @@ function isBeforeFirstCommand({ status }: Incident): boolean {
 
 /** @throws CheckUnreadable when what stands cannot be read: without it, deleting the patient would pass for a repair */
 async function lookBeforeFirstCommand(
-  world: World,
+  deps: ReconcilerDeps,
   incident: Incident,
   signal: AbortSignal,
 ): Promise<{ readonly seen: readonly Observation[]; readonly baseline: Baseline }> {
   const { agentClassName, verify } = incident.spec;
-  const eyes = world.eyes(agentClassName);
+  const context = deps.checkContext(agentClassName);
   const targets = targetNamespacesOf(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {
     const last = signal.aborted || Date.now() >= until;
     const [seen, baseline] = await Promise.all([
-      observeChecks(verify.checks, targets, eyes),
-      readBaseline(targets, eyes.kube, eyes.now()).catch((error: unknown) => {
+      observeChecks(verify.checks, targets, context),
+      readBaseline(targets, context.kube, context.now()).catch((error: unknown) => {
         const refused = error instanceof CheckUnreadable && error.forbidden;
         if (refused && !last) return undefined;
         if (!refused) throw error;
@@ -119,25 +119,30 @@ function withReadings(baseline: Baseline, seen: readonly Observation[]): Baselin
 }
 
 /** The UID of the attempt's pod, made now or by whoever was interrupted here. */
-async function makePod(world: World, incident: Incident, number: number, agentClass: AgentClass): Promise<string> {
+async function makePod(
+  deps: ReconcilerDeps,
+  incident: Incident,
+  number: number,
+  agentClass: AgentClass,
+): Promise<string> {
   const { limits, startTime } = incident.status ?? {};
-  const spent = startTime === undefined ? 0 : (world.now().getTime() - Date.parse(startTime)) / 1000;
+  const spent = startTime === undefined ? 0 : (deps.now().getTime() - Date.parse(startTime)) / 1000;
   const pod = agentPod({
     incident,
     attempt: number,
     spec: agentClass.spec,
-    agentsNamespace: world.agentsNamespace,
-    systemNamespace: world.systemNamespace,
+    agentsNamespace: deps.agentsNamespace,
+    systemNamespace: deps.systemNamespace,
     secondsLeft: (limits?.timeoutSeconds ?? 0) - spent,
-    wallProbes: world.wallProbes,
+    wallProbes: deps.wallProbes,
   });
   let made: KubeObject;
   try {
-    made = await world.client.create(PODS, pod);
+    made = await deps.client.create(PODS, pod);
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    const ref = { namespace: world.agentsNamespace, name: pod.metadata?.name ?? '' };
-    made = await world.client.get(PODS, ref);
+    const ref = { namespace: deps.agentsNamespace, name: pod.metadata?.name ?? '' };
+    made = await deps.client.get(PODS, ref);
     const labels = made.metadata.labels ?? {};
     if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(number)) {
       throw new Error(`pod ${ref.namespace}/${ref.name} exists, but belongs to something else`);

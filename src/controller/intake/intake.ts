@@ -3,7 +3,7 @@
 import { AlertRefused, IntakeUnavailable, messageOf, NoRoute, OplabError } from '../../errors.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
-import type { AlarmBook } from '../alarm/alarm-book.ts';
+import type { IncidentOpener } from '../alarm/incident-opener.ts';
 import { alarmOf, namespaceOf } from './alarm-of-alert.ts';
 import type { Alert } from './alert.ts';
 import { type Route, routeOf } from './route.ts';
@@ -21,7 +21,7 @@ export interface Receipt {
 
 export interface IntakeOptions {
   readonly routes: readonly Route[];
-  readonly book: Pick<AlarmBook, 'raise' | 'clear'>;
+  readonly book: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Log;
   readonly onReceipt?: (receipt: Receipt) => void;
 }

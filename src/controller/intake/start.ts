@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from '../../observability/logger.ts';
 import { Counter, Histogram, type Registry, SECONDS_BUCKETS } from '../../observability/metrics.ts';
-import type { AlarmBook } from '../alarm/alarm-book.ts';
+import type { IncidentOpener } from '../alarm/incident-opener.ts';
 import { BearerToken } from './bearer-token.ts';
 import { Intake } from './intake.ts';
 import { parseIntakeConfig } from './route.ts';
@@ -12,7 +12,7 @@ import { type IntakeServer, type IntakeServerOptions, startIntakeServer } from '
 export interface StartIntakeOptions extends Pick<IntakeServerOptions, 'port' | 'host' | 'tls'> {
   readonly routesFile: string;
   readonly tokenFile: string;
-  readonly book: Pick<AlarmBook, 'raise' | 'clear'>;
+  readonly book: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Logger;
   readonly registry: Registry;
 }

@@ -7,7 +7,7 @@ import type { MonitorAlarm } from '../../api/monitor.ts';
 import { Cel } from '../../checks/cel.ts';
 import { incidentOf } from '../alarm/alarm.ts';
 import { alarmOf, MONITOR_CHECK } from './alarm-of.ts';
-import { fingerprintOf } from './sight.ts';
+import { fingerprintOf } from './probe.ts';
 
 const alarm = (labels?: Record<string, string>): MonitorAlarm => ({
   fingerprint: 'f',

@@ -4,7 +4,7 @@ import type { Check } from '../../api/check.ts';
 import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
 import { cut } from '../../checks/observation.ts';
 import type { Alarm } from '../alarm/alarm.ts';
-import type { Failing } from './sight.ts';
+import type { Failing } from './probe.ts';
 import { filled } from './template.ts';
 
 /** The name of the Monitor's own check among those of its Incidents. */

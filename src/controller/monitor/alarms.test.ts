@@ -2,14 +2,14 @@
 
 import { describe, expect, it } from 'vitest';
 import { failing, iso, START } from '../../../test/support/monitor-fixtures.ts';
-import { type AlarmStep, type IncidentFate, MAX_ALARMS, nextAlarms, type Watch } from './alarms.ts';
+import { type AlarmStep, type IncidentOutcome, MAX_ALARMS, type MonitorAlarms, nextAlarms } from './alarms.ts';
 
 type Look = 'good' | 'bad' | 'unknown';
 
 /** A Monitor that looks at the given seconds; every Incident that it raises is open until told otherwise. */
 class Run {
-  watch: Watch = { alarms: [], flaps: new Map() };
-  fate: IncidentFate = 'open';
+  watch: MonitorAlarms = { alarms: [], flaps: new Map() };
+  fate: IncidentOutcome = 'open';
   readonly raised: number[] = [];
   readonly cleared: number[] = [];
   readonly rules: { forSeconds: number; clearSeconds: number };
@@ -27,7 +27,7 @@ class Run {
     const step = nextAlarms(this.watch, look === 'bad' ? [failing()] : [], {
       rules: this.rules,
       broken: this.#broken,
-      fateOf: () => this.fate,
+      outcomeOf: () => this.fate,
       now: new Date(START + second * 1000),
     });
     this.#broken = false;
@@ -142,7 +142,7 @@ describe('a look that sees nothing', () => {
 describe('alarms by labels', () => {
   it('come and go each on its own', () => {
     const rules = { forSeconds: 0, clearSeconds: 0 };
-    const context = { rules, broken: false, fateOf: () => 'open' as const };
+    const context = { rules, broken: false, outcomeOf: () => 'open' as const };
     const first = nextAlarms({ alarms: [], flaps: new Map() }, [failing('a', { store: '1' }), failing('b')], {
       ...context,
       now: new Date(START),
@@ -158,7 +158,7 @@ describe('alarms by labels', () => {
     const step = nextAlarms({ alarms: [], flaps: new Map() }, many, {
       rules: { forSeconds: 0, clearSeconds: 0 },
       broken: false,
-      fateOf: () => 'open',
+      outcomeOf: () => 'open',
       now: new Date(START),
     });
     expect(step.watch.alarms).toHaveLength(MAX_ALARMS);

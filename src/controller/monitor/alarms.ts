@@ -1,10 +1,10 @@
 // The alarms of a Monitor from one look to the next: pending, firing, clearing, gone; flapping is damped. Pure.
 
 import type { MonitorAlarm, MonitorSpec } from '../../api/monitor.ts';
-import type { Failing } from './sight.ts';
+import type { Failing } from './probe.ts';
 
 /** What has become of the Incident of an alarm. */
-export type IncidentFate =
+export type IncidentOutcome =
   | 'open'
   /** The repair was verified, or the alarm cleared: what fails after that is new. */
   | 'resolved'
@@ -13,7 +13,7 @@ export type IncidentFate =
   /** Somebody has deleted it, which asks for another try. */
   | 'missing';
 
-export interface Watch {
+export interface MonitorAlarms {
   readonly alarms: readonly MonitorAlarm[];
   /** When alarms came back lately, in epoch milliseconds, by fingerprint. */
   readonly flaps: ReadonlyMap<string, readonly number[]>;
@@ -23,12 +23,12 @@ export interface AlarmContext {
   readonly rules: Pick<MonitorSpec, 'forSeconds' | 'clearSeconds'>;
   /** Nobody could see, or nobody looked, since the look before: what has to last "without a break" starts again. */
   readonly broken: boolean;
-  readonly fateOf: (incident: string) => IncidentFate;
+  readonly outcomeOf: (incident: string) => IncidentOutcome;
   readonly now: Date;
 }
 
 export interface AlarmStep {
-  readonly watch: Watch;
+  readonly watch: MonitorAlarms;
   /** Fingerprints of alarms that need an Incident now. */
   readonly raise: readonly string[];
   /** Alarms that are over, with the time since which they hold. They stay in `watch` until that is told. */
@@ -50,7 +50,7 @@ type Change =
   | { readonly type: 'clear'; readonly alarm: MonitorAlarm; readonly endTime: string };
 
 /** What follows from a look that saw something. */
-export function nextAlarms(before: Watch, failing: readonly Failing[], context: AlarmContext): AlarmStep {
+export function nextAlarms(before: MonitorAlarms, failing: readonly Failing[], context: AlarmContext): AlarmStep {
   const now = context.now.getTime();
   const flaps = new Map<string, readonly number[]>();
   for (const [fingerprint, times] of before.flaps) {
@@ -63,7 +63,7 @@ export function nextAlarms(before: Watch, failing: readonly Failing[], context: 
   const raise: string[] = [];
   const clear: { fingerprint: string; endTime: string }[] = [];
   const back: string[] = [];
-  const isRipe = (alarm: MonitorAlarm) =>
+  const isDue = (alarm: MonitorAlarm) =>
     now - Date.parse(alarm.since) >= holdMs(context.rules, flaps.get(alarm.fingerprint)?.length ?? 0);
 
   const take = (change: Change) => {
@@ -82,13 +82,13 @@ export function nextAlarms(before: Watch, failing: readonly Failing[], context: 
       continue;
     }
     byFingerprint.delete(known.fingerprint);
-    const isNew = known.incident !== undefined && context.fateOf(known.incident) === 'resolved';
+    const isNew = known.incident !== undefined && context.outcomeOf(known.incident) === 'resolved';
     if (isNew || known.state === 'Clearing') noteFlap(known.fingerprint);
-    take(isNew ? failingAnew(found, context, isRipe) : failingOn(known, found, context, isRipe));
+    take(isNew ? failingAnew(found, context, isDue) : failingOn(known, found, context, isDue));
   }
   const fresh = [...byFingerprint.values()].sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1));
   const room = Math.max(0, MAX_ALARMS - alarms.length);
-  for (const found of fresh.slice(0, room)) take(failingAnew(found, context, isRipe));
+  for (const found of fresh.slice(0, room)) take(failingAnew(found, context, isDue));
   return { watch: { alarms, flaps }, raise, clear, back, omitted: Math.max(0, fresh.length - room) };
 }
 
@@ -115,7 +115,7 @@ function failingAnew(found: Failing, { now }: AlarmContext, isRipe: (alarm: Moni
 function failingOn(
   known: MonitorAlarm,
   found: Failing,
-  { now, broken, fateOf }: AlarmContext,
+  { now, broken, outcomeOf }: AlarmContext,
   isRipe: (alarm: MonitorAlarm) => boolean,
 ): Change {
   const time = now.toISOString();
@@ -132,24 +132,24 @@ function failingOn(
       return {
         type: 'keep',
         alarm: { ...seen, state: 'Firing', since: time, flaps: known.flaps + 1 },
-        raise: needsIncident(known, fateOf),
+        raise: needsIncident(known, outcomeOf),
         isBack: true,
       };
     case 'Firing':
-      return { type: 'keep', alarm: seen, raise: needsIncident(known, fateOf) };
+      return { type: 'keep', alarm: seen, raise: needsIncident(known, outcomeOf) };
   }
 }
 
-const needsIncident = ({ incident }: MonitorAlarm, fateOf: AlarmContext['fateOf']): boolean =>
-  incident === undefined || fateOf(incident) === 'missing';
+const needsIncident = ({ incident }: MonitorAlarm, outcomeOf: AlarmContext['outcomeOf']): boolean =>
+  incident === undefined || outcomeOf(incident) === 'missing';
 
-function holding(known: MonitorAlarm, { rules, now, broken, fateOf }: AlarmContext): Change {
+function holding(known: MonitorAlarm, { rules, now, broken, outcomeOf }: AlarmContext): Change {
   const time = now.toISOString();
   if (known.state === 'Pending') return { type: 'drop' };
   const isContinued = known.state === 'Clearing' && !broken;
   const alarm: MonitorAlarm = isContinued ? known : { ...known, state: 'Clearing', since: time };
   // Checks have held for the whole soak already.
-  const isRepaired = known.incident !== undefined && fateOf(known.incident) === 'resolved';
+  const isRepaired = known.incident !== undefined && outcomeOf(known.incident) === 'resolved';
   const isOver = isRepaired || now.getTime() - Date.parse(alarm.since) >= rules.clearSeconds * 1000;
   return isOver ? { type: 'clear', alarm, endTime: alarm.since } : { type: 'keep', alarm };
 }

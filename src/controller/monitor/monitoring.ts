@@ -8,7 +8,7 @@ import { Reflector } from '../../kube/reflector.ts';
 import { MONITORS } from '../../kube/resources.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { MonitorReconciler } from './reconcile.ts';
-import type { MonitorWorld } from './world.ts';
+import type { MonitorReconcilerDeps } from './reconciler-deps.ts';
 
 /** Looks that are under way at the same time: mostly waiting for answers. */
 const CONCURRENCY = 8;
@@ -63,9 +63,12 @@ export class Monitoring {
   }
 
   /** Watches until the signal aborts; only the leader does. */
-  async watch(world: Omit<MonitorWorld, 'monitor' | 'failedToSee' | 'log'>, signal: AbortSignal): Promise<void> {
+  async watch(
+    deps: Omit<MonitorReconcilerDeps, 'monitor' | 'failedToSee' | 'log'>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const reconciler = new MonitorReconciler({
-      ...world,
+      ...deps,
       log: this.#log,
       monitor: (key) => this.#monitors.get(key),
       failedToSee: (monitor) => {

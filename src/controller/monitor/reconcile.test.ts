@@ -13,14 +13,14 @@ import { KubeError } from '../../kube/errors.ts';
 import { kubeObject } from '../../kube/object.ts';
 import { MONITORS, type Resource } from '../../kube/resources.ts';
 import type { Alarm, AlarmEnd } from '../alarm/alarm.ts';
-import type { Note } from '../incident/draft.ts';
+import type { Note } from '../incident/plan-builder.ts';
 import { MonitorReconciler } from './reconcile.ts';
 
 const KEY = 'tikv/store-down';
 const NEVER = new AbortController().signal;
 
 /** Everything around one Monitor. */
-class Ward {
+class MonitorHarness {
   now = START;
   current: Monitor | undefined;
   answer: HttpAnswer | Error = vector();
@@ -55,7 +55,7 @@ class Ward {
               spec: agentClassSpec.parse({ images: { agent: 'a', sandbox: 's' }, readRoles: [{ name: 'read' }] }),
             }
           : undefined,
-      eyes: () => ({
+      checkContext: () => ({
         kube: {
           get: async () => {
             if (this.isForbidden) throw new KubeError(403, 'Forbidden', 'services is forbidden');
@@ -171,9 +171,9 @@ function vector(...labels: Record<string, string>[]): HttpAnswer {
 const BAD = vector({ store: '4' });
 const DEAD = new Error('ECONNREFUSED');
 
-let ward: Ward;
+let ward: MonitorHarness;
 beforeEach(() => {
-  ward = new Ward();
+  ward = new MonitorHarness();
 });
 
 describe('a Monitor whose Prometheus is dead', () => {
@@ -207,7 +207,7 @@ describe('a Monitor whose Prometheus is dead', () => {
   });
 
   it('does not take a hold for lasting that nobody saw', async () => {
-    ward = new Ward({ forSeconds: 60 });
+    ward = new MonitorHarness({ forSeconds: 60 });
     ward.answer = BAD;
     await ward.pass(20);
     ward.answer = DEAD;
@@ -223,7 +223,7 @@ describe('a Monitor whose Prometheus is dead', () => {
 describe('rounds', () => {
   it('come at the interval, and just when a hold is over', async () => {
     expect(await ward.round()).toBe(10_000);
-    ward = new Ward({ forSeconds: 3 });
+    ward = new MonitorHarness({ forSeconds: 3 });
     ward.answer = BAD;
     expect(await ward.round()).toBe(3000);
   });
@@ -255,7 +255,7 @@ describe('rounds', () => {
   it('go on where the last leader was', async () => {
     ward.answer = BAD;
     await ward.round();
-    const next = new Ward({}, { status: ward.status ?? {} });
+    const next = new MonitorHarness({}, { status: ward.status ?? {} });
     next.now = ward.now + 5000;
     next.answer = BAD;
     next.raised.push(...ward.raised);
@@ -356,7 +356,7 @@ describe('a Monitor that cannot be worked with', () => {
       'InvalidCheck',
     ],
   ])('because of %s does not look, and says why', async (_why, spec, reason) => {
-    ward = new Ward(spec);
+    ward = new MonitorHarness(spec);
     expect(await ward.round()).toBeUndefined();
     expect(ward.looks).toBe(0);
     expect(findCondition(ward.status?.conditions, 'Accepted')).toMatchObject({ status: 'False', reason });

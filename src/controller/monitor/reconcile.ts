@@ -10,14 +10,14 @@ import { isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { MONITORS } from '../../kube/resources.ts';
 import { expressionsOf, refusalOf } from './acceptance.ts';
-import { type IncidentFate, nextAlarms } from './alarms.ts';
+import { type IncidentOutcome, nextAlarms } from './alarms.ts';
+import { emptyMemory, type MonitorMemory } from './monitor-memory.ts';
 import { noteChanges } from './notes.ts';
-import { bindWatch, removeWatch } from './rights.ts';
-import { lookAt, type Sight } from './sight.ts';
-import { refusedStatus, saysSomethingNew, seenStatus, suspendedStatus, unseenStatus } from './status.ts';
-import { tellAlarms } from './tell.ts';
-import { emptyMemory, type WatchMemory } from './watch-memory.ts';
-import type { MonitorWorld } from './world.ts';
+import { observe, type Probe } from './probe.ts';
+import { deleteReadBindings, ensureReadBindings } from './read-bindings.ts';
+import type { MonitorReconcilerDeps } from './reconciler-deps.ts';
+import { reportAlarms } from './report.ts';
+import { hasMaterialChange, refusedStatus, seenStatus, suspendedStatus, unseenStatus } from './status.ts';
 
 /** A status that says nothing new is written this often, in ms. */
 const WRITE_EVERY_MS = 30_000;
@@ -35,28 +35,28 @@ const GAP_INTERVALS = 3;
 const GAP_MIN_MS = 60_000;
 
 export class MonitorReconciler {
-  readonly #world: MonitorWorld;
-  readonly #memories = new Map<string, WatchMemory>();
+  readonly #deps: MonitorReconcilerDeps;
+  readonly #memories = new Map<string, MonitorMemory>();
 
-  constructor(world: MonitorWorld) {
-    this.#world = world;
+  constructor(deps: MonitorReconcilerDeps) {
+    this.#deps = deps;
   }
 
   /** Handles one Monitor; returns the milliseconds after which to come again. @throws KubeError; then try again */
   async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
-    const world = this.#world;
-    const monitor = world.monitor(key);
+    const deps = this.#deps;
+    const monitor = deps.monitor(key);
     const known = this.#memories.get(key);
     const isGone = monitor === undefined || monitor.metadata.deletionTimestamp !== undefined;
     if (known !== undefined && (isGone || monitor.metadata.uid !== known.uid)) {
-      await removeWatch(world.client, known.uid);
+      await deleteReadBindings(deps.client, known.uid);
       this.#memories.delete(key);
     }
     if (isGone) return undefined;
     const memory = this.#memories.get(key) ?? (await this.#load(key, monitor));
     if (memory === undefined) return undefined;
-    const agentClass = world.agentClass(monitor.spec.incident.agentClassName);
-    const now = world.now().getTime();
+    const agentClass = deps.agentClass(monitor.spec.incident.agentClassName);
+    const now = deps.now().getTime();
     const version = versionOf(monitor, agentClass);
     if (memory.version !== version) {
       memory.refusal = await this.#refusal(monitor, agentClass);
@@ -68,9 +68,9 @@ export class MonitorReconciler {
   }
 
   /** From the API server: what the last leader wrote must be known before anything is decided. */
-  async #load(key: string, monitor: Monitor): Promise<WatchMemory | undefined> {
+  async #load(key: string, monitor: Monitor): Promise<MonitorMemory | undefined> {
     try {
-      const read = monitorSchema.parse(await this.#world.client.get(MONITORS, splitKey(key)));
+      const read = monitorSchema.parse(await this.#deps.client.get(MONITORS, splitKey(key)));
       if (read.metadata.uid !== monitor.metadata.uid) return undefined;
       const memory = emptyMemory(read.metadata.uid, read.status);
       this.#memories.set(key, memory);
@@ -81,25 +81,25 @@ export class MonitorReconciler {
     }
   }
 
-  async #refusal(monitor: Monitor, agentClass: AgentClass | undefined): Promise<WatchMemory['refusal']> {
+  async #refusal(monitor: Monitor, agentClass: AgentClass | undefined): Promise<MonitorMemory['refusal']> {
     const errors = new Map<string, string>();
     for (const expression of new Set(expressionsOf(monitor))) {
-      const error = await this.#world.cel.syntaxError(expression);
+      const error = await this.#deps.cel.syntaxError(expression);
       if (error !== undefined) errors.set(expression, error);
     }
-    return refusalOf(monitor, agentClass, errors, this.#world.ownNamespaces);
+    return refusalOf(monitor, agentClass, errors, this.#deps.ownNamespaces);
   }
 
   async #round(
     monitor: Monitor,
     agentClass: AgentClass | undefined,
-    memory: WatchMemory,
+    memory: MonitorMemory,
     signal: AbortSignal,
   ): Promise<number | undefined> {
-    const world = this.#world;
-    const time = world.now().toISOString();
+    const deps = this.#deps;
+    const time = deps.now().toISOString();
     if (monitor.spec.suspend || memory.refusal !== undefined || agentClass === undefined) {
-      if (memory.rights !== undefined || memory.writtenAt === 0) await removeWatch(world.client, memory.uid);
+      if (memory.rights !== undefined || memory.writtenAt === 0) await deleteReadBindings(deps.client, memory.uid);
       memory.rights = undefined;
       memory.lastLookAt = undefined;
       memory.nextLookAt = undefined;
@@ -111,38 +111,38 @@ export class MonitorReconciler {
       // A change of spec or class is noticed by watches.
       return undefined;
     }
-    const startedAt = world.now().getTime();
+    const startedAt = deps.now().getTime();
     await this.#bind(monitor, agentClass, memory);
-    const sight = await lookAt(monitor, world.eyes(agentClass.metadata.name));
+    const sight = await observe(monitor, deps.checkContext(agentClass.metadata.name));
     if (signal.aborted) return undefined;
     if (sight.type === 'unseen' && sight.reason === 'Forbidden') {
       const boundAt = memory.rights?.at ?? 0;
-      if (world.now().getTime() - boundAt < RIGHTS_WAIT_MS) return RIGHTS_RETRY_MS;
+      if (deps.now().getTime() - boundAt < RIGHTS_WAIT_MS) return RIGHTS_RETRY_MS;
       // Somebody may have taken them away: bind again before the next look.
       memory.rights = undefined;
     }
     await this.#conclude(monitor, memory, sight, signal);
     const { intervalSeconds } = monitor.spec;
-    const interval = intervalSeconds * 1000 * (1 + (world.random() - 0.5) * 2 * JITTER);
-    const ended = world.now().getTime();
+    const interval = intervalSeconds * 1000 * (1 + (deps.random() - 0.5) * 2 * JITTER);
+    const ended = deps.now().getTime();
     const wait = Math.max(MIN_WAIT_MS, Math.min(startedAt + interval - ended, dueIn(memory, monitor, ended)));
     memory.nextLookAt = ended + wait;
     return wait;
   }
 
-  async #bind(monitor: Monitor, agentClass: AgentClass, memory: WatchMemory): Promise<void> {
-    const now = this.#world.now().getTime();
+  async #bind(monitor: Monitor, agentClass: AgentClass, memory: MonitorMemory): Promise<void> {
+    const now = this.#deps.now().getTime();
     const version = memory.version ?? '';
     if (memory.rights?.version === version && now - memory.rights.at < REBIND_MS) return;
-    await bindWatch(this.#world.client, monitor, agentClass, this.#world.agentsNamespace);
-    memory.rights = { version, at: this.#world.now().getTime() };
+    await ensureReadBindings(this.#deps.client, monitor, agentClass, this.#deps.agentsNamespace);
+    memory.rights = { version, at: this.#deps.now().getTime() };
   }
 
-  async #conclude(monitor: Monitor, memory: WatchMemory, sight: Sight, signal: AbortSignal): Promise<void> {
-    const world = this.#world;
+  async #conclude(monitor: Monitor, memory: MonitorMemory, sight: Probe, signal: AbortSignal): Promise<void> {
+    const deps = this.#deps;
     const before = memory.status;
     if (sight.type === 'unseen') {
-      world.failedToSee(monitor);
+      deps.failedToSee(monitor);
       // What has to last without a break has to begin again.
       memory.lastLookAt = undefined;
       await this.#write(monitor, memory, unseenStatus(monitor, before, sight));
@@ -155,19 +155,19 @@ export class MonitorReconciler {
     const step = nextAlarms({ alarms: before?.alarms ?? [], flaps: memory.flaps }, sight.failing, {
       rules: monitor.spec,
       broken,
-      fateOf: (name) => this.#fateOf(monitor, name),
+      outcomeOf: (name) => this.#outcomeOf(monitor, name),
       now: new Date(now),
     });
     memory.flaps = step.watch.flaps;
-    const alarms = await tellAlarms(world, monitor, memory, step, sight);
+    const alarms = await reportAlarms(deps, monitor, memory, step, sight);
     if (signal.aborted) return;
     const { flaps, problem } = memory;
     const status = seenStatus(monitor, before, { sight, alarms, omitted: step.omitted, flaps, problem });
     await this.#write(monitor, memory, status);
   }
 
-  #fateOf(monitor: Monitor, name: string): IncidentFate {
-    const incident = this.#world.incident(`${monitor.metadata.namespace}/${name}`);
+  #outcomeOf(monitor: Monitor, name: string): IncidentOutcome {
+    const incident = this.#deps.incident(`${monitor.metadata.namespace}/${name}`);
     if (incident === undefined || incident.metadata.deletionTimestamp !== undefined) return 'missing';
     const { conditions } = incident.status ?? {};
     if (!isTrue(conditions, CONDITIONS.Finished)) return 'open';
@@ -175,14 +175,14 @@ export class MonitorReconciler {
   }
 
   /** Only what is new is written at once; only the leader does, and what it writes are its own findings. */
-  async #write(monitor: Monitor, memory: WatchMemory, status: MonitorStatus): Promise<void> {
-    const now = this.#world.now().getTime();
+  async #write(monitor: Monitor, memory: MonitorMemory, status: MonitorStatus): Promise<void> {
+    const now = this.#deps.now().getTime();
     const before = memory.status;
     memory.status = status;
-    if (!saysSomethingNew(before, status) && now - memory.writtenAt < WRITE_EVERY_MS) return;
+    if (!hasMaterialChange(before, status) && now - memory.writtenAt < WRITE_EVERY_MS) return;
     const { name, namespace, uid } = monitor.metadata;
     try {
-      await this.#world.client.apply(
+      await this.#deps.client.apply(
         MONITORS,
         { metadata: { name, namespace, uid }, status },
         { fieldManager: CONTROLLER_MANAGER, force: true, subresource: 'status' },
@@ -191,14 +191,14 @@ export class MonitorReconciler {
       // Deleted, or made anew in between: the watch will say so.
       if (isNotFound(error)) return;
       memory.writtenAt = 0;
-      this.#world.log.warn(
+      this.#deps.log.warn(
         { monitor: name, error: messageOf(error) },
         'the status could not be written; the next look tries again',
       );
       return;
     }
     memory.writtenAt = now;
-    noteChanges(monitor, before, status, this.#world.record);
+    noteChanges(monitor, before, status, this.#deps.record);
   }
 }
 
@@ -208,7 +208,7 @@ function versionOf({ metadata }: Monitor, agentClass: AgentClass | undefined): s
 }
 
 /** Milliseconds until something that lasts will have lasted long enough. */
-function dueIn(memory: WatchMemory, { spec }: Monitor, now: number): number {
+function dueIn(memory: MonitorMemory, { spec }: Monitor, now: number): number {
   const due = (memory.status?.alarms ?? []).flatMap((alarm) => {
     if (alarm.state === 'Firing') return [];
     const seconds = alarm.state === 'Pending' ? spec.forSeconds : spec.clearSeconds;

@@ -11,7 +11,7 @@ import {
 import { cut } from '../../checks/observation.ts';
 import type { Refusal } from './acceptance.ts';
 import { holdMs } from './alarms.ts';
-import type { Sight } from './sight.ts';
+import type { Probe } from './probe.ts';
 
 /** What the schema lets a message be, in characters. */
 const MAX_MESSAGE = 4096;
@@ -83,7 +83,7 @@ export function refusedStatus(
 export function unseenStatus(
   monitor: Monitor,
   before: MonitorStatus | undefined,
-  sight: Extract<Sight, { type: 'unseen' }>,
+  sight: Extract<Probe, { type: 'unseen' }>,
 ): MonitorStatus {
   const { reason, error: message, time } = sight;
   return accepted(monitor, before, time)
@@ -93,7 +93,7 @@ export function unseenStatus(
 }
 
 export interface SeenParts {
-  readonly sight: Extract<Sight, { type: 'seen' }>;
+  readonly sight: Extract<Probe, { type: 'seen' }>;
   readonly alarms: readonly MonitorAlarm[];
   readonly omitted: number;
   /** How often the alarms came back lately, by fingerprint. */
@@ -157,7 +157,7 @@ function messageFor(spec: MonitorSpec, { alarms, omitted, flaps, problem }: Seen
 }
 
 /** Whether somebody would miss it if the new status were not written now: anything but times and counts. */
-export function saysSomethingNew(before: MonitorStatus | undefined, after: MonitorStatus): boolean {
+export function hasMaterialChange(before: MonitorStatus | undefined, after: MonitorStatus): boolean {
   const essence = ({ state, message, conditions, alarms, observedGeneration }: MonitorStatus) =>
     JSON.stringify({
       state,

@@ -45,7 +45,12 @@ function incident(phase: 'Escalated' | 'Resolved', status: object = {}): Inciden
     },
   });
 }
-const HANDOVER = { wrong: 'store 4 has no disk', tried: ['attempt 1: looked'], changed: [], next: ['kubectl get pvc'] };
+const HANDOVER = {
+  summary: 'store 4 has no disk',
+  attempts: ['attempt 1: looked'],
+  changes: [],
+  nextSteps: ['kubectl get pvc'],
+};
 
 describe('a Slack message', () => {
   const textOf = (one: Incident) => {
@@ -59,9 +64,9 @@ describe('a Slack message', () => {
     expect(text).toBe('Escalated: store 4 is down (tikv/store-down)');
     expect(attachments[0].text).toBe(
       [
-        '*What is wrong*\nstore 4 has no disk',
-        '*What was tried*\n• attempt 1: looked',
-        '*What to look at next*\n• kubectl get pvc',
+        '*Summary*\nstore 4 has no disk',
+        '*Attempts*\n• attempt 1: looked',
+        '*Next steps*\n• kubectl get pvc',
         '*The whole trail*\noplab audit show store-down -n tikv',
       ].join('\n\n'),
     );
@@ -86,13 +91,13 @@ describe('a Slack message', () => {
 
   it('calls nobody and hides no links, whatever the agent wrote', () => {
     const nasty = '<!channel> <https://evil|click> @here & @everyone';
-    const { attachments } = textOf(incident('Escalated', { handover: { ...HANDOVER, wrong: nasty } }));
+    const { attachments } = textOf(incident('Escalated', { handover: { ...HANDOVER, summary: nasty } }));
     expect(attachments[0].text).toContain('&lt;!channel&gt; &lt;https://evil|click&gt;');
     expect(attachments[0].text).not.toMatch(/@(here|everyone)/);
   });
 
   it('is bounded', () => {
-    const long = { ...HANDOVER, tried: Array.from({ length: 16 }, () => 'x'.repeat(1024)) };
+    const long = { ...HANDOVER, attempts: Array.from({ length: 16 }, () => 'x'.repeat(1024)) };
     expect(textOf(incident('Escalated', { handover: long })).attachments[0].text.length).toBeLessThanOrEqual(7000);
   });
 });

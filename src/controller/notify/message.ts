@@ -91,10 +91,10 @@ function partsOf(incident: Incident, event: NotifiedEvent): Part[] {
   if (event === 'Escalated') {
     if (handover !== undefined) {
       return [
-        { title: 'What is wrong', lines: [handover.wrong] },
-        { title: 'What was tried', lines: bullets(handover.tried) },
-        { title: 'What was changed', lines: bullets(handover.changed) },
-        { title: 'What to look at next', lines: bullets(handover.next) },
+        { title: 'Summary', lines: [handover.summary] },
+        { title: 'Attempts', lines: bullets(handover.attempts) },
+        { title: 'Changes', lines: bullets(handover.changes) },
+        { title: 'Next steps', lines: bullets(handover.nextSteps) },
         show,
       ];
     }

@@ -11,7 +11,7 @@ import type { Log } from '../../kube/log.ts';
 import { keyOf, splitKey } from '../../kube/object.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
-import type { Note } from '../incident/draft.ts';
+import type { Note } from '../incident/plan-builder.ts';
 import { idempotencyKey, slackBody, webhookBody } from './message.ts';
 import { BACKOFF, backoffStep, type NotifyPlan, planNotifications, rowKey, type Try } from './plan.ts';
 import { type Delivery, post } from './post.ts';
@@ -30,7 +30,7 @@ export interface NotifyOptions {
   readonly beforeSending?: () => Promise<void>;
 }
 
-interface NotifierWorld {
+interface NotifierDeps {
   readonly client: Pick<KubeClient, 'get' | 'apply'>;
   readonly log: Log;
   readonly now: () => Date;
@@ -42,28 +42,28 @@ const CONCURRENCY = 4;
 
 export class Notifier {
   readonly #options: NotifyOptions;
-  readonly #world: NotifierWorld;
+  readonly #deps: NotifierDeps;
   readonly #queue: WorkQueue;
   readonly #sender = randomUUID();
   /** By UID, then by message. Forgotten when the Incident is gone; losing it makes what is on its way Indeterminate. */
   readonly #tries = new Map<string, Map<string, Try>>();
   readonly #uids = new Map<string, string>();
 
-  constructor(options: NotifyOptions, world: NotifierWorld) {
+  constructor(options: NotifyOptions, deps: NotifierDeps) {
     this.#options = options;
-    this.#world = world;
+    this.#deps = deps;
     this.#queue = new WorkQueue({
       process: (key, signal) => this.#process(key, signal),
       concurrency: CONCURRENCY,
-      logger: world.log,
+      logger: deps.log,
     });
   }
 
   /** To be called with every Incident that changes, also with all there are at the start. Most have nothing to tell. */
   consider(incident: Incident): void {
     const tries = this.#tries.get(incident.metadata.uid) ?? new Map<string, Try>();
-    const { rows, send, wakeAfterMs } = this.#plan(incident, tries, true);
-    if (rows !== undefined || send.length > 0 || wakeAfterMs !== undefined) this.#queue.add(keyOf(incident));
+    const { rows, send, requeueAfterMs } = this.#plan(incident, tries, true);
+    if (rows !== undefined || send.length > 0 || requeueAfterMs !== undefined) this.#queue.add(keyOf(incident));
   }
 
   /** @param key of an Incident that was deleted, or of which everything is told */
@@ -95,8 +95,8 @@ export class Notifier {
       for (const row of plan.settled) this.#tell(incident, row);
       if (plan.send.length === 0) {
         if (plan.rows !== undefined) continue;
-        if (plan.wakeAfterMs === undefined) this.forget(key);
-        return plan.wakeAfterMs;
+        if (plan.requeueAfterMs === undefined) this.forget(key);
+        return plan.requeueAfterMs;
       }
       await this.#options.beforeSending?.();
       await Promise.all(
@@ -106,7 +106,7 @@ export class Notifier {
             delivery.type === 'again'
               ? (delivery.afterMs ?? backoffStep(row.tries, this.#options.backoff ?? BACKOFF))
               : undefined;
-          const notBefore = wait === undefined ? undefined : this.#world.now().getTime() + wait;
+          const notBefore = wait === undefined ? undefined : this.#deps.now().getTime() + wait;
           tries.set(rowKey(row), { tries: row.tries, delivery, notBefore });
         }),
       );
@@ -119,7 +119,7 @@ export class Notifier {
       receivers,
       tries,
       sender: this.#sender,
-      now: this.#world.now(),
+      now: this.#deps.now(),
       backoff,
       mayStart,
     });
@@ -127,7 +127,7 @@ export class Notifier {
 
   async #read(key: string): Promise<Incident | undefined> {
     try {
-      return incidentSchema.parse(await this.#world.client.get(INCIDENTS, splitKey(key)));
+      return incidentSchema.parse(await this.#deps.client.get(INCIDENTS, splitKey(key)));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -146,7 +146,7 @@ export class Notifier {
   async #write(incident: Incident, rows: readonly Notification[]): Promise<boolean> {
     const { name, namespace, uid, resourceVersion } = incident.metadata;
     try {
-      await this.#world.client.apply(
+      await this.#deps.client.apply(
         INCIDENTS,
         { metadata: { name, namespace, uid, resourceVersion }, status: { notifications: rows } },
         { fieldManager: NOTIFIER_MANAGER, force: true, subresource: 'status' },
@@ -177,12 +177,12 @@ export class Notifier {
     const { receiver, event, state, tries, message } = row;
     this.#options.onSettled?.(row);
     const details = { incident: keyOf(incident), receiver, event, state, tries, reason: message };
-    if (state === 'Sent') this.#world.log.info(details, 'notification sent');
-    else this.#world.log.warn(details, 'notification not sent');
+    if (state === 'Sent') this.#deps.log.info(details, 'notification sent');
+    else this.#deps.log.warn(details, 'notification not sent');
     // A retry is no news; its end will be.
     if (state === 'Retrying' && tries > 1) return;
     const reason = { Sent: 'Notified', Retrying: 'NotificationDelayed', Failed: 'NotificationFailed' };
-    this.#world.record(incident, {
+    this.#deps.record(incident, {
       type: state === 'Sent' ? 'Normal' : 'Warning',
       reason: state === 'Indeterminate' || state === 'Sending' ? 'NotificationIndeterminate' : reason[state],
       note: `${event}, receiver ${receiver}: ${state}${message === undefined ? '' : `: ${message}`}`,

@@ -76,7 +76,7 @@ describe('a message that is Sending', () => {
       settled: [{ receiver: 'chat' }],
     });
     const after = planOf(ended('Escalated', [...(lost.rows ?? [])]), only('chat'), NOTHING, NOW);
-    expect(after).toEqual({ rows: undefined, settled: [], send: [], wakeAfterMs: undefined });
+    expect(after).toEqual({ rows: undefined, settled: [], send: [], requeueAfterMs: undefined });
   });
 
   it('by another process, begun in the same moment as our own, is not our own', () => {
@@ -136,7 +136,7 @@ describe('a message that is Retrying', () => {
 
   it('waits for the back-off, whoever leads', () => {
     const early = planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
-    expect(early).toMatchObject({ send: [], wakeAfterMs: backoffStep(3, BACKOFF) - 1000 });
+    expect(early).toMatchObject({ send: [], requeueAfterMs: backoffStep(3, BACKOFF) - 1000 });
     const due = new Date(NOW.getTime() + backoffStep(3, BACKOFF));
     expect(planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, due).send).toMatchObject([
       { state: 'Sending', tries: 4 },
@@ -145,7 +145,7 @@ describe('a message that is Retrying', () => {
 
   it('waits for what the receiver asked for', () => {
     const tries = knows(waiting, { notBefore: NOW.getTime() + 60_000 });
-    expect(planOf(ended('Escalated', [waiting]), only('chat'), tries, NOW).wakeAfterMs).toBe(60_000);
+    expect(planOf(ended('Escalated', [waiting]), only('chat'), tries, NOW).requeueAfterMs).toBe(60_000);
   });
 
   it('goes on however long ago the end was', () => {
@@ -163,5 +163,5 @@ describe('a message that is Retrying', () => {
 
 it.each(['Sent', 'Failed', 'Indeterminate'] as const)('a message that is %s is never touched again', (state) => {
   const plan = planOf(ended('Escalated', [row(state)]), only('chat'), NOTHING, NOW);
-  expect(plan).toEqual({ rows: undefined, settled: [], send: [], wakeAfterMs: undefined });
+  expect(plan).toEqual({ rows: undefined, settled: [], send: [], requeueAfterMs: undefined });
 });

@@ -32,7 +32,7 @@ export interface NotifyPlan {
   /** To be sent as soon as they stand in status as Sending. */
   readonly send: readonly Notification[];
   /** Milliseconds until the next retry is due. */
-  readonly wakeAfterMs: number | undefined;
+  readonly requeueAfterMs: number | undefined;
 }
 
 export const rowKey = ({ receiver, event }: Pick<Notification, 'receiver' | 'event'>) => `${receiver}/${event}`;
@@ -54,7 +54,7 @@ export function planNotifications(incident: Incident, situation: NotifySituation
   const rows = new Map(before.map((row) => [rowKey(row), row]));
   const settled: Notification[] = [];
   const send: Notification[] = [];
-  let wakeAfterMs: number | undefined;
+  let requeueAfterMs: number | undefined;
   const settle = (row: Notification, state: Notification['state'], message?: string) => {
     const { message: _message, ...rest } = row;
     const next = { ...rest, state, time: now.toISOString(), ...(message === undefined ? {} : { message }) };
@@ -92,7 +92,7 @@ export function planNotifications(incident: Incident, situation: NotifySituation
       // A leader that is new does not know what the receiver asked for; the back-off is what it goes by.
       const dueAt = known?.notBefore ?? Date.parse(row.time) + backoffStep(row.tries, backoff);
       const wait = dueAt - now.getTime();
-      if (wait > 0) wakeAfterMs = Math.min(wakeAfterMs ?? Number.POSITIVE_INFINITY, wait);
+      if (wait > 0) requeueAfterMs = Math.min(requeueAfterMs ?? Number.POSITIVE_INFINITY, wait);
       else if (mayStart) begin(row);
     }
   }
@@ -106,7 +106,7 @@ export function planNotifications(incident: Incident, situation: NotifySituation
     }
   }
   const changed = settled.length > 0 || send.some((row) => !before.includes(row));
-  return { rows: changed ? [...rows.values()] : undefined, settled, send, wakeAfterMs };
+  return { rows: changed ? [...rows.values()] : undefined, settled, send, requeueAfterMs };
 }
 
 function settleDelivery(

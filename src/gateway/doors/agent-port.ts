@@ -1,7 +1,7 @@
 // The agents' port (8443): routes to the audit, agent and model doors, and says no in the way that each door's callers understand.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { CeilingReached, OplabError } from '../../errors.ts';
+import { LimitReached, OplabError } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { refusalOf, retryHeaders, sendJson, sendRefusal } from '../../net/http-answer.ts';
 import type { Concurrency } from '../concurrency.ts';
@@ -11,8 +11,8 @@ import { postStart } from './agent/start.ts';
 import { getTask } from './agent/task.ts';
 import { postEntry } from './audit/entries.ts';
 import { postLive } from './audit/live.ts';
-import { reportCeiling } from './ceiling.ts';
-import type { Caller, Doors } from './door.ts';
+import type { Caller, GatewayContext } from './door.ts';
+import { reportLimitReached } from './limit-reached.ts';
 import { type ModelDoor, postMessages } from './model/messages.ts';
 
 export interface AgentPort {
@@ -31,7 +31,10 @@ interface Route {
 }
 
 /** The request listener of the agents' port. */
-export function agentPort(doors: Doors, port: AgentPort): (request: IncomingMessage, response: ServerResponse) => void {
+export function agentPort(
+  doors: GatewayContext,
+  port: AgentPort,
+): (request: IncomingMessage, response: ServerResponse) => void {
   const routes = new Map<string, Route>([
     [
       paths.task,
@@ -101,8 +104,8 @@ export function agentPort(doors: Doors, port: AgentPort): (request: IncomingMess
       caller = { identity, lease: doors.leases.require(identity, route.purpose) };
     } catch (error) {
       const decision = doors.leases.decide(identity);
-      if (error instanceof CeilingReached && decision.state === 'spent')
-        await reportCeiling(doors, decision.lease, error);
+      if (error instanceof LimitReached && decision.state === 'reached')
+        await reportLimitReached(doors, decision.lease, error);
       throw error;
     }
     const leave = route.door === 'model' ? () => {} : port.concurrency.enter(caller.lease.session);

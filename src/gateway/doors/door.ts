@@ -16,7 +16,7 @@ import type { GatewayMetrics } from '../metrics.ts';
 import type { StatusWriter } from '../status-writer.ts';
 
 /** What the doors work with; made once by the gateway. */
-export interface Doors {
+export interface GatewayContext {
   readonly log: AuditLog;
   readonly identities: Identities;
   readonly leases: LeaseRegistry;
@@ -35,9 +35,9 @@ export interface Caller {
   readonly lease: Lease;
 }
 
-/** Proves the caller. @throws Unauthenticated, NoLease, NoLeaseYet, CeilingReached, UpstreamUnavailable */
+/** Proves the caller. @throws Unauthenticated, NoLease, NoLeaseYet, LimitReached, UpstreamUnavailable */
 export async function admit(
-  doors: Doors,
+  doors: GatewayContext,
   request: IncomingMessage,
   audience: string,
   purpose: 'work' | 'testimony',
@@ -47,7 +47,7 @@ export async function admit(
 }
 
 /** Appends and measures. Resolves when the entry is on disk. */
-export async function record(doors: Doors, lease: Lease, writer: Writer, entry: NewEntry): Promise<Receipt> {
+export async function record(doors: GatewayContext, lease: Lease, writer: Writer, entry: NewEntry): Promise<Receipt> {
   const started = performance.now();
   const { session, attempt } = lease;
   const receipt = await doors.log.append({ session, attempt, writer }, entry);

@@ -11,7 +11,7 @@ import {
   TooLarge,
   UpstreamUnavailable,
 } from '../../errors.ts';
-import type { Caller, Doors } from './door.ts';
+import type { Caller, GatewayContext } from './door.ts';
 
 /** The answer to a write is collected, so that its outcome is on record before the caller sees it. */
 const MAX_ANSWER = 64 * 1024 * 1024;
@@ -60,7 +60,7 @@ export interface Way {
 
 /** Takes one request through. @throws what keeps it from passing; then nothing or a part was answered */
 export async function pass(
-  doors: Doors,
+  doors: GatewayContext,
   caller: Caller,
   request: IncomingMessage,
   response: ServerResponse,
@@ -70,7 +70,7 @@ export async function pass(
 }
 
 class Passage {
-  readonly #doors: Doors;
+  readonly #doors: GatewayContext;
   readonly #caller: Caller;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -78,7 +78,7 @@ class Passage {
   readonly #stop = new AbortController();
   #cut: string | undefined;
 
-  constructor(doors: Doors, caller: Caller, request: IncomingMessage, response: ServerResponse, way: Way) {
+  constructor(doors: GatewayContext, caller: Caller, request: IncomingMessage, response: ServerResponse, way: Way) {
     this.#doors = doors;
     this.#caller = caller;
     this.#request = request;

@@ -3,7 +3,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { type Duplex, Transform } from 'node:stream';
 import { messageOf, NoLease, UpstreamUnavailable } from '../../errors.ts';
-import type { Caller, Doors } from './door.ts';
+import type { Caller, GatewayContext } from './door.ts';
 import { responseHeaders } from './headers.ts';
 import type { Intent } from './passage.ts';
 
@@ -35,7 +35,7 @@ type Answered =
   | { readonly upgraded: false; readonly response: IncomingMessage };
 
 /** Connects both sides until either ends or the lease dies. Resolves with the status of the answer. */
-export async function splice(doors: Doors, parts: Spliced): Promise<number> {
+export async function splice(doors: GatewayContext, parts: Spliced): Promise<number> {
   const { caller, upstream: name, outgoing, socket, head, intent, halfOpen = false } = parts;
   let ended: string | undefined;
   const ends: { destroy(): unknown }[] = [outgoing, socket];
@@ -133,7 +133,7 @@ export async function splice(doors: Doors, parts: Spliced): Promise<number> {
 }
 
 async function settle(
-  doors: Doors,
+  doors: GatewayContext,
   intent: Intent | undefined,
   outcome: Parameters<Intent['outcome']>[0],
 ): Promise<void> {

@@ -6,13 +6,13 @@ import { NoLease, NotAllowed, SessionSealed } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { leaseFor } from '../../leases.ts';
 import { conclusion } from '../../protocol.ts';
-import { type Caller, type Doors, record } from '../door.ts';
+import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** The event of the lifecycle entry that carries the claim. */
 export const CLAIM_EVENT = 'claim';
 
 export async function postConclude(
-  doors: Doors,
+  doors: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
@@ -33,7 +33,7 @@ export async function postConclude(
     await doors.status.claim(lease.session, claim, (incident) => {
       // Asked again and accepted the first time: nothing to add.
       const decision = leaseFor(incident, lease.attempt, lease.podUID, undefined, Date.now());
-      if (decision.state === 'live' || decision.state === 'spent') return;
+      if (decision.state === 'live' || decision.state === 'reached') return;
       if (receipt.duplicate && incident.status?.claim?.attempt === lease.attempt) throw new AlreadyAccepted();
       throw new NoLease(decision.message);
     });

@@ -5,13 +5,13 @@ import { z } from 'zod';
 import { AuditConflict } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import type { startResult } from '../../protocol.ts';
-import { type Caller, type Doors, record } from '../door.ts';
+import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** `run` names this run of the container; it lets a start whose answer got lost be asked for again. */
 const startRequest = z.object({ run: z.string().max(64).optional() });
 
 export async function postStart(
-  doors: Doors,
+  doors: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,

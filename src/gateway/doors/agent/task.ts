@@ -12,14 +12,14 @@ import { sendJson } from '../../../net/http-answer.ts';
 import type { Lease } from '../../leases.ts';
 import type { Task } from '../../protocol.ts';
 import { scopeOf } from '../docker/scope.ts';
-import type { Caller, Doors } from '../door.ts';
+import type { Caller, GatewayContext } from '../door.ts';
 
 const configMap = z.looseObject({ data: z.record(z.string(), z.string()).optional() });
 /** Of one namespace's runbook, in characters. */
 const RUNBOOK_LIMIT = 16_384;
 
 export async function getTask(
-  doors: Doors,
+  doors: GatewayContext,
   client: Pick<KubeClient, 'withToken'>,
   { lease }: Caller,
   response: ServerResponse,
@@ -69,7 +69,7 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
 
 /** Read with the attempt's own token: what the agent may not read is not shown to it either. */
 async function readRunbooks(
-  doors: Doors,
+  doors: GatewayContext,
   client: Pick<KubeClient, 'withToken'>,
   lease: Lease,
 ): Promise<Task['runbooks']> {

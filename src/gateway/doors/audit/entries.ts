@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EntryKind, newEntry } from '../../../audit/entry.ts';
 import { NotAllowed } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
-import { type Caller, type Doors, record } from '../door.ts';
+import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** A blob of 1 MiB in JSON's worst escape, and the rest of an entry. */
 const MAX_BODY = 8 * 1024 * 1024;
@@ -13,7 +13,7 @@ const MAX_BODY = 8 * 1024 * 1024;
 const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'lifecycle'];
 
 export async function postEntry(
-  doors: Doors,
+  doors: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,

@@ -3,12 +3,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseJson, readBody } from '../../../net/http-answer.ts';
 import { liveChunk } from '../../protocol.ts';
-import type { Caller, Doors } from '../door.ts';
+import type { Caller, GatewayContext } from '../door.ts';
 
 const MAX_BODY = 512 * 1024;
 
 export async function postLive(
-  doors: Doors,
+  doors: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,

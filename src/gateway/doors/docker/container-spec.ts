@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
-import { goObject, saysNothing } from './go-object.ts';
+import { goObject, isZeroValue } from './go-object.ts';
 import { isImageReference, isName } from './route.ts';
 
 const int = z.number().int();
@@ -192,7 +192,7 @@ export function checkResources(wanted: Resources, access: DockerAccess): void {
       ['CpuRealtimeRuntime', wanted.CpuRealtimeRuntime],
       ['OomKillDisable', wanted.OomKillDisable],
     ] as const
-  ).find(([, value]) => !saysNothing(value));
+  ).find(([, value]) => !isZeroValue(value));
   if (denied !== undefined) throw needs('allowPrivileged', denied[0]);
 }
 
@@ -214,14 +214,14 @@ export function checkHostConfig(wanted: HostConfig, access: DockerAccess): void 
 
 function checkPrivileges(wanted: HostConfig): void {
   if (wanted.Privileged === true) throw needs('allowPrivileged', 'Privileged');
-  if (!saysNothing(wanted.CapAdd)) throw needs('allowPrivileged', 'CapAdd');
+  if (!isZeroValue(wanted.CapAdd)) throw needs('allowPrivileged', 'CapAdd');
   const security = wanted.SecurityOpt?.find((option) => !HARMLESS_SECURITY.has(option));
   if (security !== undefined) throw needs('allowPrivileged', `SecurityOpt ${security}`);
   // An empty list takes the masks away; only an absent one keeps them.
   if (wanted.MaskedPaths !== undefined) throw needs('allowPrivileged', 'MaskedPaths');
   if (wanted.ReadonlyPaths !== undefined) throw needs('allowPrivileged', 'ReadonlyPaths');
   for (const field of ['Runtime', 'StorageOpt', 'Annotations'] as const) {
-    if (!saysNothing(wanted[field])) throw needs('allowPrivileged', field);
+    if (!isZeroValue(wanted[field])) throw needs('allowPrivileged', field);
   }
   if ((wanted.OomScoreAdj ?? 0) < 0) throw needs('allowPrivileged', 'OomScoreAdj below 0');
   const sysctl = Object.keys(wanted.Sysctls ?? {}).find((name) => !OWN_SYSCTL.test(name));
@@ -260,7 +260,7 @@ export function checkBind(bind: string, access: DockerAccess): Bind {
 export function checkMount(wanted: Mount, access: DockerAccess): Bind {
   switch (wanted.Type) {
     case 'tmpfs':
-      if (!saysNothing(wanted.Source)) throw new InvalidInput('a tmpfs has no source');
+      if (!isZeroValue(wanted.Source)) throw new InvalidInput('a tmpfs has no source');
       return { volume: undefined };
     case 'bind':
       if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${(wanted.Source ?? '').slice(0, 200)}`);
@@ -285,7 +285,7 @@ export function checkVolumeDriver(
   access: DockerAccess,
 ): void {
   oneOf('volume driver', driver, ['', 'local']);
-  if (!saysNothing(options) && !access.allowHostMounts) throw needs('allowHostMounts', 'options of a volume driver');
+  if (!isZeroValue(options) && !access.allowHostMounts) throw needs('allowHostMounts', 'options of a volume driver');
 }
 
 /** @throws InvalidInput */

@@ -95,7 +95,7 @@ async function sharedMode(
   const other = /^container:(.+)$/.exec(mode)?.[1];
   if (other === undefined || !isName(other)) throw new NotAllowed(`${field} ${mode.slice(0, 60)} does not pass here`);
   const container = await objects.container(other);
-  objects.requireTame(container);
+  objects.requireUnprivileged(container);
   const further = container.shares[field];
   if (further !== undefined && !objects.access.allowHostNamespaces) {
     throw needs('allowHostNamespaces', `${field} of ${container.name}, which is ${further} itself`);
@@ -112,7 +112,7 @@ async function volumesFrom(wanted: readonly string[], objects: ScopedObjects): P
       throw new InvalidInput(`VolumesFrom "${source.slice(0, 100)}" cannot be read`);
     }
     const container = await objects.container(name);
-    objects.requireTame(container);
+    objects.requireUnprivileged(container);
     passing.push(mode === undefined ? container.id : `${container.id}:${mode}`);
   }
   return passing;

@@ -140,10 +140,10 @@ class Decision {
         return pass(`top ${container.name}`);
       }
       case 'container.attach':
-        this.#objects.requireTame(container);
+        this.#objects.requireUnprivileged(container);
         return pass(`attach ${container.name}`);
       case 'container.copy-in':
-        this.#objects.requireTame(container);
+        this.#objects.requireUnprivileged(container);
         return pass(`cp … ${container.name}:${(query.get('path') ?? '').slice(0, 1000)}`, { body: this.#body });
       case 'container.copy-out':
       case 'container.stat':
@@ -166,7 +166,7 @@ class Decision {
       }
       case 'exec.create': {
         const wanted = parseGo(this.#body, execSpec);
-        this.#objects.requireTame(container);
+        this.#objects.requireUnprivileged(container);
         if (wanted.Privileged === true && !this.#objects.access.allowPrivileged)
           throw needs('allowPrivileged', 'exec Privileged');
         return pass(`exec ${container.name}: ${[wanted.Cmd ?? []].flat().join(' ').slice(0, 2000)}`, { body: wanted });
@@ -187,7 +187,7 @@ class Decision {
     if (this.#request.route.operation !== 'exec.start')
       return this.#pass({ name: id, target, text: `exec ${container.name}` });
     // Somebody else may have made it, with more than the class allows.
-    this.#objects.requireTame(container);
+    this.#objects.requireUnprivileged(container);
     if (exec.privileged && !this.#objects.access.allowPrivileged) throw needs('allowPrivileged', 'exec Privileged');
     const body = parseGo(this.#body.length === 0 ? Buffer.from('{}') : this.#body, execStart);
     return this.#pass({ name: id, target, text: `exec ${container.name}, start: ${command}`, body });

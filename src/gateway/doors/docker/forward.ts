@@ -1,12 +1,12 @@
 // The docker door for ordinary requests and for answers that go on: logs -f, events, stats, the progress of a pull.
 
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import { CeilingReached, NotAllowed, OplabError } from '../../../errors.ts';
+import { LimitReached, NotAllowed, OplabError } from '../../../errors.ts';
 import { readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
-import { reportCeiling } from '../ceiling.ts';
-import { admit, type Caller, type Doors, requireAudit } from '../door.ts';
+import { admit, type Caller, type GatewayContext, requireAudit } from '../door.ts';
 import { responseHeaders } from '../headers.ts';
+import { reportLimitReached } from '../limit-reached.ts';
 import { pass } from '../passage.ts';
 import type { DockerHost, DockerHosts } from './docker-host.ts';
 import { filterRequest, type Passing } from './filter.ts';
@@ -33,15 +33,19 @@ export interface Admitted {
 }
 
 /** Proves the caller, and finds the host that its class opens. @throws NotAllowed where it opens none */
-export async function admitDocker(doors: Doors, door: DockerDoor, request: IncomingMessage): Promise<Admitted> {
+export async function admitDocker(
+  doors: GatewayContext,
+  door: DockerDoor,
+  request: IncomingMessage,
+): Promise<Admitted> {
   let caller: Caller;
   try {
     caller = await admit(doors, request, door.audience, 'work');
   } catch (error) {
-    if (error instanceof CeilingReached) {
+    if (error instanceof LimitReached) {
       const identity = await doors.identities.prove(request.headers.authorization, door.audience);
       const decision = doors.leases.decide(identity);
-      if (decision.state === 'spent') await reportCeiling(doors, decision.lease, error);
+      if (decision.state === 'reached') await reportLimitReached(doors, decision.lease, error);
     }
     throw error;
   }
@@ -78,7 +82,7 @@ export function dockerHeaders(request: IncomingMessage, passing: Passing): Outgo
 
 /** Answers one request. Never throws. */
 export async function forwardDocker(
-  doors: Doors,
+  doors: GatewayContext,
   door: DockerDoor,
   request: IncomingMessage,
   response: ServerResponse,
@@ -107,7 +111,7 @@ export async function forwardDocker(
 }
 
 async function carry(
-  doors: Doors,
+  doors: GatewayContext,
   admitted: Admitted,
   wanted: DockerRequest,
   request: IncomingMessage,
@@ -148,7 +152,7 @@ async function carry(
   });
 }
 
-function refuse(doors: Doors, response: ServerResponse, error: unknown): void {
+function refuse(doors: GatewayContext, response: ServerResponse, error: unknown): void {
   const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
   doors.metrics.refused.inc({ door: 'docker', reason: code });
   if (!(error instanceof OplabError)) doors.logger.error({ error }, 'the docker door failed');

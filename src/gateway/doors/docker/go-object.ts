@@ -12,13 +12,13 @@ export function goObject<S extends z.ZodRawShape>(shape: S) {
   return z.preprocess((value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
     return Object.fromEntries(
-      Object.entries(value).filter(([key, field]) => field !== null && (known.has(key) || !saysNothing(field))),
+      Object.entries(value).filter(([key, field]) => field !== null && (known.has(key) || !isZeroValue(field))),
     );
   }, z.strictObject(shape));
 }
 
 /** Whether a value is what Go writes for a field that nobody has set. */
-export function saysNothing(value: unknown): boolean {
+export function isZeroValue(value: unknown): boolean {
   if (value === undefined || value === null || value === false || value === 0 || value === '') return true;
   if (Array.isArray(value)) return value.length === 0;
   return typeof value === 'object' && Object.keys(value).length === 0;

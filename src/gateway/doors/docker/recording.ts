@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Caller, type Doors, record } from '../door.ts';
+import { type Caller, type GatewayContext, record } from '../door.ts';
 import type { Intent } from '../passage.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
@@ -15,7 +15,7 @@ const answered = z.looseObject({
 
 /** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
-  doors: Doors,
+  doors: GatewayContext,
   { lease }: Caller,
   passing: Passing,
   details: { host: string; userAgent?: string | undefined; protocol?: string },

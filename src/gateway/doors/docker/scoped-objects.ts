@@ -58,7 +58,7 @@ export class ScopedObjects {
   }
 
   /** A container's inside that is as good as the host is closed like the host itself. */
-  requireTame(container: ContainerFacts): void {
+  requireUnprivileged(container: ContainerFacts): void {
     const power = container.powers.find(({ flag }) => !this.access[flag]);
     if (power !== undefined) {
       throw needs(power.flag, `container ${container.name}: ${power.why}, so no command may run in it`);

@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { InvalidInput, messageOf, OplabError, TooLarge } from '../../../errors.ts';
-import type { Doors } from '../door.ts';
+import type { GatewayContext } from '../door.ts';
 import { answerOn, splice } from '../splice.ts';
 import { admitDocker, bodyLimit, type DockerDoor, dockerHeaders, judge } from './forward.ts';
 import { recordIntent } from './recording.ts';
@@ -15,7 +15,7 @@ const BODY_MS = 15_000;
 
 /** Answers one request to upgrade. Never throws. */
 export async function upgradeDocker(
-  doors: Doors,
+  doors: GatewayContext,
   door: DockerDoor,
   request: IncomingMessage,
   socket: Duplex,

@@ -1,12 +1,12 @@
 // The kube door for ordinary requests and for answers that go on: watch, logs -f, and whatever a proxy subresource streams.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { CeilingReached, OplabError } from '../../../errors.ts';
+import { LimitReached, OplabError } from '../../../errors.ts';
 import { readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
-import { reportCeiling } from '../ceiling.ts';
-import { admit, type Caller, type Doors, requireAudit } from '../door.ts';
+import { admit, type Caller, type GatewayContext, requireAudit } from '../door.ts';
 import { requestHeaders, responseHeaders } from '../headers.ts';
+import { reportLimitReached } from '../limit-reached.ts';
 import { pass } from '../passage.ts';
 import type { ApiServer } from './api-server.ts';
 import { classify, type KubeRequest, withBody } from './classify.ts';
@@ -26,7 +26,7 @@ export interface KubeDoor {
 
 /** Proves the caller of a kube request and reads what it wants. A spent limit is reported on the way. */
 export async function admitKube(
-  doors: Doors,
+  doors: GatewayContext,
   door: KubeDoor,
   request: IncomingMessage,
 ): Promise<{ caller: Caller; wanted: KubeRequest; token: string }> {
@@ -35,10 +35,10 @@ export async function admitKube(
   try {
     caller = await admit(doors, request, door.audience, 'work');
   } catch (error) {
-    if (error instanceof CeilingReached) {
+    if (error instanceof LimitReached) {
       const identity = await doors.identities.prove(request.headers.authorization, door.audience);
       const decision = doors.leases.decide(identity);
-      if (decision.state === 'spent') await reportCeiling(doors, decision.lease, error);
+      if (decision.state === 'reached') await reportLimitReached(doors, decision.lease, error);
     }
     throw error;
   }
@@ -49,7 +49,7 @@ export async function admitKube(
 
 /** Answers one request. Never throws. */
 export async function forward(
-  doors: Doors,
+  doors: GatewayContext,
   door: KubeDoor,
   request: IncomingMessage,
   response: ServerResponse,
@@ -77,7 +77,7 @@ export async function forward(
   }
 }
 
-function refuse(doors: Doors, request: IncomingMessage, response: ServerResponse, error: unknown): void {
+function refuse(doors: GatewayContext, request: IncomingMessage, response: ServerResponse, error: unknown): void {
   const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
   doors.metrics.refused.inc({ door: 'kube', reason: code });
   if (!(error instanceof OplabError)) doors.logger.error({ error }, 'the kube door failed');
@@ -92,7 +92,7 @@ function refuse(doors: Doors, request: IncomingMessage, response: ServerResponse
 
 /** Reads the body, and takes the request through. */
 async function carry(
-  doors: Doors,
+  doors: GatewayContext,
   door: KubeDoor,
   { caller, wanted: asked, token }: Awaited<ReturnType<typeof admitKube>>,
   request: IncomingMessage,

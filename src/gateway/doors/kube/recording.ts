@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
-import { type Caller, type Doors, record } from '../door.ts';
+import { type Caller, type GatewayContext, record } from '../door.ts';
 import type { Intent } from '../passage.ts';
 import { describeRequest, type KubeRequest } from './classify.ts';
 import { protobufText } from './protobuf-text.ts';
@@ -39,7 +39,7 @@ export function requireReadable(contentType: string | undefined, contentEncoding
 
 /** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
-  doors: Doors,
+  doors: GatewayContext,
   { lease }: Caller,
   request: KubeRequest,
   details: {

@@ -21,7 +21,7 @@ import { LeaseRegistry } from '../../lease-registry.ts';
 import { LiveOutput } from '../../live-output.ts';
 import { createGatewayMetrics } from '../../metrics.ts';
 import { StatusWriter } from '../../status-writer.ts';
-import type { Doors } from '../door.ts';
+import type { GatewayContext } from '../door.ts';
 import { createApiServer } from './api-server.ts';
 import { upgrade } from './upgrade.ts';
 
@@ -113,10 +113,10 @@ async function door(serve: (request: IncomingMessage, socket: Duplex) => void, o
     get: async () => ({ metadata: { name: '' } }),
   };
   const budgets = new Budgets(log);
-  const leases = new LeaseRegistry({ exhausted: () => undefined });
+  const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
-  const doors: Doors = {
+  const doors: GatewayContext = {
     log,
     logger,
     leases,

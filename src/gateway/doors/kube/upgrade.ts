@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { InvalidInput, messageOf, OplabError } from '../../../errors.ts';
-import type { Doors } from '../door.ts';
+import type { GatewayContext } from '../door.ts';
 import { upgradeHeaders } from '../headers.ts';
 import { answerOn, splice } from '../splice.ts';
 import type { KubeRequest } from './classify.ts';
@@ -15,7 +15,7 @@ import { statusOf } from './refusal.ts';
 const PROTOCOLS: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
 /** Answers one request to upgrade. Never throws. */
 export async function upgrade(
-  doors: Doors,
+  doors: GatewayContext,
   door: KubeDoor,
   request: IncomingMessage,
   socket: Duplex,

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reservations } from '../../../audit/log.ts';
 import {
   AuditUnavailable,
-  CeilingReached,
+  LimitReached,
   messageOf,
   NoLease,
   NotAllowed,
@@ -17,8 +17,8 @@ import { readBody } from '../../../net/http-answer.ts';
 import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
-import { reportCeiling } from '../ceiling.ts';
-import { type Caller, type Doors, record, requireAudit } from '../door.ts';
+import { type Caller, type GatewayContext, record, requireAudit } from '../door.ts';
+import { reportLimitReached } from '../limit-reached.ts';
 import { type Admitted, admitRequest, promptTokenBound } from './request-policy.ts';
 import { type ModelUpstream, NoAnswer } from './upstream.ts';
 import { messageMeter, type Seen, streamMeter, type UsageMeter } from './usage-meter.ts';
@@ -57,7 +57,7 @@ interface Ending {
 }
 
 export async function postMessages(
-  doors: Doors,
+  doors: GatewayContext,
   door: ModelDoor,
   caller: Caller,
   request: IncomingMessage,
@@ -90,7 +90,7 @@ export async function postMessages(
 
 /** One call: reserved, forwarded, settled, recorded. */
 class Call {
-  readonly #doors: Doors;
+  readonly #doors: GatewayContext;
   readonly #caller: Caller;
   readonly #admitted: Admitted;
   readonly #price: Price;
@@ -100,7 +100,7 @@ class Call {
   #reservation: BudgetReservation | undefined;
   #promptBound = 0;
 
-  constructor(doors: Doors, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
+  constructor(doors: GatewayContext, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
     this.#doors = doors;
     this.#caller = caller;
     this.#admitted = admitted;
@@ -121,7 +121,7 @@ class Call {
         lease.limits,
       );
     } catch (error) {
-      if (error instanceof CeilingReached) await reportCeiling(this.#doors, lease, error);
+      if (error instanceof LimitReached) await reportLimitReached(this.#doors, lease, error);
       throw error;
     }
   }

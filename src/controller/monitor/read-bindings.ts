@@ -11,7 +11,7 @@ import { baseName, verifyAccountName } from '../incident/names.ts';
 import { targetsOf } from './targets.ts';
 
 /** The bindings of a Monitor. Pure. */
-export function watchBindings(monitor: Monitor, agentClass: AgentClass, agentsNamespace: string): BuiltObject[] {
+export function readBindings(monitor: Monitor, agentClass: AgentClass, agentsNamespace: string): BuiltObject[] {
   const account = verifyAccountName(agentClass.metadata.name);
   return targetsOf(monitor).flatMap((namespace) =>
     agentClass.spec.readRoles.map((role) => {
@@ -34,13 +34,13 @@ export function watchBindings(monitor: Monitor, agentClass: AgentClass, agentsNa
 }
 
 /** Makes what the Monitor needs, and removes what it needed before. @throws KubeError */
-export async function bindWatch(
+export async function ensureReadBindings(
   client: Pick<KubeClient, 'apply' | 'list' | 'delete'>,
   monitor: Monitor,
   agentClass: AgentClass,
   agentsNamespace: string,
 ): Promise<void> {
-  const bindings = watchBindings(monitor, agentClass, agentsNamespace);
+  const bindings = readBindings(monitor, agentClass, agentsNamespace);
   const wanted = [verifyAccount(agentClass.metadata.name, agentsNamespace), ...bindings];
   await Promise.all(
     wanted.map(({ resource, object }) =>
@@ -48,11 +48,11 @@ export async function bindWatch(
     ),
   );
   const keys = new Set(bindings.map(({ object }) => `${object.metadata?.namespace}/${object.metadata?.name}`));
-  await removeWatch(client, monitor.metadata.uid, (key) => !keys.has(key));
+  await deleteReadBindings(client, monitor.metadata.uid, (key) => !keys.has(key));
 }
 
 /** Takes the Monitor's rights away again. @throws KubeError */
-export async function removeWatch(
+export async function deleteReadBindings(
   client: Pick<KubeClient, 'list' | 'delete'>,
   monitorUID: string,
   which: (key: string) => boolean = () => true,
@@ -65,7 +65,7 @@ export async function removeWatch(
 }
 
 /** Removes the rights of Monitors that are gone: nobody may have looked when they went. @throws KubeError */
-export async function sweepWatches(client: Pick<KubeClient, 'list' | 'delete'>): Promise<number> {
+export async function deleteOrphanedReadBindings(client: Pick<KubeClient, 'list' | 'delete'>): Promise<number> {
   const { items } = await client.list(ROLE_BINDINGS, { labelSelector: LABEL_MONITOR_UID });
   if (items.length === 0) return 0;
   // Listed after the bindings: a Monitor is always there before its bindings are.

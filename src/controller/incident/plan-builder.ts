@@ -59,20 +59,20 @@ export interface Plan {
   readonly actions: readonly Action[];
   readonly notes: readonly Note[];
   /** Milliseconds until somebody has to look again, if nothing happens before. */
-  readonly wakeAfterMs: number | undefined;
+  readonly requeueAfterMs: number | undefined;
 }
 
 /** What the schema of status lets a message be, in characters. */
 const MAX_MESSAGE = 4096;
 
-export class Draft {
+export class PlanBuilder {
   readonly incident: Incident;
   readonly now: Date;
   readonly #before: ControllerStatus;
   readonly #actions: Action[] = [];
   readonly #notes: Note[] = [];
   #status: ControllerStatus;
-  #wakeAfterMs: number | undefined;
+  #requeueAfterMs: number | undefined;
 
   constructor(incident: Incident, now: Date) {
     this.incident = incident;
@@ -135,7 +135,7 @@ export class Draft {
       'AttemptEnded',
       `attempt ${last.number}: ${reason}: ${message}`,
     );
-    this.act({ type: 'clean-attempt', attempt: last.number });
+    this.addAction({ type: 'clean-attempt', attempt: last.number });
   }
 
   get session(): string {
@@ -146,13 +146,13 @@ export class Draft {
     this.#notes.push({ type, reason, note });
   }
 
-  act(action: Action): void {
+  addAction(action: Action): void {
     this.#actions.push(action);
   }
 
   /** Look again after this long; the earliest wish counts. */
-  wake(afterMs: number): void {
-    this.#wakeAfterMs = Math.min(this.#wakeAfterMs ?? Number.POSITIVE_INFINITY, Math.max(1, Math.ceil(afterMs)));
+  requeueAfter(afterMs: number): void {
+    this.#requeueAfterMs = Math.min(this.#requeueAfterMs ?? Number.POSITIVE_INFINITY, Math.max(1, Math.ceil(afterMs)));
   }
 
   finish(): Plan {
@@ -164,7 +164,7 @@ export class Draft {
         : undefined,
       actions: this.#actions,
       notes: this.#notes,
-      wakeAfterMs: this.#wakeAfterMs,
+      requeueAfterMs: this.#requeueAfterMs,
     };
   }
 }

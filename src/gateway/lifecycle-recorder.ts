@@ -10,9 +10,9 @@ import { backoffMs, pause } from '../kube/backoff.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { InFlight } from './in-flight.ts';
 import { sealRequested } from './leases.ts';
-import { type Recollection, recall, recollectionOf, witness } from './witness.ts';
+import { lifecycleEntries, type RecordedState, recordedStateOf, restore } from './lifecycle-entries.ts';
 
-export interface ChronicleOptions {
+export interface LifecycleRecorderOptions {
   readonly log: AuditLog;
   readonly inFlight: InFlight;
   /** The Incident as last seen; undefined when it is gone. */
@@ -31,7 +31,7 @@ export interface ChronicleOptions {
 }
 
 interface Session {
-  recalled: Recollection | undefined;
+  recalled: RecordedState | undefined;
   /** Client keys of the gateway's lifecycle entries that are in the log: most steps are seen many times. */
   written: Set<string>;
   /** The last version of the Incident that is not written down yet. */
@@ -43,12 +43,12 @@ interface Session {
 const PAGE = 1000;
 const BACKOFF = { baseMs: 500, maxMs: 15_000 };
 
-export class Chronicle {
-  readonly #options: ChronicleOptions;
+export class LifecycleRecorder {
+  readonly #options: LifecycleRecorderOptions;
   readonly #sessions = new Map<string, Session>();
   readonly #sealed = new Set<string>();
 
-  constructor(options: ChronicleOptions) {
+  constructor(options: LifecycleRecorderOptions) {
     this.#options = options;
   }
 
@@ -133,9 +133,9 @@ export class Chronicle {
       for (const { kind, writer, clientKey } of entries) {
         if (writer === 'gateway' && kind === 'lifecycle') state.written.add(clientKey);
       }
-      state.recalled = recall(entries);
+      state.recalled = restore(entries);
     }
-    for (const { attempt, entry } of witness(state.recalled, incident)) {
+    for (const { attempt, entry } of lifecycleEntries(state.recalled, incident)) {
       if (state.written.has(entry.clientKey)) continue;
       try {
         await log.append({ session, attempt, writer: 'gateway' }, entry);
@@ -145,7 +145,7 @@ export class Chronicle {
       }
       state.written.add(entry.clientKey);
     }
-    state.recalled = recollectionOf(incident);
+    state.recalled = recordedStateOf(incident);
     const attempt = incident.status?.attempts?.at(-1)?.number ?? 0;
     const { namespace = '', name, uid } = incident.metadata;
     if (state.gone && !(await this.#options.isGone({ namespace, name, uid }))) state.gone = false;

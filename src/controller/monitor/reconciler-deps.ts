@@ -4,13 +4,13 @@ import type { AgentClass } from '../../api/agent-class.ts';
 import type { Incident } from '../../api/incident.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import type { Cel } from '../../checks/cel.ts';
-import type { Eyes } from '../../checks/observe.ts';
+import type { CheckContext } from '../../checks/observe.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
-import type { AlarmBook } from '../alarm/alarm-book.ts';
-import type { Note } from '../incident/draft.ts';
+import type { IncidentOpener } from '../alarm/incident-opener.ts';
+import type { Note } from '../incident/plan-builder.ts';
 
-export interface MonitorWorld {
+export interface MonitorReconcilerDeps {
   readonly client: KubeClient;
   /** Where the accounts are that look. */
   readonly agentsNamespace: string;
@@ -23,9 +23,9 @@ export interface MonitorWorld {
   readonly incident: (key: string) => Incident | undefined;
   readonly agentClass: (name: string) => AgentClass | undefined;
   /** Sees with the read-only identity of a class. */
-  readonly eyes: (className: string) => Eyes;
+  readonly checkContext: (className: string) => CheckContext;
   readonly cel: Pick<Cel, 'syntaxError'>;
-  readonly book: Pick<AlarmBook, 'raise' | 'clear'>;
+  readonly book: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly record: (monitor: Monitor, note: Note) => void;
   /** A look saw nothing; for metrics. */
   readonly failedToSee: (monitor: Monitor) => void;

@@ -3,7 +3,13 @@
 import { describe, expect, it } from 'vitest';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import type { Entry } from '../audit/entry.ts';
-import { NOTHING_RECALLED, type Recollection, recall, recollectionOf, witness } from './witness.ts';
+import {
+  lifecycleEntries,
+  NOTHING_RECORDED,
+  type RecordedState,
+  recordedStateOf,
+  restore,
+} from './lifecycle-entries.ts';
 
 const attempt = (number: number, change: object = {}) => ({
   number,
@@ -28,7 +34,8 @@ const incident = (status: object, spec: object = {}): Incident =>
     spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
     status,
   });
-const keys = (recalled: Recollection, now: Incident) => witness(recalled, now).map(({ entry }) => entry.clientKey);
+const keys = (recalled: RecordedState, now: Incident) =>
+  lifecycleEntries(recalled, now).map(({ entry }) => entry.clientKey);
 
 describe('witness', () => {
   it('tells the whole life from the last status alone', () => {
@@ -41,7 +48,7 @@ describe('witness', () => {
       soak: { restarts: 2 },
       conditions: [{ type: 'Verified', status: 'True', reason: 'x', message: '', lastTransitionTime: 't3' }],
     };
-    const witnessed = witness(NOTHING_RECALLED, incident(status, { cancel: true }));
+    const witnessed = lifecycleEntries(NOTHING_RECORDED, incident(status, { cancel: true }));
     expect(witnessed.map(({ attempt: number, entry }) => `${number} ${entry.clientKey}`)).toEqual([
       '0 opened',
       '1 attempt-started:1',
@@ -62,13 +69,13 @@ describe('witness', () => {
     const early = incident({ attempts: [attempt(1)] });
     const late = incident({ attempts: [attempt(1, { podUID: 'x', endTime: 't', reason: 'Claimed' }), attempt(2)] });
     const of = (now: Incident) =>
-      witness(NOTHING_RECALLED, now).find(({ entry }) => entry.clientKey === 'attempt-started:1');
+      lifecycleEntries(NOTHING_RECORDED, now).find(({ entry }) => entry.clientKey === 'attempt-started:1');
     expect(of(late)).toEqual(of(early));
   });
 
   it('tells of a check only when it turns', () => {
     const before = incident({ verification: [check('a', true, 't1')] });
-    const recalled = recollectionOf(before);
+    const recalled = recordedStateOf(before);
     expect(keys(recalled, incident({ verification: [check('a', true, 't2')] }))).toEqual(['opened']);
     expect(keys(recalled, incident({ verification: [check('a', false, 't3')] }))).toEqual([
       'opened',
@@ -78,19 +85,19 @@ describe('witness', () => {
 
   it('says that a claim which ended an attempt turned out false', () => {
     const claimed = attempt(1, { endTime: 't', reason: 'Claimed' });
-    expect(keys(NOTHING_RECALLED, incident({ attempts: [claimed] }))).toContain('attempt-ended:1:Claimed');
+    expect(keys(NOTHING_RECORDED, incident({ attempts: [claimed] }))).toContain('attempt-ended:1:Claimed');
     const judged = { ...claimed, reason: 'ChecksFailed' };
-    expect(keys(NOTHING_RECALLED, incident({ attempts: [judged] }))).toContain('attempt-ended:1:ChecksFailed');
+    expect(keys(NOTHING_RECORDED, incident({ attempts: [judged] }))).toContain('attempt-ended:1:ChecksFailed');
   });
 });
 
 describe('recall', () => {
   it('remembers from the log what the status does not say any more, and believes the gateway alone', () => {
-    const first = witness(
-      NOTHING_RECALLED,
+    const first = lifecycleEntries(
+      NOTHING_RECORDED,
       incident({ verification: [check('a', true, 't1')], soak: { restarts: 1 } }),
     );
-    const second = witness(
+    const second = lifecycleEntries(
       { checks: new Map([['a', true]]), soakRestarts: 1 },
       incident({ verification: [check('a', false, 't2')], soak: { restarts: 1 } }),
     );
@@ -106,7 +113,7 @@ describe('recall', () => {
       writer: 'agent' as const,
       params: { event: 'check', check: 'a', passing: true },
     };
-    const recalled = recall([...entries, forged]);
+    const recalled = restore([...entries, forged]);
     expect(recalled).toEqual({ checks: new Map([['a', false]]), soakRestarts: 1 });
   });
 });

@@ -7,9 +7,9 @@ import { backoffMs } from '../../kube/backoff.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
-import type { Note } from '../incident/draft.ts';
+import type { Note } from '../incident/plan-builder.ts';
 import { type Alarm, type AlarmEnd, fingerprintLabel, incidentName, incidentOf, NAME_DIGITS } from './alarm.ts';
-import { ceased, fired, type KnownIncident, type Turn } from './episode.ts';
+import { type KnownIncident, onFiring, onResolved, type Transition } from './episode.ts';
 
 /** What became of an alarm. `incident` is undefined when its episode was over before it was first heard of. */
 export interface Raised {
@@ -37,7 +37,7 @@ const RETRY = { baseMs: 10, maxMs: 500 };
 /** Of so many fingerprints it is remembered which Incident is open, and which ends came before their beginning. */
 const MAX_REMEMBERED = 10_000;
 
-export class AlarmBook {
+export class IncidentOpener {
   readonly #options: AlarmBookOptions;
   /** What waits, by namespace and fingerprint; a key is there while its fingerprint is being worked on. */
   readonly #waiting = new Map<string, Entry[]>();
@@ -164,14 +164,14 @@ export class AlarmBook {
     const { key, before, batch, digits, created } = task;
     const now = this.#options.now().toISOString();
     const answers: (() => void)[] = [];
-    const verdicts = new Set<Turn['verdict']>();
+    const verdicts = new Set<Transition['verdict']>();
     let known = before === undefined ? undefined : knownFrom(before);
     let toOpen: Alarm | undefined;
     let lastEnd = this.#ends.get(key);
     for (const entry of batch) {
       if (entry.type === 'clear') {
         const { endTime, seen } = entry.end;
-        const turn = ceased(known, endTime, seen === undefined ? undefined : { flaps: 0, ...seen });
+        const turn = onResolved(known, endTime, seen === undefined ? undefined : { flaps: 0, ...seen });
         verdicts.add(turn.verdict);
         if (known === undefined || known.finished) lastEnd = latest(lastEnd, endTime);
         if (known !== undefined) known = { ...known, alarm: turn.alarm };
@@ -180,7 +180,7 @@ export class AlarmBook {
       }
       const { source, seen } = entry.alarm;
       const sighting = { startTime: source.startTime, count: seen?.count ?? 1, lastTime: seen?.lastTime ?? now };
-      const turn = fired(known, { ...sighting, flaps: seen?.flaps ?? 0 }, lastEnd);
+      const turn = onFiring(known, { ...sighting, flaps: seen?.flaps ?? 0 }, lastEnd);
       verdicts.add(turn.verdict);
       if (turn.verdict === 'opened') {
         toOpen = entry.alarm;
@@ -229,7 +229,7 @@ export class AlarmBook {
     return incidentSchema.parse(written);
   }
 
-  #tell(incident: Incident, alarm: AlarmStatus, verdicts: ReadonlySet<Turn['verdict']>): void {
+  #tell(incident: Incident, alarm: AlarmStatus, verdicts: ReadonlySet<Transition['verdict']>): void {
     if (verdicts.has('back')) {
       const note = `the alarm came back (${alarm.flaps} times so far)`;
       this.#options.record(incident, { type: 'Warning', reason: 'AlarmBack', note });

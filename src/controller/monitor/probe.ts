@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import type { Monitor, MonitorSpec } from '../../api/monitor.ts';
 import type { Sample } from '../../checks/cel-protocol.ts';
 import { CheckUnreadable, cut } from '../../checks/observation.ts';
-import { type Eyes, evidenceOf, expressionOf, readCheck } from '../../checks/observe.ts';
+import { type CheckContext, evidenceOf, expressionOf, readCheck } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import { targetsOf } from './targets.ts';
 
@@ -18,7 +18,7 @@ export interface Failing {
   readonly value: string;
 }
 
-export type Sight =
+export type Probe =
   | { readonly type: 'seen'; readonly time: string; readonly observed: string; readonly failing: readonly Failing[] }
   | {
       readonly type: 'unseen';
@@ -32,13 +32,13 @@ const MAX_OBSERVED = 2048;
 const MAX_VALUE = 64;
 
 /** Looks once. Never throws. */
-export async function lookAt(monitor: Monitor, eyes: Eyes): Promise<Sight> {
+export async function observe(monitor: Monitor, context: CheckContext): Promise<Probe> {
   const { check, groupBy } = monitor.spec;
   try {
-    const reading = await readCheck(check, targetsOf(monitor), eyes);
+    const reading = await readCheck(check, targetsOf(monitor), context);
     const expression = expressionOf(check);
-    const verdict = await eyes.cel.evaluate(expression, reading.variables);
-    const time = eyes.now().toISOString();
+    const verdict = await context.cel.evaluate(expression, reading.variables);
+    const time = context.now().toISOString();
     const observed = cut(evidenceOf(expression, reading), MAX_OBSERVED);
     if (verdict.type === 'error') {
       return { type: 'unseen', time, reason: 'NotJudged', error: `${verdict.message}; it saw: ${observed}` };
@@ -47,7 +47,7 @@ export async function lookAt(monitor: Monitor, eyes: Eyes): Promise<Sight> {
     return { type: 'seen', time, observed, failing: failingOf(monitor, groupBy, reading.samples ?? []) };
   } catch (error) {
     const reason = error instanceof CheckUnreadable && error.forbidden ? 'Forbidden' : 'Unreadable';
-    return { type: 'unseen', time: eyes.now().toISOString(), reason, error: messageOf(error) };
+    return { type: 'unseen', time: context.now().toISOString(), reason, error: messageOf(error) };
   }
 }
 

@@ -3,10 +3,10 @@
 import type { AgentClass } from '../../api/agent-class.ts';
 import type { Incident } from '../../api/incident.ts';
 import type { Cel } from '../../checks/cel.ts';
-import type { Eyes } from '../../checks/observe.ts';
+import type { CheckContext } from '../../checks/observe.ts';
 import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
-import type { Note } from './draft.ts';
+import type { Note } from './plan-builder.ts';
 
 /** Moments at which a controller may be killed; tests do. In the order in which they come. */
 export const STEPS = [
@@ -23,7 +23,7 @@ export const STEPS = [
 ] as const;
 export type Step = (typeof STEPS)[number];
 
-export interface World {
+export interface ReconcilerDeps {
   readonly client: KubeClient;
   /** Where agent pods run. */
   readonly agentsNamespace: string;
@@ -40,7 +40,7 @@ export interface World {
   readonly agentClass: (name: string) => AgentClass | undefined;
   readonly pods: (incidentUID: string) => readonly KubeObject[];
   /** Sees with the read-only identity of a class. */
-  readonly eyes: (className: string) => Eyes;
+  readonly checkContext: (className: string) => CheckContext;
   readonly cel: Pick<Cel, 'syntaxError'>;
   readonly record: (incident: Incident, note: Note) => void;
   /** Called after each step; never resolves where a test kills the controller. */

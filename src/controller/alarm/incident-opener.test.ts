@@ -6,9 +6,9 @@ import { type Incident, incident as incidentSchema } from '../../api/incident.ts
 import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { kubeObject } from '../../kube/object.ts';
-import type { Note } from '../incident/draft.ts';
+import type { Note } from '../incident/plan-builder.ts';
 import { type Alarm, incidentName } from './alarm.ts';
-import { AlarmBook } from './alarm-book.ts';
+import { IncidentOpener } from './incident-opener.ts';
 
 const T0 = Date.UTC(2026, 0, 1);
 const at = (second: number): string => new Date(T0 + second * 1000).toISOString();
@@ -58,7 +58,7 @@ class Memory {
     },
   };
 
-  readonly book = new AlarmBook({
+  readonly book = new IncidentOpener({
     client: this.client,
     now: () => new Date(T0 + 1000_000),
     record: (_incident, note) => this.notes.push(note),
@@ -178,7 +178,7 @@ describe('the alarm book', () => {
 
   it('opens one Incident when two replicas raise the same episode at the same time', async () => {
     const memory = new Memory();
-    const other = new AlarmBook({ client: memory.client, now: () => new Date(T0), record: () => {} });
+    const other = new IncidentOpener({ client: memory.client, now: () => new Date(T0), record: () => {} });
     const raised = await Promise.all([memory.book.raise(alarm(10)), other.raise(alarm(10))]);
     expect(new Set(raised.map(({ incident }) => incident)).size).toBe(1);
     expect(raised.filter(({ opened }) => opened)).toHaveLength(1);

@@ -10,25 +10,25 @@ import type { Entry, NewEntry } from '../audit/entry.ts';
 import { lifecycleEvent, openedEntry } from '../audit/lifecycle.ts';
 
 /** An entry to be written, and the attempt that it belongs to (0: none). */
-export interface Witnessed {
+export interface LifecycleEntry {
   readonly attempt: number;
   readonly entry: NewEntry;
 }
 
 /** What is on record already, as far as keys alone cannot tell. */
-export interface Recollection {
+export interface RecordedState {
   /** Whether each check was passing when it was last written down. */
   readonly checks: ReadonlyMap<string, boolean>;
   readonly soakRestarts: number;
 }
 
-export const NOTHING_RECALLED: Recollection = { checks: new Map(), soakRestarts: 0 };
+export const NOTHING_RECORDED: RecordedState = { checks: new Map(), soakRestarts: 0 };
 
 const checkParams = z.looseObject({ check: z.string(), passing: z.boolean() });
 const soakParams = z.looseObject({ restarts: z.number().int() });
 
 /** Rebuilds the recollection from the log, after a restart. */
-export function recall(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'params'>>): Recollection {
+export function restore(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'params'>>): RecordedState {
   const checks = new Map<string, boolean>();
   let soakRestarts = 0;
   for (const entry of entries) {
@@ -46,7 +46,7 @@ export function recall(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'params
 }
 
 /** What is on record once the entries of `witness` for this Incident are. */
-export function recollectionOf(incident: Incident): Recollection {
+export function recordedStateOf(incident: Incident): RecordedState {
   return {
     checks: new Map((incident.status?.verification ?? []).map((check) => [check.name, check.passing])),
     soakRestarts: incident.status?.soak?.restarts ?? 0,
@@ -58,9 +58,9 @@ function step(clientKey: string, event: string, content: string, facts: Record<s
 }
 
 /** The entries that an Incident's present state calls for, in the order in which its life goes. */
-export function witness(recalled: Recollection, incident: Incident): Witnessed[] {
+export function lifecycleEntries(recalled: RecordedState, incident: Incident): LifecycleEntry[] {
   const { metadata, spec, status } = incident;
-  const witnessed: Witnessed[] = [];
+  const witnessed: LifecycleEntry[] = [];
   const add = (attempt: number, entry: NewEntry) => witnessed.push({ attempt, entry });
   const { namespace = '', name, uid } = metadata;
 

@@ -1,15 +1,15 @@
 // Which limit of an Incident is spent, if any. Pure; turns, tokens and cost are the gateway's to count.
 
-import type { Draft } from './draft.ts';
+import type { PlanBuilder } from './plan-builder.ts';
 
 /** One sentence about the limit that is spent; undefined while there is something left. */
-export function spentLimit(draft: Draft): string | undefined {
-  const { limits, startTime } = draft.status;
+export function reachedLimit(builder: PlanBuilder): string | undefined {
+  const { limits, startTime } = builder.status;
   if (limits === undefined) return undefined;
-  if (startTime !== undefined && draft.since(startTime) >= limits.timeoutSeconds * 1000) {
+  if (startTime !== undefined && builder.since(startTime) >= limits.timeoutSeconds * 1000) {
     return `the time limit of ${limits.timeoutSeconds} s is reached`;
   }
-  switch (draft.incident.status?.usage?.exhausted) {
+  switch (builder.incident.status?.usage?.limitReached) {
     case 'time':
       return `the time limit of ${limits.timeoutSeconds} s is reached`;
     case 'turns':

@@ -4,14 +4,14 @@ import type { MonitorStatus } from '../../api/monitor.ts';
 import type { Refusal } from './acceptance.ts';
 
 /** Sightings that are not told to the Incident yet. */
-export interface Untold {
+export interface Unreported {
   readonly count: number;
   readonly flaps: number;
   /** When they were told last, in epoch milliseconds. */
-  readonly toldAt: number;
+  readonly reportedAt: number;
 }
 
-export interface WatchMemory {
+export interface MonitorMemory {
   readonly uid: string;
   status: MonitorStatus | undefined;
   /** What the last round was made for: spec and class. Another one is looked at, at once. */
@@ -24,12 +24,12 @@ export interface WatchMemory {
   /** For which version the rights were bound, and when. */
   rights: { readonly version: string; readonly at: number } | undefined;
   flaps: ReadonlyMap<string, readonly number[]>;
-  readonly untold: Map<string, Untold>;
+  readonly unreported: Map<string, Unreported>;
   /** Why the last try to open an Incident failed. */
   problem: string | undefined;
 }
 
-export function emptyMemory(uid: string, status: MonitorStatus | undefined): WatchMemory {
+export function emptyMemory(uid: string, status: MonitorStatus | undefined): MonitorMemory {
   return {
     uid,
     status,
@@ -40,7 +40,7 @@ export function emptyMemory(uid: string, status: MonitorStatus | undefined): Wat
     writtenAt: 0,
     rights: undefined,
     flaps: new Map(),
-    untold: new Map(),
+    unreported: new Map(),
     problem: undefined,
   };
 }
