@@ -1,5 +1,6 @@
 // The agent's entries: numbered, so that a retry is recognised, and each on disk before the agent goes on.
 
+import { truncate } from '../api/truncate.ts';
 import type { NewEntryInput, Receipt } from '../audit/entry.ts';
 
 /** An entry as the loop writes it; the key is the trail's business. */
@@ -19,19 +20,12 @@ export interface AuditTrail {
 /** The entry schema's bound on `content`, in characters; what is longer goes to the blob as a whole. */
 const MAX_CONTENT = 16384;
 
-/** Cuts without splitting a surrogate pair. */
-export function cut(text: string, limit: number): string {
-  if (text.length <= limit) return text;
-  const end = /[\uD800-\uDBFF]/.test(text.charAt(limit - 1)) ? limit - 1 : limit;
-  return text.slice(0, end);
-}
-
 /** Fits an entry into the schema's bounds: a content that is too long is cut, and whole in the blob. */
 export function withinBounds(entry: TrailEntry): TrailEntry {
   const content = entry.content ?? '';
   if (content.length <= MAX_CONTENT) return entry;
   const mark = ' [cut; the whole text is in the blob]';
-  return { ...entry, content: cut(content, MAX_CONTENT - mark.length) + mark, blob: entry.blob ?? content };
+  return { ...entry, content: truncate(content, MAX_CONTENT, mark), blob: entry.blob ?? content };
 }
 
 /**

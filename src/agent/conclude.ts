@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 import type { ClaimOutcome } from '../api/incident.ts';
+import { truncate } from '../api/truncate.ts';
 import type { Conclusion, Task } from '../gateway/protocol.ts';
-import { cut } from './audit-trail.ts';
 import type { Tool } from './tool.ts';
 
 const outcomes: Record<'fixed' | 'nothing_wrong' | 'cannot_fix', ClaimOutcome> = {
@@ -57,9 +57,9 @@ export function createConcludeTool(
       }
       const conclusion: Conclusion = {
         outcome: outcomes[outcome],
-        summary: cut(summary, 4096),
-        rootCause: cut(rootCause, 4096),
-        actions: actions.slice(0, 32).map((action) => cut(action, 1024)),
+        summary: truncate(summary, 4096, ''),
+        rootCause: truncate(rootCause, 4096, ''),
+        actions: actions.slice(0, 32).map((action) => truncate(action, 1024, '')),
       };
       return {
         params: { ...conclusion },

@@ -2,8 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { fakeTask } from '../../test/support/fake-gateway.ts';
+import { truncate } from '../api/truncate.ts';
 import { backoffMs } from '../net/retry.ts';
-import { cut, withinBounds } from './audit-trail.ts';
+import { withinBounds } from './audit-trail.ts';
 import { estimateTokens, type Turn, trimConversation, windowOf } from './context.ts';
 import { supportsAdaptiveThinking } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
@@ -148,7 +149,7 @@ describe('an entry', () => {
     const entry = withinBounds({ kind: 'reasoning', content: 'y'.repeat(20_000) });
     expect(entry.content?.length).toBeLessThanOrEqual(16384);
     expect(entry.blob).toHaveLength(20_000);
-    expect(cut('ab😀', 3)).toBe('ab');
+    expect(truncate('ab😀', 3, '')).toBe('ab');
   });
 });
 

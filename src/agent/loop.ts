@@ -4,9 +4,10 @@
 // result is durable before the model sees it.
 
 import type Anthropic from '@anthropic-ai/sdk';
+import { truncate } from '../api/truncate.ts';
 import { messageOf, OplabError } from '../errors.ts';
 import { recordThoughts, replayable, wasCutOff } from './answer.ts';
-import { type AuditTrail, cut } from './audit-trail.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
@@ -134,7 +135,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     await audit.append({
       kind: 'tool_call',
       tool: call.name.slice(0, 128),
-      params: refused ? { input: cut(JSON.stringify(call.input) ?? '', 4096) } : prepared.params,
+      params: refused ? { input: truncate(JSON.stringify(call.input) ?? '', 4096, '') } : prepared.params,
       content: refused ? '(not run: the call is not valid)' : prepared.reasoning,
     });
     yield { type: 'tool-call', turn, tool: call.name, callKey };

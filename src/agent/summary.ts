@@ -1,6 +1,6 @@
 // One line about a result, for the log's readers: by the small model, or, where that would keep the agent waiting, cut text.
 
-import { cut } from './audit-trail.ts';
+import { truncate } from '../api/truncate.ts';
 import type { ToolOutcome } from './tool.ts';
 
 /** The small model's system prompt. */
@@ -35,10 +35,10 @@ export function createSummariser(
   let failures = 0;
   let resting = 0;
   return async (outcome, signal) => {
-    if (typeof outcome.summary === 'string') return cut(oneLine(outcome.summary), MAX_CHARACTERS);
+    if (typeof outcome.summary === 'string') return truncate(oneLine(outcome.summary), MAX_CHARACTERS, '');
     const text = oneLine(outcome.text.replace(/^exit code 0 after .*\n--- stdout ---\n/, ''));
     if (text.length <= TINY_CHARACTERS) return text;
-    const fallback = (why: string) => `${cut(text, TINY_CHARACTERS)} [cut; ${why}]`;
+    const fallback = (why: string) => `${truncate(text, TINY_CHARACTERS, '')} [cut; ${why}]`;
     if (resting > 0) {
       resting--;
       return fallback('the small model is not asked for a while');
@@ -46,7 +46,7 @@ export function createSummariser(
     try {
       const line = await ask(`Command:\n${shown(outcome.summary.command)}\n\nResult:\n${shown(outcome.text)}`, signal);
       failures = 0;
-      return cut(oneLine(line), MAX_CHARACTERS);
+      return truncate(oneLine(line), MAX_CHARACTERS, '');
     } catch {
       failures++;
       if (failures >= FAILURES_BEFORE_REST) resting = RESTED_RESULTS;

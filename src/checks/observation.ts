@@ -1,4 +1,5 @@
 // What one look at one check found, and how it is told to people.
+import { truncate } from '../api/truncate.ts';
 
 /** The result of one look. Whatever could not be seen is not passing. */
 export interface Observation {
@@ -29,22 +30,14 @@ export class CheckUnreadable extends Error {
 const MAX_OBSERVED = 2048;
 const MAX_ERROR = 1024;
 
-/** Cuts at whole characters and says that it did. */
-export function cut(text: string, max: number): string {
-  if (text.length <= max) return text;
-  const end = max - 1;
-  const splitsPair = /[\uD800-\uDBFF]/.test(text.charAt(end - 1));
-  return `${text.slice(0, splitsPair ? end - 1 : end)}…`;
-}
-
 /** An observation with its texts cut to what status may hold. */
 export function observation(name: string, time: string, seen: Omit<Observation, 'name' | 'time'>): Observation {
   return {
     name,
     time,
     passing: seen.passing,
-    ...(seen.observed === undefined ? {} : { observed: cut(seen.observed, MAX_OBSERVED) }),
-    ...(seen.error === undefined ? {} : { error: cut(seen.error, MAX_ERROR) }),
+    ...(seen.observed === undefined ? {} : { observed: truncate(seen.observed, MAX_OBSERVED) }),
+    ...(seen.error === undefined ? {} : { error: truncate(seen.error, MAX_ERROR) }),
     ...(seen.forbidden ? { forbidden: true } : {}),
     ...(seen.reading === undefined ? {} : { reading: seen.reading }),
   };
@@ -86,5 +79,5 @@ function valueAt(variables: Readonly<Record<string, unknown>>, path: string): un
 }
 
 function shown(value: unknown): string {
-  return value === undefined ? '(absent)' : cut(JSON.stringify(value), 700);
+  return value === undefined ? '(absent)' : truncate(JSON.stringify(value), 700);
 }

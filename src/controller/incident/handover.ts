@@ -2,7 +2,7 @@
 
 import { BASELINE, type Check } from '../../api/check.ts';
 import { type Attempt, type Handover, type Incident, targetNamespacesOf } from '../../api/incident.ts';
-import { cut } from '../../checks/observation.ts';
+import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 import { lookAtBaseline, lookAtCheck } from './look-commands.ts';
 
@@ -26,9 +26,9 @@ export function handoverOf(incident: Incident, reason: string): Handover {
 /** The hand-over as an event may hold it, in characters. */
 export function handoverNote({ summary, changes, nextSteps }: Handover): string {
   return [
-    `summary: ${cut(summary, 450)}`,
-    `changes: ${cut(changes.join('; '), 200)}`,
-    `next steps: ${cut(nextSteps.join('; '), 330)}`,
+    `summary: ${truncate(summary, 450)}`,
+    `changes: ${truncate(changes.join('; '), 200)}`,
+    `next steps: ${truncate(nextSteps.join('; '), 330)}`,
   ].join('\n');
 }
 
@@ -40,16 +40,16 @@ function summarize({ spec, status }: Incident): string {
   const share = Math.floor(EVIDENCE / Math.max(1, failing.length));
   const { claim } = status ?? {};
   return [
-    cut(spec.summary, MAX_LINE / 2),
+    truncate(spec.summary, MAX_LINE / 2),
     failing.length > 0 || results.length === 0
       ? `failing when last looked at (${when}):`
       : `all checks held when last looked at (${when}), but no claim of a repair stood up`,
-    ...failing.map((result) => `- ${cut(failingEvidence([result]), share)}`),
+    ...failing.map((result) => `- ${truncate(failingEvidence([result]), share)}`),
     ...(claim === undefined
       ? ['no agent got as far as a diagnosis']
       : [
-          `the agent of attempt ${claim.attempt} says: ${claim.outcome}: ${cut(claim.summary, DIAGNOSIS)}`,
-          ...(claim.rootCause === '' ? [] : [`the cause, as it sees it: ${cut(claim.rootCause, DIAGNOSIS)}`]),
+          `the agent of attempt ${claim.attempt} says: ${claim.outcome}: ${truncate(claim.summary, DIAGNOSIS)}`,
+          ...(claim.rootCause === '' ? [] : [`the cause, as it sees it: ${truncate(claim.rootCause, DIAGNOSIS)}`]),
         ]),
   ].join('\n');
 }
@@ -62,7 +62,7 @@ function describeAttempts({ status }: Incident): string[] {
       claim?.attempt === attempt.number && claim.actions.length > 0 ? `; it did: ${claim.actions.join('; ')}` : '';
     // The message of a claim that the checks did not confirm tells the actions already.
     const more = attempt.reason === 'ChecksFailed' ? '' : did;
-    return cut(
+    return truncate(
       `attempt ${attempt.number}${span(attempt)}: ${attempt.reason}: ${attempt.message ?? ''}${more}`,
       MAX_LINE,
     );
@@ -80,7 +80,7 @@ function describeChanges({ status }: Incident): string[] {
   if (changes.count === 0)
     return ['nothing through the API server; what commands did over the network, the trail tells'];
   const shown = changes.last.slice(-(MAX_LINES - 1));
-  const lines = shown.map(({ attempt, seq, text }) => cut(`${text} (attempt ${attempt}, entry ${seq})`, MAX_LINE));
+  const lines = shown.map(({ attempt, seq, text }) => truncate(`${text} (attempt ${attempt}, entry ${seq})`, MAX_LINE));
   return changes.count > shown.length ? [`${changes.count} writes in all, the last ${shown.length}:`, ...lines] : lines;
 }
 
@@ -109,7 +109,7 @@ function adviseNextSteps(incident: Incident, reason: string): string[] {
     looks.length > room
       ? [...looks.slice(0, room - 1), `${looks.length - room + 1} more checks fail: oplab incident show ${name}`]
       : looks;
-  return [...shown, ...rest].map((line) => cut(line, MAX_LINE));
+  return [...shown, ...rest].map((line) => truncate(line, MAX_LINE));
 }
 
 /** What the reason of the end itself suggests. */

@@ -1,7 +1,7 @@
 // A check as a command that a person can paste: the same look, with their own rights. Pure.
 
 import type { Check } from '../../api/check.ts';
-import { cut } from '../../checks/observation.ts';
+import { truncate } from '../../api/truncate.ts';
 import { expressionOf } from '../../checks/observe.ts';
 
 /** Of an expression, in characters; the whole of it is in the Incident. */
@@ -9,7 +9,7 @@ const MAX_CEL = 300;
 
 /** "stores-up must hold (body.count == 3): kubectl get --raw '…'". */
 export function lookAtCheck(check: Check, targetNamespaces: readonly string[]): string {
-  return `${check.name} must hold (${cut(expressionOf(check), MAX_CEL)}): ${commandOf(check, targetNamespaces[0] ?? 'default')}`;
+  return `${check.name} must hold (${truncate(expressionOf(check), MAX_CEL)}): ${commandOf(check, targetNamespaces[0] ?? 'default')}`;
 }
 
 /** What lists all that a baseline is made of. */

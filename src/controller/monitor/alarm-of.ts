@@ -2,7 +2,7 @@
 
 import type { Check } from '../../api/check.ts';
 import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
-import { cut } from '../../checks/observation.ts';
+import { truncate } from '../../api/truncate.ts';
 import type { Alarm } from '../alarm/alarm.ts';
 import type { Failing } from './probe.ts';
 import { filled } from './template.ts';
@@ -33,8 +33,8 @@ export function alarmOf(
     labels: bounded({ ...labels, ...spec.labels }),
     annotations: alarm.value === undefined ? {} : { value: alarm.value },
     incident: {
-      summary: cut(filled(summary, fields), MAX_SUMMARY),
-      ...(description === undefined ? {} : { description: cut(filled(description, fields), MAX_DESCRIPTION) }),
+      summary: truncate(filled(summary, fields), MAX_SUMMARY),
+      ...(description === undefined ? {} : { description: truncate(filled(description, fields), MAX_DESCRIPTION) }),
       agentClassName,
       ...(targetNamespaces === undefined ? {} : { targetNamespaces }),
       verify: { soakSeconds: verify.soakSeconds, checks: [ownCheck(monitor, alarm), ...verify.checks] },
@@ -67,5 +67,5 @@ function groupMatches(labels: Readonly<Record<string, string>>): string {
 
 function bounded(labels: Readonly<Record<string, string>>): Record<string, string> {
   const entries = Object.entries(labels).slice(0, MAX_LABELS);
-  return Object.fromEntries(entries.map(([name, value]) => [name, cut(value, MAX_LABEL)]));
+  return Object.fromEntries(entries.map(([name, value]) => [name, truncate(value, MAX_LABEL)]));
 }

@@ -2,8 +2,9 @@
 
 import { createHash } from 'node:crypto';
 import type { Monitor, MonitorSpec } from '../../api/monitor.ts';
+import { truncate } from '../../api/truncate.ts';
 import type { Sample } from '../../checks/cel-protocol.ts';
-import { CheckUnreadable, cut } from '../../checks/observation.ts';
+import { CheckUnreadable } from '../../checks/observation.ts';
 import { type CheckContext, evidenceOf, expressionOf, readCheck } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import { targetsOf } from './targets.ts';
@@ -39,7 +40,7 @@ export async function observe(monitor: Monitor, context: CheckContext): Promise<
     const expression = expressionOf(check);
     const verdict = await context.cel.evaluate(expression, reading.variables);
     const time = context.now().toISOString();
-    const observed = cut(evidenceOf(expression, reading), MAX_OBSERVED);
+    const observed = truncate(evidenceOf(expression, reading), MAX_OBSERVED);
     if (verdict.type === 'error') {
       return { type: 'unseen', time, reason: 'NotJudged', error: `${verdict.message}; it saw: ${observed}` };
     }

@@ -8,7 +8,7 @@ import {
   type MonitorSpec,
   type MonitorStatus,
 } from '../../api/monitor.ts';
-import { cut } from '../../checks/observation.ts';
+import { truncate } from '../../api/truncate.ts';
 import type { Refusal } from './acceptance.ts';
 import { holdMs } from './alarms.ts';
 import type { Probe } from './probe.ts';
@@ -37,11 +37,11 @@ class StatusDraft {
   }
 
   say(state: NonNullable<MonitorStatus['state']>, message: string): this {
-    return this.set({ state, message: cut(message, MAX_MESSAGE) });
+    return this.set({ state, message: truncate(message, MAX_MESSAGE) });
   }
 
   condition(change: Change): this {
-    const message = cut(change.message ?? '', MAX_MESSAGE);
+    const message = truncate(change.message ?? '', MAX_MESSAGE);
     const context = {
       now: this.#now,
       generation: this.#generation,

@@ -2,6 +2,7 @@
 
 import { CONDITIONS, type Incident, type Notification, targetNamespacesOf } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
+import { truncate } from '../../api/truncate.ts';
 
 export type NotifiedEvent = Notification['event'];
 
@@ -36,7 +37,7 @@ export function slackBody(incident: Incident, event: NotifiedEvent): string {
       {
         color: event === 'Resolved' ? 'good' : incident.spec.severity === 'critical' ? 'danger' : 'warning',
         fallback: quiet(title),
-        text: cut(text, MAX_TEXT),
+        text: truncate(text, MAX_TEXT),
         mrkdwn_in: ['text'],
         fields: factsOf(incident).map(([name, value]) => ({ title: name, value: quiet(value), short: true })),
       },
@@ -114,7 +115,7 @@ function partsOf(incident: Incident, event: NotifiedEvent): Part[] {
   }
   const proofs = (status?.verification ?? []).map(
     ({ name, passing, observed }) =>
-      `${name}: ${passing ? 'holds' : 'does not hold'}${observed === undefined ? '' : ` (${cut(observed, MAX_EVIDENCE)})`}`,
+      `${name}: ${passing ? 'holds' : 'does not hold'}${observed === undefined ? '' : ` (${truncate(observed, MAX_EVIDENCE)})`}`,
   );
   return [
     { title: 'How it ended', lines: status?.message === undefined ? [] : [status.message] },
@@ -164,13 +165,9 @@ const MAX_TEXT = 7000;
 const MAX_EVIDENCE = 200;
 const MAX_LINE = 1500;
 
-function cut(text: string, length: number): string {
-  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
-}
-
 /** Texts of agents and alarms are shown, not obeyed: no links in disguise, and nobody is called by @channel. */
 function quiet(text: string): string {
-  return cut(text, MAX_LINE)
+  return truncate(text, MAX_LINE)
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
