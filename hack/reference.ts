@@ -1,13 +1,10 @@
 // docs/reference.md, out of the code: resources from the schemas, error codes from the catalogue, the CLI from its own help.
 
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { customResourceDefinitions } from '../src/api/crd.ts';
 import { createProgram } from '../src/cli/program.ts';
-
-const root = path.dirname(import.meta.dirname);
+import { ERRORS } from '../src/errors.ts';
 
 /** As much of a structural schema as a reference shows. */
 interface Schema {
@@ -101,29 +98,22 @@ function resources(): string {
     .join('\n');
 }
 
-/** The catalogue is code with doc comments; the reference is the same sentences. */
-async function errors(): Promise<string> {
-  const source = await readFile(path.join(root, 'src/errors.ts'), 'utf8');
-  const found = [
-    ...source.matchAll(
-      /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*export class \w+ extends OplabError \{(?:(?!export class)[\s\S])*?super\(\s*'(OPLAB_[A-Z_]+)'/g,
-    ),
-  ];
-  const lines = found.map(
-    ([, comment = '', code]) =>
-      `| \`${code}\` | ${comment
-        .replaceAll(/\s*\n\s*\*\s?/g, ' ')
-        .trim()
-        .replaceAll('|', '\\|')} |`,
-  );
+/** The catalogue, as the code has it. */
+function errors(): string {
   return [
     '## Error codes',
     '',
-    'In conditions, logs, the audit trail and the CLI alike.',
+    'Conditions, logs, the audit trail and the CLI show the same code. The status is that of an HTTP answer, the exit code that of a',
+    'command. Retry says whether the same request may succeed later without a change.',
     '',
-    '| code | meaning |',
-    '| --- | --- |',
-    ...lines.sort(),
+    '| code | meaning | status | exit code | retry |',
+    '| --- | --- | --- | --- | --- |',
+    ...Object.entries(ERRORS)
+      .map(
+        ([code, { meaning, status, exitCode, retry }]) =>
+          `| \`${code}\` | ${meaning} | ${status} | ${exitCode} | ${retry ? 'yes' : 'no'} |`,
+      )
+      .sort(),
     '',
   ].join('\n');
 }
@@ -155,6 +145,6 @@ export async function reference(): Promise<string> {
     '## CLI',
     '',
     ...commands(createProgram(), ''),
-    await errors(),
+    errors(),
   ].join('\n');
 }

@@ -85,7 +85,7 @@ export function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Telle
     monitors: environment.monitors(given),
     reader,
     namespace,
-    painter: { colors: environment.output.colors, unicode: isUtf8(process.env) },
+    painter: { colors: environment.output.colors, unicode: isUtf8() },
     streams: process,
     now: () => new Date(),
     signal: AbortSignal.any([signal, leaving.signal]),

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
-import { type ErrorCode, InvalidInput, messageOf, NoLease, OplabError } from '../errors.ts';
+import { type ErrorCode, InvalidInput, isErrorCode, messageOf, NoLease, OplabError } from '../errors.ts';
 import {
   type Conclusion,
   type LiveChunk,
@@ -42,8 +42,6 @@ export async function bearer(tokenFile: string): Promise<string> {
   return `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
 }
 
-const isErrorCode = (code: string): code is ErrorCode => code.startsWith('OPLAB_');
-
 async function refusalOf(response: Response): Promise<{ code: ErrorCode; message: string }> {
   const text = await response.text().catch(() => '');
   let body: unknown;
@@ -53,8 +51,11 @@ async function refusalOf(response: Response): Promise<{ code: ErrorCode; message
     body = undefined;
   }
   const parsed = errorBody.safeParse(body);
-  if (parsed.success && isErrorCode(parsed.data.error.code)) {
-    return { code: parsed.data.error.code, message: parsed.data.error.message };
+  if (parsed.success) {
+    const { code, message } = parsed.data.error;
+    if (isErrorCode(code)) return { code, message };
+    // A newer gateway may know codes that this agent does not.
+    return { code: 'OPLAB_GATEWAY_REFUSED', message: `${code}: ${message}` };
   }
   return { code: 'OPLAB_GATEWAY_REFUSED', message: `the gateway answered ${response.status}: ${text.slice(0, 300)}` };
 }

@@ -1,7 +1,8 @@
 // The process `oplab agent`: one attempt, from asking for the task to the claim. Composition only; the loop is in loop.ts.
 
 import { z } from 'zod';
-import { InvalidInput, messageOf } from '../errors.ts';
+import { parseEnvironment } from '../environment.ts';
+import { messageOf } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { SOCKET_PATH } from '../sandbox/protocol.ts';
@@ -149,16 +150,15 @@ function endText(end: LoopEnd): string {
 
 /** The agent container's process. Sets the exit code: 0 when the attempt is over in whatever way, 3 when the walls are open. */
 export async function runAgent(): Promise<void> {
-  const parsed = environment.safeParse(process.env);
-  if (!parsed.success) throw new InvalidInput(`environment: ${z.prettifyError(parsed.error)}`, parsed.error);
+  const env = parseEnvironment(environment);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () => stop.abort(new Error(`the pod is being stopped (${name})`)));
   }
   process.exitCode = await runAttempt({
-    gatewayUrl: parsed.data.OPLAB_GATEWAY_URL,
-    tokenFile: parsed.data.OPLAB_TOKEN_FILE,
-    sandbox: createSandbox(parsed.data.OPLAB_SOCKET),
+    gatewayUrl: env.OPLAB_GATEWAY_URL,
+    tokenFile: env.OPLAB_TOKEN_FILE,
+    sandbox: createSandbox(env.OPLAB_SOCKET),
     logger: createLogger('agent'),
     signal: stop.signal,
   });

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { InvalidInput } from '../errors.ts';
+import { parseEnvironment } from '../environment.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
@@ -37,9 +37,7 @@ type Environment = z.infer<typeof environment>;
 
 /** Runs until SIGTERM or SIGINT. @throws when leadership is lost, so that the pod starts anew with nothing of it */
 export async function runController(): Promise<void> {
-  const parsed = environment.safeParse(process.env);
-  if (!parsed.success) throw new InvalidInput(`environment: ${z.prettifyError(parsed.error)}`, parsed.error);
-  const env = parsed.data;
+  const env = parseEnvironment(environment);
   const log = createLogger('controller');
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { FINALIZER, LABEL_INCIDENT_UID, LABEL_MONITOR_UID } from '../api/group.ts';
+import { parseEnvironment } from '../environment.ts';
 import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
 import { INCIDENTS, PODS, type Resource, ROLE_BINDINGS } from '../kube/resources.ts';
 
@@ -51,7 +52,7 @@ const holdsFinalizer = (object: KubeObject) => object.metadata.finalizers?.inclu
 
 /** The process. */
 export async function runUninstall(): Promise<void> {
-  const { OPLAB_SYSTEM_NAMESPACE } = environment.parse(process.env);
+  const { OPLAB_SYSTEM_NAMESPACE } = parseEnvironment(environment);
   const released = await uninstall(createKubeClient(), OPLAB_SYSTEM_NAMESPACE);
   console.log(`released ${released.incidents} Incidents and removed ${released.roleBindings} role bindings`);
 }

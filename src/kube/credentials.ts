@@ -3,6 +3,7 @@
 import type { RequestOptions } from 'node:https';
 import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
 import { z } from 'zod';
+import { parseEnvironment } from '../environment.ts';
 import { InvalidInput, messageOf } from '../errors.ts';
 
 /** TLS settings of a connection to the API server. */
@@ -36,10 +37,12 @@ export interface ServerOptions {
   readonly token?: TokenSource;
 }
 
+const environment = z.object({ KUBECONFIG: z.string().default('~/.kube/config') });
+
 /** Finds the API server. @throws InvalidInput when there is no kubeconfig and no service account */
 export function findServer(options: ServerOptions = {}): KubeServer & { readonly namespace: string | undefined } {
   const config = new KubeConfig();
-  const where = options.kubeconfig ?? (process.env.KUBECONFIG || '~/.kube/config');
+  const where = options.kubeconfig ?? parseEnvironment(environment).KUBECONFIG;
   try {
     if (options.kubeconfig !== undefined) config.loadFromFile(options.kubeconfig);
     else config.loadFromDefault();

@@ -2,30 +2,13 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { InvalidInput, LimitReached, messageOf, OplabError, TooLarge } from '../errors.ts';
+import { ERRORS, type ErrorCode, InvalidInput, LimitReached, messageOf, OplabError, TooLarge } from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
-
-const STATUS: Readonly<Record<string, number>> = {
-  OPLAB_INVALID_INPUT: 400,
-  // Not 403, which says that the lease is over.
-  OPLAB_NOT_ALLOWED: 400,
-  OPLAB_UNAUTHENTICATED: 401,
-  OPLAB_NO_LEASE: 403,
-  OPLAB_SESSION_SEALED: 403,
-  OPLAB_NOT_FOUND: 404,
-  OPLAB_NO_LEASE_YET: 409,
-  OPLAB_AUDIT_CONFLICT: 409,
-  OPLAB_TOO_LARGE: 413,
-  OPLAB_LIMIT_REACHED: 429,
-  OPLAB_TOO_BUSY: 503,
-  OPLAB_AUDIT_UNAVAILABLE: 503,
-  OPLAB_UPSTREAM_UNAVAILABLE: 503,
-};
 
 /** A refusal as it goes over the wire. */
 export interface Refusal {
   readonly status: number;
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   /** Whether the same request may succeed later. */
   readonly retry: boolean;
@@ -36,8 +19,7 @@ export function refusalOf(error: unknown): Refusal {
   if (!(error instanceof OplabError)) {
     return { status: 500, code: 'OPLAB_INTERNAL', message: 'the gateway failed; its log says why', retry: true };
   }
-  const status = STATUS[error.code] ?? 500;
-  const retry = status >= 500 || error.code === 'OPLAB_NO_LEASE_YET';
+  const { status, retry } = ERRORS[error.code];
   return { status, code: error.code, message: messageOf(error), retry };
 }
 

@@ -1,6 +1,12 @@
 // One logger for every process: JSON lines on stdout, with whatever looks like a credential taken out.
 
 import { destination, type Logger as PinoLogger, pino } from 'pino';
+import { z } from 'zod';
+import { parseEnvironment } from '../environment.ts';
+
+const environment = z.object({
+  OPLAB_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
 
 /** What oplab's code logs with. */
 export type Logger = PinoLogger;
@@ -34,7 +40,7 @@ export function createLogger(name: string, options: { level?: string; stream?: L
   return pino(
     {
       name,
-      level: options.level ?? process.env.OPLAB_LOG_LEVEL ?? 'info',
+      level: options.level ?? parseEnvironment(environment).OPLAB_LOG_LEVEL,
       base: { name },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },

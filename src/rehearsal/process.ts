@@ -1,7 +1,7 @@
 // The process `oplab rehearsal`: the stand-in for Claude, for demos and tests.
 
 import { z } from 'zod';
-import { InvalidInput } from '../errors.ts';
+import { parseEnvironment } from '../environment.ts';
 import { createLogger } from '../observability/logger.ts';
 import { REHEARSAL_MODEL } from './request.ts';
 import { DEFAULT_RULES, startRehearsal } from './server.ts';
@@ -13,12 +13,11 @@ const environment = z.object({
 
 /** Serves until SIGTERM. */
 export async function runRehearsal(): Promise<void> {
-  const parsed = environment.safeParse(process.env);
-  if (!parsed.success) throw new InvalidInput(`environment: ${z.prettifyError(parsed.error)}`, parsed.error);
+  const env = parseEnvironment(environment);
   const logger = createLogger('rehearsal');
   const server = await startRehearsal({
-    port: parsed.data.OPLAB_REHEARSAL_PORT,
-    rulesDir: parsed.data.OPLAB_REHEARSAL_RULES,
+    port: env.OPLAB_REHEARSAL_PORT,
+    rulesDir: env.OPLAB_REHEARSAL_RULES,
   });
   logger.info(
     { url: server.url, model: REHEARSAL_MODEL },

@@ -3,7 +3,8 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { InvalidInput, OplabError } from '../errors.ts';
+import { parseEnvironment } from '../environment.ts';
+import { OplabError } from '../errors.ts';
 import { DOCKER_SOCKET_PATH, startDockerRelay } from './docker-relay.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
 import { ownsContainer } from './process-tree.ts';
@@ -34,23 +35,17 @@ export function commandEnvironment(home: string, searchPath: string, kubeconfigF
   return { PATH: searchPath, HOME: home, LANG: 'C.UTF-8', TERM: 'dumb', KUBECONFIG: kubeconfigFile };
 }
 
-function parse<T>(schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(process.env);
-  if (!parsed.success) throw new InvalidInput(`environment: ${z.prettifyError(parsed.error)}`, parsed.error);
-  return parsed.data;
-}
-
 /**
  * Serves commands until SIGTERM. With `--probe` it only asks the running server whether it is there.
  * @throws OplabError OPLAB_SANDBOX_UNREACHABLE when a probe gets no answer
  */
 export async function runSandbox(args: readonly string[] = []): Promise<void> {
   if (args.includes('--probe')) {
-    const { OPLAB_SOCKET } = parse(socket);
+    const { OPLAB_SOCKET } = parseEnvironment(socket);
     if (await probeShellServer(OPLAB_SOCKET)) return;
     throw new OplabError('OPLAB_SANDBOX_UNREACHABLE', `no shell server answers on ${OPLAB_SOCKET}`);
   }
-  const env = parse(environment);
+  const env = parseEnvironment(environment);
   const home = env.OPLAB_SANDBOX_HOME;
   const kubeconfigFile = await writeKubeconfig(home, {
     server: env.OPLAB_KUBE_URL,

@@ -32,7 +32,7 @@ export function addTop(parent: Command, environment: Environment): void {
           monitors: environment.monitors(given),
           reader,
           namespace: given.allNamespaces ? undefined : given.namespace,
-          painter: { colors: environment.output.colors, unicode: isUtf8(process.env) },
+          painter: { colors: environment.output.colors, unicode: isUtf8() },
           streams: process,
           now: environment.now,
         });

@@ -1,5 +1,7 @@
 // From lines to what is written to the terminal: colours where they are wanted, plain ASCII where nothing else is understood.
 
+import { z } from 'zod';
+import { parseEnvironment } from '../../environment.ts';
 import type { Colors } from '../output.ts';
 import type { Line, Tone } from './styled-line.ts';
 
@@ -53,7 +55,13 @@ function toAscii(text: string): string {
 }
 
 /** Whether the locale's character set is UTF-8, as POSIX ranks the variables. */
-export function isUtf8(env: NodeJS.ProcessEnv): boolean {
-  const locale = [env.LC_ALL, env.LC_CTYPE, env.LANG].find((value) => value !== undefined && value !== '');
-  return /utf-?8/i.test(locale ?? '');
+export function isUtf8(environment?: NodeJS.ProcessEnv): boolean {
+  const { LC_ALL, LC_CTYPE, LANG } = parseEnvironment(locale, environment);
+  return /utf-?8/i.test(LC_ALL ?? LC_CTYPE ?? LANG ?? '');
 }
+
+const locale = z.object({
+  LC_ALL: z.string().optional(),
+  LC_CTYPE: z.string().optional(),
+  LANG: z.string().optional(),
+});

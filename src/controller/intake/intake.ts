@@ -1,6 +1,6 @@
 // The intake: alerts in, alarms raised and cleared. One alert that cannot be taken does not keep the others out.
 
-import { AlertRefused, IntakeUnavailable, messageOf, NoRoute, OplabError } from '../../errors.ts';
+import { AlertRefused, type ErrorCode, IntakeUnavailable, messageOf, NoRoute, OplabError } from '../../errors.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
@@ -16,7 +16,7 @@ export interface Receipt {
   readonly route?: string;
   /** namespace/name */
   readonly incident?: string;
-  readonly error?: { readonly code: string; readonly message: string };
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
 
 export interface IntakeOptions {

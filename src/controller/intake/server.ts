@@ -1,7 +1,7 @@
 // The intake's HTTP server: POST /alertmanager and /webhook. It answers 200 only when what it was told is in the API server.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
+import { ERRORS, IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { parseJson, readBody } from '../../net/http-answer.ts';
 import { createTlsServer, listen } from '../../net/tls-server.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -35,16 +35,6 @@ const MAX_BODY_BYTES = 2 * 1024 * 1024;
 const PATIENCE_MS = 5000;
 /** What Alertmanager and others wait before they send again, in seconds. */
 const RETRY_AFTER = '5';
-
-const STATUS: Readonly<Record<string, number>> = {
-  OPLAB_INVALID_INPUT: 400,
-  OPLAB_UNAUTHENTICATED: 401,
-  OPLAB_NOT_FOUND: 404,
-  OPLAB_TOO_LARGE: 413,
-  OPLAB_NO_ROUTE: 422,
-  OPLAB_ALERT_REFUSED: 422,
-  OPLAB_INTAKE_UNAVAILABLE: 503,
-};
 
 interface Answer {
   readonly status: number;
@@ -117,7 +107,7 @@ async function answer(options: IntakeServerOptions, path: string, request: Incom
   if (problem === undefined) return { status: 200, body: { alerts: receipts } };
   const count = `${failed.length + refused.length} of ${receipts.length} alerts not taken`;
   const error = { code: problem.code, message: `${count}; ${problem.message}` };
-  return { status: STATUS[problem.code] ?? 500, body: { error, alerts: receipts } };
+  return { status: ERRORS[problem.code].status, body: { error, alerts: receipts } };
 }
 
 const PARSERS: Readonly<Record<string, (body: Buffer, log: Logger) => Alert[]>> = {
@@ -141,5 +131,5 @@ function answerOfFailure(error: unknown, log: Logger): Answer {
   if (!(error instanceof OplabError)) log.error({ err: error }, 'the intake failed');
   const known =
     error instanceof OplabError ? error : new IntakeUnavailable('the intake failed; its log says why', error);
-  return { status: STATUS[known.code] ?? 500, body: { error: { code: known.code, message: known.message } } };
+  return { status: ERRORS[known.code].status, body: { error: { code: known.code, message: known.message } } };
 }

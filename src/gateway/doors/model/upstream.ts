@@ -4,6 +4,8 @@ import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
+import { z } from 'zod';
+import { parseEnvironment } from '../../../environment.ts';
 import { messageOf, OplabError, UpstreamUnavailable } from '../../../errors.ts';
 
 export interface UpstreamOptions {
@@ -133,7 +135,7 @@ export class ModelUpstream {
   }
 
   async #currentAgent(): Promise<http.Agent> {
-    const { baseURL, caFile, proxy, environment = process.env } = this.#options;
+    const { baseURL, caFile, proxy, environment } = this.#options;
     let ca: string | undefined;
     try {
       if (caFile !== undefined) ca = await readFile(caFile, 'utf8');
@@ -141,10 +143,9 @@ export class ModelUpstream {
       throw new NoAnswer(`the CA file ${caFile} cannot be read: ${messageOf(error)}`, false, error);
     }
     if (this.#agent !== undefined && this.#agent.ca === ca) return this.#agent.agent;
+    const inherited = proxyEnvironment(environment);
     const proxyEnv =
-      proxy === undefined
-        ? proxyEnvironment(environment)
-        : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, NO_PROXY: environment.NO_PROXY ?? environment.no_proxy };
+      proxy === undefined ? inherited : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, NO_PROXY: inherited.NO_PROXY };
     const options = { keepAlive: true, timeout: 0, maxSockets: 256, proxyEnv };
     const agent =
       baseURL.protocol === 'https:'
@@ -158,11 +159,24 @@ export class ModelUpstream {
   }
 }
 
-function proxyEnvironment(environment: NodeJS.ProcessEnv) {
+const proxyVariables = z.object({
+  HTTP_PROXY: z.string().optional(),
+  http_proxy: z.string().optional(),
+  HTTPS_PROXY: z.string().optional(),
+  https_proxy: z.string().optional(),
+  NO_PROXY: z.string().optional(),
+  no_proxy: z.string().optional(),
+});
+
+function proxyEnvironment(environment?: NodeJS.ProcessEnv) {
+  const { HTTP_PROXY, http_proxy, HTTPS_PROXY, https_proxy, NO_PROXY, no_proxy } = parseEnvironment(
+    proxyVariables,
+    environment,
+  );
   return {
-    HTTP_PROXY: environment.HTTP_PROXY ?? environment.http_proxy,
-    HTTPS_PROXY: environment.HTTPS_PROXY ?? environment.https_proxy,
-    NO_PROXY: environment.NO_PROXY ?? environment.no_proxy,
+    HTTP_PROXY: HTTP_PROXY ?? http_proxy,
+    HTTPS_PROXY: HTTPS_PROXY ?? https_proxy,
+    NO_PROXY: NO_PROXY ?? no_proxy,
   };
 }
 
