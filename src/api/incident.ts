@@ -157,7 +157,7 @@ export const usage = z.object({
   limitReached: z
     .enum(['turns', 'tokens', 'cost', 'time'])
     .optional()
-    .meta({ description: 'The limit that is spent; set by the gateway when it refused a request for it.' }),
+    .meta({ description: 'The limit that is reached; set by the gateway when it refused a request for it.' }),
 });
 export type Usage = z.infer<typeof usage>;
 

@@ -1,4 +1,4 @@
-// The budget of an Incident: what its model calls have cost, what is reserved for those under way, and when it is spent.
+// The budget of an Incident: what its model calls have cost, what is reserved for those under way, and when its limit is reached.
 
 import { z } from 'zod';
 import type { Usage } from '../api/incident.ts';
@@ -23,7 +23,7 @@ export const spending = z.object({
 });
 export type Spending = z.infer<typeof spending>;
 
-/** The event of the lifecycle entry that says which limit is spent. */
+/** The event of the lifecycle entry that says which limit is reached. */
 export const LIMIT_REACHED_EVENT = 'limit_reached';
 const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time']) });
 
@@ -121,7 +121,7 @@ export class Budget {
   /** Marks the first limit that refused something; later ones do not change the reason. */
   reach(limit: Limit, message: string): LimitReached {
     this.#limitReached ??= limit;
-    return new LimitReached(limit, `the Incident's limit of ${limit} is spent: ${message}`);
+    return new LimitReached(limit, `the Incident's limit of ${limit} is reached: ${message}`);
   }
 
   add(used: Spending): void {

@@ -10,7 +10,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { INCIDENTS, PODS } from '../kube/resources.ts';
-import { createTlsServer, listen } from '../net/tls-server.ts';
+import { type CertificateFiles, createTlsServer, listen } from '../net/tls-server.ts';
 import { type HealthServer, startHealthServer } from '../observability/health.ts';
 import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
@@ -21,13 +21,12 @@ import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
 import { agentPort } from './doors/agent-port.ts';
 import { DockerHosts } from './doors/docker/docker-host.ts';
+import { dockerDoor } from './doors/docker/door.ts';
 import { loadDockerEndpoints } from './doors/docker/endpoints.ts';
-import { type DockerDoor, forwardDocker } from './doors/docker/forward.ts';
-import { upgradeDocker } from './doors/docker/upgrade.ts';
-import type { GatewayContext } from './doors/door.ts';
+import type { Door, GatewayContext } from './doors/door.ts';
+import { serve } from './doors/front.ts';
 import { createApiServer } from './doors/kube/api-server.ts';
-import { forward, type KubeDoor } from './doors/kube/forward.ts';
-import { upgrade } from './doors/kube/upgrade.ts';
+import { kubeDoor } from './doors/kube/door.ts';
 import { ModelUpstream } from './doors/model/upstream.ts';
 import type { GatewayEnvironment } from './environment.ts';
 import { Identities } from './identity.ts';
@@ -171,7 +170,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log.failure === undefined ? 1 : 0,
     );
 
-    const doors: GatewayContext = {
+    const context: GatewayContext = {
       log,
       identities: new Identities({ client, namespace }),
       leases,
@@ -183,20 +182,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       metrics,
       logger,
     };
-    const kube: KubeDoor = {
-      apiServer: createApiServer(client.server),
+    const apiServer = createApiServer(client.server);
+    const dockerHosts = new DockerHosts(dockerEndpoints);
+    const kube = kubeDoor(context, {
+      apiServer,
       audience: SANDBOX_AUDIENCE,
       concurrency: new Concurrency(CONCURRENT.kube),
-    };
-    const docker: DockerDoor = {
-      hosts: new DockerHosts(dockerEndpoints),
+    });
+    const docker = dockerDoor(context, {
+      hosts: dockerHosts,
       audience: SANDBOX_AUDIENCE,
       concurrency: new Concurrency(CONCURRENT.docker),
-    };
+    });
     const certificate = { certFile: environment.OPLAB_TLS_CERT_FILE, keyFile: environment.OPLAB_TLS_KEY_FILE };
     const agentServer = await createTlsServer(
       certificate,
-      agentPort(doors, {
+      agentPort(context, {
         audience: AGENT_AUDIENCE,
         client,
         concurrency: new Concurrency(CONCURRENT.agent),
@@ -216,18 +217,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       }),
       { logger, signal },
     );
-    const kubeServer = await createTlsServer(
-      certificate,
-      (request, response) => void forward(doors, kube, request, response),
-      { logger, signal },
-    );
-    kubeServer.on('upgrade', (request, socket, head) => void upgrade(doors, kube, request, socket, head));
-    const dockerServer = await createTlsServer(
-      certificate,
-      (request, response) => void forwardDocker(doors, docker, request, response),
-      { logger, signal, allowHalfOpen: true },
-    );
-    dockerServer.on('upgrade', (request, socket, head) => void upgradeDocker(doors, docker, request, socket, head));
+    const kubeServer = await doorServer(certificate, context, kube, { logger, signal });
+    // The end of a stream's one direction is not the end of the other: docker attach answers after its input has ended.
+    const dockerServer = await doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true });
     const readServer = createReadApi({ log, live, logger, signal });
 
     const health = await startHealthServer({
@@ -265,8 +257,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           logger,
         })
           .finally(() => {
-            kube.apiServer.close();
-            docker.hosts.close();
+            apiServer.close();
+            dockerHosts.close();
           })
           .finally(resolve);
       };
@@ -278,6 +270,24 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await log.close();
     throw error;
   }
+}
+
+/** A TLS server in front of one door, for requests and for upgrades. It does not listen yet. */
+async function doorServer<Wanted>(
+  certificate: CertificateFiles,
+  context: GatewayContext,
+  door: Door<Wanted>,
+  options: Parameters<typeof createTlsServer>[2],
+): Promise<Server> {
+  const server = await createTlsServer(
+    certificate,
+    (request, response) => void serve(context, door, { type: 'request', request, response }),
+    options,
+  );
+  server.on('upgrade', (request, socket, head) => {
+    void serve(context, door, { type: 'upgrade', request, socket, head });
+  });
+  return server;
 }
 
 /** How long requests under way may take to put their outcome on record, in milliseconds. */

@@ -3,8 +3,7 @@
 import { z } from 'zod';
 import { LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
-import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';
-import { type Lease, type LeaseDecision, type Limit, leaseFor } from './leases.ts';
+import { type Lease, type LeaseDecision, type Limit, leaseFor, type Purpose, requireLease } from './leases.ts';
 
 /** The little of an agent pod that a lease depends on. */
 export const agentPod = z.object({
@@ -23,13 +22,6 @@ export interface Bearer {
   readonly podName: string;
   readonly serviceAccount: string;
 }
-
-/**
- * What the caller wants to do.
- * - `work`: call the model, reach Kubernetes, start; needs a live lease.
- * - `testimony`: put on record what was done, and conclude; a lease whose limits are spent is enough.
- */
-export type Purpose = 'work' | 'testimony';
 
 /** Besides, what is held open: `reserved` is a model call within the budget, which may end though another one was refused. */
 export type HoldPurpose = Purpose | 'reserved';
@@ -140,20 +132,9 @@ export class LeaseRegistry {
     return decision;
   }
 
-  /** @throws NoLease (final), NoLeaseYet (retry), LimitReached (final, for work) */
+  /** The caller's lease. @throws NoLease (final), NoLeaseYet (retry), LimitReached (final, to act) */
   require(bearer: Bearer, purpose: Purpose): Lease {
-    const decision = this.decide(bearer);
-    switch (decision.state) {
-      case 'live':
-        return decision.lease;
-      case 'reached':
-        if (purpose === 'testimony') return decision.lease;
-        throw new LimitReached(decision.limit, `the Incident's limit of ${decision.limit} is spent`);
-      case 'pending':
-        throw new NoLeaseYet(decision.message);
-      case 'dead':
-        throw new NoLease(decision.message);
-    }
+    return requireLease(this.decide(bearer), purpose);
   }
 
   /** Ties a stream to a lease: `onDeath` is called once, at once or within the sweep's interval after the lease died. */
@@ -183,8 +164,8 @@ export class LeaseRegistry {
     const decision = this.decide(held.bearer);
     if (decision.state === 'live') return undefined;
     if (decision.state === 'reached') {
-      const tolerated = held.purpose === 'testimony' || (held.purpose === 'reserved' && decision.limit !== 'time');
-      return tolerated ? undefined : `the limit of ${decision.limit} is spent`;
+      const tolerated = held.purpose === 'report' || (held.purpose === 'reserved' && decision.limit !== 'time');
+      return tolerated ? undefined : `the limit of ${decision.limit} is reached`;
     }
     return decision.message;
   }

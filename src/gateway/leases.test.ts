@@ -102,7 +102,7 @@ describe('leaseFor', () => {
     expect(decide(shape, { attempt }).state).toBe('pending');
   });
 
-  it('is spent by the budget, by what status says, and by time', () => {
+  it('is reached by the budget, by what status says, and by time', () => {
     expect(decide({}, { limitReached: 'turns' })).toMatchObject({ state: 'reached', limit: 'turns' });
     const usage = {
       turns: 1,
@@ -138,8 +138,8 @@ describe('LeaseRegistry', () => {
   it('cuts held streams before the event that kills the lease has been handled, and only once', () => {
     const { leases } = registry();
     const deaths: string[] = [];
-    const hold = leases.hold(bearer, 'work', (message) => deaths.push(message));
-    const released = leases.hold(bearer, 'work', () => deaths.push('released'));
+    const hold = leases.hold(bearer, 'act', (message) => deaths.push(message));
+    const released = leases.hold(bearer, 'act', () => deaths.push('released'));
     released.release();
     expect(hold.alive()).toBe(true);
     leases.incidentChanged({ type: 'modified', object: incident({ spec: { cancel: true } }), previous: incident() });
@@ -152,21 +152,21 @@ describe('LeaseRegistry', () => {
   it('finds a deadline by itself', async () => {
     let now = START;
     const { leases } = registry(() => now);
-    const died = new Promise<string>((resolve) => leases.hold(bearer, 'work', resolve));
+    const died = new Promise<string>((resolve) => leases.hold(bearer, 'act', resolve));
     now = START + 900_000;
-    expect(await died).toBe('the limit of time is spent');
+    expect(await died).toBe('the limit of time is reached');
   });
 
   it('lets a reserved call and testimony outlive a spent budget, but not work', () => {
     const { leases, limitReached } = registry();
     const dead: string[] = [];
-    for (const purpose of ['work', 'reserved', 'testimony'] as const)
+    for (const purpose of ['act', 'reserved', 'report'] as const)
       leases.hold(bearer, purpose, () => dead.push(purpose));
     limitReached.set('incident-1', 'tokens');
     leases.sweep();
-    expect(dead).toEqual(['work']);
-    expect(() => leases.require(bearer, 'work')).toThrow(expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED' }));
-    expect(leases.require(bearer, 'testimony').attempt).toBe(1);
+    expect(dead).toEqual(['act']);
+    expect(() => leases.require(bearer, 'act')).toThrow(expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED' }));
+    expect(leases.require(bearer, 'report').attempt).toBe(1);
   });
 
   it('knows no lease for another account, for an unknown pod, or for a pod that is gone', () => {

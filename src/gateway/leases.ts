@@ -10,7 +10,7 @@ import {
 } from '../api/incident.ts';
 import type { Limits } from '../api/limits.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
-import type { LimitReached } from '../errors.ts';
+import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';
 
 export type Limit = LimitReached['limit'];
 
@@ -31,7 +31,7 @@ export interface Lease {
 
 /**
  * - `live`: all doors are open.
- * - `spent`: a limit is reached; only what was done and what is claimed may still be put on record.
+ * - `reached`: a limit is reached; only what was done and what is claimed may still be put on record.
  * - `pending`: not yet; ask again in a moment.
  * - `dead`: for good.
  */
@@ -40,6 +40,28 @@ export type LeaseDecision =
   | { readonly state: 'reached'; readonly lease: Lease; readonly limit: Limit }
   | { readonly state: 'pending'; readonly message: string }
   | { readonly state: 'dead'; readonly message: string };
+
+/**
+ * What the caller wants to do.
+ * - `act`: call the model, reach Kubernetes or Docker, start. Needs a live lease.
+ * - `report`: put on record what was done, and conclude. A lease whose limit is reached is enough.
+ */
+export type Purpose = 'act' | 'report';
+
+/** The lease behind a decision, if it is enough. @throws NoLease (final), NoLeaseYet (retry), LimitReached (final) */
+export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
+  switch (decision.state) {
+    case 'live':
+      return decision.lease;
+    case 'reached':
+      if (purpose === 'report') return decision.lease;
+      throw new LimitReached(decision.limit, `the Incident's limit of ${decision.limit} is reached`);
+    case 'pending':
+      throw new NoLeaseYet(decision.message);
+    case 'dead':
+      throw new NoLease(decision.message);
+  }
+}
 
 /** Reasons of AuditSealed that ask for the session's end. */
 const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable'];

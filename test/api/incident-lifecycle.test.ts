@@ -262,7 +262,7 @@ describe('limits', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('end the Incident when the gateway says that one is spent', async () => {
+  it('end the Incident when the gateway says that one is reached', async () => {
     const incident = await (await patient()).report('costly');
     await incident.podRuns(1);
     const counts = {

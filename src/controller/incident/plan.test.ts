@@ -132,7 +132,7 @@ describe('a running attempt', () => {
     expect(lastReason(made)).toBeUndefined();
   });
 
-  it('ends LimitReached when time is up or the gateway says that something is spent', () => {
+  it('ends LimitReached when time is up or the gateway says that something is reached', () => {
     const pod = podOf({ type: 'running' });
     expect(lastReason(plan(incident({ status: running }), observed({ pod }), at(900)))).toBe('LimitReached');
     const counts = {

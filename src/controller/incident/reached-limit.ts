@@ -1,8 +1,8 @@
-// Which limit of an Incident is spent, if any. Pure; turns, tokens and cost are the gateway's to count.
+// Which limit of an Incident is reached, if any. Pure; turns, tokens and cost are the gateway's to count.
 
 import type { PlanBuilder } from './plan-builder.ts';
 
-/** One sentence about the limit that is spent; undefined while there is something left. */
+/** One sentence about the limit that is reached; undefined while there is something left. */
 export function reachedLimit(builder: PlanBuilder): string | undefined {
   const { limits, startTime } = builder.status;
   if (limits === undefined) return undefined;

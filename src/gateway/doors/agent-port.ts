@@ -1,9 +1,8 @@
-// The agents' port (8443): routes to the audit, agent and model doors, and says no in the way that each door's callers understand.
+// The agents' port (8443): which path is which door, and how each door refuses.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { LimitReached, OplabError } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { refusalOf, retryHeaders, sendJson, sendRefusal } from '../../net/http-answer.ts';
+import { refusalOf, retryHeaders, sendJson } from '../../net/http-answer.ts';
 import type { Concurrency } from '../concurrency.ts';
 import { paths } from '../protocol.ts';
 import { postConclude } from './agent/conclude.ts';
@@ -11,8 +10,8 @@ import { postStart } from './agent/start.ts';
 import { getTask } from './agent/task.ts';
 import { postEntry } from './audit/entries.ts';
 import { postLive } from './audit/live.ts';
-import type { Caller, GatewayContext } from './door.ts';
-import { reportLimitReached } from './limit-reached.ts';
+import type { Caller, Door, GatewayContext, Refused } from './door.ts';
+import { serve } from './front.ts';
 import { type ModelDoor, postMessages } from './model/messages.ts';
 
 export interface AgentPort {
@@ -23,117 +22,77 @@ export interface AgentPort {
   readonly concurrency: Concurrency;
 }
 
-interface Route {
-  readonly door: 'audit' | 'agent' | 'model';
-  readonly method: 'GET' | 'POST';
-  readonly purpose: 'work' | 'testimony';
-  readonly handle: (caller: Caller, request: IncomingMessage, response: ServerResponse, beta: boolean) => Promise<void>;
-}
+type Handle = (caller: Caller, request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** The request listener of the agents' port. */
 export function agentPort(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   port: AgentPort,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const routes = new Map<string, Route>([
+  const { audience, concurrency, client, model } = port;
+  const door = (
+    name: 'agent' | 'audit' | 'model',
+    purpose: Door<undefined>['purpose'],
+    handle: Handle,
+  ): Door<undefined> => ({
+    name,
+    audience,
+    purpose,
+    // The others append, or read what needs no record.
+    requiresAudit: name === 'model',
+    concurrency: name === 'model' ? model.concurrency : concurrency,
+    read: () => undefined,
+    plan: async (caller, _, { request }) => ({ answer: (response) => handle(caller, request, response) }),
+    refusal: name === 'model' ? modelRefusal : gatewayRefusal,
+  });
+  const routes = new Map<string, Door<undefined>>([
+    [`GET ${paths.task}`, door('agent', 'act', (caller, _, response) => getTask(gateway, client, caller, response))],
     [
-      paths.task,
-      {
-        door: 'agent',
-        method: 'GET',
-        purpose: 'work',
-        handle: (caller, _, response) => getTask(doors, port.client, caller, response),
-      },
+      `POST ${paths.start}`,
+      door('agent', 'act', (caller, request, response) => postStart(gateway, caller, request, response)),
     ],
     [
-      paths.start,
-      {
-        door: 'agent',
-        method: 'POST',
-        purpose: 'work',
-        handle: (caller, request, response) => postStart(doors, caller, request, response),
-      },
+      `POST ${paths.conclude}`,
+      door('agent', 'report', (caller, request, response) => postConclude(gateway, caller, request, response)),
     ],
     [
-      paths.conclude,
-      {
-        door: 'agent',
-        method: 'POST',
-        purpose: 'testimony',
-        handle: (caller, request, response) => postConclude(doors, caller, request, response),
-      },
+      `POST ${paths.entries}`,
+      door('audit', 'report', (caller, request, response) => postEntry(gateway, caller, request, response)),
     ],
     [
-      paths.entries,
-      {
-        door: 'audit',
-        method: 'POST',
-        purpose: 'testimony',
-        handle: (caller, request, response) => postEntry(doors, caller, request, response),
-      },
+      `POST ${paths.live}`,
+      door('audit', 'report', (caller, request, response) => postLive(gateway, caller, request, response)),
     ],
     [
-      paths.live,
-      {
-        door: 'audit',
-        method: 'POST',
-        purpose: 'testimony',
-        handle: (caller, request, response) => postLive(doors, caller, request, response),
-      },
-    ],
-    [
-      paths.messages,
-      {
-        door: 'model',
-        method: 'POST',
-        purpose: 'work',
-        handle: (caller, request, response, beta) => postMessages(doors, port.model, caller, request, response, beta),
-      },
+      `POST ${paths.messages}`,
+      door('model', 'act', (caller, request, response) => postMessages(gateway, model, caller, request, response)),
     ],
   ]);
-
-  async function answer(
-    route: Route,
-    request: IncomingMessage,
-    response: ServerResponse,
-    beta: boolean,
-  ): Promise<void> {
-    const identity = await doors.identities.prove(request.headers.authorization, port.audience);
-    let caller: Caller;
-    try {
-      caller = { identity, lease: doors.leases.require(identity, route.purpose) };
-    } catch (error) {
-      const decision = doors.leases.decide(identity);
-      if (error instanceof LimitReached && decision.state === 'reached')
-        await reportLimitReached(doors, decision.lease, error);
-      throw error;
-    }
-    const leave = route.door === 'model' ? () => {} : port.concurrency.enter(caller.lease.session);
-    try {
-      await route.handle(caller, request, response, beta);
-    } finally {
-      leave();
-    }
-  }
-
   return (request, response) => {
-    const [path = '', query = ''] = (request.url ?? '').split('?');
-    const route = routes.get(path);
-    if (route === undefined || request.method !== route.method) {
+    const [path = ''] = (request.url ?? '').split('?');
+    const route = routes.get(`${request.method} ${path}`);
+    if (route === undefined) {
       request.resume();
       sendJson(response, 404, {
         error: { code: 'OPLAB_NOT_FOUND', message: `there is no ${request.method} ${path} here` },
       });
       return;
     }
-    answer(route, request, response, query === 'beta=true').catch((error: unknown) => {
-      const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
-      doors.metrics.refused.inc({ door: route.door, reason: code });
-      if (!(error instanceof OplabError)) doors.logger.error({ error, path }, 'a door failed');
-      request.resume();
-      if (route.door === 'model') sendModelRefusal(response, error);
-      else sendRefusal(response, error);
-    });
+    void serve(gateway, route, { type: 'request', request, response });
+  };
+}
+
+/** A refusal in the gateway's own words. */
+function gatewayRefusal(error: unknown): Refused {
+  const { status, code, message, retry } = refusalOf(error);
+  return jsonRefusal(status, { error: { code, message } }, retryHeaders(retry, error));
+}
+
+function jsonRefusal(status: number, body: object, headers: Record<string, string>): Refused {
+  return {
+    status,
+    headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+    body: JSON.stringify(body),
   };
 }
 
@@ -149,14 +108,10 @@ const MODEL_ERROR_TYPES: Readonly<Record<number, string>> = {
 };
 
 /** A refusal in the shape of the Messages API, with our code in it. */
-function sendModelRefusal(response: ServerResponse, error: unknown): void {
-  if (response.headersSent || response.destroyed) {
-    response.destroy();
-    return;
-  }
+function modelRefusal(error: unknown): Refused {
   const { status, code, message, retry } = refusalOf(error);
   // The model API not answering is a bad gateway; the gateway itself not being able to serve is 503.
   const shown = code === 'OPLAB_UPSTREAM_UNAVAILABLE' ? 502 : status;
   const body = { type: 'error', error: { type: MODEL_ERROR_TYPES[shown] ?? 'api_error', code, message } };
-  sendJson(response, shown, body, retryHeaders(retry, error));
+  return jsonRefusal(shown, body, retryHeaders(retry, error));
 }

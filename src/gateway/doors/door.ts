@@ -1,21 +1,22 @@
-// What every door does first: prove the caller, look at its lease, take a place; and what all doors share.
+// What a door is to the front: data and a few functions. And what all doors share.
 
-import type { IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { NewEntry, Receipt, Writer } from '../../audit/entry.ts';
 import type { AuditLog } from '../../audit/log.ts';
-import { AuditUnavailable } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { AttemptTokens } from '../attempt-tokens.ts';
 import type { Budgets } from '../budget.ts';
+import type { Concurrency } from '../concurrency.ts';
 import type { Identities, Identity } from '../identity.ts';
 import type { InFlight } from '../in-flight.ts';
 import type { LeaseRegistry } from '../lease-registry.ts';
-import type { Lease } from '../leases.ts';
+import type { Lease, Purpose } from '../leases.ts';
 import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { StatusWriter } from '../status-writer.ts';
 
-/** What the doors work with; made once by the gateway. */
+/** What the doors work with. Made once by the gateway. */
 export interface GatewayContext {
   readonly log: AuditLog;
   readonly identities: Identities;
@@ -29,33 +30,108 @@ export interface GatewayContext {
   readonly logger: Logger;
 }
 
-/** A caller that has come through: who it is and what its lease says. */
+/** An admitted caller: who it is, and what its lease says. */
 export interface Caller {
   readonly identity: Identity;
   readonly lease: Lease;
 }
 
-/** Proves the caller. @throws Unauthenticated, NoLease, NoLeaseYet, LimitReached, UpstreamUnavailable */
-export async function admit(
-  doors: GatewayContext,
-  request: IncomingMessage,
-  audience: string,
-  purpose: 'work' | 'testimony',
-): Promise<Caller> {
-  const identity = await doors.identities.prove(request.headers.authorization, audience);
-  return { identity, lease: doors.leases.require(identity, purpose) };
+/** One request at a door, and where its answer goes. */
+export type Exchange =
+  | { readonly type: 'request'; readonly request: IncomingMessage; readonly response: ServerResponse }
+  | {
+      readonly type: 'upgrade';
+      readonly request: IncomingMessage;
+      readonly socket: Duplex;
+      /** What the caller has already sent after the head of its request. */
+      readonly head: Buffer;
+    };
+
+/** How a write ended. */
+export interface Outcome {
+  /** HTTP status; null when there was no answer. */
+  readonly status: number | null;
+  /** The answer, when it was collected. */
+  readonly body?: Buffer;
+  /** Bytes that went through a stream. */
+  readonly bytesIn?: number;
+  readonly bytesOut?: number;
+  /** How a stream ended, or why there is no answer. */
+  readonly ended?: string;
+}
+
+/** An intent on record, waiting for its outcome. */
+export interface Intent {
+  outcome(outcome: Outcome): Promise<void>;
+}
+
+/** A request that goes on to an upstream: what is sent is what was read and is recorded. */
+export interface ForwardPlan {
+  /** Who answers, for messages: "the API server". */
+  readonly upstream: string;
+  /** May change something: its outcome is on record before the caller sees the answer. */
+  readonly writes: boolean;
+  /** The answer goes on as long as somebody listens. */
+  readonly follows: boolean;
+  /** Until the head of an answer, in milliseconds. */
+  readonly answerMs: number;
+  /** As it is forwarded. */
+  readonly body: Buffer;
+  /** Puts the intent on record, if there is to be one. Resolves when it is on disk. @throws AuditUnavailable */
+  record(): Promise<Intent | undefined>;
+  /** The request to the upstream, not yet ended. */
+  open(): ClientRequest;
+  /** The headers of an answer that go back. */
+  headers(answer: IncomingMessage): OutgoingHttpHeaders;
+  /** Makes less of a read's answer, if it was a good one. */
+  readonly reduce?: (body: Buffer) => Buffer;
+  /** Of an upgrade: what the caller has sent of the new protocol, where that is not all of the exchange's head. */
+  readonly head?: Buffer;
+  /** Of an upgrade: the end of one direction is not the end of the other. */
+  readonly halfOpen?: boolean;
+}
+
+/** A request that the gateway answers itself. */
+export interface AnswerPlan {
+  answer(response: ServerResponse): Promise<void>;
+}
+
+/** A refusal in the words of the door's callers. */
+export interface Refused {
+  readonly status: number;
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: string;
+}
+
+/** A door: everything that the front does not know. `Wanted` is the request as the door reads it. */
+export interface Door<Wanted> {
+  /** In metrics and logs. */
+  readonly name: 'agent' | 'audit' | 'model' | 'kube' | 'docker';
+  /** Of the token that callers prove themselves with. */
+  readonly audience: string;
+  /** Which state of a lease is enough. */
+  readonly purpose: Purpose;
+  /** Closed while the audit log cannot be written. The doors whose every request is an append learn it from that. */
+  readonly requiresAudit: boolean;
+  readonly concurrency: Concurrency;
+  /** Reads what is wanted from the line of the request. @throws InvalidInput, NotAllowed */
+  read(request: IncomingMessage): Wanted;
+  /** Decides what becomes of it, and reads its body. @throws what the caller is refused with */
+  plan(caller: Caller, wanted: Wanted, exchange: Exchange): Promise<ForwardPlan | AnswerPlan>;
+  refusal(error: unknown, request: IncomingMessage): Refused;
+  /** Counts it once it is over. `wanted` is undefined where it was refused before it was read. */
+  count?(wanted: Wanted | undefined, status: number): void;
 }
 
 /** Appends and measures. Resolves when the entry is on disk. */
-export async function record(doors: GatewayContext, lease: Lease, writer: Writer, entry: NewEntry): Promise<Receipt> {
+export async function record(
+  { log, metrics }: Pick<GatewayContext, 'log' | 'metrics'>,
+  { session, attempt }: Lease,
+  writer: Writer,
+  entry: NewEntry,
+): Promise<Receipt> {
   const started = performance.now();
-  const { session, attempt } = lease;
-  const receipt = await doors.log.append({ session, attempt, writer }, entry);
-  doors.metrics.ackSeconds.observe((performance.now() - started) / 1000);
+  const receipt = await log.append({ session, attempt, writer }, entry);
+  metrics.ackSeconds.observe((performance.now() - started) / 1000);
   return receipt;
-}
-
-/** Nothing passes while nothing can be put on record. @throws AuditUnavailable */
-export function requireAudit(log: Pick<AuditLog, 'failure'>): void {
-  if (log.failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${log.failure}`);
 }

@@ -8,17 +8,17 @@ import { type GatewayContext, record } from './door.ts';
 const reported = new WeakMap<GatewayContext, Set<string>>();
 
 /** Never throws: the refusal stands whether it could be recorded or not. */
-export async function reportLimitReached(doors: GatewayContext, lease: Lease, reached: LimitReached): Promise<void> {
+export async function reportLimitReached(gateway: GatewayContext, lease: Lease, reached: LimitReached): Promise<void> {
   const { session, attempt } = lease;
-  const sessions = reported.get(doors) ?? new Set();
-  reported.set(doors, sessions);
+  const sessions = reported.get(gateway) ?? new Set();
+  reported.set(gateway, sessions);
   if (sessions.has(session)) return;
   try {
-    const budget = await doors.budgets.of(session);
+    const budget = await gateway.budgets.of(session);
     budget.reach(reached.limit, reached.message);
-    const done = doors.inFlight.begin(session);
+    const done = gateway.inFlight.begin(session);
     try {
-      await record(doors, lease, 'gateway', {
+      await record(gateway, lease, 'gateway', {
         // One per session: limits are of the Incident, and the first one that was hit is the reason.
         clientKey: 'limit-reached',
         kind: 'lifecycle',
@@ -30,7 +30,7 @@ export async function reportLimitReached(doors: GatewayContext, lease: Lease, re
       done();
     }
   } catch (error) {
-    doors.logger.warn({ session, error: messageOf(error) }, 'a spent limit could not be recorded');
+    gateway.logger.warn({ session, error: messageOf(error) }, 'a spent limit could not be recorded');
   }
-  doors.status.touch(session, true);
+  gateway.status.touch(session, true);
 }

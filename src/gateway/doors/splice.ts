@@ -3,9 +3,8 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { type Duplex, Transform } from 'node:stream';
 import { messageOf, NoLease, UpstreamUnavailable } from '../../errors.ts';
-import type { Caller, GatewayContext } from './door.ts';
+import type { Caller, Exchange, ForwardPlan, GatewayContext, Intent } from './door.ts';
 import { responseHeaders } from './headers.ts';
-import type { Intent } from './passage.ts';
 
 /** Until the upstream has answered, in milliseconds: it may have to reach somebody else first. */
 const ANSWER_MS = 60_000;
@@ -14,36 +13,32 @@ const MAX_REFUSAL = 64 * 1024;
 /** How long a side that has been told of the end may take to go, in milliseconds. */
 const LINGER_MS = 2000;
 
-export interface Spliced {
-  readonly caller: Caller;
-  /** Who answers, for messages: "the API server". */
-  readonly upstream: string;
-  /** The request to the upstream, not yet ended. */
-  readonly outgoing: ClientRequest;
-  /** Goes with it, before the protocol changes. */
-  readonly body?: Buffer;
-  readonly socket: Duplex;
-  /** What the caller has sent of the new protocol already. */
-  readonly head: Buffer;
-  readonly intent: Intent | undefined;
-  /** The end of one direction is not the end of the other: a command may answer after its input has ended. */
-  readonly halfOpen?: boolean;
-}
-
 type Answered =
   | { readonly upgraded: true; readonly response: IncomingMessage; readonly socket: Duplex; readonly head: Buffer }
   | { readonly upgraded: false; readonly response: IncomingMessage };
 
-/** Connects both sides until either ends or the lease dies. Resolves with the status of the answer. */
-export async function splice(doors: GatewayContext, parts: Spliced): Promise<number> {
-  const { caller, upstream: name, outgoing, socket, head, intent, halfOpen = false } = parts;
+/**
+ * Connects both sides until either ends or the lease dies.
+ * @param intent what was put on record for a write
+ * @returns the status that was answered
+ */
+export async function splice(
+  gateway: Pick<GatewayContext, 'leases' | 'logger'>,
+  caller: Caller,
+  exchange: Extract<Exchange, { type: 'upgrade' }>,
+  plan: ForwardPlan,
+  intent: Intent | undefined,
+): Promise<number> {
+  const { upstream: name, halfOpen = false, head = exchange.head } = plan;
+  const { socket } = exchange;
+  const outgoing = plan.open();
   let ended: string | undefined;
   const ends: { destroy(): unknown }[] = [outgoing, socket];
   const endAll = (why: string) => {
     ended ??= why;
     for (const end of ends) end.destroy();
   };
-  const hold = doors.leases.hold(caller.identity, 'work', (message) => endAll(`the lease ended: ${message}`));
+  const hold = gateway.leases.hold(caller.identity, 'act', (message) => endAll(`the lease ended: ${message}`));
   const gone = () => endAll('the caller hung up');
   socket.once('close', gone);
   let bytesIn = 0;
@@ -51,7 +46,7 @@ export async function splice(doors: GatewayContext, parts: Spliced): Promise<num
   let status: number | null = null;
   try {
     if (!hold.alive()) throw new NoLease('the lease ended');
-    const answered = await answerOf(outgoing, name, parts.body);
+    const answered = await answerOf(outgoing, name, plan.body);
     status = answered.response.statusCode ?? 502;
     if (!answered.upgraded) {
       // The upstream says no: its answer goes back as it is, and the connection ends.
@@ -120,7 +115,7 @@ export async function splice(doors: GatewayContext, parts: Spliced): Promise<num
     ended ??= messageOf(error);
     if (status === null) {
       outgoing.destroy();
-      await settle(doors, intent, { status, ended: `${ended}; whether it was done is not known` });
+      await settle(gateway, intent, { status, ended: `${ended}; whether it was done is not known` });
       throw error;
     }
     endAll(ended);
@@ -128,19 +123,19 @@ export async function splice(doors: GatewayContext, parts: Spliced): Promise<num
   } finally {
     hold.release();
     socket.off('close', gone);
-    if (status === 101) await settle(doors, intent, { status, bytesIn, bytesOut, ended: ended ?? 'ended' });
+    if (status === 101) await settle(gateway, intent, { status, bytesIn, bytesOut, ended: ended ?? 'ended' });
   }
 }
 
 async function settle(
-  doors: GatewayContext,
+  gateway: Pick<GatewayContext, 'logger'>,
   intent: Intent | undefined,
   outcome: Parameters<Intent['outcome']>[0],
 ): Promise<void> {
   try {
     await intent?.outcome(outcome);
   } catch (error) {
-    doors.logger.error({ error: messageOf(error) }, 'how a connection ended could not be recorded');
+    gateway.logger.error({ error: messageOf(error) }, 'how a connection ended could not be recorded');
   }
 }
 

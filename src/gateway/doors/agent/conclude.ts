@@ -12,7 +12,7 @@ import { type Caller, type GatewayContext, record } from '../door.ts';
 export const CLAIM_EVENT = 'claim';
 
 export async function postConclude(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
@@ -21,30 +21,27 @@ export async function postConclude(
   if (lease.class.mode === 'Diagnose' && outcome === 'Fixed') {
     throw new NotAllowed('this class only diagnoses: conclude with CannotFix and the diagnosis, or NothingWrong');
   }
-  const done = doors.inFlight.begin(lease.session);
   try {
-    const receipt = await record(doors, lease, 'gateway', {
+    const receipt = await record(gateway, lease, 'gateway', {
       clientKey: `claim:${lease.attempt}`,
       kind: 'lifecycle',
       params: { event: CLAIM_EVENT, attempt: lease.attempt, outcome, rootCause, actions },
       content: `the agent claims ${outcome}: ${summary}`,
     });
     const claim: Claim = { attempt: lease.attempt, outcome, summary, rootCause, actions, time: receipt.time };
-    await doors.status.claim(lease.session, claim, (incident) => {
+    await gateway.status.claim(lease.session, claim, (incident) => {
       // Asked again and accepted the first time: nothing to add.
       const decision = leaseFor(incident, lease.attempt, lease.podUID, undefined, Date.now());
       if (decision.state === 'live' || decision.state === 'reached') return;
       if (receipt.duplicate && incident.status?.claim?.attempt === lease.attempt) throw new AlreadyAccepted();
       throw new NoLease(decision.message);
     });
-    doors.logger.info({ session: lease.session, attempt: lease.attempt, outcome }, 'the agent has concluded');
+    gateway.logger.info({ session: lease.session, attempt: lease.attempt, outcome }, 'the agent has concluded');
     sendJson(response, 200, {});
   } catch (error) {
     if (error instanceof AlreadyAccepted) sendJson(response, 200, {});
     else if (error instanceof SessionSealed) throw new NoLease('the session is sealed');
     else throw error;
-  } finally {
-    done();
   }
 }
 

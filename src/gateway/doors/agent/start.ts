@@ -11,15 +11,14 @@ import { type Caller, type GatewayContext, record } from '../door.ts';
 const startRequest = z.object({ run: z.string().max(64).optional() });
 
 export async function postStart(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const { run } = parseJson(await readBody(request, 4096), startRequest);
-  const done = doors.inFlight.begin(lease.session);
   try {
-    const receipt = await record(doors, lease, 'gateway', {
+    const receipt = await record(gateway, lease, 'gateway', {
       clientKey: `agent-started:${lease.attempt}`,
       kind: 'lifecycle',
       params: { event: 'agent_started', attempt: lease.attempt, podUID: lease.podUID, run: run ?? null },
@@ -31,7 +30,5 @@ export async function postStart(
   } catch (error) {
     if (!(error instanceof AuditConflict)) throw error;
     sendJson(response, 200, { alreadyStarted: true } satisfies z.infer<typeof startResult>);
-  } finally {
-    done();
   }
 }

@@ -19,14 +19,17 @@ const configMap = z.looseObject({ data: z.record(z.string(), z.string()).optiona
 const RUNBOOK_LIMIT = 16_384;
 
 export async function getTask(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   client: Pick<KubeClient, 'withToken'>,
   { lease }: Caller,
   response: ServerResponse,
 ): Promise<void> {
-  const incident = doors.leases.incident(lease.session);
+  const incident = gateway.leases.incident(lease.session);
   if (incident === undefined) throw new NoLease('the Incident is gone');
-  const [budget, runbooks] = await Promise.all([doors.budgets.of(lease.session), readRunbooks(doors, client, lease)]);
+  const [budget, runbooks] = await Promise.all([
+    gateway.budgets.of(lease.session),
+    readRunbooks(gateway, client, lease),
+  ]);
   sendJson(response, 200, taskFor(incident, lease, budget.usage().turns, runbooks));
 }
 
@@ -69,11 +72,11 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
 
 /** Read with the attempt's own token: what the agent may not read is not shown to it either. */
 async function readRunbooks(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   client: Pick<KubeClient, 'withToken'>,
   lease: Lease,
 ): Promise<Task['runbooks']> {
-  const own = client.withToken(() => doors.attemptTokens.token(lease));
+  const own = client.withToken(() => gateway.attemptTokens.token(lease));
   const read = lease.targetNamespaces.map(async (namespace) => {
     try {
       const object = configMap.parse(await own.get(CONFIG_MAPS, { namespace, name: RUNBOOK_CONFIG_MAP }));
@@ -82,7 +85,7 @@ async function readRunbooks(
       return text === '' ? [] : [{ namespace, text }];
     } catch (error) {
       // Most namespaces have none, and an agent without it can still work.
-      doors.logger.debug({ namespace, error: messageOf(error) }, 'no runbook');
+      gateway.logger.debug({ namespace, error: messageOf(error) }, 'no runbook');
       return [];
     }
   });

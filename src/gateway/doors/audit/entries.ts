@@ -13,7 +13,7 @@ const MAX_BODY = 8 * 1024 * 1024;
 const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'lifecycle'];
 
 export async function postEntry(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
@@ -22,10 +22,5 @@ export async function postEntry(
   if (!KINDS.includes(entry.kind)) {
     throw new NotAllowed(`entries of kind ${entry.kind} are written by the gateway alone`);
   }
-  const done = doors.inFlight.begin(lease.session);
-  try {
-    sendJson(response, 200, await record(doors, lease, 'agent', entry));
-  } finally {
-    done();
-  }
+  sendJson(response, 200, await record(gateway, lease, 'agent', entry));
 }

@@ -8,11 +8,11 @@ import type { Caller, GatewayContext } from '../door.ts';
 const MAX_BODY = 512 * 1024;
 
 export async function postLive(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   { lease }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  doors.live.publish(lease.session, parseJson(await readBody(request, MAX_BODY), liveChunk));
+  gateway.live.publish(lease.session, parseJson(await readBody(request, MAX_BODY), liveChunk));
   response.writeHead(204).end();
 }

@@ -2,8 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Caller, type GatewayContext, record } from '../door.ts';
-import type { Intent } from '../passage.ts';
+import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
 
@@ -15,7 +14,7 @@ const answered = z.looseObject({
 
 /** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   { lease }: Caller,
   passing: Passing,
   details: { host: string; userAgent?: string | undefined; protocol?: string },
@@ -29,7 +28,7 @@ export async function recordIntent(
   // An exec is made first and started then; the start is what may change something.
   const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
-  const receipt = await record(doors, lease, 'gateway', {
+  const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'docker_intent',
     tool: 'docker',
@@ -55,7 +54,7 @@ export async function recordIntent(
       const failed = status === null || status >= 400;
       const made = !failed && target.id === undefined ? result?.Id : undefined;
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
-      await record(doors, lease, 'gateway', {
+      await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,
         kind: 'docker_outcome',
         tool: 'docker',

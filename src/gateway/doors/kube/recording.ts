@@ -2,8 +2,7 @@
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
-import { type Caller, type GatewayContext, record } from '../door.ts';
-import type { Intent } from '../passage.ts';
+import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
 import { describeRequest, type KubeRequest } from './classify.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
@@ -39,7 +38,7 @@ export function requireReadable(contentType: string | undefined, contentEncoding
 
 /** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   { lease }: Caller,
   request: KubeRequest,
   details: {
@@ -68,7 +67,7 @@ export async function recordIntent(
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
   const { body, contentType, userAgent, protocol, method } = details;
-  const receipt = await record(doors, lease, 'gateway', {
+  const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
     tool: 'kube',
@@ -93,7 +92,7 @@ export async function recordIntent(
       const failed = status === null || status >= 400;
       const named = target.name === undefined && meta?.name !== undefined && !failed ? ` ${meta.name}` : '';
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
-      await record(doors, lease, 'gateway', {
+      await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,
         kind: 'kube_outcome',
         tool: 'kube',

@@ -22,8 +22,9 @@ import { LiveOutput } from '../../live-output.ts';
 import { createGatewayMetrics } from '../../metrics.ts';
 import { StatusWriter } from '../../status-writer.ts';
 import type { GatewayContext } from '../door.ts';
+import { serve } from '../front.ts';
 import { createApiServer } from './api-server.ts';
-import { upgrade } from './upgrade.ts';
+import { kubeDoor } from './door.ts';
 
 const EXEC = '/api/v1/namespaces/patient/pods/x/exec?command=cat&stdin=true';
 const servers: Server[] = [];
@@ -84,14 +85,17 @@ function logOf(entries: NewEntry[], fails: boolean): AuditLog {
   };
 }
 
-/** The door in front of an API server that answers upgrades with `serve`. */
-async function door(serve: (request: IncomingMessage, socket: Duplex) => void, options: { auditFails?: boolean } = {}) {
+/** The door in front of an API server that answers upgrades with `answer`. */
+async function door(
+  answer: (request: IncomingMessage, socket: Duplex) => void,
+  options: { auditFails?: boolean } = {},
+) {
   const seen: IncomingMessage[] = [];
   const apiServer = createServer();
   apiServer.on('upgrade', (request: IncomingMessage, socket: Duplex) => {
     seen.push(request);
     socket.on('error', () => {});
-    serve(request, socket);
+    answer(request, socket);
   });
   const url = new URL(`http://127.0.0.1:${await listening(apiServer)}`);
   const entries: NewEntry[] = [];
@@ -116,7 +120,7 @@ async function door(serve: (request: IncomingMessage, socket: Duplex) => void, o
   const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
-  const doors: GatewayContext = {
+  const context: GatewayContext = {
     log,
     logger,
     leases,
@@ -133,24 +137,19 @@ async function door(serve: (request: IncomingMessage, socket: Duplex) => void, o
     inFlight: new InFlight(),
     metrics: createGatewayMetrics(createRegistry('test')),
   };
+  const door = kubeDoor(context, {
+    apiServer: createApiServer({
+      url,
+      tls: () => ({}),
+      authorization: async () => undefined,
+      proxyAgent: async () => undefined,
+    }),
+    audience: 'oplab-sandbox',
+    concurrency: new Concurrency(10),
+  });
   const server = createServer();
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    void upgrade(
-      doors,
-      {
-        apiServer: createApiServer({
-          url,
-          tls: () => ({}),
-          authorization: async () => undefined,
-          proxyAgent: async () => undefined,
-        }),
-        audience: 'oplab-sandbox',
-        concurrency: new Concurrency(10),
-      },
-      request,
-      socket,
-      head,
-    );
+    void serve(context, door, { type: 'upgrade', request, socket, head });
   });
   const port = await listening(server);
   return {

@@ -5,7 +5,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reservations } from '../../../audit/log.ts';
 import {
   AuditUnavailable,
-  LimitReached,
   messageOf,
   NoLease,
   NotAllowed,
@@ -17,8 +16,7 @@ import { readBody } from '../../../net/http-answer.ts';
 import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
-import { type Caller, type GatewayContext, record, requireAudit } from '../door.ts';
-import { reportLimitReached } from '../limit-reached.ts';
+import { type Caller, type GatewayContext, record } from '../door.ts';
 import { type Admitted, admitRequest, promptTokenBound } from './request-policy.ts';
 import { type ModelUpstream, NoAnswer } from './upstream.ts';
 import { messageMeter, type Seen, streamMeter, type UsageMeter } from './usage-meter.ts';
@@ -56,41 +54,30 @@ interface Ending {
   readonly free: boolean;
 }
 
+/** Answers one call. @throws NotAllowed, LimitReached, TooLarge, UpstreamUnavailable, AuditUnavailable */
 export async function postMessages(
-  doors: GatewayContext,
+  gateway: GatewayContext,
   door: ModelDoor,
   caller: Caller,
   request: IncomingMessage,
   response: ServerResponse,
-  beta: boolean,
 ): Promise<void> {
-  const { lease } = caller;
-  requireAudit(doors.log);
   if (!door.isSettled()) throw new AuditUnavailable('calls of an earlier gateway are not on record yet; try again');
-  const leave = door.concurrency.enter(lease.session);
-  const done = doors.inFlight.begin(lease.session);
-  try {
-    const body = await readBody(request, MAX_BODY);
-    const admitted = admitRequest(body, lease.class);
-    const { model } = admitted.request;
-    const price = door.prices.get(model);
-    if (price === undefined) {
-      throw new NotAllowed(
-        `model ${model} has no price, so its cost cannot be limited; add it to the gateway's prices`,
-      );
-    }
-    const call = new Call(doors, caller, admitted, price, body.length);
-    await call.reserve();
-    await call.forward(door, request, response, beta);
-  } finally {
-    done();
-    leave();
+  const body = await readBody(request, MAX_BODY);
+  const admitted = admitRequest(body, caller.lease.class);
+  const { model } = admitted.request;
+  const price = door.prices.get(model);
+  if (price === undefined) {
+    throw new NotAllowed(`model ${model} has no price, so its cost cannot be limited; add it to the gateway's prices`);
   }
+  const call = new Call(gateway, caller, admitted, price, body.length);
+  await call.reserve();
+  await call.forward(door, request, response);
 }
 
 /** One call: reserved, forwarded, settled, recorded. */
 class Call {
-  readonly #doors: GatewayContext;
+  readonly #gateway: GatewayContext;
   readonly #caller: Caller;
   readonly #admitted: Admitted;
   readonly #price: Price;
@@ -100,8 +87,8 @@ class Call {
   #reservation: BudgetReservation | undefined;
   #promptBound = 0;
 
-  constructor(doors: GatewayContext, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
-    this.#doors = doors;
+  constructor(gateway: GatewayContext, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
+    this.#gateway = gateway;
     this.#caller = caller;
     this.#admitted = admitted;
     this.#price = price;
@@ -111,23 +98,18 @@ class Call {
   async reserve(): Promise<void> {
     const { lease } = this.#caller;
     const { request, turn, cacheLife } = this.#admitted;
-    const budget = await this.#doors.budgets.of(lease.session);
+    const budget = await this.#gateway.budgets.of(lease.session);
     this.#promptBound = promptTokenBound(this.#bytes, budget.density.get(request.model));
     const outputTokens = request.max_tokens;
     const costMicroUSD = costBoundMicroUSD(this.#price, { promptTokens: this.#promptBound, outputTokens, cacheLife });
-    try {
-      this.#reservation = await budget.reserve(
-        { turn, tokens: this.#promptBound + outputTokens, costMicroUSD },
-        lease.limits,
-      );
-    } catch (error) {
-      if (error instanceof LimitReached) await reportLimitReached(this.#doors, lease, error);
-      throw error;
-    }
+    this.#reservation = await budget.reserve(
+      { turn, tokens: this.#promptBound + outputTokens, costMicroUSD },
+      lease.limits,
+    );
   }
 
-  async forward(door: ModelDoor, request: IncomingMessage, response: ServerResponse, beta: boolean): Promise<void> {
-    const { leases } = this.#doors;
+  async forward(door: ModelDoor, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { leases } = this.#gateway;
     const started = performance.now();
     const stop = new AbortController();
     let cut: string | undefined;
@@ -165,7 +147,12 @@ class Call {
       const headers = Object.fromEntries(
         REQUEST_HEADERS.flatMap((name) => (request.headers[name] === undefined ? [] : [[name, request.headers[name]]])),
       );
-      upstream = await door.upstream.send({ beta, headers, body: this.#admitted.body, signal: stop.signal });
+      upstream = await door.upstream.send({
+        beta: request.url?.endsWith('?beta=true') === true,
+        headers,
+        body: this.#admitted.body,
+        signal: stop.signal,
+      });
     } catch (error) {
       // A stream's head comes before the model works; an answer in one piece comes after.
       const free = !(error instanceof NoAnswer && error.sent) || this.#admitted.request.stream === true;
@@ -237,14 +224,14 @@ class Call {
     const { lease } = this.#caller;
     const { request } = this.#admitted;
     const { model } = request;
-    const { metrics, logger, status: statusWriter } = this.#doors;
+    const { metrics, logger, status: statusWriter } = this.#gateway;
     const durationMs = Math.round(performance.now() - started);
     const tokens = this.#charged(ending);
     const used = tokens === undefined ? undefined : this.#spending(tokens);
     const cost = used?.costMicroUSD ?? 0;
     this.#reservation?.settle(used);
     if (ending.seen.complete && tokens !== undefined) {
-      const budget = await this.#doors.budgets.of(lease.session);
+      const budget = await this.#gateway.budgets.of(lease.session);
       const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
       budget.density.set(model, { bytes: this.#bytes, tokens: prompt });
     }
@@ -266,7 +253,7 @@ class Call {
       ...(error === undefined || error === cut ? [] : [error]),
     ].join(', ');
     try {
-      await record(this.#doors, lease, 'gateway', {
+      await record(this.#gateway, lease, 'gateway', {
         clientKey: this.#key,
         kind: 'model_call',
         tool: model.slice(0, 128),

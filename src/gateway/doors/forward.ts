@@ -1,7 +1,7 @@
-// One request on its way through a recording door: intent first, then the request, then the answer, cut when the lease dies.
+// One request whose intent is on record: sent to the upstream, answered, its outcome recorded, cut when the lease dies.
 
 import { once } from 'node:events';
-import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   AuditUnavailable,
   InvalidInput,
@@ -11,85 +11,58 @@ import {
   TooLarge,
   UpstreamUnavailable,
 } from '../../errors.ts';
-import type { Caller, GatewayContext } from './door.ts';
+import type { Caller, Exchange, ForwardPlan, GatewayContext, Intent } from './door.ts';
 
 /** The answer to a write is collected, so that its outcome is on record before the caller sees it. */
 const MAX_ANSWER = 64 * 1024 * 1024;
 /** An answer that is not meant to go on must not pause longer than this, in milliseconds. */
 const PAUSE_MS = 60_000;
 
-/** How a write ended. */
-export interface Outcome {
-  /** HTTP status; null when there was no answer. */
-  readonly status: number | null;
-  /** The answer, when it was collected. */
-  readonly body?: Buffer;
-  /** Bytes that went through a stream. */
-  readonly bytesIn?: number;
-  readonly bytesOut?: number;
-  /** How a stream ended, or why there is no answer. */
-  readonly ended?: string;
-}
-
-/** An intent on record, waiting for its outcome. */
-export interface Intent {
-  outcome(outcome: Outcome): Promise<void>;
-}
-
-/** What passes, and how. */
-export interface Way {
-  /** Who answers, for messages: "the API server". */
-  readonly upstream: string;
-  /** May change something: what comes of it is on record before the caller sees it. */
-  readonly writes: boolean;
-  /** The answer goes on as long as somebody listens. */
-  readonly follows: boolean;
-  /** Until the head of an answer, in milliseconds. */
-  readonly answerMs: number;
-  /** As it is forwarded. */
-  readonly body: Buffer;
-  /** Puts the intent on record, if there is to be one. Resolves when it is on disk. */
-  record(): Promise<Intent | undefined>;
-  /** The request to the upstream, not yet ended. */
-  open(): ClientRequest;
-  /** The headers of an answer that go back. */
-  headers(answer: IncomingMessage): OutgoingHttpHeaders;
-  /** Makes less of a read's answer, if it was a good one. */
-  readonly reduce?: (body: Buffer) => Buffer;
-}
-
-/** Takes one request through. @throws what keeps it from passing; then nothing or a part was answered */
-export async function pass(
-  doors: GatewayContext,
+/**
+ * Forwards one request.
+ * @param intent what was put on record for a write
+ * @returns the status that was answered
+ * @throws what keeps it from being forwarded; then nothing, or a part, was answered
+ */
+export async function forwardRequest(
+  gateway: Pick<GatewayContext, 'leases' | 'logger'>,
   caller: Caller,
-  request: IncomingMessage,
-  response: ServerResponse,
-  way: Way,
-): Promise<void> {
-  await new Passage(doors, caller, request, response, way).run();
+  exchange: Extract<Exchange, { type: 'request' }>,
+  plan: ForwardPlan,
+  intent: Intent | undefined,
+): Promise<number> {
+  await new ForwardedRequest(gateway, caller, exchange, plan, intent).run();
+  return exchange.response.statusCode;
 }
 
-class Passage {
-  readonly #doors: GatewayContext;
+class ForwardedRequest {
+  readonly #gateway: Pick<GatewayContext, 'leases' | 'logger'>;
   readonly #caller: Caller;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
-  readonly #way: Way;
+  readonly #plan: ForwardPlan;
+  readonly #intent: Intent | undefined;
   readonly #stop = new AbortController();
   #cut: string | undefined;
 
-  constructor(doors: GatewayContext, caller: Caller, request: IncomingMessage, response: ServerResponse, way: Way) {
-    this.#doors = doors;
+  constructor(
+    gateway: Pick<GatewayContext, 'leases' | 'logger'>,
+    caller: Caller,
+    { request, response }: Extract<Exchange, { type: 'request' }>,
+    plan: ForwardPlan,
+    intent: Intent | undefined,
+  ) {
+    this.#gateway = gateway;
     this.#caller = caller;
     this.#request = request;
     this.#response = response;
-    this.#way = way;
+    this.#plan = plan;
+    this.#intent = intent;
   }
 
   async run(): Promise<void> {
-    const { writes, follows } = this.#way;
-    const intent = await this.#way.record();
-    const hold = this.#doors.leases.hold(this.#caller.identity, 'work', (message) => {
+    const { writes, follows, reduce } = this.#plan;
+    const hold = this.#gateway.leases.hold(this.#caller.identity, 'act', (message) => {
       this.#cut = `the lease ended: ${message}`;
       this.#stop.abort();
     });
@@ -102,11 +75,10 @@ class Passage {
       // The lease may have died while the intent was being written.
       if (!hold.alive()) throw new NoLease(this.#cut ?? 'the lease ended');
       const answer = await this.#send();
-      const outcome = writes ? intent : undefined;
-      if ((writes && !follows) || this.#way.reduce !== undefined) await this.#deliver(answer, outcome);
-      else await this.#stream(answer, outcome, () => hold.alive());
+      if ((writes && !follows) || reduce !== undefined) await this.#deliver(answer);
+      else await this.#stream(answer, () => hold.alive());
     } catch (error) {
-      if (writes) await this.#recordFailure(intent, error);
+      await this.#recordFailure(error);
       throw error;
     } finally {
       hold.release();
@@ -115,8 +87,8 @@ class Passage {
   }
 
   #send(): Promise<IncomingMessage> {
-    const { upstream, answerMs, body } = this.#way;
-    const outgoing = this.#way.open();
+    const { upstream, answerMs, body } = this.#plan;
+    const outgoing = this.#plan.open();
     return new Promise((resolve, reject) => {
       const abort = () => outgoing.destroy(new UpstreamUnavailable(this.#cut ?? 'cut off'));
       const timer = setTimeout(() => outgoing.destroy(new Error('no answer in time')), answerMs);
@@ -141,35 +113,35 @@ class Passage {
   }
 
   /** The whole answer: on record first, then to the caller. */
-  async #deliver(answer: IncomingMessage, intent: Intent | undefined): Promise<void> {
+  async #deliver(answer: IncomingMessage): Promise<void> {
     const status = answer.statusCode ?? 502;
     const chunks: Buffer[] = [];
     let size = 0;
     await this.#reading(answer, false, async (chunk) => {
       size += chunk.length;
-      if (size > MAX_ANSWER) throw new TooLarge(`the answer of ${this.#way.upstream} is too large`);
+      if (size > MAX_ANSWER) throw new TooLarge(`the answer of ${this.#plan.upstream} is too large`);
       chunks.push(chunk);
     });
     const whole = Buffer.concat(chunks);
-    await intent?.outcome({ status, body: whole });
-    const body = status === 200 ? (this.#way.reduce?.(whole) ?? whole) : whole;
-    const headers = this.#way.headers(answer);
+    await this.#intent?.outcome({ status, body: whole });
+    const body = status === 200 ? (this.#plan.reduce?.(whole) ?? whole) : whole;
+    const headers = this.#plan.headers(answer);
     delete headers['content-length'];
     this.#response.writeHead(status, { ...headers, 'content-length': body.length });
     this.#response.end(this.#request.method === 'HEAD' ? undefined : body);
   }
 
   /** An answer that is passed on as it comes, no faster than the caller reads. */
-  async #stream(answer: IncomingMessage, intent: Intent | undefined, alive: () => boolean): Promise<void> {
+  async #stream(answer: IncomingMessage, alive: () => boolean): Promise<void> {
     const status = answer.statusCode ?? 502;
-    const byUpstream = `ended by ${this.#way.upstream}`;
-    this.#response.writeHead(status, this.#way.headers(answer));
+    const byUpstream = `ended by ${this.#plan.upstream}`;
+    this.#response.writeHead(status, this.#plan.headers(answer));
     // A watch's first event may be long in coming; the caller wants to know now that it is heard.
     this.#response.flushHeaders();
     let bytesOut = 0;
     let ended = byUpstream;
     try {
-      await this.#reading(answer, this.#way.follows, async (chunk) => {
+      await this.#reading(answer, this.#plan.follows, async (chunk) => {
         if (!alive()) throw new NoLease(this.#cut ?? 'the lease ended');
         bytesOut += chunk.length;
         if (!this.#response.write(chunk)) await once(this.#response, 'drain', { signal: this.#stop.signal });
@@ -177,13 +149,13 @@ class Passage {
     } catch (error) {
       ended = this.#cut ?? messageOf(error);
     }
-    await intent?.outcome({ status, bytesOut, ended });
+    await this.#intent?.outcome({ status, bytesOut, ended });
     if (ended === byUpstream) this.#response.end();
     else this.#response.destroy();
   }
 
   async #reading(answer: IncomingMessage, follows: boolean, take: (chunk: Buffer) => Promise<void>): Promise<void> {
-    const { upstream } = this.#way;
+    const { upstream } = this.#plan;
     const abort = () => answer.destroy(new UpstreamUnavailable(this.#cut ?? 'cut off'));
     const paused = () => answer.destroy(new UpstreamUnavailable(`${upstream} stopped in the middle of its answer`));
     let timer = follows ? undefined : setTimeout(paused, PAUSE_MS);
@@ -205,13 +177,13 @@ class Passage {
   }
 
   /** A write that may or may not have happened is said to be so. */
-  async #recordFailure(intent: Intent | undefined, error: unknown): Promise<void> {
+  async #recordFailure(error: unknown): Promise<void> {
     if (error instanceof AuditUnavailable || error instanceof InvalidInput) return;
     const ended = this.#cut ?? messageOf(error);
-    await intent
+    await this.#intent
       ?.outcome({ status: null, ended: `${ended}; whether it was done is not known` })
       .catch((failure: unknown) => {
-        this.#doors.logger.error({ error: messageOf(failure) }, 'the outcome of a write could not be recorded');
+        this.#gateway.logger.error({ error: messageOf(failure) }, 'the outcome of a write could not be recorded');
       });
   }
 }

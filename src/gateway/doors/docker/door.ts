@@ -1,0 +1,162 @@
+// The docker door: what a request to a Docker host becomes. Requests, logs -f, events and pulls; and attach and exec, which
+// change to "tcp".
+
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import { readBody } from '../../../net/http-answer.ts';
+import type { Concurrency } from '../../concurrency.ts';
+import type { Caller, Door, Exchange, ForwardPlan, GatewayContext } from '../door.ts';
+import { responseHeaders } from '../headers.ts';
+import type { DockerHost, DockerHosts } from './docker-host.ts';
+import { filterRequest, type Passing } from './filter.ts';
+import { recordIntent } from './recording.ts';
+import { reduceAnswer } from './reduction.ts';
+import { dockerRefusal } from './refusal.ts';
+import { type DockerRequest, readRequest } from './route.ts';
+import { scopeOf } from './scope.ts';
+import { takeBody } from './upgrade-body.ts';
+
+/** A container's description is small; an archive that is copied in may be larger. */
+const MAX_BODY = { json: 1024 * 1024, tar: 32 * 1024 * 1024, none: 4096 } as const;
+/** Until the head of an answer, in milliseconds: a stop may wait for as long as it is told. */
+const ANSWER_MS = 15 * 60_000;
+
+export interface DockerDoorOptions {
+  readonly hosts: DockerHosts;
+  readonly audience: string;
+  readonly concurrency: Concurrency;
+}
+
+/** The door for the sandbox's docker command. */
+export function dockerDoor(gateway: GatewayContext, options: DockerDoorOptions): Door<DockerRequest> {
+  const { hosts, audience, concurrency } = options;
+  return {
+    name: 'docker',
+    audience,
+    purpose: 'act',
+    requiresAudit: true,
+    concurrency,
+    read: ({ method = 'GET', url = '' }) => readRequest(method, url),
+    plan: async (caller, wanted, exchange) => {
+      const { docker, name } = caller.lease.class;
+      if (docker === undefined) throw new NotAllowed(`AgentClass ${name} opens no Docker host`);
+      const host = hosts.get(docker.endpoint);
+      return exchange.type === 'upgrade'
+        ? await planUpgrade(gateway, { caller, wanted, host }, exchange)
+        : await planRequest(gateway, { caller, wanted, host }, exchange.request);
+    },
+    refusal: (error) => {
+      const { status, body, headers } = dockerRefusal(error);
+      return { status, body, headers: { ...headers, connection: 'close' } };
+    },
+    count: (wanted, status) => {
+      const { operation = 'unknown', kind = 'refused' } = wanted?.route ?? {};
+      gateway.metrics.dockerRequests.inc({ operation, kind, status });
+    },
+  };
+}
+
+interface Admitted {
+  readonly caller: Caller;
+  readonly wanted: DockerRequest;
+  readonly host: DockerHost;
+}
+
+async function planRequest(
+  gateway: GatewayContext,
+  admitted: Admitted,
+  request: IncomingMessage,
+): Promise<ForwardPlan> {
+  const { caller, wanted, host } = admitted;
+  const passing = await authorize(admitted, await readBody(request, bodyLimit(wanted)));
+  const { route } = wanted;
+  const { docker } = caller.lease.class;
+  const { reduction } = passing;
+  const images =
+    reduction === 'images' && docker !== undefined ? await host.facts(scopeOf(docker)).images() : undefined;
+  return {
+    upstream: `Docker host ${host.name}`,
+    writes: route.kind === 'write',
+    follows: route.follows === true,
+    answerMs: ANSWER_MS,
+    body: passing.body ?? Buffer.alloc(0),
+    record: async () =>
+      route.kind === 'read'
+        ? undefined
+        : await recordIntent(gateway, caller, passing, { host: host.name, userAgent: request.headers['user-agent'] }),
+    open: () =>
+      host.request({
+        method: route.method,
+        path: passing.path,
+        headers: forwardedHeaders(request, passing),
+        // An answer that ends with its connection must not leave that connection to others.
+        own: route.hijacks === true,
+      }),
+    headers: (answer) => responseHeaders(answer.headers),
+    ...(reduction === undefined || docker === undefined
+      ? {}
+      : {
+          reduce: (body: Buffer) =>
+            reduceAnswer(reduction, body, scopeOf(docker), images ?? { ids: new Set(), repositories: new Set() }),
+        }),
+  };
+}
+
+async function planUpgrade(
+  gateway: GatewayContext,
+  admitted: Admitted,
+  { request, socket, head }: Extract<Exchange, { type: 'upgrade' }>,
+): Promise<ForwardPlan> {
+  const { caller, wanted, host } = admitted;
+  const { route } = wanted;
+  const protocol = (request.headers.upgrade ?? '').toLowerCase();
+  if (route.hijacks !== true || protocol !== 'tcp') {
+    throw new InvalidInput(`upgrade to ${protocol} at ${route.operation}: only attach and exec change, to tcp`);
+  }
+  const { body, rest } = await takeBody(request, socket, head, bodyLimit(wanted));
+  const passing = await authorize(admitted, body);
+  const details = { host: host.name, userAgent: request.headers['user-agent'], protocol };
+  return {
+    upstream: `Docker host ${host.name}`,
+    writes: true,
+    follows: true,
+    answerMs: ANSWER_MS,
+    body: passing.body ?? Buffer.alloc(0),
+    record: async () => await recordIntent(gateway, caller, passing, details),
+    open: () =>
+      host.request({
+        method: route.method,
+        path: passing.path,
+        headers: { ...forwardedHeaders(request, passing), connection: 'Upgrade', upgrade: 'tcp' },
+        own: true,
+      }),
+    headers: (answer) => responseHeaders(answer.headers),
+    head: rest,
+    halfOpen: true,
+  };
+}
+
+/** Decides whether a request may pass. @throws NotAllowed, NotFound, InvalidInput, UpstreamUnavailable */
+async function authorize({ caller, wanted, host }: Admitted, body: Buffer): Promise<Passing> {
+  const { docker, mode, name } = caller.lease.class;
+  if (docker === undefined) throw new NotAllowed(`AgentClass ${name} opens no Docker host`);
+  return await filterRequest(wanted, body, { access: docker, mode, facts: host.facts(scopeOf(docker)) });
+}
+
+/** The most that a request's body may be, in bytes. */
+function bodyLimit(wanted: DockerRequest): number {
+  return MAX_BODY[wanted.route.body ?? 'none'];
+}
+
+/** Nothing of the caller's headers goes on but what it can read. */
+function forwardedHeaders(request: IncomingMessage, passing: Passing): OutgoingHttpHeaders {
+  const { accept } = request.headers;
+  return {
+    ...(accept === undefined || passing.request.route.kind === 'write' || passing.reduction !== undefined
+      ? {}
+      : { accept }),
+    ...(passing.contentType === undefined ? {} : { 'content-type': passing.contentType }),
+    'content-length': passing.body?.length ?? 0,
+    'user-agent': 'oplab-gateway',
+  };
+}

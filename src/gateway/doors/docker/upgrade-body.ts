@@ -1,0 +1,57 @@
+// The body of a request to upgrade, which Node leaves on the socket.
+
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { InvalidInput, TooLarge } from '../../../errors.ts';
+
+/** For a body that was announced, in milliseconds. */
+const BODY_MS = 15_000;
+
+/**
+ * The body of a request to upgrade, which Node leaves on the socket, and what comes after it.
+ * @throws InvalidInput, TooLarge
+ */
+export async function takeBody(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  limit: number,
+): Promise<{ body: Buffer; rest: Buffer }> {
+  if (request.headers['transfer-encoding'] !== undefined) {
+    throw new InvalidInput('a request to upgrade must say how long its body is');
+  }
+  const announced = request.headers['content-length'] ?? '0';
+  if (!/^[0-9]{1,9}$/.test(announced)) throw new InvalidInput('the length of the body cannot be read');
+  const length = Number(announced);
+  if (length > limit) throw new TooLarge(`the body has ${length} bytes; ${limit} are taken at most`);
+  const chunks = [head];
+  let size = head.length;
+  const until = Date.now() + BODY_MS;
+  while (size < length) {
+    const chunk = await nextChunk(socket, until - Date.now());
+    chunks.push(chunk);
+    size += chunk.length;
+  }
+  const all = Buffer.concat(chunks);
+  return { body: all.subarray(0, length), rest: all.subarray(length) };
+}
+
+function nextChunk(socket: Duplex, ms: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const finish = (settle: () => void) => {
+      clearTimeout(timer);
+      socket.off('data', data);
+      socket.off('end', gone);
+      socket.off('close', gone);
+      socket.pause();
+      settle();
+    };
+    const data = (chunk: Buffer) => finish(() => resolve(chunk));
+    const gone = () => finish(() => reject(new InvalidInput('the body was cut off')));
+    const timer = setTimeout(gone, Math.max(0, ms));
+    socket.on('data', data);
+    socket.once('end', gone);
+    socket.once('close', gone);
+    socket.resume();
+  });
+}

@@ -1,0 +1,296 @@
+// The front of the doors alone: whom it admits, what it reports, and that it always gives back what it took.
+
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { InvalidInput, NotAllowed, Unauthenticated } from '../../errors.ts';
+import { Concurrency } from '../concurrency.ts';
+import { InFlight } from '../in-flight.ts';
+import type { Lease, LeaseDecision } from '../leases.ts';
+import type { AnswerPlan, Door, ForwardPlan, GatewayContext, Intent, Outcome } from './door.ts';
+import { serve } from './front.ts';
+
+const servers: Server[] = [];
+
+async function listening(server: Server): Promise<number> {
+  servers.push(server);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address: AddressInfo | string | null = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+const identity = { podUID: 'u', podName: 'p', serviceAccount: 'a', audience: 'test' };
+const lease = { session: 's', attempt: 1, serviceAccountName: 'a' } as unknown as Lease;
+
+let decision: LeaseDecision;
+let prove: ReturnType<typeof vi.fn>;
+let failure: string | undefined;
+let alive: boolean;
+const refused = vi.fn();
+const logged = vi.fn();
+const appended: { kind: string; params: unknown }[] = [];
+const reached = vi.fn();
+let inFlight: InFlight;
+
+function gateway(): GatewayContext {
+  const context: Partial<Record<keyof GatewayContext, unknown>> = {
+    identities: { prove },
+    leases: {
+      decide: () => decision,
+      hold: () => ({ alive: () => alive, release: () => {} }),
+    },
+    log: {
+      get failure() {
+        return failure;
+      },
+      append: async (_: unknown, entry: { kind: string; params: unknown }) => {
+        appended.push(entry);
+        return { seq: appended.length, duplicate: false };
+      },
+    },
+    budgets: { of: async () => ({ reach: reached }) },
+    status: { touch: () => {} },
+    inFlight,
+    metrics: { refused: { inc: refused }, ackSeconds: { observe: () => {} } },
+    logger: { error: logged, warn: logged, debug: () => {} },
+  };
+  return context as unknown as GatewayContext;
+}
+
+beforeEach(() => {
+  decision = { state: 'live', lease };
+  prove = vi.fn(async () => identity);
+  failure = undefined;
+  alive = true;
+  appended.length = 0;
+  inFlight = new InFlight();
+  for (const mock of [refused, logged, reached]) mock.mockClear();
+});
+
+const counted = vi.fn();
+
+interface Options {
+  plan?: (request: IncomingMessage) => Promise<ForwardPlan | AnswerPlan>;
+  read?: () => string;
+  purpose?: 'act' | 'report';
+  concurrency?: Concurrency;
+}
+
+/** A door of the test behind its own server. */
+async function open(options: Options = {}) {
+  counted.mockClear();
+  const concurrency = options.concurrency ?? new Concurrency(1);
+  const door: Door<string> = {
+    name: 'kube',
+    audience: 'test',
+    purpose: options.purpose ?? 'act',
+    requiresAudit: true,
+    concurrency,
+    read: options.read ?? (() => 'wanted'),
+    plan: async (_, __, { request }) =>
+      (await options.plan?.(request)) ?? { answer: async (response) => void response.end('answered') },
+    refusal: (error) => ({
+      status: error instanceof Unauthenticated ? 401 : 403,
+      headers: { connection: 'close' },
+      body: error instanceof Error && 'code' in error ? error.message : 'failed',
+    }),
+    count: counted,
+  };
+  const context = gateway();
+  const server = createServer((request, response) => {
+    void serve(context, door, { type: 'request', request, response });
+  });
+  server.on('upgrade', (request, socket, head) => {
+    void serve(context, door, { type: 'upgrade', request, socket, head });
+  });
+  const port = await listening(server);
+  const ask = (headers: Record<string, string> = {}) =>
+    new Promise<{ status: number; body: string }>((resolve, reject) => {
+      const request = httpRequest({ host: '127.0.0.1', port, headers });
+      request.on('response', async (response) => {
+        let body = '';
+        try {
+          for await (const chunk of response) body += chunk;
+        } catch {
+          body += ' (cut)';
+        }
+        resolve({ status: response.statusCode ?? 0, body });
+      });
+      request.on('upgrade', (response, socket) => {
+        socket.destroy();
+        resolve({ status: response.statusCode ?? 0, body: '' });
+      });
+      request.on('error', reject);
+      request.end();
+    });
+  const upgrade = () => ask({ connection: 'Upgrade', upgrade: 'websocket' });
+  /** All places are free, and nothing holds the seal back. */
+  const isIdle = async () => concurrency.total === 0 && (await inFlight.drained('s', 1000));
+  return { ask, upgrade, isIdle };
+}
+
+/** A plan that goes on to an upstream, with what is put on record on the way. */
+async function upstream(
+  answer: (request: IncomingMessage) => { status: number; body: string } | undefined,
+  more: { record?: () => Promise<void> } = {},
+) {
+  const steps: (string | Outcome)[] = [];
+  const server = createServer((request, response) => {
+    steps.push('sent');
+    const said = answer(request);
+    if (said === undefined) response.destroy();
+    else response.writeHead(said.status).end(said.body);
+  });
+  const port = await listening(server);
+  const intent: Intent = { outcome: async (outcome) => void steps.push(outcome) };
+  const plan = async (): Promise<ForwardPlan> => ({
+    upstream: 'the upstream',
+    writes: true,
+    follows: false,
+    answerMs: 5000,
+    body: Buffer.from('body'),
+    record: async () => {
+      steps.push('recorded');
+      await more.record?.();
+      return intent;
+    },
+    open: () => httpRequest({ host: '127.0.0.1', port, method: 'POST' }),
+    headers: () => ({}),
+  });
+  return { plan, steps };
+}
+
+it('serves an admitted caller, counts it once, and gives its place back', async () => {
+  const { ask, isIdle } = await open();
+  expect(await ask()).toEqual({ status: 200, body: 'answered' });
+  expect(counted.mock.calls).toEqual([['wanted', 200]]);
+  expect(await isIdle()).toBe(true);
+  expect(prove).toHaveBeenCalledTimes(1);
+});
+
+it.each([
+  ['who cannot prove itself', () => prove.mockRejectedValue(new Unauthenticated('no')), 'OPLAB_UNAUTHENTICATED'],
+  ['whose lease is dead', () => (decision = { state: 'dead', message: 'no' }), 'OPLAB_NO_LEASE'],
+  ['whose lease is not there yet', () => (decision = { state: 'pending', message: 'no' }), 'OPLAB_NO_LEASE_YET'],
+  ['while nothing can be recorded', () => (failure = 'disk full'), 'OPLAB_AUDIT_UNAVAILABLE'],
+])('refuses a caller %s, for requests and upgrades alike', async (_, arrange, reason) => {
+  arrange();
+  const { ask, upgrade, isIdle } = await open();
+  for (const how of [ask, upgrade]) {
+    refused.mockClear();
+    counted.mockClear();
+    expect((await how()).status).toBeGreaterThanOrEqual(400);
+    expect(refused.mock.calls).toEqual([[{ door: 'kube', reason }]]);
+    expect(counted).toHaveBeenCalledTimes(1);
+    expect(counted.mock.calls[0]?.[0]).toBeUndefined();
+  }
+  expect(await isIdle()).toBe(true);
+});
+
+it('reports a limit that is reached once, and proves its caller once', async () => {
+  decision = { state: 'reached', lease, limit: 'turns' };
+  const { ask } = await open();
+  expect((await ask()).status).toBe(403);
+  expect(prove).toHaveBeenCalledTimes(1);
+  await ask();
+  expect(appended).toMatchObject([{ kind: 'lifecycle', params: { limit: 'turns' } }]);
+  expect(reached).toHaveBeenCalledTimes(1);
+});
+
+it('lets a caller whose limit is reached report what it did', async () => {
+  decision = { state: 'reached', lease, limit: 'turns' };
+  const { ask } = await open({ purpose: 'report' });
+  expect((await ask()).status).toBe(200);
+  expect(appended).toEqual([]);
+});
+
+it('refuses what is too much at once, and takes the next one', async () => {
+  const concurrency = new Concurrency(1);
+  const leave = concurrency.enter('s');
+  const { ask } = await open({ concurrency });
+  expect((await ask()).status).toBe(403);
+  expect(refused).toHaveBeenLastCalledWith({ door: 'kube', reason: 'OPLAB_TOO_BUSY' });
+  leave();
+  expect((await ask()).status).toBe(200);
+});
+
+it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the answer to a %s', async (type) => {
+  const { ask, upgrade, isIdle } = await open({
+    plan: async () => {
+      throw new Error('a secret of the gateway');
+    },
+  });
+  const { body } = await (type === 'request' ? ask() : upgrade());
+  expect(body).toBe('failed');
+  expect(logged).toHaveBeenCalledTimes(1);
+  expect(refused.mock.calls).toEqual([[{ door: 'kube', reason: 'OPLAB_INTERNAL' }]]);
+  expect(counted.mock.calls).toEqual([['wanted', 403]]);
+  expect(await isIdle()).toBe(true);
+});
+
+it('counts what it could not read as unread', async () => {
+  const { ask } = await open({
+    read: () => {
+      throw new InvalidInput('not a path');
+    },
+  });
+  expect(await ask()).toEqual({ status: 403, body: 'not a path' });
+  expect(counted.mock.calls).toEqual([[undefined, 403]]);
+});
+
+it('records the intent before anything is sent, and the outcome before the answer ends', async () => {
+  const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }));
+  const { ask } = await open({ plan });
+  expect(await ask()).toEqual({ status: 201, body: 'made' });
+  expect(steps).toEqual(['recorded', 'sent', { status: 201, body: Buffer.from('made') }]);
+});
+
+it('sends nothing when the intent cannot be recorded', async () => {
+  const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }), {
+    record: async () => {
+      throw new NotAllowed('cannot be recorded');
+    },
+  });
+  const { ask, isIdle } = await open({ plan });
+  expect(await ask()).toEqual({ status: 403, body: 'cannot be recorded' });
+  expect(steps).toEqual(['recorded']);
+  expect(await isIdle()).toBe(true);
+});
+
+it('sends nothing when the lease dies while the intent is recorded, and says so', async () => {
+  const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }), {
+    record: async () => {
+      alive = false;
+    },
+  });
+  const { ask } = await open({ plan });
+  expect((await ask()).status).toBe(403);
+  expect(steps).toEqual(['recorded', { status: null, ended: expect.stringContaining('whether it was done') }]);
+});
+
+it('puts an answer that never came on record as not known', async () => {
+  const { plan, steps } = await upstream(() => undefined);
+  const { ask, isIdle } = await open({ plan });
+  expect((await ask()).status).toBe(403);
+  expect(steps).toEqual([
+    'recorded',
+    'sent',
+    { status: null, ended: expect.stringContaining('whether it was done is not known') },
+  ]);
+  expect(await isIdle()).toBe(true);
+});
+
+it('refuses an upgrade at a door that answers itself', async () => {
+  const { upgrade } = await open();
+  expect(await upgrade()).toMatchObject({ status: 403, body: 'this door changes to no other protocol' });
+});

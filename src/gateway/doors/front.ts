@@ -1,0 +1,101 @@
+// The one front of all doors: prove, admit, record, forward, record; refuse and count in one place.
+
+import type { AuditLog } from '../../audit/log.ts';
+import { AuditUnavailable, InvalidInput, LimitReached, messageOf, OplabError } from '../../errors.ts';
+import { type Lease, requireLease } from '../leases.ts';
+import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
+import { forwardRequest } from './forward.ts';
+import { reportLimitReached } from './limit-reached.ts';
+import { answerOn, splice } from './splice.ts';
+
+/** Answers one request, or one request to upgrade. Never throws. */
+export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
+  const { request } = exchange;
+  if (exchange.type === 'upgrade') {
+    // Without a listener, a caller that resets its connection would end the process.
+    exchange.socket.on('error', (error) => {
+      gateway.logger.debug({ error: messageOf(error) }, 'the caller of an upgrade is gone');
+    });
+  }
+  let lease: Lease | undefined;
+  let wanted: Wanted | undefined;
+  let leave = () => {};
+  let status = 0;
+  try {
+    const identity = await gateway.identities.prove(request.headers.authorization, door.audience);
+    const decision = gateway.leases.decide(identity);
+    if ('lease' in decision) lease = decision.lease;
+    const caller = { identity, lease: requireLease(decision, door.purpose) };
+    if (door.requiresAudit) requireAudit(gateway.log);
+    leave = enter(gateway, door, caller);
+    wanted = door.read(request);
+    const plan = await door.plan(caller, wanted, exchange);
+    status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
+  } catch (error) {
+    // Whether the lease says so or the budget: a limit that is reached is reported here, for all doors.
+    if (error instanceof LimitReached && lease !== undefined) await reportLimitReached(gateway, lease, error);
+    status = refuse(gateway, door, exchange, error);
+  } finally {
+    leave();
+    door.count?.(wanted, status);
+  }
+}
+
+/** Reads stop as well as writes: what the agent sees next could not be put on record either. @throws AuditUnavailable */
+function requireAudit(log: Pick<AuditLog, 'failure'>): void {
+  if (log.failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${log.failure}`);
+}
+
+/** Takes a place, and holds the session's seal back until the request has had its say. @throws TooBusy */
+function enter<Wanted>(gateway: GatewayContext, door: Door<Wanted>, { lease }: Caller): () => void {
+  const leave = door.concurrency.enter(lease.session);
+  const done = gateway.inFlight.begin(lease.session);
+  return () => {
+    done();
+    leave();
+  };
+}
+
+async function answer(plan: AnswerPlan, exchange: Exchange): Promise<number> {
+  if (exchange.type === 'upgrade') throw new InvalidInput('this door changes to no other protocol');
+  await plan.answer(exchange.response);
+  return exchange.response.statusCode;
+}
+
+/** The intent is on disk before anything is sent, and the outcome before the caller sees the end of the answer. */
+async function forward(
+  gateway: GatewayContext,
+  caller: Caller,
+  exchange: Exchange,
+  plan: ForwardPlan,
+): Promise<number> {
+  const recorded = await plan.record();
+  const intent = plan.writes ? recorded : undefined;
+  if (exchange.type === 'upgrade') return await splice(gateway, caller, exchange, plan, intent);
+  return await forwardRequest(gateway, caller, exchange, plan, intent);
+}
+
+/** Says no in the words of the door's callers. @returns the status that was answered */
+function refuse<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange, error: unknown): number {
+  const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
+  gateway.metrics.refused.inc({ door: door.name, reason: code });
+  if (!(error instanceof OplabError)) gateway.logger.error({ error }, `the ${door.name} door failed`);
+  const refused = door.refusal(error, exchange.request);
+  if (exchange.type === 'upgrade') {
+    answerOn(exchange.socket, refused.status, refused.headers, Buffer.from(refused.body));
+    return refused.status;
+  }
+  const { request, response } = exchange;
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return response.statusCode;
+  }
+  // What is left of a refused body is either not read, where the connection ends, or thrown away.
+  if (refused.headers.connection !== 'close') request.resume();
+  response.writeHead(refused.status, withLength(refused)).end(refused.body);
+  return refused.status;
+}
+
+function withLength({ headers, body }: Refused) {
+  return { ...headers, 'content-length': Buffer.byteLength(body) };
+}
