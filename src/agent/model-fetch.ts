@@ -3,6 +3,7 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import { z } from 'zod';
+import { formatServerSentEvent } from '../net/server-sent-events.ts';
 
 /** Without a single byte for this long, a stream is taken for dead. Servers send pings every few seconds. */
 const SILENCE_MS = 90_000;
@@ -47,7 +48,7 @@ function eventsOf(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
 async function streamed(response: Response): Promise<Response> {
   const message = wholeMessage.parse(await response.json());
   const text = eventsOf(message)
-    .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+    .map((event) => formatServerSentEvent(event.type, event))
     .join('');
   return new Response(text, { status: 200, headers: { 'content-type': 'text/event-stream' } });
 }

@@ -1,35 +1,22 @@
 // The port-forward against a server that speaks the channel protocol as the kubelet does.
 
-import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
 import type { KubeServer } from './credentials.ts';
 import { openPortForward } from './port-forward.ts';
-import { FrameDecoder, frame } from './websocket.ts';
 
 let server: Server | undefined;
-const sockets = new Set<Duplex>();
+const sockets = new Set<WebSocket>();
 afterEach(() => {
-  for (const socket of sockets) socket.destroy();
+  for (const socket of sockets) socket.terminate();
   server?.close();
 });
 
-/** A frame without a mask, as servers send it. */
-function serverFrame(payload: Buffer, opcode = 2): Buffer {
-  const head = payload.length < 126 ? Buffer.from([0x80 | opcode, payload.length]) : Buffer.alloc(10);
-  if (payload.length >= 126) {
-    head[0] = 0x80 | opcode;
-    head[1] = 127;
-    head.writeBigUInt64BE(BigInt(payload.length), 2);
-  }
-  return Buffer.concat([head, payload]);
-}
-
 interface Pod {
   /** What the pod's port answers to each piece of data. */
-  respond(data: Buffer, send: (channel: number, data: Buffer) => void, socket: Duplex): void;
+  respond(data: Buffer, send: (channel: number, data: Buffer) => void, socket: WebSocket): void;
   greet?(send: (channel: number, data: Buffer) => void): void;
 }
 
@@ -41,8 +28,8 @@ async function apiServer(pod: Pod): Promise<{ client: { server: KubeServer }; re
     response.end(JSON.stringify({ kind: 'Status', message: 'pods "gone" not found', reason: 'NotFound', code: 404 }));
   });
   server = listening;
-  listening.on('upgrade', (request, socket) => {
-    sockets.add(socket);
+  const protocols = new WebSocketServer({ noServer: true, handleProtocols: () => 'v4.channel.k8s.io' });
+  listening.on('upgrade', (request, socket, head) => {
     requests.push(`${request.url} ${request.headers.authorization} ${request.headers['sec-websocket-protocol']}`);
     if (request.url?.includes('/gone/')) {
       const body = JSON.stringify({ kind: 'Status', message: 'pods "gone" not found', reason: 'NotFound', code: 404 });
@@ -51,24 +38,17 @@ async function apiServer(pod: Pod): Promise<{ client: { server: KubeServer }; re
       );
       return;
     }
-    const accept = createHash('sha1')
-      .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
-      .digest('base64');
-    socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n`,
-    );
-    const send = (channel: number, data: Buffer) =>
-      void socket.write(serverFrame(Buffer.concat([Buffer.from([channel]), data])));
-    const port = Buffer.from([0x90, 0x1f]);
-    send(0, port);
-    send(1, port);
-    pod.greet?.(send);
-    const decoder = new FrameDecoder();
-    socket.on('error', () => undefined);
-    socket.on('data', (chunk: Buffer) => {
-      for (const { opcode, payload } of decoder.push(chunk)) {
-        if (opcode === 2) pod.respond(payload.subarray(1), send, socket);
-      }
+    protocols.handleUpgrade(request, socket, head, (channel) => {
+      sockets.add(channel);
+      const send = (number: number, data: Buffer) => channel.send(Buffer.concat([Buffer.from([number]), data]));
+      const port = Buffer.from([0x90, 0x1f]);
+      send(0, port);
+      send(1, port);
+      pod.greet?.(send);
+      channel.on('error', () => undefined);
+      channel.on('message', (message) => {
+        if (Buffer.isBuffer(message)) pod.respond(message.subarray(1), send, channel);
+      });
     });
   });
   await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
@@ -142,7 +122,7 @@ it('ends the local connection when the pod ends its own', async () => {
   const { client } = await apiServer({
     respond: (_data, send, socket) => {
       send(0, Buffer.from('bye'));
-      socket.write(serverFrame(Buffer.from([0x03, 0xe8]), 8));
+      socket.close(1000);
     },
   });
   const forward = await openPortForward(client, { namespace: 'n', pod: 'gw', port: 1 });
@@ -150,30 +130,33 @@ it('ends the local connection when the pod ends its own', async () => {
   await forward.close();
 });
 
-describe('frames', () => {
-  it.each([0, 1, 125, 126, 65_535, 65_536])('of %i bytes come through in pieces', (size) => {
-    const payload = Buffer.alloc(size, 'xyz');
-    const bytes = frame(2, payload);
-    const decoder = new FrameDecoder();
-    const messages: Buffer[] = [];
-    for (let at = 0; at < bytes.length; at += 1000) {
-      for (const message of decoder.push(bytes.subarray(at, at + 1000))) messages.push(message.payload);
-    }
-    expect(messages).toHaveLength(1);
-    expect(messages[0]?.equals(payload)).toBe(true);
+it('holds a fast pod back while its reader does not read', async () => {
+  let sent = 0;
+  const { client } = await apiServer({
+    respond: (_data, _send, socket) => {
+      const block = Buffer.concat([Buffer.from([0]), Buffer.alloc(1_000_000)]);
+      const more = () => {
+        if (sent >= 200 || socket.readyState !== socket.OPEN) return;
+        sent += 1;
+        socket.send(block, more);
+      };
+      more();
+    },
   });
+  const forward = await openPortForward(client, { namespace: 'n', pod: 'gw', port: 1 });
+  const local = connect(forward.localPort, '127.0.0.1', () => local.write('x'));
+  local.pause();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(sent).toBeGreaterThan(0);
+  expect(sent).toBeLessThan(100);
+  local.destroy();
+  await forward.close();
+});
 
-  it('in parts are one message, with a ping between the parts', () => {
-    const parts = Buffer.concat([Buffer.from([0x02, 1, 0x61]), Buffer.from([0x89, 0]), Buffer.from([0x80, 1, 0x62])]);
-    const seen = [...new FrameDecoder().push(parts)].map(({ opcode, payload }) => `${opcode}:${payload}`);
-    expect(seen).toEqual(['9:', '2:ab']);
-  });
-
-  it('that claim to be huge are refused', () => {
-    const head = Buffer.alloc(10);
-    head[0] = 0x82;
-    head[1] = 127;
-    head.writeBigUInt64BE(1n << 40n, 2);
-    expect(() => [...new FrameDecoder().push(head)]).toThrow(/too large/);
-  });
+it('ends the local connection when a message is larger than a port-forward sends', async () => {
+  const { client } = await apiServer({ respond: (_data, send) => send(0, Buffer.alloc(17 * 1024 * 1024)) });
+  const forward = await openPortForward(client, { namespace: 'n', pod: 'gw', port: 1 });
+  expect((await exchange(forward.localPort, Buffer.from('x'), 1)).length).toBe(0);
+  expect(forward.lastError).toMatch(/payload/i);
+  await forward.close();
 });

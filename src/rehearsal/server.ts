@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import path from 'node:path';
 import { OplabError } from '../errors.ts';
+import { formatServerSentEvent } from '../net/server-sent-events.ts';
 import { decide } from './engine.ts';
 import { decisionMessage, eventsOf, type RehearsalMessage, textMessage } from './message.ts';
 import { oneLiner } from './one-liner.ts';
@@ -87,8 +88,7 @@ export async function startRehearsal(
     if ('error' in answer) return fail(answer.error);
     if (!answer.stream) return send(response, 200, answer.message);
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' });
-    for (const event of eventsOf(answer.message))
-      response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+    for (const event of eventsOf(answer.message)) response.write(formatServerSentEvent(event.type, event));
     response.end();
   }
 

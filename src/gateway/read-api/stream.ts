@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { AuditLog } from '../../audit/log.ts';
+import { formatServerSentEvent } from '../../net/server-sent-events.ts';
 import type { LiveOutput } from '../live-output.ts';
 
 const PAGE = 200;
@@ -47,7 +48,7 @@ export async function streamSession(
     }),
     source.live.subscribe(session, (chunk) => {
       // Live output is a courtesy: a reader that does not keep up misses some of it.
-      if (!response.writableNeedDrain) response.write(event('live', chunk));
+      if (!response.writableNeedDrain) response.write(formatServerSentEvent('live', chunk));
     }),
   ];
   const heartbeat = setInterval(() => {
@@ -63,11 +64,11 @@ export async function streamSession(
       for (const entry of entries) {
         if (!open) return;
         seq = entry.seq;
-        if (!response.write(event('entry', entry, entry.seq))) await drained(response);
+        if (!response.write(formatServerSentEvent('entry', entry, entry.seq))) await drained(response);
       }
       if (entries.length === PAGE) continue;
       if (head?.sealed && seq >= head.entries) {
-        response.write(event('sealed', { entries: head.entries, headHash: head.headHash }));
+        response.write(formatServerSentEvent('sealed', { entries: head.entries, headHash: head.headHash }));
         return;
       }
       if (news || !open) continue;
@@ -83,11 +84,6 @@ export async function streamSession(
     signal.removeEventListener('abort', close);
     response.end();
   }
-}
-
-/** JSON holds no line breaks, so one data line is enough. */
-function event(name: string, data: unknown, id?: number): string {
-  return `${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
 function drained(response: ServerResponse): Promise<void> {
