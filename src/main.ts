@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The binary: picks the process, or hands over to the CLI. Composition only; nothing is loaded that is not run.
 
+import nodeModule from 'node:module';
 import { isOplabError, messageOf } from './errors.ts';
 import { requireNode } from './node-version.ts';
 
@@ -20,7 +21,11 @@ const start = processes[name];
 try {
   requireNode(process.versions.node, process.execPath);
   if (start !== undefined) await start(args);
-  else await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
+  else {
+    // Only on a user's machine: in a pod, a cache of code would be a file that a command of the agent could write.
+    nodeModule.enableCompileCache();
+    await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
+  }
 } catch (error) {
   const ours = isOplabError(error);
   process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${messageOf(error)}\n`);
