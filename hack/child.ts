@@ -20,6 +20,8 @@ export interface ChildOptions {
   readonly echo?: boolean | string;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
+  /** How long the child may take to end after it was asked to, in milliseconds, before it is killed. Default 2,000. */
+  readonly graceMs?: number;
   /** Do not throw on a non-zero exit code. */
   readonly allowFailure?: boolean;
 }
@@ -51,8 +53,8 @@ export function searchPath(inherited: string | undefined): string {
   return [ownTools, ...(inherited ?? '').split(path.delimiter).filter((dir) => dir !== ownTools)].join(path.delimiter);
 }
 
-/** Ends a child's whole process group: asks first, insists after two seconds. */
-function endGroup(pid: number): void {
+/** Ends a child's whole process group: asks first, kills it after `graceMs`. */
+function endGroup(pid: number, graceMs = 2000): void {
   const send = (signal: NodeJS.Signals): void => {
     try {
       process.kill(-pid, signal);
@@ -61,7 +63,7 @@ function endGroup(pid: number): void {
     }
   };
   send('SIGTERM');
-  setTimeout(() => send('SIGKILL'), 2000).unref();
+  setTimeout(() => send('SIGKILL'), graceMs).unref();
 }
 
 /**
@@ -90,7 +92,7 @@ export async function run(command: string, args: readonly string[], options: Chi
     child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
   }
   const end = (): void => {
-    if (child.pid !== undefined && child.exitCode === null) endGroup(child.pid);
+    if (child.pid !== undefined && child.exitCode === null) endGroup(child.pid, options.graceMs);
   };
   options.signal?.addEventListener('abort', end, { once: true });
   const timer = options.timeoutMs === undefined ? undefined : setTimeout(end, options.timeoutMs);

@@ -14,7 +14,6 @@ import { cpus, totalmem } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { mustCompile, prepareApiTests, prepareEndToEnd } from '../lab/demo/prepare.ts';
 import { run } from './child.ts';
 import { down } from './cluster/down.ts';
 import { clusterExists } from './cluster/observe.ts';
@@ -23,6 +22,7 @@ import { ensurePackages } from './toolchain/apt.ts';
 
 const root = path.dirname(import.meta.dirname);
 const reports = path.join(root, 'reports');
+const prepareProgram = path.join(root, 'lab/prepare.ts');
 
 const parts = ['static', 'unit', 'api', 'e2e'] as const;
 type Part = (typeof parts)[number];
@@ -113,15 +113,26 @@ async function vitest(
   return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
 }
 
+/** Runs lab/prepare.ts, which shows its own progress. It may take its time to undo half-made things when it is aborted. */
+async function prepareInLab(part: 'api' | 'e2e', signal: AbortSignal): Promise<void> {
+  await run('node', [prepareProgram, part], { cwd: root, signal, echo: true, graceMs: 30_000 });
+}
+
+/** Whether something must be compiled before there can be a cluster; unknown counts as yes. */
+async function mustCompile(signal: AbortSignal): Promise<boolean> {
+  const asked = await run('node', [prepareProgram, 'must-compile'], { cwd: root, signal, allowFailure: true });
+  return asked.code !== 3;
+}
+
 /** What a part needs before it can run: programs of the machine, binaries, a cluster with everything in it. */
 const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>> = {
   // jq: the sandbox's commands run on this machine there; strace: the order of system calls is part of a promise.
   unit: (signal) => ensurePackages(['jq', 'curl', 'procps'], signal),
   api: async (signal) => {
     await ensurePackages(['strace'], signal);
-    await prepareApiTests(signal);
+    await prepareInLab('api', signal);
   },
-  e2e: (signal) => prepareEndToEnd(signal),
+  e2e: (signal) => prepareInLab('e2e', signal),
 };
 
 const nothing = { passed: 0, failed: 0, skipped: 0 };
@@ -189,8 +200,7 @@ await main(async (signal) => {
   let results: PartResult[];
   try {
     // Beside a compiler on all cores, tests would measure the compiler. What goes wrong here the part itself tells.
-    if (wanted.includes('e2e') && (await mustCompile(signal).catch(() => true)))
-      await prepare('e2e').catch(() => undefined);
+    if (wanted.includes('e2e') && (await mustCompile(signal))) await prepare('e2e').catch(() => undefined);
     // In this order, so that no part waits for a cluster that it does not need.
     for (const part of wanted) prepare(part).catch(() => undefined);
     const ended = await Promise.allSettled(lanes.map((lane) => inTurn(lane, work)));

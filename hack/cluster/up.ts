@@ -8,10 +8,9 @@ import { chmod, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run } from '../child.ts';
-import { ensurePatientImages } from '../images.ts';
 import { main, runSteps, type Step } from '../progress.ts';
 import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debian.ts';
-import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
+import { nodeBuilds } from '../toolchain/recipes.ts';
 import { compileSteps, ensureTool } from '../toolchain/tools.ts';
 import { containerState, dockerAnswers, ensureDocker, hostDockerSocket, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
@@ -26,8 +25,14 @@ const answersWithinMs = 120_000;
 /** Slow machines exist, and a control plane that is short of CPU needs minutes. */
 const readyWithinMs = 300_000;
 
-/** Creates or repairs the cluster and brings the patient's images into it; a healthy cluster costs seconds. */
-export async function clusterUp(signal: AbortSignal): Promise<void> {
+/** What a caller adds to the making of a cluster. */
+export interface ClusterUpOptions {
+  /** Steps that run while the node settles, e.g. images that are loaded. Called once Docker answers. */
+  readonly meanwhile?: (signal: AbortSignal) => Promise<readonly Step[]>;
+}
+
+/** Creates or repairs the cluster; a healthy one costs seconds. */
+export async function clusterUp(signal: AbortSignal, options: ClusterUpOptions = {}): Promise<void> {
   if (await dockerAnswers(signal)) await ensureDocker(signal);
   else await runSteps([{ title: 'start Docker', expectedSeconds: 5, run: () => ensureDocker(signal) }], { signal });
   const healthy = isUp(await observe(signal));
@@ -35,12 +40,8 @@ export async function clusterUp(signal: AbortSignal): Promise<void> {
   const steps: Step[] = [];
   if (await canPull(signal)) {
     if (!healthy) steps.push(createStep(async () => publicNodeImage, false));
-    steps.push(patientImagesStep(60));
-  } else {
-    const roots = inBackground(missingRoots(), signal);
-    if (!healthy) steps.push(...nodeSteps(roots, signal));
-    steps.push(...compileSteps(patientImageBuilds, signal, () => roots.start()), patientImagesStep(8));
-  }
+  } else if (!healthy) steps.push(...nodeSteps(inBackground(missingRoots(), signal), signal));
+  steps.push(...((await options.meanwhile?.(signal)) ?? []));
   if (!healthy) steps.push(readyStep);
   await runSteps(steps, { signal });
 }
@@ -86,17 +87,6 @@ function nodeSteps(roots: Background, signal: AbortSignal): Step[] {
   });
   steps.push(createStep(async (note) => (image === '' ? ensureNodeImage(signal, note) : image), true));
   return steps;
-}
-
-function patientImagesStep(expectedSeconds: number): Step {
-  return {
-    title: "the patient's images",
-    expectedSeconds,
-    run: async ({ signal, note }) => {
-      const loaded = await ensurePatientImages(signal);
-      note(loaded.length === 0 ? 'all there' : `loaded ${loaded.length}`);
-    },
-  };
 }
 
 function createStep(image: (note: (text: string) => void) => Promise<string>, ownImage: boolean): Step {

@@ -1,6 +1,5 @@
-// All Go builds that oplab may need, with the versions they are pinned to.
+// The Go builds of the cluster's node and of oplab's images, with the versions that they are pinned to.
 import path from 'node:path';
-import { patientBuilds } from '../../lab/patient/builds.ts';
 import type { GoBuild } from './go-build.ts';
 
 /** The Kubernetes that the closed-network cluster runs; go.mod of the kube module names the same. */
@@ -64,16 +63,8 @@ const ociRuntime: GoBuild = {
   expectedSeconds: 5,
 };
 
-const pd: GoBuild = {
-  name: 'pd',
-  moduleDir: path.join(modules, 'pd'),
-  packages: ['github.com/tikv/pd/cmd/pd-server'],
-  tags: ['without_dashboard', 'nomsgpack'],
-  ldflags: ['-checklinkname=0', '-X github.com/tikv/pd/pkg/versioninfo.PDReleaseVersion=v8.1.0'],
-  expectedSeconds: 60,
-};
-
-const pdCtl: GoBuild = {
+/** pd-ctl, which the sandbox carries. */
+export const pdCtl: GoBuild = {
   name: 'pd-ctl',
   moduleDir: path.join(modules, 'pd-ctl'),
   packages: ['github.com/tikv/pd/tools/pd-ctl'],
@@ -84,8 +75,5 @@ const pdCtl: GoBuild = {
 /** What the node image is made of. */
 export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, localPathProvisioner];
 
-/** What the patient's images, and the sandbox's, add to that. */
-export const patientImageBuilds: readonly GoBuild[] = [pd, pdCtl, ...patientBuilds];
-
-/** Every build, in the order in which a cold run makes them. */
-export const goBuilds: readonly GoBuild[] = [...nodeBuilds, ...patientImageBuilds];
+/** Every build of the toolchain, in the order in which a cold run makes them. The patient's own are in lab/patient. */
+export const goBuilds: readonly GoBuild[] = [...nodeBuilds, pdCtl];

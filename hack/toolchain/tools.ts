@@ -88,9 +88,9 @@ export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, fi
     }));
 }
 
-/** The build that makes a binary. */
-export function buildOf(tool: string): GoBuild {
-  const build = goBuilds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
+/** The build that makes a binary. @param builds where to look; by default the toolchain's own */
+export function buildOf(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
+  const build = builds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
   if (build === undefined) throw new Error(`no Go build makes "${tool}"`);
   return build;
 }
@@ -132,10 +132,14 @@ async function onPath(tool: string, signal: AbortSignal | undefined): Promise<st
 /**
  * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or a build made now
  * (which may take minutes).
+ * @param options.builds where the tool's build is found; by default the toolchain's own
  * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED with the compiler's words.
  */
-export async function ensureTool(tool: string, options: { signal?: AbortSignal } = {}): Promise<string> {
-  const build = buildOf(tool);
+export async function ensureTool(
+  tool: string,
+  options: { readonly signal?: AbortSignal; readonly builds?: readonly GoBuild[] } = {},
+): Promise<string> {
+  const build = buildOf(tool, options.builds);
   if (!isBuilt(build)) {
     const found = await onPath(tool, options.signal);
     if (found !== undefined) return found;

@@ -29,10 +29,10 @@ import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
 import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
 import type { PatientTarget } from '../patient/session.ts';
+import { prepareEndToEnd } from '../prepare.ts';
 import { Incidents } from '../trials/incidents.ts';
 import { type Before, clearStage, detect, env, finished, openedByMonitor } from './incident.ts';
 import { measureLoad } from './load.ts';
-import { prepareEndToEnd } from './prepare.ts';
 import { requireScreen, type Teller, tellInText, tellOnScreen } from './tell.ts';
 
 const cli = path.join(root, 'dist/main.mjs');

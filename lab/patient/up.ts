@@ -12,12 +12,13 @@ import { parseArgs } from 'node:util';
 import { run } from '../../hack/child.ts';
 import { root } from '../../hack/cluster/names.ts';
 import { canPull } from '../../hack/cluster/registry.ts';
-import { ensurePatientImages } from '../../hack/images.ts';
 import { main, runSteps } from '../../hack/progress.ts';
 import { buildOf, goBuildKey } from '../../hack/toolchain/tools.ts';
 import { OplabError } from '../../src/errors.ts';
 import { upgradeFlags } from '../operator/helm.ts';
+import { patientBuilds } from './builds.ts';
 import { describe, soak } from './check.ts';
+import { patientImageSteps } from './images.ts';
 import { fullName, patientDefaults, targetOptions } from './session.ts';
 
 /** What an installation may be told. */
@@ -40,7 +41,7 @@ const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as
 function buildAnnotations(): string[] {
   return Object.entries(programs).flatMap(([part, program]) => [
     '--set-string',
-    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program))}`,
+    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program, patientBuilds))}`,
   ]);
 }
 
@@ -116,11 +117,7 @@ if (import.meta.main)
     });
     await runSteps(
       [
-        {
-          title: "the patient's images",
-          expectedSeconds: 5,
-          run: async (context) => void (await ensurePatientImages(context.signal)),
-        },
+        ...(await patientImageSteps(signal)),
         {
           title: `helm/tikv as release ${values.release} in namespace ${values.namespace}, until it is healthy`,
           expectedSeconds: 75,
