@@ -1,4 +1,4 @@
-// Debian root file systems and unpacked Debian packages for local images, made by mmdebstrap and kept in the cache.
+// Debian root file systems and unpacked packages for local images, made by mmdebstrap and cached.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -84,22 +84,22 @@ export const debianRoots = {
     hooks: [...oplabUser, ...slim],
     unpack: ['prometheus', 'prometheus-alertmanager', 'docker.io'],
   },
-  /** The kitchen: what an engineer on call reaches for. */
+  /** The sandbox: the tools of an engineer on call. */
   'oplab-sandbox-base': {
     include: [
-      ...[
-        'bash',
-        'curl',
-        'jq',
-        'dnsutils',
-        'iproute2',
-        'iputils-ping',
-        'procps',
-        'less',
-        'vim-tiny',
-        'ca-certificates',
-      ],
-      ...['tini', 'openssl', 'netcat-openbsd'],
+      'bash',
+      'curl',
+      'jq',
+      'dnsutils',
+      'iproute2',
+      'iputils-ping',
+      'procps',
+      'less',
+      'vim-tiny',
+      'ca-certificates',
+      'tini',
+      'openssl',
+      'netcat-openbsd',
     ],
     hooks: [...oplabUser, ...slim],
   },

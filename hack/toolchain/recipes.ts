@@ -1,4 +1,4 @@
-// The Go builds of the cluster's node and of oplab's images, with the versions that they are pinned to.
+// The Go builds of the cluster's node and of oplab's images, at pinned versions.
 import path from 'node:path';
 import type { GoBuild } from './go-build.ts';
 
@@ -21,26 +21,25 @@ const kube: GoBuild = {
   name: 'kube',
   moduleDir: path.join(modules, 'kube'),
   packages: [
-    ...[
-      'kube-apiserver',
-      'kube-controller-manager',
-      'kube-scheduler',
-      'kubelet',
-      'kubeadm',
-      'kube-proxy',
-      'kubectl',
-    ].map((binary) => `k8s.io/kubernetes/cmd/${binary}`),
+    'k8s.io/kubernetes/cmd/kube-apiserver',
+    'k8s.io/kubernetes/cmd/kube-controller-manager',
+    'k8s.io/kubernetes/cmd/kube-scheduler',
+    'k8s.io/kubernetes/cmd/kubelet',
+    'k8s.io/kubernetes/cmd/kubeadm',
+    'k8s.io/kubernetes/cmd/kube-proxy',
+    'k8s.io/kubernetes/cmd/kubectl',
     'sigs.k8s.io/kind',
     'helm.sh/helm/v4/cmd/helm',
     'oplab.dev/hack/toolchain/kube/etcd',
     'oplab.dev/hack/toolchain/kube/coredns',
     'oplab.dev/hack/toolchain/kube/kube-router',
-    ...['containerd', 'ctr', 'containerd-shim-runc-v2'].map(
-      (main) => `github.com/containerd/containerd/v2/cmd/${main}`,
-    ),
-    ...['main/loopback', 'main/ptp', 'ipam/host-local', 'meta/portmap'].map(
-      (plugin) => `github.com/containernetworking/plugins/plugins/${plugin}`,
-    ),
+    'github.com/containerd/containerd/v2/cmd/containerd',
+    'github.com/containerd/containerd/v2/cmd/ctr',
+    'github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2',
+    'github.com/containernetworking/plugins/plugins/main/loopback',
+    'github.com/containernetworking/plugins/plugins/main/ptp',
+    'github.com/containernetworking/plugins/plugins/ipam/host-local',
+    'github.com/containernetworking/plugins/plugins/meta/portmap',
   ],
   ldflags: versionFlags,
   // The fork of kube-router that carries the firewall alone is tagged after publication rules that the checksum database

@@ -21,7 +21,7 @@ import { describe, soak } from './check.ts';
 import { patientImageSteps } from './images.ts';
 import { fullName, patientDefaults, targetOptions } from './session.ts';
 
-/** What an installation may be told. */
+/** Options of an installation. */
 export interface PatientUpOptions {
   readonly kubeconfig: string;
   readonly signal: AbortSignal;
@@ -37,7 +37,7 @@ export interface PatientUpOptions {
 /** The programs of the local images, by the part of the chart that runs them. */
 const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as const;
 
-/** Local images keep their tag when their content changes; the annotation makes pods start anew then. */
+/** Local images keep their tag when their content changes; this annotation restarts the pods then. */
 function buildAnnotations(): string[] {
   return Object.entries(programs).flatMap(([part, program]) => [
     '--set-string',
@@ -65,22 +65,33 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
   await run(
     'helm',
     [
-      ...['upgrade', '--install', release, chart, '--namespace', namespace, '--create-namespace'],
+      'upgrade',
+      '--install',
+      release,
+      chart,
+      '--namespace',
+      namespace,
+      '--create-namespace',
       ...(await upgradeFlags({ env, signal })),
       ...values,
-      // Whoever breaks the patient on purpose says when somebody shall notice: --set monitors.enabled=true.
-      ...['--set', 'monitors.enabled=false'],
+      // Off by default, so that a fault made on purpose opens no Incident; --set monitors.enabled=true turns them on.
+      '--set',
+      'monitors.enabled=false',
       ...(options.set ?? []).flatMap((pair) => ['--set', pair]),
     ],
     { env, signal },
   );
-  // An upgrade is healthy before its first pod has gone: the new pods are what is to be judged.
+  // Until its first pod is replaced, an upgraded release still looks healthy: wait for the new pods.
   for (const part of ['pd', 'tikv', 'load']) {
     options.note?.(`rollout of ${part}`);
     await run(
       'kubectl',
       [
-        ...['--namespace', namespace, 'rollout', 'status', `statefulset/${fullName(release)}-${part}`],
+        '--namespace',
+        namespace,
+        'rollout',
+        'status',
+        `statefulset/${fullName(release)}-${part}`,
         `--timeout=${withinSeconds}s`,
       ],
       { env: { KUBECONFIG: kubeconfig }, signal },
