@@ -1,4 +1,4 @@
-// Bundles each process into dist/: one ES module a process, so that a container loads only what it runs.
+// `npm run build`: bundles each process into dist/ as one ES module.
 //
 // Examples:
 //   npm run build

@@ -1,4 +1,4 @@
-// Child processes of our scripts: started in a group of their own, so that an abort takes their whole tree along.
+// Runs child processes, each in its own process group, so that an abort ends the whole tree.
 import { spawn } from 'node:child_process';
 import { closeSync, createReadStream, createWriteStream, openSync } from 'node:fs';
 import path from 'node:path';
@@ -102,7 +102,7 @@ export async function run(command: string, args: readonly string[], options: Chi
   });
   try {
     const fed = child.stdin === null ? Promise.resolve() : feed(child.stdin, options.input);
-    // A child that ends early closes its input; its exit code tells more than our broken pipe.
+    // A child that ends early closes its input; its exit code explains more than our broken pipe.
     const [code] = await Promise.all([ended, fed.catch(() => undefined)]);
     options.signal?.throwIfAborted();
     const result = { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };

@@ -1,4 +1,4 @@
-// npm run clean [-- --cache]: removes what our scripts made on this machine, and only that.
+// npm run clean [-- --cache]: removes what our scripts made on this machine, and nothing else.
 //
 //   --cache   the cache goes too: what was built and downloaded, a quarter of an hour of work
 //

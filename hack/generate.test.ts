@@ -1,4 +1,4 @@
-// The generated files of the checkout are those that the code would write now.
+// The generated files in the checkout are those that the code writes now.
 
 import { expect, it } from 'vitest';
 import { stale } from './generate.ts';

@@ -1,4 +1,6 @@
-// Writes crds/, schemas/, docs/reference.md and hack/import-rules.json from the code; --check only compares them.
+// Writes crds/, schemas/, docs/reference.md and hack/import-rules.json from the code.
+//
+//   --check   only compares them; exit code 1 if one is out of date
 //
 // Examples:
 //   npm run generate

@@ -1,4 +1,4 @@
-// The two images of oplab: how they are made, and how they come into the cluster.
+// The two images of oplab: how they are made and loaded into the cluster.
 
 import path from 'node:path';
 import { buildBundles } from './build.ts';

@@ -1,4 +1,4 @@
-// Which folder may import which: the table from which `npm run generate` writes the rules that Biome checks.
+// The table of which folder may import which; `npm run generate` writes it as rules for Biome.
 
 /** What one folder may import, besides itself. */
 interface Room {

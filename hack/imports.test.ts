@@ -1,4 +1,4 @@
-// The rules of who imports whom: each of them can fail, and the checkout keeps them.
+// Each import rule can fail, and the checkout keeps all of them.
 
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

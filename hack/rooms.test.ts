@@ -1,4 +1,4 @@
-// Every folder says in a README of at most ten lines what it is for, what it may import and where to begin reading.
+// Every folder has a README of at most ten lines: purpose, allowed imports, where to begin.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

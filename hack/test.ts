@@ -1,7 +1,11 @@
-// `npm test`: lint and types, unit tests, tests against a real kube-apiserver, tests on kind. Ends with `N passed, N failed`.
+// `npm test`: static checks, unit tests, tests on a real kube-apiserver, tests on kind.
 //
-// -- --only unit,api,e2e   run a part        -- --keep   leave the cluster up        -- -t PATTERN   tests by name
-// -- --serial   one part after the other; by default the end-to-end tests, which mostly wait, run beside the others
+// It ends with `N passed, N failed`.
+//
+//   --only static,unit,api,e2e   runs some of the parts
+//   --keep                       leaves the cluster up
+//   -t PATTERN                   runs the tests with such a name
+//   --serial                     runs one part after the other; by default e2e runs beside the others
 //
 // Examples:
 //   npm test
@@ -65,7 +69,7 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
   return [result, Math.round((performance.now() - started) / 100) / 10];
 }
 
-/** Runs a program and shows what it says, each line under the name of the part; false when it fails. */
+/** Runs a program and shows its output, each line after the name of the part; false when it fails. */
 async function passes(part: Part, command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
   const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: `${part.padEnd(6)} │ ` });
   return result.code === 0;
@@ -113,7 +117,7 @@ async function vitest(
   return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
 }
 
-/** Runs lab/prepare.ts, which shows its own progress. It may take its time to undo half-made things when it is aborted. */
+/** Runs lab/prepare.ts, which shows its own progress and may need a while to clean up after an abort. */
 async function prepareInLab(part: 'api' | 'e2e', signal: AbortSignal): Promise<void> {
   await run('node', [prepareProgram, part], { cwd: root, signal, echo: true, graceMs: 30_000 });
 }
@@ -124,9 +128,9 @@ async function mustCompile(signal: AbortSignal): Promise<boolean> {
   return asked.code !== 3;
 }
 
-/** What a part needs before it can run: programs of the machine, binaries, a cluster with everything in it. */
+/** Prepares a part: programs of the machine, binaries, a cluster with everything in it. */
 const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>> = {
-  // jq: the sandbox's commands run on this machine there; strace: the order of system calls is part of a promise.
+  // Unit tests run the sandbox's commands on this machine; api tests check the order of system calls.
   unit: (signal) => ensurePackages(['jq', 'curl', 'procps'], signal),
   api: async (signal) => {
     await ensurePackages(['strace'], signal);
@@ -144,7 +148,7 @@ async function inTurn<A, B>(list: readonly A[], work: (item: A) => Promise<B>): 
   return done;
 }
 
-/** Lets whatever is passed run one at a time: two preparations would build the same things. */
+/** Runs one piece of work at a time: two preparations would build the same things. */
 function turns(): (work: () => Promise<void>) => Promise<void> {
   let last: Promise<void> = Promise.resolve();
   return (work) => {
@@ -165,7 +169,8 @@ await main(async (signal) => {
   });
   const wanted =
     values.only === undefined ? [...parts] : parts.filter((part) => values.only?.split(',').includes(part));
-  if (wanted.length === 0) throw new Error(`--only ${values.only}: name one or more of ${parts.join(', ')}`);
+  if (wanted.length === 0)
+    throw new Error(`--only ${values.only} is not valid: use one or more of ${parts.join(', ')}`);
   await mkdir(reports, { recursive: true });
 
   const clusterWasThere = wanted.includes('e2e') && (await clusterExists(signal));
@@ -188,7 +193,7 @@ await main(async (signal) => {
       signal.throwIfAborted();
       // What cannot be tested has failed.
       console.error(error instanceof Error ? error.message : String(error));
-      return { part, ...nothing, failed: 1, seconds: 0, failures: ['it could not be prepared; see above'] };
+      return { part, ...nothing, failed: 1, seconds: 0, failures: ['could not be prepared; see above'] };
     }
     const tests = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
     const [result, took] = await seconds(tests);
@@ -199,7 +204,7 @@ await main(async (signal) => {
     : [wanted.filter((part) => part !== 'e2e'), wanted.filter((part) => part === 'e2e')];
   let results: PartResult[];
   try {
-    // Beside a compiler on all cores, tests would measure the compiler. What goes wrong here the part itself tells.
+    // Beside a compiler on all cores, tests would measure the compiler. The part itself reports failures.
     if (wanted.includes('e2e') && (await mustCompile(signal))) await prepare('e2e').catch(() => undefined);
     // In this order, so that no part waits for a cluster that it does not need.
     for (const part of wanted) prepare(part).catch(() => undefined);
@@ -209,7 +214,7 @@ await main(async (signal) => {
       return lane.value;
     });
   } finally {
-    // What this run made goes again; a cluster that was there before stays as it was found.
+    // A cluster that this run made is deleted; one that was there before is kept.
     if (wanted.includes('e2e') && !clusterWasThere && !values.keep) await down(new AbortController().signal);
   }
 

@@ -1,4 +1,4 @@
-// `npm run images`: makes the images of oplab and of the patient and loads those that the cluster does not have yet.
+// `npm run images`: makes the images of oplab and the patient and loads those that are missing.
 //
 // Examples:
 //   npm run images

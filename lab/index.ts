@@ -1,4 +1,4 @@
-// The public entry of lab/: what tests use of it. Nothing outside lab/ imports any other file of it.
+// The public entry of lab/ for tests. Nothing outside lab/ imports any other file of it.
 export { CHAPTERS, tellOnScreen } from './demo/tell.ts';
 export { installOperator, uninstallOperator } from './operator/install.ts';
 export { allBuilds, ensureProgram } from './patient/builds.ts';

@@ -1,4 +1,4 @@
-// Prepares what demo and tests need; each step is skipped when it is done already. Usage: lab/prepare.ts PART
+// Prepares what demo and tests need: `node lab/prepare.ts PART`. Steps that are done are skipped.
 //
 //   api            compiles the programs that the tests against a kube-apiserver start
 //   e2e            cluster, images, operator and patient

@@ -1,4 +1,4 @@
-// Linux capabilities of this machine: whether privileged containers can have what they will ask for.
+// Whether this machine has the Linux capabilities that privileged containers ask for.
 import { readFileSync } from 'node:fs';
 
 const sysResource = 24n;

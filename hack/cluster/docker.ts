@@ -1,4 +1,4 @@
-// The Docker daemon: found running, or started by us where it is installed (or may be installed) and nobody else runs it.
+// The Docker daemon: uses the one that runs, or starts one where Docker is or may be installed.
 import { spawn } from 'node:child_process';
 import { existsSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -84,7 +84,7 @@ async function startDaemon(signal: AbortSignal | undefined): Promise<void> {
     await sleep(200, undefined, { ...(signal && { signal }) });
   }
   const tail = (await readFile(dockerdLog(), 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
-  throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `dockerd does not start (log: ${dockerdLog()}):\n${tail}`);
+  throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `dockerd did not start (log: ${dockerdLog()}):\n${tail}`);
 }
 
 /**
@@ -97,7 +97,7 @@ export async function ensureDocker(signal?: AbortSignal): Promise<void> {
     if (process.platform !== 'linux' || process.getuid?.() !== 0)
       throw new OplabError(
         'OPLAB_DOCKER_UNAVAILABLE',
-        'no Docker daemon answers: start Docker (or set DOCKER_HOST) and try again',
+        'no Docker daemon answers; start Docker or set DOCKER_HOST, then try again',
       );
     await ensurePackages(['docker.io', 'iptables'], signal);
     await startDaemon(signal);
@@ -107,7 +107,7 @@ export async function ensureDocker(signal?: AbortSignal): Promise<void> {
   if (runtime !== wrapperRuntime)
     throw new OplabError(
       'OPLAB_DOCKER_UNAVAILABLE',
-      'this host lacks CAP_SYS_RESOURCE, so privileged containers need the runtime wrapper, but the running dockerd was started without it: stop that dockerd and try again',
+      'this host lacks CAP_SYS_RESOURCE, so privileged containers need the runtime wrapper; the running dockerd does not use it. Stop that dockerd and try again',
     );
 }
 

@@ -1,4 +1,4 @@
-// The configuration that kind gets: one node, NetworkPolicies enforced, process limits, and nothing that needs a registry.
+// The configuration for kind: one node, enforced NetworkPolicies, process limits, no registry.
 import { stringify } from 'yaml';
 
 /** What decides the configuration. */

@@ -1,4 +1,4 @@
-// Brings images into the node: only those that it does not have, and of those only the layers that are new.
+// Loads images into the node: only those, and only those layers, that it does not have.
 import { spawn } from 'node:child_process';
 import { pipeline } from 'node:stream/promises';
 import { output } from '../child.ts';

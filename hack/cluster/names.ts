@@ -1,4 +1,4 @@
-// Names and places of our cluster; everything that is ours and nothing else can be found by them.
+// Names and paths by which everything that belongs to our cluster is found.
 import path from 'node:path';
 import { cacheDir } from '../toolchain/cache.ts';
 

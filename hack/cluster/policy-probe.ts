@@ -1,4 +1,4 @@
-// Proof that NetworkPolicies are enforced: a connection that works, is closed by a policy, and works again without it.
+// Proves that NetworkPolicies are enforced: a connection works, is blocked, and works again.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { run, succeeds } from '../child.ts';

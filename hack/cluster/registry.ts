@@ -1,4 +1,4 @@
-// Whether images can be pulled here: asked once a run, in bounded time, and never asked again by the programs we start.
+// Whether images can be pulled here: asked once, in bounded time, and passed on to child programs.
 import { spawn } from 'node:child_process';
 import { hasImage } from './docker.ts';
 

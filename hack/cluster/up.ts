@@ -1,4 +1,4 @@
-// npm run cluster:up: from whatever is there to a kind cluster that enforces NetworkPolicies.
+// npm run cluster:up: creates or repairs a kind cluster that enforces NetworkPolicies.
 //
 // Examples:
 //   npm run cluster:up
@@ -19,10 +19,10 @@ import { ensureNodeImage } from './node-image.ts';
 import { isUp, observe } from './observe.ts';
 import { canPull, publicNodeImage } from './registry.ts';
 
-/** How long a node that runs may take to answer before it is replaced. */
+/** How long a running node may take to answer before it is replaced. */
 const answersWithinMs = 120_000;
 
-/** Slow machines exist, and a control plane that is short of CPU needs minutes. */
+/** A control plane that is short of CPU needs minutes. */
 const readyWithinMs = 300_000;
 
 /** What a caller adds to the making of a cluster. */
@@ -80,7 +80,7 @@ function nodeSteps(roots: Background, signal: AbortSignal): Step[] {
     title: 'node image',
     expectedSeconds: 20,
     run: async ({ note }) => {
-      // A node that runs may only be busy, or our kubeconfig old; if it must be replaced after all, the image is made then.
+      // A running node may only be busy. If it must be replaced after all, the image is made then.
       if ((await containerState(nodeContainer, signal)) === 'running') return;
       image = await ensureNodeImage(signal, note);
     },
@@ -99,8 +99,8 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
       await mkdir(stateDir, { recursive: true });
       let state = await observe(signal);
       if (state.node === 'running') {
-        // Perhaps the kubeconfig is gone or of an older cluster, or the machine is busy: none is thrown away lightly.
-        note('waiting for the cluster that is there');
+        // The kubeconfig may be missing or old, or the machine busy: wait before the cluster is replaced.
+        note('waiting for the existing cluster');
         await rm(kubeconfigPath, { force: true });
         await writeAccess(signal).catch(() => undefined);
         for (
@@ -112,7 +112,7 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
       }
       if (!state.api) {
         if (state.node !== 'absent') {
-          note('removing what an earlier session left');
+          note('removing the remains of an earlier session');
           await run(kind, ['delete', 'cluster', '--name', clusterName, '--kubeconfig', kubeconfigPath], {
             signal,
             env: environment,
@@ -169,7 +169,7 @@ const readyStep: Step = {
     for (;;) {
       const state = await observe(signal);
       if (isUp(state)) return;
-      if (Date.now() > until) throw new Error(`the cluster does not become ready: ${JSON.stringify(state)}`);
+      if (Date.now() > until) throw new Error(`the cluster did not become ready: ${JSON.stringify(state)}`);
       await sleep(500, undefined, { signal });
     }
   },
@@ -195,8 +195,6 @@ async function writeAccess(signal: AbortSignal): Promise<void> {
 if (import.meta.main)
   await main(async (signal) => {
     await clusterUp(signal);
-    process.stdout.write(
-      `The cluster is up. To look around:\n  export KUBECONFIG=${kubeconfigPath} PATH=${binDir}:$PATH\n`,
-    );
+    process.stdout.write(`The cluster is up. To use it:\n  export KUBECONFIG=${kubeconfigPath} PATH=${binDir}:$PATH\n`);
     return 0;
   });

@@ -1,4 +1,4 @@
-// Content keys: a hash over a recipe and the files that it reads.
+// Content keys: a hash over a recipe and the files it reads.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-// The cache outside the checkout: finished things under a content key, made once, never half.
+// The cache outside the checkout: each entry is made once under a content key, and never half.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, rename, rm, stat, utimes } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// What a Go build is: a module in the checkout, the mains to take from it, and how to link them.
+// Describes a Go build: a module in the checkout, its main packages, and how they are linked.
 import type { ModulePatch } from './module-patch.ts';
 
 /** One `go build` run over the mains of one module. Everything here is part of the cache key. */

@@ -1,4 +1,4 @@
-// Image archives written by hand: deterministic layers out of files, and a tar that docker load and ctr import both read.
+// Writes image archives with deterministic layers, readable by `docker load` and `ctr import`.
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';

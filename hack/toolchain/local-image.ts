@@ -1,4 +1,4 @@
-// What a locally made image is: a base, files on top of it, and how it starts. No network, no Dockerfile.
+// Describes a locally made image: a base, the files on top, and how it starts.
 
 import type { GoBuild } from './go-build.ts';
 

@@ -1,4 +1,4 @@
-// Puts local images together: each file or folder becomes a cached layer on top of a Debian root.
+// Makes local images: each file or folder becomes a cached layer on top of a Debian root.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// Tools by name: taken from PATH where a fitting one is installed, else built from pinned Go modules into the cache.
+// Finds tools by name: a fitting one on PATH, else a build from pinned Go modules in the cache.
 import { existsSync } from 'node:fs';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -37,7 +37,7 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   if (!(await succeeds('go', ['version'], { ...(signal && { signal }) })))
     throw new OplabError(
       'OPLAB_TOOL_MISSING',
-      `${build.packages.map(binaryName).join(', ')} must be compiled, and Go is not installed: install Go 1.25 or newer (or the tools themselves)`,
+      `${build.packages.map(binaryName).join(', ')} must be compiled, but Go is not installed; install Go 1.25 or newer, or the tools themselves`,
     );
   try {
     await go(build, ['build', '-buildvcs=false'], ['-o', `${target}/`, ...build.packages], signal);
@@ -55,7 +55,7 @@ export async function testGoModule(build: GoBuild, signal?: AbortSignal): Promis
   await go(build, ['test'], ['./...'], signal);
 }
 
-/** Runs a command of Go in a copy of the module: it may complete go.mod and go.sum, and must not do so in the checkout. */
+/** Runs Go in a copy of the module, because it may change go.mod and go.sum. */
 async function go(build: GoBuild, command: string[], args: string[], signal: AbortSignal | undefined): Promise<void> {
   const scratch = await mkdtemp(path.join(tmpdir(), 'oplab-go-'));
   try {
@@ -95,7 +95,7 @@ export function buildOf(tool: string, builds: readonly GoBuild[] = goBuilds): Go
   return build;
 }
 
-/** Tools that may be taken from PATH, with how they tell their version and the oldest that fits. */
+/** Tools that may be taken from PATH, with the arguments that print their version, and the oldest that fits. */
 const fromPath: Readonly<Record<string, { args: readonly string[]; oldest: readonly [number, number] }>> = {
   kubectl: { args: ['version', '--client'], oldest: [1, 34] },
   helm: { args: ['version', '--short'], oldest: [3, 18] },

@@ -1,4 +1,4 @@
-// What our Helm calls have in common.
+// Flags that our Helm calls share.
 
 import { type ChildOptions, output } from '../../hack/child.ts';
 

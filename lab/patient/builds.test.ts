@@ -1,4 +1,4 @@
-// The builds of the whole checkout beside each other: no two make the same thing.
+// All builds of the checkout together: no two make the same program.
 import { expect, test } from 'vitest';
 import { binaryName } from '../../hack/toolchain/go-build.ts';
 import { buildOf } from '../../hack/toolchain/tools.ts';

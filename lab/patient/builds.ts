@@ -1,4 +1,4 @@
-// The Go builds of the patient: the real PD, the stand-in for tikv-server, and the load with its write ledger.
+// The Go builds of the patient: the real PD, the stand-in for tikv-server, and the load.
 import path from 'node:path';
 import type { GoBuild } from '../../hack/toolchain/go-build.ts';
 import { goBuilds } from '../../hack/toolchain/recipes.ts';

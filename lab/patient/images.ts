@@ -1,4 +1,4 @@
-// The patient's images where the public ones cannot be pulled, and the load's, which is ours everywhere.
+// The patient's images where public ones cannot be pulled, and the image of the load.
 import { loadDockerImages } from '../../hack/cluster/load-images.ts';
 import { canPull } from '../../hack/cluster/registry.ts';
 import { dockerBuild, makeAndLoad } from '../../hack/images.ts';

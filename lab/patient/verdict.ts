@@ -1,4 +1,4 @@
-// The verdict over an observation: when a TiKV cluster counts as well. Pure, so that recorded observations can be judged too.
+// Decides whether an observed TiKV cluster is healthy. Pure, so that recordings can be judged too.
 import { type LedgerReport, type Observation, peerFaults, type Seen } from './observation.ts';
 
 /** One condition with what was seen. */

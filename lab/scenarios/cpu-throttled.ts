@@ -1,4 +1,4 @@
-// Scenario 12: TiKV got a CPU limit of a fiftieth of a core; transactions take ten times as long, stores come and go.
+// Scenario 12: TiKV has a CPU limit of a fiftieth of a core, so that stores come and go.
 import { p99, patchContainer, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 import { storeViews } from './stores.ts';

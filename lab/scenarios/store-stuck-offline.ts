@@ -1,4 +1,4 @@
-// Scenario 9: PD was told to remove a store that is still wanted, and its schedule is stopped: the store stays Offline for ever.
+// Scenario 9: PD was told to remove a store that is still needed, and cannot: it stays Offline.
 import { z } from 'zod';
 import { lastPod, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';

@@ -1,4 +1,4 @@
-// Incidents and Monitors on the cluster, through kubectl and the oplab command line as a user would.
+// Incidents and Monitors on the cluster, used through kubectl and the oplab command line.
 import path from 'node:path';
 import { z } from 'zod';
 import { type ChildResult, run } from '../../hack/child.ts';

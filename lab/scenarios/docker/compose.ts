@@ -1,4 +1,4 @@
-// The Compose project of the trial: brought up, looked at and taken away with whatever Compose there is on this machine.
+// The Compose project of the trial, with whatever Compose this machine has.
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-// One look at the Compose project, in the form in which the patient on Kubernetes is judged, so that one verdict serves both planes.
+// Observes the Compose project in the same form as a patient on Kubernetes.
 
 import { z } from 'zod';
 import {
