@@ -9,7 +9,9 @@ import { build, type Plugin } from 'esbuild';
 
 const root = path.dirname(import.meta.dirname);
 
-/** Output name → source. `main` is the binary: the dispatcher that loads the bundle of a process, or the CLI, beside it. */
+/**
+ * Output name → source. `main` is the binary, which loads the bundle of a process or of the CLI.
+ */
 const bundles = {
   main: 'src/main.ts',
   cli: 'src/cli/program.ts',

@@ -12,15 +12,20 @@ export interface ChildOptions {
   readonly cwd?: string;
   /** Added to our own environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Fed to standard input: text, a stream, or a file by its path. Without it the input is empty. */
+  /**
+   * Fed to standard input: text, a stream, or a file by its path. Without it the input is empty.
+   */
   readonly input?: string | Readable | { readonly file: string };
   /** Standard output and error go to this file instead of into the result. */
   readonly logFile?: string;
-  /** Standard output and error are ours: they are shown as they come and are not in the result. A text goes before each line. */
+  /** Output is shown as it comes and is not in the result. A text is put before each line. */
   readonly echo?: boolean | string;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
-  /** How long the child may take to end after it was asked to, in milliseconds, before it is killed. Default 2,000. */
+  /**
+   * How long the child may take to end after it was asked to, in milliseconds, before it is killed.
+   * Default 2,000.
+   */
   readonly graceMs?: number;
   /** Do not throw on a non-zero exit code. */
   readonly allowFailure?: boolean;
@@ -48,7 +53,10 @@ export class ChildFailed extends Error {
 
 const ownTools = path.join(path.dirname(import.meta.dirname), '.oplab', 'bin');
 
-/** PATH with the tools that fit our cluster first: kubectl, helm and kind, linked there by cluster:up. */
+/**
+ * PATH with the tools that fit our cluster first: kubectl, helm and kind, linked there by
+ * cluster:up.
+ */
 export function searchPath(inherited: string | undefined): string {
   return [ownTools, ...(inherited ?? '').split(path.delimiter).filter((dir) => dir !== ownTools)].join(path.delimiter);
 }
@@ -68,7 +76,8 @@ function endGroup(pid: number, graceMs = 2000): void {
 
 /**
  * Runs a program to its end.
- * @throws ChildFailed unless the exit code is 0 or `allowFailure` is set; the abort's reason when the signal fires.
+ * @throws ChildFailed unless the exit code is 0 or `allowFailure` is set; the abort's reason when
+ * the signal fires.
  */
 export async function run(command: string, args: readonly string[], options: ChildOptions = {}): Promise<ChildResult> {
   options.signal?.throwIfAborted();

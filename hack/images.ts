@@ -65,7 +65,10 @@ export async function dockerBuild(target: string, tag: string, signal: AbortSign
   await run('docker', ['build', '--target', target, '--tag', tag, root], { signal, env: { DOCKER_BUILDKIT: '1' } });
 }
 
-/** Bundles the sources, makes both images of oplab and loads them. Unchanged sources: nothing is loaded. */
+/**
+ * Bundles the sources, makes both images of oplab and loads them. Unchanged sources: nothing is
+ * loaded.
+ */
 export async function ensureOplabImages(signal: AbortSignal): Promise<string[]> {
   await buildBundles();
   if (!(await canPull(signal))) return makeAndLoad(oplabImages, signal);

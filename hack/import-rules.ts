@@ -72,7 +72,10 @@ const clientNode = {
   '@kubernetes/client-node': 'Only src/kube uses the Kubernetes client. Add what is missing to src/kube and use that.',
 };
 
-/** Forbids every import that leaves a folder, but for those below `allowed`. Patterns are those of .gitignore. */
+/**
+ * Forbids every import that leaves a folder, but for those below `allowed`. Patterns are those of
+ * .gitignore.
+ */
 function restrict(
   includes: readonly string[],
   up: string,

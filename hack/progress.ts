@@ -108,9 +108,9 @@ export class Interrupted extends Error {
 }
 
 /**
- * Runs a program with a signal that Ctrl-C and SIGTERM abort, prints a failure as one message and sets
- * the exit code: 130 after an interrupt, 1 after a failure, else what the program returns. A second
- * Ctrl-C ends at once.
+ * Runs a program with a signal that Ctrl-C and SIGTERM abort, prints a failure as one message and
+ * sets the exit code: 130 after an interrupt, 1 after a failure, else what the program returns. A
+ * second Ctrl-C ends at once.
  */
 export async function main(program: (signal: AbortSignal) => Promise<number | undefined>): Promise<void> {
   const controller = new AbortController();

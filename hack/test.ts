@@ -69,7 +69,9 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
   return [result, Math.round((performance.now() - started) / 100) / 10];
 }
 
-/** Runs a program and shows its output, each line after the name of the part; false when it fails. */
+/**
+ * Runs a program and shows its output, each line after the name of the part; false when it fails.
+ */
 async function passes(part: Part, command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
   const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: `${part.padEnd(6)} │ ` });
   return result.code === 0;
@@ -117,7 +119,10 @@ async function vitest(
   return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
 }
 
-/** Runs lab/prepare.ts, which shows its own progress and may need a while to clean up after an abort. */
+/**
+ * Runs lab/prepare.ts, which shows its own progress and may need a while to clean up after an
+ * abort.
+ */
 async function prepareInLab(part: 'api' | 'e2e', signal: AbortSignal): Promise<void> {
   await run('node', [prepareProgram, part], { cwd: root, signal, echo: true, graceMs: 30_000 });
 }
@@ -130,7 +135,8 @@ async function mustCompile(signal: AbortSignal): Promise<boolean> {
 
 /** Prepares a part: programs of the machine, binaries, a cluster with everything in it. */
 const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>> = {
-  // Unit tests run the sandbox's commands on this machine; api tests check the order of system calls.
+  // Unit tests run the sandbox's commands on this machine; api tests check the order of system
+  // calls.
   unit: (signal) => ensurePackages(['jq', 'curl', 'procps'], signal),
   api: async (signal) => {
     await ensurePackages(['strace'], signal);
@@ -204,7 +210,8 @@ await main(async (signal) => {
     : [wanted.filter((part) => part !== 'e2e'), wanted.filter((part) => part === 'e2e')];
   let results: PartResult[];
   try {
-    // Beside a compiler on all cores, tests would measure the compiler. The part itself reports failures.
+    // Beside a compiler on all cores, tests would measure the compiler. The part itself reports
+    // failures.
     if (wanted.includes('e2e') && (await mustCompile(signal))) await prepare('e2e').catch(() => undefined);
     // In this order, so that no part waits for a cluster that it does not need.
     for (const part of wanted) prepare(part).catch(() => undefined);

@@ -2,7 +2,7 @@
 //
 //   api            compiles the programs that the tests against a kube-apiserver start
 //   e2e            cluster, images, operator and patient
-//   must-compile   prepares nothing; the exit code is 0 if something must be compiled before a cluster can be had, else 3
+//   must-compile   only answers: exit code 0 if a cluster needs something compiled first, else 3
 //
 // Examples:
 //   node lab/prepare.ts api
@@ -82,7 +82,10 @@ export async function prepareEndToEnd(
   );
 }
 
-/** Puts `oplab` and `kubectl oplab` beside the cluster's tools, on the Node that this checkout brings. */
+/**
+ * Puts `oplab` and `kubectl oplab` beside the cluster's tools, on the Node that this checkout
+ * brings.
+ */
 async function linkCommandLine(): Promise<void> {
   const node = path.join(root, 'node_modules/node/bin/node');
   const script = `#!/bin/sh\nexec '${node}' '${path.join(root, 'dist/main.mjs')}' "$@"\n`;

@@ -31,7 +31,10 @@ async function processName(pid: number): Promise<string | undefined> {
   return (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => undefined))?.trim();
 }
 
-/** Removes a pid file whose process is gone or is, after a restart of the machine, a different program. */
+/**
+ * Removes a pid file whose process is gone or is, after a restart of the machine, a different
+ * program.
+ */
 export async function removeStalePid(file: string, program: string): Promise<void> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return;
@@ -43,7 +46,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The daemon's configuration: the user's own, and our runtime where the host needs it. The user's file stays as it is. */
+/**
+ * The daemon's configuration: the user's own, and our runtime where the host needs it. The user's
+ * file is not changed.
+ */
 export function daemonConfig(own: unknown, wrapper: string | undefined): Record<string, unknown> {
   const config = isRecord(own) ? { ...own } : {};
   if (wrapper === undefined) return config;
@@ -137,7 +143,7 @@ export async function containerState(name: string, signal?: AbortSignal): Promis
   return found.code === 0 ? found.stdout.trim() : undefined;
 }
 
-/** Where the program of ours that wraps runc is, for mounting it into the node; undefined where none is needed. */
+/** The path of our wrapper of runc, to mount into the node; undefined where none is needed. */
 export async function ociRuntimeWrapper(signal?: AbortSignal): Promise<string | undefined> {
   if (!lacksSysResource()) return undefined;
   return path.resolve(await ensureTool('oci-runtime', { ...(signal && { signal }) }));

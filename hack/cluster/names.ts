@@ -7,7 +7,10 @@ export const root = path.dirname(path.dirname(import.meta.dirname));
 
 const usualName = 'oplab';
 
-/** kind's name of the cluster (`OPLAB_CLUSTER` names a second one beside it), and the container that is its only node. */
+/**
+ * kind's name of the cluster (`OPLAB_CLUSTER` names a second one beside it), and the container that
+ * is its only node.
+ */
 export const clusterName = process.env.OPLAB_CLUSTER ?? usualName;
 export const nodeContainer = `${clusterName}-control-plane`;
 

@@ -48,7 +48,9 @@ interface Listed {
   }>;
 }
 
-/** Reads readiness out of one `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`. */
+/**
+ * Reads readiness out of one `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`.
+ */
 export function readiness(listed: Listed): Pick<ClusterState, 'nodeReady' | 'dns' | 'networkPolicy' | 'storage'> {
   const items = listed.items ?? [];
   const named = (kind: string, ...names: string[]) =>
@@ -76,7 +78,8 @@ export async function observe(signal?: AbortSignal): Promise<ClusterState> {
   const node = (await containerState(nodeContainer, signal)) ?? 'absent';
   const kubeconfig = existsSync(kubeconfigPath);
   const state = { ...nothing, docker: true, node, kubeconfig };
-  // The link to kubectl is made with the cluster. Without it nothing is asked: observing must not compile.
+  // The link to kubectl is made with the cluster. Without it nothing is asked: observing must not
+  // compile.
   const kubectl = path.join(binDir, 'kubectl');
   if (node !== 'running' || !kubeconfig || !existsSync(kubectl)) return state;
   const got = await run(

@@ -34,7 +34,8 @@ function probePod(namespace: string, image: string): string {
 
 /**
  * Runs the probe in a namespace of its own, which is removed afterwards. Takes a few seconds.
- * @returns false when the policy did not close the connection; throws when the connection never worked at all.
+ * @returns false when the policy did not close the connection; throws when the connection never
+ * worked at all.
  */
 export async function probeNetworkPolicy(signal?: AbortSignal): Promise<boolean> {
   const kubectl = await ensureTool('kubectl', { ...(signal && { signal }) });

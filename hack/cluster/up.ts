@@ -27,7 +27,9 @@ const readyWithinMs = 300_000;
 
 /** What a caller adds to the making of a cluster. */
 export interface ClusterUpOptions {
-  /** Steps that run while the node settles, e.g. images that are loaded. Called once Docker answers. */
+  /**
+   * Steps that run while the node settles, e.g. images that are loaded. Called once Docker answers.
+   */
   readonly meanwhile?: (signal: AbortSignal) => Promise<readonly Step[]>;
 }
 
@@ -46,7 +48,10 @@ export async function clusterUp(signal: AbortSignal, options: ClusterUpOptions =
   await runSteps(steps, { signal });
 }
 
-/** Work that runs beside the steps from the first one that starts it; whoever waits for it gets its failure. */
+/**
+ * Work that runs beside the steps from the first one that starts it; whoever waits for it gets its
+ * failure.
+ */
 interface Background {
   start(): void;
   done(): Promise<void>;
@@ -99,7 +104,8 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
       await mkdir(stateDir, { recursive: true });
       let state = await observe(signal);
       if (state.node === 'running') {
-        // The kubeconfig may be missing or old, or the machine busy: wait before the cluster is replaced.
+        // The kubeconfig may be missing or old, or the machine busy: wait before the cluster is
+        // replaced.
         note('waiting for the existing cluster');
         await rm(kubeconfigPath, { force: true });
         await writeAccess(signal).catch(() => undefined);
@@ -175,7 +181,10 @@ const readyStep: Step = {
   },
 };
 
-/** Writes the kubeconfig (readable by us alone) if it is missing, and links to the tools that fit the cluster. */
+/**
+ * Writes the kubeconfig (readable by us alone) if it is missing, and links to the tools that fit
+ * the cluster.
+ */
 async function writeAccess(signal: AbortSignal): Promise<void> {
   await mkdir(binDir, { recursive: true });
   if (!existsSync(kubeconfigPath))

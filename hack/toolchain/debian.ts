@@ -14,7 +14,9 @@ interface DebianRoot {
   readonly include: readonly string[];
   /** Shell lines that finish the root; `$1` is its path. */
   readonly hooks: readonly string[];
-  /** Packages that are only downloaded and unpacked beside the root, for single files out of them. */
+  /**
+   * Packages that are only downloaded and unpacked beside the root, for single files out of them.
+   */
   readonly unpack?: readonly string[];
 }
 
@@ -132,7 +134,8 @@ async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Pro
       const file = path.join(dir, 'rootfs.tar');
       const args = ['--mode=root', '--variant=minbase', `--include=${root.include.join(',')}`];
       if (root.unpack !== undefined) {
-        // Downloaded inside the root, so that the packages are of its release and not of this machine's.
+        // Downloaded inside the root, so that the packages are of its release and not of this
+        // machine's.
         args.push(
           `--customize-hook=mkdir "$1/debs" && chroot "$1" sh -c 'cd /debs && apt-get download ${root.unpack.join(' ')}'`,
         );

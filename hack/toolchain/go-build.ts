@@ -24,7 +24,10 @@ export interface GoBuild {
   readonly expectedSeconds: number;
 }
 
-/** The binary's name that `go build -o dir/` gives to a main package: its last path element that is no `vN`. */
+/**
+ * The binary's name that `go build -o dir/` gives to a main package: its last path element that is
+ * not `vN`.
+ */
 export function binaryName(packagePath: string): string {
   const parts = packagePath.split('/').filter((part) => !/^v\d+$/.test(part));
   const last = parts.at(-1);

@@ -2,13 +2,16 @@
 import path from 'node:path';
 import type { GoBuild } from './go-build.ts';
 
-/** The Kubernetes that the closed-network cluster runs; go.mod of the kube module names the same. */
+/** The Kubernetes that the closed-network cluster runs; it is also in go.mod of the kube module. */
 export const kubernetesVersion = 'v1.36.3';
 
 const modules = path.join(import.meta.dirname, 'go');
 const [, major, minor] = /^v(\d+)\.(\d+)\./.exec(kubernetesVersion) ?? [];
 
-/** Kubernetes' binaries print what is linked into these variables; without them kubeadm refuses to work. */
+/**
+ * Kubernetes' binaries print what is linked into these variables; without them kubeadm refuses to
+ * work.
+ */
 const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'].flatMap((variable) => [
   `-X ${variable}.gitVersion=${kubernetesVersion}`,
   `-X ${variable}.gitMajor=${major}`,
@@ -16,7 +19,10 @@ const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/ver
   `-X ${variable}.gitTreeState=clean`,
 ]);
 
-/** Kubernetes and what runs beside it in the node share one module, so that they share compiled packages. */
+/**
+ * Kubernetes and what runs beside it in the node share one module, so that they share compiled
+ * packages.
+ */
 const kube: GoBuild = {
   name: 'kube',
   moduleDir: path.join(modules, 'kube'),
@@ -42,8 +48,7 @@ const kube: GoBuild = {
     'github.com/containernetworking/plugins/plugins/meta/portmap',
   ],
   ldflags: versionFlags,
-  // The fork of kube-router that carries the firewall alone is tagged after publication rules that the checksum database
-  // rejects; go.sum pins its content.
+  // The checksum database rejects the tag of this fork of kube-router; go.sum pins its content.
   env: { GONOSUMDB: 'github.com/k3s-io/kube-router/v2' },
   expectedSeconds: 600,
 };
@@ -74,5 +79,8 @@ export const pdCtl: GoBuild = {
 /** What the node image is made of. */
 export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, localPathProvisioner];
 
-/** Every build of the toolchain, in the order in which a cold run makes them. The patient's own are in lab/patient. */
+/**
+ * Every build of the toolchain, in the order in which a cold run makes them. The patient's own are
+ * in lab/patient.
+ */
 export const goBuilds: readonly GoBuild[] = [...nodeBuilds, pdCtl];

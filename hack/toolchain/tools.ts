@@ -50,7 +50,10 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   }
 }
 
-/** Runs the Go tests of a module, with what its build is made with. @throws ChildFailed with what `go test` says */
+/**
+ * Runs the Go tests of a module, with what its build is made with.
+ * @throws ChildFailed with what `go test` says
+ */
 export async function testGoModule(build: GoBuild, signal?: AbortSignal): Promise<void> {
   await go(build, ['test'], ['./...'], signal);
 }
@@ -74,7 +77,10 @@ async function go(build: GoBuild, command: string[], args: string[], signal: Abo
   }
 }
 
-/** A step for each build that the cache does not have. @param first called when the first of them begins */
+/**
+ * A step for each build that the cache does not have.
+ * @param first called when the first of them begins
+ */
 export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, first?: () => void): Step[] {
   return builds
     .filter((build) => !isBuilt(build))
@@ -95,7 +101,10 @@ export function buildOf(tool: string, builds: readonly GoBuild[] = goBuilds): Go
   return build;
 }
 
-/** Tools that may be taken from PATH, with the arguments that print their version, and the oldest that fits. */
+/**
+ * Tools that may be taken from PATH, with the arguments that print their version, and the oldest
+ * that fits.
+ */
 const fromPath: Readonly<Record<string, { args: readonly string[]; oldest: readonly [number, number] }>> = {
   kubectl: { args: ['version', '--client'], oldest: [1, 34] },
   helm: { args: ['version', '--short'], oldest: [3, 18] },
@@ -130,10 +139,11 @@ async function onPath(tool: string, signal: AbortSignal | undefined): Promise<st
 }
 
 /**
- * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or a build made now
- * (which may take minutes).
+ * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or
+ * a build made now (which may take minutes).
  * @param options.builds where the tool's build is found; by default the toolchain's own
- * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED with the compiler's words.
+ * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED
+ * with the compiler's words.
  */
 export async function ensureTool(
   tool: string,

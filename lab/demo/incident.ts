@@ -15,7 +15,9 @@ const exampleFile = path.join(root, 'examples/incident.yaml');
 
 /** How long Monitors may take to be without an alarm before the fault. */
 const QUIET_WITHIN_MS = 60_000;
-/** How long a Monitor may take to open an Incident, and how long that one may wait for its agent. */
+/**
+ * How long a Monitor may take to open an Incident, and how long that one may wait for its agent.
+ */
 const OPENED_WITHIN_MS = 120_000;
 const STARTED_WITHIN_MS = 60_000;
 

@@ -83,7 +83,9 @@ function introduce(model: ModelChoice): void {
     );
 }
 
-/** Breaks the patient. Returns when PD or a Monitor notices, since an agent may be quicker than PD. */
+/**
+ * Breaks the patient. Returns when PD or a Monitor notices, since an agent may be quicker than PD.
+ */
 async function breakIt(
   patient: PatientTarget,
   incidents: Incidents,
@@ -186,7 +188,8 @@ async function tellStory(
   );
   const [verdict, audit] = await stage('proof', async () => {
     if (!teller.onScreen) await oplab(['incident', 'show', name, '-n', namespace], signal, true);
-    // A store that has just come back needs a moment until every region answers. A lost write stays lost.
+    // A store that has just come back needs a moment until every region answers. A lost write stays
+    // lost.
     const judged = await teller.step('checking the patient again', 20, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );

@@ -15,7 +15,9 @@ export type ChapterName = (typeof CHAPTERS)[number];
 
 /** Presents the demo. */
 export interface Teller {
-  /** Whether what happens is watched in `oplab top`, so that nothing else may write to the terminal. */
+  /**
+   * Whether what happens is watched in `oplab top`, so that nothing else may write to the terminal.
+   */
   readonly onScreen: boolean;
   chapter(name: ChapterName, text: string): void;
   /** A fact of the current chapter. */
@@ -65,7 +67,9 @@ export interface ScreenOptions {
   readonly gateway?: string;
 }
 
-/** Above the panes of `oplab top`. When the user leaves it before the end, the demo goes on as text. */
+/**
+ * Above the panes of `oplab top`. When the user leaves it before the end, the demo goes on as text.
+ */
 export function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Teller {
   const { namespace } = options;
   const leaving = new AbortController();

@@ -28,7 +28,10 @@ export interface InstallOptions {
   readonly signal: AbortSignal;
 }
 
-/** `helm upgrade --install` with the images of this checkout; returns when controller and gateway are ready. */
+/**
+ * `helm upgrade --install` with the images of this checkout; returns when controller and gateway
+ * are ready.
+ */
 export async function installOperator(options: InstallOptions): Promise<void> {
   const { signal } = options;
   const env = { KUBECONFIG: options.kubeconfig };
@@ -83,7 +86,10 @@ async function departed(kubeconfig: string, signal: AbortSignal): Promise<void> 
   }
 }
 
-/** The key goes from our environment to the Secret through standard input: never through an argument list. */
+/**
+ * The key goes from our environment to the Secret through standard input: never through an argument
+ * list.
+ */
 async function putModelKey(kubeconfig: string, signal: AbortSignal): Promise<void> {
   const env = { KUBECONFIG: kubeconfig };
   const manifests = [

@@ -22,7 +22,8 @@ export const patientBuilds: readonly GoBuild[] = [
     moduleDir: path.join(here, 'tikv-server'),
     packages: ['oplab.dev/patient/tikv-server'],
     patches: [unistorePatch],
-    // The protobuf runtime ends a program in which two packages register one name, which unistore's dependencies do.
+    // The protobuf runtime ends a program in which two packages register one name, which unistore's
+    // dependencies do.
     ldflags: [
       '-checklinkname=0',
       '-X google.golang.org/protobuf/reflect/protoregistry.conflictPolicy=ignore',
@@ -42,7 +43,10 @@ export const patientBuilds: readonly GoBuild[] = [
 /** Every build of the checkout: the toolchain's, then the patient's. */
 export const allBuilds: readonly GoBuild[] = [...goBuilds, ...patientBuilds];
 
-/** The path of a program, of the patient or of the toolchain, ready to run; builds it if it is missing. */
+/**
+ * The path of a program, of the patient or of the toolchain, ready to run; builds it if it is
+ * missing.
+ */
 export async function ensureProgram(program: string, signal?: AbortSignal): Promise<string> {
   return ensureTool(program, { builds: allBuilds, ...(signal && { signal }) });
 }

@@ -27,15 +27,18 @@ export async function judge(target: PatientTarget): Promise<Verdict> {
 export interface SoakOptions {
   /** How long all conditions must hold without a break. */
   readonly seconds: number;
-  /** How long one may wait for the soak to begin and to hold; without it the first observation decides. */
+  /**
+   * How long one may wait for the soak to begin and to hold; without it the first observation
+   * decides.
+   */
   readonly withinSeconds?: number;
   readonly everyMs?: number;
   readonly onVerdict?: (verdict: Verdict, heldSeconds: number) => void;
 }
 
 /**
- * Observes until all conditions have held for `seconds`. A break or a restarted container starts the
- * soak again, as long as `withinSeconds` allows.
+ * Observes until all conditions have held for `seconds`. A break or a restarted container starts
+ * the soak again, as long as `withinSeconds` allows.
  * @returns the last verdict; not healthy if the soak was not reached.
  */
 export async function soak(target: PatientTarget, options: SoakOptions): Promise<Verdict> {

@@ -27,7 +27,8 @@ export async function patientDown(options: PatientDownOptions): Promise<void> {
   const { signal } = options;
   if (!(await succeeds('kubectl', ['get', 'namespace', namespace], { env, signal }))) return;
   await run('helm', ['uninstall', release, '--namespace', namespace, '--ignore-not-found', '--wait'], { env, signal });
-  // Claims of a StatefulSet outlive it by design; kept, they would mix the old cluster into the next one.
+  // Claims of a StatefulSet outlive it by design; kept, they would mix the old cluster into the
+  // next one.
   await run(
     'kubectl',
     ['--namespace', namespace, 'delete', 'pvc', '-l', `app.kubernetes.io/instance=${release}`, '--wait=true'],

@@ -62,8 +62,8 @@ export const standInImages: readonly LocalImage[] = [
 export const patientImages: readonly LocalImage[] = [...standInImages, loadImage];
 
 /**
- * Makes the patient's images and loads them into the cluster. Where images can be pulled that is the load alone: the
- * chart's defaults are public.
+ * Makes the patient's images and loads them into the cluster. Where images can be pulled that is
+ * the load alone: the chart's defaults are public.
  * @returns the tags that were not in the node before.
  */
 export async function ensurePatientImages(signal: AbortSignal): Promise<string[]> {

@@ -59,7 +59,8 @@ export type LedgerReport = z.infer<typeof ledgerReport>;
 
 /**
  * PD's kinds of faulty peers, without its count of offline peers: that one is updated when a region
- * changes, not when a store does, so it lags until somebody writes to the region. The stores show it at once.
+ * changes, not when a store does, so it lags until somebody writes to the region. The stores show
+ * it at once.
  */
 export const peerFaults = ['miss', 'down', 'pending'] as const;
 export type PeerFault = (typeof peerFaults)[number];
@@ -105,7 +106,9 @@ export function replicasInManifest(manifest: string): Record<string, number> {
   return wanted;
 }
 
-/** The replicas that the release asks for. They do not change; callers that observe often keep them. */
+/**
+ * The replicas that the release asks for. They do not change; callers that observe often keep them.
+ */
 export function wantedReplicas(session: PatientSession): Promise<Seen<Record<string, number>>> {
   return see(async () => replicasInManifest((await session.helm(['get', 'manifest', session.target.release])).stdout));
 }
@@ -113,7 +116,8 @@ export function wantedReplicas(session: PatientSession): Promise<Seen<Record<str
 /** Observes everything at the same time. */
 export async function observe(session: PatientSession, wanted?: Seen<Record<string, number>>): Promise<Observation> {
   const { namespace, release } = session.target;
-  // The ages of heartbeats count from here: reading the ledger back may take long, and the stores are asked at once.
+  // The ages of heartbeats count from here: reading the ledger back may take long, and the stores
+  // are asked at once.
   const at = Date.now();
   const selector = `labelSelector=${encodeURIComponent(`app.kubernetes.io/instance=${release}`)}`;
   const peer = (fault: PeerFault) =>

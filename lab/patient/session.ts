@@ -17,7 +17,7 @@ export interface PatientTarget {
 /** Where demo and tests install the patient. */
 export const patientDefaults = { namespace: 'tikv', release: 'tikv' } as const;
 
-/** The options by which every patient command is told its patient; for `parseArgs`. */
+/** The options that name the patient, for `parseArgs`. */
 export const targetOptions = {
   namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
   release: { type: 'string', default: patientDefaults.release },

@@ -37,7 +37,9 @@ export interface PatientUpOptions {
 /** The programs of the local images, by the part of the chart that runs them. */
 const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as const;
 
-/** Local images keep their tag when their content changes; this annotation restarts the pods then. */
+/**
+ * Local images keep their tag when their content changes; this annotation restarts the pods then.
+ */
 function buildAnnotations(): string[] {
   return Object.entries(programs).flatMap(([part, program]) => [
     '--set-string',
@@ -48,8 +50,8 @@ function buildAnnotations(): string[] {
 const chart = path.join(root, 'helm', 'tikv');
 
 /**
- * `helm upgrade --install`, with local images where none can be pulled, in a namespace that it makes; returns once the cluster
- * is healthy.
+ * `helm upgrade --install`, with local images where none can be pulled, in a namespace that it
+ * makes; returns once the cluster is healthy.
  * @throws OplabError OPLAB_PATIENT_UNHEALTHY with the conditions that do not hold.
  */
 export async function patientUp(options: PatientUpOptions): Promise<void> {
@@ -74,14 +76,16 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
       '--create-namespace',
       ...(await upgradeFlags({ env, signal })),
       ...values,
-      // Off by default, so that a fault made on purpose opens no Incident; --set monitors.enabled=true turns them on.
+      // Off by default, so that a fault made on purpose opens no Incident; --set
+      // monitors.enabled=true turns them on.
       '--set',
       'monitors.enabled=false',
       ...(options.set ?? []).flatMap((pair) => ['--set', pair]),
     ],
     { env, signal },
   );
-  // Until its first pod is replaced, an upgraded release still looks healthy: wait for the new pods.
+  // Until its first pod is replaced, an upgraded release still looks healthy: wait for the new
+  // pods.
   for (const part of ['pd', 'tikv', 'load']) {
     options.note?.(`rollout of ${part}`);
     await run(

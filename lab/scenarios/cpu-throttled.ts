@@ -12,7 +12,7 @@ async function latency({ session, note }: InjectContext, before: Before) {
   const { signal } = session.target;
   const limit = normal(before.p99Milliseconds);
   let last = Number.NaN;
-  // The load's number looks back 30 s: the repair itself is still in it.
+  // The load's latency covers the last 30 s, so it still includes the repair.
   const good = await waitFor({ what: 'the latency to be normal', withinSeconds: 60, signal, note }, async () => {
     last = await p99(session);
     return last < limit ? last : undefined;

@@ -19,7 +19,10 @@ export interface Before {
   readonly p99Milliseconds: number;
 }
 
-/** The expected end: repaired and proven, recognised as no fault, or handed to a person with a diagnosis. */
+/**
+ * The expected end: repaired and proven, recognised as no fault, or handed to a person with a
+ * diagnosis.
+ */
 export type Outcome = 'Repaired' | 'NothingToRepair' | 'Escalated';
 
 /** A fault that a StatefulSet does not heal by itself. */

@@ -21,7 +21,10 @@ export const storeStuckOffline: Scenario = {
   name: 'store-stuck-offline',
   summary: 'A store is Offline and does not get rid of its regions',
   set: ['tikv.replicas=4'],
-  /** The new store gets part of its share first: PD buries one without a region at once, and then nothing is stuck. */
+  /**
+   * The new store gets part of its share first: PD removes one without a region at once, and then
+   * nothing is stuck.
+   */
   async stage({ session, note }) {
     const { signal } = session.target;
     const victim = await lastPod(session);

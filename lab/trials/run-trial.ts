@@ -126,7 +126,10 @@ function faultsOf(
   return faults;
 }
 
-/** Runs a trial; an Incident that does not come or does not end is an error, everything else is in the report. */
+/**
+ * Runs a trial; an Incident that does not come or does not end is an error, everything else is in
+ * the report.
+ */
 export async function runTrial(trial: Trial, context: TrialContext, options: TrialOptions): Promise<TrialReport> {
   const incidents = new Incidents(context, trial.namespace);
   const seconds: Record<string, number> = {};
@@ -143,13 +146,14 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
 
   await incidents.watch(await incidents.monitors(), false);
   await phase('prepare', () => trial.prepare(context));
-  // Incidents of Monitors wait like the others; where the runner opens the Incident, theirs would only stand in its way.
+  // Where the runner opens the Incident, those of Monitors would be queued before it.
   const all = await incidents.monitors();
   const monitors = options.byHand || trial.outcome === 'NothingToRepair' ? [] : all;
   if (monitors.length > 0) await incidents.hold(all, true);
   await incidents.watch(all, monitors.length > 0);
   try {
-    // Such a Monitor has an alarm that is not of this trial: it is suspended, and the report names it.
+    // Such a Monitor has an alarm that is not of this trial: it is suspended, and the report names
+    // it.
     aside = monitors.length === 0 ? [] : await phase('quiet', () => quiet(incidents, context, 45));
     await incidents.watch(aside, false);
     await incidents.clear();

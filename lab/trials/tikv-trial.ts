@@ -114,7 +114,8 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
         if (restore !== undefined) await within(context, (inside) => restore(inside));
       } catch (error) {
         signal.throwIfAborted();
-        // Half restored, it may be healthy and still disturb the next trial (a volume of a removed store).
+        // Half restored, it may be healthy and still disturb the next trial (a volume of a removed
+        // store).
         context.note(messageOf(error));
         await anew(context, patient.set ?? []);
         return;

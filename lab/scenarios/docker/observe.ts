@@ -49,7 +49,7 @@ export async function observeProject(project: ComposeProject): Promise<Observati
     see(() => get(project.url('load', '/verify'), ledgerReport, 60_000)),
     ...peerFaults.map(peer),
   ]);
-  const unseen: Seen<number> = { error: 'not looked at' };
+  const unseen: Seen<number> = { error: 'not observed' };
   return {
     at: Date.now(),
     health: seenHealth,

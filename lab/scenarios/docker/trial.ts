@@ -16,7 +16,10 @@ import { NAME, observeProject } from './observe.ts';
 const NAMESPACE = 'docker-patient';
 const STORE = 'tikv0';
 
-/** The address of this host on the cluster's own Docker network: what is published there, pods can reach. */
+/**
+ * The address of this host on the cluster's own Docker network: what is published there, pods can
+ * reach.
+ */
 async function hostAddress(signal: AbortSignal): Promise<string> {
   const found = await output(
     'docker',

@@ -8,8 +8,8 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { OplabError } from '../../src/errors.ts';
-import { ensureTool } from '../toolchain/tools.ts';
 
 /** How a control plane is started. */
 export interface ControlPlaneOptions {
@@ -88,9 +88,11 @@ async function readyz(url: string, ca: Buffer, token: string): Promise<number> {
 }
 
 /**
- * Starts etcd and kube-apiserver (RBAC on; token requests and reviews, admission policies and server-side apply as in a
- * real cluster). Ready in a few seconds once the binaries are in the cache.
- * @throws OplabError OPLAB_TOOL_MISSING without the binaries and without Go; OPLAB_CONTROL_PLANE with the last log lines.
+ * Starts etcd and kube-apiserver (RBAC on; token requests and reviews, admission policies and
+ * server-side apply as in a real cluster). Ready in a few seconds once the binaries are in the
+ * cache.
+ * @throws OplabError OPLAB_TOOL_MISSING without the binaries and without Go; OPLAB_CONTROL_PLANE
+ * with the last log lines.
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { dir, signal } = options;
@@ -109,7 +111,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const start = (name: string, binary: string, args: readonly string[]): ChildProcess => {
     const log = openSync(at(`${name}.log`), 'a', 0o600);
     const child = spawn(binary, args, { stdio: ['ignore', log, log], cwd: dir });
-    // The exit code is read by whoever waits; without a listener a missing binary would end our process.
+    // The exit code is read by whoever waits; without a listener a missing binary would end our
+    // process.
     child.once('error', () => undefined);
     children.push(child);
     return child;
@@ -155,7 +158,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
     `--secure-port=${secure}`,
-    // Without a given certificate it signs its own, for 127.0.0.1 and localhost, with a CA that it appends.
+    // Without a given certificate it signs its own, for 127.0.0.1 and localhost, with a CA that it
+    // appends.
     `--cert-dir=${at('certificates')}`,
     '--authorization-mode=RBAC',
     `--token-auth-file=${at('tokens.csv')}`,
