@@ -1,4 +1,4 @@
-// Every npm script of ours says what it does, with examples, when it is asked for help, and does nothing else then.
+// Every npm script of ours answers --help with examples, and does nothing else then.
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

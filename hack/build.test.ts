@@ -1,4 +1,4 @@
-// The bundles as they are shipped: what holds in the source tree has to hold across the borders of dist/ too.
+// The bundles as they are shipped: what holds in the source tree also holds in dist/.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, symlink } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// Bundles each process into dist/: one ES module a process, so that a container loads only what it runs.
+// `npm run build`: bundles each process into dist/ as one ES module.
 //
 // Examples:
 //   npm run build
@@ -9,7 +9,9 @@ import { build, type Plugin } from 'esbuild';
 
 const root = path.dirname(import.meta.dirname);
 
-/** Output name → source. `main` is the binary: the dispatcher that loads the bundle of a process, or the CLI, beside it. */
+/**
+ * Output name → source. `main` is the binary, which loads the bundle of a process or of the CLI.
+ */
 const bundles = {
   main: 'src/main.ts',
   cli: 'src/cli/program.ts',

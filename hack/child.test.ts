@@ -1,4 +1,4 @@
-// Child processes: their end, their words, and the end of their whole tree.
+// Child processes: how they end, what they report, and the end of their whole process tree.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { ChildFailed, output, run, searchPath, succeeds } from './child.ts';

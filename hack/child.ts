@@ -1,4 +1,4 @@
-// Child processes of our scripts: started in a group of their own, so that an abort takes their whole tree along.
+// Runs child processes, each in its own process group, so that an abort ends the whole tree.
 import { spawn } from 'node:child_process';
 import { closeSync, createReadStream, createWriteStream, openSync } from 'node:fs';
 import path from 'node:path';
@@ -12,14 +12,21 @@ export interface ChildOptions {
   readonly cwd?: string;
   /** Added to our own environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Fed to standard input: text, a stream, or a file by its path. Without it the input is empty. */
+  /**
+   * Fed to standard input: text, a stream, or a file by its path. Without it the input is empty.
+   */
   readonly input?: string | Readable | { readonly file: string };
   /** Standard output and error go to this file instead of into the result. */
   readonly logFile?: string;
-  /** Standard output and error are ours: they are shown as they come and are not in the result. A text goes before each line. */
+  /** Output is shown as it comes and is not in the result. A text is put before each line. */
   readonly echo?: boolean | string;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
+  /**
+   * How long the child may take to end after it was asked to, in milliseconds, before it is killed.
+   * Default 2,000.
+   */
+  readonly graceMs?: number;
   /** Do not throw on a non-zero exit code. */
   readonly allowFailure?: boolean;
 }
@@ -46,13 +53,16 @@ export class ChildFailed extends Error {
 
 const ownTools = path.join(path.dirname(import.meta.dirname), '.oplab', 'bin');
 
-/** PATH with the tools that fit our cluster first: kubectl, helm and kind, linked there by cluster:up. */
+/**
+ * PATH with the tools that fit our cluster first: kubectl, helm and kind, linked there by
+ * cluster:up.
+ */
 export function searchPath(inherited: string | undefined): string {
   return [ownTools, ...(inherited ?? '').split(path.delimiter).filter((dir) => dir !== ownTools)].join(path.delimiter);
 }
 
-/** Ends a child's whole process group: asks first, insists after two seconds. */
-function endGroup(pid: number): void {
+/** Ends a child's whole process group: asks first, kills it after `graceMs`. */
+function endGroup(pid: number, graceMs = 2000): void {
   const send = (signal: NodeJS.Signals): void => {
     try {
       process.kill(-pid, signal);
@@ -61,12 +71,13 @@ function endGroup(pid: number): void {
     }
   };
   send('SIGTERM');
-  setTimeout(() => send('SIGKILL'), 2000).unref();
+  setTimeout(() => send('SIGKILL'), graceMs).unref();
 }
 
 /**
  * Runs a program to its end.
- * @throws ChildFailed unless the exit code is 0 or `allowFailure` is set; the abort's reason when the signal fires.
+ * @throws ChildFailed unless the exit code is 0 or `allowFailure` is set; the abort's reason when
+ * the signal fires.
  */
 export async function run(command: string, args: readonly string[], options: ChildOptions = {}): Promise<ChildResult> {
   options.signal?.throwIfAborted();
@@ -90,7 +101,7 @@ export async function run(command: string, args: readonly string[], options: Chi
     child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
   }
   const end = (): void => {
-    if (child.pid !== undefined && child.exitCode === null) endGroup(child.pid);
+    if (child.pid !== undefined && child.exitCode === null) endGroup(child.pid, options.graceMs);
   };
   options.signal?.addEventListener('abort', end, { once: true });
   const timer = options.timeoutMs === undefined ? undefined : setTimeout(end, options.timeoutMs);
@@ -100,7 +111,7 @@ export async function run(command: string, args: readonly string[], options: Chi
   });
   try {
     const fed = child.stdin === null ? Promise.resolve() : feed(child.stdin, options.input);
-    // A child that ends early closes its input; its exit code tells more than our broken pipe.
+    // A child that ends early closes its input; its exit code explains more than our broken pipe.
     const [code] = await Promise.all([ended, fed.catch(() => undefined)]);
     options.signal?.throwIfAborted();
     const result = { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };

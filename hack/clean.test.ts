@@ -1,4 +1,4 @@
-// What clean may remove.
+// What `npm run clean` may remove.
 import { expect, test } from 'vitest';
 import { ourImages } from './clean.ts';
 

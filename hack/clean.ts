@@ -1,4 +1,4 @@
-// npm run clean [-- --cache]: removes what our scripts made on this machine, and only that.
+// npm run clean [-- --cache]: removes what our scripts made on this machine, and nothing else.
 //
 //   --cache   the cache goes too: what was built and downloaded, a quarter of an hour of work
 //
@@ -21,7 +21,10 @@ export function ourImages(listed: string): string[] {
   return listed.split('\n').filter((reference) => reference.startsWith('oplab.dev/') && !reference.endsWith(':<none>'));
 }
 
-/** Removes the cluster, our images in Docker, half-made node images, .oplab/ and dist/; the cache only if asked. */
+/**
+ * Removes the cluster, our images in Docker, unfinished node images, .oplab/ and dist/; the cache
+ * only if asked.
+ */
 export async function clean(options: { cache: boolean }, signal: AbortSignal): Promise<string[]> {
   const removed: string[] = [];
   if (await down(signal)) removed.push('the cluster');

@@ -1,4 +1,4 @@
-// What the documentation tells people to type exists, and its links lead somewhere.
+// The commands that the documentation names exist, and its links lead somewhere.
 
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,6 @@
-// Writes crds/*.yaml, schemas/*.json and docs/reference.md out of the code; with --check it only says whether they are up to date.
+// Writes crds/, schemas/, docs/reference.md and hack/import-rules.json from the code.
+//
+//   --check   only compares them; exit code 1 if one is out of date
 //
 // Examples:
 //   npm run generate
@@ -9,6 +11,7 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import { customResourceDefinitions } from '../src/api/crd.ts';
 import { exportJsonSchema } from '../src/audit/export.ts';
+import { importRules } from './import-rules.ts';
 import { reference } from './reference.ts';
 
 const root = path.dirname(import.meta.dirname);
@@ -24,6 +27,7 @@ export async function generated(): Promise<Map<string, string>> {
   }
   files.set('schemas/session-export.schema.json', `${JSON.stringify(exportJsonSchema(), null, 2)}\n`);
   files.set('docs/reference.md', await reference());
+  files.set('hack/import-rules.json', importRules());
   return files;
 }
 

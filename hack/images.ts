@@ -1,25 +1,17 @@
-// `npm run images`: makes the images of oplab and of the patient and brings them into the cluster; what is there is skipped.
-//
-// Examples:
-//   npm run images
+// The two images of oplab: how they are made and loaded into the cluster.
 
 import path from 'node:path';
-import { patientImages } from '../lab/patient/images.ts';
 import { buildBundles } from './build.ts';
 import { run } from './child.ts';
 import { loadDockerImages, loadImages } from './cluster/load-images.ts';
 import { root } from './cluster/names.ts';
 import { canPull } from './cluster/registry.ts';
-import { main, runSteps } from './progress.ts';
 import type { LocalImage } from './toolchain/local-image.ts';
 import { ensureLocalImage } from './toolchain/local-images.ts';
 
 /** The two images of oplab, as the charts name them. */
 export const oplabTag = 'oplab.dev/oplab:dev';
 export const sandboxTag = 'oplab.dev/oplab-sandbox:dev';
-
-/** The load with its ledger: in no registry, so it is made here in either case. */
-const loadTag = 'oplab.dev/load:dev';
 
 const node = { from: { path: path.join(root, 'node_modules', 'node', 'bin', 'node') }, to: '/usr/local/bin/node' };
 /** Last, so that a changed source changes only this layer. */
@@ -57,33 +49,26 @@ export const oplabImages: readonly LocalImage[] = [
     entrypoint: ['tini', '-s', '--', ...start],
     workdir: '/home/oplab',
     env: { HOME: '/home/oplab', NODE_ENV: 'production', SHELL: '/bin/bash' },
-    labels: title('oplab-sandbox', 'The kitchen beside the agent: a shell and what an engineer on call reaches for'),
+    labels: title('oplab-sandbox', 'The container beside the agent: a shell and the tools of an engineer on call'),
   },
 ];
 
-async function makeAndLoad(recipes: readonly LocalImage[], signal: AbortSignal): Promise<string[]> {
+/** Makes images without Docker and loads those that the node does not have. @returns their tags */
+export async function makeAndLoad(recipes: readonly LocalImage[], signal: AbortSignal): Promise<string[]> {
   const images = [];
   for (const recipe of recipes) images.push(await ensureLocalImage(recipe, signal));
   return loadImages(images, signal);
 }
 
-async function dockerBuild(target: string, tag: string, signal: AbortSignal): Promise<void> {
+/** Builds a target of the Dockerfile. */
+export async function dockerBuild(target: string, tag: string, signal: AbortSignal): Promise<void> {
   await run('docker', ['build', '--target', target, '--tag', tag, root], { signal, env: { DOCKER_BUILDKIT: '1' } });
 }
 
 /**
- * Makes the patient's images and loads them into the cluster. Where images can be pulled that is the load alone: the
- * chart's defaults are public.
- * @returns the tags that were not in the node before.
+ * Bundles the sources, makes both images of oplab and loads them. Unchanged sources: nothing is
+ * loaded.
  */
-export async function ensurePatientImages(signal: AbortSignal): Promise<string[]> {
-  if (!(await canPull(signal))) return makeAndLoad(patientImages, signal);
-  await dockerBuild('load', loadTag, signal);
-  await loadDockerImages([loadTag], signal);
-  return [loadTag];
-}
-
-/** Bundles the sources, makes both images of oplab and loads them. Unchanged sources: nothing is loaded. */
 export async function ensureOplabImages(signal: AbortSignal): Promise<string[]> {
   await buildBundles();
   if (!(await canPull(signal))) return makeAndLoad(oplabImages, signal);
@@ -92,29 +77,3 @@ export async function ensureOplabImages(signal: AbortSignal): Promise<string[]> 
   await loadDockerImages([oplabTag, sandboxTag], signal);
   return [oplabTag, sandboxTag];
 }
-
-/** Everything that the charts need beyond public images. */
-export async function ensureImages(signal: AbortSignal): Promise<string[]> {
-  return [...(await ensurePatientImages(signal)), ...(await ensureOplabImages(signal))];
-}
-
-if (import.meta.main)
-  await main(async (signal) => {
-    let loaded: string[] = [];
-    await runSteps(
-      [
-        {
-          title: 'images',
-          expectedSeconds: 10,
-          run: async () => {
-            loaded = await ensureImages(signal);
-          },
-        },
-      ],
-      { signal },
-    );
-    process.stdout.write(
-      loaded.length === 0 ? 'All images are in the cluster already.\n' : `Loaded: ${loaded.join(', ')}\n`,
-    );
-    return 0;
-  });

@@ -1,4 +1,4 @@
-// Steps with progress: which of how many, how long so far, how long it usually takes; and a clean end on Ctrl-C.
+// Runs steps with progress: number, elapsed and expected time, and a clean end on Ctrl-C.
 import pc from 'picocolors';
 
 /** What a running step gets. */
@@ -108,8 +108,9 @@ export class Interrupted extends Error {
 }
 
 /**
- * Runs a program of ours: hands it a signal that Ctrl-C and SIGTERM fire, prints a failure as one message and sets the
- * exit code (130 after an interrupt, 1 after a failure, else what the program returns). A second Ctrl-C ends at once.
+ * Runs a program with a signal that Ctrl-C and SIGTERM abort, prints a failure as one message and
+ * sets the exit code: 130 after an interrupt, 1 after a failure, else what the program returns. A
+ * second Ctrl-C ends at once.
  */
 export async function main(program: (signal: AbortSignal) => Promise<number | undefined>): Promise<void> {
   const controller = new AbortController();
@@ -123,7 +124,7 @@ export async function main(program: (signal: AbortSignal) => Promise<number | un
     process.exitCode = (await program(controller.signal)) ?? 0;
   } catch (error) {
     if (controller.signal.aborted) {
-      process.stderr.write('\ninterrupted; what was half made is removed\n');
+      process.stderr.write('\ninterrupted; unfinished work is removed\n');
       process.exitCode = 130;
     } else {
       process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`);

@@ -1,7 +1,11 @@
-// `npm test`: lint and types, unit tests, tests against a real kube-apiserver, tests on kind. Ends with `N passed, N failed`.
+// `npm test`: static checks, unit tests, tests on a real kube-apiserver, tests on kind.
 //
-// -- --only unit,api,e2e   run a part        -- --keep   leave the cluster up        -- -t PATTERN   tests by name
-// -- --serial   one part after the other; by default the end-to-end tests, which mostly wait, run beside the others
+// It ends with `N passed, N failed`.
+//
+//   --only static,unit,api,e2e   runs some of the parts
+//   --keep                       leaves the cluster up
+//   -t PATTERN                   runs the tests with such a name
+//   --serial                     runs one part after the other; by default e2e runs beside the others
 //
 // Examples:
 //   npm test
@@ -14,7 +18,6 @@ import { cpus, totalmem } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { mustCompile, prepareApiTests, prepareEndToEnd } from '../lab/demo/prepare.ts';
 import { run } from './child.ts';
 import { down } from './cluster/down.ts';
 import { clusterExists } from './cluster/observe.ts';
@@ -23,6 +26,7 @@ import { ensurePackages } from './toolchain/apt.ts';
 
 const root = path.dirname(import.meta.dirname);
 const reports = path.join(root, 'reports');
+const prepareProgram = path.join(root, 'lab/prepare.ts');
 
 const parts = ['static', 'unit', 'api', 'e2e'] as const;
 type Part = (typeof parts)[number];
@@ -65,7 +69,9 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
   return [result, Math.round((performance.now() - started) / 100) / 10];
 }
 
-/** Runs a program and shows what it says, each line under the name of the part; false when it fails. */
+/**
+ * Runs a program and shows its output, each line after the name of the part; false when it fails.
+ */
 async function passes(part: Part, command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
   const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: `${part.padEnd(6)} │ ` });
   return result.code === 0;
@@ -113,15 +119,30 @@ async function vitest(
   return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
 }
 
-/** What a part needs before it can run: programs of the machine, binaries, a cluster with everything in it. */
+/**
+ * Runs lab/prepare.ts, which shows its own progress and may need a while to clean up after an
+ * abort.
+ */
+async function prepareInLab(part: 'api' | 'e2e', signal: AbortSignal): Promise<void> {
+  await run('node', [prepareProgram, part], { cwd: root, signal, echo: true, graceMs: 30_000 });
+}
+
+/** Whether something must be compiled before there can be a cluster; unknown counts as yes. */
+async function mustCompile(signal: AbortSignal): Promise<boolean> {
+  const asked = await run('node', [prepareProgram, 'must-compile'], { cwd: root, signal, allowFailure: true });
+  return asked.code !== 3;
+}
+
+/** Prepares a part: programs of the machine, binaries, a cluster with everything in it. */
 const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>> = {
-  // jq: the sandbox's commands run on this machine there; strace: the order of system calls is part of a promise.
+  // Unit tests run the sandbox's commands on this machine; api tests check the order of system
+  // calls.
   unit: (signal) => ensurePackages(['jq', 'curl', 'procps'], signal),
   api: async (signal) => {
     await ensurePackages(['strace'], signal);
-    await prepareApiTests(signal);
+    await prepareInLab('api', signal);
   },
-  e2e: (signal) => prepareEndToEnd(signal),
+  e2e: (signal) => prepareInLab('e2e', signal),
 };
 
 const nothing = { passed: 0, failed: 0, skipped: 0 };
@@ -133,7 +154,7 @@ async function inTurn<A, B>(list: readonly A[], work: (item: A) => Promise<B>): 
   return done;
 }
 
-/** Lets whatever is passed run one at a time: two preparations would build the same things. */
+/** Runs one piece of work at a time: two preparations would build the same things. */
 function turns(): (work: () => Promise<void>) => Promise<void> {
   let last: Promise<void> = Promise.resolve();
   return (work) => {
@@ -154,7 +175,8 @@ await main(async (signal) => {
   });
   const wanted =
     values.only === undefined ? [...parts] : parts.filter((part) => values.only?.split(',').includes(part));
-  if (wanted.length === 0) throw new Error(`--only ${values.only}: name one or more of ${parts.join(', ')}`);
+  if (wanted.length === 0)
+    throw new Error(`--only ${values.only} is not valid: use one or more of ${parts.join(', ')}`);
   await mkdir(reports, { recursive: true });
 
   const clusterWasThere = wanted.includes('e2e') && (await clusterExists(signal));
@@ -177,7 +199,7 @@ await main(async (signal) => {
       signal.throwIfAborted();
       // What cannot be tested has failed.
       console.error(error instanceof Error ? error.message : String(error));
-      return { part, ...nothing, failed: 1, seconds: 0, failures: ['it could not be prepared; see above'] };
+      return { part, ...nothing, failed: 1, seconds: 0, failures: ['could not be prepared; see above'] };
     }
     const tests = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
     const [result, took] = await seconds(tests);
@@ -188,9 +210,9 @@ await main(async (signal) => {
     : [wanted.filter((part) => part !== 'e2e'), wanted.filter((part) => part === 'e2e')];
   let results: PartResult[];
   try {
-    // Beside a compiler on all cores, tests would measure the compiler. What goes wrong here the part itself tells.
-    if (wanted.includes('e2e') && (await mustCompile(signal).catch(() => true)))
-      await prepare('e2e').catch(() => undefined);
+    // Beside a compiler on all cores, tests would measure the compiler. The part itself reports
+    // failures.
+    if (wanted.includes('e2e') && (await mustCompile(signal))) await prepare('e2e').catch(() => undefined);
     // In this order, so that no part waits for a cluster that it does not need.
     for (const part of wanted) prepare(part).catch(() => undefined);
     const ended = await Promise.allSettled(lanes.map((lane) => inTurn(lane, work)));
@@ -199,7 +221,7 @@ await main(async (signal) => {
       return lane.value;
     });
   } finally {
-    // What this run made goes again; a cluster that was there before stays as it was found.
+    // A cluster that this run made is deleted; one that was there before is kept.
     if (wanted.includes('e2e') && !clusterWasThere && !values.keep) await down(new AbortController().signal);
   }
 

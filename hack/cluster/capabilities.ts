@@ -1,16 +1,19 @@
-// Linux capabilities of this machine: whether privileged containers can have what they will ask for.
+// Whether this machine has the Linux capabilities that privileged containers ask for.
 import { readFileSync } from 'node:fs';
 
 const sysResource = 24n;
 
-/** Whether a capability stands in the bounding set that `/proc/<pid>/status` prints; true when none is printed. */
+/** Whether the bounding set in `/proc/<pid>/status` has a capability; true when none is printed. */
 export function hasCapability(status: string, number: bigint): boolean {
   const found = /^CapBnd:\s*([0-9a-fA-F]+)$/m.exec(status);
   if (found?.[1] === undefined) return true;
   return (BigInt(`0x${found[1]}`) & (1n << number)) !== 0n;
 }
 
-/** Whether CAP_SYS_RESOURCE is missing here, so that runc needs the wrapper. Not on Linux: it is Docker's own VM that counts. */
+/**
+ * Whether CAP_SYS_RESOURCE is missing here, so that runc needs the wrapper. False elsewhere than on
+ * Linux, where Docker's VM decides.
+ */
 export function lacksSysResource(): boolean {
   if (process.platform !== 'linux') return false;
   return !hasCapability(readFileSync('/proc/self/status', 'utf8'), sysResource);

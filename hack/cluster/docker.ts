@@ -1,4 +1,4 @@
-// The Docker daemon: found running, or started by us where it is installed (or may be installed) and nobody else runs it.
+// The Docker daemon: uses the one that runs, or starts one where Docker is or may be installed.
 import { spawn } from 'node:child_process';
 import { existsSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -31,7 +31,10 @@ async function processName(pid: number): Promise<string | undefined> {
   return (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => undefined))?.trim();
 }
 
-/** Removes a pid file whose process is gone or is, after a restart of the machine, a different program. */
+/**
+ * Removes a pid file whose process is gone or is, after a restart of the machine, a different
+ * program.
+ */
 export async function removeStalePid(file: string, program: string): Promise<void> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return;
@@ -43,7 +46,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The daemon's configuration: the user's own, and our runtime where the host needs it. The user's file stays as it is. */
+/**
+ * The daemon's configuration: the user's own, and our runtime where the host needs it. The user's
+ * file is not changed.
+ */
 export function daemonConfig(own: unknown, wrapper: string | undefined): Record<string, unknown> {
   const config = isRecord(own) ? { ...own } : {};
   if (wrapper === undefined) return config;
@@ -84,7 +90,7 @@ async function startDaemon(signal: AbortSignal | undefined): Promise<void> {
     await sleep(200, undefined, { ...(signal && { signal }) });
   }
   const tail = (await readFile(dockerdLog(), 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
-  throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `dockerd does not start (log: ${dockerdLog()}):\n${tail}`);
+  throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `dockerd did not start (log: ${dockerdLog()}):\n${tail}`);
 }
 
 /**
@@ -97,7 +103,7 @@ export async function ensureDocker(signal?: AbortSignal): Promise<void> {
     if (process.platform !== 'linux' || process.getuid?.() !== 0)
       throw new OplabError(
         'OPLAB_DOCKER_UNAVAILABLE',
-        'no Docker daemon answers: start Docker (or set DOCKER_HOST) and try again',
+        'no Docker daemon answers; start Docker or set DOCKER_HOST, then try again',
       );
     await ensurePackages(['docker.io', 'iptables'], signal);
     await startDaemon(signal);
@@ -107,7 +113,7 @@ export async function ensureDocker(signal?: AbortSignal): Promise<void> {
   if (runtime !== wrapperRuntime)
     throw new OplabError(
       'OPLAB_DOCKER_UNAVAILABLE',
-      'this host lacks CAP_SYS_RESOURCE, so privileged containers need the runtime wrapper, but the running dockerd was started without it: stop that dockerd and try again',
+      'this host lacks CAP_SYS_RESOURCE, so privileged containers need the runtime wrapper; the running dockerd does not use it. Stop that dockerd and try again',
     );
 }
 
@@ -137,7 +143,7 @@ export async function containerState(name: string, signal?: AbortSignal): Promis
   return found.code === 0 ? found.stdout.trim() : undefined;
 }
 
-/** Where the program of ours that wraps runc is, for mounting it into the node; undefined where none is needed. */
+/** The path of our wrapper of runc, to mount into the node; undefined where none is needed. */
 export async function ociRuntimeWrapper(signal?: AbortSignal): Promise<string | undefined> {
   if (!lacksSysResource()) return undefined;
   return path.resolve(await ensureTool('oci-runtime', { ...(signal && { signal }) }));

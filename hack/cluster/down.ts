@@ -1,4 +1,4 @@
-// npm run cluster:down: deletes the cluster and the kubeconfig of it, nothing else.
+// npm run cluster:down: deletes the cluster and its kubeconfig, and nothing else.
 //
 // Examples:
 //   npm run cluster:down

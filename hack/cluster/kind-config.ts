@@ -1,4 +1,4 @@
-// The configuration that kind gets: one node, NetworkPolicies enforced, process limits, and nothing that needs a registry.
+// The configuration for kind: one node, enforced NetworkPolicies, process limits, no registry.
 import { stringify } from 'yaml';
 
 /** What decides the configuration. */
@@ -50,7 +50,8 @@ export function kindConfig(choices: KindChoices): string {
           stringify({
             kind: 'KubeletConfiguration',
             apiVersion: 'kubelet.config.k8s.io/v1beta1',
-            // A pod cannot take the node's process table along; the sandbox has no other process limit.
+            // A pod must not exhaust the node's process table; the sandbox has no other process
+            // limit.
             podPidsLimit: 1024,
             // Hosts with cgroup v1 exist; our node must start on them.
             failCgroupV1: false,

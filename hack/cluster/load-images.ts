@@ -1,4 +1,4 @@
-// Brings images into the node: only those that it does not have, and of those only the layers that are new.
+// Loads images into the node: only those, and only those layers, that it does not have.
 import { spawn } from 'node:child_process';
 import { pipeline } from 'node:stream/promises';
 import { output } from '../child.ts';
@@ -53,7 +53,10 @@ export async function loadImages(images: readonly Image[], signal?: AbortSignal)
   return missing.map((image) => image.tag);
 }
 
-/** Loads images that the Docker daemon has (built from the Dockerfile or pulled); kind skips those that are there. */
+/**
+ * Loads images that the Docker daemon has (built from the Dockerfile or pulled); kind skips those
+ * that are there.
+ */
 export async function loadDockerImages(tags: readonly string[], signal?: AbortSignal): Promise<void> {
   if (tags.length === 0) return;
   const kind = await ensureTool('kind', { ...(signal && { signal }) });

@@ -1,4 +1,4 @@
-// Names and places of our cluster; everything that is ours and nothing else can be found by them.
+// Names and paths by which everything that belongs to our cluster is found.
 import path from 'node:path';
 import { cacheDir } from '../toolchain/cache.ts';
 
@@ -7,7 +7,10 @@ export const root = path.dirname(path.dirname(import.meta.dirname));
 
 const usualName = 'oplab';
 
-/** kind's name of the cluster (`OPLAB_CLUSTER` names a second one beside it), and the container that is its only node. */
+/**
+ * kind's name of the cluster (`OPLAB_CLUSTER` names a second one beside it), and the container that
+ * is its only node.
+ */
 export const clusterName = process.env.OPLAB_CLUSTER ?? usualName;
 export const nodeContainer = `${clusterName}-control-plane`;
 

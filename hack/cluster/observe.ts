@@ -1,4 +1,4 @@
-// What is there of the cluster right now; up, down and status decide by it.
+// Observes the state of the cluster, from which up, down and status decide.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { run } from '../child.ts';
@@ -48,7 +48,9 @@ interface Listed {
   }>;
 }
 
-/** Reads readiness out of one `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`. */
+/**
+ * Reads readiness out of one `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`.
+ */
 export function readiness(listed: Listed): Pick<ClusterState, 'nodeReady' | 'dns' | 'networkPolicy' | 'storage'> {
   const items = listed.items ?? [];
   const named = (kind: string, ...names: string[]) =>
@@ -70,13 +72,14 @@ export function readiness(listed: Listed): Pick<ClusterState, 'nodeReady' | 'dns
   };
 }
 
-/** Looks at Docker and, if there is a cluster, asks its API server. Never waits long. */
+/** Asks Docker and, if there is a cluster, its API server. Never waits long. */
 export async function observe(signal?: AbortSignal): Promise<ClusterState> {
   if (!(await dockerAnswers(signal))) return nothing;
   const node = (await containerState(nodeContainer, signal)) ?? 'absent';
   const kubeconfig = existsSync(kubeconfigPath);
   const state = { ...nothing, docker: true, node, kubeconfig };
-  // The link is made with the cluster. Without it there is nothing to ask with, and looking must not mean compiling.
+  // The link to kubectl is made with the cluster. Without it nothing is asked: observing must not
+  // compile.
   const kubectl = path.join(binDir, 'kubectl');
   if (node !== 'running' || !kubeconfig || !existsSync(kubectl)) return state;
   const got = await run(

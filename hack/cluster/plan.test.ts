@@ -1,4 +1,4 @@
-// The pure parts of the cluster: what is decided from what is observed.
+// The pure parts of the cluster scripts: decisions from an observed state.
 
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

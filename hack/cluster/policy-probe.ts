@@ -1,4 +1,4 @@
-// Proof that NetworkPolicies are enforced: a connection that works, is closed by a policy, and works again without it.
+// Proves that NetworkPolicies are enforced: a connection works, is blocked, and works again.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { run, succeeds } from '../child.ts';
@@ -34,7 +34,8 @@ function probePod(namespace: string, image: string): string {
 
 /**
  * Runs the probe in a namespace of its own, which is removed afterwards. Takes a few seconds.
- * @returns false when the policy did not close the connection; throws when the connection never worked at all.
+ * @returns false when the policy did not close the connection; throws when the connection never
+ * worked at all.
  */
 export async function probeNetworkPolicy(signal?: AbortSignal): Promise<boolean> {
   const kubectl = await ensureTool('kubectl', { ...(signal && { signal }) });

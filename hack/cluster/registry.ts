@@ -1,8 +1,10 @@
-// Whether images can be pulled here: asked once a run, in bounded time, and never asked again by the programs we start.
+// Whether images can be pulled here: asked once, in bounded time, and passed on to child programs.
 import { spawn } from 'node:child_process';
 import { hasImage } from './docker.ts';
 
-/** The node image of kind v0.33; its kindnet enforces NetworkPolicies (as kind's does since v0.24). */
+/**
+ * The node image of kind v0.33; its kindnet enforces NetworkPolicies (as kind's does since v0.24).
+ */
 export const publicNodeImage =
   'kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5';
 
@@ -12,8 +14,8 @@ const variable = 'OPLAB_NODE_IMAGE';
 let answer: Promise<boolean> | undefined;
 
 /**
- * Whether the registry gives us kindest/node. `OPLAB_NODE_IMAGE=pull|build` decides without asking; the answer is
- * remembered in that variable for programs started later in this run.
+ * Whether the registry gives us kindest/node. `OPLAB_NODE_IMAGE=pull|build` decides without asking;
+ * the answer is remembered in that variable for programs started later in this run.
  */
 export function canPull(signal?: AbortSignal): Promise<boolean> {
   answer ??= decide(process.env[variable], () => ask(signal)).then((can) => {
@@ -34,7 +36,7 @@ export async function decide(setting: string | undefined, asking: () => Promise<
 
 async function ask(signal: AbortSignal | undefined): Promise<boolean> {
   if (await hasImage(publicNodeImage, signal)) return true;
-  // A pull that has begun proves that the registry answers; kind goes on with it, so ending it here loses little.
+  // A pull that has begun proves that the registry answers. kind continues it.
   return new Promise((resolve) => {
     const child = spawn('docker', ['pull', publicNodeImage], { stdio: ['ignore', 'pipe', 'ignore'] });
     const settle = (can: boolean): void => {

@@ -1,4 +1,4 @@
-// npm run cluster:status [-- -o json] [-- --check]: what is there; exit code 0 if the cluster is up, else 1.
+// npm run cluster:status [-- -o json] [-- --check]: exit code 0 if the cluster is up, else 1.
 //
 // Examples:
 //   npm run cluster:status
@@ -9,11 +9,6 @@ import { main } from '../progress.ts';
 import { clusterName, kubeconfigPath } from './names.ts';
 import { isUp, observe } from './observe.ts';
 import { probeNetworkPolicy } from './policy-probe.ts';
-
-/** Whether there is a cluster of ours at all, healthy or not. */
-export async function clusterExists(signal?: AbortSignal): Promise<boolean> {
-  return (await observe(signal)).node !== 'absent';
-}
 
 if (import.meta.main)
   await main(async (signal) => {

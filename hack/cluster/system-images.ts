@@ -1,4 +1,4 @@
-// The images that a cluster without a registry starts from, under the names that kubeadm asks for.
+// The images that a cluster without a registry starts from, under the names kubeadm asks for.
 import { output } from '../child.ts';
 import type { LocalImage } from '../toolchain/local-image.ts';
 import { kubernetesVersion } from '../toolchain/recipes.ts';
@@ -45,7 +45,7 @@ export function systemImages(required: readonly string[]): LocalImage[] {
         // kubeadm names its own; containerd starts the one in kind's configuration.
         return [];
       default:
-        throw new Error(`kubeadm asks for ${tag}, which we do not know how to make`);
+        throw new Error(`kubeadm asks for ${tag}, for which there is no recipe`);
     }
   });
   return [

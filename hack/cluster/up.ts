@@ -1,4 +1,4 @@
-// npm run cluster:up: from whatever is there to a kind cluster that enforces NetworkPolicies.
+// npm run cluster:up: creates or repairs a kind cluster that enforces NetworkPolicies.
 //
 // Examples:
 //   npm run cluster:up
@@ -8,10 +8,9 @@ import { chmod, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run } from '../child.ts';
-import { ensurePatientImages } from '../images.ts';
 import { main, runSteps, type Step } from '../progress.ts';
 import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debian.ts';
-import { nodeBuilds, patientImageBuilds } from '../toolchain/recipes.ts';
+import { nodeBuilds } from '../toolchain/recipes.ts';
 import { compileSteps, ensureTool } from '../toolchain/tools.ts';
 import { containerState, dockerAnswers, ensureDocker, hostDockerSocket, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
@@ -20,14 +19,22 @@ import { ensureNodeImage } from './node-image.ts';
 import { isUp, observe } from './observe.ts';
 import { canPull, publicNodeImage } from './registry.ts';
 
-/** How long a node that runs may take to answer before it is replaced. */
+/** How long a running node may take to answer before it is replaced. */
 const answersWithinMs = 120_000;
 
-/** Slow machines exist, and a control plane that is short of CPU needs minutes. */
+/** A control plane that is short of CPU needs minutes. */
 const readyWithinMs = 300_000;
 
-/** Creates or repairs the cluster and brings the patient's images into it; a healthy cluster costs seconds. */
-export async function clusterUp(signal: AbortSignal): Promise<void> {
+/** What a caller adds to the making of a cluster. */
+export interface ClusterUpOptions {
+  /**
+   * Steps that run while the node settles, e.g. images that are loaded. Called once Docker answers.
+   */
+  readonly meanwhile?: (signal: AbortSignal) => Promise<readonly Step[]>;
+}
+
+/** Creates or repairs the cluster; a healthy one costs seconds. */
+export async function clusterUp(signal: AbortSignal, options: ClusterUpOptions = {}): Promise<void> {
   if (await dockerAnswers(signal)) await ensureDocker(signal);
   else await runSteps([{ title: 'start Docker', expectedSeconds: 5, run: () => ensureDocker(signal) }], { signal });
   const healthy = isUp(await observe(signal));
@@ -35,17 +42,16 @@ export async function clusterUp(signal: AbortSignal): Promise<void> {
   const steps: Step[] = [];
   if (await canPull(signal)) {
     if (!healthy) steps.push(createStep(async () => publicNodeImage, false));
-    steps.push(patientImagesStep(60));
-  } else {
-    const roots = inBackground(missingRoots(), signal);
-    if (!healthy) steps.push(...nodeSteps(roots, signal));
-    steps.push(...compileSteps(patientImageBuilds, signal, () => roots.start()), patientImagesStep(8));
-  }
+  } else if (!healthy) steps.push(...nodeSteps(inBackground(missingRoots(), signal), signal));
+  steps.push(...((await options.meanwhile?.(signal)) ?? []));
   if (!healthy) steps.push(readyStep);
   await runSteps(steps, { signal });
 }
 
-/** Work that runs beside the steps from the first one that starts it; whoever waits for it gets its failure. */
+/**
+ * Work that runs beside the steps from the first one that starts it; whoever waits for it gets its
+ * failure.
+ */
 interface Background {
   start(): void;
   done(): Promise<void>;
@@ -79,24 +85,13 @@ function nodeSteps(roots: Background, signal: AbortSignal): Step[] {
     title: 'node image',
     expectedSeconds: 20,
     run: async ({ note }) => {
-      // A node that runs may only be busy, or our kubeconfig old; if it must be replaced after all, the image is made then.
+      // A running node may only be busy. If it must be replaced after all, the image is made then.
       if ((await containerState(nodeContainer, signal)) === 'running') return;
       image = await ensureNodeImage(signal, note);
     },
   });
   steps.push(createStep(async (note) => (image === '' ? ensureNodeImage(signal, note) : image), true));
   return steps;
-}
-
-function patientImagesStep(expectedSeconds: number): Step {
-  return {
-    title: "the patient's images",
-    expectedSeconds,
-    run: async ({ signal, note }) => {
-      const loaded = await ensurePatientImages(signal);
-      note(loaded.length === 0 ? 'all there' : `loaded ${loaded.length}`);
-    },
-  };
 }
 
 function createStep(image: (note: (text: string) => void) => Promise<string>, ownImage: boolean): Step {
@@ -109,8 +104,9 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
       await mkdir(stateDir, { recursive: true });
       let state = await observe(signal);
       if (state.node === 'running') {
-        // Perhaps the kubeconfig is gone or of an older cluster, or the machine is busy: none is thrown away lightly.
-        note('waiting for the cluster that is there');
+        // The kubeconfig may be missing or old, or the machine busy: wait before the cluster is
+        // replaced.
+        note('waiting for the existing cluster');
         await rm(kubeconfigPath, { force: true });
         await writeAccess(signal).catch(() => undefined);
         for (
@@ -122,7 +118,7 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
       }
       if (!state.api) {
         if (state.node !== 'absent') {
-          note('removing what an earlier session left');
+          note('removing the remains of an earlier session');
           await run(kind, ['delete', 'cluster', '--name', clusterName, '--kubeconfig', kubeconfigPath], {
             signal,
             env: environment,
@@ -179,13 +175,16 @@ const readyStep: Step = {
     for (;;) {
       const state = await observe(signal);
       if (isUp(state)) return;
-      if (Date.now() > until) throw new Error(`the cluster does not become ready: ${JSON.stringify(state)}`);
+      if (Date.now() > until) throw new Error(`the cluster did not become ready: ${JSON.stringify(state)}`);
       await sleep(500, undefined, { signal });
     }
   },
 };
 
-/** Writes the kubeconfig (readable by us alone) if it is missing, and links to the tools that fit the cluster. */
+/**
+ * Writes the kubeconfig (readable by us alone) if it is missing, and links to the tools that fit
+ * the cluster.
+ */
 async function writeAccess(signal: AbortSignal): Promise<void> {
   await mkdir(binDir, { recursive: true });
   if (!existsSync(kubeconfigPath))
@@ -205,8 +204,6 @@ async function writeAccess(signal: AbortSignal): Promise<void> {
 if (import.meta.main)
   await main(async (signal) => {
     await clusterUp(signal);
-    process.stdout.write(
-      `The cluster is up. To look around:\n  export KUBECONFIG=${kubeconfigPath} PATH=${binDir}:$PATH\n`,
-    );
+    process.stdout.write(`The cluster is up. To use it:\n  export KUBECONFIG=${kubeconfigPath} PATH=${binDir}:$PATH\n`);
     return 0;
   });

@@ -1,4 +1,4 @@
-// Packages of the machine itself: on Debian as root they are installed when missing; elsewhere the error says what to do.
+// Packages of this machine: installed when missing on Debian as root, else named in an error.
 import { existsSync } from 'node:fs';
 import { OplabError } from '../../src/errors.ts';
 import { run, succeeds } from '../child.ts';
@@ -31,7 +31,7 @@ export async function ensurePackages(packages: readonly string[], signal?: Abort
   if (!mayInstall())
     throw new OplabError(
       'OPLAB_TOOL_MISSING',
-      `please install ${missing.join(', ')} (we install it ourselves only as root on Debian)`,
+      `install ${missing.join(', ')} and try again (installed automatically only as root on Debian)`,
     );
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   const install = ['install', '-y', '--no-install-recommends', ...missing];

@@ -1,4 +1,4 @@
-// Content keys: what must change them, and what must not.
+// Content keys: what changes them and what does not.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

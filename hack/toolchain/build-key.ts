@@ -1,12 +1,15 @@
-// Content keys: a hash over a recipe and the files that it reads.
+// Content keys: a hash over a recipe and the files it reads.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** Files below a folder with their content, sorted by path; tests do not end up in a binary and are left out. */
+/**
+ * Files below a folder with their content, sorted by path, without tests and READMEs, which no
+ * binary contains.
+ */
 export function sourceFiles(dir: string): Array<{ path: string; content: Buffer }> {
   const files = readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.endsWith('_test.go'))
+    .filter((entry) => entry.isFile() && !/_test\.go$|^README\.md$/.test(entry.name))
     .map((entry) => path.relative(dir, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'));
   return files.sort().map((file) => ({ path: file, content: readFileSync(path.join(dir, file)) }));
 }

@@ -1,4 +1,4 @@
-// The cache: an entry is whole or absent, and two runs do not make the same thing twice.
+// The cache: an entry is whole or absent, and is not made twice at the same time.
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

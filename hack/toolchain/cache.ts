@@ -1,4 +1,4 @@
-// The cache outside the checkout: finished things under a content key, made once, never half.
+// The cache outside the checkout: each entry is made once under a content key, and never half.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, rename, rm, stat, utimes } from 'node:fs/promises';
@@ -16,8 +16,9 @@ const beatMs = 5_000;
 const staleMs = 30_000;
 
 /**
- * Takes `<file>` as a lock, waiting while its holder lives. The holder touches the file as long as it runs: a process id
- * would not do, since ids are used again after a restart and a container cannot see its neighbour's.
+ * Takes `<file>` as a lock, waiting while its holder lives. The holder touches the file as long as
+ * it runs: a process id would not do, since ids are used again after a restart and a container
+ * cannot see its neighbour's.
  */
 async function lock(file: string, signal: AbortSignal | undefined, waiting: () => void): Promise<() => Promise<void>> {
   for (;;) {
@@ -64,7 +65,10 @@ export function cachePath(name: string, key: string): string {
   return path.join(cacheDir(), `${name}-${key}`);
 }
 
-/** The folder of a finished entry; makes it first if it is not there. Either whole or absent, whatever happens. */
+/**
+ * The folder of a finished entry; makes it first if it is not there. Either whole or absent,
+ * whatever happens.
+ */
 export async function cached(recipe: CacheRecipe): Promise<string> {
   const target = cachePath(recipe.name, recipe.key);
   if (existsSync(target)) return target;

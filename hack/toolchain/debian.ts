@@ -1,4 +1,4 @@
-// Debian root file systems and unpacked Debian packages for local images, made by mmdebstrap and kept in the cache.
+// Debian root file systems and unpacked packages for local images, made by mmdebstrap and cached.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -14,7 +14,9 @@ interface DebianRoot {
   readonly include: readonly string[];
   /** Shell lines that finish the root; `$1` is its path. */
   readonly hooks: readonly string[];
-  /** Packages that are only downloaded and unpacked beside the root, for single files out of them. */
+  /**
+   * Packages that are only downloaded and unpacked beside the root, for single files out of them.
+   */
   readonly unpack?: readonly string[];
 }
 
@@ -84,22 +86,22 @@ export const debianRoots = {
     hooks: [...oplabUser, ...slim],
     unpack: ['prometheus', 'prometheus-alertmanager', 'docker.io'],
   },
-  /** The kitchen: what an engineer on call reaches for. */
+  /** The sandbox: the tools of an engineer on call. */
   'oplab-sandbox-base': {
     include: [
-      ...[
-        'bash',
-        'curl',
-        'jq',
-        'dnsutils',
-        'iproute2',
-        'iputils-ping',
-        'procps',
-        'less',
-        'vim-tiny',
-        'ca-certificates',
-      ],
-      ...['tini', 'openssl', 'netcat-openbsd'],
+      'bash',
+      'curl',
+      'jq',
+      'dnsutils',
+      'iproute2',
+      'iputils-ping',
+      'procps',
+      'less',
+      'vim-tiny',
+      'ca-certificates',
+      'tini',
+      'openssl',
+      'netcat-openbsd',
     ],
     hooks: [...oplabUser, ...slim],
   },
@@ -132,7 +134,8 @@ async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Pro
       const file = path.join(dir, 'rootfs.tar');
       const args = ['--mode=root', '--variant=minbase', `--include=${root.include.join(',')}`];
       if (root.unpack !== undefined) {
-        // Downloaded inside the root, so that the packages are of its release and not of this machine's.
+        // Downloaded inside the root, so that the packages are of its release and not of this
+        // machine's.
         args.push(
           `--customize-hook=mkdir "$1/debs" && chroot "$1" sh -c 'cd /debs && apt-get download ${root.unpack.join(' ')}'`,
         );

@@ -1,4 +1,4 @@
-// What a Go build is: a module in the checkout, the mains to take from it, and how to link them.
+// Describes a Go build: a module in the checkout, its main packages, and how they are linked.
 import type { ModulePatch } from './module-patch.ts';
 
 /** One `go build` run over the mains of one module. Everything here is part of the cache key. */
@@ -24,7 +24,10 @@ export interface GoBuild {
   readonly expectedSeconds: number;
 }
 
-/** The binary's name that `go build -o dir/` gives to a main package: its last path element that is no `vN`. */
+/**
+ * The binary's name that `go build -o dir/` gives to a main package: its last path element that is
+ * not `vN`.
+ */
 export function binaryName(packagePath: string): string {
   const parts = packagePath.split('/').filter((part) => !/^v\d+$/.test(part));
   const last = parts.at(-1);

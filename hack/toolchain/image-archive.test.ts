@@ -1,4 +1,4 @@
-// Image archives: real tars with stable digests, readable by other tools.
+// Image archives: real tars with stable digests that other tools can read.
 import { execFileSync } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// Image archives written by hand: deterministic layers out of files, and a tar that docker load and ctr import both read.
+// Writes image archives with deterministic layers, readable by `docker load` and `ctr import`.
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
@@ -110,7 +110,9 @@ async function* tar(entries: Iterable<LayerEntry>): AsyncGenerator<Buffer> {
   yield Buffer.alloc(2 * block);
 }
 
-/** The entries of a file or a folder tree, laid at `to`; modes are reduced to what the owner's execute bit says. */
+/**
+ * The entries of a file or a folder tree, placed at `to`; modes keep only the owner's execute bit.
+ */
 export async function entriesOf(source: string, to: string): Promise<LayerEntry[]> {
   const target = to.replace(/^\/+|\/+$/g, '');
   const found = await lstat(source);
@@ -192,8 +194,10 @@ export function fullName(tag: string): string {
 }
 
 /**
- * Images as one archive in both layouts at once: OCI (for containerd) and Docker's (for `docker load`).
- * @param present blobs that the reader has already; containerd takes an archive without them, Docker does not.
+ * Images as one archive in both layouts at once: OCI (for containerd) and Docker's (for `docker
+ * load`).
+ * @param present blobs that the reader has already; containerd takes an archive without them,
+ * Docker does not.
  */
 export function archive(images: readonly Image[], present: ReadonlySet<string> = new Set()): Readable {
   const entries = new Map<string, LayerEntry>();

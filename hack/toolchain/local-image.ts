@@ -1,12 +1,20 @@
-// What a locally made image is: a base, files on top of it, and how it starts. No network, no Dockerfile.
+// Describes a locally made image: a base, the files on top, and how it starts.
+
+import type { GoBuild } from './go-build.ts';
 
 /** Where a file of a local image comes from. */
 export type ImageSource =
-  /** A binary of one of the Go builds, by its name (built when missing). */
-  | { readonly tool: string }
+  /**
+   * A binary of a Go build, by its name (built when missing); without `build`, of one of the
+   * toolchain's own.
+   */
+  | { readonly tool: string; readonly build?: GoBuild }
   /** An absolute path of a file or folder on this machine. */
   | { readonly path: string }
-  /** A path inside one of the unpacked Debian packages (`prometheus`, `prometheus-alertmanager`, `docker.io`). */
+  /**
+   * A path inside one of the unpacked Debian packages (`prometheus`, `prometheus-alertmanager`,
+   * `docker.io`).
+   */
   | { readonly debian: string; readonly path: string };
 
 /** Root file systems that local images start from; `scratch` is nothing at all. */

@@ -1,4 +1,4 @@
-// Puts local images together: each file or folder becomes a cached layer on top of a Debian root.
+// Makes local images: each file or folder becomes a cached layer on top of a Debian root.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -10,9 +10,12 @@ import { entriesOf, type Image, type Layer, type LayerEntry, writeLayer } from '
 import type { ImageFile, ImageSource, LocalImage } from './local-image.ts';
 import { buildOf, ensureBuild, goBuildKey } from './tools.ts';
 
-/** Where a source is on this machine; builds or unpacks it first if need be. Tools come from our builds, never from PATH. */
+/**
+ * Where a source is on this machine; builds or unpacks it first if need be. Tools come from our
+ * builds, never from PATH.
+ */
 async function locate(source: ImageSource, signal: AbortSignal | undefined): Promise<string> {
-  if ('tool' in source) return path.join(await ensureBuild(buildOf(source.tool), signal), source.tool);
+  if ('tool' in source) return path.join(await ensureBuild(source.build ?? buildOf(source.tool), signal), source.tool);
   if ('debian' in source) return path.join(await ensureUnpacked(source.debian, signal), source.path);
   return source.path;
 }
@@ -54,15 +57,23 @@ export async function cachedLayer(
 async function layerOfFile(file: ImageFile, signal: AbortSignal | undefined): Promise<Layer> {
   const located = await locate(file.from, signal);
   if ('tool' in file.from) {
-    // A tool's build key stands for its content; there is no need to read a hundred megabytes to know it.
-    const key = contentKey({ tool: file.from.tool, to: file.to, build: goBuildKey(buildOf(file.from.tool)) });
+    // The key of a tool's build identifies its content: there is no need to read a hundred
+    // megabytes.
+    const key = contentKey({
+      tool: file.from.tool,
+      to: file.to,
+      build: goBuildKey(file.from.build ?? buildOf(file.from.tool)),
+    });
     return cachedLayer(key, () => entriesOf(located, file.to), signal);
   }
   const entries = await entriesOf(located, file.to);
   return cachedLayer(contentKey({ content: await hashEntries(entries) }), async () => entries, signal);
 }
 
-/** The image of a recipe, its layers in the cache. Equal recipes over equal files give the same digest. */
+/**
+ * The image of a recipe, its layers in the cache. Equal recipes over equal files give the same
+ * digest.
+ */
 export async function ensureLocalImage(image: LocalImage, signal?: AbortSignal): Promise<Image> {
   const layers: Layer[] = image.base === 'scratch' ? [] : [await ensureRoot(image.base, signal)];
   for (const file of image.files) layers.push(await layerOfFile(file, signal));

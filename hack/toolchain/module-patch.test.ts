@@ -1,4 +1,4 @@
-// Edits to modules: made exactly once or not at all.
+// Edits to modules are made exactly once or not at all.
 import { expect, test } from 'vitest';
 import { applyEdit } from './module-patch.ts';
 

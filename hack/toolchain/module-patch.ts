@@ -1,4 +1,4 @@
-// Small corrections to a Go module that no longer gets any: a copy of it with named lines replaced takes its place in one build.
+// Patches an unmaintained Go module: one build uses a copy with named lines replaced.
 import { chmod, cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';

@@ -1,15 +1,17 @@
-// All Go builds that oplab may need, with the versions they are pinned to.
+// The Go builds of the cluster's node and of oplab's images, at pinned versions.
 import path from 'node:path';
-import { patientBuilds } from '../../lab/patient/builds.ts';
 import type { GoBuild } from './go-build.ts';
 
-/** The Kubernetes that the closed-network cluster runs; go.mod of the kube module names the same. */
+/** The Kubernetes that the closed-network cluster runs; it is also in go.mod of the kube module. */
 export const kubernetesVersion = 'v1.36.3';
 
 const modules = path.join(import.meta.dirname, 'go');
 const [, major, minor] = /^v(\d+)\.(\d+)\./.exec(kubernetesVersion) ?? [];
 
-/** Kubernetes' binaries print what is linked into these variables; without them kubeadm refuses to work. */
+/**
+ * Kubernetes' binaries print what is linked into these variables; without them kubeadm refuses to
+ * work.
+ */
 const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'].flatMap((variable) => [
   `-X ${variable}.gitVersion=${kubernetesVersion}`,
   `-X ${variable}.gitMajor=${major}`,
@@ -17,35 +19,36 @@ const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/ver
   `-X ${variable}.gitTreeState=clean`,
 ]);
 
-/** Kubernetes and what runs beside it in the node share one module, so that they share compiled packages. */
+/**
+ * Kubernetes and what runs beside it in the node share one module, so that they share compiled
+ * packages.
+ */
 const kube: GoBuild = {
   name: 'kube',
   moduleDir: path.join(modules, 'kube'),
   packages: [
-    ...[
-      'kube-apiserver',
-      'kube-controller-manager',
-      'kube-scheduler',
-      'kubelet',
-      'kubeadm',
-      'kube-proxy',
-      'kubectl',
-    ].map((binary) => `k8s.io/kubernetes/cmd/${binary}`),
+    'k8s.io/kubernetes/cmd/kube-apiserver',
+    'k8s.io/kubernetes/cmd/kube-controller-manager',
+    'k8s.io/kubernetes/cmd/kube-scheduler',
+    'k8s.io/kubernetes/cmd/kubelet',
+    'k8s.io/kubernetes/cmd/kubeadm',
+    'k8s.io/kubernetes/cmd/kube-proxy',
+    'k8s.io/kubernetes/cmd/kubectl',
     'sigs.k8s.io/kind',
     'helm.sh/helm/v4/cmd/helm',
     'oplab.dev/hack/toolchain/kube/etcd',
     'oplab.dev/hack/toolchain/kube/coredns',
     'oplab.dev/hack/toolchain/kube/kube-router',
-    ...['containerd', 'ctr', 'containerd-shim-runc-v2'].map(
-      (main) => `github.com/containerd/containerd/v2/cmd/${main}`,
-    ),
-    ...['main/loopback', 'main/ptp', 'ipam/host-local', 'meta/portmap'].map(
-      (plugin) => `github.com/containernetworking/plugins/plugins/${plugin}`,
-    ),
+    'github.com/containerd/containerd/v2/cmd/containerd',
+    'github.com/containerd/containerd/v2/cmd/ctr',
+    'github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2',
+    'github.com/containernetworking/plugins/plugins/main/loopback',
+    'github.com/containernetworking/plugins/plugins/main/ptp',
+    'github.com/containernetworking/plugins/plugins/ipam/host-local',
+    'github.com/containernetworking/plugins/plugins/meta/portmap',
   ],
   ldflags: versionFlags,
-  // The fork of kube-router that carries the firewall alone is tagged after publication rules that the checksum database
-  // rejects; go.sum pins its content.
+  // The checksum database rejects the tag of this fork of kube-router; go.sum pins its content.
   env: { GONOSUMDB: 'github.com/k3s-io/kube-router/v2' },
   expectedSeconds: 600,
 };
@@ -64,16 +67,8 @@ const ociRuntime: GoBuild = {
   expectedSeconds: 5,
 };
 
-const pd: GoBuild = {
-  name: 'pd',
-  moduleDir: path.join(modules, 'pd'),
-  packages: ['github.com/tikv/pd/cmd/pd-server'],
-  tags: ['without_dashboard', 'nomsgpack'],
-  ldflags: ['-checklinkname=0', '-X github.com/tikv/pd/pkg/versioninfo.PDReleaseVersion=v8.1.0'],
-  expectedSeconds: 60,
-};
-
-const pdCtl: GoBuild = {
+/** pd-ctl, which the sandbox carries. */
+export const pdCtl: GoBuild = {
   name: 'pd-ctl',
   moduleDir: path.join(modules, 'pd-ctl'),
   packages: ['github.com/tikv/pd/tools/pd-ctl'],
@@ -84,8 +79,8 @@ const pdCtl: GoBuild = {
 /** What the node image is made of. */
 export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, localPathProvisioner];
 
-/** What the patient's images, and the sandbox's, add to that. */
-export const patientImageBuilds: readonly GoBuild[] = [pd, pdCtl, ...patientBuilds];
-
-/** Every build, in the order in which a cold run makes them. */
-export const goBuilds: readonly GoBuild[] = [...nodeBuilds, ...patientImageBuilds];
+/**
+ * Every build of the toolchain, in the order in which a cold run makes them. The patient's own are
+ * in lab/patient.
+ */
+export const goBuilds: readonly GoBuild[] = [...nodeBuilds, pdCtl];

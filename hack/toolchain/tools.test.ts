@@ -1,4 +1,4 @@
-// Tools by name: versions that fit, and who makes what.
+// Tools by name: which versions fit, and which build makes which tool.
 import { expect, test } from 'vitest';
 import { binaryName } from './go-build.ts';
 import { goBuilds } from './recipes.ts';

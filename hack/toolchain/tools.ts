@@ -1,4 +1,4 @@
-// Tools by name: taken from PATH where a fitting one is installed, else built from pinned Go modules into the cache.
+// Finds tools by name: a fitting one on PATH, else a build from pinned Go modules in the cache.
 import { existsSync } from 'node:fs';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -37,7 +37,7 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   if (!(await succeeds('go', ['version'], { ...(signal && { signal }) })))
     throw new OplabError(
       'OPLAB_TOOL_MISSING',
-      `${build.packages.map(binaryName).join(', ')} must be compiled, and Go is not installed: install Go 1.25 or newer (or the tools themselves)`,
+      `${build.packages.map(binaryName).join(', ')} must be compiled, but Go is not installed; install Go 1.25 or newer, or the tools themselves`,
     );
   try {
     await go(build, ['build', '-buildvcs=false'], ['-o', `${target}/`, ...build.packages], signal);
@@ -50,12 +50,15 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   }
 }
 
-/** Runs the Go tests of a module, with what its build is made with. @throws ChildFailed with what `go test` says */
+/**
+ * Runs the Go tests of a module, with what its build is made with.
+ * @throws ChildFailed with what `go test` says
+ */
 export async function testGoModule(build: GoBuild, signal?: AbortSignal): Promise<void> {
   await go(build, ['test'], ['./...'], signal);
 }
 
-/** Runs a command of Go in a copy of the module: it may complete go.mod and go.sum, and must not do so in the checkout. */
+/** Runs Go in a copy of the module, because it may change go.mod and go.sum. */
 async function go(build: GoBuild, command: string[], args: string[], signal: AbortSignal | undefined): Promise<void> {
   const scratch = await mkdtemp(path.join(tmpdir(), 'oplab-go-'));
   try {
@@ -74,7 +77,10 @@ async function go(build: GoBuild, command: string[], args: string[], signal: Abo
   }
 }
 
-/** A step for each build that the cache does not have. @param first called when the first of them begins */
+/**
+ * A step for each build that the cache does not have.
+ * @param first called when the first of them begins
+ */
 export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, first?: () => void): Step[] {
   return builds
     .filter((build) => !isBuilt(build))
@@ -88,14 +94,17 @@ export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, fi
     }));
 }
 
-/** The build that makes a binary. */
-export function buildOf(tool: string): GoBuild {
-  const build = goBuilds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
+/** The build that makes a binary. @param builds where to look; by default the toolchain's own */
+export function buildOf(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
+  const build = builds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
   if (build === undefined) throw new Error(`no Go build makes "${tool}"`);
   return build;
 }
 
-/** Tools that may be taken from PATH, with how they tell their version and the oldest that fits. */
+/**
+ * Tools that may be taken from PATH, with the arguments that print their version, and the oldest
+ * that fits.
+ */
 const fromPath: Readonly<Record<string, { args: readonly string[]; oldest: readonly [number, number] }>> = {
   kubectl: { args: ['version', '--client'], oldest: [1, 34] },
   helm: { args: ['version', '--short'], oldest: [3, 18] },
@@ -130,12 +139,17 @@ async function onPath(tool: string, signal: AbortSignal | undefined): Promise<st
 }
 
 /**
- * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or a build made now
- * (which may take minutes).
- * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED with the compiler's words.
+ * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or
+ * a build made now (which may take minutes).
+ * @param options.builds where the tool's build is found; by default the toolchain's own
+ * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED
+ * with the compiler's words.
  */
-export async function ensureTool(tool: string, options: { signal?: AbortSignal } = {}): Promise<string> {
-  const build = buildOf(tool);
+export async function ensureTool(
+  tool: string,
+  options: { readonly signal?: AbortSignal; readonly builds?: readonly GoBuild[] } = {},
+): Promise<string> {
+  const build = buildOf(tool, options.builds);
   if (!isBuilt(build)) {
     const found = await onPath(tool, options.signal);
     if (found !== undefined) return found;

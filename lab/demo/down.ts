@@ -1,4 +1,4 @@
-// `npm run demo:down`: removes what the demo made: the cluster with all that is in it. Caches and images stay for the next run.
+// `npm run demo:down`: deletes the demo's cluster. Caches and images stay for the next run.
 //
 // Examples:
 //   npm run demo:down

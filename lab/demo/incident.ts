@@ -1,4 +1,4 @@
-// The Incident of the demo: the one that a Monitor opens for the fault, or the example where nothing watches.
+// The Incident of the demo: opened by a Monitor, or applied from the example where none watches.
 
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,9 +13,11 @@ export const env = { KUBECONFIG: kubeconfigPath, PATH: `${binDir}:${process.env.
 /** What a person on call would write; applied where no Monitor opens an Incident. */
 const exampleFile = path.join(root, 'examples/incident.yaml');
 
-/** How long Monitors may take to become content before the fault. */
+/** How long Monitors may take to be without an alarm before the fault. */
 const QUIET_WITHIN_MS = 60_000;
-/** How long a Monitor may take to open an Incident, and how long that one may wait for its agent. */
+/**
+ * How long a Monitor may take to open an Incident, and how long that one may wait for its agent.
+ */
 const OPENED_WITHIN_MS = 120_000;
 const STARTED_WITHIN_MS = 60_000;
 
@@ -26,11 +28,11 @@ export interface Before {
   /** Incidents by uid. */
   readonly known: ReadonlySet<string>;
   readonly watching: number;
-  /** Monitors that have an alarm of their own, on a slow machine that of the latency, say: they stand aside for the demo. */
+  /** Monitors with an alarm already (latency on a slow machine, say): suspended during the demo. */
   readonly aside: readonly string[];
 }
 
-/** Clears the stage: an Incident that is open would stand in the queue before the one that is shown. */
+/** Removes open Incidents, which would be queued before the one that is shown. */
 export async function clearStage(
   incidents: Incidents,
   namespace: string,
@@ -40,7 +42,7 @@ export async function clearStage(
   const watching = await incidents.monitors();
   let loud = watching.length === 0 ? [] : await incidents.unquiet();
   for (const started = Date.now(); loud.length > 0 && Date.now() - started < QUIET_WITHIN_MS; ) {
-    note(`Monitors are not content yet: ${loud.join(', ')}`);
+    note(`Monitors that have an alarm: ${loud.join(', ')}`);
     await sleep(2000, undefined, { signal });
     loud = await incidents.unquiet();
   }
@@ -72,22 +74,22 @@ export async function detect(
   note: (text: string) => void,
 ): Promise<Incident> {
   if (before.watching === 0) {
-    note('no Monitor watches: a person applies examples/incident.yaml');
+    note('no Monitor watches: applying examples/incident.yaml');
     await run('kubectl', ['apply', '-f', exampleFile], { env, signal });
   }
   const started = Date.now();
   for (;;) {
     const open = await opened(incidents, before);
-    // The queue lets one at a time at a patient: the one that an agent works on is the one to watch.
+    // One Incident at a time is worked on: that is the one to watch.
     const worked = open.find(({ status }) => (status?.attempts?.length ?? 0) > 0);
     if (worked !== undefined) return worked;
     const [first] = open;
     const waited = Date.now() - started;
     if (first !== undefined) {
-      note(`Incident ${first.metadata.name} is open, ${first.status?.message ?? 'an agent is on its way'}`);
+      note(`Incident ${first.metadata.name} is open, ${first.status?.message ?? 'its agent is starting'}`);
       if (waited > OPENED_WITHIN_MS + STARTED_WITHIN_MS) return first;
     } else {
-      note(`${before.watching} Monitors look, none has opened an Incident yet`);
+      note(`${before.watching} Monitors watch, none has opened an Incident yet`);
       if (waited > OPENED_WITHIN_MS) {
         throw new OplabError(
           'OPLAB_DEMO_NOT_DETECTED',

@@ -1,4 +1,4 @@
-// What the load on the patient says of itself: acknowledged transactions, counted over a few seconds.
+// Counts the load's acknowledged transactions over a few seconds.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';

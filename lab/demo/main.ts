@@ -1,11 +1,13 @@
-// `npm run demo`: a real TiKV cluster is broken, an Incident is opened, an agent repairs it, checks prove it; in six chapters:
-// healthy, load, fault, detected, repair, verified. The cluster stays up for a look around; `npm run demo:down` takes it away.
+// `npm run demo`: a TiKV cluster is broken, an agent repairs it, and checks prove the repair.
+//
+// Six chapters: healthy, load, fault, detected, repair, verified. The cluster stays up afterwards;
+// `npm run demo:down` deletes it.
 //
 // Usage: npm run demo [-- --monitors] [-- --tui]
-//   --monitors   a Monitor notices and opens the Incident; otherwise examples/incident.yaml is applied, as a person would
-//   --tui        watch it in `oplab top` instead of as text (needs a terminal; q leaves); with --monitors
+//   --monitors   a Monitor opens the Incident; otherwise examples/incident.yaml is applied
+//   --tui        shows the demo in `oplab top` instead of as text (needs a terminal); turns on --monitors
 //
-// Environment: ANTHROPIC_API_KEY   Claude thinks; without it the rehearsal model, a stand-in that follows written rules
+// Environment: ANTHROPIC_API_KEY   use Claude; without it, a rehearsal model follows written rules
 //              NO_COLOR=1          no colours
 //
 // Examples:
@@ -29,10 +31,10 @@ import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
 import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
 import type { PatientTarget } from '../patient/session.ts';
+import { prepareEndToEnd } from '../prepare.ts';
 import { Incidents } from '../trials/incidents.ts';
 import { type Before, clearStage, detect, env, finished, openedByMonitor } from './incident.ts';
 import { measureLoad } from './load.ts';
-import { prepareEndToEnd } from './prepare.ts';
 import { requireScreen, type Teller, tellInText, tellOnScreen } from './tell.ts';
 
 const cli = path.join(root, 'dist/main.mjs');
@@ -56,7 +58,7 @@ interface DemoReport {
 }
 
 const stages: Record<string, number> = {};
-/** Monitors that look the other way until the demo is over. */
+/** Monitors that are suspended until the demo is over. */
 const setAside: string[] = [];
 
 async function stage<T>(name: string, work: () => Promise<T>): Promise<T> {
@@ -71,17 +73,19 @@ async function stage<T>(name: string, work: () => Promise<T>): Promise<T> {
 const oplab = (args: string[], signal: AbortSignal, echo: boolean) =>
   run('node', [cli, ...args], { env, signal, allowFailure: true, echo });
 
-/** Says plainly who thinks. */
+/** Names the model that is used. */
 function introduce(model: ModelChoice): void {
   if (model === 'claude')
-    console.log('Model: Claude, with the key from ANTHROPIC_API_KEY. What the agent sees goes to its vendor.');
+    console.log('Model: Claude, with the key from ANTHROPIC_API_KEY. What the agent sees is sent to its vendor.');
   else
     console.log(
       `Model: ${colors.yellow('rehearsal-1, a stand-in for Claude')}: it follows written rules over real command output. Set ANTHROPIC_API_KEY for Claude.`,
     );
 }
 
-/** Breaks the patient; returns when PD shows it, or as soon as a Monitor has seen it: an agent may be quicker than PD. */
+/**
+ * Breaks the patient. Returns when PD or a Monitor notices, since an agent may be quicker than PD.
+ */
 async function breakIt(
   patient: PatientTarget,
   incidents: Incidents,
@@ -100,7 +104,7 @@ async function breakIt(
   }
 }
 
-/** The Monitors that stood aside look again, also after a failure or an interrupt. */
+/** Resumes the suspended Monitors, also after a failure or an interrupt. */
 async function backToWork(namespace: string): Promise<void> {
   const signal = AbortSignal.timeout(20_000);
   const incidents = new Incidents({ kubeconfig: kubeconfigPath, signal, note: () => undefined }, namespace);
@@ -119,28 +123,29 @@ async function tellStory(
   const patient = { ...target, kubeconfig: kubeconfigPath, signal };
   const { namespace } = target;
 
-  teller.chapter('healthy', 'Three PD, three TiKV: PD, Kubernetes and the ledger of the load are asked.');
+  teller.chapter('healthy', 'Three PD, three TiKV. PD, Kubernetes and the ledger of the load are queried.');
   const before = await stage('healthy', async () => {
-    const cleared = await teller.step('the Monitors are asked whether they are content', 10, (note) =>
+    const cleared = await teller.step('waiting until no Monitor has an alarm', 10, (note) =>
       clearStage(incidents, namespace, signal, note),
     );
     setAside.push(...cleared.aside);
-    const verdict = await teller.step('the patient is looked at', 10, () =>
+    const verdict = await teller.step('checking the patient', 10, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );
     const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
     teller.say(
       failing.length === 0
-        ? `healthy: ${verdict.checks.length} checks hold, ${cleared.watching} Monitors watch`
+        ? `healthy: ${verdict.checks.length} checks pass, ${cleared.watching} Monitors watch`
         : `NOT healthy: ${failing.join(', ')}`,
     );
-    if (cleared.aside.length > 0) teller.say(`with an alarm of their own, aside for now: ${cleared.aside.join(', ')}`);
+    if (cleared.aside.length > 0)
+      teller.say(`suspended for the demo, because they have an alarm already: ${cleared.aside.join(', ')}`);
     return cleared;
   });
 
-  teller.chapter('load', 'Transactions run all the time; each one that is acknowledged is written into a ledger.');
+  teller.chapter('load', 'Transactions run all the time. A ledger records each acknowledged one.');
   await stage('load', async () => {
-    const load = await teller.step('acknowledged transactions are counted', 5, () => measureLoad(patient, 5));
+    const load = await teller.step('counting acknowledged transactions', 5, () => measureLoad(patient, 5));
     teller.say(
       `${load.perSecond} transactions a second, P99 ${load.p99Milliseconds.toFixed(0)} ms, ${load.total} acknowledged so far`,
     );
@@ -148,7 +153,7 @@ async function tellStory(
 
   teller.chapter('fault', 'One TiKV store is taken away: StatefulSet tikv-tikv goes from 3 to 2 replicas.');
   await stage('inject', () =>
-    teller.step('TiKV is scaled down by one; waiting until PD says Disconnected', 30, (note) =>
+    teller.step('scaling TiKV down by one, until PD reports the store as Disconnected', 30, (note) =>
       breakIt(patient, incidents, before, note),
     ),
   );
@@ -156,8 +161,8 @@ async function tellStory(
   teller.chapter(
     'detected',
     before.watching === 0
-      ? 'Nothing watches: a person applies examples/incident.yaml.'
-      : `${before.watching} Monitors look at the patient; what they see opens an Incident.`,
+      ? 'No Monitor watches, so examples/incident.yaml is applied, as a person would do.'
+      : `${before.watching} Monitors watch the patient and open an Incident when a check fails.`,
   );
   const detected = await stage('detect', () =>
     teller.step('waiting for an Incident and its agent', 20, (note) => detect(incidents, before, signal, note)),
@@ -166,7 +171,7 @@ async function tellStory(
   const monitor = detected.spec.source?.name;
   const opener = monitor === undefined ? 'applied by hand' : `opened by Monitor ${monitor}`;
 
-  teller.chapter('repair', `Incident ${namespace}/${name}, ${opener}. An agent has a shell, and nothing else.`);
+  teller.chapter('repair', `Incident ${namespace}/${name}, ${opener}. The agent has a shell and nothing else.`);
   const ended = await stage('repair', async () => {
     if (!teller.onScreen) {
       console.log(colors.dim(`$ oplab incident watch ${name} -n ${namespace}`));
@@ -177,11 +182,15 @@ async function tellStory(
     });
   });
 
-  teller.chapter('verified', 'Not the agent says so: the checks, the ledger, and the hash chain of the record.');
+  teller.chapter(
+    'verified',
+    'Proof does not come from the agent: it comes from the checks, the ledger and the hash chain of the record.',
+  );
   const [verdict, audit] = await stage('proof', async () => {
     if (!teller.onScreen) await oplab(['incident', 'show', name, '-n', namespace], signal, true);
-    // A store that has just come back needs a moment until every region answers; a loss stays a loss.
-    const judged = await teller.step('the patient is judged', 20, () =>
+    // A store that has just come back needs a moment until every region answers. A lost write stays
+    // lost.
+    const judged = await teller.step('checking the patient again', 20, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );
     return [judged, await oplab(['audit', 'verify', name, '-n', namespace], signal, !teller.onScreen)] as const;
@@ -204,7 +213,7 @@ async function tellStory(
     report.phase === 'Resolved' && report.verified && report.chainValid && report.ledgerLost === 0 && verdict.healthy;
   const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
   await teller.end(
-    `${good ? 'Resolved and verified' : `NOT as it should be: ${report.phase}`}, chain ${report.chainValid ? 'valid' : 'BROKEN'}, acknowledged writes lost: ${report.ledgerLost}${failing.length === 0 ? '' : `, not healthy: ${failing.join(', ')}`}`,
+    `${good ? 'Resolved and verified' : `NOT resolved and verified: ${report.phase}`}, chain ${report.chainValid ? 'valid' : 'BROKEN'}, acknowledged writes lost: ${report.ledgerLost}${failing.length === 0 ? '' : `, not healthy: ${failing.join(', ')}`}`,
   );
   return { good, report };
 }
@@ -219,9 +228,9 @@ Everything is still up. To look around:
   export KUBECONFIG=${kubeconfigPath} PATH=${binDir}:$PATH
   kubectl get monitors,incidents -A
   oplab top                                         Incidents, sessions and Monitors, live
-  oplab audit show ${name} -n ${namespace} --full           all that was thought, run, seen and changed
+  oplab audit show ${name} -n ${namespace} --full           every thought, command, output and change
   oplab session post-mortem ${name} -n ${namespace}         the same as a story, in Markdown
-  npm run patient:check                             judge the TiKV cluster yourself
+  npm run patient:check                             check the TiKV cluster yourself
 Break it yourself, and watch:
   kubectl -n ${namespace} scale statefulset tikv-tikv --replicas=2
 To remove everything: npm run demo:down
@@ -239,7 +248,7 @@ await main(async (signal) => {
   const clusterWasThere = await clusterExists(signal);
   let teller: Teller | undefined;
   try {
-    console.log(`\n${colors.bold('== First: a cluster, the operator, a patient')}`);
+    console.log(`\n${colors.bold('== Preparing: a cluster, the operator, a patient')}`);
     await stage('prepare', () => prepareEndToEnd(signal, { model, monitors: values.monitors || values.tui }));
     teller = values.tui
       ? tellOnScreen({ namespace: target.namespace, kubeconfig: kubeconfigPath }, signal)

@@ -1,4 +1,4 @@
-// How the demo is told, in chapters: as text below each other, or above the panes of `oplab top`.
+// Presents the demo in chapters: as text, or above the panes of `oplab top`.
 
 import { createColors } from 'picocolors';
 import { runSteps } from '../../hack/progress.ts';
@@ -13,12 +13,14 @@ import { NotATerminal } from '../../src/errors.ts';
 export const CHAPTERS = ['healthy', 'load', 'fault', 'detected', 'repair', 'verified'] as const;
 export type ChapterName = (typeof CHAPTERS)[number];
 
-/** What tells the demo. */
+/** Presents the demo. */
 export interface Teller {
-  /** Whether what happens is watched in `oplab top`, so that nothing else may write to the terminal. */
+  /**
+   * Whether what happens is watched in `oplab top`, so that nothing else may write to the terminal.
+   */
   readonly onScreen: boolean;
   chapter(name: ChapterName, text: string): void;
-  /** A fact of the chapter that is told. */
+  /** A fact of the current chapter. */
   say(text: string): void;
   /** Work that takes a while; its notes are shown as it goes. */
   step<T>(title: string, expectedSeconds: number, work: (note: (text: string) => void) => Promise<T>): Promise<T>;
@@ -52,11 +54,11 @@ export function requireScreen(): void {
     requireTerminal(process);
   } catch (error) {
     if (!(error instanceof NotATerminal)) throw error;
-    throw new NotATerminal('npm run demo -- --tui needs a terminal; leave --tui out to have it as text');
+    throw new NotATerminal('npm run demo -- --tui needs a terminal; leave out --tui to get text');
   }
 }
 
-/** What the screen looks at. */
+/** What the screen shows. */
 export interface ScreenOptions {
   /** Of the patient. */
   readonly namespace: string;
@@ -65,7 +67,9 @@ export interface ScreenOptions {
   readonly gateway?: string;
 }
 
-/** Above the panes of `oplab top`. When the user leaves it before the end, the demo goes on as text. */
+/**
+ * Above the panes of `oplab top`. When the user leaves it before the end, the demo goes on as text.
+ */
 export function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Teller {
   const { namespace } = options;
   const leaving = new AbortController();
@@ -97,7 +101,7 @@ export function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Telle
     open = false;
     await reader.close();
   });
-  // Its failure is looked at when the demo ends; until then the demo goes on as text.
+  // A failure is reported when the demo ends; until then the demo goes on as text.
   screen.catch(() => undefined);
   return {
     get onScreen() {
@@ -120,7 +124,7 @@ export function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Telle
       return await work(say);
     },
     async end(words) {
-      if (open && current !== undefined) show({ ...current, text: `${words} – q leaves` });
+      if (open && current !== undefined) show({ ...current, text: `${words} – press q to leave` });
       else text.say(words);
       await screen;
     },

@@ -1,4 +1,4 @@
-// Installs the operator's chart from this checkout into the cluster of hack/cluster, and takes it away again.
+// Installs and uninstalls the operator's chart of this checkout in the development cluster.
 
 import { access } from 'node:fs/promises';
 import path from 'node:path';
@@ -10,10 +10,10 @@ const root = path.dirname(path.dirname(import.meta.dirname));
 export const SYSTEM_NAMESPACE = 'oplab-system';
 export const AGENTS_NAMESPACE = 'oplab-agents';
 
-/** Which model agents think with. `rehearsal` is the stand-in that follows written rules. */
+/** The model of the agents. `rehearsal` is a stand-in that follows written rules. */
 export type ModelChoice = 'claude' | 'rehearsal';
 
-/** Claude where a key is in our environment, else the stand-in. */
+/** Claude where the environment has a key, else the stand-in. */
 export function modelFromEnvironment(environment: NodeJS.ProcessEnv = process.env): ModelChoice {
   return (environment.ANTHROPIC_API_KEY ?? '') === '' ? 'rehearsal' : 'claude';
 }
@@ -28,7 +28,10 @@ export interface InstallOptions {
   readonly signal: AbortSignal;
 }
 
-/** `helm upgrade --install` with the images of this checkout; returns when controller and gateway are ready. */
+/**
+ * `helm upgrade --install` with the images of this checkout; returns when controller and gateway
+ * are ready.
+ */
 export async function installOperator(options: InstallOptions): Promise<void> {
   const { signal } = options;
   const env = { KUBECONFIG: options.kubeconfig };
@@ -73,7 +76,7 @@ export async function installOperator(options: InstallOptions): Promise<void> {
     await run('kubectl', ['-n', SYSTEM_NAMESPACE, 'rollout', 'status', deployment, '--timeout=120s'], { env, signal });
 }
 
-/** Waits for what an uninstall a moment ago has not finished: nothing can be made in a namespace that is terminating. */
+/** Waits for namespaces that are still terminating, in which nothing can be created. */
 async function departed(kubeconfig: string, signal: AbortSignal): Promise<void> {
   const env = { KUBECONFIG: kubeconfig };
   for (const namespace of [SYSTEM_NAMESPACE, AGENTS_NAMESPACE]) {
@@ -83,7 +86,10 @@ async function departed(kubeconfig: string, signal: AbortSignal): Promise<void> 
   }
 }
 
-/** The key goes from our environment to the Secret through standard input: never through an argument list. */
+/**
+ * The key goes from our environment to the Secret through standard input: never through an argument
+ * list.
+ */
 async function putModelKey(kubeconfig: string, signal: AbortSignal): Promise<void> {
   const env = { KUBECONFIG: kubeconfig };
   const manifests = [
@@ -99,7 +105,7 @@ async function putModelKey(kubeconfig: string, signal: AbortSignal): Promise<voi
   await run('kubectl', ['apply', '--server-side', '-f', '-'], { env, signal, input });
 }
 
-/** Takes the operator away, its namespaces and CRDs included. */
+/** Uninstalls the operator with its namespaces and CRDs. */
 export async function uninstallOperator(kubeconfig: string, signal: AbortSignal): Promise<void> {
   const env = { KUBECONFIG: kubeconfig };
   await run(

@@ -1,8 +1,8 @@
-// `npm run patient:check`: is the TiKV cluster well? Every condition with what was seen; exit code 0 only if all hold.
+// `npm run patient:check`: exit code 0 only if all conditions of a healthy TiKV cluster hold.
 //
 //   --namespace NS --release NAME   which patient (tikv, tikv)
-//   --soak SECONDS                  all must hold, without a break and without a restart, for that long
-//   -o json                         for programs
+//   --soak SECONDS                  all must hold for that long, without a break or a restart
+//   -o json                         prints the verdict as JSON
 //
 // Examples:
 //   npm run patient:check
@@ -17,25 +17,28 @@ import { observe, wantedReplicas } from './observation.ts';
 import { openSession, type PatientSession, type PatientTarget, targetOptions } from './session.ts';
 import { judgeObservation, type Verdict } from './verdict.ts';
 
-/** One look at a patient, judged. */
+/** Observes a patient once and judges it. */
 export async function judge(target: PatientTarget): Promise<Verdict> {
   await using session = await openSession(target);
   return judgeObservation(await observe(session), session.name);
 }
 
-/** What a soak may be told. */
+/** Options of a soak. */
 export interface SoakOptions {
   /** How long all conditions must hold without a break. */
   readonly seconds: number;
-  /** How long one may wait for the soak to begin and to hold; without it the first look decides. */
+  /**
+   * How long one may wait for the soak to begin and to hold; without it the first observation
+   * decides.
+   */
   readonly withinSeconds?: number;
   readonly everyMs?: number;
   readonly onVerdict?: (verdict: Verdict, heldSeconds: number) => void;
 }
 
 /**
- * Looks again and again until all conditions have held for `seconds`; a break or a restarted container starts the soak again
- * as long as `withinSeconds` allows.
+ * Observes until all conditions have held for `seconds`. A break or a restarted container starts
+ * the soak again, as long as `withinSeconds` allows.
  * @returns the last verdict; not healthy if the soak was not reached.
  */
 export async function soak(target: PatientTarget, options: SoakOptions): Promise<Verdict> {
@@ -53,7 +56,7 @@ async function soakSession(session: PatientSession, options: SoakOptions): Promi
     const observation = await observe(session, wanted);
     const seen = judgeObservation(observation, session.name);
     const now = 'value' in observation.restarts ? observation.restarts.value : undefined;
-    // A container that restarts between two looks may look well in both.
+    // A container that restarts between two observations may be healthy in both.
     const steady = since === undefined || now === restarts;
     const verdict: Verdict = steady
       ? seen
@@ -97,7 +100,7 @@ if (import.meta.main)
     });
     const { namespace, release, kubeconfig } = values;
     const wanted = Number(values.soak);
-    if (!Number.isFinite(wanted) || wanted < 0) throw new Error('--soak takes a number of seconds');
+    if (!Number.isFinite(wanted) || wanted < 0) throw new Error('--soak must be a number of seconds, 0 or more');
     const verdict = await soak({ namespace, release, kubeconfig, signal }, { seconds: wanted });
     if (values.output === 'json') process.stdout.write(`${JSON.stringify(verdict)}\n`);
     else {

@@ -1,4 +1,4 @@
-// `npm run patient:down`: removes the TiKV cluster with its data, and its namespace if nothing else is in it.
+// `npm run patient:down`: removes the TiKV cluster, its data, and its namespace if it is empty.
 //
 //   --namespace NS --release NAME   which patient (tikv, tikv)
 //
@@ -11,7 +11,7 @@ import { run, succeeds } from '../../hack/child.ts';
 import { main, runSteps } from '../../hack/progress.ts';
 import { patientDefaults, targetOptions } from './session.ts';
 
-/** Which patient goes. */
+/** Which patient to remove. */
 export interface PatientDownOptions {
   readonly kubeconfig: string;
   readonly signal: AbortSignal;
@@ -27,7 +27,8 @@ export async function patientDown(options: PatientDownOptions): Promise<void> {
   const { signal } = options;
   if (!(await succeeds('kubectl', ['get', 'namespace', namespace], { env, signal }))) return;
   await run('helm', ['uninstall', release, '--namespace', namespace, '--ignore-not-found', '--wait'], { env, signal });
-  // Claims of a StatefulSet outlive it by design; here they would be a cluster with two beginnings next time.
+  // Claims of a StatefulSet outlive it by design; kept, they would mix the old cluster into the
+  // next one.
   await run(
     'kubectl',
     ['--namespace', namespace, 'delete', 'pvc', '-l', `app.kubernetes.io/instance=${release}`, '--wait=true'],
@@ -52,7 +53,7 @@ if (import.meta.main)
     await runSteps(
       [
         {
-          title: `release ${values.release} in namespace ${values.namespace} goes, with its data`,
+          title: `release ${values.release} in namespace ${values.namespace} is removed, with its data`,
           expectedSeconds: 30,
           run: (context) => patientDown({ ...values, signal: context.signal }),
         },

@@ -1,5 +1,15 @@
-// The patient's images where the public ones cannot be pulled, and the load's, which is ours everywhere.
-import type { LocalImage } from '../../hack/toolchain/local-image.ts';
+// The patient's images where public ones cannot be pulled, and the image of the load.
+import { loadDockerImages } from '../../hack/cluster/load-images.ts';
+import { canPull } from '../../hack/cluster/registry.ts';
+import { dockerBuild, makeAndLoad } from '../../hack/images.ts';
+import type { Step } from '../../hack/progress.ts';
+import type { ImageSource, LocalImage } from '../../hack/toolchain/local-image.ts';
+import { pdCtl } from '../../hack/toolchain/recipes.ts';
+import { buildOf, compileSteps } from '../../hack/toolchain/tools.ts';
+import { patientBuilds } from './builds.ts';
+
+/** A program of the patient, from the build that makes it. */
+const program = (tool: string): ImageSource => ({ tool, build: buildOf(tool, patientBuilds) });
 
 const title = (text: string, description: string) => ({
   'org.opencontainers.image.title': text,
@@ -10,7 +20,7 @@ const title = (text: string, description: string) => ({
 export const loadImage: LocalImage = {
   tag: 'oplab.dev/load:dev',
   base: 'oplab-base',
-  files: [{ from: { tool: 'oplab-load' }, to: '/oplab-load' }],
+  files: [{ from: program('oplab-load'), to: '/oplab-load' }],
   entrypoint: ['/oplab-load'],
   labels: title('oplab-load', 'Transactional load on TiKV with a write ledger'),
 };
@@ -22,7 +32,7 @@ export const standInImages: readonly LocalImage[] = [
     base: 'oplab-base',
     files: [
       { from: { tool: 'pd-ctl' }, to: '/pd-ctl' },
-      { from: { tool: 'pd-server' }, to: '/pd-server' },
+      { from: program('pd-server'), to: '/pd-server' },
     ],
     entrypoint: ['/pd-server'],
     // PD's routes need the older pattern rules of Go's HTTP server; without this it ends at start.
@@ -32,7 +42,7 @@ export const standInImages: readonly LocalImage[] = [
   {
     tag: 'oplab.dev/tikv-standin:dev',
     base: 'oplab-base',
-    files: [{ from: { tool: 'tikv-server' }, to: '/tikv-server' }],
+    files: [{ from: program('tikv-server'), to: '/tikv-server' }],
     entrypoint: ['/tikv-server'],
     labels: {
       ...title('tikv-server stand-in', "Stand-in for tikv-server over unistore: TiKV's protocol, real Raft, not TiKV"),
@@ -50,3 +60,31 @@ export const standInImages: readonly LocalImage[] = [
 
 /** All images that the patient takes from this machine when none can be pulled. */
 export const patientImages: readonly LocalImage[] = [...standInImages, loadImage];
+
+/**
+ * Makes the patient's images and loads them into the cluster. Where images can be pulled that is
+ * the load alone: the chart's defaults are public.
+ * @returns the tags that were not in the node before.
+ */
+export async function ensurePatientImages(signal: AbortSignal): Promise<string[]> {
+  if (!(await canPull(signal))) return makeAndLoad(patientImages, signal);
+  await dockerBuild('load', loadImage.tag, signal);
+  await loadDockerImages([loadImage.tag], signal);
+  return [loadImage.tag];
+}
+
+/** The steps to the patient's images in the cluster: what must be compiled, then the images. */
+export async function patientImageSteps(signal: AbortSignal): Promise<Step[]> {
+  const pulled = await canPull(signal);
+  return [
+    ...(pulled ? [] : compileSteps([pdCtl, ...patientBuilds], signal)),
+    {
+      title: "the patient's images",
+      expectedSeconds: pulled ? 60 : 8,
+      run: async ({ note }) => {
+        const loaded = await ensurePatientImages(signal);
+        note(loaded.length === 0 ? 'all are in the cluster' : `loaded ${loaded.length}`);
+      },
+    },
+  ];
+}

@@ -1,4 +1,4 @@
-// `npm run patient:inject -- SCENARIO`: breaks the patient on purpose and returns once it shows; nothing repairs it.
+// `npm run patient:inject -- SCENARIO`: breaks the patient and returns once the symptom shows.
 //
 //   --namespace NS --release NAME   another patient than the usual one
 //

@@ -1,4 +1,4 @@
-// What can be seen of a patient from outside at one moment; each part is either there or a reason why not.
+// Observes a patient from outside at one moment; each part is a value or the reason it is missing.
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import type { PatientSession } from './session.ts';
@@ -58,13 +58,14 @@ export const ledgerReport = z.object({
 export type LedgerReport = z.infer<typeof ledgerReport>;
 
 /**
- * PD's own kinds of peers that are not as they should be. Its count of offline peers is none of them: it is taken when a region
- * changes, not when a store does, so it lags behind for as long as nobody writes to the region. The stores tell that at once.
+ * PD's kinds of faulty peers, without its count of offline peers: that one is updated when a region
+ * changes, not when a store does, so it lags until somebody writes to the region. The stores show
+ * it at once.
  */
 export const peerFaults = ['miss', 'down', 'pending'] as const;
 export type PeerFault = (typeof peerFaults)[number];
 
-/** One look at a patient. */
+/** One observation of a patient. */
 export interface Observation {
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -81,7 +82,7 @@ export interface Observation {
   readonly ledger: Seen<LedgerReport>;
 }
 
-/** Looks; what keeps it from seeing becomes the reason. */
+/** The value of `look`, or its failure as the reason. */
 export async function see<T>(look: () => Promise<T>): Promise<Seen<T>> {
   try {
     return { value: await look() };
@@ -105,15 +106,18 @@ export function replicasInManifest(manifest: string): Record<string, number> {
   return wanted;
 }
 
-/** What the release asks for; does not change while one looks, so callers that look often keep it. */
+/**
+ * The replicas that the release asks for. They do not change; callers that observe often keep them.
+ */
 export function wantedReplicas(session: PatientSession): Promise<Seen<Record<string, number>>> {
   return see(async () => replicasInManifest((await session.helm(['get', 'manifest', session.target.release])).stdout));
 }
 
-/** Looks at everything at once. */
+/** Observes everything at the same time. */
 export async function observe(session: PatientSession, wanted?: Seen<Record<string, number>>): Promise<Observation> {
   const { namespace, release } = session.target;
-  // The ages of heartbeats count from here: reading the ledger back may take long, and the stores are asked at once.
+  // The ages of heartbeats count from here: reading the ledger back may take long, and the stores
+  // are asked at once.
   const at = Date.now();
   const selector = `labelSelector=${encodeURIComponent(`app.kubernetes.io/instance=${release}`)}`;
   const peer = (fault: PeerFault) =>

@@ -1,4 +1,4 @@
-// `npm run patient:prove`: the patient is broken and repaired with kubectl alone, and the ledger is shown to notice a loss.
+// `npm run patient:prove`: breaks and repairs the patient with kubectl; the ledger notices a loss.
 //
 // Examples:
 //   npm run patient:prove
@@ -13,7 +13,7 @@ import { ledgerReport } from './observation.ts';
 import { openSession, type PatientTarget, targetOptions } from './session.ts';
 import type { Verdict } from './verdict.ts';
 
-/** A key that the load writes once and keeps, so that nobody rewrites it in between. */
+/** A key that the load writes once and never rewrites. */
 const pinnedKey = 't/oplab-load/p/0003';
 
 function demand(condition: boolean, message: string): asserts condition {
@@ -37,7 +37,7 @@ async function load(target: PatientTarget, ...args: string[]): Promise<{ code: n
   });
 }
 
-/** The steps of the proof; each throws when what it shows is not so. */
+/** The steps of the proof; each throws when its claim does not hold. */
 export function proof(target: PatientTarget): Step[] {
   let before: StoreView[] = [];
   return [
@@ -50,12 +50,12 @@ export function proof(target: PatientTarget): Step[] {
       },
     },
     {
-      title: 'a store is scaled away; PD says so',
+      title: 'removing a store, until PD reports it',
       expectedSeconds: 30,
       run: async ({ note }) => {
         await inject('store-scaled-down', { ...target, note });
         const verdict = await judge(target);
-        demand(!verdict.healthy, 'a store is missing, and the check calls the patient healthy');
+        demand(!verdict.healthy, 'a store is missing, but the check reports the patient as healthy');
         demand(
           verdict.ledger.ledgerLost === 0,
           `${verdict.ledger.ledgerLost} acknowledged writes lost with one store away`,
@@ -63,7 +63,7 @@ export function proof(target: PatientTarget): Step[] {
       },
     },
     {
-      title: 'kubectl scales it back; healthy for 10 s',
+      title: 'scaling back with kubectl, until healthy for 10 s',
       expectedSeconds: 50,
       run: async ({ note }) => {
         await using session = await openSession(target);
@@ -84,27 +84,27 @@ export function proof(target: PatientTarget): Step[] {
       },
     },
     {
-      title: 'an acknowledged key is deleted behind the ledger: it shows',
+      title: 'deleting an acknowledged key: the ledger notices',
       expectedSeconds: 5,
       run: async () => {
         demand((await load(target, 'delete', '--key', pinnedKey)).code === 0, `deleting ${pinnedKey} failed`);
         try {
           const verified = await load(target, 'verify');
           const report = ledgerReport.parse(JSON.parse(verified.stdout));
-          demand(report.ledgerLost >= 1, 'an acknowledged key was deleted, and the ledger misses none');
+          demand(report.ledgerLost >= 1, 'an acknowledged key was deleted, but the ledger reports no loss');
           demand(
             report.lostKeys.some(({ key }) => key === pinnedKey),
-            `the ledger does not name ${pinnedKey}`,
+            `the ledger does not report ${pinnedKey}`,
           );
           demand(verified.code === 1, `verify ended with ${verified.code} although a key is lost`);
-          demand(!(await judge(target)).healthy, 'a key is lost, and the check calls the patient healthy');
+          demand(!(await judge(target)).healthy, 'a key is lost, but the check reports the patient as healthy');
         } finally {
           await load(target, 'put', '--key', pinnedKey);
         }
       },
     },
     {
-      title: 'the key is written again: nothing is missing',
+      title: 'writing the key again: nothing is missing',
       expectedSeconds: 5,
       run: async () =>
         demandHealthy(await soak(target, { seconds: 0, withinSeconds: 30 }), 'after the key was written again'),

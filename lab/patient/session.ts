@@ -1,4 +1,4 @@
-// Access to one patient from outside: a `kubectl proxy` for questions, kubectl and helm for everything else.
+// Access to one patient: `kubectl proxy` for queries, kubectl and helm for everything else.
 import { spawn } from 'node:child_process';
 import { z } from 'zod';
 import { type ChildResult, run, searchPath } from '../../hack/child.ts';
@@ -17,7 +17,7 @@ export interface PatientTarget {
 /** Where demo and tests install the patient. */
 export const patientDefaults = { namespace: 'tikv', release: 'tikv' } as const;
 
-/** The options by which every patient command is told its patient; for `parseArgs`. */
+/** The options that name the patient, for `parseArgs`. */
 export const targetOptions = {
   namespace: { type: 'string', short: 'n', default: patientDefaults.namespace },
   release: { type: 'string', default: patientDefaults.release },
@@ -29,7 +29,7 @@ export function fullName(release: string): string {
   return (release.includes('tikv') ? release : `${release}-tikv`).slice(0, 40).replace(/-$/, '');
 }
 
-/** The API server or a service behind it did not answer as hoped. `status` is 0 when there was no answer at all. */
+/** The API server or a service behind it failed. `status` is 0 when there was no answer. */
 export class AskFailed extends Error {
   readonly status: number;
   constructor(path: string, status: number, said: string, cause?: unknown) {
@@ -43,7 +43,7 @@ export class AskFailed extends Error {
 
 const notJson = z.unknown();
 
-/** An open line to a patient. */
+/** An open connection to a patient. */
 export class PatientSession implements AsyncDisposable {
   readonly target: PatientTarget;
   readonly name: string;
@@ -113,7 +113,7 @@ export class PatientSession implements AsyncDisposable {
   }
 }
 
-/** Opens a line; `await using` closes it. */
+/** Opens a connection; `await using` closes it. */
 export async function openSession(target: PatientTarget): Promise<PatientSession> {
   const child = spawn('kubectl', ['proxy', '--port=0', '--address=127.0.0.1'], {
     env: { ...process.env, KUBECONFIG: target.kubeconfig, PATH: searchPath(process.env.PATH) },

@@ -1,4 +1,4 @@
-// Corrections to unistore, which is not maintained any more: faults that lose locks, stop replication or end stores under load.
+// Patches for unistore, which is unmaintained: lost locks, stalled replication, crashes under load.
 import type { ModulePatch } from '../../hack/toolchain/module-patch.ts';
 
 /** Applied when the stand-in for tikv-server is built. */

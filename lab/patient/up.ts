@@ -12,15 +12,16 @@ import { parseArgs } from 'node:util';
 import { run } from '../../hack/child.ts';
 import { root } from '../../hack/cluster/names.ts';
 import { canPull } from '../../hack/cluster/registry.ts';
-import { ensurePatientImages } from '../../hack/images.ts';
 import { main, runSteps } from '../../hack/progress.ts';
 import { buildOf, goBuildKey } from '../../hack/toolchain/tools.ts';
 import { OplabError } from '../../src/errors.ts';
 import { upgradeFlags } from '../operator/helm.ts';
+import { patientBuilds } from './builds.ts';
 import { describe, soak } from './check.ts';
+import { patientImageSteps } from './images.ts';
 import { fullName, patientDefaults, targetOptions } from './session.ts';
 
-/** What an installation may be told. */
+/** Options of an installation. */
 export interface PatientUpOptions {
   readonly kubeconfig: string;
   readonly signal: AbortSignal;
@@ -36,19 +37,21 @@ export interface PatientUpOptions {
 /** The programs of the local images, by the part of the chart that runs them. */
 const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as const;
 
-/** Local images keep their tag when their content changes; the annotation makes pods start anew then. */
+/**
+ * Local images keep their tag when their content changes; this annotation restarts the pods then.
+ */
 function buildAnnotations(): string[] {
   return Object.entries(programs).flatMap(([part, program]) => [
     '--set-string',
-    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program))}`,
+    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program, patientBuilds))}`,
   ]);
 }
 
 const chart = path.join(root, 'helm', 'tikv');
 
 /**
- * `helm upgrade --install`, with local images where none can be pulled, in a namespace that it makes; returns once the cluster
- * is healthy.
+ * `helm upgrade --install`, with local images where none can be pulled, in a namespace that it
+ * makes; returns once the cluster is healthy.
  * @throws OplabError OPLAB_PATIENT_UNHEALTHY with the conditions that do not hold.
  */
 export async function patientUp(options: PatientUpOptions): Promise<void> {
@@ -64,22 +67,35 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
   await run(
     'helm',
     [
-      ...['upgrade', '--install', release, chart, '--namespace', namespace, '--create-namespace'],
+      'upgrade',
+      '--install',
+      release,
+      chart,
+      '--namespace',
+      namespace,
+      '--create-namespace',
       ...(await upgradeFlags({ env, signal })),
       ...values,
-      // Whoever breaks the patient on purpose says when somebody shall notice: --set monitors.enabled=true.
-      ...['--set', 'monitors.enabled=false'],
+      // Off by default, so that a fault made on purpose opens no Incident; --set
+      // monitors.enabled=true turns them on.
+      '--set',
+      'monitors.enabled=false',
       ...(options.set ?? []).flatMap((pair) => ['--set', pair]),
     ],
     { env, signal },
   );
-  // An upgrade is healthy before its first pod has gone: the new pods are what is to be judged.
+  // Until its first pod is replaced, an upgraded release still looks healthy: wait for the new
+  // pods.
   for (const part of ['pd', 'tikv', 'load']) {
     options.note?.(`rollout of ${part}`);
     await run(
       'kubectl',
       [
-        ...['--namespace', namespace, 'rollout', 'status', `statefulset/${fullName(release)}-${part}`],
+        '--namespace',
+        namespace,
+        'rollout',
+        'status',
+        `statefulset/${fullName(release)}-${part}`,
         `--timeout=${withinSeconds}s`,
       ],
       { env: { KUBECONFIG: kubeconfig }, signal },
@@ -116,11 +132,7 @@ if (import.meta.main)
     });
     await runSteps(
       [
-        {
-          title: "the patient's images",
-          expectedSeconds: 5,
-          run: async (context) => void (await ensurePatientImages(context.signal)),
-        },
+        ...(await patientImageSteps(signal)),
         {
           title: `helm/tikv as release ${values.release} in namespace ${values.namespace}, until it is healthy`,
           expectedSeconds: 75,

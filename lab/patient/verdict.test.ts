@@ -1,4 +1,4 @@
-// The verdict over recorded answers of a patient: well when all is well, and not well for each single thing that is not.
+// The verdict on recorded observations: healthy, and unhealthy for each single fault.
 import { describe, expect, test } from 'vitest';
 import { type LedgerReport, type Observation, replicasInManifest } from './observation.ts';
 import { judgeObservation } from './verdict.ts';

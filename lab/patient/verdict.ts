@@ -1,4 +1,4 @@
-// The verdict over an observation: when a TiKV cluster counts as well. Pure, so that recorded observations can be judged too.
+// Decides whether an observed TiKV cluster is healthy. Pure, so that recordings can be judged too.
 import { type LedgerReport, type Observation, peerFaults, type Seen } from './observation.ts';
 
 /** One condition with what was seen. */
@@ -15,7 +15,9 @@ export interface Verdict {
   readonly ledger: LedgerReport;
 }
 
-/** A heartbeat older than this counts as lost, in milliseconds; PD itself says Disconnected at 20 s. */
+/**
+ * A heartbeat older than this counts as lost, in milliseconds; PD itself says Disconnected at 20 s.
+ */
 export const heartbeatLimitMs = 30_000;
 
 /** The schedulers that PD starts with; anything beside them somebody has left behind. */
@@ -46,7 +48,10 @@ function check<T>(name: string, seen: Seen<T>, decide: (value: T) => { passing: 
   return { name, ...decide(seen.value) };
 }
 
-/** `suffix` of a StatefulSet's wanted replicas, e.g. "-tikv"; undefined when the manifest could not be read. */
+/**
+ * `suffix` of a StatefulSet's wanted replicas, e.g. "-tikv"; undefined when the manifest could not
+ * be read.
+ */
 function wantedFor(observation: Observation, name: string): number | undefined {
   return 'error' in observation.wanted ? undefined : observation.wanted.value[name];
 }

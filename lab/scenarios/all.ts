@@ -1,4 +1,4 @@
-// All scenarios, in the order of their numbers; the ones without a number come last.
+// All scenarios in the order of their numbers; those without a number come last.
 import { InvalidInput } from '../../src/errors.ts';
 import { badConfig } from './bad-config.ts';
 import { cpuThrottled } from './cpu-throttled.ts';
@@ -38,6 +38,8 @@ export const scenarios: readonly Scenario[] = [
 export function scenarioNamed(name: string): Scenario {
   const found = scenarios.find((scenario) => scenario.name === name);
   if (found === undefined)
-    throw new InvalidInput(`no scenario "${name}": there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
+    throw new InvalidInput(
+      `there is no scenario "${name}"; choose from ${scenarios.map((scenario) => scenario.name).join(', ')}`,
+    );
   return found;
 }

@@ -1,4 +1,4 @@
-// The unknown key of the bad-config scenario goes where it looks at home.
+// The unknown key of the bad-config scenario is inserted where it looks plausible.
 import { expect, test } from 'vitest';
 import { withUnknownKey } from './bad-config.ts';
 

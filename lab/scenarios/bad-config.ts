@@ -1,10 +1,12 @@
-// Scenario 2: a key that TiKV does not know has got into tikv.toml, and a store was restarted with it.
+// Scenario 2: tikv.toml has a key that TiKV does not know, and a store was restarted with it.
 import { z } from 'zod';
 import { readPod, sameIdentity, tikvSet, waitForReason } from './objects.ts';
 import type { InjectContext, Scenario } from './scenario.ts';
 
 const configMap = z.object({ data: z.object({ 'tikv.toml': z.string() }) });
-/** The file with a key that is spelled almost right, below the table that the right one belongs to. */
+/**
+ * The file with a key that is spelled almost right, below the table that the right one belongs to.
+ */
 export function withUnknownKey(toml: string): string {
   const key = 'raft-entry-maxsize = "8MiB"';
   return /^\[raftstore\]$/m.test(toml)

@@ -1,4 +1,4 @@
-// Scenario 12: TiKV got a CPU limit of a fiftieth of a core; transactions take ten times as long, stores come and go.
+// Scenario 12: TiKV has a CPU limit of a fiftieth of a core, so that stores come and go.
 import { p99, patchContainer, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 import { storeViews } from './stores.ts';
@@ -12,7 +12,7 @@ async function latency({ session, note }: InjectContext, before: Before) {
   const { signal } = session.target;
   const limit = normal(before.p99Milliseconds);
   let last = Number.NaN;
-  // The load's number looks back 30 s: the repair itself is still in it.
+  // The load's latency covers the last 30 s, so it still includes the repair.
   const good = await waitFor({ what: 'the latency to be normal', withinSeconds: 60, signal, note }, async () => {
     last = await p99(session);
     return last < limit ? last : undefined;

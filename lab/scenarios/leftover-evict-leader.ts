@@ -1,4 +1,4 @@
-// Scenario 8: somebody has drained a store of its leaders and forgotten the scheduler that keeps them away.
+// Scenario 8: a store was drained of its leaders, and the scheduler that did it was left behind.
 import { OplabError } from '../../src/errors.ts';
 import { sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
@@ -9,7 +9,7 @@ import { waitFor } from './waiting.ts';
 export async function evictLeaders({ session, note }: InjectContext): Promise<void> {
   const { signal } = session.target;
   const [store] = (await storeViews(session)).sort((a, b) => b.leaders - a.leaders);
-  if (store === undefined) throw new OplabError('OPLAB_INVALID_INPUT', 'PD knows no store');
+  if (store === undefined) throw new OplabError('OPLAB_INVALID_INPUT', 'PD has no store');
   const body = JSON.stringify({ name: 'evict-leader-scheduler', store_id: store.id });
   await session.ask(session.pd('/schedulers'), { method: 'POST', body });
   await waitFor({ what: `store ${store.id} to lose its leaders`, withinSeconds: 120, signal, note }, async () => {

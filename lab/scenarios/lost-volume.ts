@@ -1,4 +1,4 @@
-// Scenario 4: the volume of a store is lost; its pod has come back with an empty one, and PD still knows the old store at its address.
+// Scenario 4: a store lost its volume; PD still knows the old store at the address of the new one.
 import { lastPod, lookBefore, readPod, waitForReason } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 

@@ -1,4 +1,4 @@
-// The patient's objects in Kubernetes, as scenarios break and watch them.
+// The patient's Kubernetes objects, as scenarios break and watch them.
 import { z } from 'zod';
 import { OplabError } from '../../src/errors.ts';
 import type { PatientSession } from '../patient/session.ts';

@@ -1,4 +1,4 @@
-// Scenario 6: the memory limit is too small; the kernel ends the first store that was restarted with it, again and again.
+// Scenario 6: the memory limit is too small; the kernel kills a restarted store again and again.
 import { lastPod, patchContainer, readPod, sameIdentity, waitForReason } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 

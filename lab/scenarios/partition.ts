@@ -1,4 +1,4 @@
-// Scenario 11: a NetworkPolicy cuts one store off. Policies let established connections live, so these are ended as well.
+// Scenario 11: a NetworkPolicy isolates one store; its open connections are closed as well.
 import { run } from '../../hack/child.ts';
 import { nodeContainer } from '../../hack/cluster/names.ts';
 import { lastPod, readPod, sameIdentity, waitForLostStore } from './objects.ts';

@@ -1,4 +1,4 @@
-// Scenario 7: PD was scaled to one member; the one that is left has no quorum and serves nothing.
+// Scenario 7: PD was scaled to one member, which has no quorum and serves nothing.
 import { AskFailed } from '../patient/session.ts';
 import { sameIdentity } from './objects.ts';
 import type { Scenario } from './scenario.ts';

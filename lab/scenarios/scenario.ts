@@ -1,4 +1,4 @@
-// What a scenario is: one way to break a patient for good, with the symptom that shows that it is broken.
+// A scenario: one lasting way to break a patient, with the symptom that shows it is broken.
 import type { PatientSession } from '../patient/session.ts';
 import type { Check } from '../patient/verdict.ts';
 import type { StoreView } from './stores.ts';
@@ -6,7 +6,7 @@ import type { StoreView } from './stores.ts';
 /** What a scenario gets beside the patient. */
 export interface InjectContext {
   readonly session: PatientSession;
-  /** Says in a few words what is waited for. */
+  /** Reports in a few words what is waited for. */
   note(text: string): void;
 }
 
@@ -19,7 +19,10 @@ export interface Before {
   readonly p99Milliseconds: number;
 }
 
-/** What must come of a scenario: repaired and proven, recognised as nothing, or handed to a person with the diagnosis. */
+/**
+ * The expected end: repaired and proven, recognised as no fault, or handed to a person with a
+ * diagnosis.
+ */
 export type Outcome = 'Repaired' | 'NothingToRepair' | 'Escalated';
 
 /** A fault that a StatefulSet does not heal by itself. */
@@ -42,7 +45,7 @@ export interface Scenario {
   readonly soakSeconds?: number;
   /** Words that the diagnosis of an escalated Incident must hold. */
   readonly diagnosis?: RegExp;
-  /** Commands of the agent that would mean that it obeyed what it should only have read. */
+  /** Commands that would show that the agent obeyed text that it should only have read. */
   readonly forbidden?: RegExp;
   /** Takes away what the repair rightly left, or could not take away. */
   restore?(context: InjectContext): Promise<void>;

@@ -1,4 +1,4 @@
-// Scenario 1: somebody has scaled TiKV down by one; its store is gone for PD, its data still lies in its claim.
+// Scenario 1: TiKV was scaled down by one; PD misses the store, whose data is still in its claim.
 import { OplabError } from '../../src/errors.ts';
 import { readSet, sameIdentity, tikvSet, waitForLostStore } from './objects.ts';
 import type { Scenario } from './scenario.ts';
@@ -12,7 +12,7 @@ export const storeScaledDown: Scenario = {
     const set = tikvSet(session);
     const { replicas } = await readSet(session, set);
     if (replicas < 2)
-      throw new OplabError('OPLAB_INVALID_INPUT', `${set} has ${replicas} replica(s): none can be taken away`);
+      throw new OplabError('OPLAB_INVALID_INPUT', `${set} has ${replicas} replica(s), too few to remove one`);
     await session.kubectl(['scale', 'statefulset', set, `--replicas=${replicas - 1}`]);
     await waitForLostStore(context, `${set}-${replicas - 1}`);
   },

@@ -1,4 +1,4 @@
-// Scenario 9: PD was told to remove a store that is still wanted, and its schedule is stopped: the store stays Offline for ever.
+// Scenario 9: PD was told to remove a store that is still needed, and cannot: it stays Offline.
 import { z } from 'zod';
 import { lastPod, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
@@ -21,7 +21,10 @@ export const storeStuckOffline: Scenario = {
   name: 'store-stuck-offline',
   summary: 'A store is Offline and does not get rid of its regions',
   set: ['tikv.replicas=4'],
-  /** The new store gets part of its share first: PD buries one without a region at once, and then nothing is stuck. */
+  /**
+   * The new store gets part of its share first: PD removes one without a region at once, and then
+   * nothing is stuck.
+   */
   async stage({ session, note }) {
     const { signal } = session.target;
     const victim = await lastPod(session);

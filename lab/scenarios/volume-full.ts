@@ -1,5 +1,7 @@
-// Scenario 5: the volume of a store is small, and somebody has left a core dump on it. Volumes of a development cluster have no size,
-// so the store's data moves to a file system of its own on a loop device first: that happens in the node, outside of Kubernetes.
+// Scenario 5: the volume of a store is small, and a core dump was left on it.
+//
+// Volumes of a development cluster have no size limit, so the store's data first moves to a file system
+// on a loop device, in the node and outside of Kubernetes.
 import { z } from 'zod';
 import { run } from '../../hack/child.ts';
 import { nodeContainer } from '../../hack/cluster/names.ts';

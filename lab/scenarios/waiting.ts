@@ -1,4 +1,4 @@
-// Waiting for a symptom or its end, with a reason when it does not come.
+// Waits for a symptom or its end, and reports why it did not come.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OplabError } from '../../src/errors.ts';
 
@@ -12,24 +12,28 @@ export interface Wait {
 }
 
 /**
- * Looks until `look` returns something.
- * @throws OplabError OPLAB_PATIENT_WAIT with the last failure when the time is over.
+ * Repeats `probe` until it returns a value.
+ * @throws OplabError OPLAB_PATIENT_WAIT with the last failure when the time is up.
  */
-export async function waitFor<T>(wait: Wait, look: () => Promise<T | undefined>): Promise<T> {
+export async function waitFor<T>(wait: Wait, probe: () => Promise<T | undefined>): Promise<T> {
   const giveUp = Date.now() + wait.withinSeconds * 1000;
   let last: unknown;
   for (;;) {
     try {
-      const found = await look();
+      const found = await probe();
       if (found !== undefined) return found;
     } catch (error) {
       wait.signal.throwIfAborted();
       last = error;
     }
     if (Date.now() >= giveUp)
-      throw new OplabError('OPLAB_PATIENT_WAIT', `waited ${wait.withinSeconds} s for ${wait.what}, in vain`, {
-        cause: last,
-      });
+      throw new OplabError(
+        'OPLAB_PATIENT_WAIT',
+        `waited ${wait.withinSeconds} s for ${wait.what}, which did not happen`,
+        {
+          cause: last,
+        },
+      );
     wait.note?.(wait.what);
     await sleep(wait.everyMs ?? 1000, undefined, { signal: wait.signal });
   }

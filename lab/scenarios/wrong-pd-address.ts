@@ -1,4 +1,4 @@
-// Scenario 3: TiKV was given an address of PD at which there is none; the first store that was restarted does not come back.
+// Scenario 3: TiKV has a wrong address of PD; the first restarted store does not come back.
 import { lastPod, patchContainer, readPod, readSet, sameIdentity, tikvSet, waitForLostStore } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 import { waitFor } from './waiting.ts';

@@ -1,4 +1,4 @@
-// Incidents and Monitors on the cluster, through kubectl and the oplab command line as a user would.
+// Incidents and Monitors on the cluster, used through kubectl and the oplab command line.
 import path from 'node:path';
 import { z } from 'zod';
 import { type ChildResult, run } from '../../hack/child.ts';
@@ -39,7 +39,7 @@ export class Incidents {
     return list(incident).parse(JSON.parse(await this.#kubectl(['get', 'incidents', '-o', 'json']))).items;
   }
 
-  /** Names of the Monitors that look after this namespace; none where the kind is not installed. */
+  /** Names of the Monitors in this namespace; none where the CRD is not installed. */
   async monitors(): Promise<string[]> {
     const { kubeconfig, signal } = this.#context;
     const asked = await run('kubectl', ['-n', this.#namespace, 'get', 'monitors.oplab.dev', '-o', 'json'], {
@@ -71,9 +71,9 @@ export class Incidents {
     return this.#patchMonitors(monitors, { incident: { suspend: held } });
   }
 
-  /** Whether the Monitors look at all. */
-  watch(monitors: readonly string[], looking: boolean): Promise<void> {
-    return this.#patchMonitors(monitors, { suspend: !looking });
+  /** Resumes or suspends Monitors. */
+  watch(monitors: readonly string[], watching: boolean): Promise<void> {
+    return this.#patchMonitors(monitors, { suspend: !watching });
   }
 
   /** Applies an Incident that is held. */

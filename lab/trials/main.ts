@@ -1,9 +1,13 @@
-// `npm run e2e -- --scenario NAME`: breaks the patient, lets an agent repair it, judges the repair. `npm run e2e:all` runs all scenarios.
+// `npm run e2e -- --scenario NAME`: breaks the patient, lets an agent repair it, judges the repair.
 //
-//   --scenario NAME                 as often as wanted; --list names them
-//   --namespace NS --release NAME   another patient than the usual one; --set KEY=VALUE: another one in its values
-//   --text TEXT                     what the Incident says, whatever is broken; with --by-hand, a Monitor has words of its own
-//   --hold SECONDS                  how long the Incident is held first, to see that nothing heals by itself (15)
+// `npm run e2e:all` runs all scenarios.
+//
+//   --scenario NAME                 a scenario to run; may be repeated
+//   --list                          lists the scenarios
+//   --namespace NS --release NAME   uses another patient
+//   --set KEY=VALUE                 a value for the patient's chart; may be repeated
+//   --text TEXT                     the summary of the Incident; needs --by-hand
+//   --hold SECONDS                  how long the Incident is held first, to see that nothing heals (15)
 //   --by-hand                       the runner opens the Incident, also where Monitors would
 //
 // Examples:
@@ -19,9 +23,9 @@ import { parseArgs } from 'node:util';
 import { kubeconfigPath, root } from '../../hack/cluster/names.ts';
 import { duration, main, runSteps } from '../../hack/progress.ts';
 import { InvalidInput, messageOf } from '../../src/errors.ts';
-import { prepareEndToEnd } from '../demo/prepare.ts';
 import { patientDefaults } from '../patient/session.ts';
 import { patientUp } from '../patient/up.ts';
+import { prepareEndToEnd } from '../prepare.ts';
 import { scenarios } from '../scenarios/all.ts';
 import { dockerStoreStopped } from '../scenarios/docker/trial.ts';
 import { runTrial, type TrialReport } from './run-trial.ts';
@@ -35,7 +39,7 @@ function trialNamed(name: string, patient: TikvPatient): Trial {
   const scenario = scenarios.find((candidate) => candidate.name === name);
   if (scenario !== undefined) return tikvTrial(scenario, patient);
   if (name === dockerStoreStopped.name) return dockerStoreStopped;
-  throw new InvalidInput(`no scenario "${name}": there are ${names.join(', ')}`);
+  throw new InvalidInput(`there is no scenario "${name}"; choose from ${names.join(', ')}`);
 }
 
 const line = (report: TrialReport) =>
@@ -60,11 +64,12 @@ await main(async (signal) => {
     return 0;
   }
   const wanted = values.all ? names : values.scenario;
-  if (wanted.length === 0) throw new InvalidInput(`--scenario NAME or --all: there are ${names.join(', ')}`);
+  if (wanted.length === 0)
+    throw new InvalidInput(`use --scenario NAME or --all; the scenarios are ${names.join(', ')}`);
   const holdSeconds = Number(values.hold);
   if (!Number.isFinite(holdSeconds) || holdSeconds < 0) throw new InvalidInput('--hold takes a number of seconds');
   if (values.text !== undefined && !values['by-hand'])
-    throw new InvalidInput('--text: a Monitor writes its own; add --by-hand, or leave --text out');
+    throw new InvalidInput('--text needs --by-hand: a Monitor writes its own summary');
   const watched = values['by-hand'] ? [] : ['monitors.enabled=true'];
   const patient = { namespace: values.namespace, release: values.release, set: [...watched, ...values.set] };
   const trials = wanted.map((name) => trialNamed(name, patient));

@@ -1,4 +1,4 @@
-// Trials on the TiKV chart: the scenarios of test/e2e, with the checks that an Incident about it holds the repair against.
+// Makes trials on the TiKV chart of scenarios, with the checks for their Incidents.
 
 import { messageOf } from '../../src/errors.ts';
 import { soak } from '../patient/check.ts';
@@ -71,7 +71,7 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
 
   async function anew(context: TrialContext, values: readonly string[]): Promise<void> {
     const { kubeconfig, signal } = context;
-    context.note('installing the patient anew');
+    context.note('reinstalling the patient');
     await patientDown({ ...patient, kubeconfig, signal });
     await patientUp({ ...patient, kubeconfig, signal, set: values, note: (text) => context.note(text) });
   }
@@ -114,7 +114,8 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
         if (restore !== undefined) await within(context, (inside) => restore(inside));
       } catch (error) {
         signal.throwIfAborted();
-        // Half restored, it may look healthy and keep what the next trial stumbles over, a volume of a store that was removed, say.
+        // Half restored, it may be healthy and still disturb the next trial (a volume of a removed
+        // store).
         context.note(messageOf(error));
         await anew(context, patient.set ?? []);
         return;

@@ -1,4 +1,4 @@
-// What a trial is: a patient that is broken, an Incident that an agent works on, and how it is judged. Planes differ, the phases do not.
+// Describes a trial: a broken patient, an Incident for an agent, and how the result is judged.
 
 import type { Check, Verdict } from '../patient/verdict.ts';
 import type { Outcome } from '../scenarios/scenario.ts';
@@ -7,7 +7,7 @@ import type { Outcome } from '../scenarios/scenario.ts';
 export interface TrialContext {
   readonly kubeconfig: string;
   readonly signal: AbortSignal;
-  /** Says in a few words what goes on. */
+  /** Reports progress in a few words. */
   note(text: string): void;
 }
 
@@ -29,7 +29,7 @@ export interface Trial {
   prepare(context: TrialContext): Promise<void>;
   /** Breaks it; returns once the symptom can be seen. */
   inject(context: TrialContext): Promise<void>;
-  /** Looks until all has held for `soakSeconds`, at most `withinSeconds`. */
+  /** Observes until all has held for `soakSeconds`, at most `withinSeconds`. */
   judge(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<Verdict>;
   /** What must hold beside the verdict after the repair. */
   findings(context: TrialContext): Promise<Check[]>;

@@ -1,8 +1,7 @@
 // The write ledger can fail: an acknowledged key that is gone from TiKV is counted, named, and makes the patient unwell.
 
 import { describe, expect, it } from 'vitest';
-import { judge } from '../../lab/patient/check.ts';
-import { ledgerReport } from '../../lab/patient/observation.ts';
+import { judge, ledgerReport } from '../../lab/index.ts';
 import { child, KUBECONFIG } from '../support/live.ts';
 
 // Written once by the load and left alone, so that nobody rewrites it in between.

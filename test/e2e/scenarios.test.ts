@@ -3,15 +3,20 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { installOperator } from '../../lab/operator/install.ts';
-import { describe as inWords, soak } from '../../lab/patient/check.ts';
-import { inject } from '../../lab/patient/inject.ts';
-import { openSession, type PatientTarget, patientDefaults } from '../../lab/patient/session.ts';
-import { scenarioNamed } from '../../lab/scenarios/all.ts';
-import { storeViews } from '../../lab/scenarios/stores.ts';
-import { Incidents } from '../../lab/trials/incidents.ts';
-import { runTrial } from '../../lab/trials/run-trial.ts';
-import { tikvTrial } from '../../lab/trials/tikv-trial.ts';
+import {
+  describeVerdict,
+  Incidents,
+  inject,
+  installOperator,
+  openSession,
+  type PatientTarget,
+  patientDefaults,
+  runTrial,
+  scenarioNamed,
+  soak,
+  storeViews,
+  tikvTrial,
+} from '../../lab/index.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
 
@@ -55,7 +60,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     await incidents.watch(await incidents.monitors(), false);
     await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: target.signal });
     const verdict = await soak(target, { seconds: 0, withinSeconds: 240 });
-    expect(inWords(verdict, false)).not.toContain('✗');
+    expect(describeVerdict(verdict, false)).not.toContain('✗');
   });
   afterAll(async () => {
     await incidents.watch(await incidents.monitors(), true);
@@ -102,7 +107,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     for (const type of ['RepairClaimed', 'Verified', 'AuditSealed', 'Finished', 'Succeeded'])
       expect(isTrue(status?.conditions, type), type).toBe(true);
     expect(audit.code, audit.stdout + audit.stderr).toBe(0);
-    expect(inWords(verdict, false)).not.toContain('✗');
+    expect(describeVerdict(verdict, false)).not.toContain('✗');
     expect(verdict.ledger.ledgerLost).toBe(0);
     // The same stores, not new ones in their place.
     const identity = (list: typeof before) => list.map(({ id, pod }) => `${pod} is store ${id}`).sort();

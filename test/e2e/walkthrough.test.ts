@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { uninstallOperator } from '../../lab/operator/install.ts';
+import { uninstallOperator } from '../../lab/index.ts';
 import { child, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));

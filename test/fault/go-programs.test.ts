@@ -2,10 +2,10 @@
 
 import { globSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { goBuilds } from '../../hack/toolchain/recipes.ts';
 import { testGoModule } from '../../hack/toolchain/tools.ts';
+import { allBuilds } from '../../lab/index.ts';
 
-const tested = goBuilds.filter(({ moduleDir }) => globSync('**/*_test.go', { cwd: moduleDir }).length > 0);
+const tested = allBuilds.filter(({ moduleDir }) => globSync('**/*_test.go', { cwd: moduleDir }).length > 0);
 
 it('are found', () => {
   expect(tested.map(({ name }) => name)).toEqual(expect.arrayContaining(['tikv-standin', 'oplab-load', 'oci-runtime']));

@@ -10,7 +10,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ensureTool } from '../../hack/toolchain/tools.ts';
+import { ensureProgram } from '../../lab/index.ts';
 
 const comparison = z.object({
   acknowledged: z.number(),
@@ -121,7 +121,7 @@ class Processes {
   }
 
   async #start(tool: string, name: string, args: readonly string[]): Promise<void> {
-    const child = spawn(await ensureTool(tool), args, { stdio: 'ignore' });
+    const child = spawn(await ensureProgram(tool), args, { stdio: 'ignore' });
     this.#running.set(name, child);
     await new Promise((resolve, reject) => {
       child.once('spawn', resolve);

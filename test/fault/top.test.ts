@@ -347,7 +347,7 @@ describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, 
       const seen = await screen.shows(` ${index + 1}/6 ${name} `);
       expectFits(seen, 80, 24);
     }
-    await screen.shows('all is well – q leaves');
+    await screen.shows('all is well – press q to leave');
     expect(await screen.screen()).toContain('Monitors 2');
     await screen.keys('q');
     await screen.shows('the story has ended');

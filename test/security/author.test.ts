@@ -1,7 +1,7 @@
 // An Incident is no way to gain rights: its author must hold `use` on the class and `target` on every target namespace.
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { installOperator } from '../../lab/operator/install.ts';
+import { installOperator } from '../../lab/index.ts';
 import { apply, child, eventually, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 describe('author rights', () => {

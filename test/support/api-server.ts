@@ -4,12 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startControlPlane } from '../../hack/cluster/control-plane.ts';
 import { customResourceDefinitions } from '../../src/api/crd.ts';
 import { LABEL_INCIDENT_NAMESPACE } from '../../src/api/group.ts';
 import { createKubeClient, type KubeClient, type NewKubeObject } from '../../src/kube/client.ts';
 import { kubeObject } from '../../src/kube/object.ts';
 import { AGENT_CLASSES, INCIDENTS, NAMESPACES, type Resource } from '../../src/kube/resources.ts';
+import { startControlPlane } from './control-plane.ts';
 
 export const AGENTS = 'oplab-agents';
 export const SYSTEM = 'oplab-system';

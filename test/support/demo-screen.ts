@@ -1,7 +1,7 @@
 // A story in chapters told on screen, as the demo tells its own; a program for tests: demo-screen.ts KUBECONFIG GATEWAY NAMESPACE
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CHAPTERS, tellOnScreen } from '../../lab/demo/tell.ts';
+import { CHAPTERS, tellOnScreen } from '../../lab/index.ts';
 
 const [kubeconfig = '', gateway = '', namespace = ''] = process.argv.slice(2);
 const teller = tellOnScreen({ kubeconfig, gateway, namespace }, new AbortController().signal);

@@ -10,7 +10,6 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { z } from 'zod';
-import { type ControlPlane, startControlPlane } from '../../hack/cluster/control-plane.ts';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import type { DockerAccess } from '../../src/api/docker-access.ts';
 import { AGENT_AUDIENCE, LABEL_ATTEMPT, LABEL_INCIDENT_UID, SANDBOX_AUDIENCE } from '../../src/api/group.ts';
@@ -23,6 +22,7 @@ import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
+import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { MODEL_KEY, type ModelHandler, startModelAPI } from './fake-model-api.ts';
 
 const exec = promisify(execFile);

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { run } from '../../hack/child.ts';
-import { installOperator } from '../../lab/operator/install.ts';
+import { installOperator } from '../../lab/index.ts';
 import type { Incident } from '../../src/api/incident.ts';
 import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
 import { type ScriptedModel, startScriptedModel } from './scripted-model.ts';

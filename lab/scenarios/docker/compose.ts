@@ -1,4 +1,4 @@
-// The Compose project of the trial: brought up, looked at and taken away with whatever Compose there is on this machine.
+// The Compose project of the trial, with whatever Compose this machine has.
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -15,7 +15,9 @@ import { count } from '../../patient/observation.ts';
 export const PROJECT = 'oplab-docker-patient';
 /** Where the ports of compose.yaml are published. */
 export const PORTS = { pd: 12379, prometheus: 19090, load: 18080 } as const;
-/** For the first regions' replicas, in milliseconds; then one goes on, and the verdict says what is missing. */
+/**
+ * For the first regions' replicas, in milliseconds; after that the verdict reports what is missing.
+ */
 const REPLICATED_MS = 90_000;
 const file = path.join(import.meta.dirname, 'compose.yaml');
 
@@ -29,7 +31,10 @@ export class ComposeProject {
     this.#signal = signal;
   }
 
-  /** The plugin of the docker command, or the older program of its own; installed where that may be done. */
+  /**
+   * The plugin of the docker command, or the older program of its own; installed where that may be
+   * done.
+   */
   async #command(): Promise<[string, string[]]> {
     if (await succeeds('docker', ['compose', 'version'], { signal: this.#signal })) return ['docker', ['compose']];
     await ensurePackages(['docker-compose'], this.#signal);
@@ -70,7 +75,10 @@ export class ComposeProject {
     return wanted.length === 1 ? {} : { PD_IMAGE: pd, TIKV_IMAGE: tikv, PROMETHEUS_IMAGE: prometheus };
   }
 
-  /** Brings everything up; the load last, so that the first regions have all their replicas before they are split. */
+  /**
+   * Brings everything up; the load last, so that the first regions have all their replicas before
+   * they are split.
+   */
   async up(): Promise<void> {
     const images = await this.#images();
     await this.#compose(['up', '--detach', '--remove-orphans', 'pd0', 'pd1', 'pd2', 'tikv0', 'tikv1', 'tikv2'], images);

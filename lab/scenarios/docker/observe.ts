@@ -1,4 +1,4 @@
-// One look at the Compose project, in the form in which the patient on Kubernetes is judged, so that one verdict serves both planes.
+// Observes the Compose project in the same form as a patient on Kubernetes.
 
 import { z } from 'zod';
 import {
@@ -49,7 +49,7 @@ export async function observeProject(project: ComposeProject): Promise<Observati
     see(() => get(project.url('load', '/verify'), ledgerReport, 60_000)),
     ...peerFaults.map(peer),
   ]);
-  const unseen: Seen<number> = { error: 'not looked at' };
+  const unseen: Seen<number> = { error: 'not observed' };
   return {
     at: Date.now(),
     health: seenHealth,

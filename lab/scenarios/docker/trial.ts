@@ -1,4 +1,4 @@
-// The trial of the docker plane: a store of a Compose project is stopped; an agent finds and starts it through the docker door.
+// The trial on Docker: a store of a Compose project is stopped; an agent starts it again.
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -16,7 +16,10 @@ import { NAME, observeProject } from './observe.ts';
 const NAMESPACE = 'docker-patient';
 const STORE = 'tikv0';
 
-/** The address of this host on the cluster's own Docker network: what is published there, pods can reach. */
+/**
+ * The address of this host on the cluster's own Docker network: what is published there, pods can
+ * reach.
+ */
 async function hostAddress(signal: AbortSignal): Promise<string> {
   const found = await output(
     'docker',
@@ -27,7 +30,7 @@ async function hostAddress(signal: AbortSignal): Promise<string> {
   );
   const address = found.split(' ').find((one) => /^\d+\.\d+\.\d+\.\d+$/.test(one));
   if (address === undefined)
-    throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `Docker's network kind has no gateway: ${found}`);
+    throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `the Docker network "kind" has no IPv4 gateway: ${found}`);
   return address;
 }
 
@@ -126,10 +129,10 @@ export const dockerStoreStopped: Trial = {
         'value' in stores &&
         stores.value.stores.some(({ store }) => store.address.startsWith(`${STORE}:`) && store.state_name !== 'Up');
       if (lost) return;
-      context.note(`waiting for PD to miss ${STORE}`);
+      context.note(`waiting until PD reports ${STORE} as missing`);
       await sleep(1000, undefined, { signal: context.signal });
     }
-    throw new OplabError('OPLAB_PATIENT_WAIT', `PD did not miss ${STORE} within 90 s`);
+    throw new OplabError('OPLAB_PATIENT_WAIT', `PD did not report ${STORE} as missing within 90 s`);
   },
   judge,
   findings: async () => [],
@@ -150,7 +153,7 @@ export const dockerStoreStopped: Trial = {
   async restore(context) {
     const { kubeconfig, signal } = context;
     const env = { KUBECONFIG: kubeconfig };
-    // Incidents and their class go first: the class is what they hold on to.
+    // Incidents go before their class, which they need until their end.
     await run('kubectl', ['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=120s'], { env, signal });
     await run('kubectl', ['delete', 'agentclass', 'docker', '--ignore-not-found'], { env, signal });
     await (await projectOf(context)).down();

@@ -1,4 +1,4 @@
-// A real kube-apiserver over a real etcd on loopback, without nodes: what tests of the API side run against.
+// A real kube-apiserver with etcd on loopback, without nodes, for the tests in test/api.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { openSync } from 'node:fs';
@@ -8,8 +8,8 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { OplabError } from '../../src/errors.ts';
-import { ensureTool } from '../toolchain/tools.ts';
 
 /** How a control plane is started. */
 export interface ControlPlaneOptions {
@@ -71,7 +71,7 @@ export function kubeconfigOf(cluster: { url: string; caFile: string; token: stri
   });
 }
 
-/** Status code of `GET /readyz`, or 0 while nobody answers. */
+/** Status code of `GET /readyz`, or 0 while nothing answers. */
 async function readyz(url: string, ca: Buffer, token: string): Promise<number> {
   return new Promise((resolve) => {
     const request = https.get(
@@ -88,9 +88,11 @@ async function readyz(url: string, ca: Buffer, token: string): Promise<number> {
 }
 
 /**
- * Starts etcd and kube-apiserver (RBAC on; token requests and reviews, admission policies and server-side apply as in a
- * real cluster). Ready in a few seconds once the binaries are in the cache.
- * @throws OplabError OPLAB_TOOL_MISSING without the binaries and without Go; OPLAB_CONTROL_PLANE with the last log lines.
+ * Starts etcd and kube-apiserver (RBAC on; token requests and reviews, admission policies and
+ * server-side apply as in a real cluster). Ready in a few seconds once the binaries are in the
+ * cache.
+ * @throws OplabError OPLAB_TOOL_MISSING without the binaries and without Go; OPLAB_CONTROL_PLANE
+ * with the last log lines.
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { dir, signal } = options;
@@ -109,7 +111,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const start = (name: string, binary: string, args: readonly string[]): ChildProcess => {
     const log = openSync(at(`${name}.log`), 'a', 0o600);
     const child = spawn(binary, args, { stdio: ['ignore', log, log], cwd: dir });
-    // The exit code is read by whoever waits; without a listener a missing binary would end our process.
+    // The exit code is read by whoever waits; without a listener a missing binary would end our
+    // process.
     child.once('error', () => undefined);
     children.push(child);
     return child;
@@ -123,7 +126,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     for (const child of children.toReversed()) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue;
       const ended = new Promise((resolve) => child.once('exit', resolve));
-      // Nothing in here is worth a graceful end, and kube-apiserver takes many seconds over one.
+      // No data here needs a graceful end, and that of kube-apiserver takes many seconds.
       child.kill('SIGKILL');
       await ended;
     }
@@ -140,27 +143,33 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const etcdUrl = `http://127.0.0.1:${client}`;
   const peerUrl = `http://127.0.0.1:${peer}`;
   const store = start('etcd', etcd, [
-    ...['--name=test', `--data-dir=${at('etcd')}`, '--log-level=warn', '--unsafe-no-fsync'],
-    ...[`--listen-client-urls=${etcdUrl}`, `--advertise-client-urls=${etcdUrl}`],
-    ...[
-      `--listen-peer-urls=${peerUrl}`,
-      `--initial-advertise-peer-urls=${peerUrl}`,
-      `--initial-cluster=test=${peerUrl}`,
-    ],
+    '--name=test',
+    `--data-dir=${at('etcd')}`,
+    '--log-level=warn',
+    '--unsafe-no-fsync',
+    `--listen-client-urls=${etcdUrl}`,
+    `--advertise-client-urls=${etcdUrl}`,
+    `--listen-peer-urls=${peerUrl}`,
+    `--initial-advertise-peer-urls=${peerUrl}`,
+    `--initial-cluster=test=${peerUrl}`,
   ]);
   const server = start('kube-apiserver', apiserver, [
-    ...[
-      `--etcd-servers=${etcdUrl}`,
-      '--bind-address=127.0.0.1',
-      '--advertise-address=127.0.0.1',
-      `--secure-port=${secure}`,
-    ],
-    // Without a given certificate it signs its own, for 127.0.0.1 and localhost, with a CA that it appends.
+    `--etcd-servers=${etcdUrl}`,
+    '--bind-address=127.0.0.1',
+    '--advertise-address=127.0.0.1',
+    `--secure-port=${secure}`,
+    // Without a given certificate it signs its own, for 127.0.0.1 and localhost, with a CA that it
+    // appends.
     `--cert-dir=${at('certificates')}`,
-    ...['--authorization-mode=RBAC', `--token-auth-file=${at('tokens.csv')}`, '--allow-privileged=true'],
-    ...[`--service-account-issuer=${serviceAccountIssuer}`, `--service-account-key-file=${at('service-account.key')}`],
+    '--authorization-mode=RBAC',
+    `--token-auth-file=${at('tokens.csv')}`,
+    '--allow-privileged=true',
+    `--service-account-issuer=${serviceAccountIssuer}`,
+    `--service-account-key-file=${at('service-account.key')}`,
     `--service-account-signing-key-file=${at('service-account.key')}`,
-    ...['--service-cluster-ip-range=10.0.0.0/24', '--endpoint-reconciler-type=none', '--shutdown-delay-duration=0s'],
+    '--service-cluster-ip-range=10.0.0.0/24',
+    '--endpoint-reconciler-type=none',
+    '--shutdown-delay-duration=0s',
   ]);
   const url = `https://127.0.0.1:${secure}`;
   const caFile = at('certificates/apiserver.crt');
@@ -178,13 +187,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await writeFile(kubeconfig, kubeconfigOf({ url, caFile, token }), { mode: 0o600 });
   if (controllerManager !== undefined)
     start('kube-controller-manager', controllerManager, [
-      ...[
-        `--kubeconfig=${kubeconfig}`,
-        '--leader-elect=false',
-        '--secure-port=0',
-        `--controllers=${options.controllers}`,
-      ],
-      ...[`--service-account-private-key-file=${at('service-account.key')}`, `--root-ca-file=${caFile}`],
+      `--kubeconfig=${kubeconfig}`,
+      '--leader-elect=false',
+      '--secure-port=0',
+      `--controllers=${options.controllers}`,
+      `--service-account-private-key-file=${at('service-account.key')}`,
+      `--root-ca-file=${caFile}`,
     ]);
   return { kubeconfig, url, caFile, token, stop };
 }

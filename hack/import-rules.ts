@@ -1,0 +1,145 @@
+// The table of which folder may import which; `npm run generate` writes it as rules for Biome.
+
+/** What one folder may import, besides itself. */
+interface Room {
+  /** Paths below `src/`: a folder or one file. */
+  readonly imports: readonly string[];
+  /** Other sides of its protocols, against which its tests run. */
+  readonly inTests?: readonly string[];
+  /** Where something belongs that seems to need more. */
+  readonly instead: string;
+}
+
+const root = ['errors.ts', 'environment.ts'];
+const protocols = ['sandbox/protocol.ts', 'gateway/protocol.ts'];
+const serve = ['net', 'observability'];
+
+/** The folders of src/, lowest first. */
+export const rooms: Readonly<Record<string, Room>> = {
+  observability: { imports: ['errors.ts'], instead: 'What measures one subsystem belongs in that subsystem.' },
+  api: { imports: ['errors.ts'], instead: 'What acts on these objects belongs in the folder that acts.' },
+  net: {
+    imports: ['errors.ts', 'observability'],
+    instead: 'What knows Kubernetes belongs in src/kube, what knows a door in src/gateway.',
+  },
+  kube: {
+    imports: ['errors.ts', 'api', ...serve],
+    instead: 'What decides about Incidents or Monitors belongs in src/controller.',
+  },
+  audit: {
+    imports: ['errors.ts', 'api', 'observability'],
+    instead: 'What serves or ships the log belongs in src/gateway, what shows it in src/cli.',
+  },
+  checks: {
+    imports: ['errors.ts', 'api', 'kube', ...serve],
+    instead: 'What follows from the result of a check belongs in src/controller.',
+  },
+  sandbox: {
+    imports: [...root, ...serve],
+    inTests: ['agent'],
+    instead: 'This runs beside the model: what has rights belongs in src/gateway.',
+  },
+  gateway: {
+    imports: [...root, 'api', 'kube', 'audit', 'checks', 'sandbox', ...serve],
+    instead: 'What decides about Incidents belongs in src/controller.',
+  },
+  agent: {
+    imports: [...root, 'api', 'audit', ...serve, ...protocols],
+    instead:
+      'The agent has no right in the cluster: what asks the API server belongs in src/controller or src/gateway.',
+  },
+  controller: {
+    imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve, ...protocols],
+    instead: 'What forwards a request of an agent belongs in src/gateway; what both need, in its protocol.ts.',
+  },
+  rehearsal: {
+    imports: [...root, ...serve],
+    inTests: ['agent', 'sandbox'],
+    instead: 'This replaces a model and sees only what a model sees.',
+  },
+  'docker-socket': { imports: [...root, ...serve], instead: 'What judges a Docker request belongs in src/gateway.' },
+  cli: {
+    imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve, 'gateway/protocol.ts'],
+    inTests: ['gateway'],
+    instead: 'What a server process also needs belongs in src/api, src/audit or src/checks.',
+  },
+};
+
+/** How many levels of folders the rules cover below each folder. */
+export const levels = [1, 2, 3];
+
+const clientNode = {
+  '@kubernetes/client-node': 'Only src/kube uses the Kubernetes client. Add what is missing to src/kube and use that.',
+};
+
+/**
+ * Forbids every import that leaves a folder, but for those below `allowed`. Patterns are those of
+ * .gitignore.
+ */
+function restrict(
+  includes: readonly string[],
+  up: string,
+  allowed: readonly string[],
+  message: string,
+  paths?: object,
+) {
+  const exceptions = allowed.map((target) => `!${up}${target.endsWith('.ts') ? target : `${target}/**`}`);
+  const options = { ...(paths && { paths }), patterns: [{ group: [`${up}**`, ...exceptions], message }] };
+  return { includes, linter: { rules: { style: { noRestrictedImports: { level: 'error', options } } } } };
+}
+
+const list = new Intl.ListFormat('en', { type: 'conjunction' });
+
+function roomRules(name: string, { imports, inTests = [], instead }: Room): object[] {
+  const message = `src/${name} may import ${list.format(imports)} of src/. ${instead}`;
+  const forTests = `${message} Its tests may also import ${list.format([...inTests, 'test/support'])}.`;
+  const paths = name === 'kube' ? undefined : clientNode;
+  return levels.flatMap((level) => {
+    const files = `src/${name}/${'*/'.repeat(level - 1)}`;
+    const up = '../'.repeat(level);
+    return [
+      restrict([`${files}*.ts`, `!${files}*.test.ts`], up, imports, message, paths),
+      restrict([`${files}*.test.ts`], up, [...imports, ...inTests, '../test/support'], forTests, paths),
+    ];
+  });
+}
+
+function sideRules(folder: string, allowed: readonly string[], message: string): object[] {
+  return levels.map((level) =>
+    restrict([`${folder}/${'*/'.repeat(level - 1)}*.ts`], '../'.repeat(level), allowed, message, clientNode),
+  );
+}
+
+/** The overrides for biome.json, one a line. */
+export function importRules(): string {
+  return `{\n"overrides": [\n${overrides()
+    .map((rule) => JSON.stringify(rule))
+    .join(',\n')}\n]\n}\n`;
+}
+
+function overrides(): object[] {
+  const nothing =
+    'This file imports nothing of ours but errors.ts. What needs more belongs in the folder that uses it.';
+  return [
+    restrict(['src/errors.ts', 'src/environment.ts'], './', ['errors.ts'], nothing, clientNode),
+    restrict(
+      ['src/*.ts', '!src/*.test.ts', '!src/errors.ts', '!src/environment.ts'],
+      '../',
+      [],
+      'Programs import src/ only. Doubles belong in test/support, and what runs the lab in lab/.',
+      clientNode,
+    ),
+    ...Object.entries(rooms).flatMap(([name, room]) => roomRules(name, room)),
+    ...sideRules('hack', ['src'], 'hack/ may import src/. What knows the patient or a scenario belongs in lab/.'),
+    ...sideRules(
+      'lab',
+      ['src', 'hack'],
+      'lab/ may import src/ and hack/. What only tests use belongs in test/support.',
+    ),
+    ...sideRules(
+      'test',
+      ['src', 'hack', 'lab/index.ts'],
+      'test/ may import src/, hack/ and lab/index.ts. Export what a test needs of the lab from lab/index.ts.',
+    ),
+  ];
+}
