@@ -16,14 +16,14 @@ const serve = ['net', 'observability'];
 
 /** The folders of src/, lowest first. */
 export const rooms: Readonly<Record<string, Room>> = {
-  observability: { imports: ['errors.ts'], instead: 'What measures one subsystem belongs in that subsystem.' },
+  observability: { imports: root, instead: 'What measures one subsystem belongs in that subsystem.' },
   api: { imports: ['errors.ts'], instead: 'What acts on these objects belongs in the folder that acts.' },
   net: {
     imports: ['errors.ts', 'observability'],
     instead: 'What knows Kubernetes belongs in src/kube, what knows a door in src/gateway.',
   },
   kube: {
-    imports: ['errors.ts', 'api', ...serve],
+    imports: [...root, 'api', ...serve],
     instead: 'What decides about Incidents or Monitors belongs in src/controller.',
   },
   audit: {
