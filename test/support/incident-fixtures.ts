@@ -101,6 +101,11 @@ export const sees = (second: number, passing: boolean): Observation => ({
   time: iso(second),
 });
 
+export const firstObservation = {
+  verification: [],
+  baseline: { time: iso(0), workloads: [], volumeClaims: [] },
+};
+
 export function observed(parts: Partial<Observed> = {}): Observed {
   return {
     agentClass,
@@ -110,6 +115,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     oldPods: 0,
     blocker: undefined,
     look: undefined,
+    learned: undefined,
     cleaned: new Set(['attempt-1', 'attempt-2', 'attempt-3']),
     startProblem: undefined,
     ...parts,

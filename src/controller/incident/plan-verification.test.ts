@@ -86,7 +86,7 @@ describe('a claimed repair', () => {
   it.each([
     ['NothingToRepair', { count: 0, last: [] }, 'nothing was changed'],
     [
-      'NothingWrongButChanged',
+      'HealthyButChanged',
       { count: 2, last: [{ attempt: 1, seq: 9, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/t' }] },
       'has seen 2 writes, the last: patch apps/statefulsets tikv/t',
     ],

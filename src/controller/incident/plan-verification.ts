@@ -2,6 +2,7 @@
 
 import { BASELINE } from '../../api/check.ts';
 import type { CheckResult, Claim } from '../../api/incident.ts';
+import { truncate } from '../../api/truncate.ts';
 import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../checks/soak.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
 import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
@@ -30,7 +31,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   // Turns, tokens and cost are behind us; of the limits only time still counts.
   const timeLeft = timeLeftMs(builder);
   if (observed.look === undefined) {
-    builder.requeueAfter(1);
+    builder.requeueNow();
     return;
   }
   const { observations, lastLook } = observed.look;
@@ -41,7 +42,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   for (const result of results) {
     const was = before?.find((candidate) => candidate.name === result.name);
     if (!result.passing && was?.passing)
-      builder.note('Warning', 'CheckFailed', failingEvidence([result]).slice(0, 1000));
+      builder.note('Warning', 'CheckFailed', truncate(failingEvidence([result]), 1000));
   }
   const restarted = soak.restarts > (builder.status.soak?.restarts ?? 0);
   if (restarted) builder.note('Warning', 'SoakRestarted', `the soak starts again (${soak.restarts} so far)`);
@@ -62,7 +63,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
       builder,
       'Escalated',
       'LimitReached',
-      `${reachedLimit(builder) ?? 'the time limit is reached'} while the checks ran`,
+      `${reachedLimit(builder.withUsage, builder.now) ?? 'the time limit is reached'} while the checks ran`,
     );
     return;
   }
@@ -86,7 +87,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     type: 'Verified',
     status: 'False',
     reason: broken ? 'BaselineBroken' : 'ChecksFailing',
-    message: evidence.slice(0, 4096),
+    message: truncate(evidence, 4096),
   });
   const graceLeft = verifyGraceSeconds(spec.verify.soakSeconds) * 1000 - builder.since(claim.time);
   if (graceLeft <= 0 && !spec.suspend) {
@@ -94,7 +95,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     builder.endAttempt('ChecksFailed', unconfirmedClaim(claim, results));
     const failing = results.filter((result) => !result.passing).map((result) => result.name);
     builder.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
-    builder.requeueAfter(1);
+    builder.requeueNow();
     return;
   }
   const failing = results.filter((result) => !result.passing).map((result) => result.name);
@@ -112,7 +113,7 @@ function repairedHow(builder: PlanBuilder, claim: Claim): { readonly reason: End
   const last = changes.last.at(-1);
   const writes = changes.count === 1 ? 'a write' : `${changes.count} writes`;
   return {
-    reason: 'NothingWrongButChanged',
+    reason: 'HealthyButChanged',
     text: `but the gateway has seen ${writes}${last === undefined ? '' : `, the last: ${last.text}`}; ${said}`,
   };
 }
