@@ -59,8 +59,10 @@ export interface Observed {
   /** Pods of ended attempts that may still run. */
   readonly oldPods: number;
   readonly blocker: Blocker | undefined;
-  /** A look at all checks, and when the one before it was; undefined when nobody looked just now. */
-  readonly look: { readonly observations: readonly Observation[]; readonly lastLook: string | undefined } | undefined;
+  /** All checks as just observed, and when they were observed before; undefined when they were not. */
+  readonly observation:
+    | { readonly observations: readonly Observation[]; readonly lastObserved: string | undefined }
+    | undefined;
   /** Clean-ups that were carried out already: `attempt-<n>`, `incident`. */
   readonly cleaned: ReadonlySet<string>;
   /** What the start of an attempt has learned, until status shows it. */

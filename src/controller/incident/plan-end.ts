@@ -39,16 +39,16 @@ export function requestEnd(builder: PlanBuilder, phase: FinalPhase, reason: EndR
 }
 
 /**
- * Whoever takes over wants to know how things stand now, not before the first command: asks for a look and keeps what it shows.
- * False while it is outstanding; a suspended Incident ends later, and is looked at then.
+ * Whoever takes over needs to know the current state, not the one before the first command: records an observation.
+ * False while it is outstanding. A suspended Incident ends later, and is observed then.
  */
-export function lookedBeforeHandover(builder: PlanBuilder, observed: Observed): boolean {
+export function isObservedBeforeHandover(builder: PlanBuilder, observed: Observed): boolean {
   if (builder.incident.spec.suspend) return true;
-  if (observed.look === undefined) {
+  if (observed.observation === undefined) {
     builder.requeueNow();
     return false;
   }
-  builder.change({ verification: nextResults(builder.status.verification, observed.look.observations) });
+  builder.change({ verification: nextResults(builder.status.verification, observed.observation.observations) });
   return true;
 }
 

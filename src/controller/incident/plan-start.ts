@@ -7,7 +7,7 @@ import type { Acceptance } from './acceptance.ts';
 import { attemptName } from './names.ts';
 import { addStartActions } from './plan-attempt.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
-import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
+import { isObservedBeforeHandover, requestEnd } from './plan-end.ts';
 import { type LimitFacts, reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 
@@ -64,7 +64,7 @@ export function planNextAttempt(
   const limits = builder.status.limits;
   const over = findEscalation(builder.withUsage, builder.now);
   if (over !== undefined) {
-    if (lookedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', over.reason, over.message);
+    if (isObservedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', over.reason, over.message);
     return;
   }
   if (builder.status.startTime !== undefined && limits !== undefined) {

@@ -5,20 +5,20 @@ import type { CheckResult, Claim } from '../../api/incident.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../checks/soak.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
-import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
+import { isObservedBeforeHandover, requestEnd } from './plan-end.ts';
 import { reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 import { unconfirmedClaim } from './unconfirmed-claim.ts';
 
 /** How often the checks are looked at, in ms: a break of a second must not slip through. */
-export const LOOK_EVERY_MS = 750;
+export const OBSERVE_EVERY_MS = 750;
 /** Results that say nothing new are written to status only this often, in ms; the API server has other work. */
 const WRITE_EVERY_MS = 8000;
 
 export function planVerification(builder: PlanBuilder, observed: Observed, claim: Claim): void {
   const { spec } = builder.incident;
   if (claim.outcome === 'CannotFix') {
-    if (!lookedBeforeHandover(builder, observed)) return;
+    if (!isObservedBeforeHandover(builder, observed)) return;
     builder.condition({
       type: 'Verified',
       status: 'False',
@@ -30,15 +30,15 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   }
   // Turns, tokens and cost are behind us; of the limits only time still counts.
   const timeLeft = timeLeftMs(builder);
-  if (observed.look === undefined) {
+  if (observed.observation === undefined) {
     builder.requeueNow();
     return;
   }
-  const { observations, lastLook } = observed.look;
+  const { observations, lastObserved } = observed.observation;
   const at = observations[0]?.time ?? builder.time;
   const before = builder.status.verification;
   const results = nextResults(before, observations);
-  const soak = nextSoak(builder.status.soak, results, { at, lastLook });
+  const soak = nextSoak(builder.status.soak, results, { at, lastObserved });
   for (const result of results) {
     const was = before?.find((candidate) => candidate.name === result.name);
     if (!result.passing && was?.passing)
@@ -78,7 +78,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     });
     const until = new Date(Date.parse(soak.startTime) + spec.verify.soakSeconds * 1000).toISOString();
     builder.progress('Verifying', 'Soaking', `all checks hold; verified at ${until} if they go on to`);
-    builder.requeueAfter(Math.min(LOOK_EVERY_MS, left));
+    builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, left));
     return;
   }
   const evidence = failingEvidence(results);
@@ -100,7 +100,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   }
   const failing = results.filter((result) => !result.passing).map((result) => result.name);
   builder.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
-  builder.requeueAfter(Math.min(LOOK_EVERY_MS, Math.max(1, graceLeft)));
+  builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, Math.max(1, graceLeft)));
 }
 
 /** Resolved, but how: the agent's word about changes is held against the gateway's. */

@@ -33,7 +33,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
   let pods: PodView[] = [];
   let podsMade = 0;
   let cleaned = new Set<string>();
-  let lastLook: string | undefined;
+  let lastObserved: string | undefined;
   let healthy = false;
   let learned: Learned | undefined;
   const set = (change: object) => {
@@ -45,7 +45,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
       if (!chance(0.15)) return false;
       trail.push('crash');
       cleaned = new Set();
-      lastLook = undefined;
+      lastObserved = undefined;
       learned = undefined;
       return true;
     };
@@ -132,15 +132,17 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (current === undefined) break;
     const seen: Incident = current;
     const live = liveAttempt(seen.status);
-    const look = needsObservation(seen, at(second)) ? { observations: [sees(second, healthy)], lastLook } : undefined;
-    if (look !== undefined) lastLook = iso(second);
+    const observation = needsObservation(seen, at(second))
+      ? { observations: [sees(second, healthy)], lastObserved }
+      : undefined;
+    if (observation !== undefined) lastObserved = iso(second);
     const made = plan(
       seen,
       observed({
         pod: pods.find((pod) => pod.name === `pod-${live?.number}`),
         oldPods: pods.filter((pod) => pod.attempt <= (seen.status?.attempts?.length ?? 0) && pod.uid !== live?.podUID)
           .length,
-        look,
+        observation,
         cleaned,
         learned,
       }),

@@ -214,8 +214,8 @@ describe('between attempts', () => {
     // Not before somebody has looked how things stand.
     expect(needsObservation(incident({ status }), at(10))).toBe(true);
     expect(end(plan(incident({ status }), observed(), at(10)))).toBeUndefined();
-    const look = { observations: [sees(10, true)], lastLook: undefined };
-    const made = plan(incident({ status }), observed({ look }), at(10));
+    const observation = { observations: [sees(10, true)], lastObserved: undefined };
+    const made = plan(incident({ status }), observed({ observation }), at(10));
     expect(end(made)).toBe('Escalated');
     expect(reasonOf(made, 'Finished')).toBe('AttemptsExhausted');
     expect(made.status?.message).toContain('evidence');
@@ -232,8 +232,8 @@ describe('between attempts', () => {
 
   it('none is started after a limit was reached', () => {
     const spent = incident({ status: begun([ended('LimitReached')]) });
-    const look = { observations: [sees(6, false)], lastLook: undefined };
-    expect(reasonOf(plan(spent, observed({ look }), at(6)), 'Finished')).toBe('LimitReached');
+    const observation = { observations: [sees(6, false)], lastObserved: undefined };
+    expect(reasonOf(plan(spent, observed({ observation }), at(6)), 'Finished')).toBe('LimitReached');
   });
 
   it('the old one is cleaned up again by whoever does not know that it was', () => {

@@ -21,8 +21,8 @@ import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
 import { writeStatus } from './write-status.ts';
 
-/** A look that is younger than this is not repeated, however many events come, in ms. */
-const LOOK_AGAIN_MS = 400;
+/** An observation that is younger than this is not repeated, however many events come, in ms. */
+const OBSERVE_AGAIN_MS = 400;
 /** After a failed start the next try comes after this, in ms. */
 const START_RETRY_MS = 1000;
 
@@ -34,7 +34,7 @@ interface Memory {
   readonly cleaned: Set<string>;
   learned?: Learned;
   startProblem?: string;
-  look?: { readonly observations: readonly Observation[]; readonly lastLook: string | undefined };
+  observation?: { readonly observations: readonly Observation[]; readonly lastObserved: string | undefined };
   syntaxErrors?: ReadonlyMap<string, string>;
 }
 
@@ -101,10 +101,10 @@ export class IncidentReconciler {
     const deps = this.#deps;
     const last = incident.status?.attempts?.at(-1);
     const live = liveAttempt(incident.status);
-    const [pod, syntaxErrors, look] = await Promise.all([
+    const [pod, syntaxErrors, observation] = await Promise.all([
       live?.podUID === undefined ? undefined : this.#pod(live.podName),
       this.#syntaxErrors(incident, memory),
-      needsObservation(incident, deps.now()) ? this.#look(incident, memory) : undefined,
+      needsObservation(incident, deps.now()) ? this.#observeChecks(incident, memory) : undefined,
     ]);
     const oldPods = deps
       .pods(incident.metadata.uid)
@@ -118,7 +118,7 @@ export class IncidentReconciler {
       ownNamespaces: deps.ownNamespaces,
       pod,
       oldPods: oldPods.length,
-      look,
+      observation,
       cleaned: memory.cleaned,
       learned: memory.learned,
       startProblem: memory.startProblem,
@@ -147,18 +147,18 @@ export class IncidentReconciler {
     return errors;
   }
 
-  async #look(incident: Incident, memory: Memory): Promise<Observed['look']> {
-    const known = memory.look;
+  async #observeChecks(incident: Incident, memory: Memory): Promise<Observed['observation']> {
+    const known = memory.observation;
     const knownTime = known?.observations[0]?.time;
     if (known !== undefined && knownTime !== undefined) {
       const age = this.#deps.now().getTime() - Date.parse(knownTime);
-      if (age >= 0 && age < LOOK_AGAIN_MS) return known;
+      if (age >= 0 && age < OBSERVE_AGAIN_MS) return known;
     }
     const observations = await observeAll(incident, this.#deps.checkContext(incident.spec.agentClassName));
-    // After a restart the status tells when somebody last looked, if the soak was on then.
+    // After a restart the status says when the checks were last observed, if the soak was on then.
     const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
-    memory.look = { observations, lastLook: knownTime ?? recorded };
-    return memory.look;
+    memory.observation = { observations, lastObserved: knownTime ?? recorded };
+    return memory.observation;
   }
 
   /** Plans and writes the status, one Incident at a time: who may start is decided over all of them. */
