@@ -23,12 +23,12 @@ const seen = (second: number, passing: boolean, name = 'c'): Observation => ({
 /** Runs a soak over looks at the given seconds. */
 function soakOver(looks: readonly (readonly [second: number, passing: boolean])[]) {
   let soak: ReturnType<typeof nextSoak> | undefined;
-  let lastLook: string | undefined;
+  let lastObserved: string | undefined;
   for (const [second, passing] of looks) {
-    soak = nextSoak(soak, nextResults(undefined, [seen(second, passing)]), { at: at(second), lastLook });
-    lastLook = at(second);
+    soak = nextSoak(soak, nextResults(undefined, [seen(second, passing)]), { at: at(second), lastObserved });
+    lastObserved = at(second);
   }
-  return { soak, lastLook: lastLook ?? '' };
+  return { soak, lastObserved: lastObserved ?? '' };
 }
 
 describe('nextSoak', () => {
@@ -44,7 +44,7 @@ describe('nextSoak', () => {
 
   it('needs all checks to pass at once', () => {
     const results = nextResults(undefined, [seen(0, true, 'a'), seen(0, false, 'b')]);
-    expect(nextSoak(undefined, results, { at: at(0), lastLook: undefined })).toEqual({ restarts: 0 });
+    expect(nextSoak(undefined, results, { at: at(0), lastObserved: undefined })).toEqual({ restarts: 0 });
   });
 
   it('breaks when a check fails, and counts that', () => {
@@ -82,33 +82,33 @@ describe('nextSoak', () => {
 
   it('counts the same look only once, however often it is counted', () => {
     const results = nextResults(undefined, [seen(0, true)]);
-    const look = { at: at(0), lastLook: undefined };
+    const look = { at: at(0), lastObserved: undefined };
     const once = nextSoak(undefined, results, look);
     expect(nextSoak(once, results, look)).toEqual(once);
   });
 
   it('never begins without a check', () => {
-    expect(nextSoak(undefined, [], { at: at(0), lastLook: undefined }).startTime).toBeUndefined();
+    expect(nextSoak(undefined, [], { at: at(0), lastObserved: undefined }).startTime).toBeUndefined();
   });
 });
 
 describe('hasSoaked', () => {
   it('measures from the first to the last look, not to the present', () => {
-    const { soak, lastLook } = soakOver([
+    const { soak, lastObserved } = soakOver([
       [0, true],
       [14, true],
       [28, true],
     ]);
-    expect(hasSoaked(soak, 30, lastLook)).toBe(false);
-    expect(hasSoaked(soak, 28, lastLook)).toBe(true);
+    expect(hasSoaked(soak, 30, lastObserved)).toBe(false);
+    expect(hasSoaked(soak, 28, lastObserved)).toBe(true);
   });
 
   it('is never true while a check fails', () => {
-    const { soak, lastLook } = soakOver([
+    const { soak, lastObserved } = soakOver([
       [0, true],
       [2, false],
     ]);
-    expect(hasSoaked(soak, 0, lastLook)).toBe(false);
+    expect(hasSoaked(soak, 0, lastObserved)).toBe(false);
   });
 });
 

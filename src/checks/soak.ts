@@ -35,12 +35,12 @@ export function baselineResults(seen: readonly Observation[]): CheckResult[] {
 
 /**
  * The soak after a look at all checks. A break, and also a gap in which nobody looked, starts it again.
- * @param lastLook when the checks were looked at before this (RFC 3339); undefined for the first look
+ * @param lastObserved when the checks were looked at before this (RFC 3339); undefined for the first look
  */
 export function nextSoak(
   previous: Soak | undefined,
   results: readonly CheckResult[],
-  look: { readonly at: string; readonly lastLook: string | undefined },
+  look: { readonly at: string; readonly lastObserved: string | undefined },
 ): Soak {
   const restarts = previous?.restarts ?? 0;
   const held = previous?.startTime;
@@ -49,13 +49,14 @@ export function nextSoak(
   if (held === undefined) return { startTime: look.at, restarts };
   // This very look has been counted: the same look twice is no gap.
   if (held === look.at) return { startTime: held, restarts };
-  const gap = look.lastLook === undefined ? Number.POSITIVE_INFINITY : Date.parse(look.at) - Date.parse(look.lastLook);
+  const gap =
+    look.lastObserved === undefined ? Number.POSITIVE_INFINITY : Date.parse(look.at) - Date.parse(look.lastObserved);
   return gap > MAX_GAP_MS ? { startTime: look.at, restarts: restarts + 1 } : { startTime: held, restarts };
 }
 
 /** Whether the checks have held for long enough, as of the last look. */
-export function hasSoaked(soak: Soak | undefined, soakSeconds: number, lastLook: string): boolean {
-  return soak?.startTime !== undefined && Date.parse(lastLook) - Date.parse(soak.startTime) >= soakSeconds * 1000;
+export function hasSoaked(soak: Soak | undefined, soakSeconds: number, lastObserved: string): boolean {
+  return soak?.startTime !== undefined && Date.parse(lastObserved) - Date.parse(soak.startTime) >= soakSeconds * 1000;
 }
 
 /** How long after a claim the soak may take to start, in seconds. One that has started then may still finish. */

@@ -8,6 +8,7 @@ import type { Condition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { messageOf, UpstreamUnavailable } from '../errors.ts';
+import { applyStatus } from '../kube/apply-status.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound } from '../kube/errors.ts';
 import { INCIDENTS } from '../kube/resources.ts';
@@ -224,11 +225,7 @@ export class StatusWriter {
 
   async #apply(document: Parameters<KubeClient['apply']>[1]): Promise<void> {
     try {
-      await this.#options.client.apply(INCIDENTS, document, {
-        fieldManager: GATEWAY_MANAGER,
-        force: true,
-        subresource: 'status',
-      });
+      await applyStatus(this.#options.client, INCIDENTS, document, GATEWAY_MANAGER);
       this.#options.onWrite?.('written');
     } catch (error) {
       this.#options.onWrite?.('failed');

@@ -139,10 +139,7 @@ describe('the baseline', () => {
 describe('a false alarm', () => {
   it.each([
     ['NothingToRepair', { count: 0, last: [] }],
-    [
-      'NothingWrongButChanged',
-      { count: 1, last: [{ attempt: 1, seq: 7, plane: 'kubernetes', text: 'patch pods x/y' }] },
-    ],
+    ['HealthyButChanged', { count: 1, last: [{ attempt: 1, seq: 7, plane: 'kubernetes', text: 'patch pods x/y' }] }],
   ])('is Resolved with reason %s', async (reason, changes) => {
     const sick = await furnished();
     await sick.become('good');

@@ -101,6 +101,11 @@ export const sees = (second: number, passing: boolean): Observation => ({
   time: iso(second),
 });
 
+export const firstObservation = {
+  verification: [],
+  baseline: { time: iso(0), workloads: [], volumeClaims: [] },
+};
+
 export function observed(parts: Partial<Observed> = {}): Observed {
   return {
     agentClass,
@@ -109,7 +114,8 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     pod: undefined,
     oldPods: 0,
     blocker: undefined,
-    look: undefined,
+    observation: undefined,
+    learned: undefined,
     cleaned: new Set(['attempt-1', 'attempt-2', 'attempt-3']),
     startProblem: undefined,
     ...parts,

@@ -33,49 +33,49 @@ const cleared = (second: number) => ({ state: 'Cleared', clearedTime: at(second)
 describe('an alarm that fires', () => {
   it('opens when nothing is known', () => {
     expect(onFiring(undefined, sighting(10, 12))).toEqual({
-      verdict: 'opened',
+      kind: 'opened',
       alarm: { state: 'Firing', occurrences: 1, firstSeen: at(10), lastSeen: at(12), startTime: at(10), flaps: 0 },
     });
   });
 
   it('opens nothing when its end came before its beginning', () => {
-    expect(onFiring(undefined, sighting(10), at(20)).verdict).toBe('stale');
-    expect(onFiring(undefined, sighting(30), at(20)).verdict).toBe('opened');
+    expect(onFiring(undefined, sighting(10), at(20)).kind).toBe('stale');
+    expect(onFiring(undefined, sighting(30), at(20)).kind).toBe('opened');
   });
 
   it('is counted on the open Incident, whatever its beginning', () => {
     expect(onFiring(known(10, {}), sighting(10, 40, 3))).toMatchObject({
-      verdict: 'counted',
+      kind: 'counted',
       alarm: { occurrences: 4, lastSeen: at(40), startTime: at(10) },
     });
-    expect(onFiring(known(10, {}), sighting(30))).toMatchObject({ verdict: 'counted', alarm: { startTime: at(30) } });
-    expect(onFiring(known(10, {}), sighting(5))).toMatchObject({ verdict: 'counted', alarm: { startTime: at(10) } });
+    expect(onFiring(known(10, {}), sighting(30))).toMatchObject({ kind: 'counted', alarm: { startTime: at(30) } });
+    expect(onFiring(known(10, {}), sighting(5))).toMatchObject({ kind: 'counted', alarm: { startTime: at(10) } });
   });
 
   it('is back when it begins after it was cleared, and a flap', () => {
-    const { verdict, alarm } = onFiring(known(10, cleared(20)), sighting(25));
-    expect(verdict).toBe('back');
+    const { kind, alarm } = onFiring(known(10, cleared(20)), sighting(25));
+    expect(kind).toBe('back');
     expect(alarm).toMatchObject({ state: 'Firing', flaps: 1, occurrences: 2, startTime: at(25) });
     expect(alarm).not.toHaveProperty('clearedTime');
   });
 
   it('is old news when it began before it was cleared', () => {
     const before = known(10, cleared(20));
-    expect(onFiring(before, sighting(10))).toEqual({ verdict: 'stale', alarm: before.alarm });
-    expect(onFiring(before, sighting(15)).verdict).toBe('stale');
+    expect(onFiring(before, sighting(10))).toEqual({ kind: 'stale', alarm: before.alarm });
+    expect(onFiring(before, sighting(15)).kind).toBe('stale');
   });
 
   it('opens no second Incident for an episode that is finished, and one for the next', () => {
-    expect(onFiring(known(10, {}, true), sighting(10)).verdict).toBe('stale');
-    expect(onFiring(known(10, { startTime: at(30) }, true), sighting(30)).verdict).toBe('stale');
-    expect(onFiring(known(10, cleared(50), true), sighting(40)).verdict).toBe('stale');
-    expect(onFiring(known(10, cleared(50), true), sighting(60)).verdict).toBe('opened');
-    expect(onFiring(known(10, {}, true), sighting(60)).verdict).toBe('opened');
+    expect(onFiring(known(10, {}, true), sighting(10)).kind).toBe('stale');
+    expect(onFiring(known(10, { startTime: at(30) }, true), sighting(30)).kind).toBe('stale');
+    expect(onFiring(known(10, cleared(50), true), sighting(40)).kind).toBe('stale');
+    expect(onFiring(known(10, cleared(50), true), sighting(60)).kind).toBe('opened');
+    expect(onFiring(known(10, {}, true), sighting(60)).kind).toBe('opened');
   });
 
   it('is entered anew when whoever opened its Incident was interrupted', () => {
     expect(onFiring(known(10, undefined), sighting(10, 15))).toMatchObject({
-      verdict: 'counted',
+      kind: 'counted',
       alarm: { state: 'Firing', occurrences: 1, firstSeen: at(10), lastSeen: at(15) },
     });
   });
@@ -83,11 +83,11 @@ describe('an alarm that fires', () => {
 
 describe('an alarm that ceases', () => {
   it('is cleared once, and remembers the latest end', () => {
-    const { verdict, alarm } = onResolved(known(10, {}), at(20));
-    expect(verdict).toBe('cleared');
+    const { kind, alarm } = onResolved(known(10, {}), at(20));
+    expect(kind).toBe('cleared');
     expect(alarm).toMatchObject({ state: 'Cleared', clearedTime: at(20) });
     const again = known(10, alarm);
-    expect(onResolved(again, at(20))).toEqual({ verdict: 'stale', alarm: again.alarm });
+    expect(onResolved(again, at(20))).toEqual({ kind: 'stale', alarm: again.alarm });
     expect(onResolved(again, at(15)).alarm).toBe(again.alarm);
     expect(onResolved(again, at(25)).alarm?.clearedTime).toBe(at(25));
   });
@@ -101,13 +101,13 @@ describe('an alarm that ceases', () => {
 
   it('does not clear an episode that began after that end', () => {
     const before = known(30, {});
-    expect(onResolved(before, at(20))).toEqual({ verdict: 'stale', alarm: before.alarm });
+    expect(onResolved(before, at(20))).toEqual({ kind: 'stale', alarm: before.alarm });
     const back = known(10, { startTime: at(30) });
-    expect(onResolved(back, at(20)).verdict).toBe('stale');
+    expect(onResolved(back, at(20)).kind).toBe('stale');
   });
 
   it('means nothing without an Incident', () => {
-    expect(onResolved(undefined, at(1))).toEqual({ verdict: 'stale', alarm: undefined });
+    expect(onResolved(undefined, at(1))).toEqual({ kind: 'stale', alarm: undefined });
   });
 });
 
@@ -131,7 +131,7 @@ describe('any order of the same words', () => {
       let incident = known(10, {});
       for (const { word } of twice) {
         const turn = word[0] === 'fire' ? onFiring(incident, sighting(word[1])) : onResolved(incident, at(word[1]));
-        expect(turn.verdict).not.toBe('opened');
+        expect(turn.kind).not.toBe('opened');
         incident = { ...incident, alarm: turn.alarm };
       }
       expect(incident.alarm).toMatchObject({ state: 'Firing', startTime: at(50) });

@@ -22,9 +22,9 @@ export interface Sighting {
 
 /** `alarm` as it shall be: the very object that was known where nothing is to be written. */
 export type Transition =
-  | { readonly verdict: 'opened' | 'counted' | 'back' | 'cleared'; readonly alarm: AlarmStatus }
+  | { readonly kind: 'opened' | 'counted' | 'back' | 'cleared'; readonly alarm: AlarmStatus }
   /** It was known already, or is over already. */
-  | { readonly verdict: 'stale'; readonly alarm: AlarmStatus | undefined };
+  | { readonly kind: 'stale'; readonly alarm: AlarmStatus | undefined };
 
 const ms = (time: string): number => Date.parse(time);
 const later = (a: string, b: string): string => (ms(a) >= ms(b) ? a : b);
@@ -47,7 +47,7 @@ export function onFiring(known: KnownIncident | undefined, sighting: Sighting, l
   // Messages may overtake each other: an episode that is over when it is first heard of opens nothing.
   const overAlready = lastEnd !== undefined && ms(startTime) < ms(lastEnd);
   if (known === undefined) {
-    return overAlready ? { verdict: 'stale', alarm: undefined } : { verdict: 'opened', alarm: first(sighting) };
+    return overAlready ? { kind: 'stale', alarm: undefined } : { kind: 'opened', alarm: first(sighting) };
   }
   const { alarm } = known;
   const reachesTo = later(known.startTime, alarm?.startTime ?? known.startTime);
@@ -56,12 +56,12 @@ export function onFiring(known: KnownIncident | undefined, sighting: Sighting, l
   const endedBefore = clearedTime !== undefined && ms(startTime) < ms(clearedTime);
   if (known.finished) {
     return isKnownEpisode || endedBefore || overAlready
-      ? { verdict: 'stale', alarm }
-      : { verdict: 'opened', alarm: first(sighting) };
+      ? { kind: 'stale', alarm }
+      : { kind: 'opened', alarm: first(sighting) };
   }
   if (alarm === undefined) {
     // Whoever opened it was interrupted before it could say so.
-    return { verdict: 'counted', alarm: { ...first(sighting), firstSeen: known.startTime, startTime: reachesTo } };
+    return { kind: 'counted', alarm: { ...first(sighting), firstSeen: known.startTime, startTime: reachesTo } };
   }
   const seen = {
     occurrences: alarm.occurrences + count,
@@ -69,11 +69,11 @@ export function onFiring(known: KnownIncident | undefined, sighting: Sighting, l
     startTime: later(reachesTo, startTime),
   };
   if (clearedTime === undefined) {
-    return { verdict: 'counted', alarm: { ...alarm, ...seen, flaps: alarm.flaps + flaps } };
+    return { kind: 'counted', alarm: { ...alarm, ...seen, flaps: alarm.flaps + flaps } };
   }
-  if (isKnownEpisode || endedBefore) return { verdict: 'stale', alarm };
+  if (isKnownEpisode || endedBefore) return { kind: 'stale', alarm };
   const { clearedTime: _over, ...rest } = alarm;
-  return { verdict: 'back', alarm: { ...rest, ...seen, state: 'Firing', flaps: alarm.flaps + flaps + 1 } };
+  return { kind: 'back', alarm: { ...rest, ...seen, state: 'Firing', flaps: alarm.flaps + flaps + 1 } };
 }
 
 /**
@@ -85,14 +85,14 @@ export function onResolved(
   endTime: string,
   untold?: Omit<Sighting, 'startTime'>,
 ): Transition {
-  if (known === undefined) return { verdict: 'stale', alarm: undefined };
+  if (known === undefined) return { kind: 'stale', alarm: undefined };
   const { startTime } = known;
   const alarm = known.alarm ?? first({ startTime, count: 1, lastTime: startTime, flaps: 0 });
   // An end from before the present episode began belongs to an older one.
-  if (ms(endTime) < ms(later(startTime, alarm.startTime ?? startTime))) return { verdict: 'stale', alarm: known.alarm };
+  if (ms(endTime) < ms(later(startTime, alarm.startTime ?? startTime))) return { kind: 'stale', alarm: known.alarm };
   if (alarm.state === 'Cleared' && alarm.clearedTime !== undefined) {
-    if (ms(endTime) <= ms(alarm.clearedTime)) return { verdict: 'stale', alarm: known.alarm };
-    return { verdict: 'stale', alarm: { ...alarm, clearedTime: endTime } };
+    if (ms(endTime) <= ms(alarm.clearedTime)) return { kind: 'stale', alarm: known.alarm };
+    return { kind: 'stale', alarm: { ...alarm, clearedTime: endTime } };
   }
   const counted =
     untold === undefined
@@ -102,5 +102,5 @@ export function onResolved(
           flaps: alarm.flaps + untold.flaps,
           lastSeen: later(alarm.lastSeen, untold.lastTime),
         };
-  return { verdict: 'cleared', alarm: { ...alarm, ...counted, state: 'Cleared', clearedTime: endTime } };
+  return { kind: 'cleared', alarm: { ...alarm, ...counted, state: 'Cleared', clearedTime: endTime } };
 }

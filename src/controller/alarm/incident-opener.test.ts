@@ -6,7 +6,7 @@ import { type Incident, incident as incidentSchema } from '../../api/incident.ts
 import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { kubeObject } from '../../kube/object.ts';
-import type { Note } from '../incident/plan-builder.ts';
+import type { Note } from '../event.ts';
 import { type Alarm, incidentName } from './alarm.ts';
 import { IncidentOpener } from './incident-opener.ts';
 

@@ -1,13 +1,14 @@
-// The alarm book: alarms in, at most one Incident an episode out. Its memory is the API server, so any replica may keep it.
+// Opens at most one Incident per episode of an alarm. Its memory is the API server, so that any replica may do it.
 
 import { ALARM_MANAGER, LABEL_FINGERPRINT } from '../../api/group.ts';
 import { type AlarmStatus, CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
+import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import { backoffMs } from '../../kube/backoff.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
-import type { Note } from '../incident/plan-builder.ts';
+import type { Note } from '../event.ts';
 import { type Alarm, type AlarmEnd, fingerprintLabel, incidentName, incidentOf, NAME_DIGITS } from './alarm.ts';
 import { type KnownIncident, onFiring, onResolved, type Transition } from './episode.ts';
 
@@ -18,10 +19,10 @@ export interface Raised {
   readonly opened: boolean;
 }
 
-export interface AlarmBookOptions {
+export interface IncidentOpenerOptions {
   readonly client: Pick<KubeClient, 'list' | 'get' | 'create' | 'apply'>;
   readonly now: () => Date;
-  /** Tells people; never throws. */
+  /** Records an event; never throws. */
   readonly record: (incident: Incident, note: Note) => void;
 }
 
@@ -38,14 +39,14 @@ const RETRY = { baseMs: 10, maxMs: 500 };
 const MAX_REMEMBERED = 10_000;
 
 export class IncidentOpener {
-  readonly #options: AlarmBookOptions;
+  readonly #options: IncidentOpenerOptions;
   /** What waits, by namespace and fingerprint; a key is there while its fingerprint is being worked on. */
   readonly #waiting = new Map<string, Entry[]>();
   readonly #ends = new Map<string, string>();
   /** Name of the Incident that was open last; saves searching for it. */
   readonly #lastOpen = new Map<string, string>();
 
-  constructor(options: AlarmBookOptions) {
+  constructor(options: IncidentOpenerOptions) {
     this.#options = options;
   }
 
@@ -59,7 +60,7 @@ export class IncidentOpener {
     return done.promise;
   }
 
-  /** Says on the Incident of the fingerprint that its alarm is over; the Incident's own plan decides what follows. @throws KubeError */
+  /** Records on the Incident of the fingerprint that its alarm is over; the plan decides what follows. @throws KubeError */
   clear(end: AlarmEnd): Promise<void> {
     const done = Promise.withResolvers<void>();
     this.#enter(end.namespace, end.fingerprint, { type: 'clear', end, done });
@@ -77,7 +78,7 @@ export class IncidentOpener {
     void this.#drain(key, namespace, fingerprint);
   }
 
-  /** One fingerprint after the other word about it; whatever came in meanwhile shares the next write. */
+  /** Handles what is reported about a fingerprint in turn; whatever came in meanwhile shares the next write. */
   async #drain(key: string, namespace: string, fingerprint: string): Promise<void> {
     // Yields first, so that calls of the same moment share a write.
     await Promise.resolve();
@@ -93,7 +94,7 @@ export class IncidentOpener {
       } catch (error) {
         for (const { done } of batch) done.reject(error);
       }
-      // In a storm the next words gather meanwhile and share a write; the first word never waits.
+      // In a storm the next reports gather meanwhile and share a write; the first report never waits.
       await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
     }
   }
@@ -164,33 +165,33 @@ export class IncidentOpener {
     const { key, before, batch, digits, created } = task;
     const now = this.#options.now().toISOString();
     const answers: (() => void)[] = [];
-    const verdicts = new Set<Transition['verdict']>();
+    const kinds = new Set<Transition['kind']>();
     let known = before === undefined ? undefined : knownFrom(before);
     let toOpen: Alarm | undefined;
     let lastEnd = this.#ends.get(key);
     for (const entry of batch) {
       if (entry.type === 'clear') {
         const { endTime, seen } = entry.end;
-        const turn = onResolved(known, endTime, seen === undefined ? undefined : { flaps: 0, ...seen });
-        verdicts.add(turn.verdict);
+        const transition = onResolved(known, endTime, seen === undefined ? undefined : { flaps: 0, ...seen });
+        kinds.add(transition.kind);
         if (known === undefined || known.finished) lastEnd = latest(lastEnd, endTime);
-        if (known !== undefined) known = { ...known, alarm: turn.alarm };
+        if (known !== undefined) known = { ...known, alarm: transition.alarm };
         answers.push(() => entry.done.resolve());
         continue;
       }
       const { source, seen } = entry.alarm;
-      const sighting = { startTime: source.startTime, count: seen?.count ?? 1, lastTime: seen?.lastTime ?? now };
-      const turn = onFiring(known, { ...sighting, flaps: seen?.flaps ?? 0 }, lastEnd);
-      verdicts.add(turn.verdict);
-      if (turn.verdict === 'opened') {
+      const firing = { startTime: source.startTime, count: seen?.count ?? 1, lastTime: seen?.lastTime ?? now };
+      const transition = onFiring(known, { ...firing, flaps: seen?.flaps ?? 0 }, lastEnd);
+      kinds.add(transition.kind);
+      if (transition.kind === 'opened') {
         toOpen = entry.alarm;
         known = {
           name: incidentName(source, digits),
           startTime: source.startTime,
           finished: false,
-          alarm: turn.alarm,
+          alarm: transition.alarm,
         };
-      } else if (known !== undefined) known = { ...known, alarm: turn.alarm };
+      } else if (known !== undefined) known = { ...known, alarm: transition.alarm };
       const name = known?.name;
       answers.push(() => entry.done.resolve({ incident: name, opened: name !== undefined && created.has(name) }));
     }
@@ -198,7 +199,7 @@ export class IncidentOpener {
     const changed = toOpen !== undefined || known?.alarm !== before?.status?.alarm;
     if (target !== undefined && known?.alarm !== undefined && changed) {
       const written = await this.#writeAlarm(target, known.alarm);
-      this.#tell(written, known.alarm, verdicts);
+      this.#report(written, known.alarm, kinds);
     }
     if (lastEnd !== undefined) remember(this.#ends, key, lastEnd);
     return answers;
@@ -219,22 +220,17 @@ export class IncidentOpener {
   }
 
   async #writeAlarm(incident: Incident, alarm: AlarmStatus): Promise<Incident> {
-    const { name, namespace, uid, resourceVersion } = incident.metadata;
-    const written = await this.#options.client.apply(
-      INCIDENTS,
-      // The version is a precondition: an Incident that has just finished must not swallow a new episode.
-      { metadata: { name, namespace, uid, resourceVersion }, status: { alarm } },
-      { fieldManager: ALARM_MANAGER, force: true, subresource: 'status' },
-    );
-    return incidentSchema.parse(written);
+    // The version is a precondition: an Incident that has just finished must not swallow a new episode.
+    const document = { metadata: unchanged(incident), status: { alarm } };
+    return incidentSchema.parse(await applyStatus(this.#options.client, INCIDENTS, document, ALARM_MANAGER));
   }
 
-  #tell(incident: Incident, alarm: AlarmStatus, verdicts: ReadonlySet<Transition['verdict']>): void {
-    if (verdicts.has('back')) {
+  #report(incident: Incident, alarm: AlarmStatus, kinds: ReadonlySet<Transition['kind']>): void {
+    if (kinds.has('back')) {
       const note = `the alarm came back (${alarm.flaps} times so far)`;
       this.#options.record(incident, { type: 'Warning', reason: 'AlarmBack', note });
     }
-    if (verdicts.has('cleared') && alarm.state === 'Cleared') {
+    if (kinds.has('cleared') && alarm.state === 'Cleared') {
       const note = `the alarm is over since ${alarm.clearedTime ?? 'now'}`;
       this.#options.record(incident, { type: 'Normal', reason: 'AlarmCleared', note });
     }

@@ -32,7 +32,7 @@ describe('a new Incident', () => {
     expect(end(made)).toBe('Failed');
     expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
     expect(made.status?.message).toContain("no agent may work in oplab-agents, which is oplab's own");
-    expect(types(made)).not.toContain('start-attempt');
+    expect(types(made)).not.toContain('prepare-attempt');
     expect(end(plan(incident(parts), observed({ agentClass: undefined }), at(0)))).toBe('Failed');
   });
 
@@ -48,8 +48,8 @@ describe('a new Incident', () => {
     expect(end(made)).toBe('Failed');
     expect(reasonOf(made, 'Finished')).toBe('SoakTooLong');
     expect(made.status?.message).toContain('verify.soakSeconds: 900 s do not fit into the time limit of 900 s');
-    expect(types(made)).not.toContain('start-attempt');
+    expect(types(made)).not.toContain('prepare-attempt');
     const shorter = plan(incident({ spec: { verify: { ...verify, soakSeconds: 899 } } }), observed(), at(0));
-    expect(types(shorter)).toContain('start-attempt');
+    expect(types(shorter)).toContain('prepare-attempt');
   });
 });

@@ -2,11 +2,12 @@
 
 import { API_VERSION } from '../../api/group.ts';
 import type { Incident } from '../../api/incident.ts';
+import { truncate } from '../../api/truncate.ts';
 import { messageOf } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
 import { EVENTS } from '../../kube/resources.ts';
-import type { Note } from './plan-builder.ts';
+import type { Note } from '../event.ts';
 
 /** What the API takes for a note, in characters. */
 const MAX_NOTE = 1024;
@@ -28,7 +29,7 @@ export function eventRecorder(
       action: reason,
       reason,
       type,
-      note: note.length > MAX_NOTE ? `${note.slice(0, MAX_NOTE - 1)}…` : note,
+      note: truncate(note, MAX_NOTE),
       regarding: { apiVersion: API_VERSION, kind, name, namespace, uid, resourceVersion },
     };
     client.create(EVENTS, event).catch((error: unknown) => {

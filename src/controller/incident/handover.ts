@@ -4,7 +4,7 @@ import { BASELINE, type Check } from '../../api/check.ts';
 import { type Attempt, type Handover, type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
-import { lookAtBaseline, lookAtCheck } from './look-commands.ts';
+import { baselineCommand, checkCommand } from './observation-commands.ts';
 
 /** What the schema lets a line be, and how many there may be. */
 const MAX_LINE = 1024;
@@ -92,9 +92,9 @@ function adviseNextSteps(incident: Incident, reason: string): string[] {
   const fails = (check: Pick<Check, 'name'>) => !results.some((result) => result.name === check.name && result.passing);
   const looks = [
     ...(results.length > 0 && results.some((result) => result.name === BASELINE) && fails({ name: BASELINE })
-      ? [`${BASELINE}: what stood before is not all there: ${lookAtBaseline(targets)}`]
+      ? [`${BASELINE}: what stood before is not all there: ${baselineCommand(targets)}`]
       : []),
-    ...spec.verify.checks.filter(fails).map((check) => lookAtCheck(check, targets)),
+    ...spec.verify.checks.filter(fails).map((check) => checkCommand(check, targets)),
   ];
   const rest = [
     `events: ${targets.map((target) => `kubectl get events -n ${target} --sort-by=.lastTimestamp`).join('; ')}`,

@@ -1,7 +1,8 @@
 // A live attempt: is it starting, working, or over? Pure.
 
+import type { AgentClass } from '../../api/agent-class.ts';
 import type { Attempt } from '../../api/incident.ts';
-import type { Observed, PlanBuilder } from './plan-builder.ts';
+import type { Learned, Observed, PlanBuilder } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
 import { reachedLimit } from './reached-limit.ts';
 import { claimOf } from './status.ts';
@@ -19,13 +20,13 @@ export function planAttempt(builder: PlanBuilder, observed: Observed, attempt: A
     builder.endAttempt('Claimed', `the agent says: ${claim.outcome}: ${claim.summary}`);
     builder.note('Normal', 'RepairClaimed', `attempt ${attempt.number}: ${claim.outcome}: ${claim.summary}`);
     builder.progress('Verifying', 'Verifying', 'the agent has ended; the checks decide');
-    builder.requeueAfter(1);
+    builder.requeueNow();
     return;
   }
-  const spent = reachedLimit(builder);
+  const spent = reachedLimit(builder.withUsage, builder.now);
   if (spent !== undefined) {
     builder.endAttempt('LimitReached', spent);
-    builder.requeueAfter(1);
+    builder.requeueNow();
     return;
   }
   if (builder.status.limits !== undefined && builder.status.startTime !== undefined) {
@@ -37,6 +38,12 @@ export function planAttempt(builder: PlanBuilder, observed: Observed, attempt: A
 
 /** The attempt is on record, its pod is not (yet): somebody was interrupted, or the API server refuses something. */
 function planPodless(builder: PlanBuilder, observed: Observed, attempt: Attempt): void {
+  const learned = observed.learned?.attempt === attempt.number ? observed.learned : undefined;
+  if (learned?.podUID !== undefined) {
+    builder.recordPod(attempt.number, learned.podUID);
+    builder.requeueAfter(START_POLL_MS);
+    return;
+  }
   const age = builder.since(attempt.startTime);
   const problem =
     observed.agentClass === undefined
@@ -51,8 +58,27 @@ function planPodless(builder: PlanBuilder, observed: Observed, attempt: Attempt)
   }
   builder.requeueAfter(Math.min(START_POLL_MS, START_TROUBLE_MS - age));
   if (observed.agentClass !== undefined) {
-    builder.addAction({ type: 'start-attempt', attempt: attempt.number, agentClass: observed.agentClass });
+    addStartActions(builder, attempt.number, observed.agentClass, learned?.firstObservation);
   }
+}
+
+/**
+ * What is left to do until the attempt has its pod. The baseline is in status before any pod exists; once a pod did,
+ * it is too late for one.
+ */
+export function addStartActions(
+  builder: PlanBuilder,
+  attempt: number,
+  agentClass: AgentClass,
+  firstObservation?: Learned['firstObservation'],
+): void {
+  const needsBaseline =
+    builder.status.baseline === undefined && !builder.status.attempts?.some(({ podUID }) => podUID !== undefined);
+  if (needsBaseline && firstObservation !== undefined) builder.change(firstObservation);
+  // Only this process, a moment ago, can have learned it: account and rights are there.
+  else builder.addAction({ type: 'prepare-attempt', attempt, agentClass });
+  if (needsBaseline && firstObservation === undefined) builder.addAction({ type: 'observe-baseline', attempt });
+  else builder.addAction({ type: 'create-pod', attempt, agentClass });
 }
 
 function planPod(builder: PlanBuilder, pod: PodView | undefined, attempt: Attempt): void {
@@ -97,10 +123,10 @@ function planPod(builder: PlanBuilder, pod: PodView | undefined, attempt: Attemp
 
 function startFailed(builder: PlanBuilder, message: string): void {
   builder.endAttempt('StartFailed', message);
-  builder.requeueAfter(1);
+  builder.requeueNow();
 }
 
 function interrupted(builder: PlanBuilder, message: string): void {
   builder.endAttempt('Interrupted', message);
-  builder.requeueAfter(1);
+  builder.requeueNow();
 }

@@ -1,9 +1,18 @@
 // A plan in the making: the status as it shall be, what is to be done, what people are told, when to look again.
 
 import type { AgentClass } from '../../api/agent-class.ts';
-import { type Attempt, type AttemptReason, type Incident, type Phase, sessionOf } from '../../api/incident.ts';
+import {
+  type Attempt,
+  type AttemptReason,
+  type Incident,
+  type IncidentStatus,
+  type Phase,
+  sessionOf,
+} from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
+import { truncate } from '../../api/truncate.ts';
 import type { Observation } from '../../checks/observation.ts';
+import type { Note } from '../event.ts';
 import type { PodView } from './pod-state.ts';
 import type { Blocker } from './queue.ts';
 import {
@@ -18,19 +27,24 @@ import {
 /** What is done besides writing the status; the status is written first, so that nothing exists that it does not know of. */
 export type Action =
   | { readonly type: 'add-finalizer' }
-  /** Everything around the pod, the baseline, the pod, and its UID in status: each only if it is not there yet. */
-  | { readonly type: 'start-attempt'; readonly attempt: number; readonly agentClass: AgentClass }
+  /** Everything that the pod of an attempt needs: account, policy and rights. */
+  | { readonly type: 'prepare-attempt'; readonly attempt: number; readonly agentClass: AgentClass }
+  /** Observes checks and workloads before the first command. The next plan records what was learned. */
+  | { readonly type: 'observe-baseline'; readonly attempt: number }
+  /** The pod, unless it exists. The next plan records its UID. */
+  | { readonly type: 'create-pod'; readonly attempt: number; readonly agentClass: AgentClass }
   /** Pod, account, policy and rights of one attempt. */
   | { readonly type: 'clean-attempt'; readonly attempt: number }
   /** Whatever was ever made for the Incident. */
   | { readonly type: 'clean-incident' }
   | { readonly type: 'remove-finalizer' };
 
-/** An event on the Incident. */
-export interface Note {
-  readonly type: 'Normal' | 'Warning';
-  readonly reason: string;
-  readonly note: string;
+/** What the actions of a start have learned. It is lost in a crash, and learned again. */
+export interface Learned {
+  readonly attempt: number;
+  /** As it goes into status. */
+  readonly firstObservation?: Required<Pick<ControllerStatus, 'verification' | 'baseline'>>;
+  readonly podUID?: string;
 }
 
 /** What was read besides the Incident itself. */
@@ -45,10 +59,14 @@ export interface Observed {
   /** Pods of ended attempts that may still run. */
   readonly oldPods: number;
   readonly blocker: Blocker | undefined;
-  /** A look at all checks, and when the one before it was; undefined when nobody looked just now. */
-  readonly look: { readonly observations: readonly Observation[]; readonly lastLook: string | undefined } | undefined;
+  /** All checks as just observed, and when they were observed before; undefined when they were not. */
+  readonly observation:
+    | { readonly observations: readonly Observation[]; readonly lastObserved: string | undefined }
+    | undefined;
   /** Clean-ups that were carried out already: `attempt-<n>`, `incident`. */
   readonly cleaned: ReadonlySet<string>;
+  /** What the start of an attempt has learned, until status shows it. */
+  readonly learned: Learned | undefined;
   /** Why the last try to start the attempt failed. */
   readonly startProblem: string | undefined;
 }
@@ -61,6 +79,9 @@ export interface Plan {
   /** Milliseconds until somebody has to look again, if nothing happens before. */
   readonly requeueAfterMs: number | undefined;
 }
+
+/** Milliseconds after which an Incident is planned again when it need not wait: the least that the queue knows. */
+export const REQUEUE_NOW = 1;
 
 /** What the schema of status lets a message be, in characters. */
 const MAX_MESSAGE = 4096;
@@ -95,7 +116,7 @@ export class PlanBuilder {
   }
 
   change(change: Partial<ControllerStatus>): void {
-    const message = change.message === undefined ? {} : { message: change.message.slice(0, MAX_MESSAGE) };
+    const message = change.message === undefined ? {} : { message: truncate(change.message, MAX_MESSAGE) };
     this.#status = { ...this.#status, ...change, ...message };
   }
 
@@ -121,6 +142,11 @@ export class PlanBuilder {
       startTime: startTime ?? attempt.startTime,
       soak: { restarts: this.#status.soak?.restarts ?? 0 },
     });
+  }
+
+  recordPod(attempt: number, podUID: string): void {
+    const attempts = (this.#status.attempts ?? []).map((one) => (one.number === attempt ? { ...one, podUID } : one));
+    this.change({ attempts });
   }
 
   endAttempt(reason: AttemptReason, message: string): void {
@@ -150,9 +176,21 @@ export class PlanBuilder {
     this.#actions.push(action);
   }
 
-  /** Look again after this long; the earliest wish counts. */
+  /** The planned status, with what the gateway has counted. */
+  get withUsage(): ControllerStatus & Pick<IncidentStatus, 'usage'> {
+    return { ...this.#status, usage: this.incident.status?.usage };
+  }
+
+  requeueNow(): void {
+    this.requeueAfter(REQUEUE_NOW);
+  }
+
+  /** Plans again after this long; the earliest request counts. */
   requeueAfter(afterMs: number): void {
-    this.#requeueAfterMs = Math.min(this.#requeueAfterMs ?? Number.POSITIVE_INFINITY, Math.max(1, Math.ceil(afterMs)));
+    this.#requeueAfterMs = Math.min(
+      this.#requeueAfterMs ?? Number.POSITIVE_INFINITY,
+      Math.max(REQUEUE_NOW, Math.ceil(afterMs)),
+    );
   }
 
   finish(): Plan {

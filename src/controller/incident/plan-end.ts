@@ -2,6 +2,7 @@
 
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
+import { truncate } from '../../api/truncate.ts';
 import { nextResults } from '../../checks/soak.ts';
 import { handoverNote, handoverOf } from './handover.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
@@ -38,16 +39,16 @@ export function requestEnd(builder: PlanBuilder, phase: FinalPhase, reason: EndR
 }
 
 /**
- * Whoever takes over wants to know how things stand now, not before the first command: asks for a look and keeps what it shows.
- * False while it is outstanding; a suspended Incident ends later, and is looked at then.
+ * Whoever takes over needs to know the current state, not the one before the first command: records an observation.
+ * False while it is outstanding. A suspended Incident ends later, and is observed then.
  */
-export function lookedBeforeHandover(builder: PlanBuilder, observed: Observed): boolean {
+export function isObservedBeforeHandover(builder: PlanBuilder, observed: Observed): boolean {
   if (builder.incident.spec.suspend) return true;
-  if (observed.look === undefined) {
-    builder.requeueAfter(1);
+  if (observed.observation === undefined) {
+    builder.requeueNow();
     return false;
   }
-  builder.change({ verification: nextResults(builder.status.verification, observed.look.observations) });
+  builder.change({ verification: nextResults(builder.status.verification, observed.observation.observations) });
   return true;
 }
 
@@ -58,7 +59,7 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
   // Finished means that nothing is left: no pod, no rights.
   if (!observed.cleaned.has('incident')) {
     builder.addAction({ type: 'clean-incident' });
-    builder.requeueAfter(1);
+    builder.requeueNow();
     return;
   }
   const head = builder.incident.status?.audit?.finalHeadHash;
@@ -87,7 +88,7 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
   builder.change({
     phase: end.phase,
     finishTime: builder.time,
-    message: `${end.phase}: ${end.message}`.slice(0, 4096),
+    message: truncate(`${end.phase}: ${end.message}`, 4096),
   });
   builder.condition({ type: 'Finished', status: 'True', reason: end.phase, message: end.message });
   builder.condition({

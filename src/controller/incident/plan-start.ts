@@ -1,13 +1,14 @@
 // Acceptance, the queue, and the start of an attempt. Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
-import { type ClassSnapshot, CONDITIONS } from '../../api/incident.ts';
+import { type ClassSnapshot, CONDITIONS, type IncidentStatus } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Acceptance } from './acceptance.ts';
 import { attemptName } from './names.ts';
+import { addStartActions } from './plan-attempt.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
-import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
-import { reachedLimit } from './reached-limit.ts';
+import { isObservedBeforeHandover, requestEnd } from './plan-end.ts';
+import { type LimitFacts, reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 
 /** How long a new attempt waits for the old pod to be gone, in ms; its lease is dead in any case. */
@@ -34,13 +35,15 @@ export function accept(builder: PlanBuilder, accepted: Acceptance): void {
 }
 
 /** Why no attempt will follow the last one; undefined while one may. */
-export function escalation(builder: PlanBuilder): { readonly reason: EndReason; readonly message: string } | undefined {
-  const attempts = builder.status.attempts ?? [];
+export function findEscalation(
+  status: LimitFacts & Pick<IncidentStatus, 'attempts'>,
+  now: Date,
+): { readonly reason: EndReason; readonly message: string } | undefined {
+  const { attempts = [], limits } = status;
   const last = attempts.at(-1);
-  const { limits } = builder.status;
-  const spent = reachedLimit(builder);
-  if (last?.reason === 'LimitReached' || spent !== undefined) {
-    return { reason: 'LimitReached', message: spent ?? last?.message ?? 'a limit is reached' };
+  const reached = reachedLimit(status, now);
+  if (last?.reason === 'LimitReached' || reached !== undefined) {
+    return { reason: 'LimitReached', message: reached ?? last?.message ?? 'a limit is reached' };
   }
   if (last === undefined || limits === undefined || attempts.length < limits.attempts) return undefined;
   const how = attempts.length === 1 ? 'the only attempt' : `all ${attempts.length} attempts`;
@@ -59,9 +62,9 @@ export function planNextAttempt(
   const attempts = builder.status.attempts ?? [];
   const last = attempts.at(-1);
   const limits = builder.status.limits;
-  const over = escalation(builder);
+  const over = findEscalation(builder.withUsage, builder.now);
   if (over !== undefined) {
-    if (lookedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', over.reason, over.message);
+    if (isObservedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', over.reason, over.message);
     return;
   }
   if (builder.status.startTime !== undefined && limits !== undefined) {
@@ -118,7 +121,7 @@ function planAttemptStart(builder: PlanBuilder, number: number, agentClass: Agen
     'AttemptStarted',
     `attempt ${number} with AgentClass ${agentClass.metadata.name}, pod ${name}`,
   );
-  builder.addAction({ type: 'start-attempt', attempt: number, agentClass });
+  addStartActions(builder, number, agentClass);
   builder.requeueAfter(1000);
 }
 

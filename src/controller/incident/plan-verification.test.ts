@@ -28,9 +28,9 @@ describe('a claimed repair', () => {
         ...more,
       }),
     });
-  const look = (second: number, passing: boolean, lastLook?: number) => ({
+  const look = (second: number, passing: boolean, lastObserved?: number) => ({
     observations: [sees(second, passing)],
-    lastLook: lastLook === undefined ? undefined : iso(lastLook),
+    lastObserved: lastObserved === undefined ? undefined : iso(lastObserved),
   });
 
   it('is looked at; one that cannot be, or is over, is not', () => {
@@ -40,26 +40,26 @@ describe('a claimed repair', () => {
   });
 
   it('is Resolved only after the whole soak', () => {
-    const first = plan(claimed(), observed({ look: look(101, true) }), at(101));
+    const first = plan(claimed(), observed({ observation: look(101, true) }), at(101));
     expect(first.status?.soak).toEqual({ startTime: iso(101), restarts: 0 });
     expect(end(first)).toBeUndefined();
     const soaking = { soak: { startTime: iso(101), restarts: 0 } };
-    expect(end(plan(claimed(soaking), observed({ look: look(110, true, 109) }), at(110)))).toBeUndefined();
-    const last = plan(claimed(soaking), observed({ look: look(111, true, 110) }), at(111));
+    expect(end(plan(claimed(soaking), observed({ observation: look(110, true, 109) }), at(110)))).toBeUndefined();
+    const last = plan(claimed(soaking), observed({ observation: look(111, true, 110) }), at(111));
     expect(end(last)).toBe('Resolved');
     expect(reasonOf(last, 'Verified')).toBe('ChecksHeld');
   });
 
   it('that breaks in the soak starts it again', () => {
     const soaking = claimed({ soak: { startTime: iso(101), restarts: 0 } });
-    const made = plan(soaking, observed({ look: look(105, false, 104) }), at(105));
+    const made = plan(soaking, observed({ observation: look(105, false, 104) }), at(105));
     expect(made.status?.soak).toEqual({ restarts: 1 });
     expect(made.notes.map((note) => note.reason)).toContain('SoakRestarted');
   });
 
   it('that does not come true within the grace is an attempt with ChecksFailed', () => {
-    expect(lastReason(plan(claimed(), observed({ look: look(159, false) }), at(159)))).toBe('Claimed');
-    const made = plan(claimed(), observed({ look: look(160, false) }), at(160));
+    expect(lastReason(plan(claimed(), observed({ observation: look(159, false) }), at(159)))).toBe('Claimed');
+    const made = plan(claimed(), observed({ observation: look(160, false) }), at(160));
     expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'ChecksFailed', endTime: iso(100) });
     expect(made.status?.attempts?.[0]?.message).toBe(
       'the agent claimed Fixed: did it\nbut the checks did not hold:\nc: object.x = false\nthe cause, as it saw it: r',
@@ -73,11 +73,11 @@ describe('a claimed repair', () => {
       observed: 'StatefulSet tikv/tikv-tikv is gone, it had 3 replicas',
       time: iso(101),
     };
-    const standing = { observations: [sees(101, true), gone], lastLook: undefined };
-    const made = plan(claimed(), observed({ look: standing }), at(101));
+    const standing = { observations: [sees(101, true), gone], lastObserved: undefined };
+    const made = plan(claimed(), observed({ observation: standing }), at(101));
     expect(reasonOf(made, 'Verified')).toBe('BaselineBroken');
     expect(made.status?.soak).toEqual({ restarts: 0 });
-    const last = plan(claimed(), observed({ look: standing }), at(160));
+    const last = plan(claimed(), observed({ observation: standing }), at(160));
     expect(lastReason(last)).toBe('ChecksFailed');
     expect(last.status?.attempts?.[0]?.message).toContain('baseline: StatefulSet tikv/tikv-tikv is gone');
     expect(last.notes.find((note) => note.reason === 'ChecksFailed')?.note).toContain('failing: baseline');
@@ -86,7 +86,7 @@ describe('a claimed repair', () => {
   it.each([
     ['NothingToRepair', { count: 0, last: [] }, 'nothing was changed'],
     [
-      'NothingWrongButChanged',
+      'HealthyButChanged',
       { count: 2, last: [{ attempt: 1, seq: 9, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/t' }] },
       'has seen 2 writes, the last: patch apps/statefulsets tikv/t',
     ],
@@ -98,7 +98,7 @@ describe('a claimed repair', () => {
       soak: { startTime: iso(101), restarts: 0 },
       ...(changes === undefined ? {} : { changes }),
     });
-    const made = plan(soaked, observed({ look: look(111, true, 110) }), at(111));
+    const made = plan(soaked, observed({ observation: look(111, true, 110) }), at(111));
     expect(end(made)).toBe('Resolved');
     expect(reasonOf(made, 'Finished')).toBe(reason);
     expect(findCondition(made.status?.conditions, 'Finished')?.message).toContain(text);
@@ -106,19 +106,19 @@ describe('a claimed repair', () => {
 
   it('that nothing was wrong is no repair of what is broken', () => {
     const wrong = claimed({ claim: claim(1, 'NothingWrong', 100), changes: { count: 0, last: [] } });
-    expect(lastReason(plan(wrong, observed({ look: look(160, false) }), at(160)))).toBe('ChecksFailed');
+    expect(lastReason(plan(wrong, observed({ observation: look(160, false) }), at(160)))).toBe('ChecksFailed');
   });
 
   it('may finish a soak that runs when the grace is over', () => {
     const soaking = claimed({ soak: { startTime: iso(155), restarts: 3 } });
-    expect(lastReason(plan(soaking, observed({ look: look(161, true, 160) }), at(161)))).toBe('Claimed');
+    expect(lastReason(plan(soaking, observed({ observation: look(161, true, 160) }), at(161)))).toBe('Claimed');
   });
 
   it('is Escalated when the agent says that it cannot', () => {
     const given = claimed({ claim: claim(1, 'CannotFix', 100) });
     expect(needsObservation(given, at(101))).toBe(true);
     expect(end(plan(given, observed(), at(101)))).toBeUndefined();
-    const made = plan(given, observed({ look: look(101, false) }), at(101));
+    const made = plan(given, observed({ observation: look(101, false) }), at(101));
     expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
     expect(made.status?.verification?.[0]).toMatchObject({ passing: false, observedTime: iso(101) });
   });
@@ -133,13 +133,15 @@ describe('a claimed repair', () => {
       cacheWriteTokens: 1,
     };
     const usage = { ...counts, costMilliUSD: 1, limitReached: 'turns' };
-    expect(end(plan(claimed({ usage }), observed({ look: look(101, true) }), at(101)))).toBeUndefined();
-    expect(reasonOf(plan(claimed(), observed({ look: look(900, true) }), at(900)), 'Finished')).toBe('LimitReached');
+    expect(end(plan(claimed({ usage }), observed({ observation: look(101, true) }), at(101)))).toBeUndefined();
+    expect(reasonOf(plan(claimed(), observed({ observation: look(900, true) }), at(900)), 'Finished')).toBe(
+      'LimitReached',
+    );
   });
 
   it('does not close while the Incident is suspended', () => {
     const soaked = claimed({ soak: { startTime: iso(101), restarts: 0 } }, { suspend: true });
-    const made = plan(soaked, observed({ look: look(112, true, 111) }), at(112));
+    const made = plan(soaked, observed({ observation: look(112, true, 111) }), at(112));
     expect(end(made)).toBeUndefined();
     expect(made.status?.message).toContain('suspended; it would be Resolved');
   });
@@ -152,9 +154,9 @@ describe('a claimed repair', () => {
       ],
       phase: 'Verifying',
     });
-    const once = plan(before, observed({ look: look(103, true, 102) }), at(103));
+    const once = plan(before, observed({ observation: look(103, true, 102) }), at(103));
     expect(once.status?.verification?.[0]?.observedTime).toBe(iso(101));
-    const later = plan(before, observed({ look: look(110, true, 109) }), at(110));
+    const later = plan(before, observed({ observation: look(110, true, 109) }), at(110));
     expect(later.status?.verification?.[0]?.observedTime).toBe(iso(110));
   });
 });

@@ -2,22 +2,23 @@
 
 import { BASELINE } from '../../api/check.ts';
 import type { CheckResult, Claim } from '../../api/incident.ts';
+import { truncate } from '../../api/truncate.ts';
 import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../checks/soak.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
-import { lookedBeforeHandover, requestEnd } from './plan-end.ts';
+import { isObservedBeforeHandover, requestEnd } from './plan-end.ts';
 import { reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 import { unconfirmedClaim } from './unconfirmed-claim.ts';
 
 /** How often the checks are looked at, in ms: a break of a second must not slip through. */
-export const LOOK_EVERY_MS = 750;
+export const OBSERVE_EVERY_MS = 750;
 /** Results that say nothing new are written to status only this often, in ms; the API server has other work. */
 const WRITE_EVERY_MS = 8000;
 
 export function planVerification(builder: PlanBuilder, observed: Observed, claim: Claim): void {
   const { spec } = builder.incident;
   if (claim.outcome === 'CannotFix') {
-    if (!lookedBeforeHandover(builder, observed)) return;
+    if (!isObservedBeforeHandover(builder, observed)) return;
     builder.condition({
       type: 'Verified',
       status: 'False',
@@ -29,19 +30,19 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   }
   // Turns, tokens and cost are behind us; of the limits only time still counts.
   const timeLeft = timeLeftMs(builder);
-  if (observed.look === undefined) {
-    builder.requeueAfter(1);
+  if (observed.observation === undefined) {
+    builder.requeueNow();
     return;
   }
-  const { observations, lastLook } = observed.look;
+  const { observations, lastObserved } = observed.observation;
   const at = observations[0]?.time ?? builder.time;
   const before = builder.status.verification;
   const results = nextResults(before, observations);
-  const soak = nextSoak(builder.status.soak, results, { at, lastLook });
+  const soak = nextSoak(builder.status.soak, results, { at, lastObserved });
   for (const result of results) {
     const was = before?.find((candidate) => candidate.name === result.name);
     if (!result.passing && was?.passing)
-      builder.note('Warning', 'CheckFailed', failingEvidence([result]).slice(0, 1000));
+      builder.note('Warning', 'CheckFailed', truncate(failingEvidence([result]), 1000));
   }
   const restarted = soak.restarts > (builder.status.soak?.restarts ?? 0);
   if (restarted) builder.note('Warning', 'SoakRestarted', `the soak starts again (${soak.restarts} so far)`);
@@ -62,7 +63,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
       builder,
       'Escalated',
       'LimitReached',
-      `${reachedLimit(builder) ?? 'the time limit is reached'} while the checks ran`,
+      `${reachedLimit(builder.withUsage, builder.now) ?? 'the time limit is reached'} while the checks ran`,
     );
     return;
   }
@@ -77,7 +78,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     });
     const until = new Date(Date.parse(soak.startTime) + spec.verify.soakSeconds * 1000).toISOString();
     builder.progress('Verifying', 'Soaking', `all checks hold; verified at ${until} if they go on to`);
-    builder.requeueAfter(Math.min(LOOK_EVERY_MS, left));
+    builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, left));
     return;
   }
   const evidence = failingEvidence(results);
@@ -86,7 +87,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     type: 'Verified',
     status: 'False',
     reason: broken ? 'BaselineBroken' : 'ChecksFailing',
-    message: evidence.slice(0, 4096),
+    message: truncate(evidence, 4096),
   });
   const graceLeft = verifyGraceSeconds(spec.verify.soakSeconds) * 1000 - builder.since(claim.time);
   if (graceLeft <= 0 && !spec.suspend) {
@@ -94,12 +95,12 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     builder.endAttempt('ChecksFailed', unconfirmedClaim(claim, results));
     const failing = results.filter((result) => !result.passing).map((result) => result.name);
     builder.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
-    builder.requeueAfter(1);
+    builder.requeueNow();
     return;
   }
   const failing = results.filter((result) => !result.passing).map((result) => result.name);
   builder.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
-  builder.requeueAfter(Math.min(LOOK_EVERY_MS, Math.max(1, graceLeft)));
+  builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, Math.max(1, graceLeft)));
 }
 
 /** Resolved, but how: the agent's word about changes is held against the gateway's. */
@@ -112,7 +113,7 @@ function repairedHow(builder: PlanBuilder, claim: Claim): { readonly reason: End
   const last = changes.last.at(-1);
   const writes = changes.count === 1 ? 'a write' : `${changes.count} writes`;
   return {
-    reason: 'NothingWrongButChanged',
+    reason: 'HealthyButChanged',
     text: `but the gateway has seen ${writes}${last === undefined ? '' : `, the last: ${last.text}`}; ${said}`,
   };
 }

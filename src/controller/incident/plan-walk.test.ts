@@ -1,12 +1,12 @@
 // Random walks through the life of an Incident, with crashes between any two steps: what must hold on every path.
 
 import { expect, it } from 'vitest';
-import { at, claim, incident, iso, observed, sees } from '../../../test/support/incident-fixtures.ts';
+import { at, claim, firstObservation, incident, iso, observed, sees } from '../../../test/support/incident-fixtures.ts';
 import { FINALIZER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { needsObservation, plan } from './plan.ts';
-import type { Plan } from './plan-builder.ts';
+import type { Learned, Plan } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
 import { liveAttempt } from './status.ts';
 
@@ -33,8 +33,9 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
   let pods: PodView[] = [];
   let podsMade = 0;
   let cleaned = new Set<string>();
-  let lastLook: string | undefined;
+  let lastObserved: string | undefined;
   let healthy = false;
+  let learned: Learned | undefined;
   const set = (change: object) => {
     if (current !== undefined) current = incidentSchema.parse({ ...current, status: { ...current.status, ...change } });
   };
@@ -44,7 +45,8 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
       if (!chance(0.15)) return false;
       trail.push('crash');
       cleaned = new Set();
-      lastLook = undefined;
+      lastObserved = undefined;
+      learned = undefined;
       return true;
     };
     if (current === undefined) return;
@@ -69,18 +71,17 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     }
     for (const action of made.actions) {
       trail.push(action.type);
-      if (action.type === 'start-attempt') {
+      if (action.type === 'create-pod') {
         const number = action.attempt;
         const name = `pod-${number}`;
         if (!pods.some((pod) => pod.attempt === number)) {
           podsMade += 1;
           pods.push({ name, uid: `u${podsMade}`, attempt: number, deleting: false, state: { type: 'starting' } });
         }
-        if (crashed()) return;
-        const uid = pods.find((pod) => pod.attempt === number)?.uid ?? '';
-        set({
-          attempts: current?.status?.attempts?.map((one) => (one.number === number ? { ...one, podUID: uid } : one)),
-        });
+        expect(current.status?.baseline, trail.join(' ')).toBeDefined();
+        learned = { attempt: number, podUID: pods.find((pod) => pod.attempt === number)?.uid ?? '' };
+      } else if (action.type === 'observe-baseline') {
+        learned = { attempt: action.attempt, firstObservation };
       } else if (action.type === 'clean-attempt') {
         pods = pods.filter((pod) => pod.attempt !== action.attempt);
         cleaned.add(`attempt-${action.attempt}`);
@@ -131,16 +132,19 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (current === undefined) break;
     const seen: Incident = current;
     const live = liveAttempt(seen.status);
-    const look = needsObservation(seen, at(second)) ? { observations: [sees(second, healthy)], lastLook } : undefined;
-    if (look !== undefined) lastLook = iso(second);
+    const observation = needsObservation(seen, at(second))
+      ? { observations: [sees(second, healthy)], lastObserved }
+      : undefined;
+    if (observation !== undefined) lastObserved = iso(second);
     const made = plan(
       seen,
       observed({
         pod: pods.find((pod) => pod.name === `pod-${live?.number}`),
         oldPods: pods.filter((pod) => pod.attempt <= (seen.status?.attempts?.length ?? 0) && pod.uid !== live?.podUID)
           .length,
-        look,
+        observation,
         cleaned,
+        learned,
       }),
       at(second),
     );

@@ -7,6 +7,7 @@ import {
   begun,
   claim,
   end,
+  firstObservation,
   incident,
   iso,
   lastReason,
@@ -31,7 +32,7 @@ const podOf = (state: PodState, parts: object = {}) => ({
 describe('a new Incident', () => {
   it('gets its finalizer, is accepted and started in one go', () => {
     const made = plan(incident({ metadata: { finalizers: undefined } }), observed(), at(0));
-    expect(types(made)).toEqual(['add-finalizer', 'start-attempt']);
+    expect(types(made)).toEqual(['add-finalizer', 'prepare-attempt', 'observe-baseline']);
     expect(made.status).toMatchObject({ phase: 'Running', observedGeneration: 1, startTime: iso(0) });
     expect(made.status?.attempts).toEqual([
       expect.objectContaining({
@@ -66,7 +67,26 @@ describe('an attempt on record without a pod', () => {
   const podless = incident({ status: begun([attempt(1)]) });
 
   it('is started, whoever was interrupted there', () => {
-    expect(types(plan(podless, observed(), at(1)))).toEqual(['start-attempt']);
+    expect(types(plan(podless, observed(), at(1)))).toEqual(['prepare-attempt', 'observe-baseline']);
+  });
+
+  it('gets its pod once the baseline that was observed is in the same plan', () => {
+    const made = plan(podless, observed({ learned: { attempt: 1, firstObservation } }), at(1));
+    expect(made.status).toMatchObject(firstObservation);
+    expect(types(made)).toEqual(['create-pod']);
+  });
+
+  it('records the UID of the pod that was created, and creates no other', () => {
+    const made = plan(podless, observed({ learned: { attempt: 1, podUID: 'u1' } }), at(1));
+    expect(made.status?.attempts).toMatchObject([{ number: 1, podUID: 'u1' }]);
+    expect(types(made)).toEqual([]);
+  });
+
+  it('ignores what was learned about an earlier attempt', () => {
+    const second = incident({ status: begun([attempt(1, { endTime: iso(0), podUID: 'u1' }), attempt(2)]) });
+    const made = plan(second, observed({ learned: { attempt: 1, podUID: 'u1' } }), at(1));
+    expect(made.status?.attempts?.at(-1)?.podUID).toBeUndefined();
+    expect(types(made)).toEqual(['prepare-attempt', 'create-pod']);
   });
 
   it('ends StartFailed after a minute, with what hindered it', () => {
@@ -78,7 +98,7 @@ describe('an attempt on record without a pod', () => {
 
   it('is not started any more once the Incident is cancelled', () => {
     const made = plan(incident({ status: begun([attempt(1)]), spec: { cancel: true } }), observed(), at(1));
-    expect(types(made)).not.toContain('start-attempt');
+    expect(types(made)).not.toContain('prepare-attempt');
     expect(lastReason(made)).toBe('Cancelled');
   });
 });
@@ -172,7 +192,7 @@ describe('between attempts', () => {
 
   it.each(['Interrupted', 'ChecksFailed', 'StartFailed'] as const)('the next one starts after %s', (reason) => {
     const made = plan(incident({ status: begun([ended(reason)]) }), observed(), at(6));
-    expect(types(made)).toEqual(['start-attempt']);
+    expect(types(made)).toEqual(['prepare-attempt', 'create-pod']);
     expect(made.status?.attempts).toHaveLength(2);
     expect(made.status?.startTime).toBe(iso(0));
   });
@@ -180,7 +200,10 @@ describe('between attempts', () => {
   it('the next one waits until the old pod is gone, but not for ever', () => {
     const status = begun([ended('Interrupted')]);
     expect(types(plan(incident({ status }), observed({ oldPods: 1 }), at(6)))).toEqual([]);
-    expect(types(plan(incident({ status }), observed({ oldPods: 1 }), at(70)))).toEqual(['start-attempt']);
+    expect(types(plan(incident({ status }), observed({ oldPods: 1 }), at(70)))).toEqual([
+      'prepare-attempt',
+      'create-pod',
+    ]);
   });
 
   it('none is started when all are used up', () => {
@@ -191,8 +214,8 @@ describe('between attempts', () => {
     // Not before somebody has looked how things stand.
     expect(needsObservation(incident({ status }), at(10))).toBe(true);
     expect(end(plan(incident({ status }), observed(), at(10)))).toBeUndefined();
-    const look = { observations: [sees(10, true)], lastLook: undefined };
-    const made = plan(incident({ status }), observed({ look }), at(10));
+    const observation = { observations: [sees(10, true)], lastObserved: undefined };
+    const made = plan(incident({ status }), observed({ observation }), at(10));
     expect(end(made)).toBe('Escalated');
     expect(reasonOf(made, 'Finished')).toBe('AttemptsExhausted');
     expect(made.status?.message).toContain('evidence');
@@ -209,8 +232,8 @@ describe('between attempts', () => {
 
   it('none is started after a limit was reached', () => {
     const spent = incident({ status: begun([ended('LimitReached')]) });
-    const look = { observations: [sees(6, false)], lastLook: undefined };
-    expect(reasonOf(plan(spent, observed({ look }), at(6)), 'Finished')).toBe('LimitReached');
+    const observation = { observations: [sees(6, false)], lastObserved: undefined };
+    expect(reasonOf(plan(spent, observed({ observation }), at(6)), 'Finished')).toBe('LimitReached');
   });
 
   it('the old one is cleaned up again by whoever does not know that it was', () => {

@@ -7,7 +7,7 @@ import { acceptance } from './acceptance.ts';
 import { planAttempt } from './plan-attempt.ts';
 import { type Observed, type Plan, PlanBuilder } from './plan-builder.ts';
 import { planSealing, requestEnd, sealLate } from './plan-end.ts';
-import { accept, escalation, planNextAttempt } from './plan-start.ts';
+import { accept, findEscalation, planNextAttempt } from './plan-start.ts';
 import { planVerification } from './plan-verification.ts';
 import { claimOf, decidedEnd, liveAttempt } from './status.ts';
 
@@ -83,15 +83,14 @@ function alarmOver(incident: Incident): string | undefined {
   return alarm.clearedTime;
 }
 
-/** Whether the plan needs a look at the checks: a claim is being judged, or a person will take over and should know. */
+/** Whether the plan needs the checks observed: a claim is being verified, or a person is about to take over. Pure. */
 export function needsObservation(incident: Incident, now: Date): boolean {
   if (incident.metadata.deletionTimestamp !== undefined || incident.spec.cancel) return false;
   if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
-  const last = incident.status?.attempts?.at(-1);
-  if (last?.endTime === undefined) return false;
+  const { status } = incident;
+  const last = status?.attempts?.at(-1);
+  if (status === undefined || last?.endTime === undefined) return false;
   const outcome = last.reason === 'Claimed' ? claimOf(incident, last)?.outcome : undefined;
   if (outcome !== undefined && outcome !== 'CannotFix') return true;
-  return (
-    !incident.spec.suspend && (outcome === 'CannotFix' || escalation(new PlanBuilder(incident, now)) !== undefined)
-  );
+  return !incident.spec.suspend && (outcome === 'CannotFix' || findEscalation(status, now) !== undefined);
 }

@@ -23,7 +23,7 @@ const of = (
 const name = (...all: Parameters<typeof findBlocker>) => findBlocker(...all)?.name;
 const working = (attemptParts: object = {}) => begun([attempt(1, attemptParts)]);
 
-describe('blockerOf', () => {
+describe('findBlocker', () => {
   it('is nobody for an Incident alone, or with others elsewhere', () => {
     const elsewhere = of('elsewhere', { spec: { targetNamespaces: ['other'] }, status: working() });
     expect(findBlocker(of('a'), [of('a'), elsewhere])).toBeUndefined();

@@ -1,15 +1,17 @@
-// Which limit of an Incident is reached, if any. Pure; turns, tokens and cost are the gateway's to count.
+// Which limit of an Incident is reached, if any. Pure; the gateway counts turns, tokens and cost.
 
-import type { PlanBuilder } from './plan-builder.ts';
+import type { IncidentStatus } from '../../api/incident.ts';
 
-/** One sentence about the limit that is reached; undefined while there is something left. */
-export function reachedLimit(builder: PlanBuilder): string | undefined {
-  const { limits, startTime } = builder.status;
+/** What decides whether a limit is reached. */
+export type LimitFacts = Pick<IncidentStatus, 'limits' | 'startTime' | 'usage'>;
+
+/** One sentence about the limit that is reached; undefined while none is. */
+export function reachedLimit({ limits, startTime, usage }: LimitFacts, now: Date): string | undefined {
   if (limits === undefined) return undefined;
-  if (startTime !== undefined && builder.since(startTime) >= limits.timeoutSeconds * 1000) {
+  if (startTime !== undefined && now.getTime() - Date.parse(startTime) >= limits.timeoutSeconds * 1000) {
     return `the time limit of ${limits.timeoutSeconds} s is reached`;
   }
-  switch (builder.incident.status?.usage?.limitReached) {
+  switch (usage?.limitReached) {
     case 'time':
       return `the time limit of ${limits.timeoutSeconds} s is reached`;
     case 'turns':

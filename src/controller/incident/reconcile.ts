@@ -13,16 +13,16 @@ import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
 import { cleanUp } from './clean-up.ts';
 import { needsObservation, plan } from './plan.ts';
-import type { Action, Observed, Plan } from './plan-builder.ts';
+import { type Action, type Learned, type Observed, type Plan, REQUEUE_NOW } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
 import { findBlocker } from './queue.ts';
-import type { ReconcilerDeps } from './reconciler-deps.ts';
-import { startAttempt } from './start-attempt.ts';
+import type { ReconcilerDeps, Step } from './reconciler-deps.ts';
+import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
 import { writeStatus } from './write-status.ts';
 
-/** A look that is younger than this is not repeated, however many events come, in ms. */
-const LOOK_AGAIN_MS = 400;
+/** An observation that is younger than this is not repeated, however many events come, in ms. */
+const OBSERVE_AGAIN_MS = 400;
 /** After a failed start the next try comes after this, in ms. */
 const START_RETRY_MS = 1000;
 
@@ -32,10 +32,13 @@ const MAX_COPY_LAG_MS = 30_000;
 /** What saves work; losing it costs a few calls and never correctness. */
 interface Memory {
   readonly cleaned: Set<string>;
+  learned?: Learned;
   startProblem?: string;
-  look?: { readonly observations: readonly Observation[]; readonly lastLook: string | undefined };
+  observation?: { readonly observations: readonly Observation[]; readonly lastObserved: string | undefined };
   syntaxErrors?: ReadonlyMap<string, string>;
 }
+
+type StartAction = Extract<Action, { readonly type: 'prepare-attempt' | 'observe-baseline' | 'create-pod' }>;
 
 export class IncidentReconciler {
   readonly #deps: ReconcilerDeps;
@@ -80,7 +83,7 @@ export class IncidentReconciler {
       return again ?? decided.plan.requeueAfterMs;
     } catch (error) {
       // Somebody wrote in between, most often the gateway: what was planned is void, so read again at once.
-      if (isConflict(error)) return 1;
+      if (isConflict(error)) return REQUEUE_NOW;
       if (isNotFound(error) && signal.aborted) return undefined;
       throw error;
     }
@@ -98,10 +101,10 @@ export class IncidentReconciler {
     const deps = this.#deps;
     const last = incident.status?.attempts?.at(-1);
     const live = liveAttempt(incident.status);
-    const [pod, syntaxErrors, look] = await Promise.all([
+    const [pod, syntaxErrors, observation] = await Promise.all([
       live?.podUID === undefined ? undefined : this.#pod(live.podName),
       this.#syntaxErrors(incident, memory),
-      needsObservation(incident, deps.now()) ? this.#look(incident, memory) : undefined,
+      needsObservation(incident, deps.now()) ? this.#observeChecks(incident, memory) : undefined,
     ]);
     const oldPods = deps
       .pods(incident.metadata.uid)
@@ -115,8 +118,9 @@ export class IncidentReconciler {
       ownNamespaces: deps.ownNamespaces,
       pod,
       oldPods: oldPods.length,
-      look,
+      observation,
       cleaned: memory.cleaned,
+      learned: memory.learned,
       startProblem: memory.startProblem,
     };
   }
@@ -143,18 +147,18 @@ export class IncidentReconciler {
     return errors;
   }
 
-  async #look(incident: Incident, memory: Memory): Promise<Observed['look']> {
-    const known = memory.look;
+  async #observeChecks(incident: Incident, memory: Memory): Promise<Observed['observation']> {
+    const known = memory.observation;
     const knownTime = known?.observations[0]?.time;
     if (known !== undefined && knownTime !== undefined) {
       const age = this.#deps.now().getTime() - Date.parse(knownTime);
-      if (age >= 0 && age < LOOK_AGAIN_MS) return known;
+      if (age >= 0 && age < OBSERVE_AGAIN_MS) return known;
     }
     const observations = await observeAll(incident, this.#deps.checkContext(incident.spec.agentClassName));
-    // After a restart the status tells when somebody last looked, if the soak was on then.
+    // After a restart the status says when the checks were last observed, if the soak was on then.
     const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
-    memory.look = { observations, lastLook: knownTime ?? recorded };
-    return memory.look;
+    memory.observation = { observations, lastObserved: knownTime ?? recorded };
+    return memory.observation;
   }
 
   /** Plans and writes the status, one Incident at a time: who may start is decided over all of them. */
@@ -174,10 +178,11 @@ export class IncidentReconciler {
         await deps.checkpoint('finalizer-added', current);
       }
       if (decided.status !== undefined) {
-        current = await writeStatus(deps.client, current, decided.status);
-        if (decided.actions.some((action) => action.type === 'start-attempt')) this.noteStarted(current);
+        const before = current;
+        current = await writeStatus(deps.client, before, decided.status);
+        if (decided.actions.some((action) => action.type === 'prepare-attempt')) this.noteStarted(current);
         for (const note of decided.notes) deps.record(current, note);
-        await deps.checkpoint('status-written', current);
+        await deps.checkpoint(writtenStep(before, current), current);
       }
       return { incident: current, plan: decided };
     });
@@ -216,11 +221,11 @@ export class IncidentReconciler {
     switch (action.type) {
       case 'add-finalizer':
         return incident;
-      case 'start-attempt':
+      case 'prepare-attempt':
+      case 'observe-baseline':
+      case 'create-pod':
         try {
-          const started = await startAttempt(deps, incident, action.attempt, action.agentClass, signal);
-          delete memory.startProblem;
-          return started;
+          return await this.#start(action, incident, memory, signal);
         } catch (error) {
           if (isConflict(error) || signal.aborted) throw error;
           memory.startProblem = messageOf(error);
@@ -246,6 +251,30 @@ export class IncidentReconciler {
     }
   }
 
+  /** Goes on with the start of an attempt. What it learns is for the next plan, which writes it to status. */
+  async #start(
+    action: StartAction,
+    incident: Incident,
+    memory: Memory,
+    signal: AbortSignal,
+  ): Promise<Incident | typeof REQUEUE_NOW> {
+    const deps = this.#deps;
+    const { attempt } = action;
+    if (action.type === 'prepare-attempt') {
+      await makeSurroundings(deps, incident, attempt, action.agentClass);
+      return incident;
+    }
+    if (action.type === 'observe-baseline') {
+      memory.learned = { attempt, firstObservation: await observeFirst(deps, incident, signal) };
+      await deps.checkpoint('baseline-observed', incident);
+    } else {
+      memory.learned = { attempt, podUID: await createPod(deps, incident, attempt, action.agentClass) };
+      await deps.checkpoint('pod-made', incident);
+    }
+    delete memory.startProblem;
+    return REQUEUE_NOW;
+  }
+
   async #patchFinalizers(incident: Incident, finalizers: readonly string[]): Promise<Incident> {
     const { name, namespace, resourceVersion } = incident.metadata;
     try {
@@ -261,6 +290,13 @@ export class IncidentReconciler {
       throw error;
     }
   }
+}
+
+/** Which step a write of status was: the ones after which a pod may exist have their own names. */
+function writtenStep({ status: before }: Incident, { status: after }: Incident): Step {
+  if (before?.baseline === undefined && after?.baseline !== undefined) return 'baseline-recorded';
+  const recorded = liveAttempt(after)?.podUID !== undefined && liveAttempt(before)?.podUID === undefined;
+  return recorded ? 'pod-recorded' : 'status-written';
 }
 
 /** All checks, and whether what stood before the first command still stands. */

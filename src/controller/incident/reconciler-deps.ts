@@ -6,7 +6,7 @@ import type { Cel } from '../../checks/cel.ts';
 import type { CheckContext } from '../../checks/observe.ts';
 import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
-import type { Note } from './plan-builder.ts';
+import type { Note } from '../event.ts';
 
 /** Moments at which a controller may be killed; tests do. In the order in which they come. */
 export const STEPS = [
@@ -14,6 +14,7 @@ export const STEPS = [
   'status-written',
   'account-made',
   'surroundings-made',
+  'baseline-observed',
   'baseline-recorded',
   'pod-made',
   'pod-recorded',

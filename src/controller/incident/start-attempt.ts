@@ -1,4 +1,4 @@
-// Starts an attempt: what stands around the pod, the baseline, the pod, its UID. Every step may have been done before.
+// The steps that start an attempt. Each may have been done before; none writes status, the next plan does.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
@@ -14,48 +14,13 @@ import { PODS } from '../../kube/resources.ts';
 import { agentPod } from './agent-pod.ts';
 import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindings } from './attempt-objects.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
-import { ownedStatus } from './status.ts';
-import { writeStatus } from './write-status.ts';
+import type { ControllerStatus } from './status.ts';
 
 /** Rights that were just bound take a moment to reach the authorizer; longer than this, they are missing. In ms. */
 const RIGHTS_WAIT_MS = 3000;
 
-/**
- * @param incident with the attempt already in its status
- * @returns the Incident as it was last written
- * @throws KubeError, also for a conflict: somebody wrote in between, so the plan has to be made anew
- */
-export async function startAttempt(
-  deps: ReconcilerDeps,
-  incident: Incident,
-  number: number,
-  agentClass: AgentClass,
-  signal: AbortSignal,
-): Promise<Incident> {
-  await makeSurroundings(deps, incident, number, agentClass);
-  await deps.checkpoint('surroundings-made', incident);
-  let current = incident;
-  if (isBeforeFirstCommand(current)) {
-    const { seen, baseline } = await lookBeforeFirstCommand(deps, current, signal);
-    signal.throwIfAborted();
-    current = await writeStatus(deps.client, current, {
-      ...ownedStatus(current.status),
-      verification: baselineResults([...seen, baselineObservation(baseline)]),
-      baseline: withReadings(baseline, seen),
-    });
-    await deps.checkpoint('baseline-recorded', current);
-  }
-  signal.throwIfAborted();
-  const podUID = await makePod(deps, current, number, agentClass);
-  await deps.checkpoint('pod-made', current);
-  const status = ownedStatus(current.status);
-  const attempts = status.attempts?.map((attempt) => (attempt.number === number ? { ...attempt, podUID } : attempt));
-  current = await writeStatus(deps.client, current, { ...status, ...(attempts === undefined ? {} : { attempts }) });
-  await deps.checkpoint('pod-recorded', current);
-  return current;
-}
-
-async function makeSurroundings(
+/** Makes what the pod needs: account, policy and rights. Each may exist already. @throws KubeError */
+export async function makeSurroundings(
   deps: ReconcilerDeps,
   incident: Incident,
   number: number,
@@ -77,26 +42,37 @@ async function makeSurroundings(
       ...roleBindings(context, agentClass.spec),
     ].map(apply),
   );
+  await deps.checkpoint('surroundings-made', incident);
 }
 
-/** The baseline is written before any pod is made; once there was a pod, it is too late for one. */
-function isBeforeFirstCommand({ status }: Incident): boolean {
-  return status?.baseline === undefined && !status?.attempts?.some((attempt) => attempt.podUID !== undefined);
-}
-
-/** @throws CheckUnreadable when what stands cannot be read: without it, deleting the patient would pass for a repair */
-async function lookBeforeFirstCommand(
-  deps: ReconcilerDeps,
+/**
+ * Observes the checks, and what runs in the target namespaces, before the first command.
+ * @throws CheckUnreadable when the workloads cannot be read: without them, deleting the patient would pass for a repair
+ */
+export async function observeFirst(
+  deps: Pick<ReconcilerDeps, 'checkContext'>,
   incident: Incident,
   signal: AbortSignal,
-): Promise<{ readonly seen: readonly Observation[]; readonly baseline: Baseline }> {
+): Promise<Required<Pick<ControllerStatus, 'verification' | 'baseline'>>> {
+  const { observations, baseline } = await observeBeforeFirstCommand(deps, incident, signal);
+  return {
+    verification: baselineResults([...observations, baselineObservation(baseline)]),
+    baseline: withReadings(baseline, observations),
+  };
+}
+
+async function observeBeforeFirstCommand(
+  deps: Pick<ReconcilerDeps, 'checkContext'>,
+  incident: Incident,
+  signal: AbortSignal,
+): Promise<{ readonly observations: readonly Observation[]; readonly baseline: Baseline }> {
   const { agentClassName, verify } = incident.spec;
   const context = deps.checkContext(agentClassName);
   const targets = targetNamespacesOf(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {
     const last = signal.aborted || Date.now() >= until;
-    const [seen, baseline] = await Promise.all([
+    const [observations, baseline] = await Promise.all([
       observeChecks(verify.checks, targets, context),
       readBaseline(targets, context.kube, context.now()).catch((error: unknown) => {
         const refused = error instanceof CheckUnreadable && error.forbidden;
@@ -108,18 +84,21 @@ async function lookBeforeFirstCommand(
         );
       }),
     ]);
-    if (baseline !== undefined && (last || !seen.some((result) => result.forbidden))) return { seen, baseline };
+    if (baseline !== undefined && (last || !observations.some((result) => result.forbidden)))
+      return { observations, baseline };
     await pause(backoffMs(round, { baseMs: 20, maxMs: 500 }), signal);
   }
 }
 
-function withReadings(baseline: Baseline, seen: readonly Observation[]): Baseline {
-  const readings = seen.flatMap(({ name, reading }) => (reading === undefined ? [] : [{ check: name, json: reading }]));
+function withReadings(baseline: Baseline, observations: readonly Observation[]): Baseline {
+  const readings = observations.flatMap(({ name, reading }) =>
+    reading === undefined ? [] : [{ check: name, json: reading }],
+  );
   return readings.length === 0 ? baseline : { ...baseline, readings };
 }
 
-/** The UID of the attempt's pod, made now or by whoever was interrupted here. */
-async function makePod(
+/** The UID of the attempt's pod, created now or by a controller that was interrupted here. */
+export async function createPod(
   deps: ReconcilerDeps,
   incident: Incident,
   number: number,
@@ -136,19 +115,20 @@ async function makePod(
     secondsLeft: (limits?.timeoutSeconds ?? 0) - spent,
     wallProbes: deps.wallProbes,
   });
-  let made: KubeObject;
+  let created: KubeObject;
   try {
-    made = await deps.client.create(PODS, pod);
+    created = await deps.client.create(PODS, pod);
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
     const ref = { namespace: deps.agentsNamespace, name: pod.metadata?.name ?? '' };
-    made = await deps.client.get(PODS, ref);
-    const labels = made.metadata.labels ?? {};
+    created = await deps.client.get(PODS, ref);
+    const labels = created.metadata.labels ?? {};
     if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(number)) {
       throw new Error(`pod ${ref.namespace}/${ref.name} exists, but belongs to something else`);
     }
-    if (made.metadata.deletionTimestamp != null) throw new Error(`pod ${ref.name} of an earlier try is still ending`);
+    if (created.metadata.deletionTimestamp != null)
+      throw new Error(`pod ${ref.name} of an earlier try is still ending`);
   }
-  if (made.metadata.uid === undefined) throw new Error('the API server gave the pod no UID');
-  return made.metadata.uid;
+  if (created.metadata.uid === undefined) throw new Error('the API server gave the pod no UID');
+  return created.metadata.uid;
 }

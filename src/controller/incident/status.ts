@@ -9,6 +9,7 @@ import {
   type Phase,
 } from '../../api/incident.ts';
 import { type Condition, findCondition, setCondition } from '../../api/meta.ts';
+import { truncate } from '../../api/truncate.ts';
 
 /** What the controller writes by server-side apply; leaving a field out removes it. */
 export type ControllerStatus = Omit<
@@ -22,7 +23,7 @@ export type ControllerStatus = Omit<
 export type EndReason =
   | 'Verified'
   | 'NothingToRepair'
-  | 'NothingWrongButChanged'
+  | 'HealthyButChanged'
   | 'AlarmCleared'
   | 'AgentEscalated'
   | 'AttemptsExhausted'
@@ -81,7 +82,7 @@ export function withEndedAttempt(
 ): Attempt[] {
   return attempts.map((attempt, index) =>
     index === attempts.length - 1
-      ? { ...attempt, endTime: attempt.endTime ?? end.at, reason: end.reason, message: end.message.slice(0, 4096) }
+      ? { ...attempt, endTime: attempt.endTime ?? end.at, reason: end.reason, message: truncate(end.message, 4096) }
       : attempt,
   );
 }

@@ -2,6 +2,7 @@
 
 import { CONTROLLER_MANAGER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import type { ControllerStatus } from './status.ts';
@@ -12,11 +13,6 @@ export async function writeStatus(
   incident: Incident,
   status: ControllerStatus,
 ): Promise<Incident> {
-  const { name, namespace, uid, resourceVersion } = incident.metadata;
-  const written = await client.apply(
-    INCIDENTS,
-    { metadata: { name, namespace, uid, resourceVersion }, status },
-    { fieldManager: CONTROLLER_MANAGER, force: true, subresource: 'status' },
-  );
-  return incidentSchema.parse(written);
+  const document = { metadata: unchanged(incident), status };
+  return incidentSchema.parse(await applyStatus(client, INCIDENTS, document, CONTROLLER_MANAGER));
 }

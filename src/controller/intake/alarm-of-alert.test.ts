@@ -112,7 +112,7 @@ describe('the alarm of an alert', () => {
     [
       { namespace: '{{ $labels.namespace }}', prometheus },
       { alertname: 'X', namespace: '../kube-system' },
-      "no namespace's name",
+      'is not a valid namespace name',
     ],
     [
       { namespace: 'n', targetNamespaces: ['t', '{{$labels.t}}'], prometheus },

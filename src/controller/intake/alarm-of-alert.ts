@@ -4,6 +4,7 @@ import { type Check, NO_SAMPLES } from '../../api/check.ts';
 import { dnsLabel } from '../../api/meta.ts';
 import { AlertRefused } from '../../errors.ts';
 import type { Alarm } from '../alarm/alarm.ts';
+import { fillTemplate } from '../alarm/template.ts';
 import type { Alert } from './alert.ts';
 import { alertsQuery } from './alerts-query.ts';
 import { ALERT_CHECK, type Route } from './route.ts';
@@ -57,11 +58,15 @@ function checksOf(route: Route, alert: Alert): Check[] {
 }
 
 function filled(route: Route, field: string, template: string, alert: Alert): string {
-  const text = template.replaceAll(/\{\{\s*\$labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}/g, (_whole, name: string) => {
-    const value = alert.labels[name];
-    if (value === undefined) throw new AlertRefused(`route ${route.name}, ${field}: the alert has no label ${name}`);
-    return value;
+  const text = fillTemplate(template, {
+    labels: alert.labels,
+    others: {},
+    missingLabel: (name) => {
+      throw new AlertRefused(`route ${route.name}, ${field}: the alert has no label ${name}`);
+    },
   });
   if (dnsLabel.safeParse(text).success) return text;
-  throw new AlertRefused(`route ${route.name}, ${field}: ${JSON.stringify(text.slice(0, 64))} is no namespace's name`);
+  throw new AlertRefused(
+    `route ${route.name}, ${field}: ${JSON.stringify(text.slice(0, 64))} is not a valid namespace name`,
+  );
 }

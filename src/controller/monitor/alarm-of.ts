@@ -4,8 +4,8 @@ import type { Check } from '../../api/check.ts';
 import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
 import { truncate } from '../../api/truncate.ts';
 import type { Alarm } from '../alarm/alarm.ts';
+import { fillTemplate } from '../alarm/template.ts';
 import type { Failing } from './probe.ts';
-import { filled } from './template.ts';
 
 /** The name of the Monitor's own check among those of its Incidents. */
 export const MONITOR_CHECK = 'monitor';
@@ -25,7 +25,11 @@ export function alarmOf(
   const { metadata, spec } = monitor;
   const { summary, description, agentClassName, targetNamespaces, verify, limits, suspend } = spec.incident;
   const labels = { ...(found.failing?.labels ?? alarm.labels ?? {}) };
-  const fields = { labels, value: alarm.value ?? '', monitor: metadata.name, observed: found.observed };
+  const fields = {
+    labels,
+    others: { value: alarm.value ?? '', monitor: metadata.name, observed: found.observed },
+    missingLabel: () => '',
+  };
   return {
     source: { kind: 'Monitor', name: metadata.name, fingerprint: alarm.fingerprint, startTime: alarm.startTime },
     namespace: metadata.namespace ?? 'default',
@@ -33,8 +37,10 @@ export function alarmOf(
     labels: bounded({ ...labels, ...spec.labels }),
     annotations: alarm.value === undefined ? {} : { value: alarm.value },
     incident: {
-      summary: truncate(filled(summary, fields), MAX_SUMMARY),
-      ...(description === undefined ? {} : { description: truncate(filled(description, fields), MAX_DESCRIPTION) }),
+      summary: truncate(fillTemplate(summary, fields), MAX_SUMMARY),
+      ...(description === undefined
+        ? {}
+        : { description: truncate(fillTemplate(description, fields), MAX_DESCRIPTION) }),
       agentClassName,
       ...(targetNamespaces === undefined ? {} : { targetNamespaces }),
       verify: { soakSeconds: verify.soakSeconds, checks: [ownCheck(monitor, alarm), ...verify.checks] },

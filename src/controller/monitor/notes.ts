@@ -2,7 +2,7 @@
 
 import { findCondition } from '../../api/meta.ts';
 import type { Monitor, MonitorStatus } from '../../api/monitor.ts';
-import type { Note } from '../incident/plan-builder.ts';
+import type { Note } from '../event.ts';
 
 /** One event per change, not per look. */
 export function noteChanges(

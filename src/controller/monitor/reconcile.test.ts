@@ -13,7 +13,7 @@ import { KubeError } from '../../kube/errors.ts';
 import { kubeObject } from '../../kube/object.ts';
 import { MONITORS, type Resource } from '../../kube/resources.ts';
 import type { Alarm, AlarmEnd } from '../alarm/alarm.ts';
-import type { Note } from '../incident/plan-builder.ts';
+import type { Note } from '../event.ts';
 import { MonitorReconciler } from './reconcile.ts';
 
 const KEY = 'tikv/store-down';

@@ -6,6 +6,7 @@ import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { type Monitor, type MonitorStatus, monitor as monitorSchema } from '../../api/monitor.ts';
 import { messageOf } from '../../errors.ts';
+import { applyStatus } from '../../kube/apply-status.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { MONITORS } from '../../kube/resources.ts';
@@ -182,11 +183,8 @@ export class MonitorReconciler {
     if (!hasMaterialChange(before, status) && now - memory.writtenAt < WRITE_EVERY_MS) return;
     const { name, namespace, uid } = monitor.metadata;
     try {
-      await this.#deps.client.apply(
-        MONITORS,
-        { metadata: { name, namespace, uid }, status },
-        { fieldManager: CONTROLLER_MANAGER, force: true, subresource: 'status' },
-      );
+      const document = { metadata: { name, namespace, uid }, status };
+      await applyStatus(this.#deps.client, MONITORS, document, CONTROLLER_MANAGER);
     } catch (error) {
       // Deleted, or made anew in between: the watch will say so.
       if (isNotFound(error)) return;

@@ -8,7 +8,7 @@ import type { CheckContext } from '../../checks/observe.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
-import type { Note } from '../incident/plan-builder.ts';
+import type { Note } from '../event.ts';
 
 export interface MonitorReconcilerDeps {
   readonly client: KubeClient;

@@ -1,9 +1,10 @@
-// The notifier: tells receivers of the end of Incidents. Works while this process leads; read, plan, write, send, write.
+// The notifier: notifies receivers of the end of Incidents, while this process leads.
 
 import { randomUUID } from 'node:crypto';
 import { NOTIFIER_MANAGER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
 import { messageOf } from '../../errors.ts';
+import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import type { BackoffOptions } from '../../kube/backoff.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
@@ -11,20 +12,20 @@ import type { Log } from '../../kube/log.ts';
 import { keyOf, splitKey } from '../../kube/object.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
-import type { Note } from '../incident/plan-builder.ts';
+import type { Note } from '../event.ts';
 import { idempotencyKey, slackBody, webhookBody } from './message.ts';
 import { BACKOFF, backoffStep, type NotifyPlan, planNotifications, rowKey, type Try } from './plan.ts';
 import { type Delivery, post } from './post.ts';
 import type { Receiver, UrlSource } from './receiver.ts';
 
-/** What the controller is told about notifications. */
+/** How the controller sends notifications. */
 export interface NotifyOptions {
   readonly receivers: readonly Receiver[];
   readonly urlOf: UrlSource;
   readonly backoff?: BackoffOptions;
   /** Of one POST, in milliseconds. */
   readonly timeLimitMs?: number;
-  /** Told of every message whose state changed; for metrics. */
+  /** Called for every message whose state changed; for metrics. */
   readonly onSettled?: (row: Notification) => void;
   /** For tests: called between the write of Sending and the first byte. */
   readonly beforeSending?: () => Promise<void>;
@@ -59,14 +60,14 @@ export class Notifier {
     });
   }
 
-  /** To be called with every Incident that changes, also with all there are at the start. Most have nothing to tell. */
+  /** To be called with every Incident that changes, also with all there are at the start. Most have nothing to report. */
   consider(incident: Incident): void {
     const tries = this.#tries.get(incident.metadata.uid) ?? new Map<string, Try>();
     const { rows, send, requeueAfterMs } = this.#plan(incident, tries, true);
     if (rows !== undefined || send.length > 0 || requeueAfterMs !== undefined) this.#queue.add(keyOf(incident));
   }
 
-  /** @param key of an Incident that was deleted, or of which everything is told */
+  /** @param key of an Incident that was deleted, or of which everything is reported */
   forget(key: string): void {
     this.#tries.delete(this.#uids.get(key) ?? '');
     this.#uids.delete(key);
@@ -92,7 +93,7 @@ export class Notifier {
         tries.set(rowKey(row), { tries: row.tries, delivery: undefined, notBefore });
       }
       if (plan.rows !== undefined && !(await this.#write(incident, plan.rows))) continue;
-      for (const row of plan.settled) this.#tell(incident, row);
+      for (const row of plan.settled) this.#report(incident, row);
       if (plan.send.length === 0) {
         if (plan.rows !== undefined) continue;
         if (plan.requeueAfterMs === undefined) this.forget(key);
@@ -144,13 +145,9 @@ export class Notifier {
 
   /** The resource version is the fence: of two leaders that both want to send, one loses here. @returns false then */
   async #write(incident: Incident, rows: readonly Notification[]): Promise<boolean> {
-    const { name, namespace, uid, resourceVersion } = incident.metadata;
+    const document = { metadata: unchanged(incident), status: { notifications: rows } };
     try {
-      await this.#deps.client.apply(
-        INCIDENTS,
-        { metadata: { name, namespace, uid, resourceVersion }, status: { notifications: rows } },
-        { fieldManager: NOTIFIER_MANAGER, force: true, subresource: 'status' },
-      );
+      await applyStatus(this.#deps.client, INCIDENTS, document, NOTIFIER_MANAGER);
       return true;
     } catch (error) {
       if (isConflict(error)) return false;
@@ -160,7 +157,7 @@ export class Notifier {
 
   async #deliver(incident: Incident, row: Notification): Promise<Delivery> {
     const receiver = this.#options.receivers.find(({ name }) => name === row.receiver);
-    if (receiver === undefined) return { type: 'refused', why: 'the receiver is configured no more' };
+    if (receiver === undefined) return { type: 'refused', why: 'the receiver is no longer configured' };
     let url: URL;
     try {
       url = await this.#options.urlOf(receiver.name);
@@ -173,13 +170,13 @@ export class Notifier {
     return await post(url, { body, idempotencyKey: key }, this.#options.timeLimitMs);
   }
 
-  #tell(incident: Incident, row: Notification): void {
+  #report(incident: Incident, row: Notification): void {
     const { receiver, event, state, tries, message } = row;
     this.#options.onSettled?.(row);
     const details = { incident: keyOf(incident), receiver, event, state, tries, reason: message };
     if (state === 'Sent') this.#deps.log.info(details, 'notification sent');
     else this.#deps.log.warn(details, 'notification not sent');
-    // A retry is no news; its end will be.
+    // Only the first retry is reported; the outcome is reported later.
     if (state === 'Retrying' && tries > 1) return;
     const reason = { Sent: 'Notified', Retrying: 'NotificationDelayed', Failed: 'NotificationFailed' };
     this.#deps.record(incident, {

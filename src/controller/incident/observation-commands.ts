@@ -8,12 +8,12 @@ import { expressionOf } from '../../checks/observe.ts';
 const MAX_CEL = 300;
 
 /** "stores-up must hold (body.count == 3): kubectl get --raw '…'". */
-export function lookAtCheck(check: Check, targetNamespaces: readonly string[]): string {
+export function checkCommand(check: Check, targetNamespaces: readonly string[]): string {
   return `${check.name} must hold (${truncate(expressionOf(check), MAX_CEL)}): ${commandOf(check, targetNamespaces[0] ?? 'default')}`;
 }
 
 /** What lists all that a baseline is made of. */
-export function lookAtBaseline(targetNamespaces: readonly string[]): string {
+export function baselineCommand(targetNamespaces: readonly string[]): string {
   return targetNamespaces
     .map((namespace) => `kubectl get statefulsets,deployments,persistentvolumeclaims -n ${namespace}`)
     .join('; ');
