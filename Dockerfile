@@ -59,7 +59,7 @@ COPY --from=helm /usr/bin/helm /usr/local/bin/helm
 COPY --from=docker-cli /usr/local/bin/docker /usr/local/bin/docker
 COPY --from=pd /pd-ctl /usr/local/bin/pd-ctl
 LABEL org.opencontainers.image.title="oplab-sandbox" \
-      org.opencontainers.image.description="The kitchen beside the agent: a shell and what an engineer on call reaches for" \
+      org.opencontainers.image.description="The sandbox beside the agent: a shell and what an engineer on call reaches for" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV NODE_ENV=production HOME=/home/oplab SHELL=/bin/bash
 WORKDIR /home/oplab

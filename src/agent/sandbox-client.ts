@@ -1,4 +1,4 @@
-// The agent's side of the shell server: run a command, ask for the walls, wait for a kitchen that was killed to come back.
+// The agent's side of the shell server: run a command, ask for the walls, wait for a sandbox that was killed to come back.
 
 import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';

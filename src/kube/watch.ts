@@ -51,14 +51,14 @@ export async function* watchEvents(transport: Transport, connection: WatchConnec
     throw error;
   }
   const silence = timeoutSeconds * 1000 + SILENCE_GRACE_MS;
-  const bark = () => response.destroy(new KubeError(0, 'Silent', `${doing}: silent for ${silence} ms`));
-  let watchdog = setTimeout(bark, silence);
+  const onSilence = () => response.destroy(new KubeError(0, 'Silent', `${doing}: silent for ${silence} ms`));
+  let watchdog = setTimeout(onSilence, silence);
   try {
     response.setEncoding('utf8');
     let buffered = '';
     for await (const chunk of response) {
       clearTimeout(watchdog);
-      watchdog = setTimeout(bark, silence);
+      watchdog = setTimeout(onSilence, silence);
       buffered += chunk;
       let end = buffered.indexOf('\n');
       while (end !== -1) {

@@ -20,7 +20,7 @@ interface Host {
   readonly ended: string;
 }
 
-/** Stand-ins for the programs of the kitchen: `docker start` makes a file, and PD sees the store again once it is there. */
+/** Stand-ins for the programs of the sandbox: `docker start` makes a file, and PD sees the store again once it is there. */
 async function repair({ namespace, container, store, ended }: Host) {
   const directory = await mkdtemp(path.join(tmpdir(), 'oplab-container-'));
   const bin = path.join(directory, 'bin');

@@ -37,7 +37,7 @@ async function repair(options: FakePatientOptions) {
   const socketPath = path.join(directory, 'shell.sock');
   const shell = await startShellServer({
     socketPath,
-    kitchen: {
+    shellEnvironment: {
       environment: commandEnvironment(directory, `${patient.bin}:${process.env.PATH}`, '/nowhere'),
       directory,
       wholeContainer: false,

@@ -71,9 +71,9 @@ export async function ownsContainer(): Promise<boolean> {
 }
 
 /** The living processes of a command. */
-export async function processesOf(belonging: ProcessSelector): Promise<Process[]> {
+export async function processesOf(selector: ProcessSelector): Promise<Process[]> {
   const processes = (await allProcesses()).filter((candidate) => !candidate.zombie);
-  if (belonging.wholeContainer) {
+  if (selector.wholeContainer) {
     // What the kubelet or a person puts into the container from outside (probes, kubectl exec) has parent 0; nothing
     // that started inside can get there.
     const outside = new Set(processes.filter((it) => it.parent === 0 && it.pid !== 1).map((it) => it.pid));
@@ -81,10 +81,10 @@ export async function processesOf(belonging: ProcessSelector): Promise<Process[]
     return processes.filter((it) => it.pid !== 1 && it.pid !== process.pid && !spared.has(it.pid));
   }
   const marked = await Promise.all(
-    processes.map(async (it) => (await readText(`/proc/${it.pid}/environ`)).split('\0').includes(belonging.marker)),
+    processes.map(async (it) => (await readText(`/proc/${it.pid}/environ`)).split('\0').includes(selector.marker)),
   );
   const roots = processes.filter(
-    (it, index) => it.pid === belonging.root || it.session === belonging.root || marked[index] === true,
+    (it, index) => it.pid === selector.root || it.session === selector.root || marked[index] === true,
   );
   const tree = withDescendants(new Set(roots.map((it) => it.pid)), processes);
   return processes.filter((it) => tree.has(it.pid) && it.pid !== process.pid && it.pid !== 1);
@@ -105,15 +105,15 @@ function signalAll(processes: readonly Process[], signal: 'SIGTERM' | 'SIGKILL')
  * processes get `patienceMs` to end by themselves.
  * @returns how many different processes were alive when asked
  */
-export async function endProcesses(belonging: ProcessSelector, patienceMs = 0): Promise<number> {
+export async function endProcesses(selector: ProcessSelector, patienceMs = 0): Promise<number> {
   const patienceEnds = performance.now() + patienceMs;
   while (performance.now() < patienceEnds) {
-    if ((await processesOf(belonging)).length === 0) return 0;
+    if ((await processesOf(selector)).length === 0) return 0;
     await sleep(20);
   }
   const seen = new Set<string>();
   const living = async () => {
-    const processes = await processesOf(belonging);
+    const processes = await processesOf(selector);
     for (const { pid, startTime } of processes) seen.add(`${pid}/${startTime}`);
     return processes;
   };

@@ -1,4 +1,4 @@
-// The process `oplab sandbox`: the shell server in the kitchen beside the agent.
+// The process `oplab sandbox`: the shell server in the sandbox beside the agent.
 
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -65,7 +65,7 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
     process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), process: 'sandbox', msg: line })}\n`);
   const server = await startShellServer({
     socketPath: env.OPLAB_SOCKET,
-    kitchen: {
+    shellEnvironment: {
       environment: commandEnvironment(home, env.PATH, kubeconfigFile),
       directory: home,
       wholeContainer: await ownsContainer(),

@@ -30,7 +30,7 @@ afterEach(async () => {
 function start(): Promise<ShellServer> {
   return startShellServer({
     socketPath,
-    kitchen: {
+    shellEnvironment: {
       environment: commandEnvironment(home, process.env.PATH ?? '', path.join(home, 'kubeconfig')),
       directory: home,
       wholeContainer: false,

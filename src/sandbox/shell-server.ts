@@ -12,7 +12,7 @@ const PROBE_TIMEOUT_MS = 2000;
 /** What the shell server needs. */
 export interface ShellServerOptions {
   readonly socketPath: string;
-  readonly kitchen: ShellEnvironment;
+  readonly shellEnvironment: ShellEnvironment;
   readonly walls: () => Promise<WallsReport>;
   readonly report?: (line: string) => void;
 }
@@ -65,7 +65,7 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
         response.write(`${JSON.stringify(event)}\n`);
       };
       const signal = AbortSignal.any([gone.signal, stopping.signal]);
-      const exit = await runCommand(parsed.data, options.kitchen, emit, signal);
+      const exit = await runCommand(parsed.data, options.shellEnvironment, emit, signal);
       report(`command ${parsed.data.id}: exit ${exit.signal ?? exit.exitCode} after ${exit.durationMs} ms`);
       response.end();
     });

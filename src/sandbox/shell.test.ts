@@ -21,14 +21,14 @@ function run(
   options: { timeoutSeconds?: number; signal?: AbortSignal; emit?: (e: ExecEvent) => void } = {},
 ) {
   const searchPath = process.env.PATH ?? '/usr/bin:/bin';
-  const kitchen = {
+  const shellEnvironment = {
     environment: commandEnvironment(home, searchPath, path.join(home, '.kube/config')),
     directory: home,
     wholeContainer: false,
   };
   return runCommand(
     { command, timeoutSeconds: options.timeoutSeconds ?? 20 },
-    kitchen,
+    shellEnvironment,
     options.emit ?? (() => undefined),
     options.signal ?? new AbortController().signal,
   );

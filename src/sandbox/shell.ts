@@ -54,7 +54,7 @@ function killedNote(exit: { exitCode: number | null; signal: string | null }, oo
  */
 export async function runCommand(
   request: Command,
-  kitchen: ShellEnvironment,
+  shellEnvironment: ShellEnvironment,
   emit: (event: ExecEvent) => void,
   signal: AbortSignal,
 ): Promise<ExecExit> {
@@ -69,8 +69,8 @@ export async function runCommand(
     reject: false,
     cleanup: false,
     extendEnv: false,
-    env: { ...kitchen.environment, [MARKER]: call },
-    cwd: kitchen.directory,
+    env: { ...shellEnvironment.environment, [MARKER]: call },
+    cwd: shellEnvironment.directory,
   });
   emit({ type: 'started', time: new Date().toISOString() });
 
@@ -90,7 +90,7 @@ export async function runCommand(
   const belonging: ProcessSelector = {
     root: child.pid ?? -1,
     marker: `${MARKER}=${call}`,
-    wholeContainer: kitchen.wholeContainer,
+    wholeContainer: shellEnvironment.wholeContainer,
   };
   let timedOut = false;
   let ending: Promise<number> | undefined;

@@ -15,7 +15,7 @@ import { type DockerHarness, type DockerSandbox, runDocker, startDockerHarness }
 import { eventually } from '../support/gateway-harness.ts';
 
 let lab: DockerHarness;
-let kitchen: DockerSandbox;
+let sandbox: DockerSandbox;
 /** Containers that sleep: one of the project, one of somebody else. */
 let mine: string;
 let foreign: string;
@@ -25,13 +25,13 @@ beforeAll(async () => {
   lab = await startDockerHarness();
   mine = await lab.run(lab.ours, `${lab.ours}-tikv0`, lab.image, ...idle);
   foreign = await lab.run(lab.theirs, `${lab.theirs}-bank`, lab.image.replace(':1', '-foreign:1'), ...idle);
-  kitchen = await lab.kitchen('docker');
+  sandbox = await lab.sandbox('docker');
 });
 afterAll(async () => {
   await lab?.close();
 });
 
-async function recorded(work: () => Promise<unknown>, of = kitchen): Promise<Entry[]> {
+async function recorded(work: () => Promise<unknown>, of = sandbox): Promise<Entry[]> {
   const before = (await lab.gateway.entries(of.attempt)).length;
   await work();
   return (await lab.gateway.entries(of.attempt)).slice(before).filter((entry) => entry.kind.startsWith('docker_'));
@@ -41,7 +41,7 @@ const contents = (entries: Entry[]) => entries.map((entry) => `${entry.kind} ${e
 /** A bare request to the sandbox's socket. */
 async function bare(method: string, url: string, body?: string, headers: Record<string, string> = {}) {
   return await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const asked = request({ socketPath: kitchen.socketPath, method, path: url, headers, agent: false }, (answer) => {
+    const asked = request({ socketPath: sandbox.socketPath, method, path: url, headers, agent: false }, (answer) => {
       text(answer).then((all) => resolve({ status: answer.statusCode ?? 0, text: all }), reject);
     });
     asked.on('error', reject);
@@ -52,17 +52,17 @@ async function bare(method: string, url: string, body?: string, headers: Record<
 describe('what the docker command sees', () => {
   it('is the project and nothing else', async () => {
     const entries = await recorded(async () => {
-      expect((await kitchen.docker('ps', '-a', '--format', '{{.Names}}')).stdout.trim()).toBe(mine);
-      expect((await kitchen.docker('network', 'ls', '--format', '{{.Name}}')).stdout.trim()).toBe(
+      expect((await sandbox.docker('ps', '-a', '--format', '{{.Names}}')).stdout.trim()).toBe(mine);
+      expect((await sandbox.docker('network', 'ls', '--format', '{{.Name}}')).stdout.trim()).toBe(
         `${lab.ours}_default`,
       );
-      expect((await kitchen.docker('volume', 'ls', '-q')).stdout.trim()).toBe(`${lab.ours}_data`);
-      expect((await kitchen.docker('version')).code).toBe(0);
-      expect((await kitchen.docker('info')).code).toBe(0);
-      expect((await kitchen.docker('inspect', '--format', '{{.State.Status}}', mine)).stdout.trim()).toBe('running');
-      expect((await kitchen.docker('logs', mine)).stdout).toContain('up');
-      expect((await kitchen.docker('top', mine)).stdout).toContain('sleep');
-      expect((await kitchen.docker('stats', '--no-stream', mine)).stdout).toContain(mine);
+      expect((await sandbox.docker('volume', 'ls', '-q')).stdout.trim()).toBe(`${lab.ours}_data`);
+      expect((await sandbox.docker('version')).code).toBe(0);
+      expect((await sandbox.docker('info')).code).toBe(0);
+      expect((await sandbox.docker('inspect', '--format', '{{.State.Status}}', mine)).stdout.trim()).toBe('running');
+      expect((await sandbox.docker('logs', mine)).stdout).toContain('up');
+      expect((await sandbox.docker('top', mine)).stdout).toContain('sleep');
+      expect((await sandbox.docker('stats', '--no-stream', mine)).stdout).toContain(mine);
     });
     // Reading is counted, not written down.
     expect(entries).toEqual([]);
@@ -74,7 +74,7 @@ describe('what the docker command sees', () => {
       for (const command of [['inspect'], ['logs'], ['stop'], ['rm', '-f'], ['exec'], ['cp']]) {
         const rest = command[0] === 'exec' ? ['id'] : [];
         const args = command[0] === 'cp' ? ['cp', `${name}:/etc/passwd`, '-'] : [...command, name, ...rest];
-        const refused = await kitchen.docker(...args);
+        const refused = await sandbox.docker(...args);
         // `rm -f` counts what is not there as removed.
         expect(refused.stderr.toLowerCase(), args.join(' ')).toMatch(/no such (container|object)|could not find/);
       }
@@ -83,13 +83,13 @@ describe('what the docker command sees', () => {
   });
 
   it('shows images that the project is made of', async () => {
-    const images = (await kitchen.docker('images', '--format', '{{.Repository}}:{{.Tag}}')).stdout;
+    const images = (await sandbox.docker('images', '--format', '{{.Repository}}:{{.Tag}}')).stdout;
     expect(images).toContain(lab.image);
   });
 
   it('hears of events of the project only', async () => {
     const events = spawn('docker', ['events', '--format', '{{.Actor.Attributes.name}} {{.Action}}'], {
-      env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${kitchen.socketPath}` },
+      env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${sandbox.socketPath}` },
     });
     let heard = '';
     events.stdout.on('data', (chunk) => {
@@ -114,9 +114,9 @@ describe('what the docker command sees', () => {
 describe('what it changes', () => {
   it('is on record before and after: stop and start', async () => {
     const entries = await recorded(async () => {
-      expect((await kitchen.docker('stop', '-t', '1', mine)).stderr).toBe('');
+      expect((await sandbox.docker('stop', '-t', '1', mine)).stderr).toBe('');
       expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('exited');
-      expect((await kitchen.docker('start', mine)).stdout.trim()).toBe(mine);
+      expect((await sandbox.docker('start', mine)).stdout.trim()).toBe(mine);
     });
     expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
     expect(contents(entries)).toEqual([
@@ -138,7 +138,7 @@ describe('what it changes', () => {
   it('runs commands in a container: input, output, both streams, exit code', async () => {
     const entries = await recorded(async () => {
       const ran = await runDocker(
-        kitchen.socketPath,
+        sandbox.socketPath,
         ['exec', '-i', mine, 'sh', '-c', 'cat; echo err >&2; exit 7'],
         'hello\n',
       );
@@ -150,7 +150,7 @@ describe('what it changes', () => {
       `docker_intent docker exec ${mine}, start: sh -c cat; echo err >&2; exit 7`,
     ]);
     const end = await eventually(async () =>
-      (await lab.gateway.entries(kitchen.attempt)).find(({ kind, params }) => {
+      (await lab.gateway.entries(sandbox.attempt)).find(({ kind, params }) => {
         const { operation, intentSeq } = Object(params);
         return kind === 'docker_outcome' && operation === 'exec.start' && intentSeq === entries[2]?.seq;
       }),
@@ -161,7 +161,7 @@ describe('what it changes', () => {
   it('carries many bytes unharmed, both ways', async () => {
     const input = 'x'.repeat(8_000_000);
     const ran = await runDocker(
-      kitchen.socketPath,
+      sandbox.socketPath,
       ['exec', '-i', mine, 'sh', '-c', 'cat; head -c 30000000 /dev/zero'],
       input,
     );
@@ -181,7 +181,7 @@ describe('what it changes', () => {
       'read line; echo "got $line"',
     );
     const attached = spawn('docker', ['attach', name], {
-      env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${kitchen.socketPath}` },
+      env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${sandbox.socketPath}` },
     });
     attached.stdin.write('a word\n');
     expect(await text(attached.stdout)).toBe('got a word\n');
@@ -202,8 +202,8 @@ describe('what it changes', () => {
     const dir = await mkdtemp(path.join(tmpdir(), 'oplab-cp-'));
     await writeFile(path.join(dir, 'note.toml'), 'key = "value"\n');
     const entries = await recorded(async () => {
-      expect((await kitchen.docker('cp', path.join(dir, 'note.toml'), `${mine}:/tmp/`)).stderr).not.toContain('rror');
-      expect((await kitchen.docker('cp', `${mine}:/tmp/note.toml`, path.join(dir, 'back.toml'))).code).toBe(0);
+      expect((await sandbox.docker('cp', path.join(dir, 'note.toml'), `${mine}:/tmp/`)).stderr).not.toContain('rror');
+      expect((await sandbox.docker('cp', `${mine}:/tmp/note.toml`, path.join(dir, 'back.toml'))).code).toBe(0);
     });
     expect(await readFile(path.join(dir, 'back.toml'), 'utf8')).toBe('key = "value"\n');
     const copy = entries.find(({ params }) => Object(params).operation === 'container.copy-in');
@@ -214,7 +214,7 @@ describe('what it changes', () => {
   it('makes containers that belong to the project', async () => {
     const name = `${lab.ours}-new`;
     const network = `${lab.ours}_default`;
-    const run = await kitchen.docker(
+    const run = await sandbox.docker(
       'run',
       '--name',
       name,
@@ -236,7 +236,7 @@ describe('what it changes', () => {
       name,
     );
     expect(networks).toBe(network);
-    expect((await kitchen.docker('rm', '-f', name)).stdout.trim()).toBe(name);
+    expect((await sandbox.docker('rm', '-f', name)).stdout.trim()).toBe(name);
   });
 
   it.each<[string, string[]]>([
@@ -259,7 +259,7 @@ describe('what it changes', () => {
     const network =
       args.includes('--network') || message === 'default network' ? [] : ['--network', `${lab.ours}_default`];
     const entries = await recorded(async () => {
-      const refused = await kitchen.docker('run', '--rm', ...network, ...written, lab.image, 'id');
+      const refused = await sandbox.docker('run', '--rm', ...network, ...written, lab.image, 'id');
       expect(refused.code).not.toBe(0);
       expect(refused.stdout).toBe('');
       expect(refused.stderr).toContain(message);
@@ -277,13 +277,13 @@ describe('what it changes', () => {
     });
     try {
       expect(
-        (await kitchen.docker('run', '--rm', '--pull', 'never', '--network', network, `other-${lab.ours}:1`, 'x')).code,
+        (await sandbox.docker('run', '--rm', '--pull', 'never', '--network', network, `other-${lab.ours}:1`, 'x')).code,
       ).not.toBe(0);
-      expect((await kitchen.docker('images', '-q', `other-${lab.ours}`)).stdout).toBe('');
+      expect((await sandbox.docker('images', '-q', `other-${lab.ours}`)).stdout).toBe('');
     } finally {
       await lab.host('rmi', `other-${lab.ours}:1`);
     }
-    const pulled = await kitchen.docker('pull', foreignImage);
+    const pulled = await sandbox.docker('pull', foreignImage);
     expect(pulled.stderr).toContain('OPLAB_NOT_ALLOWED');
   });
 
@@ -321,7 +321,7 @@ describe('what it changes', () => {
 
 describe('the lease', () => {
   it('cuts logs -f and exec within a second when the attempt ends, and then nothing passes', async () => {
-    const other = await lab.kitchen('cut');
+    const other = await lab.sandbox('cut');
     const follow = ['logs', '-f', mine];
     const shell = ['exec', '-i', mine, 'sh', '-c', 'echo on; sleep 60'];
     const children = [follow, shell].map((args) =>
@@ -354,7 +354,7 @@ describe('the lease', () => {
   });
 
   it('of mode Diagnose looks and changes nothing', async () => {
-    const looking = await lab.kitchen('looking', {}, 'Diagnose');
+    const looking = await lab.sandbox('looking', {}, 'Diagnose');
     expect((await looking.docker('ps', '--format', '{{.Names}}')).stdout).toContain(mine);
     expect((await looking.docker('stop', mine)).stderr).toContain('Diagnose');
     expect((await looking.docker('exec', mine, 'id')).stderr).toContain('Diagnose');
@@ -362,9 +362,9 @@ describe('the lease', () => {
   });
 
   it('of a class that opens another label, another host, or none, reaches nothing here', async () => {
-    const other = await lab.kitchen('labelled', { composeProject: undefined, label: 'team=nobody' });
+    const other = await lab.sandbox('labelled', { composeProject: undefined, label: 'team=nobody' });
     expect((await other.docker('ps', '-aq')).stdout).toBe('');
-    const elsewhere = await lab.kitchen('elsewhere', { endpoint: 'unheard-of' });
+    const elsewhere = await lab.sandbox('elsewhere', { endpoint: 'unheard-of' });
     expect((await elsewhere.docker('ps')).stderr).toContain('no Docker host unheard-of');
     const attempt = await lab.gateway.open('no-docker');
     const answer = await fetchDoor(attempt.sandboxToken);
@@ -373,7 +373,7 @@ describe('the lease', () => {
   });
 
   it('with host mounts allowed gets host mounts', async () => {
-    const mounting = await lab.kitchen('mounting', { allowHostMounts: true });
+    const mounting = await lab.sandbox('mounting', { allowHostMounts: true });
     const ran = await mounting.docker(
       'run',
       '--rm',
@@ -427,11 +427,11 @@ describe('the socket process', () => {
   it('gone: writes are refused before anything is recorded as done, and work again when it is back', async () => {
     await lab.socketProcess(false);
     const entries = await recorded(async () => {
-      const refused = await kitchen.docker('stop', mine);
+      const refused = await sandbox.docker('stop', mine);
       expect(refused.stderr).toContain('OPLAB_UPSTREAM_UNAVAILABLE');
     });
     expect(entries).toEqual([]);
     await lab.socketProcess(true);
-    expect((await kitchen.docker('ps', '-q')).code).toBe(0);
+    expect((await sandbox.docker('ps', '-q')).code).toBe(0);
   });
 });

@@ -43,7 +43,7 @@ export interface DockerHarness {
   readonly tls: string;
   readonly relayPort: number;
   /** A sandbox with the docker door open as `access` says. */
-  kitchen(name: string, access?: Partial<DockerAccess>, mode?: 'Repair' | 'Diagnose'): Promise<DockerSandbox>;
+  sandbox(name: string, access?: Partial<DockerAccess>, mode?: 'Repair' | 'Diagnose'): Promise<DockerSandbox>;
   /** The docker command with the host's own socket: the test's eyes and hands, past the gateway. */
   host(...args: string[]): Promise<string>;
   /** Makes and starts a container of a project, past the gateway. */
@@ -159,7 +159,7 @@ export async function startDockerHarness(): Promise<DockerHarness> {
       return relayPort;
     },
     host,
-    async kitchen(name, access = {}, mode = 'Repair') {
+    async sandbox(name, access = {}, mode = 'Repair') {
       const attempt = await gateway.open(
         name,
         {},

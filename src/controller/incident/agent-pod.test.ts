@@ -57,7 +57,7 @@ const [agent] = podSpec.containers;
 const env = (container: Container) => Object.fromEntries(container.env.map(({ name, value }) => [name, value]));
 
 describe('the agent pod', () => {
-  it('ends with the agent, whose kitchen is a native sidecar', () => {
+  it('ends with the agent, whose sandbox is a native sidecar', () => {
     expect(pod.spec).toMatchObject({
       restartPolicy: 'OnFailure',
       activeDeadlineSeconds: 100,
@@ -131,10 +131,10 @@ describe('a class that opens a Docker host', () => {
       ...{ incident: incident(), attempt: 1, agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
       ...{ secondsLeft: 60, spec: { ...spec, docker: dockerAccess.parse({ endpoint: 'local', label: 'a=b' }) } },
     });
-    const [kitchen] = Object(opened.spec).initContainers;
+    const [sandbox] = Object(opened.spec).initContainers;
     const [own] = Object(opened.spec).containers;
-    expect(kitchen.volumeMounts[0]).toEqual({ name: 'run', mountPath: '/run' });
-    expect(JSON.stringify(kitchen.env)).toContain('https://oplab-gateway.oplab-system.svc:2376');
+    expect(sandbox.volumeMounts[0]).toEqual({ name: 'run', mountPath: '/run' });
+    expect(JSON.stringify(sandbox.env)).toContain('https://oplab-gateway.oplab-system.svc:2376');
     expect(JSON.stringify(own)).not.toMatch(/"run"|2376/);
     expect(JSON.stringify(pod)).not.toMatch(/"run"|2376/);
   });

@@ -1,4 +1,4 @@
-// The agent pod: the agent, and beside it the kitchen in which commands run. A pure builder; it holds no secret worth stealing.
+// The agent pod: the agent, and beside it the sandbox in which commands run. A pure builder; it holds no secret worth stealing.
 
 import type { AgentClassSpec } from '../../api/agent-class.ts';
 import { AGENT_AUDIENCE, AGENT_CONTAINER, SANDBOX_AUDIENCE, SANDBOX_CONTAINER } from '../../api/group.ts';
@@ -146,7 +146,7 @@ function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOp
       { name: 'HOST_IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } },
       ...(wallProbes === undefined || wallProbes === '' ? [] : [{ name: 'OPLAB_WALL_PROBES', value: wallProbes }]),
     ],
-    // curl is part of every kitchen, and starts thirty times faster than a second node would.
+    // curl is part of every sandbox image, and starts thirty times faster than a second node would.
     startupProbe: {
       exec: { command: ['curl', '-fsS', '--max-time', '2', '--unix-socket', SOCKET_PATH, 'http://sandbox/healthz'] },
       periodSeconds: 1,
