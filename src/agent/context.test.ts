@@ -3,7 +3,6 @@
 import { describe, expect, it } from 'vitest';
 import { fakeTask } from '../../test/support/fake-gateway.ts';
 import { truncate } from '../api/truncate.ts';
-import { backoffMs } from '../net/retry.ts';
 import { withinBounds } from './audit-trail.ts';
 import { estimateTokens, type Turn, trimConversation, windowOf } from './context.ts';
 import { supportsAdaptiveThinking } from './model.ts';
@@ -151,10 +150,4 @@ describe('an entry', () => {
     expect(entry.blob).toHaveLength(20_000);
     expect(truncate('ab😀', 3, '')).toBe('ab');
   });
-});
-
-it('waits longer with each try, to a limit', () => {
-  expect(backoffMs(0, () => 1)).toBe(250);
-  expect(backoffMs(3, () => 0)).toBe(1000);
-  expect(backoffMs(60, () => 1)).toBe(15_000);
 });

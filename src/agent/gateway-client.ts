@@ -14,7 +14,7 @@ import {
   task as taskSchema,
 } from '../gateway/protocol.ts';
 import { errorBody } from '../net/error-body.ts';
-import { backoffMs, pause } from '../net/retry.ts';
+import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 
 /** A request whose answer takes longer is sent again; every one of them is idempotent. */
 const REQUEST_TIMEOUT_MS = 20_000;
@@ -142,7 +142,7 @@ export class GatewayClient {
         reason = error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
       }
       this.#options.onRetry?.(`${method} ${path}`, reason);
-      await pause(backoffMs(attempt), signal);
+      await pause(backoffMs(attempt + 1, REQUEST_BACKOFF), signal);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import Anthropic from '@anthropic-ai/sdk';
 import { messageOf, OplabError } from '../errors.ts';
-import { backoffMs, pause } from '../net/retry.ts';
+import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
 import { SUMMARY_PROMPT } from './summary.ts';
@@ -102,7 +102,7 @@ export function createModel(options: ModelOptions): Model {
     logLevel: 'off',
     openTelemetry: false,
   });
-  const backoff = options.backoff ?? backoffMs;
+  const backoff = options.backoff ?? ((failures: number) => backoffMs(failures, REQUEST_BACKOFF));
 
   return {
     async ask(question, signal) {
@@ -130,7 +130,7 @@ export function createModel(options: ModelOptions): Model {
           if (error instanceof Anthropic.AuthenticationError) unauthorized++;
           options.onRetry?.(verdict.retry);
         }
-        await pause(backoff(attempt), signal);
+        await pause(backoff(attempt + 1), signal);
       }
     },
 

@@ -2,7 +2,7 @@
 
 import type { AuditLog, Reservation, Reservations } from '../audit/log.ts';
 import { messageOf, SessionSealed } from '../errors.ts';
-import { backoffMs, pause } from '../kube/backoff.ts';
+import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import { spending, usd } from './budget.ts';
 

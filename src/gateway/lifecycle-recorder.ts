@@ -6,7 +6,7 @@ import type { Entry } from '../audit/entry.ts';
 import { outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { AuditConflict, messageOf, SessionSealed } from '../errors.ts';
-import { backoffMs, pause } from '../kube/backoff.ts';
+import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { InFlight } from './in-flight.ts';
 import { sealRequested } from './leases.ts';

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
-import { pause } from './backoff.ts';
+import { pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';
 import { isAlreadyExists, isConflict, isNotFound } from './errors.ts';
 import { type Log, SILENT } from './log.ts';

@@ -1,7 +1,7 @@
 // A reflector: a local copy of one kind, kept true by list and watch. Handlers are told of changes and should only enqueue.
 
 import { messageOf } from '../errors.ts';
-import { backoffMs, pause } from './backoff.ts';
+import { backoffMs, pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';
 import { isGone } from './errors.ts';
 import { type Log, SILENT } from './log.ts';

@@ -1,7 +1,7 @@
 // A work queue of keys: each key once at a time, no duplicates, delayed adds, failures tried again with back-off.
 
 import { messageOf } from '../errors.ts';
-import { type BackoffOptions, backoffMs } from './backoff.ts';
+import { type BackoffOptions, backoffMs } from '../net/retry.ts';
 import { type Log, SILENT } from './log.ts';
 
 export interface WorkQueueOptions {

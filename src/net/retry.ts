@@ -1,20 +1,34 @@
-// Waiting between tries: exponential with jitter, and over at once when the signal says so.
+// Waiting between tries: exponential, capped, with jitter, so that many clients never come back at once.
 
-import { setTimeout as delay } from 'node:timers/promises';
-
-/** Milliseconds before try number `attempt` (from 0) is repeated. */
-export function backoffMs(attempt: number, random: () => number = Math.random): number {
-  const ceiling = Math.min(15_000, 250 * 2 ** Math.min(attempt, 16));
-  return Math.round(ceiling * (0.5 + random() / 2));
+export interface BackoffOptions {
+  /** First delay in milliseconds. */
+  readonly baseMs: number;
+  /** Upper bound of a delay in milliseconds. */
+  readonly maxMs: number;
 }
 
-/** Sleeps; rejects with the signal's reason when it aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  }
+/** For requests to a server that may be restarting. */
+export const REQUEST_BACKOFF: BackoffOptions = { baseMs: 250, maxMs: 15_000 };
+
+/**
+ * The delay after the given number of failures in a row (from 1), in milliseconds: between half and all of the
+ * exponential step.
+ */
+export function backoffMs(failures: number, options: BackoffOptions, random: () => number = Math.random): number {
+  const step = Math.min(options.maxMs, options.baseMs * 2 ** Math.min(Math.max(0, failures - 1), 30));
+  return step / 2 + (random() * step) / 2;
+}
+
+/** Resolves after `ms`, or at once when the signal aborts. Never rejects: whoever waits looks at the signal again. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || ms <= 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+  });
 }

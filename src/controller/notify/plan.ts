@@ -4,7 +4,7 @@
 // whether it arrived, and makes it Indeterminate: nobody sends it again. So a crash loses a message at worst, and says so.
 
 import type { Incident, Notification } from '../../api/incident.ts';
-import type { BackoffOptions } from '../../kube/backoff.ts';
+import type { BackoffOptions } from '../../net/retry.ts';
 import { eventOf } from './message.ts';
 import type { Delivery } from './post.ts';
 import type { Receiver } from './receiver.ts';
