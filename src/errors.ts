@@ -194,12 +194,6 @@ export const ERRORS = {
     retry: false,
     meaning: 'Development: Docker does not run and cannot be started.',
   },
-  OPLAB_CONTROL_PLANE: {
-    status: 500,
-    exitCode: 1,
-    retry: false,
-    meaning: 'Development: the control plane of the tests did not start.',
-  },
   OPLAB_CLUSTER_UNREACHABLE: {
     status: 500,
     exitCode: 1,

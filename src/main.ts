@@ -2,6 +2,8 @@
 // The binary: picks the process, or hands over to the CLI. Composition only; nothing is loaded that is not run.
 
 import nodeModule from 'node:module';
+import { homedir } from 'node:os';
+import path from 'node:path';
 import { isOplabError, messageOf } from './errors.ts';
 import { requireNode } from './node-version.ts';
 
@@ -22,8 +24,9 @@ try {
   requireNode(process.versions.node, process.execPath);
   if (start !== undefined) await start(args);
   else {
-    // Only on a user's machine: in a pod, a cache of code would be a file that a command of the agent could write.
-    nodeModule.enableCompileCache();
+    // Only on a user's machine: in a pod, a cache of code would be a file that a command of the agent could write. In
+    // the user's own folder: Node's default is the shared one for temporary files, where others could plant code.
+    nodeModule.enableCompileCache(path.join(homedir(), '.cache', 'oplab', 'compile-cache'));
     await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
   }
 } catch (error) {

@@ -9,7 +9,6 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
-import { OplabError } from '../../src/errors.ts';
 
 /** How a control plane is started. */
 export interface ControlPlaneOptions {
@@ -91,7 +90,7 @@ async function readyz(url: string, ca: Buffer, token: string): Promise<number> {
  * Starts etcd and kube-apiserver (RBAC on; token requests and reviews, admission policies and
  * server-side apply as in a real cluster). Ready in a few seconds once the binaries are in the
  * cache.
- * @throws OplabError OPLAB_TOOL_MISSING without the binaries and without Go; OPLAB_CONTROL_PLANE
+ * @throws OplabError OPLAB_TOOL_MISSING without the binaries and without Go; Error
  * with the last log lines.
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
@@ -137,7 +136,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const fail = async (what: string, name: string): Promise<never> => {
     await stop();
     const tail = (await readFile(at(`${name}.log`), 'utf8').catch(() => '')).trim().split('\n').slice(-8).join('\n');
-    throw new OplabError('OPLAB_CONTROL_PLANE', `${what} (log: ${at(`${name}.log`)}):\n${tail}`);
+    throw new Error(`${what} (log: ${at(`${name}.log`)}):\n${tail}`);
   };
 
   const etcdUrl = `http://127.0.0.1:${client}`;
