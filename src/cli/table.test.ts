@@ -47,6 +47,22 @@ describe('table', () => {
   });
 });
 
+it.each([
+  ['a family joined by ZWJ', '👨‍👩‍👧‍👦', 2],
+  ['a heart as an emoji', '❤️', 2],
+  ['a flag', '🇩🇪', 2],
+  ['a letter with a combining mark', 'e\u0301', 1],
+  ['colours', '\u001b[31mred\u001b[0m', 3],
+  ['an ellipsis', '…', 1],
+])('measures %s', (_, text, columns) => {
+  expect(displayWidth(text)).toBe(columns);
+});
+
+it('never splits what a reader takes for one character', () => {
+  expect(cutToWidth('ab👨‍👩‍👧‍👦cd', 4)).toBe('ab…');
+  expect(cutToWidth('ab👨‍👩‍👧‍👦cd', 5)).toBe('ab👨‍👩‍👧‍👦…');
+});
+
 it('cuts by columns, not by characters', () => {
   expect(cutToWidth('日本日本', 5)).toBe('日本…');
   expect(cutToWidth('short', 5)).toBe('short');

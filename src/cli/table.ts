@@ -1,20 +1,17 @@
 // Tables as kubectl prints them: left-aligned columns, three blanks apart, no lines.
 
-import { stripVTControlCharacters } from 'node:util';
+import stringWidth from 'string-width';
 
-/** Terminal columns that the text takes; wide East Asian characters and emoji take two. */
+/** Terminal columns that the text takes, without its escape codes; wide East Asian characters and emoji take two. */
 export function displayWidth(text: string): number {
-  let width = 0;
-  for (const character of stripVTControlCharacters(text)) {
-    if (/\p{Mark}|\p{Cf}/u.test(character)) continue;
-    width +=
-      /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u.test(
-        character,
-      )
-        ? 2
-        : 1;
-  }
-  return width;
+  return stringWidth(text);
+}
+
+const segmenter = new Intl.Segmenter();
+
+/** What a reader takes for one character: an emoji with its joiners and variation selectors is never split. */
+export function characters(text: string): string[] {
+  return Array.from(segmenter.segment(text), ({ segment }) => segment);
 }
 
 /** The text cut to so many terminal columns, with an ellipsis when something is cut. */
@@ -22,7 +19,7 @@ export function cutToWidth(text: string, width: number): string {
   if (displayWidth(text) <= width) return text;
   let result = '';
   let used = 1;
-  for (const character of text) {
+  for (const character of characters(text)) {
     used += displayWidth(character);
     if (used > width) break;
     result += character;

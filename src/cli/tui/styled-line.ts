@@ -1,7 +1,7 @@
 // A line of the screen before it is painted: runs of text, each in a tone. What is decided on is text, never escape codes.
 
 import { withoutControls } from '../../audit/excerpt.ts';
-import { cutToWidth, displayWidth, wrap } from '../table.ts';
+import { characters, cutToWidth, displayWidth, wrap } from '../table.ts';
 
 /** What a run of text means; the painter knows how that looks, with colours and without. */
 export type Tone = 'plain' | 'dim' | 'bold' | 'good' | 'bad' | 'warn' | 'call' | 'selected';
@@ -78,7 +78,7 @@ function split(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = '';
   let used = 0;
-  for (const character of text) {
+  for (const character of characters(text)) {
     const columns = displayWidth(character);
     if (used + columns > width && line !== '') {
       lines.push(line);
