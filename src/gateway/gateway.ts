@@ -114,7 +114,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       signal,
     });
     await abandoned.settle();
-    const chronicle = new LifecycleRecorder({
+    const lifecycle = new LifecycleRecorder({
       log,
       inFlight,
       incident: (session) => leases.incident(session),
@@ -143,7 +143,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       // Leases first: nothing that follows may find a stream still open.
       onEvent: (event) => {
         leases.incidentChanged(event);
-        chronicle.incidentChanged(event);
+        lifecycle.incidentChanged(event);
         if (event.type !== 'deleted') return;
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
@@ -238,7 +238,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
     const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
-    chronicle.sealOrphans().catch((error: unknown) => {
+    lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
         { error: messageOf(error) },
         'sessions of deleted Incidents could not be sealed; the next start tries again',
@@ -252,7 +252,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           servers: [agentServer, kubeServer, dockerServer, readServer],
           health,
           status,
-          chronicle,
+          lifecycle,
           log,
           logger,
         })
@@ -297,11 +297,11 @@ async function close(parts: {
   servers: readonly Server[];
   health: HealthServer;
   status: StatusWriter;
-  chronicle: LifecycleRecorder;
+  lifecycle: LifecycleRecorder;
   log: AuditStore;
   logger: Logger;
 }): Promise<void> {
-  const { servers, health, status, chronicle, log, logger } = parts;
+  const { servers, health, status, lifecycle, log, logger } = parts;
   const done = servers.map(
     (server) =>
       new Promise<void>((resolve) => {
@@ -313,7 +313,7 @@ async function close(parts: {
   await Promise.race([Promise.all(done), new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
   for (const server of servers) server.closeAllConnections();
   await new Promise((resolve) => setTimeout(resolve, 100));
-  await chronicle.idle();
+  await lifecycle.idle();
   await Promise.race([status.flushAll(), new Promise((resolve) => setTimeout(resolve, 3000))]);
   await health.close();
   await log.close();

@@ -46,7 +46,7 @@ interface Held {
   readonly onDeath: (message: string) => void;
 }
 
-/** Deaths that no event tells of (a deadline, a spent budget) are found this often, in milliseconds. */
+/** Deaths that no event tells of (a deadline, a limit that is reached) are found this often, in milliseconds. */
 const SWEEP_MS = 200;
 
 export class LeaseRegistry {

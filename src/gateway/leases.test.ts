@@ -1,4 +1,4 @@
-// When an attempt may act: each way in which a lease is live, not yet, spent or dead.
+// When an attempt may act: each way in which a lease is live, not yet, reached or dead.
 
 import { describe, expect, it } from 'vitest';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
@@ -157,7 +157,7 @@ describe('LeaseRegistry', () => {
     expect(await died).toBe('the limit of time is reached');
   });
 
-  it('lets a reserved call and testimony outlive a spent budget, but not work', () => {
+  it('lets a reserved call and reports outlive a limit that is reached, but no act', () => {
     const { leases, limitReached } = registry();
     const dead: string[] = [];
     for (const purpose of ['act', 'reserved', 'report'] as const)

@@ -1,4 +1,4 @@
-// What is witnessed of an Incident: every step once, whatever was seen in between.
+// What is written of an Incident: every step once, whatever was seen in between.
 
 import { describe, expect, it } from 'vitest';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
@@ -34,10 +34,10 @@ const incident = (status: object, spec: object = {}): Incident =>
     spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
     status,
   });
-const keys = (recalled: RecordedState, now: Incident) =>
-  lifecycleEntries(recalled, now).map(({ entry }) => entry.clientKey);
+const keys = (recorded: RecordedState, now: Incident) =>
+  lifecycleEntries(recorded, now).map(({ entry }) => entry.clientKey);
 
-describe('witness', () => {
+describe('lifecycleEntries', () => {
   it('tells the whole life from the last status alone', () => {
     const status = {
       attempts: [
@@ -48,8 +48,8 @@ describe('witness', () => {
       soak: { restarts: 2 },
       conditions: [{ type: 'Verified', status: 'True', reason: 'x', message: '', lastTransitionTime: 't3' }],
     };
-    const witnessed = lifecycleEntries(NOTHING_RECORDED, incident(status, { cancel: true }));
-    expect(witnessed.map(({ attempt: number, entry }) => `${number} ${entry.clientKey}`)).toEqual([
+    const written = lifecycleEntries(NOTHING_RECORDED, incident(status, { cancel: true }));
+    expect(written.map(({ attempt: number, entry }) => `${number} ${entry.clientKey}`)).toEqual([
       '0 opened',
       '1 attempt-started:1',
       '1 attempt-pod:1',
@@ -75,9 +75,9 @@ describe('witness', () => {
 
   it('tells of a check only when it turns', () => {
     const before = incident({ verification: [check('a', true, 't1')] });
-    const recalled = recordedStateOf(before);
-    expect(keys(recalled, incident({ verification: [check('a', true, 't2')] }))).toEqual(['opened']);
-    expect(keys(recalled, incident({ verification: [check('a', false, 't3')] }))).toEqual([
+    const recorded = recordedStateOf(before);
+    expect(keys(recorded, incident({ verification: [check('a', true, 't2')] }))).toEqual(['opened']);
+    expect(keys(recorded, incident({ verification: [check('a', false, 't3')] }))).toEqual([
       'opened',
       'check:a:failing:t3',
     ]);
@@ -91,7 +91,7 @@ describe('witness', () => {
   });
 });
 
-describe('recall', () => {
+describe('restore', () => {
   it('remembers from the log what the status does not say any more, and believes the gateway alone', () => {
     const first = lifecycleEntries(
       NOTHING_RECORDED,
@@ -113,7 +113,7 @@ describe('recall', () => {
       writer: 'agent' as const,
       params: { event: 'check', check: 'a', passing: true },
     };
-    const recalled = restore([...entries, forged]);
-    expect(recalled).toEqual({ checks: new Map([['a', false]]), soakRestarts: 1 });
+    const recorded = restore([...entries, forged]);
+    expect(recorded).toEqual({ checks: new Map([['a', false]]), soakRestarts: 1 });
   });
 });

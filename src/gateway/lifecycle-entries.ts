@@ -1,4 +1,4 @@
-// What the gateway witnesses of an Incident's life: a pure difference between what is on record and what the status says now.
+// The lifecycle entries of an Incident: the pure difference between what is on record and what the status says now.
 //
 // Client keys are made of what they tell (attempt, transition time), and texts of what does not change any more, so that a
 // restart neither doubles nor loses an entry: the same step gives the same entry, and the log drops the second one.
@@ -27,7 +27,7 @@ export const NOTHING_RECORDED: RecordedState = { checks: new Map(), soakRestarts
 const checkParams = z.looseObject({ check: z.string(), passing: z.boolean() });
 const soakParams = z.looseObject({ restarts: z.number().int() });
 
-/** Rebuilds the recollection from the log, after a restart. */
+/** Restores what is on record from the log, after a restart. */
 export function restore(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'params'>>): RecordedState {
   const checks = new Map<string, boolean>();
   let soakRestarts = 0;
@@ -45,7 +45,7 @@ export function restore(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'param
   return { checks, soakRestarts };
 }
 
-/** What is on record once the entries of `witness` for this Incident are. */
+/** What is on record once the lifecycle entries of this Incident are. */
 export function recordedStateOf(incident: Incident): RecordedState {
   return {
     checks: new Map((incident.status?.verification ?? []).map((check) => [check.name, check.passing])),
@@ -58,10 +58,10 @@ function step(clientKey: string, event: string, content: string, facts: Record<s
 }
 
 /** The entries that an Incident's present state calls for, in the order in which its life goes. */
-export function lifecycleEntries(recalled: RecordedState, incident: Incident): LifecycleEntry[] {
+export function lifecycleEntries(recorded: RecordedState, incident: Incident): LifecycleEntry[] {
   const { metadata, spec, status } = incident;
-  const witnessed: LifecycleEntry[] = [];
-  const add = (attempt: number, entry: NewEntry) => witnessed.push({ attempt, entry });
+  const entries: LifecycleEntry[] = [];
+  const add = (attempt: number, entry: NewEntry) => entries.push({ attempt, entry });
   const { namespace = '', name, uid } = metadata;
 
   add(
@@ -119,7 +119,7 @@ export function lifecycleEntries(recalled: RecordedState, incident: Incident): L
 
   for (const check of status?.verification ?? []) {
     const { name: checkName, passing, observedTime, passingSince, observed, error } = check;
-    if (recalled.checks.get(checkName) === passing) continue;
+    if (recorded.checks.get(checkName) === passing) continue;
     const since = passing ? (passingSince ?? observedTime) : observedTime;
     add(
       latest,
@@ -135,7 +135,7 @@ export function lifecycleEntries(recalled: RecordedState, incident: Incident): L
   }
 
   const restarts = status?.soak?.restarts ?? 0;
-  for (let count = recalled.soakRestarts + 1; count <= restarts; count += 1) {
+  for (let count = recorded.soakRestarts + 1; count <= restarts; count += 1) {
     add(
       latest,
       step(`soak-restarted:${count}`, 'soak_restarted', `a check broke during the soak: it starts again (${count})`, {
@@ -158,5 +158,5 @@ export function lifecycleEntries(recalled: RecordedState, incident: Incident): L
   if (metadata.deletionTimestamp !== undefined) {
     add(latest, step('deletion-requested', 'deletion_requested', 'the Incident is being deleted', {}));
   }
-  return witnessed;
+  return entries;
 }

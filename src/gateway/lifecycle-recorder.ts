@@ -1,4 +1,4 @@
-// The chronicle: writes down what is witnessed of each Incident, and seals its session when the controller asks for it.
+// Records the life of each Incident in its session, and seals its session when the controller asks for it.
 
 import { CONDITIONS, type Incident, sessionOf } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
@@ -31,7 +31,7 @@ export interface LifecycleRecorderOptions {
 }
 
 interface Session {
-  recalled: RecordedState | undefined;
+  recorded: RecordedState | undefined;
   /** Client keys of the gateway's lifecycle entries that are in the log: most steps are seen many times. */
   written: Set<string>;
   /** The last version of the Incident that is not written down yet. */
@@ -86,7 +86,7 @@ export class LifecycleRecorder {
     }
     let state = this.#sessions.get(session);
     if (state === undefined) {
-      state = { recalled: undefined, written: new Set(), next: undefined, gone: false, running: false };
+      state = { recorded: undefined, written: new Set(), next: undefined, gone: false, running: false };
       this.#sessions.set(session, state);
     }
     state.next = incident;
@@ -120,7 +120,7 @@ export class LifecycleRecorder {
 
   async #record(session: string, state: Session, incident: Incident): Promise<void> {
     const { log, onRecord } = this.#options;
-    if (state.recalled === undefined) {
+    if (state.recorded === undefined) {
       const head = await log.head(session);
       if (head?.sealed) {
         this.#sealed.add(session);
@@ -133,9 +133,9 @@ export class LifecycleRecorder {
       for (const { kind, writer, clientKey } of entries) {
         if (writer === 'gateway' && kind === 'lifecycle') state.written.add(clientKey);
       }
-      state.recalled = restore(entries);
+      state.recorded = restore(entries);
     }
-    for (const { attempt, entry } of lifecycleEntries(state.recalled, incident)) {
+    for (const { attempt, entry } of lifecycleEntries(state.recorded, incident)) {
       if (state.written.has(entry.clientKey)) continue;
       try {
         await log.append({ session, attempt, writer: 'gateway' }, entry);
@@ -145,7 +145,7 @@ export class LifecycleRecorder {
       }
       state.written.add(entry.clientKey);
     }
-    state.recalled = recordedStateOf(incident);
+    state.recorded = recordedStateOf(incident);
     const attempt = incident.status?.attempts?.at(-1)?.number ?? 0;
     const { namespace = '', name, uid } = incident.metadata;
     if (state.gone && !(await this.#options.isGone({ namespace, name, uid }))) state.gone = false;

@@ -98,7 +98,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(intents.some((params) => params.includes('portforward'))).toBe(true);
   });
 
-  it('ends the attempt and says which limit when turns are spent', async () => {
+  it('ends the attempt and says which limit when the limit of turns is reached', async () => {
     lab.puppet.play(shell('echo one'), shell('echo two'), shell('echo three'), shell('echo four'));
     await lab.open('out-of-turns', { limits: { maxTurns: 2, attempts: 1 } });
     const incident = await lab.finished('out-of-turns');

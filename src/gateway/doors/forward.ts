@@ -72,8 +72,9 @@ class ForwardedRequest {
     };
     this.#response.once('close', hangUp);
     try {
-      // The lease may have died while the intent was being written.
-      if (!hold.alive()) throw new NoLease(this.#cut ?? 'the lease ended');
+      // While the intent was being written, the caller may have hung up, and the lease may have died.
+      if (this.#response.destroyed) hangUp();
+      if (this.#cut !== undefined || !hold.alive()) throw new NoLease(this.#cut ?? 'the lease ended');
       const answer = await this.#send();
       if ((writes && !follows) || reduce !== undefined) await this.#deliver(answer);
       else await this.#stream(answer, () => hold.alive());

@@ -100,7 +100,7 @@ async function open(options: Options = {}) {
     plan: async (_, __, { request }) =>
       (await options.plan?.(request)) ?? { answer: async (response) => void response.end('answered') },
     refusal: (error) => ({
-      status: error instanceof Unauthenticated ? 401 : 403,
+      status: error instanceof Unauthenticated ? 401 : error instanceof Error && 'code' in error ? 403 : 500,
       headers: { connection: 'close' },
       body: error instanceof Error && 'code' in error ? error.message : 'failed',
     }),
@@ -134,15 +134,31 @@ async function open(options: Options = {}) {
       request.end();
     });
   const upgrade = () => ask({ connection: 'Upgrade', upgrade: 'websocket' });
+  /** Asks, and returns what hangs up; resolves once the server has seen it. */
+  const hangUp = (type: 'request' | 'upgrade') => {
+    const connected = once(server, 'connection');
+    const headers = type === 'upgrade' ? { connection: 'Upgrade', upgrade: 'websocket' } : {};
+    const request = httpRequest({ host: '127.0.0.1', port, headers });
+    request.on('error', () => undefined);
+    request.end();
+    return async () => {
+      const [socket] = await connected;
+      const closed = once(socket, 'close');
+      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen: it is ended here.
+      if (type === 'upgrade') socket.destroy();
+      else request.destroy();
+      await closed;
+    };
+  };
   /** All places are free, and nothing holds the seal back. */
   const isIdle = async () => concurrency.total === 0 && (await inFlight.drained('s', 1000));
-  return { ask, upgrade, isIdle };
+  return { ask, upgrade, hangUp, isIdle };
 }
 
 /** A plan that goes on to an upstream, with what is put on record on the way. */
 async function upstream(
   answer: (request: IncomingMessage) => { status: number; body: string } | undefined,
-  more: { record?: () => Promise<void> } = {},
+  more: { record?: () => Promise<void>; upgrades?: boolean; silent?: boolean } = {},
 ) {
   const steps: (string | Outcome)[] = [];
   const server = createServer((request, response) => {
@@ -151,20 +167,28 @@ async function upstream(
     if (said === undefined) response.destroy();
     else response.writeHead(said.status).end(said.body);
   });
+  server.on('upgrade', (_, socket) => {
+    steps.push('sent');
+    if (more.silent === true) return;
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  });
   const port = await listening(server);
   const intent: Intent = { outcome: async (outcome) => void steps.push(outcome) };
   const plan = async (): Promise<ForwardPlan> => ({
     upstream: 'the upstream',
     writes: true,
     follows: false,
-    answerMs: 5000,
+    answerMs: more.silent === true ? 100 : 5000,
     body: Buffer.from('body'),
     record: async () => {
       steps.push('recorded');
       await more.record?.();
       return intent;
     },
-    open: () => httpRequest({ host: '127.0.0.1', port, method: 'POST' }),
+    open: () => {
+      const headers = more.upgrades === true ? { connection: 'Upgrade', upgrade: 'websocket' } : {};
+      return httpRequest({ host: '127.0.0.1', port, method: more.upgrades === true ? 'GET' : 'POST', headers });
+    },
     headers: () => ({}),
   });
   return { plan, steps };
@@ -217,11 +241,12 @@ it('lets a caller whose limit is reached report what it did', async () => {
 it('refuses what is too much at once, and takes the next one', async () => {
   const concurrency = new Concurrency(1);
   const leave = concurrency.enter('s');
-  const { ask } = await open({ concurrency });
+  const { ask, isIdle } = await open({ concurrency });
   expect((await ask()).status).toBe(403);
   expect(refused).toHaveBeenLastCalledWith({ door: 'kube', reason: 'OPLAB_TOO_BUSY' });
   leave();
   expect((await ask()).status).toBe(200);
+  expect(await isIdle()).toBe(true);
 });
 
 it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the answer to a %s', async (type) => {
@@ -230,11 +255,10 @@ it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the 
       throw new Error('a secret of the gateway');
     },
   });
-  const { body } = await (type === 'request' ? ask() : upgrade());
-  expect(body).toBe('failed');
+  expect(await (type === 'request' ? ask() : upgrade())).toEqual({ status: 500, body: 'failed' });
   expect(logged).toHaveBeenCalledTimes(1);
   expect(refused.mock.calls).toEqual([[{ door: 'kube', reason: 'OPLAB_INTERNAL' }]]);
-  expect(counted.mock.calls).toEqual([['wanted', 403]]);
+  expect(counted.mock.calls).toEqual([['wanted', 500]]);
   expect(await isIdle()).toBe(true);
 });
 
@@ -293,4 +317,55 @@ it('puts an answer that never came on record as not known', async () => {
 it('refuses an upgrade at a door that answers itself', async () => {
   const { upgrade } = await open();
   expect(await upgrade()).toMatchObject({ status: 403, body: 'this door changes to no other protocol' });
+});
+
+it('records an upgrade before and after, and counts it once', async () => {
+  const { plan, steps } = await upstream(() => undefined, { upgrades: true });
+  const { upgrade, isIdle } = await open({ plan });
+  expect((await upgrade()).status).toBe(101);
+  await vi.waitFor(async () => expect(await isIdle()).toBe(true));
+  expect(steps).toEqual(['recorded', 'sent', expect.objectContaining({ status: 101 })]);
+  expect(counted.mock.calls).toEqual([['wanted', 101]]);
+});
+
+it('sends no upgrade when the lease dies while the intent is recorded, and says so', async () => {
+  const { plan, steps } = await upstream(() => undefined, {
+    upgrades: true,
+    record: async () => {
+      alive = false;
+    },
+  });
+  const { upgrade, isIdle } = await open({ plan });
+  expect((await upgrade()).status).toBe(403);
+  expect(steps).toEqual(['recorded', { status: null, ended: expect.stringContaining('whether it was done') }]);
+  expect(await isIdle()).toBe(true);
+});
+
+it('waits for the answer to an upgrade as long as its plan says', async () => {
+  const { plan, steps } = await upstream(() => undefined, { upgrades: true, silent: true });
+  const { upgrade } = await open({ plan });
+  const { status, body } = await upgrade();
+  expect({ status, body }).toEqual({ status: 403, body: expect.stringContaining('no answer in time') });
+  expect(steps.at(-1)).toMatchObject({ status: null });
+});
+
+it.each(['request', 'upgrade'] as const)('sends nothing when the caller of a %s hangs up meanwhile', async (type) => {
+  let recording = () => {};
+  const began = new Promise<void>((resolve) => (recording = resolve));
+  let go = () => {};
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }), {
+    upgrades: type === 'upgrade',
+    record: async () => {
+      recording();
+      await gate;
+    },
+  });
+  const { hangUp, isIdle } = await open({ plan });
+  const hung = hangUp(type);
+  await began;
+  await hung();
+  go();
+  await vi.waitFor(async () => expect(await isIdle()).toBe(true));
+  expect(steps).toEqual(['recorded', { status: null, ended: expect.stringContaining('the caller hung up') }]);
 });

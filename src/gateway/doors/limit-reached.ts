@@ -30,7 +30,7 @@ export async function reportLimitReached(gateway: GatewayContext, lease: Lease, 
       done();
     }
   } catch (error) {
-    gateway.logger.warn({ session, error: messageOf(error) }, 'a spent limit could not be recorded');
+    gateway.logger.warn({ session, error: messageOf(error) }, 'a limit that is reached could not be recorded');
   }
   gateway.status.touch(session, true);
 }

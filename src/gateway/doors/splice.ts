@@ -6,8 +6,6 @@ import { messageOf, NoLease, UpstreamUnavailable } from '../../errors.ts';
 import type { Caller, Exchange, ForwardPlan, GatewayContext, Intent } from './door.ts';
 import { responseHeaders } from './headers.ts';
 
-/** Until the upstream has answered, in milliseconds: it may have to reach somebody else first. */
-const ANSWER_MS = 60_000;
 /** More of a refusal is not passed on. */
 const MAX_REFUSAL = 64 * 1024;
 /** How long a side that has been told of the end may take to go, in milliseconds. */
@@ -31,9 +29,8 @@ export async function splice(
 ): Promise<number> {
   const { upstream: name, halfOpen = false, head = exchange.head } = plan;
   const { socket } = exchange;
-  const outgoing = plan.open();
   let ended: string | undefined;
-  const ends: { destroy(): unknown }[] = [outgoing, socket];
+  const ends: { destroy(): unknown }[] = [socket];
   const endAll = (why: string) => {
     ended ??= why;
     for (const end of ends) end.destroy();
@@ -45,8 +42,13 @@ export async function splice(
   let bytesOut = 0;
   let status: number | null = null;
   try {
-    if (!hold.alive()) throw new NoLease('the lease ended');
-    const answered = await answerOf(outgoing, name, plan.body);
+    // While the intent was being written, the caller may have hung up, and the lease may have died.
+    if (socket.destroyed) endAll('the caller hung up');
+    if (ended !== undefined || !hold.alive()) throw new NoLease(ended ?? 'the lease ended');
+    // Opened only now, and listened to at once: a request that is destroyed unheard would end the process.
+    const outgoing = plan.open();
+    ends.push(outgoing);
+    const answered = await awaitAnswer(outgoing, plan);
     status = answered.response.statusCode ?? 502;
     if (!answered.upgraded) {
       // The upstream says no: its answer goes back as it is, and the connection ends.
@@ -114,7 +116,6 @@ export async function splice(
   } catch (error) {
     ended ??= messageOf(error);
     if (status === null) {
-      outgoing.destroy();
       await settle(gateway, intent, { status, ended: `${ended}; whether it was done is not known` });
       throw error;
     }
@@ -140,9 +141,10 @@ async function settle(
 }
 
 /** Waits for the head of the upstream's answer, whichever it is. */
-function answerOf(outgoing: ClientRequest, name: string, body: Buffer | undefined): Promise<Answered> {
+function awaitAnswer(outgoing: ClientRequest, plan: ForwardPlan): Promise<Answered> {
+  const { upstream: name, answerMs, body } = plan;
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => outgoing.destroy(new Error('no answer in time')), ANSWER_MS);
+    const timer = setTimeout(() => outgoing.destroy(new Error('no answer in time')), answerMs);
     outgoing.on('upgrade', (response, socket, head) => {
       clearTimeout(timer);
       resolve({ upgraded: true, response, socket, head });
@@ -153,6 +155,7 @@ function answerOf(outgoing: ClientRequest, name: string, body: Buffer | undefine
     });
     const failed = (message: string, error?: unknown) => {
       clearTimeout(timer);
+      outgoing.destroy();
       reject(new UpstreamUnavailable(`${name} does not answer: ${message}; try again`, error));
     };
     outgoing.on('error', (error) => failed(messageOf(error), error));

@@ -20,6 +20,8 @@ import { takeBody } from './upgrade-body.ts';
 const MAX_BODY = { json: 1024 * 1024, tar: 32 * 1024 * 1024, none: 4096 } as const;
 /** Until the head of an answer, in milliseconds: a stop may wait for as long as it is told. */
 const ANSWER_MS = 15 * 60_000;
+/** The same for an upgrade: the upstream may have to reach somebody else first. */
+const UPGRADE_ANSWER_MS = 60_000;
 
 export interface DockerDoorOptions {
   readonly hosts: DockerHosts;
@@ -120,7 +122,7 @@ async function planUpgrade(
     upstream: `Docker host ${host.name}`,
     writes: true,
     follows: true,
-    answerMs: ANSWER_MS,
+    answerMs: UPGRADE_ANSWER_MS,
     body: passing.body ?? Buffer.alloc(0),
     record: async () => await recordIntent(gateway, caller, passing, details),
     open: () =>

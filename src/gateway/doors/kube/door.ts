@@ -16,6 +16,8 @@ import { statusOf } from './refusal.ts';
 const MAX_BODY = 3 * 1024 * 1024;
 /** Until the head of an answer, in milliseconds. The API server gives up on ordinary requests after 60 s itself. */
 const ANSWER_MS = 75_000;
+/** The same for an upgrade: the upstream may have to reach somebody else first. */
+const UPGRADE_ANSWER_MS = 60_000;
 /** What clients of the API change to. */
 const PROTOCOLS: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
 
@@ -114,7 +116,7 @@ function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Ad
     upstream: 'the API server',
     writes,
     follows: true,
-    answerMs: ANSWER_MS,
+    answerMs: UPGRADE_ANSWER_MS,
     body: Buffer.alloc(0),
     record: async () =>
       writes || wanted.secrets

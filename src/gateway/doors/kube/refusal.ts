@@ -23,7 +23,7 @@ export function statusOf(
   url: string,
 ): { status: number; body: string; headers: Record<string, string> } {
   const refusal = refusalOf(error);
-  // A spent limit is final: a client that retries 429 would only wait.
+  // A limit that is reached is final: a client that retries 429 would only wait.
   const status = refusal.status === 429 ? 403 : refusal.status === 409 ? 503 : refusal.status;
   const message = `${refusal.code}: ${refusal.message}`;
   const plain = !OF_OBJECTS.test(url);
