@@ -11,9 +11,9 @@ import { z } from 'zod';
 import { type FakeGateway, type Fault, fakeTask, refuse, startFakeGateway } from '../../test/support/fake-gateway.ts';
 import { paths, type Task } from '../gateway/protocol.ts';
 import { silentLogger } from '../observability/logger.ts';
-import type { ExecExit, WallsReport } from '../sandbox/protocol.ts';
+import type { ExecExit, IsolationReport } from '../sandbox/protocol.ts';
 import type { AgentEvent } from './events.ts';
-import { EXIT_WALLS_OPEN, runAttempt } from './process.ts';
+import { EXIT_NOT_ISOLATED, runAttempt } from './process.ts';
 import { type Sandbox, SandboxLost } from './sandbox-client.ts';
 
 type Content = { type: string; [key: string]: unknown };
@@ -110,7 +110,7 @@ const exitOf = (stdout: string, changes: Partial<ExecExit> = {}): ExecExit => ({
   killedProcesses: 0,
   ...changes,
 });
-const closed: WallsReport = {
+const closed: IsolationReport = {
   probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, detail: '' }],
   closed: true,
   waitedMs: 3,
@@ -121,7 +121,7 @@ interface Options {
   readonly task?: Partial<Task>;
   readonly fault?: Fault;
   readonly exec?: Sandbox['exec'];
-  readonly walls?: WallsReport;
+  readonly isolation?: IsolationReport;
   readonly alreadyStarted?: boolean;
   readonly signal?: AbortSignal;
 }
@@ -131,7 +131,7 @@ async function attempt(options: Options) {
   const seen: AgentEvent[] = [];
   const sandbox: Sandbox = {
     ready: async () => undefined,
-    walls: async () => options.walls ?? closed,
+    isolation: async () => options.isolation ?? closed,
     exec: async (command, onEvent, signal) => {
       started.push({ command: command.command, at: Date.now() });
       onEvent({ type: 'started', time: new Date().toISOString() });
@@ -221,7 +221,7 @@ describe('the record', () => {
     expect(first.gateway.entries.map((entry) => entry.clientKey)).toEqual(
       second.gateway.entries.map((entry) => entry.clientKey),
     );
-    expect(first.gateway.entries.map((entry) => entry.clientKey)).toEqual(['2-walls', '2-1', '2-2', '2-3', '2-4']);
+    expect(first.gateway.entries.map((entry) => entry.clientKey)).toEqual(['2-isolation', '2-1', '2-2', '2-3', '2-4']);
   });
 
   it('holds thoughts, and sends them back as they came', async () => {
@@ -251,7 +251,7 @@ describe('while the audit log cannot take entries', () => {
       fault: (at, response, count) => {
         if (at !== paths.entries) return false;
         keys.push(count);
-        // The first entry is about the walls; the second is the call.
+        // The first entry reports the isolation probes; the second is the call.
         if (count < 2 || count > 4) return false;
         refusals.push(Date.now());
         return refuse(response, 503, 'OPLAB_AUDIT_UNAVAILABLE');
@@ -466,14 +466,14 @@ describe('an attempt ends', () => {
     expect(gateway.bodies).toEqual([]);
   });
 
-  it('before the first question when the walls are open', async () => {
+  it('before the first question when the sandbox is not isolated', async () => {
     const open = {
       probes: [{ name: 'api-server', address: '10.0.0.1:443', open: true, detail: 'connected' }],
       closed: false,
       waitedMs: 30000,
     };
-    const { code, gateway } = await attempt({ walls: open, replies: [{ content: [shell('never')] }] });
-    expect(code).toBe(EXIT_WALLS_OPEN);
+    const { code, gateway } = await attempt({ isolation: open, replies: [{ content: [shell('never')] }] });
+    expect(code).toBe(EXIT_NOT_ISOLATED);
     expect(gateway.bodies).toEqual([]);
     expect(gateway.entries[0]?.content).toContain('api-server (10.0.0.1:443)');
   });

@@ -1,6 +1,6 @@
 // What the loop tells whoever listens, in the order in which it happens; the process logs it, tests read it.
 
-import type { WallsReport } from '../sandbox/protocol.ts';
+import type { IsolationReport } from '../sandbox/protocol.ts';
 
 /** Why the loop stopped. */
 export type LoopEnd =
@@ -17,7 +17,7 @@ export type LoopEnd =
 
 export type AgentEvent =
   | { readonly type: 'interrupted' }
-  | { readonly type: 'walls'; readonly report: WallsReport }
+  | { readonly type: 'isolation'; readonly report: IsolationReport }
   | {
       readonly type: 'answer';
       readonly turn: number;

@@ -20,7 +20,7 @@ import { createShellTool } from './shell.ts';
 import { createSummariser } from './summary.ts';
 
 /** The sandbox could reach what ought to be closed, so no command was run. */
-export const EXIT_WALLS_OPEN = 3;
+export const EXIT_NOT_ISOLATED = 3;
 /** For the last entry, when the signal has already gone. */
 const LAST_WORDS_MS = 3000;
 
@@ -73,14 +73,14 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       return 0;
     }
 
-    const walls = await options.sandbox.walls(signal);
-    const open = walls.probes.filter((probe) => probe.open).map((probe) => `${probe.name} (${probe.address})`);
-    const verdict = walls.closed
-      ? `The sandbox tried its walls: closed${open.length === 0 ? '' : `, but for ${open.join(', ')}, which does not count`}.`
-      : `The sandbox tried its walls, and they are open: ${open.join(', ')}. No command is run.`;
-    await lifecycle('walls', verdict, { step: 'walls', ...walls }, signal);
-    report({ type: 'walls', report: walls });
-    if (!walls.closed) return EXIT_WALLS_OPEN;
+    const isolation = await options.sandbox.isolation(signal);
+    const open = isolation.probes.filter((probe) => probe.open).map((probe) => `${probe.name} (${probe.address})`);
+    const verdict = isolation.closed
+      ? `The sandbox is isolated${open.length === 0 ? '' : `; advisory only: ${open.join(', ')} can be reached`}.`
+      : `The sandbox is not isolated: ${open.join(', ')} can be reached. No command is run.`;
+    await lifecycle('isolation', verdict, { step: 'isolation', ...isolation }, signal);
+    report({ type: 'isolation', report: isolation });
+    if (!isolation.closed) return EXIT_NOT_ISOLATED;
 
     const end = await work(task, signal);
     if (end.reason !== 'concluded') {
@@ -148,7 +148,7 @@ function endText(end: LoopEnd): string {
   return 'message' in end ? `${end.reason}: ${end.message}` : end.reason;
 }
 
-/** The agent container's process. Sets the exit code: 0 when the attempt is over in whatever way, 3 when the walls are open. */
+/** The agent container's process. Sets the exit code: 0 when the attempt is over in whatever way, 3 when the sandbox is not isolated. */
 export async function runAgent(): Promise<void> {
   const env = parseEnvironment(environment);
   const stop = new AbortController();

@@ -1,4 +1,4 @@
-// The agent's side of the shell server: run a command, ask for the walls, wait for a sandbox that was killed to come back.
+// The agent's side of the shell server: run a command, probe the isolation, wait for a sandbox that was killed to come back.
 
 import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -9,14 +9,14 @@ import {
   type ExecExit,
   type ExecRequest,
   execEvent,
-  type WallsReport,
-  wallsReport,
+  type IsolationReport,
+  isolationReport,
 } from '../sandbox/protocol.ts';
 
 const POLL_MS = 250;
 const HEALTH_TIMEOUT_MS = 2000;
-/** The walls wait for a policy up to 30 s themselves. */
-const WALLS_TIMEOUT_MS = 120_000;
+/** The probes themselves wait up to 30 s for a policy to be enforced. */
+const PROBES_TIMEOUT_MS = 120_000;
 /** What a command may exceed its own limit by: the server ends it, and reports. */
 const EXEC_GRACE_MS = 30_000;
 
@@ -36,7 +36,7 @@ export interface Sandbox {
   exec(command: ExecRequest, onEvent: (event: ExecEvent) => void, signal: AbortSignal): Promise<ExecExit>;
   /** Resolves when the shell server answers. */
   ready(signal: AbortSignal): Promise<void>;
-  walls(signal: AbortSignal): Promise<WallsReport>;
+  isolation(signal: AbortSignal): Promise<IsolationReport>;
 }
 
 const notListening = (error: unknown) =>
@@ -114,10 +114,10 @@ export function createSandbox(socketPath: string): Sandbox {
       signal.throwIfAborted();
       throw new SandboxLost('the stream ended early');
     },
-    async walls(signal) {
+    async isolation(signal) {
       await ready(signal);
-      const response = await call('/v1/walls', {}, WALLS_TIMEOUT_MS, signal);
-      return wallsReport.parse(JSON.parse(await textOf(response)));
+      const response = await call('/v1/isolation', {}, PROBES_TIMEOUT_MS, signal);
+      return isolationReport.parse(JSON.parse(await textOf(response)));
     },
   };
 }

@@ -60,7 +60,7 @@ it('shows the command of a call, the object of a write and the step of a lifecyc
       }),
     ),
   ).toBe('patch statefulsets/scale tikv/tikv-tikv');
-  expect(entryText(entry({ kind: 'lifecycle', params: { event: 'walls' } }))).toBe('walls');
+  expect(entryText(entry({ kind: 'lifecycle', params: { event: 'isolation' } }))).toBe('isolation');
 });
 
 it('takes the orders to a terminal out of a text, not its characters', () => {

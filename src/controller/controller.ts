@@ -33,7 +33,7 @@ export interface ControllerOptions {
   readonly systemNamespace: string;
   /** Where the node's Docker socket is served, if it is; no agent may work there. */
   readonly dockerNamespace?: string;
-  readonly wallProbes?: string;
+  readonly isolationProbes?: string;
   /** Unique per process. */
   readonly identity: string;
   readonly log: Log;
@@ -205,7 +205,7 @@ export class Controller {
   }
 
   #deps(cel: Cel): ReconcilerDeps {
-    const { client, agentsNamespace, systemNamespace, dockerNamespace, wallProbes } = this.#options;
+    const { client, agentsNamespace, systemNamespace, dockerNamespace, isolationProbes } = this.#options;
     const { identity, log, fetch, checkpoint } = this.#options;
     const now = this.#options.now ?? (() => new Date());
     const identities = new VerifyIdentity(client, agentsNamespace);
@@ -215,7 +215,7 @@ export class Controller {
       agentsNamespace,
       systemNamespace,
       ownNamespaces: [systemNamespace, agentsNamespace, ...(dockerNamespace === undefined ? [] : [dockerNamespace])],
-      wallProbes: wallProbes ?? '',
+      isolationProbes: isolationProbes ?? '',
       log,
       now,
       incidents: () => this.#incidents.list(),

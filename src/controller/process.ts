@@ -21,7 +21,7 @@ const environment = z.object({
   OPLAB_SYSTEM_NAMESPACE: z.string().min(1).default('oplab-system'),
   OPLAB_DOCKER_NAMESPACE: z.string().min(1).default('oplab-docker'),
   OPLAB_IDENTITY: z.string().optional(),
-  OPLAB_WALL_PROBES: z.string().default(''),
+  OPLAB_ISOLATION_PROBES: z.string().default(''),
   OPLAB_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(9090),
   OPLAB_INTAKE_PORT: z.coerce.number().int().min(0).max(65535).default(8085),
   /** Absent: there is no intake. */
@@ -51,7 +51,7 @@ export async function runController(): Promise<void> {
     agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
     systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
     dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
-    wallProbes: env.OPLAB_WALL_PROBES,
+    isolationProbes: env.OPLAB_ISOLATION_PROBES,
     identity,
     log,
     notify: await notifications(env, registry),

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const closedWalls = {
+const isolated = {
   probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, detail: 'ECONNREFUSED' }],
   closed: true,
   waitedMs: 1,
@@ -42,7 +42,7 @@ async function repair(options: FakePatientOptions) {
       directory,
       wholeContainer: false,
     },
-    walls: async () => closedWalls,
+    isolation: async () => isolated,
   });
   try {
     const code = await runAttempt({

@@ -6,11 +6,11 @@ import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { OplabError } from '../errors.ts';
 import { DOCKER_SOCKET_PATH, startDockerRelay } from './docker-relay.ts';
+import { isolationAddresses, probeIsolation } from './isolation-probes.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
 import { ownsContainer } from './process-tree.ts';
 import { SOCKET_PATH } from './protocol.ts';
 import { probeShellServer, startShellServer } from './shell-server.ts';
-import { probeWalls, wallAddresses } from './walls.ts';
 
 const socket = z.object({ OPLAB_SOCKET: z.string().default(SOCKET_PATH) });
 
@@ -27,7 +27,7 @@ const environment = socket.extend({
   /** The docker door; only where the class opens it. */
   OPLAB_DOCKER_URL: z.url().optional(),
   OPLAB_DOCKER_SOCKET: z.string().default(DOCKER_SOCKET_PATH),
-  OPLAB_WALL_PROBES: z.string().default(''),
+  OPLAB_ISOLATION_PROBES: z.string().default(''),
 });
 
 /** The whole environment of a command: nothing of this process's own. */
@@ -54,11 +54,11 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
     namespace: env.OPLAB_TARGET_NAMESPACE,
   });
   await mkdir(path.dirname(env.OPLAB_SOCKET), { recursive: true });
-  const addresses = wallAddresses({
+  const addresses = isolationAddresses({
     apiServerHost: env.KUBERNETES_SERVICE_HOST,
     apiServerPort: env.KUBERNETES_SERVICE_PORT,
     hostIP: env.HOST_IP,
-    extra: env.OPLAB_WALL_PROBES,
+    extra: env.OPLAB_ISOLATION_PROBES,
   });
   // Plain lines instead of the logger: this image holds what an SRE reaches for, and as little of oplab as possible.
   const report = (line: string) =>
@@ -70,7 +70,7 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
       directory: home,
       wholeContainer: await ownsContainer(),
     },
-    walls: () => probeWalls(addresses),
+    isolation: () => probeIsolation(addresses),
     report,
   });
   report(`listening on ${env.OPLAB_SOCKET}`);

@@ -1,7 +1,7 @@
 // What passes between the agent and the shell server: HTTP over the unix socket in the shared emptyDir.
 //
 // POST /v1/exec   execRequest → application/x-ndjson stream of execEvent, ended by exactly one `exit`
-// POST /v1/walls  {} → wallsReport: probes of addresses that ought to be closed
+// POST /v1/isolation  {} → isolationReport: probes of addresses that ought to be closed
 // GET  /healthz   200
 
 import { z } from 'zod';
@@ -43,7 +43,16 @@ export const execEvent = z.discriminatedUnion('type', [
 export type ExecEvent = z.infer<typeof execEvent>;
 export type ExecExit = Extract<ExecEvent, { type: 'exit' }>;
 
-/** One address that ought to be closed. `open: true` is a hole in the wall. */
-export const wallProbe = z.object({ name: z.string(), address: z.string(), open: z.boolean(), detail: z.string() });
-export const wallsReport = z.object({ probes: z.array(wallProbe), closed: z.boolean(), waitedMs: z.number().int() });
-export type WallsReport = z.infer<typeof wallsReport>;
+/** One address that ought to be closed. `open: true` means that it answered. */
+export const isolationProbe = z.object({
+  name: z.string(),
+  address: z.string(),
+  open: z.boolean(),
+  detail: z.string(),
+});
+export const isolationReport = z.object({
+  probes: z.array(isolationProbe),
+  closed: z.boolean(),
+  waitedMs: z.number().int(),
+});
+export type IsolationReport = z.infer<typeof isolationReport>;

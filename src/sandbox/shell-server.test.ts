@@ -35,7 +35,7 @@ function start(): Promise<ShellServer> {
       directory: home,
       wholeContainer: false,
     },
-    walls: async () => ({ probes: [], closed: true, waitedMs: 0 }),
+    isolation: async () => ({ probes: [], closed: true, waitedMs: 0 }),
   });
 }
 

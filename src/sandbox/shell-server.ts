@@ -3,7 +3,7 @@
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { InvalidInput, messageOf, OplabError } from '../errors.ts';
-import { type ExecEvent, execRequest, type WallsReport } from './protocol.ts';
+import { type ExecEvent, execRequest, type IsolationReport } from './protocol.ts';
 import { runCommand, type ShellEnvironment } from './shell.ts';
 
 const MAX_BODY_BYTES = 256 * 1024;
@@ -13,7 +13,7 @@ const PROBE_TIMEOUT_MS = 2000;
 export interface ShellServerOptions {
   readonly socketPath: string;
   readonly shellEnvironment: ShellEnvironment;
-  readonly walls: () => Promise<WallsReport>;
+  readonly isolation: () => Promise<IsolationReport>;
   readonly report?: (line: string) => void;
 }
 
@@ -76,7 +76,7 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
   async function route(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = `${incoming.method} ${incoming.url}`;
     if (target === 'POST /v1/exec') return exec(incoming, response);
-    if (target === 'POST /v1/walls') return answer(response, 200, await options.walls());
+    if (target === 'POST /v1/isolation') return answer(response, 200, await options.isolation());
     if (target === 'GET /healthz') return answer(response, 200, { status: 'ok' });
     return answer(response, 404, { error: { code: 'OPLAB_NOT_FOUND', message: `no such endpoint: ${target}` } });
   }

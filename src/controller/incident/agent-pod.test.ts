@@ -1,4 +1,4 @@
-// The agent pod and what stands around it: what the walls are made of.
+// The agent pod and the objects around it, which isolate it.
 
 import { describe, expect, it } from 'vitest';
 import { agentClassSpec } from '../../api/agent-class.ts';

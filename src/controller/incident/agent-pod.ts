@@ -41,7 +41,7 @@ export interface PodOptions {
   /** What is left of the Incident's time limit, in seconds. */
   readonly secondsLeft: number;
   /** More addresses that the sandbox proves closed: "name=host:port,…". */
-  readonly wallProbes?: string;
+  readonly isolationProbes?: string;
 }
 
 /** The pod of an attempt. It ends with the agent, for the sandbox is a native sidecar. */
@@ -126,7 +126,7 @@ function agentContainer({ spec, systemNamespace }: PodOptions): object {
   };
 }
 
-function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOptions): object {
+function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: PodOptions): object {
   return {
     name: SANDBOX_CONTAINER,
     image: spec.images.sandbox,
@@ -144,7 +144,9 @@ function sandboxContainer({ incident, spec, systemNamespace, wallProbes }: PodOp
         ? []
         : [{ name: 'OPLAB_DOCKER_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.docker}` }]),
       { name: 'HOST_IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } },
-      ...(wallProbes === undefined || wallProbes === '' ? [] : [{ name: 'OPLAB_WALL_PROBES', value: wallProbes }]),
+      ...(isolationProbes === undefined || isolationProbes === ''
+        ? []
+        : [{ name: 'OPLAB_ISOLATION_PROBES', value: isolationProbes }]),
     ],
     // curl is part of every sandbox image, and starts thirty times faster than a second node would.
     startupProbe: {

@@ -1,4 +1,4 @@
-// What stands around an agent pod: its account, its rights in the targets, its way through the walls. Pure builders.
+// The objects around an agent pod: account, rights in the targets, network policy. Pure builders.
 
 import type { AgentClassSpec, RoleReference } from '../../api/agent-class.ts';
 import { LABEL_MANAGED_BY, MANAGED_BY } from '../../api/group.ts';

@@ -33,7 +33,7 @@ export interface ReconcilerDeps {
   /** These, and whatever else is oplab's own: no agent may work there. */
   readonly ownNamespaces: readonly string[];
   /** More addresses that sandboxes prove closed: "name=host:port,…". */
-  readonly wallProbes: string;
+  readonly isolationProbes: string;
   readonly log: Log;
   readonly now: () => Date;
   /** From the local copies. */

@@ -113,7 +113,7 @@ export async function createPod(
     agentsNamespace: deps.agentsNamespace,
     systemNamespace: deps.systemNamespace,
     secondsLeft: (limits?.timeoutSeconds ?? 0) - spent,
-    wallProbes: deps.wallProbes,
+    isolationProbes: deps.isolationProbes,
   });
   let created: KubeObject;
   try {

@@ -1,67 +1,69 @@
-// The sandbox tries its own walls: addresses that network policy ought to have closed, before the first command runs.
+// Probes the sandbox's isolation before the first command: network policy must close these addresses.
 
 import { connect as connectTcp } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidInput } from '../errors.ts';
-import type { WallsReport } from './protocol.ts';
+import type { IsolationReport } from './protocol.ts';
 
-type Probe = WallsReport['probes'][number];
+type Probe = IsolationReport['probes'][number];
 
-/** One address to try. An advisory one is reported, but no reason to refuse work. */
-export interface WallAddress {
+/** One address to probe. An open advisory address is reported, but does not stop the attempt. */
+export interface IsolationAddress {
   readonly name: string;
   readonly host: string;
   readonly port: number;
   readonly advisory?: string;
 }
 
-/** What became of one attempt to connect. */
-export interface Knock {
+/** The result of one attempt to connect. */
+export interface ConnectResult {
   readonly open: boolean;
   readonly detail: string;
 }
 
 const RETRY_MS = 200;
 const WAIT_MS = 30_000;
-const KNOCK_TIMEOUT_MS = 1000;
+const CONNECT_TIMEOUT_MS = 1000;
 
 /** Tries a TCP connection for a second; refused, unreachable and silent all mean closed. */
-export function knock(address: WallAddress): Promise<Knock> {
+export function tryConnect(address: IsolationAddress): Promise<ConnectResult> {
   return new Promise((resolve) => {
     const socket = connectTcp({ host: address.host, port: address.port });
     const done = (open: boolean, detail: string) => {
       socket.destroy();
       resolve({ open, detail });
     };
-    socket.setTimeout(KNOCK_TIMEOUT_MS, () => done(false, `no answer within ${KNOCK_TIMEOUT_MS} ms`));
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => done(false, `no answer within ${CONNECT_TIMEOUT_MS} ms`));
     socket.once('connect', () => done(true, 'connected'));
     socket.once('error', (error: NodeJS.ErrnoException) => done(false, error.code ?? error.message));
   });
 }
 
 /**
- * The addresses of this pod's walls. The API server comes first.
+ * The addresses that this pod must not reach. The API server comes first.
  * @throws InvalidInput when an extra probe is not `name=host:port`
  */
-export function wallAddresses(environment: {
+export function isolationAddresses(environment: {
   readonly apiServerHost: string | undefined;
   readonly apiServerPort: number;
   readonly hostIP: string | undefined;
   /** `name=host:port`, separated by commas. */
   readonly extra: string;
-}): WallAddress[] {
+}): IsolationAddress[] {
   const extra = environment.extra
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
-    .map((item): WallAddress => {
+    .map((item): IsolationAddress => {
       const [, name, host, port] = /^([\w.-]+)=\[?([^\]]+?)\]?:(\d{1,5})$/.exec(item) ?? [];
       if (name === undefined || host === undefined || port === undefined) {
-        throw new InvalidInput(`OPLAB_WALL_PROBES: "${item}" is not name=host:port; write for example dns=10.0.0.2:53`);
+        throw new InvalidInput(
+          `OPLAB_ISOLATION_PROBES: "${item}" is not name=host:port; write for example dns=10.0.0.2:53`,
+        );
       }
       return { name, host, port: Number(port) };
     });
-  const kubelet: WallAddress[] =
+  const kubelet: IsolationAddress[] =
     environment.hostIP === undefined
       ? []
       : [
@@ -82,35 +84,35 @@ export function wallAddresses(environment: {
 }
 
 /**
- * Waits until the first address (the API server) is closed, at most 30 s, because a policy may lag a pod's start; then
- * tries the others, each until closed or until the same 30 s are over.
+ * Waits until the first address (the API server) is closed, at most 30 s, because a policy may be enforced some time after the pod starts; then
+ * probes the others, each until closed or until the same 30 s are over.
  */
-export async function probeWalls(
-  addresses: readonly WallAddress[],
+export async function probeIsolation(
+  addresses: readonly IsolationAddress[],
   ports: {
-    readonly knock?: (address: WallAddress) => Promise<Knock>;
+    readonly connect?: (address: IsolationAddress) => Promise<ConnectResult>;
     readonly sleep?: (ms: number) => Promise<unknown>;
     readonly now?: () => number;
   } = {},
-): Promise<WallsReport> {
+): Promise<IsolationReport> {
   const now = ports.now ?? (() => performance.now());
   const wait = ports.sleep ?? ((ms: number) => sleep(ms));
-  const tryOnce = ports.knock ?? knock;
+  const connect = ports.connect ?? tryConnect;
   const startedAt = now();
 
-  const untilClosed = async (address: WallAddress): Promise<Probe> => {
+  const untilClosed = async (address: IsolationAddress): Promise<Probe> => {
     const shown = { name: address.name, address: `${address.host}:${address.port}` };
     if (address.host === '') {
       return {
         ...shown,
         open: true,
-        detail: 'the address is not known here, so that nothing can be said: taken as open',
+        detail: 'the address is unknown, so it counts as open',
       };
     }
     for (;;) {
-      const result = await tryOnce(address);
-      const patient = address.advisory === undefined && now() - startedAt < WAIT_MS;
-      if (!result.open || !patient) {
+      const result = await connect(address);
+      const mayRetry = address.advisory === undefined && now() - startedAt < WAIT_MS;
+      if (!result.open || !mayRetry) {
         const detail =
           result.open && address.advisory !== undefined ? `${result.detail}; ${address.advisory}` : result.detail;
         return { ...shown, open: result.open, detail };

@@ -1,4 +1,4 @@
-// The walls of the sandbox: closed while the policies stand, open when they are gone. A wall that cannot open proves nothing.
+// The isolation of the sandbox: closed with the policies, open without them. A probe that cannot fail proves nothing.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apply, child, kubectl, trail, tryKubectl } from '../support/live.ts';
@@ -96,21 +96,21 @@ describe('from the sandbox', () => {
       async (request) => look(request),
       conclude('cannot_fix'),
     );
-    await lab.open('walls', { limits: { timeoutSeconds: 240 } });
-    await lab.finished('walls', 240);
+    await lab.open('isolation', { limits: { timeoutSeconds: 240 } });
+    await lab.finished('isolation', 240);
     const last = lab.puppet.requests.at(-1);
     expect(reachable(last)).toEqual(Object.fromEntries(Object.keys(addresses).map((name) => [name, true])));
   });
 
-  it('proves its walls before the first command, and says so on the record', async () => {
-    const entries = await trail(lab.namespace, 'walls');
-    const walls = entries.findIndex((entry) => entry.kind === 'lifecycle' && /wall/i.test(entry.content));
+  it('probes its isolation before the first command, and says so on the record', async () => {
+    const entries = await trail(lab.namespace, 'isolation');
+    const isolation = entries.findIndex((entry) => entry.kind === 'lifecycle' && /isolat/i.test(entry.content));
     const firstCall = entries.findIndex((entry) => entry.kind === 'tool_call');
-    expect(walls).toBeGreaterThanOrEqual(0);
-    expect(walls).toBeLessThan(firstCall);
+    expect(isolation).toBeGreaterThanOrEqual(0);
+    expect(isolation).toBeLessThan(firstCall);
   });
 
-  it('an agent whose walls have a hole runs no command', async () => {
+  it('an agent whose sandbox is not isolated runs no command', async () => {
     await apply({
       apiVersion: 'networking.k8s.io/v1',
       kind: 'NetworkPolicy',
@@ -125,7 +125,9 @@ describe('from the sandbox', () => {
     expect(incident.status?.phase).toBe('Escalated');
     expect(lab.puppet.requests.length).toBe(before);
     const entries = await trail(lab.namespace, 'hole');
-    expect(entries.some((entry) => entry.kind === 'lifecycle' && /open: api-server/.test(entry.content))).toBe(true);
+    expect(entries.some((entry) => entry.kind === 'lifecycle' && /not isolated: api-server/.test(entry.content))).toBe(
+      true,
+    );
     expect(entries.some((entry) => entry.kind === 'tool_call')).toBe(false);
   });
 });
