@@ -3,7 +3,7 @@
 // Three nets: secrets known by value (the model key, service account tokens), shapes of secrets, and the payload of Kubernetes
 // Secrets. A secret that is printed bare, without a telling name or shape, is only caught when its value is known.
 
-import { isSecretName, placeholder, RULES } from './redaction-rules.ts';
+import { isSecretName, maskSecret, placeholder, RULES } from './redaction-rules.ts';
 import { redactSecretObjects } from './secret-objects.ts';
 
 /** A JSON value, as entries carry it. */
@@ -46,9 +46,11 @@ export class Redactor {
   /** The text without secrets. Idempotent. */
   text(input: string): string {
     let text = input.toWellFormed();
-    if (this.#pattern !== undefined) text = text.replace(this.#pattern, placeholder('literal'));
+    if (this.#pattern !== undefined) {
+      text = text.replace(this.#pattern, (found) => placeholder('literal', found.length));
+    }
     text = redactSecretObjects(text);
-    for (const rule of RULES) text = text.replace(rule.pattern, rule.replace);
+    for (const rule of RULES) text = rule.redact(text);
     return text;
   }
 
@@ -65,7 +67,8 @@ export class Redactor {
         return [name, member.map((item) => this.value(asSecret(item)))];
       }
       if (typeof member === 'string' && member !== '' && isSecretName(key) && !member.startsWith('[redacted:')) {
-        return [name, placeholder('value')];
+        // A script can be kept under a name like a secret's, so what no secret can hold stays.
+        return [name, this.text(maskSecret('value', member))];
       }
       return [name, this.value(member)];
     });
@@ -81,7 +84,7 @@ function escaped(text: string): string {
 
 /** Every string below becomes the placeholder; keys stay. */
 function hidden(value: Json): Json {
-  if (value === null || typeof value !== 'object') return placeholder('secret');
+  if (value === null || typeof value !== 'object') return placeholder('secret', String(value ?? '').length);
   if (Array.isArray(value)) return value.map(hidden);
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, hidden(member)]));
 }
