@@ -12,6 +12,8 @@ export type LoopEnd =
   | { readonly reason: 'silent' }
   /** The model declined to go on, or its API refuses the request for good. */
   | { readonly reason: 'model-refused'; readonly message: string }
+  /** The shell server kept no time limit, so nothing more can be run in this sandbox. */
+  | { readonly reason: 'sandbox-stalled'; readonly message: string }
   /** SIGTERM, or the deadline. */
   | { readonly reason: 'stopped'; readonly message: string };
 

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS } from '../sandbox/protocol.ts';
-import { type Sandbox, SandboxLost } from './sandbox-client.ts';
+import { type Sandbox, SandboxLost, SandboxStalled } from './sandbox-client.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
 const input = z.object({
@@ -59,6 +59,12 @@ async function lost(sandbox: Sandbox, error: SandboxLost, signal: AbortSignal): 
     'The sandbox container was killed while this command ran; running out of memory is the usual reason. How far the ' +
     'command came is unknown: look before you repeat it. A fresh sandbox is ready; processes are gone, files under $HOME and /tmp may be too.';
   return { text, isError: true, summary: `sandbox lost: ${error.message}`, params: { indeterminate: true } };
+}
+
+/** A command that stops the shell server would otherwise run without a limit: the attempt ends. */
+function stalled(error: SandboxStalled): ToolOutcome {
+  const { message } = error;
+  return { text: message, isError: true, summary: message, params: { indeterminate: true }, fatal: message };
 }
 
 export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => void): Tool {
@@ -121,6 +127,7 @@ export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => vo
             };
           } catch (error) {
             if (error instanceof SandboxLost) return lost(sandbox, error, signal);
+            if (error instanceof SandboxStalled) return stalled(error);
             throw error;
           }
         },

@@ -15,8 +15,10 @@ export interface ToolOutcome {
   readonly params?: z.core.util.JSONType;
   /** The full text for the log, if there is more than the summary. */
   readonly blob?: string;
-  /** The attempt ends with this call. */
+  /** The attempt ends with this call, because the agent made its claim. */
   readonly concluded?: boolean;
+  /** The attempt ends with this call, because no other can follow: the reason. */
+  readonly fatal?: string;
 }
 
 /** A call whose input is understood; running it is all that is left. */
