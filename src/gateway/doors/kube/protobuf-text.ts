@@ -1,11 +1,13 @@
 // A readable rendering of a Kubernetes protobuf body for the record: without the schema there are no field names, but every
 // string and number is there. kubectl sends protobuf for much of what it creates.
 
+import { NotAllowed, TooLarge } from '../../../errors.ts';
+
 /** Before every protobuf body of the API. */
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 const MAX_DEPTH = 24;
-/** Lines of one rendering; the digest in the entry covers the rest. */
-const MAX_LINES = 5000;
+/** Lines of one rendering; a body of more is refused. */
+const MAX_LINES = 20_000;
 
 type Field =
   | { readonly number: number; readonly kind: 'number'; readonly value: bigint }
@@ -56,7 +58,9 @@ function textOf(bytes: Buffer): string | undefined {
 
 function render(bytes: Buffer, depth: number, lines: string[]): void {
   for (const field of fieldsOf(bytes) ?? []) {
-    if (lines.length >= MAX_LINES) return;
+    if (lines.length >= MAX_LINES) {
+      throw new TooLarge(`the body has more than ${MAX_LINES} fields, too many to be recorded; send it as JSON`);
+    }
     const indent = '  '.repeat(depth);
     if (field.kind === 'number') {
       lines.push(`${indent}${field.number}: ${field.value}`);
@@ -69,34 +73,62 @@ function render(bytes: Buffer, depth: number, lines: string[]): void {
       lines.push(`${indent}${field.number}:`);
       render(field.value, depth + 1, lines);
     } else {
-      lines.push(`${indent}${field.number}: ${field.value.length} bytes ${field.value.toString('hex', 0, 64)}`);
+      lines.push(`${indent}${field.number}: ${field.value.length} bytes ${field.value.toString('hex')}`);
     }
   }
 }
 
-/** The text of a body. A Secret's is left out, because its values could not be told from the rest. */
+/** The envelope's fields, each at most once: a decoder that meets one twice takes the last. */
+interface Envelope {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly object: Buffer;
+}
+
+/**
+ * The text of a body. A Secret's is left out, because its values cannot be told from the rest.
+ * @throws NotAllowed for an envelope that decoders could read in more than one way, TooLarge
+ */
 export function protobufText(body: Buffer, secret: boolean): string {
-  const head = `protobuf, ${body.length} bytes`;
-  if (!body.subarray(0, MAGIC.length).equals(MAGIC)) {
-    return `${head}, hex: ${secret ? '(left out)' : body.toString('hex', 0, 4096)}`;
-  }
-  // The envelope: 1 = {1: apiVersion, 2: kind}, 2 = the object itself.
-  const envelope = fieldsOf(body.subarray(MAGIC.length)) ?? [];
-  const bytesOf = (fields: readonly Field[] | undefined, number: number) =>
-    fields?.find((field) => field.number === number && field.kind === 'bytes');
-  const type = bytesOf(envelope, 1);
-  const names = type?.kind === 'bytes' ? fieldsOf(type.value) : undefined;
-  const name = (number: number) => {
-    const found = bytesOf(names, number);
-    return found?.kind === 'bytes' ? found.value.toString('utf8') : '';
-  };
+  const { apiVersion, kind, object } = readEnvelope(body);
   const lines = [
-    `${head}; fields by number, in the order of the API's schema`,
-    `apiVersion: ${name(1)}`,
-    `kind: ${name(2)}`,
+    `protobuf, ${body.length} bytes; fields by number, in the order of the API's schema`,
+    `apiVersion: ${apiVersion}`,
+    `kind: ${kind}`,
   ];
-  const object = bytesOf(envelope, 2);
-  if (secret || name(2) === 'Secret') lines.push('(the contents of a Secret are left out)');
-  else if (object?.kind === 'bytes') render(object.value, 0, lines);
-  return lines.slice(0, MAX_LINES).join('\n');
+  if (secret || kind === 'Secret') lines.push('(the contents of a Secret are left out)');
+  else render(object, 0, lines);
+  return lines.join('\n');
+}
+
+/** runtime.Unknown of Kubernetes: 1 = {1: apiVersion, 2: kind}, 2 = raw, 3 = encoding, 4 = type. */
+function readEnvelope(body: Buffer): Envelope {
+  const unclear = (what: string) =>
+    new NotAllowed(`the protobuf body ${what}, so it cannot be recorded as it would be read; send it as JSON`);
+  if (!body.subarray(0, MAGIC.length).equals(MAGIC)) throw unclear('does not begin as the API demands');
+  const fields = fieldsOf(body.subarray(MAGIC.length));
+  if (fields === undefined) throw unclear('is not a message');
+  const type = onlyBytes(fields, 1);
+  const object = onlyBytes(fields, 2);
+  // kubectl writes both of these, empty.
+  const rest = [onlyBytes(fields, 3), onlyBytes(fields, 4)];
+  const known = fields.every(({ number }) => number >= 1 && number <= 4);
+  if (type === undefined || object === undefined || !known || rest.some((it) => it !== undefined && it.length > 0)) {
+    throw unclear('has an envelope of another form');
+  }
+  const names = fieldsOf(type);
+  const apiVersion = onlyBytes(names ?? [], 1);
+  const kind = onlyBytes(names ?? [], 2);
+  if (names?.length !== 2 || apiVersion === undefined || kind === undefined || fieldsOf(object) === undefined) {
+    throw unclear('does not name one apiVersion and one kind');
+  }
+  return { apiVersion: apiVersion.toString('utf8'), kind: kind.toString('utf8'), object };
+
+  function onlyBytes(of: readonly Field[], number: number): Buffer | undefined {
+    const found = of.filter((field) => field.number === number);
+    const [field] = found;
+    if (field === undefined) return undefined;
+    if (found.length > 1 || field.kind !== 'bytes') throw unclear(`has field ${number} of its envelope more than once`);
+    return field.value;
+  }
 }

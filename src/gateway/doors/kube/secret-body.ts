@@ -1,23 +1,12 @@
 // The body of a Secret for the record: which keys were written, never their values, whatever form the write takes.
 
-import { parseAllDocuments } from 'yaml';
-
 const HIDDEN = '[redacted]';
 /** kubectl keeps a copy of the whole object in here. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 /** An object, a merge patch or a JSON patch of a Secret, as JSON without values. */
-export function secretBody(body: Buffer): string {
-  try {
-    const documents = parseAllDocuments(body.toString('utf8')).map((document) => {
-      if (document.errors.length > 0) throw new Error('not YAML');
-      const content: unknown = document.toJS();
-      return JSON.stringify(Array.isArray(content) ? content.map(hidePatch) : hide(content));
-    });
-    return documents.join('\n');
-  } catch {
-    return `(body of a Secret, ${body.length} bytes, in a form that cannot be shown without its values)`;
-  }
+export function secretBody(content: unknown): string {
+  return JSON.stringify(Array.isArray(content) ? content.map(hidePatch) : hide(content));
 }
 
 /** One operation of a JSON patch: its path says what it does. */
