@@ -1,8 +1,10 @@
 // The agent's side of the shell server: run a command, ask for the walls, wait for a sandbox that was killed to come back.
 
-import { type IncomingMessage, request } from 'node:http';
-import { createInterface } from 'node:readline';
+import type { IncomingMessage } from 'node:http';
 import { messageOf, OplabError } from '../errors.ts';
+import { readAnswer, readPieces } from '../net/answer-body.ts';
+import { parseNdjson } from '../net/ndjson.ts';
+import { openRequest } from '../net/request.ts';
 import { pause } from '../net/retry.ts';
 import {
   type ExecEvent,
@@ -17,6 +19,10 @@ const POLL_MS = 250;
 const HEALTH_TIMEOUT_MS = 2000;
 /** The walls wait for a policy up to 30 s themselves. */
 const WALLS_TIMEOUT_MS = 120_000;
+/** Of a refusal, or of the walls' report. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
+/** An exit holds head and tail of both streams, where a control character takes six characters. */
+const MAX_EVENT_CHARACTERS = 1024 * 1024;
 /** What a command may exceed its own limit by: the server ends it, and reports. */
 const EXEC_GRACE_MS = 30_000;
 
@@ -44,28 +50,20 @@ const notListening = (error: unknown) =>
 
 export function createSandbox(socketPath: string): Sandbox {
   function call(path: string, body: unknown, timeoutMs: number, signal: AbortSignal): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const outgoing = request(
-        {
-          socketPath,
-          path,
-          method: body === undefined ? 'GET' : 'POST',
-          signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-          headers: { 'content-type': 'application/json' },
-          agent: false,
-        },
-        resolve,
-      );
-      outgoing.once('error', reject);
-      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+    const outgoing = openRequest({
+      url: new URL('http://sandbox'),
+      socketPath,
+      path,
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { 'content-type': 'application/json' },
+      limits: { head: timeoutMs, whole: timeoutMs },
     });
+    outgoing.body.end(body === undefined ? undefined : JSON.stringify(body));
+    return outgoing.receiveResponse(signal);
   }
 
-  async function textOf(response: IncomingMessage): Promise<string> {
-    let text = '';
-    response.setEncoding('utf8');
-    for await (const chunk of response) text += String(chunk);
-    return text;
+  async function textOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+    return (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
   }
 
   async function ready(signal: AbortSignal): Promise<void> {
@@ -98,12 +96,13 @@ export function createSandbox(socketPath: string): Sandbox {
       if (response.statusCode !== 200) {
         throw new OplabError(
           'OPLAB_SANDBOX_REFUSED',
-          `the shell server refused: ${(await textOf(response)).slice(0, 500)}`,
+          `the shell server refused: ${(await textOf(response, signal)).slice(0, 500)}`,
         );
       }
       try {
-        for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
-          const event = execEvent.parse(JSON.parse(line));
+        const body = readPieces(response, { signal });
+        for await (const line of parseNdjson(body, { maxCharacters: MAX_EVENT_CHARACTERS })) {
+          const event = execEvent.parse(line);
           onEvent(event);
           if (event.type === 'exit') return event;
         }
@@ -117,7 +116,7 @@ export function createSandbox(socketPath: string): Sandbox {
     async walls(signal) {
       await ready(signal);
       const response = await call('/v1/walls', {}, WALLS_TIMEOUT_MS, signal);
-      return wallsReport.parse(JSON.parse(await textOf(response)));
+      return wallsReport.parse(JSON.parse(await textOf(response, signal)));
     },
   };
 }
