@@ -1,9 +1,12 @@
 // The agent's side of the shell server: run a command, probe the isolation, wait for a sandbox that was killed to come back.
 
-import { type IncomingMessage, request } from 'node:http';
-import { createInterface } from 'node:readline';
+import type { IncomingMessage } from 'node:http';
 import { messageOf, OplabError } from '../errors.ts';
+import { readAnswer, readPieces } from '../net/answer-body.ts';
+import { parseNdjson } from '../net/ndjson.ts';
+import { openRequest } from '../net/request.ts';
 import { pause } from '../net/retry.ts';
+import { TimedOut } from '../net/timed-out.ts';
 import {
   type ExecEvent,
   type ExecExit,
@@ -22,6 +25,10 @@ const PROBES_TIMEOUT_MS = 120_000;
  * the same user as the command, which can therefore stop it: this side keeps the limit as well.
  */
 const EXEC_GRACE_MS = 15_000;
+/** Of a refusal, or of the report of the probes. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
+/** An exit holds head and tail of both streams, where a control character takes six characters. */
+const MAX_EVENT_CHARACTERS = 1024 * 1024;
 
 /** The sandbox went away while a command ran, or gave no end of it: nobody can say how far the command came. */
 export class SandboxLost extends OplabError {
@@ -55,42 +62,32 @@ export interface Sandbox {
   isolation(signal: AbortSignal): Promise<IsolationReport>;
 }
 
-const within = (ms: number, signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
-
 const notListening = (error: unknown) =>
   error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED');
 
 /** @param graceMs for tests: see EXEC_GRACE_MS */
 export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sandbox {
-  function call(path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const outgoing = request(
-        {
-          socketPath,
-          path,
-          method: body === undefined ? 'GET' : 'POST',
-          signal,
-          headers: { 'content-type': 'application/json' },
-          agent: false,
-        },
-        resolve,
-      );
-      outgoing.once('error', reject);
-      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+  function call(path: string, body: unknown, timeoutMs: number, signal: AbortSignal): Promise<IncomingMessage> {
+    const outgoing = openRequest({
+      url: new URL('http://sandbox'),
+      socketPath,
+      path,
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { 'content-type': 'application/json' },
+      limits: { head: timeoutMs, whole: timeoutMs },
     });
+    outgoing.body.end(body === undefined ? undefined : JSON.stringify(body));
+    return outgoing.receiveResponse(signal);
   }
 
-  async function textOf(response: IncomingMessage): Promise<string> {
-    let text = '';
-    response.setEncoding('utf8');
-    for await (const chunk of response) text += String(chunk);
-    return text;
+  async function textOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+    return (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
   }
 
   async function ready(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
-      const response = await call('/healthz', undefined, within(HEALTH_TIMEOUT_MS, signal)).catch(() => undefined);
+      const response = await call('/healthz', undefined, HEALTH_TIMEOUT_MS, signal).catch(() => undefined);
       response?.resume();
       if (response?.statusCode === 200) return;
       await pause(POLL_MS, signal);
@@ -101,42 +98,36 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
   async function run(
     command: ExecRequest,
     onEvent: (event: ExecEvent) => void,
+    limitMs: number,
     signal: AbortSignal,
   ): Promise<ExecExit> {
-    const response = await call('/v1/exec', command, signal).catch((error: unknown) => {
-      throw notListening(error) ? error : new SandboxLost(error);
-    });
+    const response = await call('/v1/exec', command, limitMs, signal);
     if (response.statusCode !== 200) {
       throw new OplabError(
         'OPLAB_SANDBOX_REFUSED',
-        `the shell server refused: ${(await textOf(response)).slice(0, 500)}`,
+        `the shell server refused: ${(await textOf(response, signal)).slice(0, 500)}`,
       );
     }
-    try {
-      for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
-        const event = execEvent.parse(JSON.parse(line));
-        onEvent(event);
-        if (event.type === 'exit') return event;
-      }
-    } catch (error) {
-      signal.throwIfAborted();
-      throw new SandboxLost(error);
+    const body = readPieces(response, { signal });
+    for await (const line of parseNdjson(body, { maxCharacters: MAX_EVENT_CHARACTERS })) {
+      const event = execEvent.parse(line);
+      onEvent(event);
+      if (event.type === 'exit') return event;
     }
-    signal.throwIfAborted();
-    throw new SandboxLost('the stream ended early');
+    throw new Error('the stream ended early');
   }
 
   return {
     ready,
     async exec(command, onEvent, signal) {
       for (;;) {
-        const limit = AbortSignal.timeout(command.timeoutSeconds * 1000 + graceMs);
         try {
-          return await run(command, onEvent, AbortSignal.any([signal, limit]));
+          return await run(command, onEvent, command.timeoutSeconds * 1000 + graceMs, signal);
         } catch (error) {
           signal.throwIfAborted();
-          if (limit.aborted) throw new SandboxStalled(command.timeoutSeconds);
-          if (!notListening(error)) throw error;
+          if (error instanceof TimedOut) throw new SandboxStalled(command.timeoutSeconds);
+          if (error instanceof OplabError) throw error;
+          if (!notListening(error)) throw new SandboxLost(error);
         }
         // Nobody has taken the command, so it can be sent again.
         await ready(signal);
@@ -144,8 +135,8 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
     },
     async isolation(signal) {
       await ready(signal);
-      const response = await call('/v1/isolation', {}, within(PROBES_TIMEOUT_MS, signal));
-      return isolationReport.parse(JSON.parse(await textOf(response)));
+      const response = await call('/v1/isolation', {}, PROBES_TIMEOUT_MS, signal);
+      return isolationReport.parse(JSON.parse(await textOf(response, signal)));
     },
   };
 }

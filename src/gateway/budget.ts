@@ -51,6 +51,8 @@ export class Budget {
   #limitReached: Limit | undefined;
   readonly #reserved = new Set<Ask>();
   #settled = Promise.withResolvers<void>();
+  /** This process has put the limit that is reached on record, and in status. */
+  isLimitReported = false;
   /** Bytes and prompt tokens of each model's last answer: how dense this session's text is. */
   readonly density = new Map<string, { readonly bytes: number; readonly tokens: number }>();
 

@@ -1,5 +1,6 @@
 // Where the API server is and how to prove oneself to it: kubeconfig (with exec plugins), in-cluster, or a given token.
 
+import type { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
 import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
 import { z } from 'zod';
@@ -23,7 +24,7 @@ export interface KubeServer {
   /** The value of the Authorization header; undefined when a client certificate does the proving. */
   authorization(): Promise<string | undefined>;
   /** An agent that goes through the kubeconfig's proxy-url; undefined without one. */
-  proxyAgent(): Promise<RequestOptions['agent'] | undefined>;
+  proxyAgent(): Promise<Agent | undefined>;
 }
 
 /** A bearer token, fixed or fetched for each request. */
@@ -81,7 +82,7 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
 
   // Exec plugins may answer with a client certificate instead of a token; it is kept from the last call.
   let pluginTls: Pick<TlsOptions, 'cert' | 'key'> = {};
-  let known: { until: number; authorization: string | undefined; agent: RequestOptions['agent'] } | undefined;
+  let known: { until: number; authorization: string | undefined; agent: Agent | undefined } | undefined;
   const prove = async () => {
     if (known !== undefined && Date.now() < known.until) return known;
     const applied: RequestOptions = {};
@@ -98,7 +99,7 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
       // client-node keeps exec credentials until they expire and token files for a minute; this saves file reads between.
       until: Date.now() + 10_000,
       authorization: typeof header === 'string' ? header.trim() : basic,
-      agent: cluster.proxyUrl ? applied.agent : undefined,
+      agent: cluster.proxyUrl && typeof applied.agent === 'object' ? applied.agent : undefined,
     };
     return known;
   };

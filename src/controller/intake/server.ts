@@ -68,9 +68,7 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
       });
   };
   const server: Server =
-    tls === undefined
-      ? createServer(handler)
-      : await createTlsServer(tls, handler, { logger: log, signal: closing.signal });
+    tls === undefined ? createServer(handler) : createTlsServer(tls, handler, { logger: log, signal: closing.signal });
   // A sender that is told 408 does not come again, so a slow moment of ours must not look like a slow sender.
   server.headersTimeout = 30_000;
   server.requestTimeout = 60_000;

@@ -1,8 +1,8 @@
 // One POST to a receiver, and what is known afterwards: whether it arrived, did not, was refused, or nobody can tell.
 
-import http from 'node:http';
-import https from 'node:https';
-import type { TLSSocket } from 'node:tls';
+import { readBeginning } from '../../net/answer-body.ts';
+import { openRequest } from '../../net/request.ts';
+import { TimedOut } from '../../net/timed-out.ts';
 
 export type Delivery =
   | { readonly type: 'sent' }
@@ -23,54 +23,40 @@ export interface Message {
 const TIME_LIMIT_MS = 5000;
 /** A receiver that asks for more patience than this is asked earlier, in milliseconds. */
 const MAX_RETRY_AFTER_MS = 60 * 60_000;
+/** More of a refusal is not read. */
+const MAX_REFUSAL_BYTES = 64;
 /** A refusal in one word, as Slack gives it (no_service); longer text may repeat the URL, which is a secret. */
 const REFUSAL_WORD = /^[a-z_]{1,40}$/;
 
 /** Never throws; no text in the outcome names the URL. */
-export function post(url: URL, message: Message, timeLimitMs = TIME_LIMIT_MS): Promise<Delivery> {
-  return new Promise((resolve) => {
-    // Until the connection stands nothing can have arrived; from then on silence tells nothing.
-    let mayHaveArrived = false;
-    const end = (delivery: Delivery) => {
-      clearTimeout(timer);
-      request.destroy();
-      resolve(delivery);
-    };
-    const fail = (why: string) => end(mayHaveArrived ? { type: 'unknown', why } : { type: 'again', why });
-
-    const secure = url.protocol === 'https:';
-    const request = (secure ? https : http).request(url, {
-      method: 'POST',
-      // A connection that was used before may be closed from the other side while the message is on its way.
-      agent: false,
-      headers: {
-        'content-type': 'application/json; charset=utf-8',
-        'content-length': Buffer.byteLength(message.body),
-        'user-agent': 'oplab',
-        'idempotency-key': message.idempotencyKey,
-        connection: 'close',
-      },
-    });
-    const timer = setTimeout(() => fail(`no answer within ${timeLimitMs} ms`), timeLimitMs);
-    request.on('socket', (socket: TLSSocket) => {
-      socket.once(secure ? 'secureConnect' : 'connect', () => {
-        mayHaveArrived = true;
-      });
-    });
-    request.on('error', (error: NodeJS.ErrnoException) => fail(reasonOf(error)));
-    request.on('response', (response) => {
-      const status = response.statusCode ?? 0;
-      const delivery = judge(status, response.headers['retry-after'], new Date());
-      if (delivery.type !== 'refused') {
-        end(delivery);
-        return;
-      }
-      firstWord(response).then((word) =>
-        end(word === undefined ? delivery : { ...delivery, why: `${delivery.why} ${word}` }),
-      );
-    });
-    request.end(message.body);
+export async function post(url: URL, message: Message, timeLimitMs = TIME_LIMIT_MS): Promise<Delivery> {
+  // A connection of its own: one that was used before may be closed from the other side while the message is on its way.
+  const outgoing = openRequest({
+    url,
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': Buffer.byteLength(message.body),
+      'user-agent': 'oplab',
+      'idempotency-key': message.idempotencyKey,
+      connection: 'close',
+    },
+    limits: { head: timeLimitMs, whole: timeLimitMs },
   });
+  outgoing.body.end(message.body);
+  try {
+    const response = await outgoing.receiveResponse();
+    const delivery = judge(response.statusCode ?? 0, response.headers['retry-after'], new Date());
+    if (delivery.type !== 'refused') return delivery;
+    const text = (await readBeginning(response, MAX_REFUSAL_BYTES, timeLimitMs)).toString('utf8').trim();
+    return REFUSAL_WORD.test(text) ? { ...delivery, why: `${delivery.why} ${text}` } : delivery;
+  } catch (error) {
+    const why = error instanceof TimedOut ? error.message : describeFailure(error);
+    // Without a connection nothing can have arrived; from then on silence says nothing.
+    return { type: outgoing.isConnected ? 'unknown' : 'again', why };
+  } finally {
+    outgoing.destroy();
+  }
 }
 
 /** What an answer's status says of the message. */
@@ -95,8 +81,9 @@ function retryAfterMs(header: string | undefined, now: Date): number | undefined
 }
 
 /** Codes only: the messages of Node name the host. */
-function reasonOf(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
+function describeFailure(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
     case 'ECONNREFUSED':
       return 'the connection was refused';
     case 'ECONNRESET':
@@ -106,20 +93,6 @@ function reasonOf(error: NodeJS.ErrnoException): string {
     case 'EAI_AGAIN':
       return 'the name of the host could not be resolved';
     default:
-      return `the connection failed: ${error.code ?? 'unknown'}`;
+      return `the connection failed: ${code ?? 'unknown'}`;
   }
-}
-
-async function firstWord(response: http.IncomingMessage): Promise<string | undefined> {
-  let text = '';
-  try {
-    for await (const chunk of response) {
-      text += String(chunk);
-      if (text.length > 64) break;
-    }
-  } catch {
-    // The status says enough.
-  }
-  const word = text.trim();
-  return REFUSAL_WORD.test(word) ? word : undefined;
 }

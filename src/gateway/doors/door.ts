@@ -1,9 +1,10 @@
 // What a door is to the front: data and a few functions. And what all doors share.
 
-import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { NewEntry, Receipt, Writer } from '../../audit/entry.ts';
 import type { AuditLog } from '../../audit/log.ts';
+import type { OutgoingRequest } from '../../net/request.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { AttemptTokens } from '../attempt-tokens.ts';
 import type { Budgets } from '../budget.ts';
@@ -73,22 +74,18 @@ export interface ForwardPlan {
   readonly writes: boolean;
   /** The answer goes on as long as somebody listens. */
   readonly follows: boolean;
-  /** Until the head of an answer, in milliseconds. */
-  readonly answerMs: number;
   /** As it is forwarded. */
   readonly body: Buffer;
   /** Puts the intent on record, if there is to be one. Resolves when it is on disk. @throws AuditUnavailable */
   record(): Promise<Intent | undefined>;
-  /** The request to the upstream, not yet ended. */
-  open(): ClientRequest;
+  /** Opens the request to the upstream, with its time limits; its body is still to be sent. */
+  open(): OutgoingRequest;
   /** The headers of an answer that go back. */
   headers(answer: IncomingMessage): OutgoingHttpHeaders;
   /** Makes less of a read's answer, if it was a good one. */
   readonly reduce?: (body: Buffer) => Buffer;
   /** Of an upgrade: what the caller has sent of the new protocol, where that is not all of the exchange's head. */
   readonly head?: Buffer;
-  /** Of an upgrade: the end of one direction is not the end of the other. */
-  readonly halfOpen?: boolean;
 }
 
 /** A request that the gateway answers itself. */

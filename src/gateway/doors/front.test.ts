@@ -5,6 +5,7 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { InvalidInput, NotAllowed, Unauthenticated } from '../../errors.ts';
+import { openRequest } from '../../net/request.ts';
 import { Concurrency } from '../concurrency.ts';
 import { InFlight } from '../in-flight.ts';
 import type { Lease, LeaseDecision } from '../leases.ts';
@@ -43,6 +44,7 @@ const reached = vi.fn();
 let inFlight: InFlight;
 
 function gateway(): GatewayContext {
+  const budget = { reach: reached, isLimitReported: false };
   const context: Partial<Record<keyof GatewayContext, unknown>> = {
     identities: { prove },
     leases: {
@@ -58,7 +60,7 @@ function gateway(): GatewayContext {
         return { seq: appended.length, duplicate: false };
       },
     },
-    budgets: { of: async () => ({ reach: reached }) },
+    budgets: { of: async () => budget },
     status: { touch: () => {} },
     inFlight,
     metrics: { refused: { inc: refused }, ackSeconds: { observe: () => {} } },
@@ -178,7 +180,6 @@ async function upstream(
     upstream: 'the upstream',
     writes: true,
     follows: false,
-    answerMs: more.silent === true ? 100 : 5000,
     body: Buffer.from('body'),
     record: async () => {
       steps.push('recorded');
@@ -186,8 +187,13 @@ async function upstream(
       return intent;
     },
     open: () => {
-      const headers = more.upgrades === true ? { connection: 'Upgrade', upgrade: 'websocket' } : {};
-      return httpRequest({ host: '127.0.0.1', port, method: more.upgrades === true ? 'GET' : 'POST', headers });
+      const isUpgrade = more.upgrades === true;
+      return openRequest({
+        url: new URL(`http://127.0.0.1:${port}/`),
+        method: isUpgrade ? 'GET' : 'POST',
+        headers: isUpgrade ? { connection: 'Upgrade', upgrade: 'websocket' } : {},
+        limits: { head: more.silent === true ? 100 : 5000 },
+      });
     },
     headers: () => ({}),
   });
@@ -345,7 +351,7 @@ it('waits for the answer to an upgrade as long as its plan says', async () => {
   const { plan, steps } = await upstream(() => undefined, { upgrades: true, silent: true });
   const { upgrade } = await open({ plan });
   const { status, body } = await upgrade();
-  expect({ status, body }).toEqual({ status: 403, body: expect.stringContaining('no answer in time') });
+  expect({ status, body }).toEqual({ status: 403, body: expect.stringContaining('no answer within 100 ms') });
   expect(steps.at(-1)).toMatchObject({ status: null });
 });
 

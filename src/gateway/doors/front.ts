@@ -2,11 +2,13 @@
 
 import type { AuditLog } from '../../audit/log.ts';
 import { AuditUnavailable, InvalidInput, LimitReached, messageOf, OplabError } from '../../errors.ts';
+import { endWithResponse } from '../../net/raw-response.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
 import { forwardRequest } from './forward.ts';
+import { whileHeld } from './held-exchange.ts';
 import { reportLimitReached } from './limit-reached.ts';
-import { answerOn, splice } from './splice.ts';
+import { splice } from './splice.ts';
 
 /** Answers one request, or one request to upgrade. Never throws. */
 export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
@@ -71,8 +73,11 @@ async function forward(
 ): Promise<number> {
   const recorded = await plan.record();
   const intent = plan.writes ? recorded : undefined;
-  if (exchange.type === 'upgrade') return await splice(gateway, caller, exchange, plan, intent);
-  return await forwardRequest(gateway, caller, exchange, plan, intent);
+  return await whileHeld(gateway, caller, exchange, intent, async (held) =>
+    exchange.type === 'upgrade'
+      ? await splice(gateway, held, exchange, plan, intent)
+      : await forwardRequest(held, exchange, plan, intent),
+  );
 }
 
 /** Says no in the words of the door's callers. @returns the status that was answered */
@@ -82,7 +87,7 @@ function refuse<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: E
   if (!(error instanceof OplabError)) gateway.logger.error({ error }, `the ${door.name} door failed`);
   const refused = door.refusal(error, exchange.request);
   if (exchange.type === 'upgrade') {
-    answerOn(exchange.socket, refused.status, refused.headers, Buffer.from(refused.body));
+    endWithResponse(exchange.socket, refused.status, refused.headers, Buffer.from(refused.body));
     return refused.status;
   }
   const { request, response } = exchange;

@@ -80,7 +80,6 @@ async function planRequest(
     upstream: `Docker host ${host.name}`,
     writes: route.kind === 'write',
     follows: route.follows === true,
-    answerMs: ANSWER_MS,
     body: passing.body ?? Buffer.alloc(0),
     record: async () =>
       route.kind === 'read'
@@ -91,6 +90,7 @@ async function planRequest(
         method: route.method,
         path: passing.path,
         headers: forwardedHeaders(request, passing),
+        limits: { head: ANSWER_MS },
         // An answer that ends with its connection must not leave that connection to others.
         own: route.hijacks === true,
       }),
@@ -122,7 +122,6 @@ async function planUpgrade(
     upstream: `Docker host ${host.name}`,
     writes: true,
     follows: true,
-    answerMs: UPGRADE_ANSWER_MS,
     body: passing.body ?? Buffer.alloc(0),
     record: async () => await recordIntent(gateway, caller, passing, details),
     open: () =>
@@ -130,11 +129,11 @@ async function planUpgrade(
         method: route.method,
         path: passing.path,
         headers: { ...forwardedHeaders(request, passing), connection: 'Upgrade', upgrade: 'tcp' },
+        limits: { head: UPGRADE_ANSWER_MS },
         own: true,
       }),
     headers: (answer) => responseHeaders(answer.headers),
     head: rest,
-    halfOpen: true,
   };
 }
 

@@ -1,65 +1,49 @@
 // The way to the API server for the kube door: its address and CA, never the gateway's own credentials.
 
-import http from 'node:http';
-import https from 'node:https';
-import { isIP } from 'node:net';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { KubeServer } from '../../../kube/client.ts';
+import { keepFresh } from '../../../net/certificate-files.ts';
+import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
 
 export interface ApiServer {
-  /** A request as the holder of `token`, not yet ended. */
+  /** Opens a request as the holder of `token`. */
   request(options: {
-    method: string;
+    readonly method: string;
     /** Path and query as the caller wrote them. */
-    path: string;
-    headers: http.OutgoingHttpHeaders;
-    token: string;
+    readonly path: string;
+    readonly headers: OutgoingHttpHeaders;
+    readonly token: string;
+    readonly limits: TimeLimits;
     /** A connection of its own, for what is spliced. */
-    own?: boolean;
-  }): http.ClientRequest;
+    readonly own?: boolean;
+  }): OutgoingRequest;
   close(): void;
 }
 
-/** How long CA and settings are used before they are read again, in milliseconds. */
-const REREAD_MS = 10_000;
-
-export function createApiServer(server: KubeServer): ApiServer {
-  const secure = server.url.protocol === 'https:';
-  const agent = secure ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true });
-  const root = server.url.pathname.replace(/\/$/, '');
-  const hostname = server.url.hostname.replace(/^\[|\]$/g, '');
-  let trusted: { until: number; options: https.RequestOptions } | undefined;
-  const trust = () => {
-    if (trusted === undefined || Date.now() >= trusted.until) {
-      // The CA only: with a client certificate of the gateway's the API server would take the caller for the gateway.
-      const { ca, rejectUnauthorized, servername = isIP(hostname) === 0 ? hostname : undefined } = server.tls();
-      trusted = {
-        until: Date.now() + REREAD_MS,
-        options: {
-          ...(ca === undefined ? {} : { ca }),
-          ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
-          ...(servername === undefined ? {} : { servername }),
-        },
-      };
-    }
-    return trusted.options;
-  };
+export function createApiServer(server: Pick<KubeServer, 'url' | 'tls'>): ApiServer {
+  const { url } = server;
+  const agent = createAgent(url);
+  const root = url.pathname.replace(/\/$/, '');
+  const trust = keepFresh(() => {
+    // The CA only: with the gateway's client certificate the API server would take the caller for the gateway.
+    const { ca, rejectUnauthorized, servername } = server.tls();
+    return {
+      ...(ca === undefined ? {} : { ca }),
+      ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
+      ...(servername === undefined ? {} : { servername }),
+    };
+  });
   return {
-    request({ method, path, headers, token, own }) {
-      const request = (secure ? https : http).request({
+    request({ method, path, headers, token, limits, own = false }) {
+      return openRequest({
+        url,
         method,
-        host: hostname,
-        port: server.url.port || (secure ? 443 : 80),
         path: root + path,
-        headers: { ...headers, host: server.url.host, authorization: `Bearer ${token}` },
-        agent: own ? false : agent,
-        // Otherwise HTTP/2 could be agreed on, and there would be nothing to upgrade.
-        ...(secure ? { ...trust(), ALPNProtocols: ['http/1.1'] } : {}),
+        headers: { ...headers, host: url.host, authorization: `Bearer ${token}` },
+        limits,
+        ...(url.protocol === 'https:' ? { tls: trust() } : {}),
+        ...(own ? {} : { agent }),
       });
-      request.on('socket', (socket) => {
-        socket.setKeepAlive(true, 30_000);
-        socket.setNoDelay(true);
-      });
-      return request;
     },
     close() {
       agent.destroy();

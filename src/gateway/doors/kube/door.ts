@@ -75,7 +75,6 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
     upstream: 'the API server',
     writes,
     follows,
-    answerMs: ANSWER_MS,
     body,
     record: async () =>
       writes || secrets
@@ -88,7 +87,7 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
         : undefined,
     open: () => {
       const headers = { ...forwardedHeaders(request, writes), 'content-length': body.length };
-      return apiServer.request({ method, path: url, headers, token });
+      return apiServer.request({ method, path: url, headers, token, limits: { head: ANSWER_MS } });
     },
     headers: (answer) => responseHeaders(answer.headers),
   };
@@ -116,13 +115,20 @@ function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Ad
     upstream: 'the API server',
     writes,
     follows: true,
-    answerMs: UPGRADE_ANSWER_MS,
     body: Buffer.alloc(0),
     record: async () =>
       writes || wanted.secrets
         ? await recordIntent(gateway, caller, wanted, { userAgent: request.headers['user-agent'], protocol })
         : undefined,
-    open: () => apiServer.request({ method, path: url, headers: upgradeHeaders(request.headers), token, own: true }),
+    open: () =>
+      apiServer.request({
+        method,
+        path: url,
+        headers: upgradeHeaders(request.headers),
+        token,
+        limits: { head: UPGRADE_ANSWER_MS },
+        own: true,
+      }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }

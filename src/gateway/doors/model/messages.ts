@@ -9,10 +9,11 @@ import {
   NoLease,
   NotAllowed,
   SessionSealed,
-  TooLarge,
   UpstreamUnavailable,
 } from '../../../errors.ts';
+import { BodyTooLarge, CutOff, readAnswer, readPieces } from '../../../net/answer-body.ts';
 import { readBody } from '../../../net/http-answer.ts';
+import { TimedOut } from '../../../net/timed-out.ts';
 import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
@@ -182,11 +183,11 @@ class Call {
         response.writeHead(status, { ...answerHeaders, 'cache-control': 'no-store' });
         await pass(upstream, response, meter, () => hold.alive(), stop.signal);
       } else {
-        whole = await collect(upstream, stop.signal);
+        whole = await readAnswer(upstream, MAX_BODY, { wholeMs: SILENCE_MS, signal: stop.signal });
         meter.feed(whole);
       }
     } catch (error) {
-      cut ??= messageOf(error);
+      cut ??= describeCut(error);
     }
     hold.release();
     upstream.destroy();
@@ -316,7 +317,7 @@ function excerpt(body: Buffer): string {
   return body.toString('utf8', 0, 512).trim();
 }
 
-/** Passes a stream on chunk by chunk, no faster than the reader reads, while the lease lives. */
+/** Passes a stream on piece by piece, no faster than the reader reads, while the lease lives. */
 async function pass(
   from: IncomingMessage,
   to: ServerResponse,
@@ -324,43 +325,19 @@ async function pass(
   alive: () => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const silent = () => from.destroy(new UpstreamUnavailable(`the model API was silent for ${SILENCE_MS / 1000} s`));
-  let timer = setTimeout(silent, SILENCE_MS);
-  const abort = () => from.destroy(new UpstreamUnavailable('cut off'));
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    for await (const chunk of from) {
-      clearTimeout(timer);
-      if (!alive()) throw new UpstreamUnavailable('the lease ended');
-      meter.feed(chunk);
-      if (!to.write(chunk)) {
-        await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
-      }
-      timer = setTimeout(silent, SILENCE_MS);
+  for await (const piece of readPieces(from, { silenceMs: SILENCE_MS, signal })) {
+    if (!alive()) throw new UpstreamUnavailable('the lease ended');
+    meter.feed(piece);
+    if (!to.write(piece)) {
+      await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
     }
-    if (!from.complete) throw new UpstreamUnavailable('the model API ended its answer in the middle');
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', abort);
   }
 }
 
-async function collect(from: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const abort = () => from.destroy(new UpstreamUnavailable('cut off'));
-  const timer = setTimeout(abort, SILENCE_MS);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    for await (const chunk of from) {
-      size += chunk.length;
-      if (size > MAX_BODY) throw new TooLarge('the answer of the model API is too large');
-      chunks.push(chunk);
-    }
-    if (!from.complete) throw new UpstreamUnavailable('the model API ended its answer in the middle');
-    return Buffer.concat(chunks);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', abort);
-  }
+/** Why there is no whole answer. */
+function describeCut(error: unknown): string {
+  if (error instanceof BodyTooLarge) return 'the answer of the model API is too large';
+  if (error instanceof CutOff) return 'the model API ended its answer in the middle';
+  if (error instanceof TimedOut) return `the model API was silent for ${SILENCE_MS / 1000} s`;
+  return messageOf(error);
 }
