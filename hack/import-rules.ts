@@ -105,7 +105,7 @@ const programPaths = { ...clientNode, ...networkModules };
 export const connectors: Readonly<Record<string, string>> = {
   'src/docker-socket/relay.ts': 'It hands bytes on to a unix socket, in whatever protocol they are.',
   'src/docker-socket/process.ts': 'It asks only whether anybody listens on the unix socket.',
-  'src/sandbox/walls.ts': 'It tests whether a TCP connection comes about, and sends nothing.',
+  'src/sandbox/isolation-probes.ts': 'It tests whether a TCP connection comes about, and sends nothing.',
 };
 
 /** Files that use the global `fetch`, and why. */

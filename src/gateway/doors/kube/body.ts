@@ -7,11 +7,19 @@
 import { parseDocument } from 'yaml';
 import { NotAllowed, TooLarge } from '../../../errors.ts';
 import { protobufText } from './protobuf-text.ts';
+import { secretBody } from './secret-body.ts';
 
 /** Bytes of a body that are recorded whole; larger ones are refused, since a part would hide the rest. */
 const MAX_RECORDED = 1024 * 1024;
 /** YAML is slow to read, and what kubectl and Helm send is JSON. */
 const MAX_YAML = 64 * 1024;
+
+declare global {
+  // TypeScript does not know it yet; Node does.
+  interface JSON {
+    rawJSON(text: string): object;
+  }
+}
 
 const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 const APPLY_YAML = 'application/apply-patch+yaml';
@@ -34,6 +42,13 @@ export type CanonicalBody =
   /** `bytes` is `value` as compact JSON. */
   | { readonly type: 'json'; readonly bytes: Buffer; readonly contentType: string; readonly value: unknown }
   | { readonly type: 'protobuf'; readonly bytes: Buffer; readonly contentType: string; readonly text: string };
+
+/** The body as the record shows it. */
+export function recordedBody(body: CanonicalBody, secret: boolean): string | undefined {
+  if (body.type === 'none') return undefined;
+  if (body.type === 'protobuf') return body.text;
+  return secret ? secretBody(body.value) : body.bytes.toString('utf8');
+}
 
 /**
  * Reads a body.

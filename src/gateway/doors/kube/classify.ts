@@ -6,6 +6,7 @@
 
 import { z } from 'zod';
 import { InvalidInput } from '../../../errors.ts';
+import type { CanonicalBody } from './body.ts';
 
 export interface KubeRequest {
   /**
@@ -94,6 +95,10 @@ export function classify(method: string, url: string): KubeRequest {
   if (checked.some((segment) => segment === '' || segment === '.' || segment === '..' || segment.includes('\\'))) {
     throw new InvalidInput('the path must be written plainly: no empty segments, no dots');
   }
+  // No name of the API holds these, and a record that does could be read as two.
+  if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}#]/u.test(path)) {
+    throw new InvalidInput('the path must not hold control characters or "#"');
+  }
   if (parsed === undefined) {
     return { ...base, kind: verb === 'get' ? 'read' : 'write', verb: method.toLowerCase() };
   }
@@ -126,18 +131,13 @@ export function classify(method: string, url: string): KubeRequest {
 const deleteOptions = z.object({ dryRun: z.array(z.string()) });
 
 /**
- * The request with what its body says of it: the API server takes the options of a DELETE from the body if there is one, and does
- * not look at the query then. What cannot be read is taken for a real one.
+ * The request with what its body says of it: the API server takes the options of a DELETE from the
+ * body if there is one, and does not look at the query then. What is not JSON counts as a real one.
  */
-export function withBody(request: KubeRequest, body: Buffer, contentType: string | undefined): KubeRequest {
-  if (body.length === 0 || (request.verb !== 'delete' && request.verb !== 'deletecollection')) return request;
-  if (contentType !== undefined && !/^application\/json\b/i.test(contentType)) return { ...request, dryRun: false };
-  try {
-    const options = deleteOptions.safeParse(JSON.parse(body.toString('utf8')));
-    return { ...request, dryRun: options.success && options.data.dryRun.includes('All') };
-  } catch {
-    return { ...request, dryRun: false };
-  }
+export function withBody(request: KubeRequest, body: CanonicalBody): KubeRequest {
+  if (body.type === 'none' || (request.verb !== 'delete' && request.verb !== 'deletecollection')) return request;
+  const options = deleteOptions.safeParse(body.type === 'json' ? body.value : undefined);
+  return { ...request, dryRun: options.success && options.data.dryRun.includes('All') };
 }
 
 interface ResourceParts {

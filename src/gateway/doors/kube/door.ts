@@ -2,14 +2,16 @@
 // cp over WebSocket or SPDY.
 
 import type { IncomingMessage } from 'node:http';
-import { InvalidInput } from '../../../errors.ts';
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import type { Caller, Door, Exchange, ForwardPlan, GatewayContext } from '../door.ts';
-import { requestHeaders, responseHeaders, upgradeHeaders } from '../headers.ts';
+import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
+import { type CanonicalBody, canonicalBody } from './body.ts';
 import { classify, type KubeRequest, withBody } from './classify.ts';
-import { recordIntent, requireReadable } from './recording.ts';
+import { findForbidden } from './forbidden.ts';
+import { recordIntent } from './recording.ts';
 import { statusOf } from './refusal.ts';
 
 /** What the API server takes itself. */
@@ -40,7 +42,7 @@ export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Doo
     plan: async (caller, wanted, exchange) => {
       const token = await gateway.attemptTokens.token(caller.lease);
       return exchange.type === 'upgrade'
-        ? planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
+        ? await planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
         : await planRequest(gateway, apiServer, { caller, wanted, token, request: exchange.request });
     },
     refusal: (error, request) => {
@@ -67,26 +69,29 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
   const { kind, secrets, follows } = asked;
   const writes = kind === 'write';
   const { method = 'GET', url = '/' } = request;
-  const body = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
-  const contentType = request.headers['content-type'];
-  if (writes && body.length > 0) requireReadable(contentType, request.headers['content-encoding']);
-  const wanted = withBody(asked, body, contentType);
+  requirePlainConnection(request.headers);
+  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
+  const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
+  const canonical: CanonicalBody = writes
+    ? canonicalBody(bytes, contentType, encoding, asked.resource === 'secrets')
+    : { type: 'none' };
+  const wanted = withBody(asked, canonical);
+  const details = { body: canonical, userAgent: request.headers['user-agent'], method };
+  await refuseForbidden(gateway, caller, wanted, details);
+  // A question to the API changes nothing and is not recorded: it goes on as it came.
+  const body = canonical.type === 'none' ? (writes ? Buffer.alloc(0) : bytes) : canonical.bytes;
   return {
     upstream: 'the API server',
     writes,
     follows,
     body,
-    record: async () =>
-      writes || secrets
-        ? await recordIntent(gateway, caller, wanted, {
-            body,
-            contentType: body.length > 0 ? contentType : undefined,
-            userAgent: request.headers['user-agent'],
-            method,
-          })
-        : undefined,
+    record: async () => (writes || secrets ? await recordIntent(gateway, caller, wanted, details) : undefined),
     open: () => {
-      const headers = { ...forwardedHeaders(request, writes), 'content-length': body.length };
+      const headers = {
+        ...forwardedHeaders(request, writes),
+        ...(canonical.type === 'none' ? {} : { 'content-type': canonical.contentType }),
+        'content-length': body.length,
+      };
       return apiServer.request({ method, path: url, headers, token, limits: { head: ANSWER_MS } });
     },
     headers: (answer) => responseHeaders(answer.headers),
@@ -98,28 +103,46 @@ function forwardedHeaders(request: IncomingMessage, writes: boolean) {
   const headers = requestHeaders(request.headers);
   if (!writes) return headers;
   headers['accept-encoding'] = 'identity';
-  // Clients read what the content type of the answer says.
-  if (/protobuf|cbor/i.test(headers.accept?.toString() ?? '')) headers.accept = 'application/json';
+  // Clients read what the content type of the answer says, whatever they asked for.
+  headers.accept = 'application/json';
   return headers;
 }
 
-function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): ForwardPlan {
+/** Refuses what no role can grant, on record. @throws NotAllowed */
+async function refuseForbidden(
+  gateway: GatewayContext,
+  caller: Caller,
+  wanted: KubeRequest,
+  details: Parameters<typeof recordIntent>[3],
+): Promise<void> {
+  const reason = findForbidden(wanted);
+  if (reason === undefined) return;
+  const intent = await recordIntent(gateway, caller, wanted, details);
+  await intent.outcome({ status: 403, ended: `refused by the gateway: ${reason}` });
+  throw new NotAllowed(reason);
+}
+
+async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
   const { caller, wanted, token, request } = admitted;
   const protocol = (request.headers.upgrade ?? '').toLowerCase();
   if (!PROTOCOLS.has(protocol)) {
     throw new InvalidInput(`upgrade to ${protocol} is not supported: use WebSocket or SPDY/3.1`);
   }
+  // Elsewhere an upgrade opens a way that nothing here knows, such as the console of a virtual machine.
+  if (wanted.verb !== 'connect' && wanted.verb !== 'watch') {
+    throw new InvalidInput('only exec, attach, portforward, proxy and watches can change the protocol');
+  }
+  requirePlainConnection(request.headers);
   const { method = 'GET', url = '/' } = request;
   const writes = wanted.kind === 'write';
+  const details = { userAgent: request.headers['user-agent'], protocol };
+  await refuseForbidden(gateway, caller, wanted, details);
   return {
     upstream: 'the API server',
     writes,
     follows: true,
     body: Buffer.alloc(0),
-    record: async () =>
-      writes || wanted.secrets
-        ? await recordIntent(gateway, caller, wanted, { userAgent: request.headers['user-agent'], protocol })
-        : undefined,
+    record: async () => (writes || wanted.secrets ? await recordIntent(gateway, caller, wanted, details) : undefined),
     open: () =>
       apiServer.request({
         method,

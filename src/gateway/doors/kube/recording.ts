@@ -1,15 +1,10 @@
 // The record of what the API server was asked: an intent, durable before anything is forwarded, and what came of it.
 
 import { z } from 'zod';
-import { NotAllowed } from '../../../errors.ts';
 import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
+import { type CanonicalBody, recordedBody } from './body.ts';
 import { describeRequest, type KubeRequest } from './classify.ts';
-import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
-
-const PROTOBUF = 'application/vnd.kubernetes.protobuf';
-/** Bodies that can be put on record as text. */
-const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml)|vnd\.kubernetes\.protobuf)\s*(;|$)/i;
 
 const answered = z.looseObject({
   kind: z.string().optional(),
@@ -26,24 +21,13 @@ const answered = z.looseObject({
     .optional(),
 });
 
-/** Refuses bodies that the record could not show. @throws NotAllowed */
-export function requireReadable(contentType: string | undefined, contentEncoding: string | undefined): void {
-  if (contentEncoding !== undefined && contentEncoding !== 'identity') {
-    throw new NotAllowed(`bodies with content-encoding ${contentEncoding} cannot be recorded; send it plain`);
-  }
-  if (contentType !== undefined && !READABLE.test(contentType)) {
-    throw new NotAllowed(`bodies of type ${contentType} cannot be recorded; send JSON, YAML or protobuf`);
-  }
-}
-
 /** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   request: KubeRequest,
   details: {
-    body?: Buffer;
-    contentType?: string | undefined;
+    body?: CanonicalBody;
     userAgent?: string | undefined;
     protocol?: string;
     method?: string;
@@ -66,7 +50,9 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
-  const { body, contentType, userAgent, protocol, method } = details;
+  const { body = { type: 'none' }, userAgent, protocol, method } = details;
+  const secret = resource === 'secrets';
+  const shown = recordedBody(body, secret);
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
@@ -75,14 +61,14 @@ export async function recordIntent(
       ...target,
       ...(dryRun ? { dryRun } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
-      ...(contentType === undefined ? {} : { contentType }),
+      ...(body.type === 'none' ? {} : { contentType: body.contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
       // Of what connects, the verb does not tell it.
       ...(verb !== 'connect' || method === undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
-    ...(body === undefined || body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
+    ...(shown === undefined ? {} : { blob: shown }),
   });
   const started = performance.now();
   return {
@@ -119,7 +105,7 @@ export async function recordIntent(
         // What became of the object, as the API server tells it.
         ...(meta === undefined || failed || answer === undefined
           ? {}
-          : { blob: bodyText(answer, undefined, resource === 'secrets') }),
+          : { blob: secret ? secretBody(result) : answer.toString('utf8') }),
         content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
           0,
           4096,
@@ -127,11 +113,6 @@ export async function recordIntent(
       });
     },
   };
-}
-
-function bodyText(body: Buffer, contentType: string | undefined, secret: boolean): string {
-  if (contentType?.toLowerCase().startsWith(PROTOBUF)) return protobufText(body, secret);
-  return secret ? secretBody(body) : body.toString('utf8');
 }
 
 function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
