@@ -132,7 +132,7 @@ describe('the baseline', () => {
       metadata: { namespace: 'default', name: 'taken' },
       spec: { summary: 's', verify: { checks: [{ name: 'baseline', kubernetes }] } },
     });
-    await expect(refused).rejects.toThrow('give the check another one');
+    await expect(refused).rejects.toThrow('baseline is reserved');
   });
 });
 
