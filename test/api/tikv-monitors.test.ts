@@ -10,7 +10,7 @@ import type { CheckTarget } from '../../src/api/check.ts';
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
 import { Cel } from '../../src/checks/cel.ts';
 import { expressionOf } from '../../src/checks/observe.ts';
-import { checksOf } from '../../src/controller/monitor/acceptance.ts';
+import { listChecks } from '../../src/controller/monitor/acceptance.ts';
 import { evaluated, isReadable, type QueryCase, recorded, type Sample, type Series } from '../support/promtool.ts';
 
 const chart = path.resolve(import.meta.dirname, '../../helm/tikv');
@@ -59,7 +59,7 @@ describe('the Monitors of the chart', () => {
     );
     expect(long.size).toBe(10);
     for (const { metadata } of long.values()) expect(metadata.name.length).toBeLessThanOrEqual(50);
-    const expressions = new Set([...monitors.values()].flatMap((one) => checksOf(one).map(expressionOf)));
+    const expressions = new Set([...monitors.values()].flatMap((one) => listChecks(one).map(expressionOf)));
     for (const expression of expressions) expect(await cel.syntaxError(expression), expression).toBeUndefined();
   });
 });
