@@ -73,7 +73,7 @@ describe('the baseline', () => {
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     const broken = await incident.until('seen', (now) => condition(now, 'Verified')?.reason === 'BaselineBroken');
-    expect(result(broken, 'baseline')?.observed).toContain('asks for 0 replicas, before the first command for 3');
+    expect(result(broken, 'baseline')?.observed).toContain('requests 0 replicas, but 3 before the first command');
     await server.client.patch(STATEFUL_SETS, store, { spec: { replicas: 3 } });
     await incident.seal();
     expect(condition(await incident.finished(), 'Succeeded')).toMatchObject({ status: 'True', reason: 'Verified' });
@@ -90,7 +90,7 @@ describe('the baseline', () => {
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     const broken = await incident.until('seen', (now) => condition(now, 'Verified')?.reason === 'BaselineBroken');
-    expect(result(broken, 'baseline')?.observed).toContain('data-store-0 is gone or being deleted');
+    expect(result(broken, 'baseline')?.observed).toContain('data-store-0 no longer exists or is being deleted');
     await server.client.patch(PERSISTENT_VOLUME_CLAIMS, claim, { metadata: { finalizers: null } });
     await incident.delete();
   });
@@ -225,7 +225,7 @@ describe('the baseline over several attempts', () => {
     expect(result(broken, 'patient-good')).toMatchObject({ passing: true });
     expect(result(broken, 'baseline')).toMatchObject({
       passing: false,
-      observed: `StatefulSet ${sick.namespace}/store is gone, it had 3 replicas`,
+      observed: `StatefulSet ${sick.namespace}/store no longer exists; it had 3 replicas`,
       baseline: expect.stringContaining(`StatefulSet ${sick.namespace}/store: 3 replicas`),
     });
     ahead += 61_000;
@@ -234,9 +234,9 @@ describe('the baseline over several attempts', () => {
     const between = await incident.read();
     expect(between.status?.attempts?.[0]).toMatchObject({
       reason: 'ChecksFailed',
-      message: expect.stringContaining('store is gone, it had 3 replicas'),
+      message: expect.stringContaining('store no longer exists; it had 3 replicas'),
     });
-    // Not what stands now, but what stood before the first attempt, is what has to stand.
+    // The baseline is what existed before the first attempt, not what exists now.
     expect(between.status?.baseline).toEqual(before.status?.baseline);
 
     await makeStore(sick, 3);
