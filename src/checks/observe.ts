@@ -47,7 +47,7 @@ async function observeCheck(
 ): Promise<Observation> {
   try {
     const reading = await readCheck(check, targetNamespaces, context);
-    const expression = expressionOf(check);
+    const expression = checkExpression(check);
     const before = prepareBaseline(check.name, expression, reading, baselines);
     const result = await context.cel.evaluate(expression, { ...reading.variables, ...before.variables });
     const found = { observed: describeReading(expression, reading, before.shown), ...before.keep };
@@ -96,7 +96,7 @@ export async function readCheck(
   targetNamespaces: readonly string[],
   context: Pick<CheckContext, 'kube' | 'fetch' | 'discovery'>,
 ): Promise<Reading> {
-  const namespace = namespaceOf(check, targetNamespaces);
+  const namespace = resolveNamespace(check, targetNamespaces);
   if (check.http !== undefined) return await readHttp(check.http, namespace, context.kube, context.fetch);
   if (check.prometheus !== undefined)
     return await readPrometheus(check.prometheus, namespace, context.kube, context.fetch);
@@ -120,7 +120,7 @@ export function describeReading(
  * The namespace that a check reads; default: the first target namespace.
  * @throws CheckUnreadable if it is not a target namespace
  */
-export function namespaceOf(check: CheckTarget, targetNamespaces: readonly string[]): string {
+export function resolveNamespace(check: CheckTarget, targetNamespaces: readonly string[]): string {
   const target = check.http ?? check.kubernetes ?? check.prometheus;
   const namespace = target?.namespace ?? targetNamespaces[0] ?? '';
   if (!targetNamespaces.includes(namespace)) {
@@ -132,6 +132,6 @@ export function namespaceOf(check: CheckTarget, targetNamespaces: readonly strin
 }
 
 /** The CEL of a check. */
-export function expressionOf(check: CheckTarget): string {
+export function checkExpression(check: CheckTarget): string {
   return (check.http ?? check.kubernetes ?? check.prometheus)?.cel ?? 'false';
 }

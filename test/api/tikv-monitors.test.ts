@@ -9,7 +9,7 @@ import { ensureTool } from '../../hack/toolchain/tools.ts';
 import type { CheckTarget } from '../../src/api/check.ts';
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
 import { Cel } from '../../src/checks/cel.ts';
-import { expressionOf } from '../../src/checks/observe.ts';
+import { checkExpression } from '../../src/checks/observe.ts';
 import { listChecks } from '../../src/controller/monitor/acceptance.ts';
 import { evaluated, isReadable, type QueryCase, recorded, type Sample, type Series } from '../support/promtool.ts';
 
@@ -59,7 +59,7 @@ describe('the Monitors of the chart', () => {
     );
     expect(long.size).toBe(10);
     for (const { metadata } of long.values()) expect(metadata.name.length).toBeLessThanOrEqual(50);
-    const expressions = new Set([...monitors.values()].flatMap((one) => listChecks(one).map(expressionOf)));
+    const expressions = new Set([...monitors.values()].flatMap((one) => listChecks(one).map(checkExpression)));
     for (const expression of expressions) expect(await cel.syntaxError(expression), expression).toBeUndefined();
   });
 });
@@ -234,7 +234,7 @@ describe('over recorded expositions', () => {
 describe('what the API servers of PD and Kubernetes say', () => {
   const judge = (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
     cel.evaluate(
-      target === undefined ? '' : expressionOf(target),
+      target === undefined ? '' : checkExpression(target),
       Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, { json: JSON.stringify(value) }])),
     );
   const verdict = async (target: CheckTarget | undefined, variables: Record<string, unknown>) =>

@@ -4,7 +4,7 @@ import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-cl
 import type { Check, CheckTarget } from '../../api/check.ts';
 import { effectiveLimits, soakProblem } from '../../api/limits.ts';
 import type { Monitor } from '../../api/monitor.ts';
-import { expressionOf, namespaceOf } from '../../checks/observe.ts';
+import { checkExpression, resolveNamespace } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './build-alarm.ts';
@@ -21,7 +21,7 @@ export function listChecks({ spec }: Pick<Monitor, 'spec'>): (CheckTarget & Pick
 }
 
 /** The CEL expressions of all checks of a Monitor. */
-export const listExpressions = (monitor: Pick<Monitor, 'spec'>): string[] => listChecks(monitor).map(expressionOf);
+export const listExpressions = (monitor: Pick<Monitor, 'spec'>): string[] => listChecks(monitor).map(checkExpression);
 
 /**
  * Why the Monitor is not accepted; undefined if it is.
@@ -70,10 +70,10 @@ function findProblem(
   targets: readonly string[],
   syntaxErrors: ReadonlyMap<string, string>,
 ): string | undefined {
-  const syntaxError = syntaxErrors.get(expressionOf(check));
+  const syntaxError = syntaxErrors.get(checkExpression(check));
   if (syntaxError !== undefined) return `cel: ${syntaxError}`;
   try {
-    namespaceOf(check, targets);
+    resolveNamespace(check, targets);
     return undefined;
   } catch (error) {
     return messageOf(error);

@@ -5,7 +5,7 @@ import type { Monitor, MonitorSpec } from '../../api/monitor.ts';
 import { truncate } from '../../api/truncate.ts';
 import type { Sample } from '../../checks/cel-protocol.ts';
 import { CheckUnreadable } from '../../checks/observation.ts';
-import { type CheckContext, describeReading, expressionOf, readCheck } from '../../checks/observe.ts';
+import { type CheckContext, checkExpression, describeReading, readCheck } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import { listTargets } from './targets.ts';
 
@@ -43,7 +43,7 @@ export async function runProbe(monitor: Monitor, context: CheckContext): Promise
   const { check, groupBy } = monitor.spec;
   try {
     const reading = await readCheck(check, listTargets(monitor), context);
-    const expression = expressionOf(check);
+    const expression = checkExpression(check);
     const result = await context.cel.evaluate(expression, reading.variables);
     const time = context.now().toISOString();
     const observed = truncate(describeReading(expression, reading), MAX_OBSERVED);
