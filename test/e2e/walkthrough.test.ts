@@ -48,7 +48,7 @@ describe('the documentation, typed as it stands', () => {
   });
 
   it('installs, lets an author in, stops an agent, checks the record, upgrades and uninstalls', async () => {
-    const [install, authors, otherModel, upgrade] = await blocks('docs/install.md', 'sh');
+    const [install, authors, otherModel, upgrade, uninstall] = await blocks('docs/install.md', 'sh');
     const values = (await blocks('docs/install.md', 'yaml')).find((block) => block.startsWith('# my-values.yaml\n'));
     expect(values).toBeDefined();
     const [look, stop, record] = await blocks('docs/operations.md', 'sh');
@@ -80,6 +80,7 @@ describe('the documentation, typed as it stands', () => {
 
     await kubectl('-n', INCIDENT[0], 'delete', 'incident', INCIDENT[1], '--timeout=60s');
     await type(upgrade);
+    await type(uninstall);
     expect((await tryKubectl('-n', 'oplab-system', 'get', 'deployment', 'oplab-gateway')).code).not.toBe(0);
   });
 });
