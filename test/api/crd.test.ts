@@ -231,13 +231,13 @@ describe('Monitor', () => {
     });
   });
 
-  it('may have checks in any of its target namespaces', async () => {
+  it('may run checks in any of its targets', async () => {
     const http = { service: 's', namespace: 'b', port: 1, cel: 'true' };
     const verify = { checks: [{ name: 'c', http }] };
     await watch({ check: { http }, incident: { summary: 's', targetNamespaces: ['a', 'b'], verify } });
   });
 
-  it('can change, because it is not an instruction yet', async () => {
+  it('can be changed, because it is not yet an instruction', async () => {
     const { name } = (await watch()).metadata;
     const spec = { groupBy: ['instance'], incident: { summary: 'other' } };
     const changed = await server.client.patch(MONITORS, { namespace, name }, { spec });

@@ -237,7 +237,7 @@ describe('the baseline over several attempts', () => {
       reason: 'ChecksFailed',
       message: expect.stringContaining('store is gone, it had 3 replicas'),
     });
-    // What existed before the first attempt must exist, not what exists now.
+    // The baseline is what existed before the first attempt, not what exists now.
     expect(between.status?.baseline).toEqual(before.status?.baseline);
 
     await makeStore(sick, 3);
