@@ -1,4 +1,5 @@
-// The CustomResourceDefinitions on a real API server: what they take, what they refuse, and how helpfully.
+// The CustomResourceDefinitions on a real API server: what they accept, what they refuse, and with
+// which messages.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AGENT_CLASSES, INCIDENTS, MONITORS, NAMESPACES } from '../../src/kube/resources.ts';
@@ -40,7 +41,7 @@ describe('Incident', () => {
     });
   });
 
-  it('takes every field of the example in the documentation', async () => {
+  it('accepts every field of the example in the documentation', async () => {
     await create({
       description: 'free text',
       severity: 'critical',
@@ -142,11 +143,11 @@ describe('Incident', () => {
     for (const column of ['Phase', 'Severity', 'Attempt', 'Claim', 'Verified', 'Age']) {
       expect(status).toContain(`"name":"${column}"`);
     }
-    // The API server's own verdict on the schema.
+    // The API server's own assessment of the schema.
     expect(status).not.toContain('NonStructuralSchema');
   });
 
-  it('keeps its sealed head hash once it is written', async () => {
+  it('does not let its sealed head hash change once it is written', async () => {
     const { name } = (await create()).metadata;
     const seal = (sealedHeadHash: string) =>
       server.client.patch(
@@ -161,7 +162,7 @@ describe('Incident', () => {
 });
 
 describe('AgentClass', () => {
-  it('takes quantities as numbers and as text, and gets its defaults', async () => {
+  it('accepts quantities as numbers and as text, and gets its defaults', async () => {
     const resources = { agent: { requests: { cpu: 1, memory: '1Gi' } } };
     const made = await server.client.create(AGENT_CLASSES, agentClass('quantities', { resources }));
     expect(made.spec).toMatchObject({
@@ -179,8 +180,12 @@ describe('AgentClass', () => {
       { targetNamespaces: ['tikv', 'tikv-*'] },
       /targetNamespaces\[1\].*tikv-\*.*list each namespace/,
     ],
-    ['a place for Incidents that is no namespace', { incidentNamespaces: ['Foo Bar'] }, /incidentNamespaces\[0\]/],
-    ['no target at all', { targetNamespaces: [] }, /targetNamespaces.*should have at least 1 items/],
+    [
+      'a value of incidentNamespaces that is not a valid namespace name',
+      { incidentNamespaces: ['Foo Bar'] },
+      /incidentNamespaces\[0\]/,
+    ],
+    ['no target namespace at all', { targetNamespaces: [] }, /targetNamespaces.*should have at least 1 items/],
     [
       'an invalid quantity',
       { resources: { agent: { limits: { memory: '1 GB' } } } },
@@ -193,7 +198,7 @@ describe('AgentClass', () => {
     await expect(server.client.create(AGENT_CLASSES, agentClass(`refused-${count++}`, spec))).rejects.toThrow(message);
   });
 
-  it('takes namespaces by name, and quantities of every kind', async () => {
+  it('accepts namespaces by name, and quantities in every notation', async () => {
     const resources = { agent: { requests: { cpu: 0, memory: '0.5Gi', 'ephemeral-storage': '1e6' } } };
     const namespaces = { incidentNamespaces: ['*'], targetNamespaces: ['tikv', '0-a'] };
     await server.client.create(AGENT_CLASSES, agentClass('named', { ...namespaces, resources }));
@@ -227,9 +232,9 @@ describe('Monitor', () => {
   });
 
   it('may run checks in any of its targets', async () => {
-    const look = { service: 's', namespace: 'b', port: 1, cel: 'true' };
-    const verify = { checks: [{ name: 'c', http: look }] };
-    await watch({ check: { http: look }, incident: { summary: 's', targetNamespaces: ['a', 'b'], verify } });
+    const http = { service: 's', namespace: 'b', port: 1, cel: 'true' };
+    const verify = { checks: [{ name: 'c', http }] };
+    await watch({ check: { http }, incident: { summary: 's', targetNamespaces: ['a', 'b'], verify } });
   });
 
   it('can be changed, because it is not yet an instruction', async () => {
@@ -267,7 +272,7 @@ describe('Monitor', () => {
       /spec\.incident\.verify\.soakSeconds: .*soakSeconds must be less than/,
     ],
     [
-      'its own check outside of the targets',
+      'its own check outside its target namespaces',
       {
         check: { prometheus: { ...query.prometheus, namespace: 'c' } },
         incident: { summary: 's', targetNamespaces: ['a', 'b'] },
@@ -275,7 +280,7 @@ describe('Monitor', () => {
       /the namespace of each check must be in incident\.targetNamespaces/,
     ],
     [
-      'a check of its Incidents outside of the targets',
+      'a check of its Incidents outside their target namespaces',
       {
         incident: {
           summary: 's',
@@ -285,7 +290,7 @@ describe('Monitor', () => {
       },
       /must be in incident\.targetNamespaces; add it there/,
     ],
-    ['an interval of nothing', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
+    ['an interval of zero', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
     [
       'a path prefix with a query',
       { check: { prometheus: { ...query.prometheus, pathPrefix: '/a?b' } } },

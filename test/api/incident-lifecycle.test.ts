@@ -1,4 +1,5 @@
-// The life of an Incident against a real API server; the test plays kubelet and gateway, and turns the clock.
+// The life of an Incident against a real API server. The test plays the kubelet and the gateway,
+// and controls the clock.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -21,7 +22,7 @@ const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];
 
 let server: ApiServer;
 let running: RunningController;
-/** Milliseconds that the controller's clock is ahead. */
+/** By how many milliseconds the controller's clock is ahead. */
 let ahead = 0;
 const now = () => new Date(Date.now() + ahead);
 let count = 0;
@@ -46,7 +47,7 @@ const patient = (state?: string) => {
 const condition = (incident: Incident, type: string) => findCondition(incident.status?.conditions, type);
 const last = (incident: Incident) => incident.status?.attempts?.at(-1);
 
-/** Lets time pass for the controller. */
+/** Moves the controller's clock forward. */
 async function pass(seconds: number, incident: IncidentProbe): Promise<void> {
   ahead += seconds * 1000;
   await incident.poke();
@@ -81,13 +82,13 @@ describe('a repair that is claimed and holds', () => {
     }, 'events');
   });
 
-  it('loses pod and rights as soon as the claim is there, while the checks still run', async () => {
+  it('has no pod and no rights from the claim on, while the checks still run', async () => {
     const sick = await patient();
     const incident = await sick.report('broken');
     await incident.podRuns(1);
     await incident.claim(1, 'Fixed');
     await incident.until('verifying', ({ status }) => status?.phase === 'Verifying');
-    // Only the reading rights of the checks are left.
+    // Only the read rights of the checks are left.
     const left = await eventually(async () => {
       const made = await madeFor(server.client, MADE, sick.namespace);
       return made.length === 1 ? made : undefined;
@@ -96,7 +97,7 @@ describe('a repair that is claimed and holds', () => {
     await incident.delete();
   });
 
-  it('starts its soak again when a check breaks for a second', async () => {
+  it('starts its soak again when a check fails for a second', async () => {
     const sick = await patient('good');
     const verify = {
       soakSeconds: 6,
@@ -128,7 +129,7 @@ describe('a repair that is claimed and holds', () => {
 });
 
 describe('a repair that is claimed but does not hold', () => {
-  it('is tried again with the evidence, and then Escalated; never Succeeded', async () => {
+  it('is tried again with the evidence, and then Escalated, but never Succeeded', async () => {
     const sick = await patient();
     const incident = await sick.report('lie', { limits: { attempts: 2 } });
     await incident.podRuns(1);
@@ -152,7 +153,7 @@ describe('a repair that is claimed but does not hold', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('is Escalated at once when the agent says that it cannot', async () => {
+  it('is Escalated at once when the agent says that it cannot fix it', async () => {
     const incident = await (await patient()).report('hopeless');
     await incident.podRuns(1);
     await incident.claim(1, 'CannotFix');
@@ -163,7 +164,7 @@ describe('a repair that is claimed but does not hold', () => {
     });
   });
 
-  it('does not count when the checks cannot see anything', async () => {
+  it('does not count when the checks cannot be read', async () => {
     const sick = await patient();
     const verify = {
       soakSeconds: 0,
@@ -190,7 +191,7 @@ describe('a repair that is claimed but does not hold', () => {
   });
 });
 
-describe('a pod that does not live', () => {
+describe('a pod that fails', () => {
   it('ends the attempt Interrupted, and the next one begins', async () => {
     const incident = await (await patient()).report('evicted');
     await incident.podRuns(1);
@@ -205,7 +206,7 @@ describe('a pod that does not live', () => {
     expect(condition(done, 'Finished')).toMatchObject({ reason: 'Escalated' });
   });
 
-  it('ends the attempt Interrupted when the agent ends without a conclusion', async () => {
+  it('ends the attempt Interrupted when the agent ends without a claim', async () => {
     const incident = await (await patient()).report('speechless', { limits: { attempts: 1 } });
     await incident.podRuns(1);
     await incident.podStatus(1, { phase: 'Succeeded' });
@@ -216,7 +217,7 @@ describe('a pod that does not live', () => {
     });
   });
 
-  it('ends the attempt StartFailed, with the kubelet’s words, when its image cannot be pulled', async () => {
+  it('ends the attempt StartFailed, with the kubelet’s message, when its image cannot be pulled', async () => {
     const incident = await (await patient()).report('imageless', { limits: { attempts: 1 } });
     const waiting = { waiting: { reason: 'ImagePullBackOff', message: 'no such image' } };
     await incident.podStatus(1, { phase: 'Pending', initContainerStatuses: [containerStatus('sandbox', waiting)] });
@@ -262,7 +263,7 @@ describe('limits', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('end the Incident when the gateway says that one is reached', async () => {
+  it('end the Incident when the gateway reports that one is reached', async () => {
     const incident = await (await patient()).report('costly');
     await incident.podRuns(1);
     const counts = {
@@ -278,7 +279,7 @@ describe('limits', () => {
     expect(condition(await incident.finished(), 'Succeeded')?.message).toContain('cost limit of 2000');
   });
 
-  it('of the author never go above those of the class', async () => {
+  it('of the author never exceed those of the class', async () => {
     const incident = await (await patient()).report('greedy', { limits: { timeoutSeconds: 80_000, maxTurns: 5 } });
     const { status } = await incident.until('accepted', (now) => condition(now, 'Accepted')?.status === 'True');
     expect(status?.limits).toMatchObject({ timeoutSeconds: 900, maxTurns: 5 });
@@ -287,7 +288,7 @@ describe('limits', () => {
 });
 
 describe('cancel', () => {
-  it('ends a running attempt and leaves nothing', async () => {
+  it('ends a running attempt and leaves nothing behind', async () => {
     const sick = await patient();
     const incident = await sick.report('stop');
     await incident.podRuns(1);
@@ -299,7 +300,7 @@ describe('cancel', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('finishes a minute later by itself when the gateway is away, and is sealed when it is back', async () => {
+  it('finishes after a minute without the gateway, and is sealed when the gateway is back', async () => {
     const incident = await (await patient()).report('sealless');
     await incident.podOf(1);
     await incident.spec({ cancel: true });
@@ -313,7 +314,7 @@ describe('cancel', () => {
 });
 
 describe('suspend', () => {
-  it('lets nothing start', async () => {
+  it('prevents any start', async () => {
     const incident = await (await patient()).report('held', { suspend: true });
     await incident.until('held', (now) => condition(now, 'Reconciling')?.reason === 'Suspended');
     await sleep(300);
@@ -323,7 +324,7 @@ describe('suspend', () => {
     await incident.delete();
   });
 
-  it('lets a running attempt go on, but nothing finish', async () => {
+  it('lets a running attempt continue, but prevents the end', async () => {
     const sick = await patient('good');
     const incident = await sick.report('held-later');
     await incident.podRuns(1);
@@ -341,7 +342,7 @@ describe('suspend', () => {
 });
 
 describe('deletion', () => {
-  it('takes pod, account, policy and rights with it within seconds', async () => {
+  it('removes pod, account, policy and rights within seconds', async () => {
     const sick = await patient();
     const incident = await sick.report('deleted');
     await incident.podRuns(1);
@@ -366,7 +367,7 @@ describe('deletion', () => {
 });
 
 describe('the orphan sweep', () => {
-  it('removes what belongs to no Incident, and nothing else', async () => {
+  it('removes objects that belong to no Incident, and nothing else', async () => {
     const metadata = (name: string, labels: Record<string, string>) => ({ namespace: AGENTS, name, labels });
     const ours = { 'app.kubernetes.io/managed-by': 'oplab', 'oplab.dev/incident-uid': 'gone-for-good' };
     await server.client.create(SERVICE_ACCOUNTS, {

@@ -1,4 +1,5 @@
-// Monitors against a real Prometheus and a real API server, with the rights of the chart: opened, counted, closed, or left alone.
+// Monitors against a real Prometheus and a real API server, with the chart's rights: they open,
+// count and close Incidents, or leave them alone.
 
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,7 +38,10 @@ let exposition: Exposition;
 let prometheus: PrometheusServer;
 let running: RunningController;
 
-/** There is no cluster network here: whatever goes to the Service of Prometheus goes to the one that runs. */
+/**
+ * There is no cluster network here, so requests to the Service of Prometheus go to the running
+ * process.
+ */
 const fetch: HttpFetch = (request, signal) =>
   httpFetch(request.port === 9090 ? { ...request, host: '127.0.0.1', port: prometheus.port } : request, signal);
 
@@ -131,14 +135,14 @@ async function kubectl(...args: string[]): Promise<string> {
 const bindings = async (uid: string | undefined) =>
   (await server.client.list(ROLE_BINDINGS, { labelSelector: `${LABEL_MONITOR_UID}=${uid}` })).items;
 
-/** Somebody works in the namespace, so that other Incidents there wait. */
+/** An Incident is in progress in the namespace, so other Incidents there wait. */
 async function occupy(patient: Patient): Promise<void> {
   const blocker = await patient.report('blocker', { severity: 'critical' });
   await blocker.podRuns(1);
 }
 
 describe('a Monitor', () => {
-  it('opens one Incident, leaves it alone while nothing can be seen, and closes it when the alarm is over', async () => {
+  it('opens one Incident, leaves it alone while nothing can be observed, and closes it when the alarm is over', async () => {
     onTestFailed(() => console.log(running.log.lines.join('\n')));
     const patient = await ward('watched');
     await occupy(patient);
@@ -165,7 +169,7 @@ describe('a Monitor', () => {
       return status?.phase === 'Pending' && status.alarm?.state === 'Firing';
     });
 
-    // The patient is well again, but nobody can see it.
+    // The patient is healthy again, but this cannot be observed.
     await prometheus.kill();
     exposition.set(HEALTHY);
     const blind = await watch.is('Unknown');
@@ -200,7 +204,7 @@ describe('a Monitor', () => {
     await eventually(async () => (await bindings(healthy.metadata.uid)).length === 0, 'its rights are gone');
   });
 
-  it('tells alarms apart by labels, counts what comes back on the same Incident, and holds what is held', async () => {
+  it('distinguishes alarms by labels, counts a returning alarm on the same Incident, and keeps Incidents on hold', async () => {
     exposition.set(BROKEN);
     await ward('grouped');
     const watch = await new MonitorProbe('grouped', 'by-store').apply({
@@ -229,12 +233,12 @@ describe('a Monitor', () => {
     const status = (await held.until('alarm cleared', (one) => one.status?.alarm?.state === 'Cleared')).status;
     expect(status?.alarm?.flaps).toBe(1);
     expect(status?.phase).toBe('Pending');
-    // Released, there is nothing left to do.
+    // After its release, there is nothing left to do.
     await held.spec({ suspend: false });
     await held.until('closes', (one) => findCondition(one.status?.conditions, 'Finished')?.reason === 'AlarmCleared');
   });
 
-  it('says what is wrong with it: a query that fails, a class that is missing, CEL that does not parse', async () => {
+  it('reports what is wrong with it: a query that fails, a class that is missing, CEL that does not parse', async () => {
     await ward('wrong');
     const query = await new MonitorProbe('wrong', 'query').apply({
       check: { prometheus: { service: 'prometheus', query: 'sum(' } },
@@ -262,7 +266,7 @@ describe('the author of a Monitor', () => {
     namespaced,
   });
 
-  it('needs what the author of its Incidents would need, also for a change', async () => {
+  it('needs the rights that the author of its Incidents would need, even for a change', async () => {
     const namespace = 'authored';
     await ward(namespace);
     await server.client.create(NAMESPACES, { metadata: { name: 'foreign' } });

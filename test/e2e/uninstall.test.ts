@@ -1,4 +1,5 @@
-// After `helm uninstall` nothing hangs on oplab: no namespace, no Incident, no right in a target.
+// After `helm uninstall`, nothing waits for oplab and nothing is left: no namespace hangs, no
+// Incident hangs, no rights remain in a target.
 
 import { describe, expect, it } from 'vitest';
 import { child, eventually, kubectl, readIncident, tryKubectl } from '../support/live.ts';
@@ -6,11 +7,11 @@ import { openOperatorHarness } from '../support/operator-harness.ts';
 import { shell } from '../support/scripted-model.ts';
 
 describe('helm uninstall', () => {
-  it('in the middle of an attempt lets every namespace go', async () => {
+  it('in the middle of an attempt leaves no namespace hanging', async () => {
     const lab = await openOperatorHarness();
-    lab.puppet.play(shell('sleep 60'));
+    lab.model.play(shell('sleep 60'));
     await lab.open('left-behind');
-    await eventually('the agent to work', 60, async () => lab.puppet.requests.length > 0);
+    await eventually('the agent to work', 60, async () => lab.model.requests.length > 0);
     expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers).toContain('oplab.dev/cleanup');
     expect(
       await kubectl(
@@ -40,6 +41,6 @@ describe('helm uninstall', () => {
     expect(
       await kubectl('-n', 'oplab-system', 'get', 'pvc', 'oplab-gateway-audit', '-o', 'jsonpath={.status.phase}'),
     ).toBe('Bound');
-    await lab.puppet.close();
+    await lab.model.close();
   });
 });

@@ -1,4 +1,5 @@
-// The gateway as a process: it starts from its environment, serves, stops in order, and says what keeps it from starting.
+// The gateway as a process: it starts from its environment, serves, shuts down cleanly, and reports
+// what prevents a start.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
@@ -47,7 +48,7 @@ const settings = () => ({
 });
 
 describe('oplab gateway', () => {
-  it('serves, and stops in order on SIGTERM', async () => {
+  it('serves, and shuts down cleanly on SIGTERM', async () => {
     const { mkdir } = await import('node:fs/promises');
     const dir = path.join(lab.dir, 'own');
     await mkdir(dir);
@@ -72,7 +73,7 @@ describe('oplab gateway', () => {
     expect(output()).toContain('OPLAB_AUDIT_UNAVAILABLE');
   });
 
-  it('names the setting that does not fit', async () => {
+  it('names the invalid setting', async () => {
     const { exited, output } = gateway({ ...settings(), OPLAB_UPSTREAM_URL: 'ftp://elsewhere' });
     expect(await exited).toBe(2);
     expect(output()).toContain('OPLAB_UPSTREAM_URL');

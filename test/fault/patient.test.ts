@@ -1,6 +1,8 @@
-// The patient itself, as processes: what was acknowledged stays, and a store that was away can be reached again.
+// The patient itself, as processes: acknowledged writes are kept, and a store that was down can be
+// reached again.
 //
-// Both faults were in what stands in for tikv-server; a patient that loses writes or stores by itself would blame the cure.
+// The stand-in for tikv-server once had both faults. If the patient lost writes or stores by
+// itself, the repair would be blamed.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -29,7 +31,7 @@ const stores = z.object({
     .default([]),
 });
 
-/** PD, stores and load on loopback; everything ends with the test. */
+/** PD, stores and load on loopback. Everything ends with the test. */
 class Processes {
   readonly #dir: string;
   readonly #running = new Map<string, ChildProcess>();
@@ -163,7 +165,7 @@ async function eventually(what: string, withinSeconds: number, holds: () => Prom
 
 const ports = async (name: string) => ({ name, port: await freePort(), statusPort: await freePort() });
 
-it('keeps what it acknowledged while many transactions on few keys are read back', async () => {
+it('keeps acknowledged writes while many transactions on few keys are read back', async () => {
   patient = new Processes(await mkdtemp(path.join(tmpdir(), 'oplab-patient-')));
   await patient.startPd();
   await patient.startStore(await ports('store-0'));
@@ -175,7 +177,7 @@ it('keeps what it acknowledged while many transactions on few keys are read back
   while (performance.now() < end) expect(await patient.compare()).toMatchObject({ ledgerLost: 0, unreadable: 0 });
 }, 90_000);
 
-it('is read from again after a store that led was away and leads again', async () => {
+it('serves reads again after a leading store was down and leads again', async () => {
   patient = new Processes(await mkdtemp(path.join(tmpdir(), 'oplab-patient-')));
   await patient.startPd();
   const three = [await ports('store-0'), await ports('store-1'), await ports('store-2')];
@@ -188,7 +190,8 @@ it('is read from again after a store that led was away and leads again', async (
     (await patient.stores()).find(({ store }) => store.status_address.endsWith(`:${victim.statusPort}`));
   const id = (await known())?.store.id ?? 0;
   const others = (await patient.stores()).map(({ store }) => store.id).filter((other) => other !== id);
-  // Everything to one store, so that clients have talked to it, and again when it is back.
+  // Moves all leaders to one store, so that clients have used it, and does so again when it is
+  // back.
   const leadsAll = async () => ((await known())?.status.leader_count ?? 0) >= 3;
   let undo = await Promise.all(others.map((other) => patient.evictLeaders(other)));
   await eventually('the store leads', 60, leadsAll);

@@ -21,7 +21,7 @@ const root = path.dirname(path.dirname(import.meta.dirname));
 const main = path.join(root, 'src/main.ts');
 
 let lab: GatewayHarness;
-/** The gateway under an address that stays when it restarts, and that can be taken away. */
+/** The gateway under an address that survives restarts and can be made unavailable. */
 let way: Server;
 let address: string;
 let terminal: Terminal | undefined;
@@ -75,7 +75,7 @@ async function append(attempt: Attempt, entry: object): Promise<string> {
 const live = (attempt: Attempt, callKey: string, text: string) =>
   lab.ask(attempt, 'POST', '/audit/v1/live', { callKey, stream: 'stdout', text });
 
-/** The session of an Incident, as far as an agent has come while a command runs. */
+/** The session of an Incident while an agent runs a command. */
 async function working(name: string): Promise<{ attempt: Attempt; call: string }> {
   const attempt = await lab.open(name);
   await lab.setStatus(name, { message: 'attempt 1 is at work' });
@@ -92,7 +92,7 @@ async function working(name: string): Promise<{ attempt: Attempt; call: string }
   return { attempt, call };
 }
 
-async function monitorOf(name: string, state: string, more: object = {}): Promise<void> {
+async function createMonitor(name: string, state: string, more: object = {}): Promise<void> {
   await lab.client.create(MONITORS, {
     apiVersion: 'oplab.dev/v1alpha1',
     kind: 'Monitor',
@@ -110,7 +110,7 @@ async function monitorOf(name: string, state: string, more: object = {}): Promis
   );
 }
 
-/** Every row fits, and the screen is full to the last row. */
+/** Expects that every row fits, and that the screen is filled to the last row. */
 function expectFits(screen: string, columns: number, rows: number): void {
   const lines = screen.replace(/\n$/, '').split('\n');
   expect(lines.length).toBeLessThanOrEqual(rows);
@@ -123,7 +123,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
   let session: { attempt: Attempt; call: string };
   const store = 'store-down';
   beforeAll(async () => {
-    await monitorOf('stores-up', 'Firing', {
+    await createMonitor('stores-up', 'Firing', {
       message: 'store 4 is Disconnected',
       alarms: [
         {
@@ -132,11 +132,11 @@ describe('oplab top', { timeout: 180_000 }, () => {
         },
       ],
     });
-    await monitorOf('pd-quorum', 'Healthy');
+    await createMonitor('pd-quorum', 'Healthy');
     session = await working(store);
   });
 
-  it('shows list, session, output as it streams, cost, Monitors and checks in 80x24', async () => {
+  it('shows the list, the session, streamed output, cost, Monitors and checks in 80x24', async () => {
     const { attempt, call } = session;
     const screen = await top({ columns: 80, rows: 24 });
     await screen.shows('kubectl -n patient rollout status');
@@ -162,7 +162,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     ]) {
       expect(seen).toContain(text);
     }
-    // Seconds and dollars go on while nothing else happens.
+    // Seconds and dollars are updated while nothing else happens.
     const running = /running, (\d+) s/.exec(seen)?.[1] ?? '';
     await screen.showsNot(`running, ${running} s`);
     await lab.setStatus(store, {
@@ -177,7 +177,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(await screen.screen()).not.toContain('Incidents');
   });
 
-  it('follows the cursor, scrolls, zooms, helps, and gives the terminal back on ctrl-c', async () => {
+  it('follows the cursor, scrolls, zooms, shows help, and restores the terminal on ctrl-c', async () => {
     const other = await working('other-fault');
     for (let row = 1; row <= 40; row += 1) {
       await append(other.attempt, { kind: 'reasoning', content: `thought number ${row} of many` });
@@ -213,7 +213,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await lab.client.delete(INCIDENTS, { name: 'other-fault', namespace: TARGET });
   });
 
-  it('fits after every change of size, down to what is too small, and back', async () => {
+  it('fits after every change of size, down to a size that is too small, and back', async () => {
     const screen = await top({ columns: 120, rows: 40 });
     await screen.shows('Do they come back?');
     for (const [columns, rows] of [
@@ -225,7 +225,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
       [80, 24],
     ] as const) {
       await screen.resize(columns, rows);
-      // The terminal reflows what it had before it is drawn anew.
+      // The terminal reflows its old content before the screen is drawn again.
       await eventually(async () => {
         const seen = await screen.screen();
         return seen.replace(/\n$/, '').split('\n').length === rows && /^oplab top.*\? help {2}q quit *\n$/s.test(seen)
@@ -241,7 +241,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.shows('Patient patient');
   });
 
-  it('says everything without colour, and without UTF-8', async () => {
+  it('shows everything without colour, and without UTF-8', async () => {
     const plain = await top({ columns: 80, rows: 24, env: { NO_COLOR: '1' } });
     await plain.shows('Patient patient: ✗ ill');
     expect(await plain.rawScreen()).not.toContain('\u001b[');
@@ -256,7 +256,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(seen).toContain('-[Incidents 1]---');
   });
 
-  it('says that the gateway is away, and goes on by itself when it is back, each entry once', async () => {
+  it('reports that the gateway is unavailable, and continues by itself when it is back, with each entry once', async () => {
     const { attempt } = session;
     const screen = await top({ columns: 120, rows: 40 });
     await screen.shows('gateway ok');
@@ -285,7 +285,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(seen.split('Do they come back?').length).toBe(2);
   });
 
-  it('goes to the shell on ctrl-z and comes back with fg', async () => {
+  it('returns to the shell on ctrl-z and resumes with fg', async () => {
     const screen = await top({ columns: 80, rows: 24 });
     await screen.shows('Patient patient');
     await screen.keys('C-z');
@@ -300,14 +300,14 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.showsNot('Patient patient');
   });
 
-  it('ends with an error where there is no kubeconfig', async () => {
+  it('fails with an error if there is no kubeconfig', async () => {
     const line = [process.execPath, main, '--kubeconfig', '/nonexistent', '--gateway', address, 'top'].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
     await terminal.shows(/ended with [12]/);
     expect(await terminal.screen()).toContain('OPLAB_');
   });
 
-  it('shows no escape codes of a session, and a session that ends', async () => {
+  it('shows no escape codes from a session, and shows a session that ends', async () => {
     const { attempt } = session;
     const screen = await top({ columns: 80, rows: 24 });
     await screen.shows('gateway ok');
@@ -332,17 +332,17 @@ describe('oplab top', { timeout: 180_000 }, () => {
   });
 });
 
-describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, () => {
-  const tell = async () => {
+describe('the chapters of the demo above the panes', { timeout: 180_000 }, () => {
+  const startDemo = async () => {
     const kubeconfig = path.join(lab.dir, 'plane/kubeconfig');
-    const story = path.join(import.meta.dirname, '../support/demo-screen.ts');
-    const line = [process.execPath, story, kubeconfig, address, TARGET].join(' ');
+    const program = path.join(import.meta.dirname, '../support/demo-screen.ts');
+    const line = [process.execPath, program, kubeconfig, address, TARGET].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
     return terminal;
   };
 
-  it('goes through its chapters and waits at the end until the user leaves', async () => {
-    const screen = await tell();
+  it('shows its chapters and waits at the end until the user leaves', async () => {
+    const screen = await startDemo();
     for (const [index, name] of ['healthy', 'load', 'fault', 'detected', 'repair', 'verified'].entries()) {
       const seen = await screen.shows(` ${index + 1}/6 ${name} `);
       expectFits(seen, 80, 24);
@@ -350,12 +350,12 @@ describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, 
     await screen.shows('all is well – press q to leave');
     expect(await screen.screen()).toContain('Monitors 2');
     await screen.keys('q');
-    await screen.shows('the story has ended');
+    await screen.shows('the demo has ended');
     await screen.shows('ended with 0');
   });
 
-  it('goes on as text when the user leaves it before the end', async () => {
-    const screen = await tell();
+  it('continues as text when the user leaves before the end', async () => {
+    const screen = await startDemo();
     await screen.shows('2/6 load');
     await screen.keys('q');
     await screen.shows('== 4 of 6: detected');
@@ -364,11 +364,11 @@ describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, 
   });
 });
 
-describe('where there is no terminal', () => {
+describe('without a terminal', () => {
   it.each([
-    ['output into a pipe', {}],
-    ['a terminal that cannot be drawn on', { TERM: 'dumb' }],
-  ])('says so and what to use instead: %s', async (_name, env) => {
+    ['output to a pipe', {}],
+    ['a dumb terminal', { TERM: 'dumb' }],
+  ])('reports that and names an alternative: %s', async (_name, env) => {
     const run = exec(process.execPath, [main, ...connection(), 'top'], { env: { ...process.env, ...env } });
     await expect(run).rejects.toMatchObject({
       code: 2,

@@ -1,4 +1,5 @@
-// A real API server with oplab's kinds in it, for tests: no nodes, no gateway; the test plays both.
+// A real API server with oplab's kinds, for tests. It has neither nodes nor a gateway: the test
+// plays both.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -90,7 +91,7 @@ export function agentClass(name: string, spec: object = {}): NewKubeObject {
   };
 }
 
-/** Polls until the value is neither undefined nor false; errors count as "not yet". */
+/** Polls until the value is neither undefined nor false. Errors count as "not yet". */
 export async function eventually<T>(
   read: () => Promise<T | undefined | false>,
   what = 'the condition',
@@ -113,7 +114,7 @@ export async function eventually<T>(
   );
 }
 
-/** Objects that oplab made for any Incident of a namespace, as "Kind namespace/name". */
+/** Objects that oplab has created for any Incident of a namespace, as "Kind namespace/name". */
 export async function madeFor(client: KubeClient, resources: readonly Resource[], incidentNamespace: string) {
   const labelSelector = `${LABEL_INCIDENT_NAMESPACE}=${incidentNamespace}`;
   const lists = await Promise.all(

@@ -1,4 +1,5 @@
-// A story in chapters told on screen, as the demo tells its own; a program for tests: demo-screen.ts KUBECONFIG GATEWAY NAMESPACE
+// A program for tests that shows chapters above the live screen, as the demo does: demo-screen.ts
+// KUBECONFIG GATEWAY NAMESPACE
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CHAPTERS, tellOnScreen } from '../../lab/index.ts';
@@ -15,4 +16,4 @@ for (const name of CHAPTERS) {
   });
 }
 await teller.end('all is well');
-console.log('the story has ended');
+console.log('the demo has ended');

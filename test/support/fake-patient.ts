@@ -1,4 +1,5 @@
-// For tests: kubectl, helm and curl that act on a cluster in memory. jq, awk and bash are real; jq is asked only once for the same thing.
+// kubectl, helm and curl that act on a cluster in memory, for tests. jq, awk and bash are real, and
+// jq runs only once for the same input.
 
 import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
@@ -7,12 +8,12 @@ import path from 'node:path';
 import { FakeCluster, type FakeClusterOptions } from './fake-cluster.ts';
 
 export interface FakePatientOptions extends FakeClusterOptions {
-  /** Every command prints this instead of what it should. */
+  /** Changes the output of every command. */
   readonly garble?: (text: string) => string;
 }
 
 export interface FakePatient {
-  /** Comes first in PATH. */
+  /** The directory to put first in PATH. */
   readonly bin: string;
   readonly cluster: FakeCluster;
   close(): Promise<void>;
@@ -22,7 +23,7 @@ const ARGUMENT_END = '\x1f';
 const ARGUMENTS_END = '\x1e';
 const QUESTION_END = '\x1d';
 
-/** Starting jq is most of what a test costs, and waiting asks the same again and again. */
+/** Starting jq takes most of a test's time, and waiting asks the same question repeatedly. */
 const jqAnswers = new Map<string, string>();
 
 function jq(question: string, args: readonly string[], stdin: string): string {
@@ -34,7 +35,7 @@ function jq(question: string, args: readonly string[], stdin: string): string {
   return answer;
 }
 
-/** Makes the programs in a directory of the caller's; they ask this process. */
+/** Creates the programs in a directory of the caller. They get their output from this process. */
 export async function createFakePatient(directory: string, options: FakePatientOptions): Promise<FakePatient> {
   const cluster = new FakeCluster(options);
   const bin = path.join(directory, 'bin');
@@ -66,7 +67,8 @@ export async function createFakePatient(directory: string, options: FakePatientO
   const port = typeof address === 'object' && address !== null ? address.port : 0;
 
   const { stdout: realJq } = spawnSync('bash', ['-c', 'command -v jq'], { encoding: 'utf8' });
-  // A shell that talks TCP itself: every process less makes hundreds of looks quicker. jq reads files itself where it is given any.
+  // The shell itself connects over TCP, because each process that is saved makes hundreds of
+  // observations faster. jq reads files itself.
   for (const name of ['kubectl', 'helm', 'curl', 'jq']) {
     const reads = name === 'jq' ? 'true' : '[[ "$*" == *"-f -" ]]';
     const files = name === 'jq' ? `[[ "$*" != *file* && "$*" != *.json ]] || exec ${realJq.trim()} "$@"\n` : '';

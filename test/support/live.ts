@@ -26,7 +26,7 @@ export async function kubectl(...args: string[]): Promise<string> {
 /** kubectl that may fail. */
 export const tryKubectl = (...args: string[]) => child('kubectl', args, { allowFailure: true });
 
-/** The CLI from dist/, as it is installed. */
+/** The CLI from dist/, in the form in which it is installed. */
 export const oplab = (...args: string[]): Promise<ChildResult> =>
   child('node', [path.join(root, 'dist/main.mjs'), ...args], { allowFailure: true });
 
@@ -37,17 +37,17 @@ export async function readIncident(namespace: string, name: string): Promise<Inc
   return incident.parse(JSON.parse(await kubectl('-n', namespace, 'get', 'incident', name, '-o', 'json')));
 }
 
-/** Polls until a value comes out; the error says what was waited for. */
+/** Polls until there is a value. The error says what was expected. */
 export async function eventually<T>(
   what: string,
   seconds: number,
-  look: () => Promise<T | undefined | false>,
+  probe: () => Promise<T | undefined | false>,
 ): Promise<T> {
   const deadline = performance.now() + seconds * 1000;
   let last: unknown;
   for (;;) {
     try {
-      const seen = await look();
+      const seen = await probe();
       if (seen !== undefined && seen !== false) return seen;
       last = undefined;
     } catch (error) {
@@ -67,7 +67,7 @@ export const finished = (namespace: string, name: string, seconds: number): Prom
 
 const entries = z.object({ items: z.array(entry) });
 
-/** The whole trail of an Incident, from the log. */
+/** The whole trail of an Incident, read from the log. */
 export async function trail(namespace: string, name: string): Promise<Entry[]> {
   const shown = await oplab('audit', 'show', name, '-n', namespace, '-o', 'json');
   if (shown.code !== 0) throw new Error(`oplab audit show failed (${shown.code}): ${shown.stderr}`);

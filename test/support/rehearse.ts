@@ -1,4 +1,5 @@
-// For tests: the rules over commands that really run, without agent, gateway and shell server around them.
+// Runs the rules with real commands, for tests, without the agent, the gateway and the shell
+// server.
 
 import { spawn } from 'node:child_process';
 import { exitCodeOf, resultText } from '../../src/agent/shell.ts';
@@ -6,10 +7,10 @@ import { callId, type MessageParam } from '../../src/rehearsal/conversation.ts';
 import { type Decision, decide } from '../../src/rehearsal/engine.ts';
 import type { RuleBook } from '../../src/rehearsal/rule.ts';
 
-/** How a rehearsal ended, and what it ran on the way. */
+/** How a rehearsal ended, and what it ran. */
 export interface Rehearsed {
   readonly commands: readonly string[];
-  /** Rules in the order in which they spoke. */
+  /** Rules in the order in which they were applied. */
   readonly rules: readonly string[];
   readonly conclusion: NonNullable<Decision['conclude']>;
 }
@@ -41,8 +42,8 @@ function bash(command: string, directory: string, searchPath: string): Promise<E
 const UNTIMED = { type: 'exit' as const, durationMs: 1, timedOut: false, truncated: false, killedProcesses: 0 };
 
 /**
- * Lets the rules work in a directory until they conclude.
- * @throws Error when they have not done so after `turns` answers.
+ * Applies the rules in a directory until they conclude.
+ * @throws Error when they have not concluded after `turns` answers.
  */
 export async function rehearse(book: RuleBook, directory: string, bin: string, turns = 80): Promise<Rehearsed> {
   const messages: MessageParam[] = [{ role: 'user', content: 'Something is wrong.' }];
