@@ -61,7 +61,7 @@ export const agentClassSpec = z.object({
   }),
   model: z
     .object({
-      name: z.string().min(1).max(128).default(DEFAULT_MODEL).meta({ description: 'The model that runs the agent.' }),
+      name: z.string().min(1).max(128).default(DEFAULT_MODEL).meta({ description: 'The model that the agent uses.' }),
       summaryName: z
         .string()
         .min(1)

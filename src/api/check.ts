@@ -84,7 +84,7 @@ export const prometheusCheck = z.object({
   query: z.string().min(1).max(4096).meta({ description: 'PromQL query. The result must be a vector or a scalar.' }),
   cel: celExpression.default(NO_SAMPLES).meta({
     description:
-      'CEL expression over `samples` and `baseline`. The check passes only if the result is true. Default: the check passes if the query returns no samples, as with an alerting rule.',
+      'CEL expression over `samples` and `baseline`. The check passes only if the result is true. By default it passes if the query returns no samples, as with an alerting rule.',
   }),
 });
 export type PrometheusCheck = z.infer<typeof prometheusCheck>;

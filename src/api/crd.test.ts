@@ -3,8 +3,8 @@
 import { describe, expect, it } from 'vitest';
 import { agentClassSpec } from './agent-class.ts';
 import { customResourceDefinitions, type Schema, structural } from './crd.ts';
-import { incidentSpec } from './incident.ts';
-import { monitorSpec } from './monitor.ts';
+import { incidentSpec, incidentStatus } from './incident.ts';
+import { monitorSpec, monitorStatus } from './monitor.ts';
 
 /** Paths of all fields below a schema that have no description. */
 function undescribed(schema: Schema, path: string): string[] {
@@ -22,6 +22,13 @@ describe('the definitions', () => {
     ['Monitor', monitorSpec],
   ])('describe every field of the spec of %s', (_kind, schema) => {
     expect(undescribed(structural(schema), 'spec')).toEqual([]);
+  });
+
+  it.each([
+    ['Incident', incidentStatus],
+    ['Monitor', monitorStatus],
+  ])('describe every field of the status of %s', (_kind, schema) => {
+    expect(undescribed(structural(schema), 'status')).toEqual([]);
   });
 
   it('make every field of the spec of an Incident immutable, except suspend and cancel', () => {

@@ -72,7 +72,7 @@ export const incidentSpec = z.object({
     .meta({ description: 'What must hold before a repair counts as verified.' }),
   limits: requestedLimits
     .optional()
-    .meta({ description: 'Limits of the Incident. They can be lower than the ceilings of the class, not higher.' }),
+    .meta({ description: 'Limits of the Incident. Values above the ceilings of the class have no effect.' }),
   suspend: z
     .boolean()
     .default(false)
@@ -100,20 +100,23 @@ export const claim = z.object({
     .array(z.string().max(1024))
     .max(32)
     .meta({ 'x-kubernetes-list-type': 'atomic', description: 'What the agent did, in its own words.' }),
-  time,
+  time: time.meta({ description: 'When the agent made the claim.' }),
 });
 export type Claim = z.infer<typeof claim>;
 
 /** The part of the AgentClass that an attempt runs with. It is fixed when the attempt starts. */
 export const classSnapshot = z.object({
-  name: z.string(),
-  generation: z.number().int(),
-  mode: z.enum(['Repair', 'Diagnose']),
-  model: z.string(),
-  summaryModel: z.string(),
-  maxOutputTokens: z.number().int(),
-  promptAdditions: z.string().optional(),
-  docker: dockerAccess.optional(),
+  name: z.string().meta({ description: 'Name of the AgentClass.' }),
+  generation: z.number().int().meta({ description: 'The metadata.generation of the AgentClass.' }),
+  mode: z.enum(['Repair', 'Diagnose']).meta({ description: 'The mode of the AgentClass.' }),
+  model: z.string().meta({ description: 'The model that the agent uses.' }),
+  summaryModel: z.string().meta({ description: 'The model that summarizes the output of each command.' }),
+  maxOutputTokens: z
+    .number()
+    .int()
+    .meta({ description: 'Maximum number of output tokens in one response of the agent model.' }),
+  promptAdditions: z.string().optional().meta({ description: 'Text appended to the system prompt.' }),
+  docker: dockerAccess.optional().meta({ description: 'Access to a Docker host, if the class grants it.' }),
 });
 export type ClassSnapshot = z.infer<typeof classSnapshot>;
 
@@ -130,14 +133,14 @@ export const attemptReason = z.enum([
 export type AttemptReason = z.infer<typeof attemptReason>;
 
 export const attempt = z.object({
-  number: z.number().int(),
-  sessionID: z.string(),
-  podName: z.string(),
-  podUID: z.string().optional(),
-  serviceAccountName: z.string(),
+  number: z.number().int().meta({ description: 'Number of the attempt, from 1.' }),
+  sessionID: z.string().meta({ description: 'Session in the audit log, the same for all attempts.' }),
+  podName: z.string().meta({ description: "Name of the agent pod in the agents' namespace." }),
+  podUID: z.string().optional().meta({ description: 'UID of the agent pod. Not set until the pod is created.' }),
+  serviceAccountName: z.string().meta({ description: 'Service account that the kube door uses for the attempt.' }),
   class: classSnapshot.meta({ description: 'The AgentClass as it was when the attempt started.' }),
-  startTime: time,
-  endTime: time.optional(),
+  startTime: time.meta({ description: 'When the attempt started.' }),
+  endTime: time.optional().meta({ description: 'When the attempt ended. Not set while it runs.' }),
   reason: attemptReason.optional().meta({ description: 'Why the attempt ended. Not set while it runs.' }),
   message: z.string().max(4096).optional().meta({ description: 'Why the attempt ended, for people.' }),
 });
@@ -145,8 +148,8 @@ export type Attempt = z.infer<typeof attempt>;
 
 /** The last observation of one check. */
 export const checkResult = z.object({
-  name: z.string(),
-  passing: z.boolean(),
+  name: z.string().meta({ description: "Name of the check, or baseline for oplab's own result." }),
+  passing: z.boolean().meta({ description: 'Whether the check passes.' }),
   observed: z.string().max(2048).optional().meta({ description: 'What was observed, cut to 2048 characters.' }),
   error: z
     .string()
@@ -160,12 +163,12 @@ export const checkResult = z.object({
 export type CheckResult = z.infer<typeof checkResult>;
 
 export const usage = z.object({
-  turns: z.number().int(),
-  modelCalls: z.number().int(),
-  inputTokens: z.number().int(),
-  outputTokens: z.number().int(),
-  cacheReadTokens: z.number().int(),
-  cacheWriteTokens: z.number().int(),
+  turns: z.number().int().meta({ description: 'Number of responses of the agent model.' }),
+  modelCalls: z.number().int().meta({ description: 'Number of calls to all models.' }),
+  inputTokens: z.number().int().meta({ description: 'Number of input tokens, without the cache.' }),
+  outputTokens: z.number().int().meta({ description: 'Number of output tokens.' }),
+  cacheReadTokens: z.number().int().meta({ description: 'Number of input tokens that were read from the cache.' }),
+  cacheWriteTokens: z.number().int().meta({ description: 'Number of input tokens that were written to the cache.' }),
   costMilliUSD: z.number().int().meta({ description: 'Cost in thousandths of a US dollar, rounded up.' }),
   limitReached: z
     .enum(['turns', 'tokens', 'cost', 'time'])
@@ -176,7 +179,7 @@ export type Usage = z.infer<typeof usage>;
 
 /** The state of the alarm behind the Incident. It has its own field manager. */
 export const alarmStatus = z.object({
-  state: z.enum(['Firing', 'Cleared']),
+  state: z.enum(['Firing', 'Cleared']).meta({ description: 'Whether the alarm still fires.' }),
   occurrences: z.number().int().meta({ description: 'How often the alarm was observed.' }),
   firstSeen: time.meta({ description: 'When the alarm was first observed.' }),
   lastSeen: time.meta({ description: 'When the alarm was last observed.' }),
@@ -200,13 +203,13 @@ export const MAX_READING = 16_384;
 
 /** What existed before the first command, and must still exist after the last. */
 export const baseline = z.object({
-  time,
+  time: time.meta({ description: 'When the baseline was read.' }),
   workloads: z
     .array(
       z.object({
-        kind: z.string(),
-        namespace: z.string(),
-        name: z.string(),
+        kind: z.string().meta({ description: 'StatefulSet or Deployment.' }),
+        namespace: z.string().meta({ description: 'Namespace of the workload.' }),
+        name: z.string().meta({ description: 'Name of the workload.' }),
         replicas: z.number().int().meta({
           description:
             'Number of replicas that the workload must still request afterwards. At most the minimum of its autoscaler, if it has one.',
@@ -214,11 +217,16 @@ export const baseline = z.object({
       }),
     )
     .max(MAX_WORKLOADS)
-    .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    .meta({ 'x-kubernetes-list-type': 'atomic', description: 'StatefulSets and Deployments.' }),
   volumeClaims: z
-    .array(z.object({ namespace: z.string(), name: z.string() }))
+    .array(
+      z.object({
+        namespace: z.string().meta({ description: 'Namespace of the PersistentVolumeClaim.' }),
+        name: z.string().meta({ description: 'Name of the PersistentVolumeClaim.' }),
+      }),
+    )
     .max(MAX_VOLUME_CLAIMS)
-    .meta({ 'x-kubernetes-list-type': 'atomic' }),
+    .meta({ 'x-kubernetes-list-type': 'atomic', description: 'PersistentVolumeClaims.' }),
   omitted: z
     .number()
     .int()
@@ -227,7 +235,7 @@ export const baseline = z.object({
   readings: z
     .array(
       z.object({
-        check: z.string(),
+        check: z.string().meta({ description: 'Name of the check.' }),
         json: z
           .string()
           .max(MAX_READING)
@@ -247,9 +255,9 @@ export type Baseline = z.infer<typeof baseline>;
  * A write that passed a door of the gateway. The gateway records it, whatever the agent reports.
  */
 export const witnessedChange = z.object({
-  attempt: z.number().int(),
+  attempt: z.number().int().meta({ description: 'Number of the attempt that made the write.' }),
   seq: z.number().int().meta({ description: 'Sequence number of its intent in the audit log.' }),
-  plane: z.enum(['kubernetes', 'docker']),
+  plane: z.enum(['kubernetes', 'docker']).meta({ description: 'What was written to.' }),
   text: z
     .string()
     .max(512)
@@ -281,27 +289,29 @@ export type Handover = z.infer<typeof handover>;
  * One message to one receiver. It is recorded before it is sent, so that it is never sent twice.
  */
 export const notification = z.object({
-  receiver: z.string().max(63),
-  event: z.enum(['Escalated', 'Resolved']),
-  state: z.enum(['Sending', 'Sent', 'Retrying', 'Failed', 'Indeterminate']),
-  tries: z.number().int(),
-  time,
-  message: z.string().max(1024).optional(),
+  receiver: z.string().max(63).meta({ description: 'Name of the receiver.' }),
+  event: z.enum(['Escalated', 'Resolved']).meta({ description: 'What the message reports.' }),
+  state: z.enum(['Sending', 'Sent', 'Retrying', 'Failed', 'Indeterminate']).meta({
+    description: 'Indeterminate: the message may have arrived, so it is not sent again.',
+  }),
+  tries: z.number().int().meta({ description: 'Number of attempts to send the message.' }),
+  time: time.meta({ description: 'When the state was last changed.' }),
+  message: z.string().max(1024).optional().meta({ description: 'Details of the state.' }),
 });
 export type Notification = z.infer<typeof notification>;
 
 /** One line of the trail in the status, cut to 512 bytes. */
 export const tailEntry = z.object({
-  seq: z.number().int(),
-  time,
-  kind: z.string(),
-  tool: z.string().optional(),
-  text: z.string(),
+  seq: z.number().int().meta({ description: 'Sequence number of the entry.' }),
+  time: time.meta({ description: 'When the entry was recorded.' }),
+  kind: z.string().meta({ description: 'Kind of the entry.' }),
+  tool: z.string().optional().meta({ description: 'Tool of a tool call.' }),
+  text: z.string().meta({ description: 'The entry in one line, cut to 512 bytes.' }),
 });
 export type TailEntry = z.infer<typeof tailEntry>;
 
 export const auditStatus = z.object({
-  sessionID: z.string().optional(),
+  sessionID: z.string().optional().meta({ description: 'Session of the Incident in the audit log.' }),
   entries: z.number().int().optional().meta({ description: 'Number of entries in the audit log so far.' }),
   headHash: z.string().optional().meta({ description: 'Hash of the last entry, which anchors the hash chain.' }),
   finalHeadHash: z
@@ -323,20 +333,32 @@ export const auditStatus = z.object({
 export type AuditStatus = z.infer<typeof auditStatus>;
 
 export const incidentStatus = z.object({
-  observedGeneration: z.number().int().optional(),
+  observedGeneration: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'The metadata.generation that the status is based on.' }),
   phase: phase.optional().meta({ description: 'Summary for people. No decision depends on it.' }),
   message: z.string().max(4096).optional().meta({ description: 'The state in one sentence, for people.' }),
   conditions: z
     .array(condition)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] }),
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      description: 'The conditions, in the order in which they become true.',
+    }),
   startTime: time.optional().meta({ description: 'Start of the first attempt. The time limit counts from then.' }),
   finishTime: time.optional().meta({ description: 'When the Incident finished.' }),
   limits: limits.optional().meta({ description: 'The limits in force.' }),
   attempts: z
     .array(attempt)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['number'] }),
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['number'],
+      description: 'The attempts so far, each with one agent pod.',
+    }),
   claim: claim.optional().meta({ description: 'The latest claim of the agent.' }),
   verification: z
     .array(checkResult)

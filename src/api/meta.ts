@@ -27,12 +27,16 @@ export type ObjectMeta = z.infer<typeof objectMeta>;
 
 /** A metav1.Condition. */
 export const condition = z.object({
-  type: z.string().max(316),
-  status: z.enum(['True', 'False', 'Unknown']),
-  reason: z.string().min(1).max(1024),
-  message: z.string().max(32768),
-  lastTransitionTime: time,
-  observedGeneration: z.number().int().optional(),
+  type: z.string().max(316).meta({ description: 'Type of the condition.' }),
+  status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Status of the condition.' }),
+  reason: z.string().min(1).max(1024).meta({ description: 'Reason for the status, as one word for programs.' }),
+  message: z.string().max(32768).meta({ description: 'Details for people. May be empty.' }),
+  lastTransitionTime: time.meta({ description: 'When the status of the condition last changed.' }),
+  observedGeneration: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'The metadata.generation that the condition is based on.' }),
 });
 export type Condition = z.infer<typeof condition>;
 

@@ -51,7 +51,7 @@ export const incidentTemplate = z
       .meta({ description: 'What must hold before a repair counts as verified.' }),
     limits: requestedLimits
       .optional()
-      .meta({ description: 'Limits of the Incidents. They can be lower than the ceilings of the class, not higher.' }),
+      .meta({ description: 'Limits of the Incidents. Values above the ceilings of the class have no effect.' }),
     suspend: z
       .boolean()
       .default(false)
@@ -65,7 +65,7 @@ const TARGETS = 'self.incident.targetNamespaces';
 export const monitorSpec = z
   .object({
     check: checkTarget.meta({
-      description: 'The check to run. It holds while all is well; while it fails, there is an alarm.',
+      description: 'The check to run. While it fails, there is an alarm.',
     }),
     groupBy: z.array(z.string().min(1).max(128)).min(1).max(8).optional().meta({
       'x-kubernetes-list-type': 'set',
@@ -119,7 +119,7 @@ export type MonitorSpec = z.infer<typeof monitorSpec>;
 export const monitorAlarm = z.object({
   fingerprint: z.string().meta({ description: 'Identifies the alarm across its episodes.' }),
   labels: labelMap.optional().meta({ description: 'Values of the labels in groupBy.' }),
-  value: z.string().max(64).optional().meta({ description: 'Value of the last failing sample.' }),
+  value: z.string().max(64).optional().meta({ description: 'Value of the failing sample when the check last failed.' }),
   state: z.enum(['Pending', 'Firing', 'Clearing']).meta({
     description:
       'Pending: the check fails, but not yet for forSeconds. Firing: the check failed long enough to open an Incident. Clearing: the check holds again, but not yet for clearSeconds.',
@@ -134,7 +134,11 @@ export const monitorAlarm = z.object({
 export type MonitorAlarm = z.infer<typeof monitorAlarm>;
 
 export const monitorStatus = z.object({
-  observedGeneration: z.number().int().optional(),
+  observedGeneration: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'The metadata.generation that the status is based on.' }),
   state: z.enum(['Healthy', 'Pending', 'Firing', 'Unknown', 'Suspended']).optional().meta({
     description:
       'Summary for people. Unknown: the last observation failed, so no Incident is opened and no alarm is cleared.',
@@ -149,12 +153,20 @@ export const monitorStatus = z.object({
   conditions: z
     .array(condition)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] }),
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      description: 'Accepted: the spec is usable. Observed: the last observation succeeded. Healthy: the check holds.',
+    }),
   alarms: z
     .array(monitorAlarm)
     .max(64)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['fingerprint'] }),
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['fingerprint'],
+      description: 'The current alarms: one for each combination of the labels in groupBy, or a single one.',
+    }),
 });
 export type MonitorStatus = z.infer<typeof monitorStatus>;
 
