@@ -100,8 +100,8 @@ describe('a dry run by the client', () => {
     ['a field that is not there', manifest([up], { severty: 'info' }), 'spec.severty: there is no such field'],
     ['one deep in it', manifest([{ name: 'a', http: { ...http, url: 'x' } }]), 'spec.verify.checks.0.http.url: there'],
     ['a target twice', manifest([up], { targetNamespaces: ['x', 'x'] }), 'spec.targetNamespaces.1: "x" is there twice'],
-    ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks.0: a check has exactly one of'],
-    ['a check that has a name of ours', manifest([{ name: 'baseline', http }]), 'checks.0: name: baseline is the name'],
+    ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks.0: a check must set exactly one'],
+    ['a check that has a name of ours', manifest([{ name: 'baseline', http }]), 'checks.0: name: baseline is reserved'],
     [
       'a Secret',
       manifest([{ name: 'a', kubernetes: { ...pod, kind: 'Secret' } }]),
@@ -110,7 +110,7 @@ describe('a dry run by the client', () => {
     [
       'a check that looks elsewhere',
       manifest([{ name: 'up', http: { ...http, namespace: 'other' } }], { targetNamespaces: ['tikv'] }),
-      'spec: verify.checks: a check may look only into the namespaces of targetNamespaces',
+      'spec: verify.checks: the namespace of each check must be in targetNamespaces',
     ],
     [
       'labels without end',

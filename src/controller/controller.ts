@@ -191,11 +191,11 @@ export class Controller {
 
   async #watch(deps: ReconcilerDeps, signal: AbortSignal): Promise<void> {
     const { client, identity, log } = this.#options;
-    const book = new IncidentOpener({ client, now: deps.now, record: deps.record });
-    await this.#monitoring.watch(
+    const incidentOpener = new IncidentOpener({ client, now: deps.now, record: deps.record });
+    await this.#monitoring.run(
       {
         ...deps,
-        book,
+        incidentOpener,
         incident: (key) => this.#incidents.get(key),
         record: eventRecorder(client, identity, log, 'Monitor'),
         random: Math.random,

@@ -1,4 +1,4 @@
-// One HTTP exchange with the API server: keep-alive, time-outs, bounded answers, errors told apart.
+// One HTTP exchange with the API server: keep-alive, time-outs, bounded answers, typed errors.
 
 import http from 'node:http';
 import https from 'node:https';
@@ -25,9 +25,15 @@ export interface Transport {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** Ordinary calls at the same time; more wait their turn, for a TLS handshake each would cost everybody more. */
+/**
+ * Maximum number of concurrent ordinary calls. Waiting costs less than a TLS handshake for each
+ * call.
+ */
 const MAX_SOCKETS = 32;
-/** Far above etcd's limit for one object and a page of 500 pods; protects memory from a server gone mad. */
+/**
+ * Far above etcd's limit for one object and a page of 500 pods. It protects memory from a faulty
+ * server.
+ */
 const MAX_BODY_BYTES = 128 * 1024 * 1024;
 /** How long certificates and CA are used before the files are read again, in milliseconds. */
 const TLS_REREAD_MS = 10_000;
@@ -52,7 +58,7 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
       proxyAgent = await server.proxyAgent();
     } catch (error) {
       if (error instanceof OplabError) throw error;
-      throw new KubeError(0, 'NoCredentials', `${doing}: credentials cannot be had: ${String(error)}`, {
+      throw new KubeError(0, 'NoCredentials', `${doing}: the credentials cannot be obtained: ${String(error)}`, {
         cause: error,
       });
     }

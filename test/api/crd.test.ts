@@ -69,13 +69,13 @@ describe('Incident', () => {
     [
       'a check of two kinds',
       { verify: { checks: [{ ...check, http: { service: 's', port: 1, cel: 'true' } }] } },
-      /a check has exactly one of: http, kubernetes/,
+      /a check must set exactly one of: http, kubernetes/,
     ],
-    ['a check of no kind', { verify: { checks: [{ name: 'c' }] } }, /a check has exactly one of: http, kubernetes/],
+    ['a check of no kind', { verify: { checks: [{ name: 'c' }] } }, /must set exactly one of: http, kubernetes/],
     [
       'a check that reads a Secret',
       { verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, kind: 'Secret' } }] } },
-      /may not read Secrets; name another object/,
+      /may not read Secrets; choose another kind/,
     ],
     [
       'a check outside of the targets',
@@ -83,17 +83,17 @@ describe('Incident', () => {
         targetNamespaces: ['a'],
         verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, namespace: 'b' } }] },
       },
-      /only into the namespaces of targetNamespaces; add its namespace there/,
+      /namespace of each check must be in targetNamespaces; add it there/,
     ],
     [
       'a soak that does not end within the time limit',
       { verify: { soakSeconds: 60, checks: [check] }, limits: { timeoutSeconds: 60 } },
-      /spec\.verify\.soakSeconds: .*the soak must be shorter than limits\.timeoutSeconds/,
+      /spec\.verify\.soakSeconds: .*soakSeconds must be less than limits\.timeoutSeconds/,
     ],
     [
-      'the default soak, and no more time than it takes',
+      'the default soak and a time limit that is no longer',
       { limits: { timeoutSeconds: 30 } },
-      /the soak must be shorter/,
+      /soakSeconds must be less than/,
     ],
     ['an unknown severity', { severity: 'panic' }, /supported values: "critical", "warning", "info"/],
     ['a limit below its minimum', { limits: { attempts: 0 } }, /should be greater than or equal to 1/],
@@ -119,7 +119,7 @@ describe('Incident', () => {
   ];
   it.each(immutable)('does not let %s change', async (_what, spec, of) => {
     await expect(change(spec, of)).rejects.toThrow(
-      /cannot be changed: an Incident's spec is immutable but for suspend and cancel/,
+      /cannot be changed: only suspend and cancel can change in the spec of an Incident/,
     );
   });
 
@@ -130,8 +130,8 @@ describe('Incident', () => {
     await patch({ suspend: false });
     await patch({ cancel: true });
     await patch({ suspend: true });
-    await expect(patch({ cancel: false })).rejects.toThrow(/cancel is one-way/);
-    await expect(patch({ cancel: null })).rejects.toThrow(/cancel is one-way/);
+    await expect(patch({ cancel: false })).rejects.toThrow(/cancel cannot be unset/);
+    await expect(patch({ cancel: null })).rejects.toThrow(/cancel cannot be unset/);
   });
 
   it('is listed with the columns that people need', async () => {
@@ -157,7 +157,7 @@ describe('Incident', () => {
         { subresource: 'status' },
       );
     await seal('h1');
-    await expect(seal('h2')).rejects.toThrow(/sealedHeadHash is written once/);
+    await expect(seal('h2')).rejects.toThrow(/sealedHeadHash cannot be changed/);
   });
 });
 
@@ -178,7 +178,7 @@ describe('AgentClass', () => {
     [
       'a pattern for targets',
       { targetNamespaces: ['tikv', 'tikv-*'] },
-      /targetNamespaces\[1\].*tikv-\*.*name each namespace/,
+      /targetNamespaces\[1\].*tikv-\*.*list each namespace/,
     ],
     [
       'a value of incidentNamespaces that is not a valid namespace name',
@@ -189,10 +189,10 @@ describe('AgentClass', () => {
     [
       'an invalid quantity',
       { resources: { agent: { limits: { memory: '1 GB' } } } },
-      /resources\.agent\.limits.*memory.*1 GB.*write one such as 500m, 2 or 1Gi/,
+      /resources\.agent\.limits.*memory.*1 GB.*must be a quantity.* such as 500m, 2 or 1Gi/,
     ],
-    ['a negative quantity', { resources: { sandbox: { requests: { cpu: -1 } } } }, /no quantity/],
-    ['a negative quantity, as text', { resources: { sandbox: { requests: { cpu: '-1m' } } } }, /no quantity/],
+    ['a negative quantity', { resources: { sandbox: { requests: { cpu: -1 } } } }, /must be a quantity/],
+    ['a negative quantity, as text', { resources: { sandbox: { requests: { cpu: '-1m' } } } }, /must be a quantity/],
   ];
   it.each(refused)('with %s is refused', async (_what, spec, message) => {
     await expect(server.client.create(AGENT_CLASSES, agentClass(`refused-${count++}`, spec))).rejects.toThrow(message);
@@ -245,31 +245,31 @@ describe('Monitor', () => {
   });
 
   const refused: readonly [string, object, RegExp][] = [
-    ['no check', { check: {} }, /a check has exactly one of: http, kubernetes, prometheus/],
+    ['no check', { check: {} }, /a check must set exactly one of: http, kubernetes, prometheus/],
     [
       'two checks',
       { check: { ...query, http: { service: 's', port: 1, cel: 'true' } } },
-      /a check has exactly one of: http, kubernetes, prometheus/,
+      /a check must set exactly one of: http, kubernetes, prometheus/,
     ],
     [
       'groupBy over CEL',
       { groupBy: ['instance'], check: { prometheus: { ...query.prometheus, cel: 'size(samples) < 3' } } },
-      /groupBy: only a prometheus check without cel has samples to tell apart/,
+      /groupBy: only allowed with a prometheus check that sets no cel/,
     ],
     [
       'groupBy over objects',
       { groupBy: ['instance'], check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', cel: 'true' } } },
-      /groupBy: only a prometheus check/,
+      /groupBy: only allowed with a prometheus check/,
     ],
     [
       'a list and a name',
       { check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', labelSelector: 'a=b', cel: 'true' } } },
-      /labelSelector: it chooses among the objects of a list/,
+      /labelSelector: not allowed together with name/,
     ],
     [
       'Incidents whose soak does not end within their time limit',
       { incident: { summary: 's', verify: { soakSeconds: 3600 }, limits: { timeoutSeconds: 60 } } },
-      /spec\.incident\.verify\.soakSeconds: .*the soak must be shorter/,
+      /spec\.incident\.verify\.soakSeconds: .*soakSeconds must be less than/,
     ],
     [
       'its own check outside its target namespaces',
@@ -277,7 +277,7 @@ describe('Monitor', () => {
         check: { prometheus: { ...query.prometheus, namespace: 'c' } },
         incident: { summary: 's', targetNamespaces: ['a', 'b'] },
       },
-      /a check may look only into the namespaces of incident\.targetNamespaces/,
+      /the namespace of each check must be in incident\.targetNamespaces/,
     ],
     [
       'a check of its Incidents outside their target namespaces',
@@ -288,7 +288,7 @@ describe('Monitor', () => {
           verify: { checks: [{ name: 'c', http: { service: 's', namespace: 'b', port: 1, cel: 'true' } }] },
         },
       },
-      /add its namespace there/,
+      /must be in incident\.targetNamespaces; add it there/,
     ],
     ['an interval of zero', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
     [

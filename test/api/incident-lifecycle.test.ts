@@ -186,7 +186,7 @@ describe('a repair that is claimed but does not hold', () => {
     expect(error('typo')).toContain('field not found: nothing');
     expect(error('gone')).toContain('does not exist');
     expect(error('rights')).toContain('forbidden');
-    expect(error('kind')).toContain('knows no kind Nonsense');
+    expect(error('kind')).toContain('has no kind Nonsense');
     await incident.delete();
   });
 });

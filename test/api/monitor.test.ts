@@ -249,7 +249,7 @@ describe('a Monitor', () => {
     const cel = await new MonitorProbe('wrong', 'cel').apply({
       check: { prometheus: { service: 'prometheus', query: 'up', cel: 'size(' } },
     });
-    expect((await query.is('Unknown')).status?.message).toMatch(/refuses the query: bad_data/);
+    expect((await query.is('Unknown')).status?.message).toMatch(/rejects the query: bad_data/);
     const reason = (monitor: Monitor) => findCondition(monitor.status?.conditions, 'Accepted')?.reason;
     expect(reason(await missing.until('refused', (monitor) => reason(monitor) !== undefined))).toBe('ClassNotFound');
     expect(reason(await cel.until('refused', (monitor) => reason(monitor) !== undefined))).toBe('InvalidCheck');

@@ -10,8 +10,8 @@ import { ensureTool } from '../../hack/toolchain/tools.ts';
 import type { CheckTarget } from '../../src/api/check.ts';
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
 import { Cel } from '../../src/checks/cel.ts';
-import { expressionOf } from '../../src/checks/observe.ts';
-import { checksOf } from '../../src/controller/monitor/acceptance.ts';
+import { checkExpression } from '../../src/checks/observe.ts';
+import { listChecks } from '../../src/controller/monitor/acceptance.ts';
 import { evaluated, isReadable, type QueryCase, recorded, type Sample, type Series } from '../support/promtool.ts';
 
 const chart = path.resolve(import.meta.dirname, '../../helm/tikv');
@@ -60,7 +60,7 @@ describe('the Monitors of the chart', () => {
     );
     expect(long.size).toBe(10);
     for (const { metadata } of long.values()) expect(metadata.name.length).toBeLessThanOrEqual(50);
-    const expressions = new Set([...monitors.values()].flatMap((one) => checksOf(one).map(expressionOf)));
+    const expressions = new Set([...monitors.values()].flatMap((one) => listChecks(one).map(checkExpression)));
     for (const expression of expressions) expect(await cel.syntaxError(expression), expression).toBeUndefined();
   });
 });
@@ -235,7 +235,7 @@ describe('over recorded expositions', () => {
 describe('checks of the APIs of PD and Kubernetes', () => {
   const evaluate = (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
     cel.evaluate(
-      target === undefined ? '' : expressionOf(target),
+      target === undefined ? '' : checkExpression(target),
       Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, { json: JSON.stringify(value) }])),
     );
   const evaluateType = async (target: CheckTarget | undefined, variables: Record<string, unknown>) =>

@@ -74,7 +74,7 @@ describe('the baseline', () => {
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     const broken = await incident.until('seen', (now) => condition(now, 'Verified')?.reason === 'BaselineBroken');
-    expect(result(broken, 'baseline')?.observed).toContain('asks for 0 replicas, before the first command for 3');
+    expect(result(broken, 'baseline')?.observed).toContain('requests 0 replicas, but 3 before the first command');
     await server.client.patch(STATEFUL_SETS, store, { spec: { replicas: 3 } });
     await incident.seal();
     expect(condition(await incident.finished(), 'Succeeded')).toMatchObject({ status: 'True', reason: 'Verified' });
@@ -91,7 +91,7 @@ describe('the baseline', () => {
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     const broken = await incident.until('seen', (now) => condition(now, 'Verified')?.reason === 'BaselineBroken');
-    expect(result(broken, 'baseline')?.observed).toContain('data-store-0 is gone or being deleted');
+    expect(result(broken, 'baseline')?.observed).toContain('data-store-0 no longer exists or is being deleted');
     await server.client.patch(PERSISTENT_VOLUME_CLAIMS, claim, { metadata: { finalizers: null } });
     await incident.delete();
   });
@@ -133,7 +133,7 @@ describe('the baseline', () => {
       metadata: { namespace: 'default', name: 'taken' },
       spec: { summary: 's', verify: { checks: [{ name: 'baseline', kubernetes }] } },
     });
-    await expect(refused).rejects.toThrow('give the check another one');
+    await expect(refused).rejects.toThrow('baseline is reserved');
   });
 });
 
@@ -226,7 +226,7 @@ describe('the baseline over several attempts', () => {
     expect(result(broken, 'patient-good')).toMatchObject({ passing: true });
     expect(result(broken, 'baseline')).toMatchObject({
       passing: false,
-      observed: `StatefulSet ${sick.namespace}/store is gone, it had 3 replicas`,
+      observed: `StatefulSet ${sick.namespace}/store no longer exists; it had 3 replicas`,
       baseline: expect.stringContaining(`StatefulSet ${sick.namespace}/store: 3 replicas`),
     });
     ahead += 61_000;
@@ -235,7 +235,7 @@ describe('the baseline over several attempts', () => {
     const between = await incident.read();
     expect(between.status?.attempts?.[0]).toMatchObject({
       reason: 'ChecksFailed',
-      message: expect.stringContaining('store is gone, it had 3 replicas'),
+      message: expect.stringContaining('store no longer exists; it had 3 replicas'),
     });
     // The baseline is what existed before the first attempt, not what exists now.
     expect(between.status?.baseline).toEqual(before.status?.baseline);

@@ -47,7 +47,7 @@ describe('a new Incident', () => {
     const made = plan(incident({ spec: { verify } }), observed(), at(0));
     expect(end(made)).toBe('Failed');
     expect(reasonOf(made, 'Finished')).toBe('SoakTooLong');
-    expect(made.status?.message).toContain('verify.soakSeconds: 900 s do not fit into the time limit of 900 s');
+    expect(made.status?.message).toContain('verify.soakSeconds: 900 s must be less than the time limit of 900 s');
     expect(types(made)).not.toContain('prepare-attempt');
     const shorter = plan(incident({ spec: { verify: { ...verify, soakSeconds: 899 } } }), observed(), at(0));
     expect(types(shorter)).toContain('prepare-attempt');

@@ -3,7 +3,7 @@
 import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
 import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { effectiveLimits, type Limits, soakProblem } from '../../api/limits.ts';
-import { namespaceOf } from '../../checks/observe.ts';
+import { resolveNamespace } from '../../checks/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 
 type Refused = 'NamespaceNotAllowed' | 'InvalidCheck' | 'SoakTooLong';
@@ -58,7 +58,7 @@ export function acceptance(
     const syntaxError = syntaxErrors.get(check.name);
     if (syntaxError !== undefined) return refuse('InvalidCheck', `check ${check.name}: cel: ${syntaxError}`);
     try {
-      namespaceOf(check, targets);
+      resolveNamespace(check, targets);
     } catch (error) {
       return refuse('InvalidCheck', `check ${check.name}: ${error instanceof Error ? error.message : String(error)}`);
     }

@@ -9,14 +9,9 @@ import {
   MANAGED_BY,
 } from '../../api/group.ts';
 import type { Incident } from '../../api/incident.ts';
+import { baseName } from '../built-object.ts';
 
 type Named = Pick<Incident, 'metadata'>;
-
-/** What all names of an Incident begin with: readable, and unique by the UID. */
-export function baseName(incident: Named): string {
-  const readable = incident.metadata.name.replaceAll('.', '-').slice(0, 30).replace(/-+$/, '');
-  return `${readable}-${incident.metadata.uid.slice(0, 8)}`;
-}
 
 /** Pod, service account, policy and bindings of an attempt. */
 export function attemptName(incident: Named, attempt: number): string {
@@ -26,11 +21,6 @@ export function attemptName(incident: Named, attempt: number): string {
 /** The bindings of the identity that runs the checks, per Incident. */
 export function verifyBindingName(incident: Named): string {
   return `${baseName(incident)}-verify`;
-}
-
-/** The service account in the agents' namespace that runs the checks of a class. */
-export function verifyAccountName(className: string): string {
-  return `oplab-verify-${className.replaceAll('.', '-')}`;
 }
 
 /** On everything that is made for an Incident. */

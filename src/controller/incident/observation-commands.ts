@@ -2,14 +2,14 @@
 
 import type { Check } from '../../api/check.ts';
 import { truncate } from '../../api/truncate.ts';
-import { expressionOf } from '../../checks/observe.ts';
+import { checkExpression } from '../../checks/observe.ts';
 
 /** Of an expression, in characters; the whole of it is in the Incident. */
 const MAX_CEL = 300;
 
 /** "stores-up must hold (body.count == 3): kubectl get --raw '…'". */
 export function checkCommand(check: Check, targetNamespaces: readonly string[]): string {
-  return `${check.name} must hold (${truncate(expressionOf(check), MAX_CEL)}): ${commandOf(check, targetNamespaces[0] ?? 'default')}`;
+  return `${check.name} must hold (${truncate(checkExpression(check), MAX_CEL)}): ${commandOf(check, targetNamespaces[0] ?? 'default')}`;
 }
 
 /** What lists all that a baseline is made of. */

@@ -5,7 +5,7 @@ import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespaces
 import { isTrue } from '../../api/meta.ts';
 import { observeBaseline } from '../../checks/baseline.ts';
 import type { Observation } from '../../checks/observation.ts';
-import { type CheckContext, expressionOf, observeChecks } from '../../checks/observe.ts';
+import { type CheckContext, checkExpression, observeChecks } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
@@ -140,7 +140,7 @@ export class IncidentReconciler {
     if (isTrue(incident.status?.conditions, CONDITIONS.Accepted)) return new Map();
     const errors = new Map<string, string>();
     for (const check of incident.spec.verify.checks) {
-      const error = await this.#deps.cel.syntaxError(expressionOf(check));
+      const error = await this.#deps.cel.syntaxError(checkExpression(check));
       if (error !== undefined) errors.set(check.name, error);
     }
     memory.syntaxErrors = errors;
