@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import type { WitnessedChange, WitnessedChanges } from '../api/incident.ts';
 import type { Entry } from '../audit/entry.ts';
-import { cutToBytes, withoutControls } from '../audit/excerpt.ts';
+import { truncateToBytes, withoutControls } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 
 /** How many are shown in status. */
@@ -43,7 +43,7 @@ export function changeOf(entry: WitnessedEntry): WitnessedChange | undefined {
     attempt: entry.attempt,
     seq: entry.seq,
     plane,
-    text: cutToBytes(withoutControls(entry.content), TEXT_BYTES),
+    text: truncateToBytes(withoutControls(entry.content), TEXT_BYTES),
   });
   if (entry.kind === 'docker_intent') {
     return dockerIntent.safeParse(entry.params ?? {}).data?.changes === false ? undefined : change('docker');
@@ -95,7 +95,7 @@ export class Changes {
     // A path to a collection does not say what was made in it; the answer does.
     const made = `${namespace === undefined ? ' ' : '/'}${object.name}`;
     this.#last = this.#last.map((one) =>
-      one.seq === intentSeq ? { ...one, text: cutToBytes(`${one.text}${made}`, TEXT_BYTES) } : one,
+      one.seq === intentSeq ? { ...one, text: truncateToBytes(`${one.text}${made}`, TEXT_BYTES) } : one,
     );
   }
 
