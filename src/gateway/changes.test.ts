@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Entry } from '../audit/entry.ts';
-import { ChangeBook, Changes, changeOf } from './changes.ts';
+import { ChangeBook, Changes, readChange } from './changes.ts';
 
 let seq = 0;
 const entry = (kind: Entry['kind'], params: Entry['params'], parts: Partial<Entry> = {}): Entry => {
@@ -45,23 +45,23 @@ describe('an intent is a change', () => {
     [true, { verb: 'connect', subresource: 'proxy' }],
     [true, { verb: 'post', path: '/nonsense' }],
   ])('%s: %o', (is, params) => {
-    expect(changeOf(write(params)) !== undefined).toBe(is);
+    expect(readChange(write(params)) !== undefined).toBe(is);
   });
 
   it('only in the words of the gateway', () => {
-    expect(changeOf(entry('kube_intent', { verb: 'patch' }, { writer: 'agent' }))).toBeUndefined();
-    expect(changeOf(entry('tool_call', { command: 'kubectl delete all' }))).toBeUndefined();
-    expect(changeOf(entry('kube_intent', null))).toBeDefined();
+    expect(readChange(entry('kube_intent', { verb: 'patch' }, { writer: 'agent' }))).toBeUndefined();
+    expect(readChange(entry('tool_call', { command: 'kubectl delete all' }))).toBeUndefined();
+    expect(readChange(entry('kube_intent', null))).toBeDefined();
   });
 
   it('on the other plane too, unless it says that nothing changes', () => {
-    expect(changeOf(entry('docker_intent', { operation: 'start' }))).toMatchObject({ plane: 'docker' });
-    expect(changeOf(entry('docker_intent', { changes: false }))).toBeUndefined();
+    expect(readChange(entry('docker_intent', { operation: 'start' }))).toMatchObject({ plane: 'docker' });
+    expect(readChange(entry('docker_intent', { changes: false }))).toBeUndefined();
   });
 
   it('whose text a terminal shows and does not obey', () => {
     const text =
-      changeOf(entry('kube_intent', { verb: 'patch' }, { content: `a\u001b[2J${'ä'.repeat(600)}` }))?.text ?? '';
+      readChange(entry('kube_intent', { verb: 'patch' }, { content: `a\u001b[2J${'ä'.repeat(600)}` }))?.text ?? '';
     expect(text).not.toContain('\u001b');
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(512);
   });
@@ -81,10 +81,10 @@ describe('the count', () => {
     ]) {
       changes.add(one);
     }
-    expect(changes.witnessed()).toMatchObject({ count: 2, last: [{ seq: made.seq }, { seq: lost.seq }] });
+    expect(changes.summary()).toMatchObject({ count: 2, last: [{ seq: made.seq }, { seq: lost.seq }] });
     // An outcome counts once.
     changes.add(outcome(made.seq, 500));
-    expect(changes.witnessed().count).toBe(2);
+    expect(changes.summary().count).toBe(2);
   });
 
   it('names what was made, as soon as the answer tells', () => {
@@ -92,13 +92,13 @@ describe('the count', () => {
     const made = entry('kube_intent', { verb: 'create' }, { content: 'create apps/deployments tikv' });
     const answer = { verb: 'create', namespace: 'tikv', object: { name: 'web' }, intentSeq: made.seq, status: 201 };
     for (const one of [made, entry('kube_outcome', answer)]) changes.add(one);
-    expect(changes.witnessed().last[0]?.text).toBe('create apps/deployments tikv/web');
+    expect(changes.summary().last[0]?.text).toBe('create apps/deployments tikv/web');
   });
 
   it('shows the last ones', () => {
     const changes = new Changes();
     for (let index = 0; index < 40; index += 1) changes.add(write());
-    const { count, last } = changes.witnessed();
+    const { count, last } = changes.summary();
     expect([count, last.length, last.at(-1)?.seq]).toEqual([40, 16, seq]);
   });
 });

@@ -1,4 +1,5 @@
-// Who is let in: pods of the agents' namespace, by tokens of the right audience, reviewed once a minute.
+// Who is let in: pods of the agents' namespace, by tokens of the right audience, reviewed once a
+// minute.
 
 import { describe, expect, it } from 'vitest';
 import { Identities } from './identity.ts';

@@ -176,7 +176,7 @@ describe('LeaseRegistry', () => {
     const pod = { metadata: { name: 'down-1', uid: 'pod-1', labels: {} } };
     leases.podChanged({ type: 'added', object: pod });
     leases.podChanged({ type: 'deleted', object: pod });
-    expect(leases.decide(bearer)).toMatchObject({ state: 'dead', message: 'the pod is gone' });
+    expect(leases.decide(bearer)).toMatchObject({ state: 'dead', message: 'the pod no longer exists' });
   });
 
   it('does not take a namesake for the Incident that was deleted', () => {

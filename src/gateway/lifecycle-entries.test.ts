@@ -3,13 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import type { Entry } from '../audit/entry.ts';
-import {
-  lifecycleEntries,
-  NOTHING_RECORDED,
-  type RecordedState,
-  recordedStateOf,
-  restore,
-} from './lifecycle-entries.ts';
+import { lifecycleEntries, NOTHING_RECORDED, type RecordedState, recordedState, restore } from './lifecycle-entries.ts';
 
 const attempt = (number: number, change: object = {}) => ({
   number,
@@ -75,7 +69,7 @@ describe('lifecycleEntries', () => {
 
   it('tells of a check only when it turns', () => {
     const before = incident({ verification: [check('a', true, 't1')] });
-    const recorded = recordedStateOf(before);
+    const recorded = recordedState(before);
     expect(keys(recorded, incident({ verification: [check('a', true, 't2')] }))).toEqual(['opened']);
     expect(keys(recorded, incident({ verification: [check('a', false, 't3')] }))).toEqual([
       'opened',

@@ -13,7 +13,7 @@ import {
   UpstreamUnavailable,
 } from '../../../errors.ts';
 import { readBody } from '../../../net/http-answer.ts';
-import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
+import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
@@ -303,7 +303,7 @@ class Call {
 
   #spending(tokens: Tokens): Spending {
     const { request, turn } = this.#admitted;
-    return spendingOf(request.model, turn, tokens, costMicroUSD(this.#price, tokens));
+    return buildSpending(request.model, turn, tokens, costMicroUSD(this.#price, tokens));
   }
 }
 
