@@ -131,8 +131,8 @@ export class LifecycleRecorder {
         if (!state.gone) onRecord(session, true);
         return;
       }
-      // Finished without us and never seen by this log (another volume): there is nothing left to
-      // witness.
+      // The Incident finished without this gateway, and the log never saw it (for example after a
+      // change of volumes). There is nothing left to record.
       if (head === undefined && isTrue(incident.status?.conditions, CONDITIONS.Finished)) return;
       const entries = head === undefined ? [] : await this.#readAll(session);
       for (const { kind, writer, clientKey } of entries) {

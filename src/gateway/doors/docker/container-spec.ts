@@ -206,11 +206,11 @@ export function checkHostConfig(wanted: HostConfig, access: DockerAccess): void 
       if (wanted[field] === 'host') throw needs('allowHostNamespaces', `${field} host`);
     }
   }
-  oneOf('UTSMode', wanted.UTSMode, ['', 'host']);
-  oneOf('UsernsMode', wanted.UsernsMode, ['', 'host']);
-  oneOf('CgroupnsMode', wanted.CgroupnsMode, ['', 'private', 'host']);
-  oneOf('Isolation', wanted.Isolation, ['', 'default']);
-  oneOf('VolumeDriver', wanted.VolumeDriver, ['', 'local']);
+  requireOneOf('UTSMode', wanted.UTSMode, ['', 'host']);
+  requireOneOf('UsernsMode', wanted.UsernsMode, ['', 'host']);
+  requireOneOf('CgroupnsMode', wanted.CgroupnsMode, ['', 'private', 'host']);
+  requireOneOf('Isolation', wanted.Isolation, ['', 'default']);
+  requireOneOf('VolumeDriver', wanted.VolumeDriver, ['', 'local']);
 }
 
 function checkPrivileges(wanted: HostConfig): void {
@@ -291,7 +291,7 @@ export function checkVolumeDriver(
   options: Readonly<Record<string, string>> | undefined,
   access: DockerAccess,
 ): void {
-  oneOf('volume driver', driver, ['', 'local']);
+  requireOneOf('volume driver', driver, ['', 'local']);
   if (!isZeroValue(options) && !access.allowHostMounts) throw needs('allowHostMounts', 'options of a volume driver');
 }
 
@@ -305,7 +305,7 @@ export function needs(flag: keyof DockerAccess, what: string): NotAllowed {
   return new NotAllowed(`the AgentClass does not allow ${what} (docker.${flag})`);
 }
 
-function oneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
+function requireOneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
   if (value !== undefined && !allowed.includes(value)) {
     throw new NotAllowed(`${field} ${value.slice(0, 60)} is not allowed`);
   }

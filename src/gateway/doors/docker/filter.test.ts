@@ -259,7 +259,7 @@ describe('creating a container', () => {
     ['VolumesFrom', { VolumesFrom: ['bank:ro'] }],
     ['a network', { NetworkMode: 'bank_default' }],
     ['a volume', { Binds: ['bank_data:/data'] }],
-    ['a volume that nobody has', { Binds: ['fresh:/data'] }],
+    ['a volume that does not exist', { Binds: ['fresh:/data'] }],
     ['a mounted volume', { Mounts: [{ Type: 'volume', Source: 'bank_data', Target: '/data' }] }],
   ])('uses nothing of another project: %s', async (_, host) => {
     // Not as "not found": clients would read that as a missing image and pull it.

@@ -76,7 +76,8 @@ function render(bytes: Buffer, depth: number, lines: string[]): void {
 }
 
 /**
- * Renders a body. Omits the contents of a Secret, because its values cannot be told from its keys.
+ * Renders a body. Omits the contents of a Secret, because without the schema its values look like
+ * its keys.
  */
 export function protobufText(body: Buffer, secret: boolean): string {
   const head = `protobuf, ${body.length} bytes`;
