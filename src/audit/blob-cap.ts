@@ -1,5 +1,4 @@
-// The cap on stored text: a long text keeps its head and tail, with a line that says how much was
-// omitted.
+// The cap on stored text: keeps the head and tail, and a line that says how much was left out.
 
 /** The default cap on a blob in bytes: 1 MiB. */
 export const DEFAULT_BLOB_CAP_BYTES = 1024 * 1024;

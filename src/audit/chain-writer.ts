@@ -1,5 +1,4 @@
-// Turns a new entry into the next row of its session's chain: redacted, capped, hashed, written
-// once.
+// Turns a new entry into the next row of its session's chain: redacted, capped and hashed.
 
 import { AuditConflict, SessionSealed } from '../errors.ts';
 import { capBlob, outerWindows } from './blob-cap.ts';

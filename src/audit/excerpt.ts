@@ -1,5 +1,4 @@
-// The excerpt of the log in an Incident's status: the last entries, each cut to a few hundred
-// bytes.
+// The excerpt of the log in an Incident's status: the last entries, each cut to 512 bytes.
 
 import { z } from 'zod';
 import type { TailEntry } from '../api/incident.ts';

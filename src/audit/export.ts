@@ -1,5 +1,4 @@
-// Export of a session as one self-contained file: all entries, the full texts, the seal and the
-// Incident.
+// Exports a session to one self-contained file: entries, full texts, seal and Incident.
 
 import { z } from 'zod';
 import { type IncidentStatus, incident } from '../api/incident.ts';

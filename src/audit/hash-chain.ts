@@ -1,5 +1,4 @@
-// The hash chain: which fields an entry's hash covers, and how to locate the fault in a broken
-// chain.
+// The hash chain: what an entry's hash covers, and how to locate the fault in a broken chain.
 
 import { createHash } from 'node:crypto';
 import type { Entry } from './entry.ts';

@@ -1,5 +1,4 @@
-// The lifecycle entries that the log itself interprets: opened, outcome and sealed. Others have no
-// fixed form.
+// The lifecycle entries that the log itself interprets: opened, outcome and sealed.
 
 import { z } from 'zod';
 import type { NewEntry } from './entry.ts';

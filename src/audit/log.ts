@@ -1,5 +1,4 @@
-// The interface of the audit log for the gateway: append, read, seal. The store uses SQLite in a
-// worker thread.
+// The interface of the audit log for the gateway: append, read and seal.
 
 import type { z } from 'zod';
 import type { Entry, NewEntry, Receipt, Writer } from './entry.ts';

@@ -1,5 +1,4 @@
-// The SQL of the audit file: tables, the triggers that make it append-only, the sessions view, and
-// migrations.
+// The SQL of the audit file: tables, append-only triggers, the sessions view, and migrations.
 
 /**
  * Written to `PRAGMA application_id` ("OPLA"), so that a file identifies itself as an audit log of

@@ -1,5 +1,4 @@
-// Verification of a session's chain against its file, its seal and the Incident's status. Works
-// offline.
+// Verifies a session's chain against its file, its seal and the Incident's status. Works offline.
 
 import type { AuditStatus } from '../api/incident.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';

@@ -1,5 +1,4 @@
-// The budget of an Incident: the usage of its model calls, the reservations for calls in progress,
-// and which limit is reached.
+// The budget of an Incident: usage of its model calls, reservations, and which limit is reached.
 
 import { z } from 'zod';
 import type { Usage } from '../api/incident.ts';

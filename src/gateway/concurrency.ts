@@ -1,5 +1,4 @@
-// Limits how many requests of one caller may be in progress, so that one pod cannot use up the
-// gateway.
+// Limits the concurrent requests of each caller, so that one pod cannot use up the gateway.
 
 import { TooBusy } from '../errors.ts';
 

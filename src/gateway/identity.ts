@@ -1,5 +1,4 @@
-// Identifies callers: TokenReview maps a projected token to a pod. Results are cached briefly by
-// digest.
+// Identifies callers: TokenReview maps a projected token to a pod. Results are cached briefly.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';

@@ -1,5 +1,4 @@
-// Counts requests in progress per session, so that a session is sealed only after they are
-// recorded.
+// Counts requests in progress per session, so that a session is sealed only after them.
 
 export class InFlight {
   readonly #counts = new Map<string, number>();

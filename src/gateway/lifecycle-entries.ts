@@ -1,5 +1,4 @@
-// Computes the lifecycle entries that an Incident's status calls for and the log does not have yet.
-// Pure.
+// Computes the lifecycle entries that an Incident's status calls for and the log lacks. Pure.
 //
 // Client keys contain the facts of the step (attempt, transition time), and texts contain only
 // facts that no longer change. The same step therefore gives the same entry after a restart, and

@@ -1,5 +1,4 @@
-// Records the lifecycle of each Incident in its session, and seals the session when the controller
-// requests it.
+// Records each Incident's lifecycle in its session, and seals the session on request.
 
 import { CONDITIONS, type Incident, sessionOf } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';

@@ -1,5 +1,4 @@
-// The cost of a model call. A rate in USD per million tokens is equal to millionths of a dollar per
-// token.
+// The cost of a model call. USD per million tokens equals millionths of a dollar per token.
 
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';

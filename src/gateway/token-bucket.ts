@@ -1,5 +1,4 @@
-// A token bucket that limits writes per second over all Incidents. Tokens are handed out in request
-// order.
+// A token bucket that limits writes per second over all Incidents, in request order.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 

@@ -1,5 +1,4 @@
-// Headers of forwarded requests and answers: removes hop-by-hop headers and headers that claim an
-// identity.
+// Removes hop-by-hop headers and headers that claim an identity from forwarded messages.
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 

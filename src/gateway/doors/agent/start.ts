@@ -1,5 +1,4 @@
-// POST start: the agent starts its attempt. It is recorded once. A second start means that the
-// first run was cut off.
+// POST start: records once that the agent starts. A second start means that the first was cut off.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';

@@ -1,5 +1,4 @@
-// POST live: passes a chunk of output of a running command to the watchers of the session. Never
-// stored.
+// POST live: passes a chunk of command output to the watchers of the session. Never stored.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseJson, readBody } from '../../../net/http-answer.ts';

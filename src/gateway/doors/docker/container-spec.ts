@@ -1,5 +1,4 @@
-// The body of a request to create a container, and which of its fields give access to the host.
-// Pure.
+// The body of a request to create a container, and which fields give access to the host. Pure.
 
 import { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';

@@ -1,5 +1,4 @@
-// Requests of the docker door to a Docker host over mutual TLS, and the facts that its decisions
-// need.
+// Requests to a Docker host over mutual TLS, and the facts that the docker door decides on.
 
 import { readFileSync } from 'node:fs';
 import type http from 'node:http';

@@ -1,5 +1,4 @@
-// Parses JSON bodies of the Docker API so that they mean the same to the daemon as to this parser.
-// Pure.
+// Parses JSON bodies of the Docker API so that the daemon reads them in the same way. Pure.
 //
 // Go's decoder accepts keys in any case and uses the last of two equal keys. A body is therefore
 // never forwarded as received, but rewritten from the known fields. An unknown field is accepted

@@ -1,5 +1,4 @@
-// Records requests to a Docker host: an intent that is durable before anything is forwarded, and an
-// outcome.
+// Records requests to a Docker host: a durable intent before forwarding, and an outcome.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';

@@ -1,5 +1,4 @@
-// Reduces answers about a whole Docker host to the scope, even where the host has filtered them
-// already.
+// Reduces answers about a whole Docker host to the scope, even if the host has filtered them.
 
 import { z } from 'zod';
 import { UpstreamUnavailable } from '../../../errors.ts';

@@ -1,5 +1,4 @@
-// The part of a Docker host that a class can access: objects with one label. A Compose project is a
-// label, too.
+// The part of a Docker host that a class can access: the objects with one label.
 
 import { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';

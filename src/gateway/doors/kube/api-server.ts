@@ -1,5 +1,4 @@
-// Requests of the kube door to the API server. They use its address and CA, but never the gateway's
-// own credentials.
+// Requests to the API server, made with its CA but never with the gateway's own credentials.
 
 import http from 'node:http';
 import https from 'node:https';

@@ -1,5 +1,4 @@
-// Records requests to the API server: an intent that is durable before anything is forwarded, and
-// an outcome.
+// Records requests to the API server: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';

@@ -1,5 +1,4 @@
-// Refusals in the API server's format, so that kubectl shows the message and knows whether to
-// retry.
+// Refusals in the API server's format, so that kubectl shows the message and retries correctly.
 
 import { refusalOf } from '../../../net/http-answer.ts';
 
