@@ -1,14 +1,14 @@
-// The shapes of secrets in text: one rule a shape, each with what it puts in the secret's place.
+// The patterns of secrets in text: one rule per pattern, each with its replacement.
 //
-// A rule may be too strict but never too loose: what it takes away is gone from the record for good. Digests, uids, store ids
-// and base64 certificates are ordinary output and stay.
+// A rule may miss a secret, but it must not match ordinary output, because redacted text cannot be
+// recovered. Digests, UIDs, store IDs and base64 certificates are ordinary output.
 
-/** What stands in the place of a secret. It matches no rule itself, so that redaction is idempotent. */
+/** The text that replaces a secret. It matches no rule, so that redaction is idempotent. */
 export function placeholder(kind: string): string {
   return `[redacted:${kind}]`;
 }
 
-/** A shape of secrets and what replaces it. */
+/** A pattern of secrets and its replacement. */
 export interface RedactionRule {
   readonly name: string;
   readonly pattern: RegExp;
@@ -21,7 +21,7 @@ const whole =
   () =>
     placeholder(kind);
 
-/** Values that are no secret although they stand where one could: empty, flags, references, paths, our own placeholder. */
+/** Values that are not secrets: empty values, flags, references, paths, our own placeholder. */
 const HARMLESS =
   /^(?:|true|false|null|nil|none|undefined|yes|no|required|missing|invalid|expired|unset|\*+|[x.]{3,}|-|\||>|[|>][-+]|\[redacted:.*|[$<{%/~].*|\[\]|\{\})$/i;
 
@@ -29,13 +29,15 @@ function value(kind: string, text: string): string {
   return HARMLESS.test(text) ? text : placeholder(kind);
 }
 
-/** Names whose value is a secret, as the end of a longer name: DB_PASSWORD, clientSecret, aws_secret_access_key. */
+/** Endings of names whose value is a secret: DB_PASSWORD, clientSecret, aws_secret_access_key. */
 const SECRET_NAME =
   '(?:passwd|password|passphrase|pwd|client[_-]?secret|secret[_-]?key|secret[_-]?access[_-]?key|private[_-]?key|api[_-]?key|apikey|access[_-]?token|refresh[_-]?token|auth[_-]?token|id[_-]?token|identitytoken|session[_-]?token|account[_-]?key|token|secret)';
 
 const secretName = new RegExp(`^[\\w.-]*${SECRET_NAME}$`, 'i');
 
-/** Whether the string under this key of an object is a secret by its name. Bare `secret` names an object far more often. */
+/**
+ * Whether a key of an object holds a secret. The key `secret` does not: it usually names an object.
+ */
 export function isSecretName(key: string): boolean {
   return secretName.test(key) && !/^secret$/i.test(key);
 }
@@ -50,7 +52,8 @@ export const RULES: readonly RedactionRule[] = [
     replace: whole('private-key'),
   },
   {
-    // The same, in base64: "-----BEGIN PRIVATE", "-----BEGIN RSA PRI…", "-----BEGIN EC PRI…", "-----BEGIN OPENSSH PRI…".
+    // The same in base64: "-----BEGIN PRIVATE" or "-----BEGIN RSA PRI…", also EC, OPENSSH and
+    // ENCRYPTED.
     name: 'pem-base64',
     pattern:
       /LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE|FTkNSWVBURUQgUFJJVkFUR)[A-Za-z0-9+/=]*/g,
@@ -120,7 +123,7 @@ export const RULES: readonly RedactionRule[] = [
     replace: (_match, before = '', secret = '') => `${before}${value('password', secret)}`,
   },
   {
-    // An environment variable of a pod: the name says that the value beside it is a secret.
+    // An environment variable of a pod whose name says that its value is a secret.
     name: 'env-json',
     pattern: new RegExp(
       `(\\\\{0,8}"name\\\\{0,8}"\\s*:\\s*\\\\{0,8}"[\\w.-]*${SECRET_NAME}\\\\{0,8}"\\s*,\\s*\\\\{0,8}"value\\\\{0,8}"\\s*:\\s*\\\\{0,8}")((?:[^"\\\\]|\\\\(?!"))*)`,
@@ -137,7 +140,8 @@ export const RULES: readonly RedactionRule[] = [
     replace: (_match, before = '', secret = '') => `${before}${value('value', secret)}`,
   },
   {
-    // "password": "…", also inside a string that is itself JSON (\"password\": \"…\"). Bare "secret" names an object.
+    // "password": "…", also in a string that is itself JSON (\"password\": \"…\"). The key
+    // "secret" names an object.
     name: 'json-pair',
     pattern: new RegExp(
       `(\\\\{0,8}"[\\w.-]*(?:(?<!")secret|(?!secret\\\\{0,8}")${SECRET_NAME})\\\\{0,8}"\\s*:\\s*(\\\\{0,8})")((?:[^"\\\\\\r\\n]|\\\\(?!\\\\{0,8}"))*)(?=\\2")`,
@@ -146,7 +150,7 @@ export const RULES: readonly RedactionRule[] = [
     replace: (_match, before = '', _escape = '', secret = '') => `${before}${value('value', secret)}`,
   },
   {
-    // password: … at the start of a line of YAML or a properties file.
+    // password: … at the start of a line in YAML or a properties file.
     name: 'yaml-pair',
     pattern: new RegExp(
       `(^[ \\t]*(?:- )?["']?[\\w.-]*(?:\\wsecret|(?!secret["']?:)${SECRET_NAME})["']?:[ \\t]+)(["']?)([^\\s"'][^\\r\\n"']*)`,
@@ -163,7 +167,7 @@ export const RULES: readonly RedactionRule[] = [
     replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('password', secret)}`,
   },
   {
-    // password=…, --token=…, DB_PASSWORD='…'; in a query string the value ends at &.
+    // password=…, --token=…, DB_PASSWORD='…'. In a query string, the value ends at &.
     name: 'equals-pair',
     pattern: new RegExp(`(${SECRET_NAME}=)(\\\\{0,8}["']?)([^\\s"'&;,)\\]}\\\\]+)`, 'gi'),
     replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('value', secret)}`,

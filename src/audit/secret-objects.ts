@@ -1,4 +1,5 @@
-// Kubernetes Secrets in text: the values under data: and stringData: of a Secret, in JSON or YAML, go; the keys stay.
+// Redaction of Kubernetes Secrets in JSON or YAML text: removes the values under data and
+// stringData and keeps the keys.
 
 import { placeholder } from './redaction-rules.ts';
 
@@ -6,7 +7,7 @@ const SECRET = placeholder('secret');
 const MENTIONS_JSON = /"kind\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"Secret(?:List)?\\{0,8}"/;
 const MENTIONS_YAML = /^[ \t]*(?:- )?["']?kind["']?:[ \t]*["']?Secret(?:List)?["']?[ \t\r]*$/m;
 
-/** Redacts the payload of every Secret that the text shows. Text without one comes back as it is. */
+/** Redacts the payload of every Secret in the text. Returns text without Secrets unchanged. */
 export function redactSecretObjects(text: string): string {
   let result = text;
   if (MENTIONS_JSON.test(result)) result = redactJson(result);
@@ -14,35 +15,39 @@ export function redactSecretObjects(text: string): string {
   return result;
 }
 
-/** A stretch of the text that is to be replaced. */
+/** A range of the text to be replaced. */
 interface Span {
   readonly start: number;
   readonly end: number;
   readonly text: string;
 }
 
-/** An object or array that the scanner is inside of. */
+/** An object or array that the scanner is currently inside. */
 interface Frame {
   readonly array: boolean;
   kind: string | undefined;
   key: string | undefined;
   expectsKey: boolean;
-  /** Payload values of this object, and of descendants without a kind of their own (the items of a SecretList). */
+  /**
+   * Payload values of this object and of descendants that have no kind, such as a SecretList's
+   * items.
+   */
   spans: Span[];
-  /** This frame is the data or stringData of its parent. */
+  /** Whether this frame is the data or stringData of its parent. */
   readonly payload: boolean;
 }
 
 /**
- * Walks the objects in a text that may be JSON, or may only contain some, whole or cut off: no grammar is enforced, only strings and
- * braces count. A Secret may name its kind after its data, so spans are kept until the object closes.
+ * Scans text that is JSON or only contains some, complete or cut off. It enforces no grammar and
+ * considers only strings and braces. A Secret may name its kind after its data, so spans are kept
+ * until the object closes.
  */
 function redactJson(text: string): string {
   const accepted: Span[] = [];
   const stack: Frame[] = [];
   const close = (frame: Frame) => {
     const parent = stack.at(-1);
-    // The spans of a payload are in the hands of the object that it belongs to.
+    // A payload shares its spans with the object that it belongs to.
     if (frame.payload) return;
     if (frame.kind === 'Secret' || frame.kind === 'SecretList') for (const span of frame.spans) accepted.push(span);
     else if (frame.kind === undefined && parent !== undefined) parent.spans = joined(parent.spans, frame.spans);
@@ -88,7 +93,7 @@ function redactJson(text: string): string {
     }
     at += 1;
   }
-  // A text that was cut off leaves objects open: what of them is known to be a Secret goes as well.
+  // Text that was cut off leaves objects open. Redact those that are known to be Secrets, too.
   while (stack.length > 0) {
     const frame = stack.pop();
     if (frame !== undefined) close(frame);
@@ -96,14 +101,17 @@ function redactJson(text: string): string {
   return replaceSpans(text, accepted);
 }
 
-/** Both lists in one; the shorter is copied, so that deep nesting stays cheap. */
+/** Joins two lists. Copies the shorter one, so that deep nesting stays cheap. */
 function joined(a: Span[], b: Span[]): Span[] {
   const [longer, shorter] = a.length >= b.length ? [a, b] : [b, a];
   for (const span of shorter) longer.push(span);
   return longer;
 }
 
-/** The index after the closing quote; a raw newline ends a string too, because JSON allows none. */
+/**
+ * The index after the closing quote. A raw newline also ends a string, because JSON allows none in
+ * it.
+ */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
     const character = text[at];
@@ -137,8 +145,8 @@ function replaceSpans(text: string, spans: readonly Span[]): string {
 
 const YAML_KEY = /^(\s*)((?:- )*)(["']?)([\w./-]+)\3:(?:\s+(.*)|\s*)$/;
 
-/** The column at which a line's key stands, with "- " counted, and whether the line begins a list item. */
-function columnOf(line: string): number | undefined {
+/** The column of a line's key, counting "- ". Undefined for a blank line. */
+function keyColumn(line: string): number | undefined {
   if (line.trim() === '') return undefined;
   const match = /^(\s*(?:- )*)/.exec(line);
   return match?.[1]?.length ?? 0;
@@ -146,47 +154,50 @@ function columnOf(line: string): number | undefined {
 
 function redactYaml(text: string): string {
   const lines = text.split('\n');
-  // An object that was done names its kind once; whatever repeats it is within the same lines.
+  // An object names its kind once. A repetition in the same column belongs to the same object.
   let done = { until: 0, column: -1 };
   for (let at = 0; at < lines.length; at += 1) {
     const line = lines[at] ?? '';
     if (!MENTIONS_YAML.test(line)) continue;
-    const column = columnOf(line) ?? 0;
+    const column = keyColumn(line) ?? 0;
     if (at < done.until && column === done.column) continue;
     const list = /kind["']?:\s*["']?SecretList/.test(line);
-    const [from, to] = extentOf(lines, at, column);
+    const [from, to] = findExtent(lines, at, column);
     redactYamlObject(lines, from, to, list ? undefined : column);
     done = { until: to, column };
   }
   return lines.join('\n');
 }
 
-/** The lines of the object whose `kind` stands at this line and column: first (inclusive) and last (exclusive). */
-function extentOf(lines: readonly string[], at: number, column: number): [number, number] {
-  const beginsItem = (line: string) => /^\s*- /.test(line) && columnOf(line) === column;
+/**
+ * The lines of the object whose `kind` is at this line and column: first (inclusive), last
+ * (exclusive).
+ */
+function findExtent(lines: readonly string[], at: number, column: number): [number, number] {
+  const beginsItem = (line: string) => /^\s*- /.test(line) && keyColumn(line) === column;
   let from = at;
   while (from > 0 && !beginsItem(lines[from] ?? '')) {
     const line = lines[from - 1] ?? '';
-    const indent = columnOf(line);
+    const indent = keyColumn(line);
     if (/^---/.test(line) || (indent !== undefined && indent < column)) break;
     from -= 1;
   }
   let to = at + 1;
   while (to < lines.length) {
     const line = lines[to] ?? '';
-    const indent = columnOf(line);
+    const indent = keyColumn(line);
     if (/^---/.test(line) || beginsItem(line) || (indent !== undefined && indent < column)) break;
     to += 1;
   }
   return [from, to];
 }
 
-/** Replaces the values under data and stringData at this column (at any, for a list of Secrets). */
+/** Replaces the values under data and stringData at this column, or at any column if undefined. */
 function redactYamlObject(lines: string[], from: number, to: number, column: number | undefined): void {
   let payload: number | undefined;
   for (let at = from; at < to; at += 1) {
     const line = lines[at] ?? '';
-    const indent = columnOf(line);
+    const indent = keyColumn(line);
     if (indent === undefined) continue;
     if (payload !== undefined && indent > payload) {
       const key = YAML_KEY.exec(line);

@@ -296,7 +296,7 @@ describe('audit verify --file with an export', () => {
       await writeFile(at('odd.json'), text);
       await expect(oplab('audit', 'verify', '--file', at('odd.json'))).rejects.toMatchObject({
         code: 'OPLAB_INVALID_INPUT',
-        message: expect.stringContaining('odd.json is no session export'),
+        message: expect.stringContaining('odd.json is not a session export'),
       });
     }
   });

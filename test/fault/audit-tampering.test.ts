@@ -106,12 +106,12 @@ it('a flipped byte', async () => {
 it('a dropped last row, with the seal in the file and with the anchor in the status', async () => {
   tamper('DELETE FROM entries WHERE seq = 8');
   const result = await verify();
-  expect(result.stdout).toContain("the end is cut off: row 8 is missing; the file's seal knows 8 entries");
+  expect(result.stdout).toContain("the end is cut off: row 8 is missing; the file's seal covers 8 entries");
   expect(result.code).toBe(4);
   tamper('DELETE FROM seals');
   expect((await verify()).code).toBe(0);
   const held = await anchored();
-  expect(held.stdout).toContain('row 8 is missing; status.audit.sealedHeadHash knows 8 entries');
+  expect(held.stdout).toContain('row 8 is missing; status.audit.sealedHeadHash covers 8 entries');
   expect(held.code).toBe(4);
 });
 

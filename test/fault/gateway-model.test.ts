@@ -166,7 +166,7 @@ describe('the model door', () => {
       const answer = await ask(attempt, { model: 'claude-haiku-5-5', ...body });
       return `${answer.status} ${JSON.stringify(answer.json)}`;
     };
-    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^400 .*not one of AgentClass default/);
+    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^400 .*AgentClass default does not allow model/);
     expect(await code({ model: 'nobody-prices-me' })).toMatch(/^400 .*has no price/);
     expect(await code({ tools: [{ type: 'web_search_20260318', name: 'web_search' }] })).toMatch(
       /^400 .*web_search_20260318/,

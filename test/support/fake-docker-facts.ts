@@ -7,7 +7,7 @@ import {
   execFacts,
   imageFacts,
   networkFacts,
-  repositoryOf,
+  parseRepository,
   volumeFacts,
 } from '../../src/gateway/doors/docker/facts.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
@@ -68,7 +68,7 @@ export function fakeFacts(): DockerFacts {
       imageFacts.optional().parse(IMAGES.find(({ Id, RepoTags }) => Id === ref || RepoTags.includes(ref))),
     images: async () => ({
       ids: new Set(['sha256:pingcap/tikv:v8.5.3']),
-      repositories: new Set([repositoryOf('pingcap/tikv:v8.5.3')]),
+      repositories: new Set([parseRepository('pingcap/tikv:v8.5.3')]),
     }),
   };
 }

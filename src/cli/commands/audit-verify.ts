@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type Incident, sessionOf } from '../../api/incident.ts';
 import { verifyExport } from '../../audit/export.ts';
 import type { Anchor, Finding } from '../../audit/hash-chain.ts';
-import { anchorsOfStatus, isSound, type SessionReport, verifyFile, verifySession } from '../../audit/verify.ts';
+import { isSound, type SessionReport, statusAnchors, verifyFile, verifySession } from '../../audit/verify.ts';
 import { InvalidInput, messageOf, NotFound, VerificationFailed } from '../../errors.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import { parseIncident } from '../incidents.ts';
@@ -112,7 +112,7 @@ async function verifyOffline(
   text: string | undefined,
   saved: readonly Incident[],
 ): Promise<Report> {
-  const anchors = new Map(saved.map((incident) => [sessionOf(incident), anchorsOfStatus(incident.status?.audit)]));
+  const anchors = new Map(saved.map((incident) => [sessionOf(incident), statusAnchors(incident.status?.audit)]));
   let sessions: string[] | undefined;
   if (text !== undefined) {
     const reader = environment.file(file);
@@ -168,7 +168,7 @@ async function verifyThroughGateway(
     const sessions: SessionReport[] = [];
     for (const [session, incident] of targets) {
       const anchors = [incident, ...saved.filter((candidate) => sessionOf(candidate) === session)].flatMap(
-        (candidate) => anchorsOfStatus(candidate?.status?.audit),
+        (candidate) => statusAnchors(candidate?.status?.audit),
       );
       sessions.push(await verifyOne(reader, session, incident, anchors));
     }

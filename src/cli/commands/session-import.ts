@@ -35,7 +35,7 @@ export function addSessionImport(parent: Command, environment: Environment): voi
       // All are looked at before the first is written.
       const files = paths.map((path) => {
         const exported = readExport(path);
-        if (exported === undefined) throw new InvalidInput(`${path} is no session export: there is no JSON in it`);
+        if (exported === undefined) throw new InvalidInput(`${path} is not a session export: it contains no JSON`);
         const report = verifyExport(exported);
         if (report.findings.length > 0) {
           for (const line of renderSessionReport(report, output.colors)) output.note(line);

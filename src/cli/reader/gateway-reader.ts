@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { type Entry, entryOfJson } from '../../audit/entry.ts';
+import { type Entry, parseEntry } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import { GatewayUnreachable, InvalidInput, messageOf, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
@@ -110,7 +110,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       if (response.body === null) return;
       for await (const event of serverSentEvents(response.body)) {
         watchdog.refresh();
-        if (event.type === 'entry') yield { type: 'entry', entry: entryOfJson(JSON.parse(event.data)) };
+        if (event.type === 'entry') yield { type: 'entry', entry: parseEntry(JSON.parse(event.data)) };
         else if (event.type === 'live') yield { type: 'live', chunk: liveChunk.parse(JSON.parse(event.data)) };
         else if (event.type === 'sealed') yield { type: 'sealed' };
       }
@@ -164,7 +164,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       const query = new URLSearchParams({ afterSeq: String(read.afterSeq ?? 0) });
       if (read.limit !== undefined) query.set('limit', String(read.limit));
       const text = await get(`/api/v1/sessions/${encodeURIComponent(id)}/entries?${query}`);
-      return entryList.parse(JSON.parse(text)).items.map(entryOfJson);
+      return entryList.parse(JSON.parse(text)).items.map(parseEntry);
     },
     follow,
     async blob(digest) {

@@ -1,4 +1,4 @@
-// The way to a Docker host for the docker door: TCP with TLS in both directions, and the facts that decisions depend on.
+// Requests to a Docker host over mutual TLS, and the facts that the docker door decides on.
 
 import { readFileSync } from 'node:fs';
 import type http from 'node:http';
@@ -14,42 +14,47 @@ import {
   execFacts,
   imageFacts,
   networkFacts,
-  repositoryOf,
+  parseRepository,
   volumeFacts,
 } from './facts.ts';
 import type { Scope } from './scope.ts';
 
-/** One Docker host, as the gateway is told of it. */
+/** The configuration of one Docker host. */
 export const dockerEndpoint = z.object({
-  /** What AgentClasses call it. */
+  /** The name that AgentClasses use. */
   name: z.string().min(1).max(63),
   url: z
     .url({ protocol: /^(tcp|https)$/ })
     .refine((url) => new URL(url).hostname !== '', 'tcp://host:port')
     .transform((url) => new URL(url.replace(/^tcp:/, 'https:'))),
-  /** A folder with ca.crt, tls.crt and tls.key: whom to trust, and who the gateway is. */
+  /**
+   * A folder with ca.crt, tls.crt and tls.key: the trusted CA and the gateway's client certificate.
+   */
   tls: z.string().min(1),
 });
 export type DockerEndpoint = z.infer<typeof dockerEndpoint>;
 
 /** How long the files are used before they are read again, in milliseconds. */
 const REREAD_MS = 10_000;
-/** For a question of the door's own, in milliseconds. */
+/** How long to wait for an answer to the door's own request, in milliseconds. */
 const FACT_MS = 15_000;
 const MAX_FACT = 8 * 1024 * 1024;
-/** Docker's own port with TLS. */
+/** Docker's default port for TLS. */
 const DEFAULT_PORT = 2376;
 
 export interface DockerHost {
   readonly name: string;
-  /** A request, not yet ended. `own`: a connection of its own, which may be closed in one direction. */
+  /**
+   * Creates a request, which the caller must end. `own`: use a separate connection that may be
+   * half-open.
+   */
   request(options: {
     method: string;
     path: string;
     headers: http.OutgoingHttpHeaders;
     own?: boolean;
   }): http.ClientRequest;
-  /** The facts about this host, within a scope. */
+  /** The facts about this host in a scope. */
   facts(scope: Scope): DockerFacts;
   close(): void;
 }
@@ -58,7 +63,7 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
   const agent = new https.Agent({ keepAlive: true });
   const { hostname, port } = endpoint.url;
   const host = hostname.replace(/^\[|\]$/g, '');
-  // Empty, not absent: otherwise the name would be taken from the Host header.
+  // Empty, not absent: otherwise, Node would use the name in the Host header.
   const servername = serverNameOf(hostname) ?? '';
   let trusted: { until: number; options: https.RequestOptions } | undefined;
   const trust = () => {
@@ -96,12 +101,15 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
     });
     return outgoing;
   };
-  /** Images seen in a scope, by its label: a container that was removed can be made again from the same image. */
+  /**
+   * Images seen in a scope, by its label, so that a removed container can be created again from its
+   * image.
+   */
   const seen = new Map<string, { ids: Set<string>; repositories: Set<string> }>();
   return {
     name: endpoint.name,
     request,
-    facts: (scope) => factsOf(request, endpoint.name, scope, seen),
+    facts: (scope) => createFacts(request, endpoint.name, scope, seen),
     close: () => agent.destroy(),
   };
 }
@@ -113,7 +121,7 @@ const listed = z.array(
   })),
 );
 
-function factsOf(
+function createFacts(
   request: DockerHost['request'],
   host: string,
   scope: Scope,
@@ -124,7 +132,10 @@ function factsOf(
     if (answer === undefined) return undefined;
     const parsed = schema.safeParse(answer);
     if (!parsed.success)
-      throw new UpstreamUnavailable(`Docker host ${host} answers ${way} in a way that is not known`, parsed.error);
+      throw new UpstreamUnavailable(
+        `Docker host ${host} answered ${way} with JSON of an unexpected form`,
+        parsed.error,
+      );
     return parsed.data;
   };
   return {
@@ -141,16 +152,19 @@ function factsOf(
       seen.set(key, known);
       for (const { reference, id } of containers ?? []) {
         if (id !== '') known.ids.add(id);
-        // A container of an image without a name shows its id.
+        // A container of an image without a name shows the image's ID.
         if (reference !== '' && !/^(sha256:)?[0-9a-f]{12,64}$/.test(reference))
-          known.repositories.add(repositoryOf(reference));
+          known.repositories.add(parseRepository(reference));
       }
       return known;
     },
   };
 }
 
-/** A question of the door's own; undefined for 404 and for words that fit several things. @throws UpstreamUnavailable */
+/**
+ * The door's own request. Returns undefined for 404 and for ambiguous names. @throws
+ * UpstreamUnavailable
+ */
 async function get(request: DockerHost['request'], host: string, way: string): Promise<unknown> {
   try {
     const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
@@ -166,7 +180,7 @@ async function get(request: DockerHost['request'], host: string, way: string): P
     const body = await text(answer);
     if (answer.statusCode === 404 || answer.statusCode === 400) return undefined;
     if (answer.statusCode !== 200)
-      throw new UpstreamUnavailable(`Docker host ${host} answers ${answer.statusCode} to ${way}`);
+      throw new UpstreamUnavailable(`Docker host ${host} answered ${way} with status ${answer.statusCode}`);
     return JSON.parse(body);
   } catch (error) {
     if (error instanceof OplabError) throw error;
@@ -174,7 +188,7 @@ async function get(request: DockerHost['request'], host: string, way: string): P
   }
 }
 
-/** The Docker hosts that the gateway knows, by name. */
+/** The gateway's Docker hosts by name. */
 export class DockerHosts {
   readonly #hosts: ReadonlyMap<string, DockerHost>;
 
@@ -186,7 +200,7 @@ export class DockerHosts {
   get(name: string): DockerHost {
     const host = this.#hosts.get(name);
     if (host !== undefined) return host;
-    throw new NotAllowed(`the gateway knows no Docker host ${name}: add it to docker.endpoints of the chart`);
+    throw new NotAllowed(`the gateway has no Docker host ${name}: add it to docker.endpoints in the chart's values`);
   }
 
   close(): void {

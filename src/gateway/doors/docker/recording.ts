@@ -1,4 +1,4 @@
-// The record of what a Docker host was asked: an intent, durable before anything is forwarded, and what came of it.
+// Records requests to a Docker host: a durable intent before forwarding, and an outcome.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -12,7 +12,7 @@ const answered = z.looseObject({
   Name: z.string().optional(),
 });
 
-/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+/** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
@@ -25,7 +25,7 @@ export async function recordIntent(
   const query = Object.fromEntries([...request.query].map(([name, value]) => [name, value.slice(0, 8192)]));
   const { operation, kind } = request.route;
   const what = { operation, host, ...target };
-  // An exec is made first and started then; the start is what may change something.
+  // Creating an exec changes nothing. Starting it may.
   const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
   const receipt = await record(gateway, lease, 'gateway', {
@@ -78,7 +78,7 @@ function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
   try {
     return answered.safeParse(JSON.parse(body.toString('utf8'))).data;
   } catch {
-    // No answer has a body where nothing is to be said.
+    // Some answers have no body, or one that is not JSON.
     return undefined;
   }
 }

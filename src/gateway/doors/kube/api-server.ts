@@ -1,4 +1,4 @@
-// The way to the API server for the kube door: its address and CA, never the gateway's own credentials.
+// Requests to the API server, made with its CA but never with the gateway's own credentials.
 
 import http from 'node:http';
 import https from 'node:https';
@@ -6,20 +6,20 @@ import { isIP } from 'node:net';
 import type { KubeServer } from '../../../kube/client.ts';
 
 export interface ApiServer {
-  /** A request as the holder of `token`, not yet ended. */
+  /** Creates a request authenticated by `token`. The caller must end it. */
   request(options: {
     method: string;
-    /** Path and query as the caller wrote them. */
+    /** Path and query as received from the caller. */
     path: string;
     headers: http.OutgoingHttpHeaders;
     token: string;
-    /** A connection of its own, for what is spliced. */
+    /** Use a separate connection, for a request that is spliced. */
     own?: boolean;
   }): http.ClientRequest;
   close(): void;
 }
 
-/** How long CA and settings are used before they are read again, in milliseconds. */
+/** How long the CA and TLS settings are used before they are read again, in milliseconds. */
 const REREAD_MS = 10_000;
 
 export function createApiServer(server: KubeServer): ApiServer {
@@ -30,7 +30,7 @@ export function createApiServer(server: KubeServer): ApiServer {
   let trusted: { until: number; options: https.RequestOptions } | undefined;
   const trust = () => {
     if (trusted === undefined || Date.now() >= trusted.until) {
-      // The CA only: with a client certificate of the gateway's the API server would take the caller for the gateway.
+      // Only the CA: with the gateway's client certificate, the caller would act as the gateway.
       const { ca, rejectUnauthorized, servername = isIP(hostname) === 0 ? hostname : undefined } = server.tls();
       trusted = {
         until: Date.now() + REREAD_MS,
@@ -52,7 +52,7 @@ export function createApiServer(server: KubeServer): ApiServer {
         path: root + path,
         headers: { ...headers, host: server.url.host, authorization: `Bearer ${token}` },
         agent: own ? false : agent,
-        // Otherwise HTTP/2 could be agreed on, and there would be nothing to upgrade.
+        // With HTTP/2, the connection could not be upgraded.
         ...(secure ? { ...trust(), ALPNProtocols: ['http/1.1'] } : {}),
       });
       request.on('socket', (socket) => {

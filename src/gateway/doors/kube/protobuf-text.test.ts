@@ -34,7 +34,7 @@ describe('protobufText', () => {
     expect(protobufText(Buffer.from('sesame'), true)).not.toContain('sesame');
   });
 
-  it('survives garbage', () => {
+  it('handles invalid bytes', () => {
     for (const bytes of ['', 'k8s\0', 'k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff', 'k8s\0\x12\x7fshort']) {
       expect(protobufText(Buffer.from(bytes, 'latin1'), false)).toContain('protobuf');
     }

@@ -1,18 +1,19 @@
-// A readable rendering of a Kubernetes protobuf body for the record: without the schema there are no field names, but every
-// string and number is there. kubectl sends protobuf for much of what it creates.
+// Renders a Kubernetes protobuf body as text for the audit log. Without the schema, it has no field
+// names, but it shows every string and number. kubectl sends protobuf for many objects that it
+// creates.
 
-/** Before every protobuf body of the API. */
+/** The prefix of every protobuf body of the API. */
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 const MAX_DEPTH = 24;
-/** Lines of one rendering; the digest in the entry covers the rest. */
+/** The maximum number of lines. */
 const MAX_LINES = 5000;
 
 type Field =
   | { readonly number: number; readonly kind: 'number'; readonly value: bigint }
   | { readonly number: number; readonly kind: 'bytes'; readonly value: Buffer };
 
-/** All fields of a message; undefined when the bytes are no message. */
-function fieldsOf(bytes: Buffer): Field[] | undefined {
+/** Parses the fields of a message. Returns undefined if the bytes are not a message. */
+function parseFields(bytes: Buffer): Field[] | undefined {
   const fields: Field[] = [];
   let at = 0;
   const varint = (): bigint | undefined => {
@@ -47,25 +48,25 @@ function fieldsOf(bytes: Buffer): Field[] | undefined {
   return fields;
 }
 
-/** Printable UTF-8, or undefined. */
-function textOf(bytes: Buffer): string | undefined {
+/** Decodes printable UTF-8. Returns undefined for other bytes. */
+function decodeText(bytes: Buffer): string | undefined {
   const text = bytes.toString('utf8');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what tells bytes from text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters distinguish bytes from text
   return /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffd]/.test(text) ? undefined : text;
 }
 
 function render(bytes: Buffer, depth: number, lines: string[]): void {
-  for (const field of fieldsOf(bytes) ?? []) {
+  for (const field of parseFields(bytes) ?? []) {
     if (lines.length >= MAX_LINES) return;
     const indent = '  '.repeat(depth);
     if (field.kind === 'number') {
       lines.push(`${indent}${field.number}: ${field.value}`);
       continue;
     }
-    const text = textOf(field.value);
+    const text = decodeText(field.value);
     if (text !== undefined) {
       lines.push(`${indent}${field.number}: ${JSON.stringify(text)}`);
-    } else if (depth < MAX_DEPTH && fieldsOf(field.value) !== undefined) {
+    } else if (depth < MAX_DEPTH && parseFields(field.value) !== undefined) {
       lines.push(`${indent}${field.number}:`);
       render(field.value, depth + 1, lines);
     } else {
@@ -74,20 +75,23 @@ function render(bytes: Buffer, depth: number, lines: string[]): void {
   }
 }
 
-/** The text of a body. A Secret's is left out, because its values could not be told from the rest. */
+/**
+ * Renders a body. Omits the contents of a Secret, because without the schema its values look like
+ * its keys.
+ */
 export function protobufText(body: Buffer, secret: boolean): string {
   const head = `protobuf, ${body.length} bytes`;
   if (!body.subarray(0, MAGIC.length).equals(MAGIC)) {
     return `${head}, hex: ${secret ? '(left out)' : body.toString('hex', 0, 4096)}`;
   }
   // The envelope: 1 = {1: apiVersion, 2: kind}, 2 = the object itself.
-  const envelope = fieldsOf(body.subarray(MAGIC.length)) ?? [];
-  const bytesOf = (fields: readonly Field[] | undefined, number: number) =>
+  const envelope = parseFields(body.subarray(MAGIC.length)) ?? [];
+  const findBytes = (fields: readonly Field[] | undefined, number: number) =>
     fields?.find((field) => field.number === number && field.kind === 'bytes');
-  const type = bytesOf(envelope, 1);
-  const names = type?.kind === 'bytes' ? fieldsOf(type.value) : undefined;
+  const type = findBytes(envelope, 1);
+  const names = type?.kind === 'bytes' ? parseFields(type.value) : undefined;
   const name = (number: number) => {
-    const found = bytesOf(names, number);
+    const found = findBytes(names, number);
     return found?.kind === 'bytes' ? found.value.toString('utf8') : '';
   };
   const lines = [
@@ -95,7 +99,7 @@ export function protobufText(body: Buffer, secret: boolean): string {
     `apiVersion: ${name(1)}`,
     `kind: ${name(2)}`,
   ];
-  const object = bytesOf(envelope, 2);
+  const object = findBytes(envelope, 2);
   if (secret || name(2) === 'Secret') lines.push('(the contents of a Secret are left out)');
   else if (object?.kind === 'bytes') render(object.value, 0, lines);
   return lines.slice(0, MAX_LINES).join('\n');

@@ -1,4 +1,4 @@
-// The record of what the API server was asked: an intent, durable before anything is forwarded, and what came of it.
+// Records requests to the API server: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
@@ -8,7 +8,7 @@ import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
 
 const PROTOBUF = 'application/vnd.kubernetes.protobuf';
-/** Bodies that can be put on record as text. */
+/** Content types that can be recorded as text. */
 const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml)|vnd\.kubernetes\.protobuf)\s*(;|$)/i;
 
 const answered = z.looseObject({
@@ -26,17 +26,19 @@ const answered = z.looseObject({
     .optional(),
 });
 
-/** Refuses bodies that the record could not show. @throws NotAllowed */
+/** Refuses bodies that cannot be recorded as text. @throws NotAllowed */
 export function requireReadable(contentType: string | undefined, contentEncoding: string | undefined): void {
   if (contentEncoding !== undefined && contentEncoding !== 'identity') {
-    throw new NotAllowed(`bodies with content-encoding ${contentEncoding} cannot be recorded; send it plain`);
+    throw new NotAllowed(
+      `bodies with content-encoding ${contentEncoding} cannot be recorded; send the body uncompressed`,
+    );
   }
   if (contentType !== undefined && !READABLE.test(contentType)) {
     throw new NotAllowed(`bodies of type ${contentType} cannot be recorded; send JSON, YAML or protobuf`);
   }
 }
 
-/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+/** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
@@ -78,7 +80,7 @@ export async function recordIntent(
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
-      // Of what connects, the verb does not tell it.
+      // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || method === undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
@@ -116,7 +118,7 @@ export async function recordIntent(
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
-        // What became of the object, as the API server tells it.
+        // The resulting object, as returned by the API server.
         ...(meta === undefined || failed || answer === undefined
           ? {}
           : { blob: bodyText(answer, undefined, resource === 'secrets') }),
@@ -138,7 +140,7 @@ function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
   try {
     return answered.safeParse(JSON.parse(body.toString('utf8'))).data;
   } catch {
-    // A table, protobuf, or text: the status says enough.
+    // The answer is a table, protobuf or text. The status is enough.
     return undefined;
   }
 }

@@ -1,12 +1,12 @@
-// The body of a Secret for the record: which keys were written, never their values, whatever form the write takes.
+// The body of a Secret for the audit log: shows which keys were written, but never their values.
 
 import { parseAllDocuments } from 'yaml';
 
 const HIDDEN = '[redacted]';
-/** kubectl keeps a copy of the whole object in here. */
+/** The annotation in which kubectl keeps a copy of the whole object. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** An object, a merge patch or a JSON patch of a Secret, as JSON without values. */
+/** Converts an object, a merge patch or a JSON patch of a Secret to JSON without values. */
 export function secretBody(body: Buffer): string {
   try {
     const documents = parseAllDocuments(body.toString('utf8')).map((document) => {
@@ -16,11 +16,11 @@ export function secretBody(body: Buffer): string {
     });
     return documents.join('\n');
   } catch {
-    return `(body of a Secret, ${body.length} bytes, in a form that cannot be shown without its values)`;
+    return `(body of a Secret, ${body.length} bytes, in a format whose values cannot be removed)`;
   }
 }
 
-/** One operation of a JSON patch: its path says what it does. */
+/** Hides the value of one operation of a JSON patch. */
 function hidePatch(operation: unknown): unknown {
   if (typeof operation !== 'object' || operation === null) return HIDDEN;
   return 'value' in operation ? { ...operation, value: HIDDEN } : operation;
@@ -33,7 +33,7 @@ function hide(value: unknown): unknown {
     Object.entries(value).map(([key, inner]) => {
       if (key === LAST_APPLIED) return [key, HIDDEN];
       if (key !== 'data' && key !== 'stringData') return [key, hide(inner)];
-      // A null takes a key away, which is worth knowing and no secret.
+      // A null deletes a key. That is worth recording and not secret.
       if (typeof inner !== 'object' || inner === null) return [key, inner === null ? null : HIDDEN];
       return [
         key,
