@@ -1,4 +1,4 @@
-// The controller: local copies, the queue, the sweep, and leadership over all of it. Composition only.
+// The controller: caches, the work queue, the sweep, and the leader lease. Composition only.
 
 import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-class.ts';
 import { LABEL_INCIDENT_UID, LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
@@ -31,19 +31,19 @@ export interface ControllerOptions {
   readonly client: KubeClient;
   readonly agentsNamespace: string;
   readonly systemNamespace: string;
-  /** Where the node's Docker socket is served, if it is; no agent may work there. */
+  /** The namespace that serves the node's Docker socket, if any; no agent may work there. */
   readonly dockerNamespace?: string;
   readonly isolationProbes?: string;
-  /** Unique per process. */
+  /** Unique to this process. */
   readonly identity: string;
   readonly log: Log;
-  /** Who is told of the end of Incidents; default: nobody. */
+  /** Receivers of notifications about the end of Incidents. Without it, none are sent. */
   readonly notify?: NotifyOptions | undefined;
   /** Milliseconds between sweeps. */
   readonly sweepEveryMs?: number;
-  /** Seconds for which the leader's lease counts without renewal; the deadlines follow from it. */
+  /** How long the leader lease is valid without renewal, in seconds; sets its deadlines. */
   readonly leaseSeconds?: number;
-  /** For tests: the clock, how checks fetch, and where a controller is killed. */
+  /** For tests: the clock, how checks fetch, and where a test kills the controller. */
   readonly now?: () => Date;
   readonly fetch?: HttpFetch;
   readonly checkpoint?: ReconcilerDeps['checkpoint'];
@@ -51,7 +51,7 @@ export interface ControllerOptions {
 
 const SWEEP_EVERY_MS = 3 * 60_000;
 const LEASE_NAME = 'oplab-controller';
-/** Incidents that are worked on at the same time: mostly waiting for answers. */
+/** Incidents reconciled at the same time. Most of that time is spent waiting for responses. */
 const CONCURRENCY = 16;
 
 export class Controller {
@@ -79,7 +79,7 @@ export class Controller {
         this.#queue?.add(key);
         if (type === 'deleted') this.#notifier?.forget(key);
         else this.#notifier?.consider(object);
-        // A namespace may have become free.
+        // A target namespace may have become free.
         const finished = (incident?: Incident) => isTrue(incident?.status?.conditions, CONDITIONS.Finished);
         const suspended = object.spec.suspend && previous?.spec.suspend === false;
         if (type === 'deleted' || suspended || (finished(object) && !finished(previous))) this.#enqueueWaiting();
@@ -121,27 +121,30 @@ export class Controller {
     });
   }
 
-  /** Undefined when the local copies are there, else what is missing. */
+  /** Why the controller is not ready; undefined once all caches are synced. */
   get notReady(): string | undefined {
     const missing = this.#copies().some((copy) => !copy.isSynced);
-    return missing ? 'not every kind has been listed yet' : undefined;
+    return missing ? 'not all resources have been listed yet' : undefined;
   }
 
   get isLeading(): boolean {
     return this.#lease.isLeading;
   }
 
-  /** Incidents, as the local copy has them; for metrics. */
+  /** Incidents from the cache; for metrics. */
   incidents(): readonly Incident[] {
     return this.#incidents.list();
   }
 
-  /** What the Monitors say and how often they saw nothing; for metrics. */
+  /** The Monitors and their failed observations; for metrics. */
   get monitors(): Pick<Monitoring, 'list' | 'failures'> {
     return this.#monitoring;
   }
 
-  /** Works until the signal aborts. @throws Error when leadership is lost: the process should end */
+  /**
+   * Runs until the signal aborts.
+   * @throws Error when leadership is lost; the process should exit
+   */
   async run(signal: AbortSignal): Promise<void> {
     for (const copy of this.#copies()) copy.start(signal);
     await this.#lease.run(signal, (leading) => this.#lead(leading));
@@ -171,7 +174,8 @@ export class Controller {
       logger: log,
     });
     this.#queue = queue;
-    // The copies may lag behind what the last leader wrote: what it started must count before anything else starts.
+    // The caches may lag behind the previous leader's writes. The attempts that it started must be
+    // counted before another one starts.
     for (const object of (await client.list(INCIDENTS, { signal })).items) {
       const incident = incidentSchema.safeParse(object);
       if (incident.success && isWorking(incident.data)) reconciler.noteStarted(incident.data);
@@ -222,7 +226,7 @@ export class Controller {
       agentClass: (name) => this.#classes.get(name),
       pods: (uid) => this.#pods.list().filter((pod) => pod.metadata.labels?.[LABEL_INCIDENT_UID] === uid),
       checkContext: (className) => ({
-        kube: identities.clientOf(className),
+        kube: identities.clientFor(className),
         fetch: fetch ?? httpFetch,
         cel,
         discovery,
@@ -246,7 +250,7 @@ export class Controller {
         await sweepOrphans(this.#options.client, agentsNamespace, log);
         await deleteOrphanedReadBindings(this.#options.client);
       } catch (error) {
-        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; the next one will do');
+        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; it will be repeated');
       }
       await pause(this.#options.sweepEveryMs ?? SWEEP_EVERY_MS, signal);
     }

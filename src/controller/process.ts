@@ -1,4 +1,4 @@
-// The process `oplab controller`: reads its environment, serves health, runs the controller until SIGTERM.
+// The `oplab controller` process: reads its environment, serves health and runs the controller.
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -24,18 +24,21 @@ const environment = z.object({
   OPLAB_ISOLATION_PROBES: z.string().default(''),
   OPLAB_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(9090),
   OPLAB_INTAKE_PORT: z.coerce.number().int().min(0).max(65535).default(8085),
-  /** Absent: there is no intake. */
+  /** Without it, there is no intake. */
   OPLAB_INTAKE_ROUTES_FILE: z.string().min(1).optional(),
   OPLAB_INTAKE_TOKEN_FILE: z.string().min(1).default('/etc/oplab/intake/token'),
-  /** Holds tls.crt and tls.key. Absent: the intake speaks plain HTTP. */
+  /** Contains tls.crt and tls.key. Without it, the intake serves plain HTTP. */
   OPLAB_INTAKE_TLS_FOLDER: z.string().min(1).optional(),
-  /** Absent: nobody is notified. */
+  /** Without it, no notifications are sent. */
   OPLAB_RECEIVERS_FILE: z.string().min(1).optional(),
   OPLAB_RECEIVER_URLS_FOLDER: z.string().min(1).default('/etc/oplab/receivers'),
 });
 type Environment = z.infer<typeof environment>;
 
-/** Runs until SIGTERM or SIGINT. @throws when leadership is lost, so that the pod starts anew with nothing of it */
+/**
+ * Runs until SIGTERM or SIGINT.
+ * @throws when leadership is lost, so that the pod restarts without state
+ */
 export async function runController(): Promise<void> {
   const env = parseEnvironment(environment);
   const log = createLogger('controller');
@@ -43,7 +46,7 @@ export async function runController(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
 
   const client = createKubeClient();
-  // Random besides the name: a restarted container must not take its own old lease for a live one.
+  // The random suffix keeps a restarted container from mistaking its old lease for its current one.
   const identity = `${env.OPLAB_IDENTITY ?? hostname()}_${randomUUID().slice(0, 8)}`;
   const registry = createRegistry('controller');
   const controller = new Controller({
@@ -76,7 +79,7 @@ async function notifications(env: Environment, registry: Registry): Promise<Noti
     : await configureNotifications({ receiversFile, urlsFolder }, registry);
 }
 
-/** On every replica, leading or not: what it is told is kept by the API server. */
+/** Runs on every replica, leading or not: the API server holds all state of the intake. */
 async function startIntakeOf(
   env: Environment,
   book: IncidentOpener,
@@ -98,7 +101,7 @@ async function startIntakeOf(
 function registerMetrics(registry: Registry, controller: Controller): void {
   const leading = new Gauge({
     name: 'oplab_controller_leading',
-    help: '1 while this process leads.',
+    help: '1 while this process is the leader.',
     registers: [registry],
     collect() {
       this.set(controller.isLeading ? 1 : 0);
@@ -131,7 +134,7 @@ function registerMetrics(registry: Registry, controller: Controller): void {
   monitors.reset();
   const failures = new Counter({
     name: 'oplab_monitor_observation_failures_total',
-    help: 'Looks of a Monitor that saw nothing, made by this process.',
+    help: 'Failed observations of a Monitor, counted by this process.',
     labelNames: ['namespace', 'name'],
     registers: [registry],
     collect() {

@@ -1,4 +1,4 @@
-// The objects around an agent pod: account, rights in the targets, network policy. Pure builders.
+// Builds the objects around an agent pod: service accounts, role bindings and network policy. Pure.
 
 import type { AgentClassSpec, RoleReference } from '../../api/agent-class.ts';
 import { LABEL_MANAGED_BY, MANAGED_BY } from '../../api/group.ts';
@@ -7,7 +7,7 @@ import type { NewKubeObject } from '../../kube/client.ts';
 import { NETWORK_POLICIES, type Resource, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../kube/resources.ts';
 import { attemptLabels, attemptName, incidentLabels, verifyAccountName, verifyBindingName } from './names.ts';
 
-/** An object and the resource it belongs to. */
+/** An object and its resource. */
 export interface BuiltObject {
   readonly resource: Resource;
   readonly object: NewKubeObject;
@@ -19,7 +19,9 @@ interface AttemptContext {
   readonly agentsNamespace: string;
 }
 
-/** The account that the kube door acts as; the pod itself mounts no token of it that the API server takes. */
+/**
+ * The account that the kube door acts as. The pod has no token for it that the API server accepts.
+ */
 export function serviceAccount({ incident, attempt, agentsNamespace }: AttemptContext): BuiltObject {
   return {
     resource: SERVICE_ACCOUNTS,
@@ -34,7 +36,10 @@ export function serviceAccount({ incident, attempt, agentsNamespace }: AttemptCo
   };
 }
 
-/** The account that runs the checks of a class; it stays, for it has rights only while an Incident binds them. */
+/**
+ * The account that runs the checks of a class. It is never deleted: it has rights only while an
+ * Incident or a Monitor binds them.
+ */
 export function verifyAccount(className: string, agentsNamespace: string): BuiltObject {
   return {
     resource: SERVICE_ACCOUNTS,
@@ -49,7 +54,10 @@ export function verifyAccount(className: string, agentsNamespace: string): Built
   };
 }
 
-/** Opens the target namespaces' pods to this attempt's pod, and nothing else; the namespace's own policies deny the rest. */
+/**
+ * Lets this attempt's pod reach the pods of the target namespaces. The policies of the agents'
+ * namespace deny everything else.
+ */
 export function networkPolicy({ incident, attempt, agentsNamespace }: AttemptContext): BuiltObject {
   const labels = attemptLabels(incident, attempt);
   return {
@@ -71,7 +79,9 @@ export function networkPolicy({ incident, attempt, agentsNamespace }: AttemptCon
   };
 }
 
-/** The agent's rights: the class's roles in each target; only the reading ones in mode Diagnose. */
+/**
+ * Binds the class's roles to the agent in each target: repairRoles in mode Repair, else readRoles.
+ */
 export function roleBindings(context: AttemptContext, spec: AgentClassSpec): BuiltObject[] {
   const { incident, attempt, agentsNamespace } = context;
   const roles = spec.mode === 'Repair' ? spec.repairRoles : spec.readRoles;
@@ -80,7 +90,7 @@ export function roleBindings(context: AttemptContext, spec: AgentClassSpec): Bui
   return bindings(targetNamespacesOf(incident), roles, { name, labels, account: name, agentsNamespace });
 }
 
-/** The rights of the identity that runs the checks, for as long as the Incident lasts. */
+/** Binds the readRoles to the account that runs the checks, for as long as the Incident lasts. */
 export function verifyBindings(
   incident: Incident,
   className: string,

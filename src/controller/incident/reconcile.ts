@@ -1,4 +1,4 @@
-// One round over one Incident: read, plan, act. Knows nothing that it could not read again, but for what saves work.
+// Reconciles one Incident: read, plan, act. What it remembers between rounds only saves work.
 
 import { FINALIZER, LABEL_ATTEMPT } from '../../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespacesOf } from '../../api/incident.ts';
@@ -21,15 +21,15 @@ import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
 import { writeStatus } from './write-status.ts';
 
-/** An observation that is younger than this is not repeated, however many events come, in ms. */
+/** An observation that is younger than this is used again, in ms. */
 const OBSERVE_AGAIN_MS = 400;
-/** After a failed start the next try comes after this, in ms. */
+/** The delay before a failed start is retried, in ms. */
 const START_RETRY_MS = 1000;
 
-/** How far a local copy may lag, in ms. */
+/** How far the cache may lag, in ms. */
 const MAX_COPY_LAG_MS = 30_000;
 
-/** What saves work; losing it costs a few calls and never correctness. */
+/** Saves work. Losing it costs a few calls, never correctness. */
 interface Memory {
   readonly cleaned: Set<string>;
   learned?: Learned;
@@ -44,7 +44,10 @@ export class IncidentReconciler {
   readonly #deps: ReconcilerDeps;
   readonly #memories = new Map<string, Memory>();
   readonly #uids = new Map<string, string>();
-  /** Incidents whose start was written (and when), until the local copy shows it: two starts must see each other. */
+  /**
+   * When the start of an Incident was written, by UID, until the cache shows it. Two starts for the
+   * same namespace must not miss each other.
+   */
   readonly #starting = new Map<string, number>();
   #decision: Promise<unknown> = Promise.resolve();
 
@@ -52,7 +55,7 @@ export class IncidentReconciler {
     this.#deps = deps;
   }
 
-  /** Handles one Incident; returns the milliseconds after which to come again. @throws KubeError; then try again */
+  /** @returns milliseconds until the next round, if one is needed. @throws KubeError; retry then */
   async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
     let raw: KubeObject;
     try {
@@ -64,7 +67,10 @@ export class IncidentReconciler {
     }
     const parsed = incidentSchema.safeParse(raw);
     if (!parsed.success) {
-      this.#deps.log.error({ key, error: parsed.error.message }, 'the Incident does not fit its schema; left alone');
+      this.#deps.log.error(
+        { key, error: parsed.error.message },
+        'the Incident does not match its schema and is ignored',
+      );
       return undefined;
     }
     const incident = parsed.data;
@@ -82,7 +88,7 @@ export class IncidentReconciler {
       const again = await this.#act(decided.incident, decided.plan, memory, signal);
       return again ?? decided.plan.requeueAfterMs;
     } catch (error) {
-      // Somebody wrote in between, most often the gateway: what was planned is void, so read again at once.
+      // The Incident was changed in between, most often by the gateway, so the plan is void.
       if (isConflict(error)) return REQUEUE_NOW;
       if (isNotFound(error) && signal.aborted) return undefined;
       throw error;
@@ -125,7 +131,7 @@ export class IncidentReconciler {
     };
   }
 
-  /** From the API server, not from the copy: a copy that lags must not make a fresh pod look gone. */
+  /** Reads from the API server: in a lagging cache, a new pod would seem to be gone. */
   async #pod(name: string): Promise<PodView | undefined> {
     try {
       return podView(await this.#deps.client.get(PODS, { namespace: this.#deps.agentsNamespace, name }));
@@ -155,13 +161,13 @@ export class IncidentReconciler {
       if (age >= 0 && age < OBSERVE_AGAIN_MS) return known;
     }
     const observations = await observeAll(incident, this.#deps.checkContext(incident.spec.agentClassName));
-    // After a restart the status says when the checks were last observed, if the soak was on then.
-    const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
+    // After a restart of the controller, a running soak shows that status has the last observation.
+    const recorded = incident.status?.soak?.startTime === undefined ? undefined : lastObservedTime(incident);
     memory.observation = { observations, lastObserved: knownTime ?? recorded };
     return memory.observation;
   }
 
-  /** Plans and writes the status, one Incident at a time: who may start is decided over all of them. */
+  /** Plans and writes the status, one Incident at a time: which one may start depends on all. */
   #planAndWrite(
     incident: Incident,
     observed: Omit<Observed, 'blocker'>,
@@ -190,17 +196,17 @@ export class IncidentReconciler {
     return decision;
   }
 
-  /** Counts an Incident as working although the local copy may not show it yet. */
+  /** Counts an Incident as working before the cache shows it. */
   noteStarted(incident: Incident): void {
     this.#starting.set(incident.metadata.uid, Date.now());
   }
 
   #stillStarting(): ReadonlySet<string> {
     for (const { status, metadata } of this.#deps.incidents()) {
-      const seen = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
-      if (seen) this.#starting.delete(metadata.uid);
+      const isVisible = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
+      if (isVisible) this.#starting.delete(metadata.uid);
     }
-    // A copy that lags longer than this has other troubles; an attempt that came and went must not block for ever.
+    // The cache may never show a short attempt, which must not block the queue for ever.
     for (const [uid, at] of this.#starting) if (Date.now() - at > MAX_COPY_LAG_MS) this.#starting.delete(uid);
     return new Set(this.#starting.keys());
   }
@@ -209,14 +215,14 @@ export class IncidentReconciler {
     let current = incident;
     for (const action of decided.actions) {
       if (signal.aborted) return undefined;
-      const outcome = await this.#carryOut(action, current, memory, signal);
+      const outcome = await this.#perform(action, current, memory, signal);
       if (typeof outcome === 'number') return outcome;
       current = outcome;
     }
     return undefined;
   }
 
-  async #carryOut(action: Action, incident: Incident, memory: Memory, signal: AbortSignal): Promise<Incident | number> {
+  async #perform(action: Action, incident: Incident, memory: Memory, signal: AbortSignal): Promise<Incident | number> {
     const deps = this.#deps;
     switch (action.type) {
       case 'add-finalizer':
@@ -251,7 +257,7 @@ export class IncidentReconciler {
     }
   }
 
-  /** Goes on with the start of an attempt. What it learns is for the next plan, which writes it to status. */
+  /** Performs one step of a start. The next plan writes what it learns to status. */
   async #start(
     action: StartAction,
     incident: Incident,
@@ -292,26 +298,26 @@ export class IncidentReconciler {
   }
 }
 
-/** Which step a write of status was: the ones after which a pod may exist have their own names. */
+/** Names a write of status: those after which a pod may exist have their own names. */
 function writtenStep({ status: before }: Incident, { status: after }: Incident): Step {
   if (before?.baseline === undefined && after?.baseline !== undefined) return 'baseline-recorded';
   const recorded = liveAttempt(after)?.podUID !== undefined && liveAttempt(before)?.podUID === undefined;
   return recorded ? 'pod-recorded' : 'status-written';
 }
 
-/** All checks, and whether what stood before the first command still stands. */
+/** Observes all checks, and whether the workloads of the baseline still exist. */
 async function observeAll(incident: Incident, context: CheckContext): Promise<Observation[]> {
   const { baseline } = incident.status ?? {};
   const targets = targetNamespacesOf(incident);
   const readings = new Map(baseline?.readings?.map(({ check, json }) => [check, json]));
-  const [seen, standing] = await Promise.all([
+  const [checks, workloads] = await Promise.all([
     observeChecks(incident.spec.verify.checks, targets, context, readings),
     baseline === undefined ? [] : observeBaseline(baseline, targets, context.kube, context.now).then((one) => [one]),
   ]);
-  return [...seen, ...standing];
+  return [...checks, ...workloads];
 }
 
-function latest(incident: Incident): string | undefined {
+function lastObservedTime(incident: Incident): string | undefined {
   return incident.status?.verification
     ?.map((result) => result.observedTime)
     .sort()

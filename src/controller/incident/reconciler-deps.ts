@@ -1,4 +1,4 @@
-// What the reconciler is given: the API server, local copies, eyes for the checks, a clock. Tests hand in their own.
+// The dependencies of the reconciler: the API server, caches, the context of checks, a clock.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import type { Incident } from '../../api/incident.ts';
@@ -8,7 +8,7 @@ import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
 import type { Note } from '../event.ts';
 
-/** Moments at which a controller may be killed; tests do. In the order in which they come. */
+/** The points at which crash tests kill the controller, in order. */
 export const STEPS = [
   'finalizer-added',
   'status-written',
@@ -26,24 +26,24 @@ export type Step = (typeof STEPS)[number];
 
 export interface ReconcilerDeps {
   readonly client: KubeClient;
-  /** Where agent pods run. */
+  /** The namespace of the agent pods. */
   readonly agentsNamespace: string;
-  /** Where the gateway is. */
+  /** The namespace of the gateway. */
   readonly systemNamespace: string;
-  /** These, and whatever else is oplab's own: no agent may work there. */
+  /** All namespaces of oplab itself, where no agent may work. */
   readonly ownNamespaces: readonly string[];
-  /** More addresses that sandboxes prove closed: "name=host:port,…". */
+  /** More addresses that sandboxes must not be able to reach: "name=host:port,…". */
   readonly isolationProbes: string;
   readonly log: Log;
   readonly now: () => Date;
-  /** From the local copies. */
+  /** From the caches. */
   readonly incidents: () => readonly Incident[];
   readonly agentClass: (name: string) => AgentClass | undefined;
   readonly pods: (incidentUID: string) => readonly KubeObject[];
-  /** Sees with the read-only identity of a class. */
+  /** Observes with the read-only identity of a class. */
   readonly checkContext: (className: string) => CheckContext;
   readonly cel: Pick<Cel, 'syntaxError'>;
   readonly record: (incident: Incident, note: Note) => void;
-  /** Called after each step; never resolves where a test kills the controller. */
+  /** Called after each step. Never resolves where a test kills the controller. */
   readonly checkpoint: (step: Step, incident: Incident) => Promise<void>;
 }

@@ -1,4 +1,4 @@
-// The steps that start an attempt. Each may have been done before; none writes status, the next plan does.
+// The steps that start an attempt. Each is idempotent, and none writes status: the next plan does.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
@@ -16,10 +16,16 @@ import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindi
 import type { ReconcilerDeps } from './reconciler-deps.ts';
 import type { ControllerStatus } from './status.ts';
 
-/** Rights that were just bound take a moment to reach the authorizer; longer than this, they are missing. In ms. */
+/**
+ * How long new role bindings may take to reach the authorizer, in ms. After that, the right is
+ * missing.
+ */
 const RIGHTS_WAIT_MS = 3000;
 
-/** Makes what the pod needs: account, policy and rights. Each may exist already. @throws KubeError */
+/**
+ * Applies what the pod needs: service accounts, network policy and role bindings.
+ * @throws KubeError
+ */
 export async function makeSurroundings(
   deps: ReconcilerDeps,
   incident: Incident,
@@ -46,8 +52,9 @@ export async function makeSurroundings(
 }
 
 /**
- * Observes the checks, and what runs in the target namespaces, before the first command.
- * @throws CheckUnreadable when the workloads cannot be read: without them, deleting the patient would pass for a repair
+ * Observes the checks, and the workloads in the target namespaces, before the first command.
+ * @throws CheckUnreadable when the workloads cannot be read. Without a baseline, deleting the
+ * workloads could be mistaken for a repair.
  */
 export async function observeFirst(
   deps: Pick<ReconcilerDeps, 'checkContext'>,
@@ -79,7 +86,7 @@ async function observeBeforeFirstCommand(
         if (refused && !last) return undefined;
         if (!refused) throw error;
         throw new CheckUnreadable(
-          `${error.message}; let readRoles of AgentClass ${agentClassName} list statefulsets, deployments and persistentvolumeclaims`,
+          `${error.message}; the readRoles of AgentClass ${agentClassName} must allow listing statefulsets, deployments and persistentvolumeclaims`,
           { forbidden: true, cause: error },
         );
       }),
@@ -97,7 +104,10 @@ function withReadings(baseline: Baseline, observations: readonly Observation[]):
   return readings.length === 0 ? baseline : { ...baseline, readings };
 }
 
-/** The UID of the attempt's pod, created now or by a controller that was interrupted here. */
+/**
+ * Creates the attempt's pod unless an interrupted controller has already done so.
+ * @returns its UID
+ */
 export async function createPod(
   deps: ReconcilerDeps,
   incident: Incident,
@@ -105,14 +115,14 @@ export async function createPod(
   agentClass: AgentClass,
 ): Promise<string> {
   const { limits, startTime } = incident.status ?? {};
-  const spent = startTime === undefined ? 0 : (deps.now().getTime() - Date.parse(startTime)) / 1000;
+  const elapsedSeconds = startTime === undefined ? 0 : (deps.now().getTime() - Date.parse(startTime)) / 1000;
   const pod = agentPod({
     incident,
     attempt: number,
     spec: agentClass.spec,
     agentsNamespace: deps.agentsNamespace,
     systemNamespace: deps.systemNamespace,
-    secondsLeft: (limits?.timeoutSeconds ?? 0) - spent,
+    secondsLeft: (limits?.timeoutSeconds ?? 0) - elapsedSeconds,
     isolationProbes: deps.isolationProbes,
   });
   let created: KubeObject;
@@ -124,11 +134,11 @@ export async function createPod(
     created = await deps.client.get(PODS, ref);
     const labels = created.metadata.labels ?? {};
     if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(number)) {
-      throw new Error(`pod ${ref.namespace}/${ref.name} exists, but belongs to something else`);
+      throw new Error(`pod ${ref.namespace}/${ref.name} exists, but does not belong to this attempt`);
     }
     if (created.metadata.deletionTimestamp != null)
-      throw new Error(`pod ${ref.name} of an earlier try is still ending`);
+      throw new Error(`pod ${ref.name} of an earlier try is still terminating`);
   }
-  if (created.metadata.uid === undefined) throw new Error('the API server gave the pod no UID');
+  if (created.metadata.uid === undefined) throw new Error('the API server returned a pod without a UID');
   return created.metadata.uid;
 }
