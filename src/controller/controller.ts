@@ -195,11 +195,11 @@ export class Controller {
 
   async #watch(deps: ReconcilerDeps, signal: AbortSignal): Promise<void> {
     const { client, identity, log } = this.#options;
-    const book = new IncidentOpener({ client, now: deps.now, record: deps.record });
+    const opener = new IncidentOpener({ client, now: deps.now, record: deps.record });
     await this.#monitoring.watch(
       {
         ...deps,
-        book,
+        book: opener,
         incident: (key) => this.#incidents.get(key),
         record: eventRecorder(client, identity, log, 'Monitor'),
         random: Math.random,

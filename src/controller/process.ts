@@ -61,10 +61,10 @@ export async function runController(): Promise<void> {
   });
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });
-  const book = new IncidentOpener({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
+  const opener = new IncidentOpener({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
   let intake: IntakeServer | undefined;
   try {
-    intake = await startIntakeOf(env, book, registry);
+    intake = await startConfiguredIntake(env, opener, registry);
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {
@@ -80,9 +80,9 @@ async function notifications(env: Environment, registry: Registry): Promise<Noti
 }
 
 /** Runs on every replica, leading or not: the API server holds all state of the intake. */
-async function startIntakeOf(
+async function startConfiguredIntake(
   env: Environment,
-  book: IncidentOpener,
+  opener: IncidentOpener,
   registry: Registry,
 ): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
@@ -92,7 +92,7 @@ async function startIntakeOf(
     tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,
     port: env.OPLAB_INTAKE_PORT,
     ...(folder === undefined ? {} : { tls: { certFile: `${folder}/tls.crt`, keyFile: `${folder}/tls.key` } }),
-    book,
+    opener,
     log: createLogger('intake'),
     registry,
   });

@@ -135,8 +135,7 @@ function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: 
     image: spec.images.sandbox,
     imagePullPolicy: spec.images.pullPolicy,
     args: ['sandbox'],
-    // With this policy an init container is a native sidecar: it starts before the agent and ends
-    // with it.
+    // Makes the init container a native sidecar: it starts before the agent and ends with it.
     restartPolicy: 'Always',
     env: [
       { name: 'OPLAB_KUBE_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.kube}` },
@@ -152,8 +151,7 @@ function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: 
         ? []
         : [{ name: 'OPLAB_ISOLATION_PROBES', value: isolationProbes }]),
     ],
-    // Every sandbox image contains curl, which starts thirty times faster than another node
-    // process.
+    // Every sandbox image contains curl, which starts thirty times faster than Node.
     startupProbe: {
       exec: { command: ['curl', '-fsS', '--max-time', '2', '--unix-socket', SOCKET_PATH, 'http://sandbox/healthz'] },
       periodSeconds: 1,
@@ -177,8 +175,7 @@ function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: 
 function resourcesOf(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
   const wanted = spec.resources?.[container];
   const defaults = DEFAULT_RESOURCES[container];
-  // A default request must not exceed a limit of the class. Without a request, Kubernetes uses the
-  // limit.
+  // A default request must not exceed a limit of the class, which Kubernetes requests instead.
   const requests = Object.entries(defaults.requests).filter(([name]) => wanted?.limits?.[name] === undefined);
   return {
     limits: { ...defaults.limits, ...wanted?.limits },

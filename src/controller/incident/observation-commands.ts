@@ -39,10 +39,7 @@ function kubectlCommand({ http, kubernetes, prometheus }: Check, first: string):
   ].join(' ');
 }
 
-/**
- * Uses the API server's service proxy, so it needs no port-forward and works wherever kubectl
- * works.
- */
+/** Uses the API server's service proxy, so no port-forward is needed. */
 function throughService(
   to: { readonly service: string; readonly port: number; readonly scheme: 'http' | 'https' },
   namespace: string,

@@ -9,10 +9,7 @@ import { findClaim } from './status.ts';
 
 /** A pod that reports a problem must start within this time, in ms. */
 const START_TROUBLE_MS = 60_000;
-/**
- * A pod that is only slow, for example because of a large image, must start within this time, in
- * ms.
- */
+/** A pod that is only slow, such as one with a large image, must start within this time, in ms. */
 const START_SLOW_MS = 300_000;
 /** How often a starting attempt is planned again, in ms, in addition to pod events. */
 const START_POLL_MS = 2000;
@@ -39,10 +36,7 @@ export function planAttempt(builder: PlanBuilder, observed: Observed, attempt: A
   else planPod(builder, observed.pod?.uid === attempt.podUID ? observed.pod : undefined, attempt);
 }
 
-/**
- * Plans an attempt that has no recorded pod: the start was interrupted, or the API server refused
- * it.
- */
+/** Plans an attempt without a recorded pod: its start was interrupted, or something refused it. */
 function planPodless(builder: PlanBuilder, observed: Observed, attempt: Attempt): void {
   const learned = observed.learned?.attempt === attempt.number ? observed.learned : undefined;
   if (learned?.podUID !== undefined) {

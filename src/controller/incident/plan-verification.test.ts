@@ -28,7 +28,7 @@ describe('a claimed repair', () => {
         ...more,
       }),
     });
-  const look = (second: number, passing: boolean, lastObserved?: number) => ({
+  const observe = (second: number, passing: boolean, lastObserved?: number) => ({
     observations: [sees(second, passing)],
     lastObserved: lastObserved === undefined ? undefined : iso(lastObserved),
   });
@@ -40,26 +40,26 @@ describe('a claimed repair', () => {
   });
 
   it('is Resolved only after the whole soak', () => {
-    const first = plan(claimed(), observed({ observation: look(101, true) }), at(101));
+    const first = plan(claimed(), observed({ observation: observe(101, true) }), at(101));
     expect(first.status?.soak).toEqual({ startTime: iso(101), restarts: 0 });
     expect(end(first)).toBeUndefined();
     const soaking = { soak: { startTime: iso(101), restarts: 0 } };
-    expect(end(plan(claimed(soaking), observed({ observation: look(110, true, 109) }), at(110)))).toBeUndefined();
-    const last = plan(claimed(soaking), observed({ observation: look(111, true, 110) }), at(111));
+    expect(end(plan(claimed(soaking), observed({ observation: observe(110, true, 109) }), at(110)))).toBeUndefined();
+    const last = plan(claimed(soaking), observed({ observation: observe(111, true, 110) }), at(111));
     expect(end(last)).toBe('Resolved');
     expect(reasonOf(last, 'Verified')).toBe('ChecksHeld');
   });
 
   it('restarts the soak when a check fails', () => {
     const soaking = claimed({ soak: { startTime: iso(101), restarts: 0 } });
-    const made = plan(soaking, observed({ observation: look(105, false, 104) }), at(105));
+    const made = plan(soaking, observed({ observation: observe(105, false, 104) }), at(105));
     expect(made.status?.soak).toEqual({ restarts: 1 });
     expect(made.notes.map((note) => note.reason)).toContain('SoakRestarted');
   });
 
   it('ends the attempt with ChecksFailed when the checks fail throughout the grace period', () => {
-    expect(lastReason(plan(claimed(), observed({ observation: look(159, false) }), at(159)))).toBe('Claimed');
-    const made = plan(claimed(), observed({ observation: look(160, false) }), at(160));
+    expect(lastReason(plan(claimed(), observed({ observation: observe(159, false) }), at(159)))).toBe('Claimed');
+    const made = plan(claimed(), observed({ observation: observe(160, false) }), at(160));
     expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'ChecksFailed', endTime: iso(100) });
     expect(made.status?.attempts?.[0]?.message).toBe(
       'the agent claimed Fixed: did it\nbut the checks did not hold:\nc: object.x = false\ncause according to the agent: r',
@@ -98,7 +98,7 @@ describe('a claimed repair', () => {
       soak: { startTime: iso(101), restarts: 0 },
       ...(changes === undefined ? {} : { changes }),
     });
-    const made = plan(soaked, observed({ observation: look(111, true, 110) }), at(111));
+    const made = plan(soaked, observed({ observation: observe(111, true, 110) }), at(111));
     expect(end(made)).toBe('Resolved');
     expect(reasonOf(made, 'Finished')).toBe(reason);
     expect(findCondition(made.status?.conditions, 'Finished')?.message).toContain(text);
@@ -106,19 +106,19 @@ describe('a claimed repair', () => {
 
   it('of NothingWrong is not confirmed while a check fails', () => {
     const wrong = claimed({ claim: claim(1, 'NothingWrong', 100), changes: { count: 0, last: [] } });
-    expect(lastReason(plan(wrong, observed({ observation: look(160, false) }), at(160)))).toBe('ChecksFailed');
+    expect(lastReason(plan(wrong, observed({ observation: observe(160, false) }), at(160)))).toBe('ChecksFailed');
   });
 
   it('may finish a running soak after the grace period', () => {
     const soaking = claimed({ soak: { startTime: iso(155), restarts: 3 } });
-    expect(lastReason(plan(soaking, observed({ observation: look(161, true, 160) }), at(161)))).toBe('Claimed');
+    expect(lastReason(plan(soaking, observed({ observation: observe(161, true, 160) }), at(161)))).toBe('Claimed');
   });
 
   it('is Escalated when the agent claims CannotFix', () => {
     const given = claimed({ claim: claim(1, 'CannotFix', 100) });
     expect(needsObservation(given, at(101))).toBe(true);
     expect(end(plan(given, observed(), at(101)))).toBeUndefined();
-    const made = plan(given, observed({ observation: look(101, false) }), at(101));
+    const made = plan(given, observed({ observation: observe(101, false) }), at(101));
     expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
     expect(made.status?.verification?.[0]).toMatchObject({ passing: false, observedTime: iso(101) });
   });
@@ -133,15 +133,15 @@ describe('a claimed repair', () => {
       cacheWriteTokens: 1,
     };
     const usage = { ...counts, costMilliUSD: 1, limitReached: 'turns' };
-    expect(end(plan(claimed({ usage }), observed({ observation: look(101, true) }), at(101)))).toBeUndefined();
-    expect(reasonOf(plan(claimed(), observed({ observation: look(900, true) }), at(900)), 'Finished')).toBe(
+    expect(end(plan(claimed({ usage }), observed({ observation: observe(101, true) }), at(101)))).toBeUndefined();
+    expect(reasonOf(plan(claimed(), observed({ observation: observe(900, true) }), at(900)), 'Finished')).toBe(
       'LimitReached',
     );
   });
 
   it('does not end the Incident while it is suspended', () => {
     const soaked = claimed({ soak: { startTime: iso(101), restarts: 0 } }, { suspend: true });
-    const made = plan(soaked, observed({ observation: look(112, true, 111) }), at(112));
+    const made = plan(soaked, observed({ observation: observe(112, true, 111) }), at(112));
     expect(end(made)).toBeUndefined();
     expect(made.status?.message).toContain('suspended; otherwise it would be Resolved');
   });
@@ -154,9 +154,9 @@ describe('a claimed repair', () => {
       ],
       phase: 'Verifying',
     });
-    const once = plan(before, observed({ observation: look(103, true, 102) }), at(103));
+    const once = plan(before, observed({ observation: observe(103, true, 102) }), at(103));
     expect(once.status?.verification?.[0]?.observedTime).toBe(iso(101));
-    const later = plan(before, observed({ observation: look(110, true, 109) }), at(110));
+    const later = plan(before, observed({ observation: observe(110, true, 109) }), at(110));
     expect(later.status?.verification?.[0]?.observedTime).toBe(iso(110));
   });
 });

@@ -103,10 +103,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, Math.max(1, graceLeft)));
 }
 
-/**
- * Why the Incident is resolved. A claim of NothingWrong is compared with the writes that the
- * gateway saw.
- */
+/** Why the Incident is resolved. A NothingWrong claim is checked against the gateway's count. */
 function describeSuccess(builder: PlanBuilder, claim: Claim): { readonly reason: EndReason; readonly text: string } {
   const statement = `the agent says: ${claim.outcome}: ${claim.summary}`;
   const { changes } = builder.incident.status ?? {};

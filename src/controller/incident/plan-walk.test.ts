@@ -40,7 +40,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (current !== undefined) current = incidentSchema.parse({ ...current, status: { ...current.status, ...change } });
   };
 
-  const carryOut = (made: Plan) => {
+  const perform = (made: Plan) => {
     const crashed = () => {
       if (!chance(0.15)) return false;
       trail.push('crash');
@@ -148,7 +148,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
       }),
       at(second),
     );
-    carryOut(made);
+    perform(made);
     check(current, pods, trail);
     if (isTrue(current?.status?.conditions, 'Finished') && current?.metadata.finalizers === undefined) break;
   }

@@ -16,10 +16,7 @@ import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindi
 import type { ReconcilerDeps } from './reconciler-deps.ts';
 import type { ControllerStatus } from './status.ts';
 
-/**
- * How long new role bindings may take to reach the authorizer, in ms. After that, the right is
- * missing.
- */
+/** How long new role bindings may take to reach the authorizer, in ms. */
 const RIGHTS_WAIT_MS = 3000;
 
 /**

@@ -19,10 +19,7 @@ export type ControllerStatus = Omit<
   audit?: { sealedHeadHash: string };
 };
 
-/**
- * Why an Incident ended: the reason of its condition Succeeded, and of Finished while that is
- * False.
- */
+/** Why an Incident ended: the reason of Succeeded, and of Finished as long as that is False. */
 export type EndReason =
   | 'Verified'
   | 'NothingToRepair'

@@ -10,10 +10,7 @@ const MAX_CAUSE = 300;
 const MAX_EVIDENCE = 2000;
 const MAX_ACTIONS = 1000;
 
-/**
- * The claim, the evidence of each failing check, and the agent's actions, for the next agent to
- * build on.
- */
+/** The claim, the evidence of each failing check, and the actions, for the next agent to use. */
 export function unconfirmedClaim(claim: Claim, results: readonly CheckResult[]): string {
   const failing = results.filter((result) => !result.passing);
   const share = Math.floor(MAX_EVIDENCE / Math.max(1, failing.length));
