@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { KubeClient } from '../kube/client.ts';
 import { SERVICE_ACCOUNTS } from '../kube/resources.ts';
-import { verifyAccountName } from './incident/names.ts';
+import { verifyAccountName } from './verify-account.ts';
 
 const tokenRequest = z.looseObject({ status: z.object({ token: z.string(), expirationTimestamp: z.string() }) });
 

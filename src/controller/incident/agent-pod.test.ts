@@ -4,9 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { agentClassSpec } from '../../api/agent-class.ts';
 import { dockerAccess } from '../../api/docker-access.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { verifyAccountName } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
 import { networkPolicy, roleBindings, verifyBindings } from './attempt-objects.ts';
-import { attemptName, incidentLabels, verifyAccountName } from './names.ts';
+import { attemptName, incidentLabels } from './names.ts';
 
 const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
 const incident = (name = 'tikv-store-down'): Incident =>

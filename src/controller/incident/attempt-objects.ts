@@ -1,17 +1,11 @@
-// Builds the objects around an agent pod: service accounts, role bindings and network policy. Pure.
+// Builds the objects around an agent pod: service account, role bindings and network policy. Pure.
 
 import type { AgentClassSpec, RoleReference } from '../../api/agent-class.ts';
-import { LABEL_MANAGED_BY, MANAGED_BY } from '../../api/group.ts';
 import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
-import type { NewKubeObject } from '../../kube/client.ts';
-import { NETWORK_POLICIES, type Resource, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../kube/resources.ts';
-import { attemptLabels, attemptName, incidentLabels, verifyAccountName, verifyBindingName } from './names.ts';
-
-/** An object and its resource. */
-export interface BuiltObject {
-  readonly resource: Resource;
-  readonly object: NewKubeObject;
-}
+import { NETWORK_POLICIES, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../kube/resources.ts';
+import type { BuiltObject } from '../built-object.ts';
+import { verifyAccountName } from '../verify-account.ts';
+import { attemptLabels, attemptName, incidentLabels, verifyBindingName } from './names.ts';
 
 interface AttemptContext {
   readonly incident: Incident;
@@ -30,24 +24,6 @@ export function serviceAccount({ incident, attempt, agentsNamespace }: AttemptCo
         namespace: agentsNamespace,
         name: attemptName(incident, attempt),
         labels: attemptLabels(incident, attempt),
-      },
-      automountServiceAccountToken: false,
-    },
-  };
-}
-
-/**
- * The account that runs the checks of a class. It is never deleted: it has rights only while an
- * Incident or a Monitor binds them.
- */
-export function verifyAccount(className: string, agentsNamespace: string): BuiltObject {
-  return {
-    resource: SERVICE_ACCOUNTS,
-    object: {
-      metadata: {
-        namespace: agentsNamespace,
-        name: verifyAccountName(className),
-        labels: { [LABEL_MANAGED_BY]: MANAGED_BY },
       },
       automountServiceAccountToken: false,
     },

@@ -9,14 +9,9 @@ import {
   MANAGED_BY,
 } from '../../api/group.ts';
 import type { Incident } from '../../api/incident.ts';
+import { baseName } from '../built-object.ts';
 
 type Named = Pick<Incident, 'metadata'>;
-
-/** The prefix of all names of an Incident: readable, and unique through the UID. */
-export function baseName(incident: Named): string {
-  const readable = incident.metadata.name.replaceAll('.', '-').slice(0, 30).replace(/-+$/, '');
-  return `${readable}-${incident.metadata.uid.slice(0, 8)}`;
-}
 
 /**
  * The name of the pod, service account and policy of an attempt, and the prefix of its bindings.
@@ -28,11 +23,6 @@ export function attemptName(incident: Named, attempt: number): string {
 /** The name prefix of the bindings that let the checks of one Incident run. */
 export function verifyBindingName(incident: Named): string {
   return `${baseName(incident)}-verify`;
-}
-
-/** The service account in the agents' namespace that runs the checks of a class. */
-export function verifyAccountName(className: string): string {
-  return `oplab-verify-${className.replaceAll('.', '-')}`;
 }
 
 /** Labels of everything that is made for an Incident. */

@@ -11,8 +11,9 @@ import type { KubeObject } from '../../kube/client.ts';
 import { isAlreadyExists } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import { backoffMs, pause } from '../../net/retry.ts';
+import { verifyAccount } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
-import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindings } from './attempt-objects.ts';
+import { networkPolicy, roleBindings, serviceAccount, verifyBindings } from './attempt-objects.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
 import type { ControllerStatus } from './status.ts';
 

@@ -6,8 +6,8 @@ import { CONTROLLER_MANAGER, LABEL_MANAGED_BY, LABEL_MONITOR_UID, MANAGED_BY } f
 import type { Monitor } from '../../api/monitor.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { MONITORS, ROLE_BINDINGS } from '../../kube/resources.ts';
-import { type BuiltObject, verifyAccount } from '../incident/attempt-objects.ts';
-import { baseName, verifyAccountName } from '../incident/names.ts';
+import { type BuiltObject, baseName } from '../built-object.ts';
+import { verifyAccount, verifyAccountName } from '../verify-account.ts';
 import { targetsOf } from './targets.ts';
 
 /** The bindings of a Monitor. Pure. */
