@@ -6,8 +6,9 @@ import { dockerAccess } from '../../api/docker-access.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { verifyAccountName } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
-import { networkPolicy, roleBindings, verifyBindings } from './attempt-objects.ts';
 import { attemptName, incidentLabels } from './names.ts';
+import { networkPolicy } from './network-policy.ts';
+import { roleBindings, verifyBindings } from './role-bindings.ts';
 
 const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
 const incident = (name = 'tikv-store-down'): Incident =>
@@ -142,12 +143,12 @@ describe('a class that opens a Docker host', () => {
 });
 
 describe('the objects around the pod', () => {
-  const context = { incident: incident(), attempt: 2, agentsNamespace: 'oplab-agents' };
+  const ref = { incident: incident(), attempt: 2 };
 
   it('include a policy that opens the targets to this attempt only', () => {
-    expect(networkPolicy(context).object.spec).toMatchObject({
+    expect(networkPolicy(ref, 'oplab-agents').object.spec).toMatchObject({
       podSelector: {
-        matchLabels: { 'oplab.dev/incident-uid': context.incident.metadata.uid, 'oplab.dev/attempt': '2' },
+        matchLabels: { 'oplab.dev/incident-uid': ref.incident.metadata.uid, 'oplab.dev/attempt': '2' },
       },
       policyTypes: ['Egress'],
       egress: [
@@ -163,7 +164,7 @@ describe('the objects around the pod', () => {
 
   it('bind roles in each target: repairRoles in mode Repair, readRoles in mode Diagnose', () => {
     const roles = (mode: 'Repair' | 'Diagnose') =>
-      roleBindings(context, { ...spec, mode }).map(({ object }) => [
+      roleBindings(ref, { ...spec, mode }, 'oplab-agents').map(({ object }) => [
         object.metadata?.namespace,
         Object(object.roleRef).name,
       ]);
@@ -175,9 +176,7 @@ describe('the objects around the pod', () => {
       ['tikv', 'read'],
       ['pd', 'read'],
     ]);
-    const subjects = verifyBindings(context.incident, 'default', spec, 'oplab-agents').map(
-      ({ object }) => object.subjects,
-    );
+    const subjects = verifyBindings(ref.incident, 'default', spec, 'oplab-agents').map(({ object }) => object.subjects);
     expect(subjects[0]).toEqual([{ kind: 'ServiceAccount', name: 'oplab-verify-default', namespace: 'oplab-agents' }]);
   });
 });

@@ -13,6 +13,12 @@ import { baseName } from '../built-object.ts';
 
 type Named = Pick<Incident, 'metadata'>;
 
+/** An attempt of an Incident. */
+export interface AttemptRef {
+  readonly incident: Incident;
+  readonly attempt: number;
+}
+
 /**
  * The name of the pod, service account and policy of an attempt, and the prefix of its bindings.
  */

@@ -11,10 +11,14 @@ import type { KubeObject } from '../../kube/client.ts';
 import { isAlreadyExists } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import { backoffMs, pause } from '../../net/retry.ts';
+import type { BuiltObject } from '../built-object.ts';
 import { verifyAccount } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
-import { networkPolicy, roleBindings, serviceAccount, verifyBindings } from './attempt-objects.ts';
+import type { AttemptRef } from './names.ts';
+import { networkPolicy } from './network-policy.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
+import { roleBindings, verifyBindings } from './role-bindings.ts';
+import { serviceAccount } from './service-account.ts';
 import type { ControllerStatus } from './status.ts';
 
 /** How long new role bindings may take to reach the authorizer, in ms. */
@@ -31,19 +35,18 @@ export async function makeSurroundings(
   agentClass: AgentClass,
 ): Promise<void> {
   const { agentsNamespace } = deps;
-  const context = { incident, attempt: number, agentsNamespace };
+  const ref: AttemptRef = { incident, attempt: number };
   const className = agentClass.metadata.name;
-  const account = serviceAccount(context);
-  const apply = ({ resource, object }: ReturnType<typeof serviceAccount>) =>
+  const apply = ({ resource, object }: BuiltObject) =>
     deps.client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
-  await apply(account);
+  await apply(serviceAccount(ref, agentsNamespace));
   await deps.checkpoint('account-made', incident);
   await Promise.all(
     [
       verifyAccount(className, agentsNamespace),
-      networkPolicy(context),
+      networkPolicy(ref, agentsNamespace),
       ...verifyBindings(incident, className, agentClass.spec, agentsNamespace),
-      ...roleBindings(context, agentClass.spec),
+      ...roleBindings(ref, agentClass.spec, agentsNamespace),
     ].map(apply),
   );
   await deps.checkpoint('surroundings-made', incident);
