@@ -51,10 +51,12 @@ export async function runController(): Promise<void> {
   const registry = createRegistry('controller');
   const controller = new Controller({
     client,
-    agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
-    systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
-    dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
-    isolationProbes: env.OPLAB_ISOLATION_PROBES,
+    installation: {
+      agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
+      systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
+      dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
+      isolationProbes: env.OPLAB_ISOLATION_PROBES,
+    },
     identity,
     log,
     notify: await notifications(env, registry),

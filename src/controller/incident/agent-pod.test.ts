@@ -49,8 +49,7 @@ const pod = agentPod({
   incident: incident(),
   attempt: 2,
   spec,
-  agentsNamespace: 'oplab-agents',
-  systemNamespace: 'oplab-system',
+  installation: { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
   secondsLeft: 100.9,
 });
 const podSpec: PodSpec = JSON.parse(JSON.stringify(pod.spec));
@@ -130,8 +129,11 @@ describe('the agent pod', () => {
 describe('a class that opens a Docker host', () => {
   it('gives only the sandbox a folder for the socket and the address of the door', () => {
     const opened = agentPod({
-      ...{ incident: incident(), attempt: 1, agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
-      ...{ secondsLeft: 60, spec: { ...spec, docker: dockerAccess.parse({ endpoint: 'local', label: 'a=b' }) } },
+      incident: incident(),
+      attempt: 1,
+      installation: { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
+      secondsLeft: 60,
+      spec: { ...spec, docker: dockerAccess.parse({ endpoint: 'local', label: 'a=b' }) },
     });
     const [sandbox] = Object(opened.spec).initContainers;
     const [own] = Object(opened.spec).containers;

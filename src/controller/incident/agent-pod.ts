@@ -6,6 +6,7 @@ import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { ports } from '../../gateway/protocol.ts';
 import type { NewKubeObject } from '../../kube/client.ts';
 import { SOCKET_PATH } from '../../sandbox/protocol.ts';
+import type { Installation } from '../installation.ts';
 import { attemptLabels, attemptName } from './names.ts';
 
 /** The UID and GID of all containers in the pod. */
@@ -39,23 +40,20 @@ export interface PodOptions {
   readonly incident: Incident;
   readonly attempt: number;
   readonly spec: AgentClassSpec;
-  readonly agentsNamespace: string;
-  readonly systemNamespace: string;
+  readonly installation: Installation;
   /** The time that is left of the Incident's time limit, in seconds. */
   readonly secondsLeft: number;
-  /** More addresses that the sandbox must not be able to reach: "name=host:port,…". */
-  readonly isolationProbes?: string;
 }
 
 /** The pod of an attempt. It ends with the agent, because the sandbox is a native sidecar. */
 export function agentPod(options: PodOptions): NewKubeObject {
-  const { incident, attempt, spec, agentsNamespace } = options;
+  const { incident, attempt, spec, installation } = options;
   const name = attemptName(incident, attempt);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
-      namespace: agentsNamespace,
+      namespace: installation.agentsNamespace,
       name,
       labels: {
         ...attemptLabels(incident, attempt),
@@ -107,14 +105,14 @@ const containerSecurity = {
   capabilities: { drop: ['ALL'] },
 };
 
-function agentContainer({ spec, systemNamespace }: PodOptions): object {
+function agentContainer({ spec, installation }: PodOptions): object {
   return {
     name: AGENT_CONTAINER,
     image: spec.images.agent,
     imagePullPolicy: spec.images.pullPolicy,
     args: ['agent'],
     env: [
-      { name: 'OPLAB_GATEWAY_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.agent}` },
+      { name: 'OPLAB_GATEWAY_URL', value: `https://oplab-gateway.${installation.systemNamespace}.svc:${ports.agent}` },
       { name: 'NODE_EXTRA_CA_CERTS', value: CA_FILE },
       { name: 'OPLAB_TOKEN_FILE', value: TOKEN_FILE },
       { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
@@ -129,7 +127,8 @@ function agentContainer({ spec, systemNamespace }: PodOptions): object {
   };
 }
 
-function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: PodOptions): object {
+function sandboxContainer({ incident, spec, installation }: PodOptions): object {
+  const { systemNamespace, isolationProbes } = installation;
   return {
     name: SANDBOX_CONTAINER,
     image: spec.images.sandbox,

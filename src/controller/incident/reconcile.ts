@@ -11,14 +11,16 @@ import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
+import { ownNamespaces } from '../installation.ts';
 import { cleanUp } from './clean-up.ts';
 import { needsObservation, plan } from './plan.ts';
 import { type Action, type Learned, type Observed, type Plan, REQUEUE_NOW } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
 import { findBlocker } from './queue.ts';
-import type { ReconcilerDeps, Step } from './reconciler-deps.ts';
+import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
+import type { Step } from './steps.ts';
 import { writeStatus } from './write-status.ts';
 
 /** An observation that is younger than this is used again, in ms. */
@@ -110,18 +112,18 @@ export class IncidentReconciler {
     const [pod, syntaxErrors, observation] = await Promise.all([
       live?.podUID === undefined ? undefined : this.#pod(live.podName),
       this.#syntaxErrors(incident, memory),
-      needsObservation(incident, deps.now()) ? this.#observeChecks(incident, memory) : undefined,
+      needsObservation(incident, deps.seams.now()) ? this.#observeChecks(incident, memory) : undefined,
     ]);
-    const oldPods = deps
+    const oldPods = deps.caches
       .pods(incident.metadata.uid)
       .map(podView)
       .filter(
         (view) => view.attempt <= (last?.number ?? 0) && view.uid !== live?.podUID && view.state.type !== 'ended',
       );
     return {
-      agentClass: deps.agentClass(incident.spec.agentClassName),
+      agentClass: deps.caches.agentClass(incident.spec.agentClassName),
       syntaxErrors,
-      ownNamespaces: deps.ownNamespaces,
+      ownNamespaces: ownNamespaces(deps.installation),
       pod,
       oldPods: oldPods.length,
       observation,
@@ -134,7 +136,7 @@ export class IncidentReconciler {
   /** Reads from the API server: in a lagging cache, a new pod would seem to be gone. */
   async #pod(name: string): Promise<PodView | undefined> {
     try {
-      return podView(await this.#deps.client.get(PODS, { namespace: this.#deps.agentsNamespace, name }));
+      return podView(await this.#deps.client.get(PODS, { namespace: this.#deps.installation.agentsNamespace, name }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -146,7 +148,7 @@ export class IncidentReconciler {
     if (isTrue(incident.status?.conditions, CONDITIONS.Accepted)) return new Map();
     const errors = new Map<string, string>();
     for (const check of incident.spec.verify.checks) {
-      const error = await this.#deps.cel.syntaxError(expressionOf(check));
+      const error = await this.#deps.checks.syntaxError(expressionOf(check));
       if (error !== undefined) errors.set(check.name, error);
     }
     memory.syntaxErrors = errors;
@@ -157,10 +159,10 @@ export class IncidentReconciler {
     const known = memory.observation;
     const knownTime = known?.observations[0]?.time;
     if (known !== undefined && knownTime !== undefined) {
-      const age = this.#deps.now().getTime() - Date.parse(knownTime);
+      const age = this.#deps.seams.now().getTime() - Date.parse(knownTime);
       if (age >= 0 && age < OBSERVE_AGAIN_MS) return known;
     }
-    const observations = await observeAll(incident, this.#deps.checkContext(incident.spec.agentClassName));
+    const observations = await observeAll(incident, this.#deps.checks.contextFor(incident.spec.agentClassName));
     // After a restart of the controller, a running soak shows that status has the last observation.
     const recorded = incident.status?.soak?.startTime === undefined ? undefined : lastObservedTime(incident);
     memory.observation = { observations, lastObserved: knownTime ?? recorded };
@@ -176,19 +178,19 @@ export class IncidentReconciler {
     const decision = this.#decision.then(async () => {
       if (signal.aborted) return undefined;
       const deps = this.#deps;
-      const blocker = findBlocker(incident, deps.incidents(), this.#stillStarting());
-      const decided = plan(incident, { ...observed, blocker }, deps.now());
+      const blocker = findBlocker(incident, deps.caches.incidents(), this.#stillStarting());
+      const decided = plan(incident, { ...observed, blocker }, deps.seams.now());
       let current = incident;
       if (decided.actions.some((action) => action.type === 'add-finalizer')) {
         current = await this.#patchFinalizers(current, [...(current.metadata.finalizers ?? []), FINALIZER]);
-        await deps.checkpoint('finalizer-added', current);
+        await deps.seams.checkpoint('finalizer-added', current);
       }
       if (decided.status !== undefined) {
         const before = current;
         current = await writeStatus(deps.client, before, decided.status);
         if (decided.actions.some((action) => action.type === 'prepare-attempt')) this.noteStarted(current);
         for (const note of decided.notes) deps.record(current, note);
-        await deps.checkpoint(writtenStep(before, current), current);
+        await deps.seams.checkpoint(writtenStep(before, current), current);
       }
       return { incident: current, plan: decided };
     });
@@ -202,7 +204,7 @@ export class IncidentReconciler {
   }
 
   #stillStarting(): ReadonlySet<string> {
-    for (const { status, metadata } of this.#deps.incidents()) {
+    for (const { status, metadata } of this.#deps.caches.incidents()) {
       const isVisible = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
       if (isVisible) this.#starting.delete(metadata.uid);
     }
@@ -239,19 +241,19 @@ export class IncidentReconciler {
           return START_RETRY_MS;
         }
       case 'clean-attempt':
-        await cleanUp(deps.client, incident, deps.agentsNamespace, action.attempt);
+        await cleanUp(deps.client, incident, deps.installation.agentsNamespace, action.attempt);
         memory.cleaned.add(`attempt-${action.attempt}`);
-        await deps.checkpoint('attempt-cleaned', incident);
+        await deps.seams.checkpoint('attempt-cleaned', incident);
         return incident;
       case 'clean-incident':
-        await cleanUp(deps.client, incident, deps.agentsNamespace);
+        await cleanUp(deps.client, incident, deps.installation.agentsNamespace);
         memory.cleaned.add('incident');
-        await deps.checkpoint('incident-cleaned', incident);
+        await deps.seams.checkpoint('incident-cleaned', incident);
         return incident;
       case 'remove-finalizer': {
         const others = (incident.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
         const freed = await this.#patchFinalizers(incident, others);
-        await deps.checkpoint('finalizer-removed', freed);
+        await deps.seams.checkpoint('finalizer-removed', freed);
         return freed;
       }
     }
@@ -267,15 +269,15 @@ export class IncidentReconciler {
     const deps = this.#deps;
     const { attempt } = action;
     if (action.type === 'prepare-attempt') {
-      await makeSurroundings(deps, incident, attempt, action.agentClass);
+      await makeSurroundings(deps, { incident, attempt }, action.agentClass);
       return incident;
     }
     if (action.type === 'observe-baseline') {
-      memory.learned = { attempt, firstObservation: await observeFirst(deps, incident, signal) };
-      await deps.checkpoint('baseline-observed', incident);
+      memory.learned = { attempt, firstObservation: await observeFirst(deps.checks, incident, signal) };
+      await deps.seams.checkpoint('baseline-observed', incident);
     } else {
-      memory.learned = { attempt, podUID: await createPod(deps, incident, attempt, action.agentClass) };
-      await deps.checkpoint('pod-made', incident);
+      memory.learned = { attempt, podUID: await createPod(deps, { incident, attempt }, action.agentClass) };
+      await deps.seams.checkpoint('pod-made', incident);
     }
     delete memory.startProblem;
     return REQUEUE_NOW;

@@ -4,7 +4,7 @@ import { SERVICE_ACCOUNTS } from '../../kube/resources.ts';
 import type { BuiltObject } from '../built-object.ts';
 import { type AttemptRef, attemptLabels, attemptName } from './names.ts';
 
-/** The account that the kube door acts as. The API server accepts none of the pod's tokens for it. */
+/** The kube door acts as this account. The API server accepts none of the pod's tokens for it. */
 export function serviceAccount({ incident, attempt }: AttemptRef, agentsNamespace: string): BuiltObject {
   return {
     resource: SERVICE_ACCOUNTS,

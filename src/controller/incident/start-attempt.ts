@@ -12,6 +12,7 @@ import { isAlreadyExists } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import { backoffMs, pause } from '../../net/retry.ts';
 import type { BuiltObject } from '../built-object.ts';
+import type { ClassChecks } from '../class-checks.ts';
 import { verifyAccount } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
 import type { AttemptRef } from './names.ts';
@@ -29,18 +30,17 @@ const RIGHTS_WAIT_MS = 3000;
  * @throws KubeError
  */
 export async function makeSurroundings(
-  deps: ReconcilerDeps,
-  incident: Incident,
-  number: number,
+  { client, installation, seams }: Pick<ReconcilerDeps, 'client' | 'installation' | 'seams'>,
+  ref: AttemptRef,
   agentClass: AgentClass,
 ): Promise<void> {
-  const { agentsNamespace } = deps;
-  const ref: AttemptRef = { incident, attempt: number };
+  const { agentsNamespace } = installation;
+  const { incident } = ref;
   const className = agentClass.metadata.name;
   const apply = ({ resource, object }: BuiltObject) =>
-    deps.client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
+    client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
   await apply(serviceAccount(ref, agentsNamespace));
-  await deps.checkpoint('account-made', incident);
+  await seams.checkpoint('account-made', incident);
   await Promise.all(
     [
       verifyAccount(className, agentsNamespace),
@@ -49,7 +49,7 @@ export async function makeSurroundings(
       ...roleBindings(ref, agentClass.spec, agentsNamespace),
     ].map(apply),
   );
-  await deps.checkpoint('surroundings-made', incident);
+  await seams.checkpoint('surroundings-made', incident);
 }
 
 /**
@@ -58,11 +58,11 @@ export async function makeSurroundings(
  * workloads could be mistaken for a repair.
  */
 export async function observeFirst(
-  deps: Pick<ReconcilerDeps, 'checkContext'>,
+  checks: Pick<ClassChecks, 'contextFor'>,
   incident: Incident,
   signal: AbortSignal,
 ): Promise<Required<Pick<ControllerStatus, 'verification' | 'baseline'>>> {
-  const { observations, baseline } = await observeBeforeFirstCommand(deps, incident, signal);
+  const { observations, baseline } = await observeBeforeFirstCommand(checks, incident, signal);
   return {
     verification: baselineResults([...observations, baselineObservation(baseline)]),
     baseline: withReadings(baseline, observations),
@@ -70,12 +70,12 @@ export async function observeFirst(
 }
 
 async function observeBeforeFirstCommand(
-  deps: Pick<ReconcilerDeps, 'checkContext'>,
+  checks: Pick<ClassChecks, 'contextFor'>,
   incident: Incident,
   signal: AbortSignal,
 ): Promise<{ readonly observations: readonly Observation[]; readonly baseline: Baseline }> {
   const { agentClassName, verify } = incident.spec;
-  const context = deps.checkContext(agentClassName);
+  const context = checks.contextFor(agentClassName);
   const targets = targetNamespacesOf(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {
@@ -110,31 +110,28 @@ function withReadings(baseline: Baseline, observations: readonly Observation[]):
  * @returns its UID
  */
 export async function createPod(
-  deps: ReconcilerDeps,
-  incident: Incident,
-  number: number,
+  { client, installation, seams }: Pick<ReconcilerDeps, 'client' | 'installation' | 'seams'>,
+  { incident, attempt }: AttemptRef,
   agentClass: AgentClass,
 ): Promise<string> {
   const { limits, startTime } = incident.status ?? {};
-  const elapsedSeconds = startTime === undefined ? 0 : (deps.now().getTime() - Date.parse(startTime)) / 1000;
+  const elapsedSeconds = startTime === undefined ? 0 : (seams.now().getTime() - Date.parse(startTime)) / 1000;
   const pod = agentPod({
     incident,
-    attempt: number,
+    attempt,
     spec: agentClass.spec,
-    agentsNamespace: deps.agentsNamespace,
-    systemNamespace: deps.systemNamespace,
+    installation,
     secondsLeft: (limits?.timeoutSeconds ?? 0) - elapsedSeconds,
-    isolationProbes: deps.isolationProbes,
   });
   let created: KubeObject;
   try {
-    created = await deps.client.create(PODS, pod);
+    created = await client.create(PODS, pod);
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    const ref = { namespace: deps.agentsNamespace, name: pod.metadata?.name ?? '' };
-    created = await deps.client.get(PODS, ref);
+    const ref = { namespace: installation.agentsNamespace, name: pod.metadata?.name ?? '' };
+    created = await client.get(PODS, ref);
     const labels = created.metadata.labels ?? {};
-    if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(number)) {
+    if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(attempt)) {
       throw new Error(`pod ${ref.namespace}/${ref.name} exists, but does not belong to this attempt`);
     }
     if (created.metadata.deletionTimestamp != null)
