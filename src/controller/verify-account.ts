@@ -1,4 +1,4 @@
-// The service account that runs the checks of an AgentClass, for Incidents and Monitors alike. Pure builder.
+// Builds the service account that runs the checks of an AgentClass. Pure.
 
 import { LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
 import { SERVICE_ACCOUNTS } from '../kube/resources.ts';
@@ -9,7 +9,7 @@ export function verifyAccountName(className: string): string {
   return `oplab-verify-${className.replaceAll('.', '-')}`;
 }
 
-/** It is never deleted: it has permissions only while the bindings of an Incident or a Monitor exist. */
+/** Never deleted, as it has rights only while an Incident or a Monitor binds them. */
 export function verifyAccount(className: string, agentsNamespace: string): BuiltObject {
   return {
     resource: SERVICE_ACCOUNTS,

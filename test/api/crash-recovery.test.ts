@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { STEPS, type Step } from '../../src/controller/incident/reconciler-deps.ts';
+import { STEPS, type Step } from '../../src/controller/incident/steps.ts';
 import { NETWORK_POLICIES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import {
   AGENTS,

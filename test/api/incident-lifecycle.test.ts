@@ -332,7 +332,7 @@ describe('suspend', () => {
     await incident.claim(1, 'Fixed');
     const held = await incident.until(
       'held',
-      ({ status }) => status?.message?.startsWith('suspended; it would be Resolved') ?? false,
+      ({ status }) => status?.message?.startsWith('suspended; otherwise it would be Resolved') ?? false,
     );
     expect(condition(held, 'Finished')).toBeUndefined();
     await incident.spec({ suspend: false });

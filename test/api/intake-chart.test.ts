@@ -137,7 +137,7 @@ it('an alert becomes an Incident, and its end a message', async () => {
   }
   onTestFailed(() => console.log(output));
   const { port } = await eventually(async () => {
-    const line = output.split('\n').find((text) => text.includes('the intake listens'));
+    const line = output.split('\n').find((text) => text.includes('the intake is listening'));
     return line === undefined ? undefined : z.object({ port: z.number() }).parse(JSON.parse(line));
   });
 

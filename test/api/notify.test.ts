@@ -67,7 +67,7 @@ function startNotifier(receiver: TestReceiver, options: Partial<NotifyOptions> =
   const notifier = new Notifier(
     {
       receivers: [CHAT],
-      urlOf: async () => receiver.nextUrl(),
+      readUrl: async () => receiver.nextUrl(),
       backoff: BACKOFF,
       timeLimitMs: TIME_LIMIT_MS,
       ...options,
@@ -134,7 +134,7 @@ describe('a receiver that', () => {
     const pager = await new TestReceiver().start();
     const running = startNotifier(chat, {
       receivers: [CHAT, PAGER],
-      urlOf: async (name) => (name === 'chat' ? chat : pager).nextUrl(),
+      readUrl: async (name) => (name === 'chat' ? chat : pager).nextUrl(),
     });
     const [bad, good] = [await ended('Escalated'), await ended('Resolved')];
     running.notifier.consider(bad);
@@ -240,7 +240,7 @@ it('on random walks of failures and deaths, no message is sent twice, and the st
 it('a whole life ends with one message, which contains what the controller knows', async () => {
   const receiver = await new TestReceiver().start();
   const controller = await startController(server, {
-    notify: { receivers: [CHAT], urlOf: async () => receiver.nextUrl(), backoff: BACKOFF },
+    notify: { receivers: [CHAT], readUrl: async () => receiver.nextUrl(), backoff: BACKOFF },
   });
   onTestFailed(() => console.log(controller.log.lines.join('\n')));
   const incident = await (await new Patient(server.client, 'whole-life').admit()).report('broken', {

@@ -42,7 +42,7 @@ export async function startIntakeHarness(
     tokenFile,
     port: 0,
     host: '127.0.0.1',
-    book,
+    opener: book,
     log: silentLogger(),
     registry,
   });

@@ -1,6 +1,8 @@
 // A controller in the test's own process that can be stopped, or cut off as by SIGKILL.
 
 import { Controller, type ControllerOptions } from '../../src/controller/controller.ts';
+import type { Installation } from '../../src/controller/installation.ts';
+import { type Seams, systemSeams } from '../../src/controller/seams.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import type { Log } from '../../src/kube/log.ts';
 import { AGENTS, type ApiServer, eventually, SYSTEM } from './api-server.ts';
@@ -51,20 +53,16 @@ let started = 0;
 /** Starts a controller and waits until it leads. */
 export async function startController(
   server: ApiServer,
-  options: Partial<ControllerOptions> = {},
+  options: Partial<ControllerOptions & Installation & Seams> = {},
 ): Promise<RunningController> {
   const log = recordingLog();
   started += 1;
   const { client, cut } = cuttable(createKubeClient({ kubeconfig: server.kubeconfig }));
-  const controller = new Controller({
-    client,
-    agentsNamespace: AGENTS,
-    systemNamespace: SYSTEM,
-    identity: `test-${started}`,
-    log,
-    leaseSeconds: 6,
-    ...options,
-  });
+  const installation = { agentsNamespace: AGENTS, systemNamespace: SYSTEM, ...options };
+  const controller = new Controller(
+    { client, installation, identity: `test-${started}`, log, leaseSeconds: 6, ...options },
+    { ...systemSeams, ...options },
+  );
   const stop = new AbortController();
   const running = controller.run(stop.signal);
   running.catch((error: unknown) => log.lines.push(`ended: ${error}`));

@@ -1,4 +1,4 @@
-// Names and labels of what oplab makes for an Incident: by them objects are found again after a crash, and swept.
+// Names and labels of the objects made for an Incident; they identify these objects after a crash.
 
 import {
   LABEL_ATTEMPT,
@@ -13,28 +13,36 @@ import { baseName } from '../built-object.ts';
 
 type Named = Pick<Incident, 'metadata'>;
 
-/** Pod, service account, policy and bindings of an attempt. */
+/** An attempt of an Incident. */
+export interface AttemptRef {
+  readonly incident: Incident;
+  readonly attempt: number;
+}
+
+/**
+ * The name of the pod, service account and policy of an attempt, and the prefix of its bindings.
+ */
 export function attemptName(incident: Named, attempt: number): string {
   return `${baseName(incident)}-${attempt}`;
 }
 
-/** The bindings of the identity that runs the checks, per Incident. */
+/** The name prefix of the bindings that let the checks of one Incident run. */
 export function verifyBindingName(incident: Named): string {
   return `${baseName(incident)}-verify`;
 }
 
-/** On everything that is made for an Incident. */
+/** Labels of everything that is made for an Incident. */
 export function incidentLabels(incident: Named): Record<string, string> {
   return {
     [LABEL_MANAGED_BY]: MANAGED_BY,
     [LABEL_INCIDENT_UID]: incident.metadata.uid,
-    // A label holds 63 characters; the name is for people, the UID is what finds.
+    // A label holds 63 characters. The name is for people; objects are found by the UID.
     [LABEL_INCIDENT_NAME]: incident.metadata.name.slice(0, 63).replace(/[-._]+$/, ''),
     [LABEL_INCIDENT_NAMESPACE]: incident.metadata.namespace ?? '',
   };
 }
 
-/** On everything that is made for one attempt. */
+/** Labels of everything that is made for one attempt. */
 export function attemptLabels(incident: Named, attempt: number): Record<string, string> {
   return { ...incidentLabels(incident), [LABEL_ATTEMPT]: String(attempt) };
 }

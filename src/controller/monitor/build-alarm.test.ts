@@ -5,7 +5,7 @@ import { iso, monitor } from '../../../test/support/monitor-fixtures.ts';
 import { incident as incidentSchema } from '../../api/incident.ts';
 import type { MonitorAlarm } from '../../api/monitor.ts';
 import { Cel } from '../../checks/cel.ts';
-import { incidentOf } from '../alarm/alarm.ts';
+import { buildIncident } from '../alarm/alarm.ts';
 import { buildAlarm, MONITOR_CHECK } from './build-alarm.ts';
 import { computeFingerprint } from './probe.ts';
 
@@ -40,7 +40,7 @@ describe('the alarm of a Monitor', () => {
       },
     });
     const made = buildAlarm(definition, alarm(), found, seen);
-    const incident = incidentSchema.parse({ apiVersion: 'v', kind: 'Incident', ...incidentOf(made, 'n') });
+    const incident = incidentSchema.parse({ apiVersion: 'v', kind: 'Incident', ...buildIncident(made, 'n') });
     expect(incident.spec).toMatchObject({
       summary: 'store 4 (tikv-0:20160): 3, store-down',
       description: 'samples = […] {{ unknown }}',
