@@ -139,7 +139,7 @@ const cases = faults.flatMap((fault, index) =>
     .map((cluster) => ({ ...fault, cluster, where: `${cluster.release} in ${cluster.namespace}` })),
 );
 
-describe.concurrent('repaired', { timeout: 60_000 }, () => {
+describe('repaired', { timeout: 60_000 }, () => {
   it.each(cases)('$name: $where', async ({ fault, cluster, writes, cause }) => {
     const { conclusion, cluster: after, rules } = await repair({ ...cluster, ...fault(cluster) });
     expect(conclusion.outcome, `${rules.join(' ')}: ${conclusion.summary}`).toBe('fixed');
@@ -169,7 +169,7 @@ describe.concurrent('repaired', { timeout: 60_000 }, () => {
   });
 });
 
-describe.concurrent('left alone', { timeout: 60_000 }, () => {
+describe('left alone', { timeout: 60_000 }, () => {
   const healthy = clusters[0];
 
   it('what is healthy', async () => {
