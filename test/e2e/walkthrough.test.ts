@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uninstallOperator } from '../../lab/index.ts';
-import { child, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { child, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 /** Of the vendor's shape, worth nothing: what the agent is told over it is that nobody can be reached. */
@@ -39,7 +40,11 @@ describe('the documentation, typed as it stands', () => {
     folder = await mkdtemp(path.join(tmpdir(), 'oplab-walkthrough-'));
     for (const name of ['helm', 'crds', 'examples']) await symlink(path.join(root, name), path.join(folder, name));
     await uninstallOperator(KUBECONFIG, AbortSignal.timeout(200_000));
-    await eventually('no trace of oplab', 90, async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0);
+    await eventually(async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0, {
+      what: 'no trace of oplab',
+      withinMs: 90_000,
+      everyMs: 500,
+    });
   });
   afterAll(async () => {
     await tryKubectl('delete', 'clusterrolebinding', 'sre-use-oplab');
@@ -56,18 +61,32 @@ describe('the documentation, typed as it stands', () => {
     await type(install);
     await type(authors);
     const asAuthor = ['--as', 'alice', '--as-group', 'sre'];
-    await eventually('the author is let in', 20, async () => {
-      const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
-      return applied.code === 0;
-    });
+    await eventually(
+      async () => {
+        const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
+        return applied.code === 0;
+      },
+      { what: 'the author is let in', withinMs: 20_000, everyMs: 500 },
+    );
 
     // What is watched goes on until the Incident ends; the other lines come meanwhile.
     const watching = look?.split('\n').find((line) => line.includes('incident watch')) ?? '';
     const watched = child('bash', ['-c', watching], { allowFailure: true, timeoutMs: 180_000 });
-    await eventually('an attempt', 60, async () => {
-      const phase = await kubectl('-n', INCIDENT[0], 'get', 'incident', INCIDENT[1], '-o', 'jsonpath={.status.phase}');
-      return phase === 'Running';
-    });
+    await eventually(
+      async () => {
+        const phase = await kubectl(
+          '-n',
+          INCIDENT[0],
+          'get',
+          'incident',
+          INCIDENT[1],
+          '-o',
+          'jsonpath={.status.phase}',
+        );
+        return phase === 'Running';
+      },
+      { what: 'an attempt', withinMs: 60_000, everyMs: 500 },
+    );
     await type(look?.replace(watching, ''));
     await type(stop);
     expect((await finished(...INCIDENT, 60)).status?.phase).toBe('Cancelled');

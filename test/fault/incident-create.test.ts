@@ -11,7 +11,8 @@ import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { eventually, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let directory: string;
@@ -196,7 +197,9 @@ describe('session export', () => {
     });
     expect(status).toBe(200);
     // The anchor in status follows the record.
-    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), 20_000);
+    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), {
+      withinMs: 20_000,
+    });
     const file = path.join(directory, 'exported.json');
     await oplab('-n', TARGET, 'session', 'export', 'exported', '--to', file);
     const content = parseExport(await readFile(file, 'utf8'), file);

@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { installOperator } from '../../lab/index.ts';
-import { apply, child, eventually, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { apply, child, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 describe('author rights', () => {
   const namespace = 'lab-author';
@@ -42,10 +43,13 @@ describe('author rights', () => {
   it('refuses, says which right is missing, and lets through when it is there', async () => {
     // The API server learns of a new policy or binding a moment after it is written.
     const refusedFor = (reason: RegExp, targets: string[]) =>
-      eventually(`a refusal that says ${reason}`, 15, async () => {
-        const refused = await attempt(targets);
-        return refused.code !== 0 && reason.test(refused.stderr);
-      });
+      eventually(
+        async () => {
+          const refused = await attempt(targets);
+          return refused.code !== 0 && reason.test(refused.stderr);
+        },
+        { what: `a refusal that says ${reason}`, withinMs: 15_000, everyMs: 500 },
+      );
     await refusedFor(/spec\.agentClassName: you may not use AgentClass default.*verb "use"/, [namespace]);
     await kubectl(
       'create',
@@ -66,6 +70,10 @@ describe('author rights', () => {
       `--serviceaccount=${namespace}:author`,
     );
     await refusedFor(/may not target kube-system; ask for verb "target"/, [namespace, 'kube-system']);
-    await eventually('the author to be let through', 15, async () => (await attempt([namespace])).code === 0);
+    await eventually(async () => (await attempt([namespace])).code === 0, {
+      what: 'the author to be let through',
+      withinMs: 15_000,
+      everyMs: 500,
+    });
   });
 });
