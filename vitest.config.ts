@@ -2,6 +2,7 @@
 
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { bundledWorkers } from './test/support/bundled-workers.ts';
 
 /** Files by name, so that those that share an installation of the operator follow each other. */
 class ByName extends BaseSequencer {
@@ -15,6 +16,7 @@ export default defineConfig({
     sequence: { sequencer: ByName },
     projects: [
       {
+        plugins: [bundledWorkers()],
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'hack/**/*.test.ts'],
@@ -24,6 +26,7 @@ export default defineConfig({
         },
       },
       {
+        plugins: [bundledWorkers()],
         test: {
           name: 'api',
           include: ['test/api/**/*.test.ts', 'test/fault/**/*.test.ts'],
