@@ -3,15 +3,14 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { isTrue } from '../../src/api/meta.ts';
 import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
-import { createProgram } from '../../src/cli/program.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
+import { commandLine, outputTo } from '../support/fake-environment.ts';
 import { type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
@@ -34,25 +33,19 @@ beforeEach(() => {
 
 /** The command line as a user has it: a kubeconfig, the API server, the gateway. */
 const oplab = (...args: string[]) => {
-  const environment = realEnvironment({
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+  const output = outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  });
+  );
   const connection = [
     ...['--kubeconfig', path.join(lab.dir, 'plane/kubeconfig')],
     ...['--gateway', `http://127.0.0.1:${lab.gateway.ports.read}`],
   ];
-  return createProgram(environment).parseAsync(['node', 'oplab', ...connection, ...args]);
+  return commandLine(realEnvironment(output))(...connection, ...args);
 };
 const names = async () =>
   (await lab.client.list(INCIDENTS, { namespace: TARGET })).items.map(({ metadata }) => metadata.name);
