@@ -22,6 +22,8 @@ export default defineConfig({
           include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'hack/**/*.test.ts'],
           // The files of a worker share their modules: loading these anew for each took a third of the time.
           isolate: false,
+          // Much of the work is waiting for programs; by default a machine with two processors gets one worker.
+          maxWorkers: '100%',
           testTimeout: 20_000,
         },
       },

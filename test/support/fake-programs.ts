@@ -56,8 +56,7 @@ const script = (name: string, port: number) => `#!/bin/bash
 exec 3<>/dev/tcp/127.0.0.1/${port}
 { printf '%s\\037' ${name} "$@"; printf '\\036'; [[ "$*" != *"-f -" ]] || cat; printf '\\035'; } >&3
 read -r code <&3
-IFS= read -r -d '' text <&3
-if [ "$code" = 0 ]; then printf '%s' "$text"; else printf '%s' "$text" >&2; fi
+if [ "$code" = 0 ]; then cat <&3; else cat <&3 >&2; fi
 exit "$code"
 `;
 
