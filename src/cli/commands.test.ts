@@ -4,8 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
@@ -13,10 +13,7 @@ import { NotFound, VerificationFailed } from '../errors.ts';
 import { LiveOutput } from '../gateway/live-output.ts';
 import { createReadApi } from '../gateway/read-api/server.ts';
 import { createLogger } from '../observability/logger.ts';
-import type { Environment } from './environment.ts';
 import { type Incidents, parseIncident } from './incidents.ts';
-import { createProgram } from './program.ts';
-import { openFileReader } from './reader/file-reader.ts';
 import { openGatewayReader } from './reader/gateway-reader.ts';
 import { displayWidth } from './table.ts';
 
@@ -81,34 +78,24 @@ const incidents: Incidents = {
   create: async (wanted) => wanted,
 };
 
-const environment: Environment = {
-  output: {
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+const environment = fakeEnvironment({
+  output: outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  },
-  now: () => new Date('2026-01-01T00:10:00Z'),
+  ),
   incidents: () => incidents,
-  monitors: () => ({ list: async () => [] }),
-  namespace: (flags) => flags.namespace ?? 'default',
   gateway: () =>
     openGatewayReader({
       connect: async () => ({ url: `http://127.0.0.1:${port}`, close: async () => undefined }),
       retryMs: 50,
     }),
-  file: openFileReader,
-};
+});
 
-const oplab = (...args: string[]) => createProgram(environment).parseAsync(['node', 'oplab', ...args]);
+const oplab = commandLine(environment);
 
 function incident(status: object, name = 'store-down', more: object = {}) {
   return {

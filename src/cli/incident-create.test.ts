@@ -3,14 +3,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { Cel } from '../checks/cel.ts';
-import { type Environment, realEnvironment } from './environment.ts';
 import type { NewIncident } from './incidents.ts';
 import { checkAsServer } from './manifest-check.ts';
-import { createProgram } from './program.ts';
 
 let directory: string;
 let stdout = '';
@@ -24,15 +22,10 @@ beforeEach(() => {
   sent = [];
 });
 
-const write = (text: string) => {
-  stdout += text;
-};
-const output = {
-  ...{ line: (text = '') => write(`${text}\n`), write, note: () => undefined },
-  ...{ colors: createColors(false), width: 80, isTerminal: false },
-};
-const environment: Environment = {
-  ...realEnvironment(output),
+const environment = fakeEnvironment({
+  output: outputTo((text) => {
+    stdout += text;
+  }),
   incidents: () => ({
     get: () => Promise.reject(new Error('nothing is read')),
     list: () => Promise.reject(new Error('nothing is read')),
@@ -42,9 +35,8 @@ const environment: Environment = {
     },
   }),
   namespace: () => 'tikv',
-};
-const oplab = (...args: string[]) =>
-  createProgram(environment).parseAsync(['node', 'oplab', 'incident', 'create', ...args]);
+});
+const oplab = (...args: string[]) => commandLine(environment)('incident', 'create', ...args);
 
 const http = { service: 'pd', port: 2379, cel: 'status == 200' };
 const manifest = (

@@ -3,18 +3,16 @@
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { parseExport, type sessionExport, verifyExport } from '../audit/export.ts';
 import { canonicalJson, sha256 } from '../audit/hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import { openAuditLog } from '../audit/store.ts';
 import { NotFound } from '../errors.ts';
-import type { Environment } from './environment.ts';
 import { parseIncident } from './incidents.ts';
-import { createProgram } from './program.ts';
 import { openFileReader } from './reader/file-reader.ts';
 import { postMortem } from './render/post-mortem.ts';
 
@@ -30,21 +28,15 @@ let stderr: string;
 let raw: object | undefined;
 
 const at = (name: string) => path.join(directory, name);
-const environment: Environment = {
-  output: {
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+const environment = fakeEnvironment({
+  output: outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  },
+  ),
   now: () => new Date('2026-01-01T00:10:00.123Z'),
   incidents: () => ({
     async get(namespace, name) {
@@ -54,13 +46,11 @@ const environment: Environment = {
     list: async () => [],
     create: async (wanted) => wanted,
   }),
-  monitors: () => ({ list: async () => [] }),
   namespace: () => 'tikv',
   // The cluster's log is a file here; that it can be read through a gateway is another test's.
   gateway: () => openFileReader(at('audit.db')),
-  file: openFileReader,
-};
-const oplab = (...args: string[]) => createProgram(environment).parseAsync(['node', 'oplab', ...args]);
+});
+const oplab = commandLine(environment);
 
 /** A repair on record, with what makes trouble: odd keys, a table's bar, Markdown, a text that is long. */
 async function record(options: { sealed: boolean }): Promise<{ entries: number; headHash: string } | undefined> {

@@ -1,7 +1,8 @@
 // When an attempt may act: each way in which a lease is live, reached, pending or dead.
 
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { anIncident } from '../../test/support/an-incident.ts';
+import type { Incident } from '../api/incident.ts';
 import { LeaseRegistry } from './lease-registry.ts';
 import { type Limit, leaseFor } from './leases.ts';
 
@@ -18,9 +19,7 @@ interface Shape {
 }
 
 function incident({ spec = {}, status = {}, attempt = {}, metadata = {} }: Shape = {}): Incident {
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: { name: 'down', namespace: 'tikv', uid: 'incident-1', ...metadata },
     spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
     status: {

@@ -1,7 +1,8 @@
 // The lifecycle entries of an Incident: every step once, whichever versions the gateway saw.
 
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { anIncident } from '../../test/support/an-incident.ts';
+import type { Incident } from '../api/incident.ts';
 import type { Entry } from '../audit/entry.ts';
 import { lifecycleEntries, NOTHING_RECORDED, type RecordedState, recordedState, restore } from './lifecycle-entries.ts';
 
@@ -21,9 +22,7 @@ const check = (name: string, passing: boolean, time: string) => ({
   ...(passing ? { passingSince: time } : {}),
 });
 const incident = (status: object, spec: object = {}): Incident =>
-  incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  anIncident({
     metadata: { name: 'n', namespace: 'ns', uid: 'u' },
     spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
     status,

@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { AGENT_CLASSES, ROLE_BINDINGS } from '../../src/kube/resources.ts';
-import { type ApiServer, agentClass, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, agentClass, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 

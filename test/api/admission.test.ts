@@ -19,8 +19,9 @@ import {
   SERVICE_ACCOUNTS,
   STATEFUL_SETS,
 } from '../../src/kube/resources.ts';
-import { AGENTS, type ApiServer, CLUSTER_ROLES, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { AGENTS, type ApiServer, CLUSTER_ROLES, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 
 const CLUSTER_ROLE_BINDINGS: Resource = {
   group: 'rbac.authorization.k8s.io',
@@ -85,9 +86,13 @@ describe('the author of an Incident or a Monitor', () => {
     const account = { namespace: 'wide-0', name: 'author' };
     await bind('oplab-use-default', account);
     for (const namespace of eight) await bind('oplab-incident-author', account, namespace);
-    await eventually(async () => (await report(author, ['wide-0'])) === 'allowed', 'the author may report');
-    await eventually(async () => /may not target/.test(await report(author, ['foreign'])), 'a policy in force');
-    await eventually(async () => /may not target/.test(await watch(author, ['foreign'])), 'the other one in force');
+    await eventually(async () => (await report(author, ['wide-0'])) === 'allowed', { what: 'the author may report' });
+    await eventually(async () => /may not target/.test(await report(author, ['foreign'])), {
+      what: 'a policy in force',
+    });
+    await eventually(async () => /may not target/.test(await watch(author, ['foreign'])), {
+      what: 'the other one in force',
+    });
   }, 120_000);
 
   it('may name as many target namespaces as the schema allows', async () => {
@@ -169,8 +174,8 @@ describe('an agent in a target namespace', () => {
     ];
     await server.client.create(CLUSTER_ROLES, { metadata: { name: 'more' }, rules });
     await bind('more', account, namespace);
-    await eventually(async () => (await make({})) === 'allowed', 'the agent may make pods');
-    await eventually(async () => /hostPID/.test(await make({ hostPID: true })), 'a policy in force');
+    await eventually(async () => (await make({})) === 'allowed', { what: 'the agent may make pods' });
+    await eventually(async () => /hostPID/.test(await make({ hostPID: true })), { what: 'a policy in force' });
   }, 120_000);
 
   it('may create ordinary pods and workloads, even with capabilities that every container has', async () => {
@@ -292,7 +297,7 @@ describe('an agent in a target namespace', () => {
     const operator = await accountIn(other.namespace, other.name);
     await bind('oplab-tikv-operate', other, namespace);
     const hostile = { hostPID: true, volumes: [hostPath], ...container({ privileged: true }) };
-    await eventually(async () => (await refusal(operator.create(PODS, pod(hostile)))) === 'allowed', 'a pod');
+    await eventually(async () => (await refusal(operator.create(PODS, pod(hostile)))) === 'allowed', { what: 'a pod' });
     await server.client.create(PODS, pod(hostile));
   });
 

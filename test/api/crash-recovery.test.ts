@@ -5,14 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { STEPS, type Step } from '../../src/controller/incident/steps.ts';
 import { NETWORK_POLICIES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
-import {
-  AGENTS,
-  type ApiServer,
-  eventually,
-  installSystemNamespace,
-  madeFor,
-  startApiServer,
-} from '../support/api-server.ts';
+import { AGENTS, type ApiServer, installSystemNamespace, madeFor, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
@@ -82,7 +76,9 @@ describe('a controller that is killed', () => {
       } else await incident.seal();
       const done = await incident.finished();
       expect(done.status).toMatchObject({ phase: 'Resolved', attempts: [{ number: 1, reason: 'Claimed' }] });
-      await eventually(async () => (await madeFor(server.client, MADE, namespace)).length === 0, 'nothing is left');
+      await eventually(async () => (await madeFor(server.client, MADE, namespace)).length === 0, {
+        what: 'nothing is left',
+      });
       await incident.until('finalizer gone', ({ metadata }) => metadata.finalizers === undefined);
       expect(podsMade.get(namespace)?.size).toBe(1);
       await next?.stop();

@@ -14,7 +14,8 @@ import {
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
 } from '../../src/kube/resources.ts';
-import { AGENTS, type ApiServer, eventually, madeFor, startApiServer } from '../support/api-server.ts';
+import { AGENTS, type ApiServer, madeFor, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { containerStatus, type IncidentProbe, Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
@@ -75,11 +76,14 @@ describe('a repair that is claimed and holds', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
     await incident.until('finalizer gone', ({ metadata }) => metadata.finalizers === undefined);
     const wanted = ['Accepted', 'AttemptStarted', 'AttemptEnded', 'RepairClaimed', 'Verified', 'Resolved'];
-    await eventually(async () => {
-      const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
-      const reasons = items.map((event) => event.reason);
-      return wanted.every((reason) => reasons.includes(reason));
-    }, 'events');
+    await eventually(
+      async () => {
+        const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
+        const reasons = items.map((event) => event.reason);
+        return wanted.every((reason) => reasons.includes(reason));
+      },
+      { what: 'events' },
+    );
   });
 
   it('has no pod and no rights from the claim on, while the checks still run', async () => {
@@ -348,7 +352,7 @@ describe('deletion', () => {
     await incident.podRuns(1);
     expect((await madeFor(server.client, MADE, sick.namespace)).length).toBeGreaterThanOrEqual(5);
     await incident.delete();
-    await eventually(async () => !(await incident.exists()), 'the Incident is gone', 5000);
+    await eventually(async () => !(await incident.exists()), { what: 'the Incident is gone', withinMs: 5000 });
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
@@ -359,8 +363,7 @@ describe('deletion', () => {
     await server.client.delete(NAMESPACES, { name: sick.namespace });
     await eventually(
       async () => !(await server.client.list(NAMESPACES)).items.some((item) => item.metadata.name === sick.namespace),
-      'the namespace is gone',
-      30_000,
+      { what: 'the namespace is gone', withinMs: 30_000 },
     );
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
@@ -376,7 +379,7 @@ describe('the orphan sweep', () => {
     await server.client.create(SERVICE_ACCOUNTS, { metadata: metadata('stranger', {}) });
     const names = async () =>
       (await server.client.list(SERVICE_ACCOUNTS, { namespace: AGENTS })).items.map((item) => item.metadata.name);
-    await eventually(async () => !(await names()).includes('orphan'), 'the orphan is gone');
+    await eventually(async () => !(await names()).includes('orphan'), { what: 'the orphan is gone' });
     expect(await names()).toContain('stranger');
     expect(await names()).toContain('oplab-verify-default');
   });

@@ -7,7 +7,8 @@ import { isAlreadyExists, isConflict, isForbidden, isGone, isInvalid, isNotFound
 import { LeaderLease } from '../../src/kube/leader-lease.ts';
 import { Reflector } from '../../src/kube/reflector.ts';
 import { CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 
 const namespace = 'kube-test';
 let server: ApiServer;

@@ -23,8 +23,9 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 import { IncidentProbe, Patient } from '../support/incident-probe.ts';
 import { type Exposition, type PrometheusServer, startExposition, startPrometheus } from '../support/prometheus.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
@@ -95,10 +96,13 @@ class MonitorProbe {
 
   async until(what: string, holds: (monitor: Monitor) => boolean): Promise<Monitor> {
     let last: Monitor | undefined;
-    return eventually(async () => {
-      last = await this.read();
-      return holds(last) ? last : undefined;
-    }, `${this.ref.name}: ${what}`).catch((error: unknown) => {
+    return eventually(
+      async () => {
+        last = await this.read();
+        return holds(last) ? last : undefined;
+      },
+      { what: `${this.ref.name}: ${what}` },
+    ).catch((error: unknown) => {
       throw new Error(`${error}; status: ${JSON.stringify(last?.status, null, 1)}`);
     });
   }
@@ -115,10 +119,13 @@ class MonitorProbe {
   }
 
   incidentCount(count: number): Promise<Incident[]> {
-    return eventually(async () => {
-      const found = await this.incidents();
-      return found.length === count ? found : undefined;
-    }, `${this.ref.name} has ${count} Incidents`);
+    return eventually(
+      async () => {
+        const found = await this.incidents();
+        return found.length === count ? found : undefined;
+      },
+      { what: `${this.ref.name} has ${count} Incidents` },
+    );
   }
 
   async reasons(): Promise<string[]> {
@@ -201,7 +208,7 @@ describe('a Monitor', () => {
     expect(await watch.reasons()).toEqual(expect.arrayContaining(['Firing', 'Observed', 'Cleared']));
 
     await server.client.delete(MONITORS, watch.ref);
-    await eventually(async () => (await bindings(healthy.metadata.uid)).length === 0, 'its rights are gone');
+    await eventually(async () => (await bindings(healthy.metadata.uid)).length === 0, { what: 'its rights are gone' });
   });
 
   it('distinguishes alarms by labels, counts a returning alarm on the same Incident, and keeps Incidents on hold', async () => {
@@ -289,11 +296,15 @@ describe('the author of a Monitor', () => {
         () => 'created',
         (error: unknown) => (isForbidden(error) ? error.message : Promise.reject(error)),
       );
-    await eventually(async () => /may not use AgentClass default/.test(await attempt('m1')), 'no use, no Monitor');
+    await eventually(async () => /may not use AgentClass default/.test(await attempt('m1')), {
+      what: 'no use, no Monitor',
+    });
     await grant('ClusterRole', 'oplab-use-default', 'everywhere');
-    await eventually(async () => /may not target authored;/.test(await attempt('m2')), 'no target, no Monitor');
+    await eventually(async () => /may not target authored;/.test(await attempt('m2')), {
+      what: 'no target, no Monitor',
+    });
     await grant('ClusterRole', 'oplab-incident-author', 'here');
-    await eventually(async () => (await attempt('m3')) === 'created', 'with both, a Monitor');
+    await eventually(async () => (await attempt('m3')) === 'created', { what: 'with both, a Monitor' });
     expect(await attempt('m4', { incident: { summary: 's', targetNamespaces: ['foreign'] } })).toMatch(
       /may not target foreign;/,
     );

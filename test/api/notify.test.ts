@@ -9,7 +9,8 @@ import { Notifier, type NotifyOptions } from '../../src/controller/notify/notifi
 import type { Receiver } from '../../src/controller/notify/receiver.ts';
 import { createKubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { random } from '../support/random.ts';
 import { type Reception, TestReceiver } from '../support/receiver.ts';
@@ -54,10 +55,13 @@ async function rows(incident: Incident): Promise<readonly Notification[]> {
 }
 const SETTLED = ['Sent', 'Failed', 'Indeterminate'];
 const settled = (incident: Incident, messages = 1) =>
-  eventually(async () => {
-    const found = await rows(incident);
-    return found.length === messages && found.every(({ state }) => SETTLED.includes(state)) ? found : undefined;
-  }, 'every message is settled');
+  eventually(
+    async () => {
+      const found = await rows(incident);
+      return found.length === messages && found.every(({ state }) => SETTLED.includes(state)) ? found : undefined;
+    },
+    { what: 'every message is settled' },
+  );
 
 /** A notifier as the leader runs it; `kill` cuts it off from the API server, as SIGKILL would. */
 function startNotifier(receiver: TestReceiver, options: Partial<NotifyOptions> = {}) {

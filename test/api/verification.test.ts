@@ -12,7 +12,8 @@ import {
   PERSISTENT_VOLUME_CLAIMS,
   STATEFUL_SETS,
 } from '../../src/kube/resources.ts';
-import { type ApiServer, agentClass, CLUSTER_ROLES, eventually, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, agentClass, CLUSTER_ROLES, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
@@ -179,11 +180,14 @@ describe('an escalation', () => {
     expect(handover?.attempts).toHaveLength(1);
     expect(handover?.changes).toEqual(['patch pods x/y (attempt 1, entry 7)']);
     expect(handover?.nextSteps[0]).toContain(`kubectl get configmap patient -n ${sick.namespace} -o yaml`);
-    await eventually(async () => {
-      const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
-      const event = items.find((one) => one.reason === 'HandedOver');
-      return String(event?.note).includes('object.data.state = "worse"');
-    }, 'an event with the hand-over');
+    await eventually(
+      async () => {
+        const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
+        const event = items.find((one) => one.reason === 'HandedOver');
+        return String(event?.note).includes('object.data.state = "worse"');
+      },
+      { what: 'an event with the hand-over' },
+    );
   });
 });
 

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { eventually, kubectl, oplab, trail } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { kubectl, oplab, trail } from '../support/live.ts';
 import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
 import { conclude, readToolResults, shell } from '../support/scripted-model.ts';
 
@@ -126,19 +127,22 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     const incident = await lab.finished('cancelled', 30);
     expect(performance.now() - cancelledAt).toBeLessThan(30_000);
     expect(incident.status?.phase).toBe('Cancelled');
-    await eventually('the pod to go', 20, async () => {
-      const pods = await kubectl(
-        '-n',
-        'oplab-agents',
-        'get',
-        'pods',
-        '-l',
-        'oplab.dev/incident-name=cancelled',
-        '-o',
-        'name',
-      );
-      return pods === '';
-    });
+    await eventually(
+      async () => {
+        const pods = await kubectl(
+          '-n',
+          'oplab-agents',
+          'get',
+          'pods',
+          '-l',
+          'oplab.dev/incident-name=cancelled',
+          '-o',
+          'name',
+        );
+        return pods === '';
+      },
+      { what: 'the pod to go', withinMs: 20_000, everyMs: 500 },
+    );
   });
 
   it('drives the same loop when it does not stream', async () => {

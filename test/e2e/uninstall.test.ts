@@ -2,7 +2,8 @@
 // Incident hangs, no rights remain in a target.
 
 import { describe, expect, it } from 'vitest';
-import { child, eventually, kubectl, readIncident, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { child, kubectl, readIncident, tryKubectl } from '../support/live.ts';
 import { openOperatorHarness } from '../support/operator-harness.ts';
 import { shell } from '../support/scripted-model.ts';
 
@@ -11,7 +12,11 @@ describe('helm uninstall', () => {
     const lab = await openOperatorHarness();
     lab.model.play(shell('sleep 60'));
     await lab.open('left-behind');
-    await eventually('the agent to work', 60, async () => lab.model.requests.length > 0);
+    await eventually(async () => lab.model.requests.length > 0, {
+      what: 'the agent to work',
+      withinMs: 60_000,
+      everyMs: 500,
+    });
     expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers).toContain('oplab.dev/cleanup');
     expect(
       await kubectl(
@@ -31,11 +36,11 @@ describe('helm uninstall', () => {
     });
     expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers ?? []).toEqual([]);
     expect(await kubectl('-n', lab.namespace, 'get', 'rolebindings', '-o', 'name')).toBe('');
-    await eventually(
-      "the agents' namespace to go",
-      60,
-      async () => (await tryKubectl('get', 'namespace', 'oplab-agents')).code !== 0,
-    );
+    await eventually(async () => (await tryKubectl('get', 'namespace', 'oplab-agents')).code !== 0, {
+      what: "the agents' namespace to go",
+      withinMs: 60_000,
+      everyMs: 500,
+    });
     await kubectl('delete', 'namespace', lab.namespace, '--timeout=60s');
     // The record outlives the operator.
     expect(

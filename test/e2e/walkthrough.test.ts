@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uninstallOperator } from '../../lab/index.ts';
-import { child, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { child, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 /**
@@ -47,7 +48,11 @@ describe('the commands in the documentation', () => {
     folder = await mkdtemp(path.join(tmpdir(), 'oplab-walkthrough-'));
     for (const name of ['helm', 'crds', 'examples']) await symlink(path.join(root, name), path.join(folder, name));
     await uninstallOperator(KUBECONFIG, AbortSignal.timeout(200_000));
-    await eventually('no trace of oplab', 90, async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0);
+    await eventually(async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0, {
+      what: 'no trace of oplab',
+      withinMs: 90_000,
+      everyMs: 500,
+    });
   });
   afterAll(async () => {
     await tryKubectl('delete', 'clusterrolebinding', 'sre-use-oplab');
@@ -64,18 +69,32 @@ describe('the commands in the documentation', () => {
     await type(install);
     await type(authors);
     const asAuthor = ['--as', 'alice', '--as-group', 'sre'];
-    await eventually('the author is admitted', 20, async () => {
-      const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
-      return applied.code === 0;
-    });
+    await eventually(
+      async () => {
+        const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
+        return applied.code === 0;
+      },
+      { what: 'the author is admitted', withinMs: 20_000, everyMs: 500 },
+    );
 
     // `oplab incident watch` runs until the Incident ends. The other lines run in the meantime.
     const watching = observe?.split('\n').find((line) => line.includes('incident watch')) ?? '';
     const watched = child('bash', ['-c', watching], { allowFailure: true, timeoutMs: 180_000 });
-    await eventually('an attempt', 60, async () => {
-      const phase = await kubectl('-n', INCIDENT[0], 'get', 'incident', INCIDENT[1], '-o', 'jsonpath={.status.phase}');
-      return phase === 'Running';
-    });
+    await eventually(
+      async () => {
+        const phase = await kubectl(
+          '-n',
+          INCIDENT[0],
+          'get',
+          'incident',
+          INCIDENT[1],
+          '-o',
+          'jsonpath={.status.phase}',
+        );
+        return phase === 'Running';
+      },
+      { what: 'an attempt', withinMs: 60_000, everyMs: 500 },
+    );
     await type(observe?.replace(watching, ''));
     await type(stop);
     expect((await finished(...INCIDENT, 60)).status?.phase).toBe('Cancelled');

@@ -11,6 +11,7 @@ import type { NewEntry } from '../../src/audit/entry.ts';
 import { verifyChain } from '../../src/audit/hash-chain.ts';
 import { openAuditLog } from '../../src/audit/store.ts';
 import { AuditUnavailable } from '../../src/errors.ts';
+import { eventually } from '../support/eventually.ts';
 
 const run = promisify(execFile);
 const authorship = { session: 'full-disk', attempt: 1, writer: 'agent' } as const;
@@ -43,14 +44,6 @@ async function withTmpfs<T>(size: string, work: (mount: string) => Promise<T>): 
   }
 }
 
-async function eventually(condition: () => boolean, seconds: number): Promise<void> {
-  const deadline = Date.now() + seconds * 1000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('waited in vain');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
 it('a full disk: refuses entries, and accepts them when there is room again', async () => {
   await withTmpfs('8m', async (mount) => {
     const log = await openAuditLog({ path: path.join(mount, 'audit.db') });
@@ -70,7 +63,7 @@ it('a full disk: refuses entries, and accepts them when there is room again', as
     await expect(log.append(authorship, entry('meanwhile'))).rejects.toBeInstanceOf(AuditUnavailable);
 
     await rm(path.join(mount, 'ballast'));
-    await eventually(() => log.failure === undefined, 20);
+    await eventually(() => log.failure === undefined, { withinMs: 20_000, everyMs: 50 });
     await log.append(authorship, entry(refused ?? '', 100_000));
     await log.append(authorship, entry('after'));
     const entries = await log.read(authorship.session);

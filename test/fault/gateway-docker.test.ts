@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 import { type DockerHarness, type DockerSandbox, runDocker, startDockerHarness } from '../support/docker-harness.ts';
-import { eventually } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
 
 let lab: DockerHarness;
 let sandbox: DockerSandbox;

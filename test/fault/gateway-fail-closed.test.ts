@@ -5,14 +5,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { AuditUnavailable } from '../../src/errors.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
+import { eventually } from '../support/eventually.ts';
 import { message } from '../support/fake-model-api.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let attempt: Attempt;

@@ -7,7 +7,8 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { entry } from '../../src/audit/entry.ts';
-import { eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const main = path.join(import.meta.dirname, '../../src/main.ts');
 let lab: GatewayHarness;
@@ -61,7 +62,9 @@ async function startProcess(): Promise<void> {
   started.stdout.on('data', (chunk) => {
     output += chunk;
   });
-  const line = await eventually(() => output.split('\n').find((text) => text.includes('the gateway serves')), 60_000);
+  const line = await eventually(() => output.split('\n').find((text) => text.includes('the gateway serves')), {
+    withinMs: 60_000,
+  });
   lab.gateway = { ...lab.gateway, ports: serving.parse(JSON.parse(line)) };
 }
 

@@ -5,13 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let attempt: Attempt;
@@ -232,7 +227,7 @@ describe('the kube door', () => {
     await lab.client.delete(INCIDENTS, { name: 'deleted', namespace: TARGET });
     await eventually(
       async () => ((await lab.kubectl(other, 'get', 'pods')).stderr.includes('OPLAB_NO_LEASE') ? true : undefined),
-      3000,
+      { withinMs: 3000 },
     );
     const head = await eventually(async () => {
       const now = await lab.gateway.log.head(other.session);

@@ -5,8 +5,9 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {
@@ -134,7 +135,9 @@ describe('the model door', () => {
       type: 'error',
       error: { type: 'rate_limit_error', code: 'OPLAB_LIMIT_REACHED' },
     });
-    await eventually(async () => ((await readUsage('turns'))?.limitReached === 'turns' ? true : undefined), 1000);
+    await eventually(async () => ((await readUsage('turns'))?.limitReached === 'turns' ? true : undefined), {
+      withinMs: 1000,
+    });
     expect((await ask(attempt, { model: 'claude-haiku-5-5' })).status).toBe(429);
     expect((await lab.entries(attempt)).filter((entry) => entry.clientKey === 'limit-reached')).toHaveLength(1);
     expect((await lab.kubectl(attempt, 'get', 'pods')).stderr).toContain('OPLAB_LIMIT_REACHED');

@@ -4,7 +4,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 let lab: GatewayHarness;
@@ -58,7 +59,7 @@ describe('oplab gateway', () => {
         output()
           .split('\n')
           .find((text) => text.includes('the gateway serves')),
-      30_000,
+      { withinMs: 30_000 },
     );
     const ports: { health: number } = JSON.parse(line);
     expect(await (await fetch(`http://127.0.0.1:${ports.health}/readyz`)).text()).toBe('ok\n');

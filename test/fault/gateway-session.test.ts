@@ -8,13 +8,8 @@ import { verifyChain } from '../../src/audit/hash-chain.ts';
 import { lifecycleEvent } from '../../src/audit/lifecycle.ts';
 import { startResult, task } from '../../src/gateway/protocol.ts';
 import { CONFIG_MAPS, INCIDENTS } from '../../src/kube/resources.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {

@@ -12,8 +12,9 @@ import { text } from 'node:stream/consumers';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { MODEL_KEY, message } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const exec = promisify(execFile);
 /** Only the proxy can resolve this name. */
@@ -169,16 +170,18 @@ describe('the certificate of the doors', () => {
     const next = await issue('doors');
     // As in the middle of an update by the kubelet: certificate and key do not match.
     await writeFile(path.join(lab.dir, 'tls.crt'), next.cert);
-    await eventually(
-      () => (lab.logLines.some((line) => line.includes('cannot be read again')) ? true : undefined),
-      20_000,
-    );
+    await eventually(() => (lab.logLines.some((line) => line.includes('cannot be read again')) ? true : undefined), {
+      withinMs: 20_000,
+    });
     expect(await shown()).toBe(before);
     await writeFile(path.join(lab.dir, 'tls.key'), next.key);
-    const after = await eventually(async () => {
-      const now = await shown();
-      return now === before ? undefined : now;
-    }, 20_000);
+    const after = await eventually(
+      async () => {
+        const now = await shown();
+        return now === before ? undefined : now;
+      },
+      { withinMs: 20_000 },
+    );
     expect(after).toBe(new (await import('node:crypto')).X509Certificate(next.cert).fingerprint256);
     expect(open.destroyed).toBe(false);
     open.destroy();

@@ -4,15 +4,15 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { isTrue } from '../../src/api/meta.ts';
 import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
-import { createProgram } from '../../src/cli/program.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { eventually, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { commandLine, outputTo } from '../support/fake-environment.ts';
+import { type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let directory: string;
@@ -34,25 +34,19 @@ beforeEach(() => {
 
 /** The command line as for a user, with a kubeconfig, the API server and the gateway. */
 const oplab = (...args: string[]) => {
-  const environment = realEnvironment({
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+  const output = outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  });
+  );
   const connection = [
     ...['--kubeconfig', path.join(lab.dir, 'plane/kubeconfig')],
     ...['--gateway', `http://127.0.0.1:${lab.gateway.ports.read}`],
   ];
-  return createProgram(environment).parseAsync(['node', 'oplab', ...connection, ...args]);
+  return commandLine(realEnvironment(output))(...connection, ...args);
 };
 const names = async () =>
   (await lab.client.list(INCIDENTS, { namespace: TARGET })).items.map(({ metadata }) => metadata.name);
@@ -197,7 +191,9 @@ describe('session export', () => {
     });
     expect(status).toBe(200);
     // The anchor in the status is written after the record.
-    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), 20_000);
+    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), {
+      withinMs: 20_000,
+    });
     const file = path.join(directory, 'exported.json');
     await oplab('-n', TARGET, 'session', 'export', 'exported', '--to', file);
     const content = parseExport(await readFile(file, 'utf8'), file);

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ensureProgram } from '../../lab/index.ts';
+import { eventually } from '../support/eventually.ts';
 
 const comparison = z.object({
   acknowledged: z.number(),
@@ -51,7 +52,11 @@ class Processes {
       `--client-urls=http://${this.#pd}`,
       `--peer-urls=http://127.0.0.1:${peer}`,
     ]);
-    await eventually('PD has a leader', 30, async () => (await this.pd('/leader')) !== undefined);
+    await eventually(async () => (await this.pd('/leader')) !== undefined, {
+      what: 'PD has a leader',
+      withinMs: 30_000,
+      everyMs: 300,
+    });
   }
 
   async startStore(store: {
@@ -155,14 +160,6 @@ async function json(url: string): Promise<unknown> {
   }
 }
 
-async function eventually(what: string, withinSeconds: number, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + withinSeconds * 1000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`not within ${withinSeconds} s: ${what}`);
-    await sleep(300);
-  }
-}
-
 const ports = async (name: string) => ({ name, port: await freePort(), statusPort: await freePort() });
 
 it('keeps acknowledged writes while many transactions on few keys are read back', async () => {
@@ -170,9 +167,12 @@ it('keeps acknowledged writes while many transactions on few keys are read back'
   await patient.startPd();
   await patient.startStore(await ports('store-0'));
   await patient.startLoad('--rate=200', '--keys=400', '--regions=2', '--pinned=8');
-  await eventually('the load is through all its keys', 40, async () => {
-    return ((await patient.compare())?.acknowledged ?? 0) >= 400;
-  });
+  await eventually(
+    async () => {
+      return ((await patient.compare())?.acknowledged ?? 0) >= 400;
+    },
+    { what: 'the load is through all its keys', withinMs: 40_000, everyMs: 300 },
+  );
   const end = performance.now() + 12_000;
   while (performance.now() < end) expect(await patient.compare()).toMatchObject({ ledgerLost: 0, unreadable: 0 });
 }, 90_000);
@@ -182,7 +182,11 @@ it('serves reads again after a leading store was down and leads again', async ()
   await patient.startPd();
   const three = [await ports('store-0'), await ports('store-1'), await ports('store-2')];
   for (const store of three) await patient.startStore(store);
-  await eventually('three stores', 30, async () => (await patient.stores()).length === 3);
+  await eventually(async () => (await patient.stores()).length === 3, {
+    what: 'three stores',
+    withinMs: 30_000,
+    everyMs: 300,
+  });
   await patient.startLoad('--rate=50', '--keys=400', '--regions=3', '--pinned=8');
   const victim = three[0];
   if (victim === undefined) throw new Error('no store');
@@ -194,18 +198,25 @@ it('serves reads again after a leading store was down and leads again', async ()
   // back.
   const leadsAll = async () => ((await known())?.status.leader_count ?? 0) >= 3;
   let undo = await Promise.all(others.map((other) => patient.evictLeaders(other)));
-  await eventually('the store leads', 60, leadsAll);
-  await eventually('all can be read', 30, async () => (await patient.compare())?.unreadable === 0);
+  await eventually(leadsAll, { what: 'the store leads', withinMs: 60_000, everyMs: 300 });
+  await eventually(async () => (await patient.compare())?.unreadable === 0, {
+    what: 'all can be read',
+    withinMs: 30_000,
+    everyMs: 300,
+  });
   for (const release of undo) await release();
 
   await patient.stop(victim.name);
   await sleep(12_000);
   await patient.startStore(victim);
   undo = await Promise.all(others.map((other) => patient.evictLeaders(other)));
-  await eventually('the store leads again', 60, leadsAll);
-  await eventually('all can be read again', 30, async () => {
-    const seen = await patient.compare();
-    return seen !== undefined && seen.acknowledged > 0 && seen.unreadable === 0 && seen.ledgerLost === 0;
-  });
+  await eventually(leadsAll, { what: 'the store leads again', withinMs: 60_000, everyMs: 300 });
+  await eventually(
+    async () => {
+      const seen = await patient.compare();
+      return seen !== undefined && seen.acknowledged > 0 && seen.unreadable === 0 && seen.ledgerLost === 0;
+    },
+    { what: 'all can be read again', withinMs: 30_000, everyMs: 300 },
+  );
   for (const release of undo) await release();
 }, 240_000);

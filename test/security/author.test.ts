@@ -3,7 +3,8 @@
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { installOperator } from '../../lab/index.ts';
-import { apply, child, eventually, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { apply, child, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 describe('author rights', () => {
   const namespace = 'lab-author';
@@ -43,10 +44,13 @@ describe('author rights', () => {
   it('refuses and names the missing right, and admits when the right is there', async () => {
     // The API server applies a new policy or binding a moment after it is written.
     const refusedFor = (reason: RegExp, targets: string[]) =>
-      eventually(`a refusal that says ${reason}`, 15, async () => {
-        const refused = await attempt(targets);
-        return refused.code !== 0 && reason.test(refused.stderr);
-      });
+      eventually(
+        async () => {
+          const refused = await attempt(targets);
+          return refused.code !== 0 && reason.test(refused.stderr);
+        },
+        { what: `a refusal that says ${reason}`, withinMs: 15_000, everyMs: 500 },
+      );
     await refusedFor(/spec\.agentClassName: you may not use AgentClass default.*verb "use"/, [namespace]);
     await kubectl(
       'create',
@@ -67,6 +71,10 @@ describe('author rights', () => {
       `--serviceaccount=${namespace}:author`,
     );
     await refusedFor(/may not target kube-system; ask for verb "target"/, [namespace, 'kube-system']);
-    await eventually('the author to be admitted', 15, async () => (await attempt([namespace])).code === 0);
+    await eventually(async () => (await attempt([namespace])).code === 0, {
+      what: 'the author to be admitted',
+      withinMs: 15_000,
+      everyMs: 500,
+    });
   });
 });

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { ensurePackages } from '../../hack/toolchain/apt.ts';
-import { eventually } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
 export interface Daemon {
   readonly url: string;
@@ -55,7 +55,7 @@ async function startDaemon(
   };
   const url = `http://${listen}`;
   try {
-    await eventually(async () => (await fetch(`${url}/-/ready`)).ok, `${program} ready`, 20_000);
+    await eventually(async () => (await fetch(`${url}/-/ready`)).ok, { what: `${program} ready`, withinMs: 20_000 });
   } catch (error) {
     await stop();
     throw new Error(`${error instanceof Error ? error.message : error}\n${log}`);

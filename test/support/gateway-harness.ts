@@ -8,7 +8,6 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
@@ -24,6 +23,7 @@ import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
+import { eventually } from './eventually.ts';
 import { MODEL_KEY, type ModelHandler, startModelAPI } from './fake-model-api.ts';
 
 const exec = promisify(execFile);
@@ -98,16 +98,6 @@ export interface GatewayHarness {
 }
 
 const LIMITS: Limits = { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 };
-
-export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, ms = 20_000): Promise<T> {
-  const until = Date.now() + ms;
-  for (;;) {
-    const found = await probe();
-    if (found !== undefined) return found;
-    if (Date.now() > until) throw new Error(`not within ${ms} ms: ${probe.toString()}`);
-    await sleep(25);
-  }
-}
 
 /** @param environment returns more settings for the gateway, given the harness's folder */
 export async function startGatewayHarness(

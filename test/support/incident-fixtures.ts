@@ -3,16 +3,11 @@
 import type { AgentClass } from '../../src/api/agent-class.ts';
 import { agentClassSpec } from '../../src/api/agent-class.ts';
 import { FINALIZER } from '../../src/api/group.ts';
-import {
-  type Attempt,
-  type ClaimOutcome,
-  CONDITIONS,
-  type Incident,
-  incident as incidentSchema,
-} from '../../src/api/incident.ts';
+import { type Attempt, type ClaimOutcome, CONDITIONS, type Incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Observation } from '../../src/checks/observation.ts';
 import type { Observed, Plan } from '../../src/controller/incident/plan-builder.ts';
+import { anIncident } from './an-incident.ts';
 
 export const START = Date.UTC(2026, 0, 1);
 /** The time this many seconds after the start of the tests' clock. */
@@ -29,9 +24,7 @@ export const agentClass: AgentClass = {
 };
 
 export function incident(parts: { spec?: object; status?: object; metadata?: object } = {}): Incident {
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: {
       name: 'broken',
       namespace: 'tikv',

@@ -6,7 +6,8 @@ import { findCondition } from '../../src/api/meta.ts';
 import type { KubeClient, KubeObject } from '../../src/kube/client.ts';
 import { isConflict, isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS, INCIDENTS, NAMESPACES, PODS } from '../../src/kube/resources.ts';
-import { AGENTS, eventually } from './api-server.ts';
+import { AGENTS } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
 /**
  * A patient: one ConfigMap whose state is healthy or not. The check reads it with the class's
@@ -110,8 +111,7 @@ export class IncidentProbe {
         last = await this.read();
         return holds(last) ? last : undefined;
       },
-      `${this.ref.name}: ${what}`,
-      withinMs,
+      { what: `${this.ref.name}: ${what}`, withinMs },
     ).catch((error: unknown) => {
       throw new Error(
         `${error instanceof Error ? error.message : error}; status: ${JSON.stringify(last?.status, null, 1)}`,

@@ -1,13 +1,13 @@
 // The live cluster as end-to-end tests see it: through kubectl and the oplab CLI, as a user would.
 
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type ChildOptions, type ChildResult, run } from '../../hack/child.ts';
 import { type Incident, incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { type Entry, entry } from '../../src/audit/entry.ts';
+import { eventually } from './eventually.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 
@@ -37,33 +37,15 @@ export async function readIncident(namespace: string, name: string): Promise<Inc
   return incident.parse(JSON.parse(await kubectl('-n', namespace, 'get', 'incident', name, '-o', 'json')));
 }
 
-/** Polls until there is a value. The error says what was expected. */
-export async function eventually<T>(
-  what: string,
-  seconds: number,
-  probe: () => Promise<T | undefined | false>,
-): Promise<T> {
-  const deadline = performance.now() + seconds * 1000;
-  let last: unknown;
-  for (;;) {
-    try {
-      const seen = await probe();
-      if (seen !== undefined && seen !== false) return seen;
-      last = undefined;
-    } catch (error) {
-      last = error;
-    }
-    if (performance.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`, { cause: last });
-    await sleep(500);
-  }
-}
-
 /** Waits for condition Finished. */
 export const finished = (namespace: string, name: string, seconds: number): Promise<Incident> =>
-  eventually(`Incident ${namespace}/${name} to finish`, seconds, async () => {
-    const seen = await readIncident(namespace, name);
-    return findCondition(seen.status?.conditions, 'Finished')?.status === 'True' ? seen : undefined;
-  });
+  eventually(
+    async () => {
+      const seen = await readIncident(namespace, name);
+      return findCondition(seen.status?.conditions, 'Finished')?.status === 'True' ? seen : undefined;
+    },
+    { what: `Incident ${namespace}/${name} to finish`, withinMs: seconds * 1000, everyMs: 500 },
+  );
 
 const entries = z.object({ items: z.array(entry) });
 

@@ -5,7 +5,8 @@ import { randomBytes } from 'node:crypto';
 import { run } from '../../hack/child.ts';
 import { installOperator } from '../../lab/index.ts';
 import type { Incident } from '../../src/api/incident.ts';
-import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
+import { eventually } from './eventually.ts';
+import { apply, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
 import { type ScriptedModel, startScriptedModel } from './scripted-model.ts';
 
 /** Always the same port, so that only the first harness of a run has to reinstall the operator. */
@@ -98,19 +99,22 @@ export async function openOperatorHarness(): Promise<OperatorHarness> {
     open,
     finished: (name, seconds = 180) => finished(namespace, name, seconds),
     agentPod: (name) =>
-      eventually(`the agent pod of ${name}`, 60, async () => {
-        const names = await kubectl(
-          '-n',
-          'oplab-agents',
-          'get',
-          'pods',
-          '-l',
-          `oplab.dev/incident-name=${name}`,
-          '-o',
-          'name',
-        );
-        return names === '' ? undefined : names.split('\n')[0]?.replace('pod/', '');
-      }),
+      eventually(
+        async () => {
+          const names = await kubectl(
+            '-n',
+            'oplab-agents',
+            'get',
+            'pods',
+            '-l',
+            `oplab.dev/incident-name=${name}`,
+            '-o',
+            'name',
+          );
+          return names === '' ? undefined : names.split('\n')[0]?.replace('pod/', '');
+        },
+        { what: `the agent pod of ${name}`, withinMs: 60_000, everyMs: 500 },
+      ),
     close: async () => {
       await tryKubectl('-n', namespace, 'delete', 'incidents', '--all', '--timeout=60s');
       await tryKubectl('delete', 'namespace', namespace, '--wait=false');

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensurePackages } from '../../hack/toolchain/apt.ts';
 import { httpFetch } from '../../src/checks/http-fetch.ts';
-import { eventually } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
 export interface Exposition {
   readonly port: number;
@@ -72,7 +72,7 @@ export async function startPrometheus(jobs: Readonly<Record<string, number>>): P
       { stdio: 'ignore' },
     );
     child = started;
-    await eventually(async () => (await get('/-/ready')).status === 200, 'Prometheus is ready');
+    await eventually(async () => (await get('/-/ready')).status === 200, { what: 'Prometheus is ready' });
   };
   const kill = async () => {
     const dying = child;

@@ -5,7 +5,8 @@ import type { Installation } from '../../src/controller/installation.ts';
 import { type Seams, systemSeams } from '../../src/controller/seams.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import type { Log } from '../../src/kube/log.ts';
-import { AGENTS, type ApiServer, eventually, SYSTEM } from './api-server.ts';
+import { AGENTS, type ApiServer, SYSTEM } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
 /** Warnings and errors of a controller, which a failed test prints. */
 export function recordingLog(): Log & { readonly lines: string[] } {
@@ -66,7 +67,7 @@ export async function startController(
   const stop = new AbortController();
   const running = controller.run(stop.signal);
   running.catch((error: unknown) => log.lines.push(`ended: ${error}`));
-  await eventually(async () => controller.isLeading, 'leadership');
+  await eventually(async () => controller.isLeading, { what: 'leadership' });
   return {
     controller,
     log,

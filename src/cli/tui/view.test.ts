@@ -1,8 +1,9 @@
 // The screen as a function of what is known: what is shown, what the cursor does, and that it always fits.
 
 import { describe, expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
 import { API_VERSION } from '../../api/group.ts';
-import { type Incident, incident } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
 import { type Monitor, monitor } from '../../api/monitor.ts';
 import type { Entry } from '../../audit/entry.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';
@@ -27,9 +28,7 @@ function incidentOf(
     message: '',
     lastTransitionTime: now.toISOString(),
   };
-  return incident.parse({
-    apiVersion: API_VERSION,
-    kind: 'Incident',
+  return anIncident({
     metadata: {
       namespace: 'tikv',
       name,

@@ -1,9 +1,10 @@
 // The agent pod and the objects around it, which isolate it.
 
 import { describe, expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
 import { dockerAccess } from '../../api/docker-access.ts';
-import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
 import { verifyAccountName } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
 import { attemptName, incidentLabels } from './names.ts';
@@ -12,9 +13,7 @@ import { roleBindings, verifyBindings } from './role-bindings.ts';
 
 const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
 const incident = (name = 'tikv-store-down'): Incident =>
-  incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  anIncident({
     metadata: { name, namespace: 'ops', uid: '0a1b2c3d-4444-5555-6666-777788889999' },
     spec: { summary: 's', targetNamespaces: ['tikv', 'pd'], verify: { checks: [check] } },
   });

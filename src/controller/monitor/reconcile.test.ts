@@ -1,9 +1,9 @@
 // The rounds of a Monitor: when it runs its check, what it writes, and what it never concludes.
 
 import { beforeEach, describe, expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
 import { monitor, START } from '../../../test/support/monitor-fixtures.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
-import { incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Monitor, MonitorStatus } from '../../api/monitor.ts';
 import { Discovery } from '../../checks/discovery.ts';
@@ -125,9 +125,7 @@ class MonitorHarness {
         ? [{ type: 'Finished', status: 'True', reason: 'Resolved', message: '', lastTransitionTime: 't' }]
         : [];
     const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
-    return incidentSchema.parse({
-      apiVersion: 'oplab.dev/v1alpha1',
-      kind: 'Incident',
+    return anIncident({
       metadata: { name: key.split('/')[1], namespace: 'tikv' },
       spec: { summary: 's', verify: { checks: [check] } },
       status: { conditions },

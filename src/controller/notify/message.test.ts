@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { anIncident } from '../../../test/support/an-incident.ts';
+import type { Incident } from '../../api/incident.ts';
 import { findEvent, slackBody, webhookBody } from './message.ts';
 
 function incident(phase: 'Escalated' | 'Resolved', status: object = {}): Incident {
   const at = '2026-03-01T12:00:00Z';
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: { name: 'store-down', namespace: 'tikv', uid: 'u-1' },
     spec: {
       summary: 'store 4 is down',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
+import { anIncident } from '../../../test/support/an-incident.ts';
+import type { Incident, Notification } from '../../api/incident.ts';
 import { BACKOFF, backoffStep, MAX_TRIES, planNotifications, type Try } from './plan.ts';
 import type { Receiver } from './receiver.ts';
 
@@ -12,9 +13,7 @@ const ALL: readonly Receiver[] = [
 
 function ended(phase: string, notifications: Notification[] = [], finishTime = AGO(1000)): Incident {
   const condition = { type: 'Finished', status: 'True', reason: 'r', message: '', lastTransitionTime: finishTime };
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: { name: 'i', namespace: 'n', uid: 'u' },
     spec: { summary: 's', verify: { checks: [{ name: 'c' }] } },
     status: { phase, finishTime, conditions: [condition], notifications },

@@ -5,7 +5,8 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../../../api/incident.ts';
+import { anIncident } from '../../../../test/support/an-incident.ts';
+import type { Incident } from '../../../api/incident.ts';
 import type { NewEntry } from '../../../audit/entry.ts';
 import type { AuditLog } from '../../../audit/log.ts';
 import { AuditUnavailable } from '../../../errors.ts';
@@ -44,9 +45,7 @@ async function listening(server: Server): Promise<number> {
 }
 
 const incident = (spec: object = {}): Incident =>
-  incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  anIncident({
     metadata: { name: 'n', namespace: 'patient', uid: 's' },
     spec: { summary: 'x', verify: { checks: [{ name: 'x' }] }, ...spec },
     status: {
