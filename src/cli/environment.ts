@@ -37,6 +37,9 @@ export interface Environment {
   file(path: string): AuditReader;
 }
 
+/** Makes the world of a command, once it runs. */
+export type OpenEnvironment = () => Promise<Environment>;
+
 /** The flags of a command, those of its parents included. */
 export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
   return schema.parse(command.optsWithGlobals());
