@@ -1,8 +1,9 @@
 // The status tail fits its bounds whatever the entries hold.
 
 import { describe, expect, it } from 'vitest';
+import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';
-import { cutToBytes, entryText, statusTail, withoutControls } from './excerpt.ts';
+import { cutToBytes, entryText, statusTail } from './excerpt.ts';
 
 function entry(fields: Partial<Entry>): Entry {
   return {

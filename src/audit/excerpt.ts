@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { TailEntry } from '../api/incident.ts';
+import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';
 import { callParams } from './entry-params.ts';
 import { lifecycleEvent } from './lifecycle.ts';
@@ -29,16 +30,6 @@ export function cutToBytes(text: string, bytes: number): string {
       .toString('utf8')
       .replace(/\uFFFD$/u, '') + ELLIPSIS
   );
-}
-
-/** Colours, cursor moves, titles: what a terminal would obey. */
-const ESCAPES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\p{Cc}]*)?`, 'gu');
-/** Controls other than newline and tab, and the marks that turn the direction of text around. */
-const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
-
-/** Text without control characters other than newline and tab, so that a terminal shows it and does not obey it. */
-export function withoutControls(text: string): string {
-  return text.replace(ESCAPES, '').replace(CONTROLS, '');
 }
 
 const kubeParams = z.looseObject({

@@ -5,8 +5,9 @@
 
 import { z } from 'zod';
 import type { WitnessedChange, WitnessedChanges } from '../api/incident.ts';
+import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
-import { cutToBytes, withoutControls } from '../audit/excerpt.ts';
+import { cutToBytes } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 
 /** How many are shown in status. */

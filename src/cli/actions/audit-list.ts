@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import { age } from '../format.ts';
 import { writeStructured } from '../structured.ts';
@@ -20,13 +20,13 @@ const HEADER = ['SESSION', 'NAMESPACE', 'INCIDENT', 'ENTRIES', 'SEALED', 'OUTCOM
 export async function listSessions(environment: Environment, command: Command): Promise<void> {
   const { output } = environment;
   const given = flagsOf(command, flags);
-  const reader = given.file === undefined ? environment.gateway(given) : environment.file(given.file);
+  const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
     const sessions = (await reader.sessions()).filter(
       ({ incident }) => given.namespace === undefined || given.allNamespaces || incident.namespace === given.namespace,
     );
     if (given.output !== 'table') {
-      writeStructured(output, given.output, { items: sessions });
+      await writeStructured(output, given.output, { items: sessions });
       return;
     }
     if (sessions.length === 0) {

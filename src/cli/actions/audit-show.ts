@@ -2,8 +2,8 @@
 
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { withoutControls } from '../../audit/controls.ts';
 import { type Entry, entryKind } from '../../audit/entry.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
 import { NotFound } from '../../errors.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import { dateTime } from '../format.ts';
@@ -22,7 +22,7 @@ const flags = connectionFlags.extend({
 /** Prints the trail of a session. @throws NotFound */
 export async function showTrail(environment: Environment, command: Command, text: string): Promise<void> {
   const given = flagsOf(command, flags);
-  const reader = given.file === undefined ? environment.gateway(given) : environment.file(given.file);
+  const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
     const resolved = await resolveSession(text, {
       reader,

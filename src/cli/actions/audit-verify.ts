@@ -80,7 +80,7 @@ async function verifyOffline(
   const anchors = new Map(saved.map((incident) => [sessionOf(incident), anchorsOfStatus(incident.status?.audit)]));
   let sessions: string[] | undefined;
   if (text !== undefined) {
-    const reader = environment.file(file);
+    const reader = await environment.file(file);
     try {
       const named = saved.find(({ metadata }) =>
         [metadata.name, `${metadata.namespace ?? ''}/${metadata.name}`].includes(text),
@@ -112,7 +112,7 @@ async function verifyThroughGateway(
   text: string | undefined,
   saved: readonly Incident[],
 ): Promise<Report> {
-  const reader = environment.gateway(given);
+  const reader = await environment.gateway(given);
   try {
     const incidents = environment.incidents(given);
     // The anchors are read before the entries: a session that goes on meanwhile only grows past them.

@@ -65,7 +65,7 @@ export async function createIncidents(
       given.dryRun === 'client'
         ? one
         : await environment.incidents(given).create(one, { dryRun: given.dryRun === 'server' });
-    show(environment, given, made);
+    await show(environment, given, made);
     const { namespace = '', name: called, generateName = '' } = made.metadata;
     const full = `${namespace}/${called ?? `${generateName}…`}`;
     output.note(
@@ -207,7 +207,7 @@ async function complete(environment: Environment, given: Flags, one: NewIncident
   return complete;
 }
 
-function show({ output }: Environment, given: Flags, made: NewIncident): void {
+async function show({ output }: Environment, given: Flags, made: NewIncident): Promise<void> {
   const { apiVersion, kind, spec, metadata } = made;
   const { name, generateName, namespace, uid, labels, annotations, creationTimestamp } = metadata;
   if (given.output === 'name') {
@@ -215,7 +215,7 @@ function show({ output }: Environment, given: Flags, made: NewIncident): void {
     return;
   }
   const shown = present({ name, generateName: name === undefined ? generateName : undefined, namespace, uid });
-  writeStructured(output, given.output, {
+  await writeStructured(output, given.output, {
     apiVersion,
     kind,
     metadata: { ...shown, ...present({ creationTimestamp, labels, annotations }) },

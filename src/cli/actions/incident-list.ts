@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { incidentHeader, incidentRow } from '../render/incident.ts';
+import { incidentHeader, incidentRow } from '../render/incident-row.ts';
 import { writeStructured } from '../structured.ts';
 import { table } from '../table.ts';
 
@@ -19,7 +19,7 @@ export async function listIncidents(environment: Environment, command: Command):
   const namespace = given.allNamespaces ? undefined : environment.namespace(given);
   const seen = await environment.incidents(given).list(namespace);
   if (given.output === 'json' || given.output === 'yaml') {
-    writeStructured(output, given.output, { apiVersion: 'v1', kind: 'List', items: seen.map(({ raw }) => raw) });
+    await writeStructured(output, given.output, { apiVersion: 'v1', kind: 'List', items: seen.map(({ raw }) => raw) });
     return;
   }
   if (seen.length === 0) {

@@ -19,7 +19,7 @@ export async function showIncident(environment: Environment, command: Command, t
   const { namespace = environment.namespace(given), name } = parseName(text, given.namespace);
   const { incident, raw } = await environment.incidents(given).get(namespace, name);
   if (given.output !== 'text') {
-    writeStructured(output, given.output, raw);
+    await writeStructured(output, given.output, raw);
     return;
   }
   for (const line of renderIncident(incident, environment.now(), output.colors, output.width)) output.line(line);

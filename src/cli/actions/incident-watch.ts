@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { CONDITIONS, type Incident, sessionOf } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { messageOf, NotFound } from '../../errors.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import { cost } from '../format.ts';
@@ -24,7 +24,7 @@ export async function watchIncident(environment: Environment, command: Command, 
   const given = flagsOf(command, connectionFlags);
   const { namespace = environment.namespace(given), name } = parseName(text, given.namespace);
   const incidents = environment.incidents(given);
-  const reader = environment.gateway(given);
+  const reader = await environment.gateway(given);
   try {
     const { incident } = await incidents.get(namespace, name);
     const end = await watch(environment.output, incidents, reader, incident);

@@ -8,7 +8,7 @@ import { runTop } from '../tui/top.ts';
 /** Shows the live screen until the user leaves it. */
 export async function showTop(environment: Environment, command: Command): Promise<void> {
   const given = flagsOf(command, connectionFlags);
-  const reader = environment.gateway(given);
+  const reader = await environment.gateway(given);
   try {
     await runTop({
       incidents: environment.incidents(given),
