@@ -6,7 +6,7 @@
 import { chmod, cp, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
-import { bundlePlugins } from './bundle-plugins.ts';
+import { bundlePlugins, startPlugins } from './bundle-plugins.ts';
 
 const root = path.dirname(import.meta.dirname);
 
@@ -69,6 +69,7 @@ export async function buildBundles(out = path.join(root, 'dist')): Promise<Metaf
     // A command loads its own chunks and nothing else. They lie beside main.mjs, because workers and
     // rules are found beside the code that asks for them.
     splitting: true,
+    plugins: [...shared.plugins, ...startPlugins],
     chunkNames: 'cli-[name]-[hash]',
     metafile: true,
   });
