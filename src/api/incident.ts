@@ -5,8 +5,9 @@ import { check } from './check.ts';
 import { dockerAccess } from './docker-access.ts';
 import { limits, requestedLimits } from './limits.ts';
 import { condition, dnsLabel, objectMeta, time } from './meta.ts';
+import { SEVERITIES } from './severity.ts';
 
-export const severity = z.enum(['critical', 'warning', 'info']);
+export const severity = z.enum(SEVERITIES);
 export type Severity = z.infer<typeof severity>;
 
 export const labelMap = z.record(z.string(), z.string().max(4096)).meta({ maxProperties: 64 });

@@ -1,18 +1,9 @@
 // The audit entry: one row of the log, as the gateway stores it and as readers receive it.
 
 import { z } from 'zod';
+import { ENTRY_KINDS } from './entry-kinds.ts';
 
-export const entryKind = z.enum([
-  'reasoning',
-  'tool_call',
-  'tool_result',
-  'model_call',
-  'kube_intent',
-  'kube_outcome',
-  'docker_intent',
-  'docker_outcome',
-  'lifecycle',
-]);
+export const entryKind = z.enum(ENTRY_KINDS);
 export type EntryKind = z.infer<typeof entryKind>;
 
 /**

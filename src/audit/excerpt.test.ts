@@ -1,8 +1,9 @@
 // The status tail stays within its bounds, whatever the entries contain.
 
 import { describe, expect, it } from 'vitest';
+import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';
-import { entryText, statusTail, truncateToBytes, withoutControls } from './excerpt.ts';
+import { entryText, statusTail, truncateToBytes } from './excerpt.ts';
 
 function entry(fields: Partial<Entry>): Entry {
   return {

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { TailEntry } from '../api/incident.ts';
+import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';
 import { callParams } from './entry-params.ts';
 import { lifecycleEvent } from './lifecycle.ts';
@@ -32,19 +33,6 @@ export function truncateToBytes(text: string, bytes: number): string {
       .toString('utf8')
       .replace(/\uFFFD$/u, '') + ELLIPSIS
   );
-}
-
-/** Escape sequences that a terminal would execute: colours, cursor moves, titles. */
-const ESCAPES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\p{Cc}]*)?`, 'gu');
-/** Control characters other than newline and tab, and marks that change the direction of text. */
-const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
-
-/**
- * Removes terminal escapes and control characters, except newline and tab, from text that is
- * displayed.
- */
-export function withoutControls(text: string): string {
-  return text.replace(ESCAPES, '').replace(CONTROLS, '');
 }
 
 const kubeParams = z.looseObject({

@@ -5,14 +5,12 @@ import { z } from 'zod';
 import { GatewayUnreachable, InvalidInput } from '../errors.ts';
 import { ports } from '../gateway/protocol.ts';
 import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
-import { openPortForward } from '../kube/port-forward.ts';
 import { PODS } from '../kube/resources.ts';
 import { clusterIncidents, type Incidents } from './incidents.ts';
 import { clusterMonitors, type Monitors } from './monitors.ts';
 import type { Output } from './output.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
-import { openFileReader } from './reader/file-reader.ts';
-import { type GatewayConnection, openGatewayReader } from './reader/gateway-reader.ts';
+import type { GatewayConnection } from './reader/gateway-reader.ts';
 
 /** Flags that every command takes, named as kubectl names them. */
 export const connectionFlags = z.looseObject({
@@ -33,9 +31,12 @@ export interface Environment {
   monitors(flags: ConnectionFlags): Monitors;
   /** The namespace of the flags, else of the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
-  gateway(flags: ConnectionFlags): AuditReader;
-  file(path: string): AuditReader;
+  gateway(flags: ConnectionFlags): AuditReader | Promise<AuditReader>;
+  file(path: string): AuditReader | Promise<AuditReader>;
 }
+
+/** Makes the world of a command, once it runs. */
+export type OpenEnvironment = () => Promise<Environment>;
 
 /** The flags of a command, those of its parents included. */
 export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
@@ -69,6 +70,7 @@ async function forwardToGateway(client: KubeClient, namespace: string): Promise<
       `there is no gateway pod in namespace ${namespace}; name oplab's namespace with --oplab-namespace, or read a file with --file`,
     );
   }
+  const { openPortForward } = await import('../kube/port-forward.ts');
   const forward = await openPortForward(client, { namespace, pod: pod.metadata.name, port: ports.read });
   return {
     url: `http://127.0.0.1:${forward.localPort}`,
@@ -104,8 +106,9 @@ export function realEnvironment(output: Output): Environment {
     incidents: (flags) => clusterIncidents(clientOf(flags)),
     monitors: (flags) => clusterMonitors(clientOf(flags)),
     namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
-    gateway: (flags) => {
+    gateway: async (flags) => {
       const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);
+      const { openGatewayReader } = await import('./reader/gateway-reader.ts');
       return openGatewayReader({
         connect:
           url === undefined
@@ -113,6 +116,6 @@ export function realEnvironment(output: Output): Environment {
             : async () => ({ url, close: async () => undefined }),
       });
     },
-    file: openFileReader,
+    file: async (path) => (await import('./reader/file-reader.ts')).openFileReader(path),
   };
 }

@@ -14,7 +14,7 @@ import { addSessionImport } from './commands/session-import.ts';
 import { addSessionPostMortem } from './commands/session-post-mortem.ts';
 import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
-import { type Environment, realEnvironment } from './environment.ts';
+import type { Environment } from './environment.ts';
 import { type Output, processOutput } from './output.ts';
 import { versionLine } from './version.ts';
 
@@ -31,8 +31,13 @@ function endAfterUsage(error: CommanderError): never {
   process.exit(error.exitCode === 0 ? 0 : 2);
 }
 
-/** The whole command line; `parseAsync` runs it. Failures come as OplabError. */
-export function createProgram(environment: Environment = realEnvironment(processOutput())): Command {
+/**
+ * The whole command line; `parseAsync` runs it. Failures come as OplabError. Here are names, flags and
+ * help: what a command does, and the libraries that it needs, is loaded when it runs.
+ */
+export function createProgram(environment?: Environment): Command {
+  const output = environment?.output ?? processOutput();
+  const open = async () => environment ?? (await import('./environment.ts')).realEnvironment(output);
   const program = new Command(calledAs())
     .description('Incidents, the agents that work on them, and the record of all that they did.')
     .option('-n, --namespace <namespace>', 'namespace of the Incident; default: that of the kubeconfig context')
@@ -43,7 +48,7 @@ export function createProgram(environment: Environment = realEnvironment(process
     .option('--gateway <url>', "address of the gateway's read API, where you have forwarded its port yourself")
     .version(versionLine(), '-V, --version', 'print the version of this program')
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
-    .configureOutput(outputOf(environment.output))
+    .configureOutput(outputOf(output))
     .exitOverride(endAfterUsage)
     .showHelpAfterError('(--help tells more)')
     .addHelpText('after', EXIT_CODES);
@@ -53,26 +58,26 @@ export function createProgram(environment: Environment = realEnvironment(process
     .alias('incidents')
     .alias('inc')
     .description('what is wrong, what is being done about it, and whether it helped');
-  addIncidentList(incident, environment);
-  addIncidentShow(incident, environment);
-  addIncidentWatch(incident, environment);
-  addIncidentCreate(incident, environment);
+  addIncidentList(incident, open);
+  addIncidentShow(incident, open);
+  addIncidentWatch(incident, open);
+  addIncidentCreate(incident, open);
 
   const audit = program.command('audit').description('the record: what was thought, run, seen and changed');
-  addAuditList(audit, environment);
-  addAuditShow(audit, environment);
-  addAuditVerify(audit, environment);
+  addAuditList(audit, open);
+  addAuditShow(audit, open);
+  addAuditVerify(audit, open);
 
   const session = program
     .command('session')
     .alias('sessions')
     .description('a session as a file: to keep, to hand on, to read as a post-mortem');
-  addSessionExport(session, environment);
-  addSessionImport(session, environment);
-  addSessionPostMortem(session, environment);
+  addSessionExport(session, open);
+  addSessionImport(session, open);
+  addSessionPostMortem(session, open);
 
-  addTop(program, environment);
-  addVersion(program, environment);
+  addTop(program, open);
+  addVersion(program, output);
   return program;
 }
 

@@ -27,7 +27,7 @@ export async function* exportsOf(
     yield earlier;
     return;
   }
-  const reader = given.file === undefined ? environment.gateway(given) : environment.file(given.file);
+  const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
     if (text !== undefined) {
       yield await exported(environment, given, reader, await resolved(environment, given, reader, text));

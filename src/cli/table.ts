@@ -4,13 +4,17 @@ import stringWidth from 'string-width';
 
 /** Terminal columns that the text takes, without its escape codes; wide East Asian characters and emoji take two. */
 export function displayWidth(text: string): number {
-  return stringWidth(text);
+  return PLAIN.test(text) ? text.length : stringWidth(text);
 }
 
-const segmenter = new Intl.Segmenter();
+/** Printable ASCII: one column each. Most tables are that alone, and need no tables of Unicode. */
+const PLAIN = /^[ -~]*$/;
+
+let segmenter: Intl.Segmenter | undefined;
 
 /** What a reader takes for one character: an emoji with its joiners and variation selectors is never split. */
 export function characters(text: string): string[] {
+  segmenter ??= new Intl.Segmenter();
   return Array.from(segmenter.segment(text), ({ segment }) => segment);
 }
 

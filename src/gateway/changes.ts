@@ -6,8 +6,9 @@
 
 import { z } from 'zod';
 import type { WitnessedChange, WitnessedChanges } from '../api/incident.ts';
+import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
-import { truncateToBytes, withoutControls } from '../audit/excerpt.ts';
+import { truncateToBytes } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 
 /** The number of changes in the status. */

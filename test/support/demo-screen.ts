@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CHAPTERS, tellOnScreen } from '../../lab/index.ts';
 
 const [kubeconfig = '', gateway = '', namespace = ''] = process.argv.slice(2);
-const teller = tellOnScreen({ kubeconfig, gateway, namespace }, new AbortController().signal);
+const teller = await tellOnScreen({ kubeconfig, gateway, namespace }, new AbortController().signal);
 for (const name of CHAPTERS) {
   teller.chapter(name, `this is ${name}`);
   await teller.step('something is done', 1, async (note) => {

@@ -1,16 +1,7 @@
-// oplab incident show
+// Flags and help of `oplab incident show`.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { z } from 'zod';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { renderIncident, tailLines } from '../render/incident.ts';
-import { parseName } from '../resolve-session.ts';
-import { writeStructured } from '../structured.ts';
-
-const flags = connectionFlags.extend({
-  output: z.enum(['text', 'json', 'yaml']).default('text'),
-  entries: z.number().default(10),
-});
+import type { OpenEnvironment } from '../environment.ts';
 
 const EXAMPLES = `
 Examples:
@@ -19,8 +10,7 @@ Examples:
   oplab incident show tikv-store-down -n tikv -o yaml`;
 
 /** Adds the command to its parent. */
-export function addIncidentShow(parent: Command, environment: Environment): void {
-  const { output } = environment;
+export function addIncidentShow(parent: Command, open: OpenEnvironment): void {
   parent
     .command('show')
     .description('show one Incident: conditions, attempts, claim, checks, usage, and the end of its trail')
@@ -29,17 +19,8 @@ export function addIncidentShow(parent: Command, environment: Environment): void
     .option('--entries <count>', 'entries of the trail to show, at most 20', parseCount, 10)
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
-      const given = flagsOf(command, flags);
-      const { namespace = environment.namespace(given), name } = parseName(text, given.namespace);
-      const { incident, raw } = await environment.incidents(given).get(namespace, name);
-      if (given.output !== 'text') {
-        writeStructured(output, given.output, raw);
-        return;
-      }
-      for (const line of renderIncident(incident, environment.now(), output.colors, output.width)) output.line(line);
-      const tail = tailLines(incident, given.entries, output.width - 2);
-      if (tail.length > 0) output.line();
-      for (const line of tail) output.line(`  ${line}`);
+      const { showIncident } = await import('../actions/incident-show.ts');
+      await showIncident(await open(), command, text);
     });
 }
 

@@ -1,13 +1,7 @@
-// oplab session post-mortem
+// Flags and help of `oplab session post-mortem`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
-import { verifyExport } from '../../audit/export.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { postMortem } from '../render/post-mortem.ts';
-import { exportsOf } from '../session-source.ts';
-
-const flags = connectionFlags.extend({ file: z.string().optional() });
+import type { OpenEnvironment } from '../environment.ts';
 
 const EXAMPLES = `
 Examples:
@@ -17,7 +11,7 @@ Examples:
 The same as oplab session export --format markdown --to -. It is made from the record alone: no model writes it.`;
 
 /** Adds the command to its parent. */
-export function addSessionPostMortem(parent: Command, environment: Environment): void {
+export function addSessionPostMortem(parent: Command, open: OpenEnvironment): void {
   parent
     .command('post-mortem')
     .description('print a Markdown post-mortem: what was wrong, what was done, what the checks said, in order of time')
@@ -25,8 +19,7 @@ export function addSessionPostMortem(parent: Command, environment: Environment):
     .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
-      for await (const exported of exportsOf(environment, flagsOf(command, flags), text)) {
-        environment.output.write(postMortem(exported, verifyExport(exported)));
-      }
+      const { printPostMortem } = await import('../actions/session-post-mortem.ts');
+      await printPostMortem(await open(), command, text);
     });
 }

@@ -1,10 +1,8 @@
-// oplab top
+// Flags and help of `oplab top`.
 
 import type { Command } from 'commander';
 import { NotATerminal } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { isUtf8 } from '../tui/paint.ts';
-import { runTop } from '../tui/top.ts';
+import type { OpenEnvironment } from '../environment.ts';
 
 const HELP = `
 Examples:
@@ -17,30 +15,15 @@ Keys: arrows select and scroll, tab goes to the next pane, enter zooms, f follow
 It only reads. Without colour: NO_COLOR=1. Where there is no terminal: oplab incident list, oplab incident watch.`;
 
 /** Adds the command to its parent. */
-export function addTop(parent: Command, environment: Environment): void {
+export function addTop(parent: Command, open: OpenEnvironment): void {
   parent
     .command('top')
     .description('watch live: Incidents, the session that runs, Monitors and the health of the patient')
     .addHelpText('after', HELP)
     .action(async (_options: unknown, command: Command) => {
-      const given = flagsOf(command, connectionFlags);
       requireTerminal(process);
-      const reader = environment.gateway(given);
-      try {
-        await runTop({
-          incidents: environment.incidents(given),
-          monitors: environment.monitors(given),
-          reader,
-          namespace: given.allNamespaces ? undefined : given.namespace,
-          painter: { colors: environment.output.colors, unicode: isUtf8() },
-          streams: process,
-          now: environment.now,
-        });
-      } finally {
-        await reader.close();
-        // A request that still hangs must not keep the shell waiting.
-        setTimeout(() => process.exit(), 500).unref();
-      }
+      const { showTop } = await import('../actions/top.ts');
+      await showTop(await open(), command);
     });
 }
 

@@ -1,7 +1,7 @@
 // The alarm behind an Incident and the messages that were sent about it, for people.
 
 import type { Incident } from '../../api/incident.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { age, dateTime } from '../format.ts';
 import { wrap } from '../table.ts';
 

@@ -1,9 +1,10 @@
 // One entry of the trail as lines for people: who, when, what; below it what was thought, run, seen or changed.
 
 import { z } from 'zod';
+import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
-import { entryText, withoutControls } from '../../audit/excerpt.ts';
+import { entryText } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
 import type { Colors } from '../output.ts';
 import { wrap } from '../table.ts';

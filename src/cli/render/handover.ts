@@ -1,7 +1,7 @@
 // The hand-over of an escalated Incident, and the writes that the gateway has seen, for people.
 
 import type { Incident } from '../../api/incident.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { wrap } from '../table.ts';
 
 /** A step that ends in a command: what to look at, and how. */

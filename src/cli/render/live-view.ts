@@ -1,6 +1,6 @@
 // A session as it happens: entries as they are written, and between them the output of the command that runs.
 
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { clock } from '../format.ts';
 import type { Output } from '../output.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';

@@ -2,9 +2,10 @@
 
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, costParams, resultParams } from '../../audit/entry-params.ts';
-import { entryText, withoutControls } from '../../audit/excerpt.ts';
+import { entryText } from '../../audit/excerpt.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import type { SessionReport } from '../../audit/verify.ts';
 import { clock, cost, count, dateTime, duration } from '../format.ts';

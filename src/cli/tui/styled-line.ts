@@ -1,6 +1,6 @@
 // A line of the screen before it is painted: runs of text, each in a tone. What is decided on is text, never escape codes.
 
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { characters, cutToWidth, displayWidth, wrap } from '../table.ts';
 
 /** What a run of text means; the painter knows how that looks, with colours and without. */
