@@ -2,15 +2,12 @@
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { GatewayUnreachable, InvalidInput } from '../errors.ts';
-import { ports } from '../gateway/protocol.ts';
-import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
-import { PODS } from '../kube/resources.ts';
+import { InvalidInput } from '../errors.ts';
+import { createKubeClient, type KubeClient } from '../kube/client.ts';
 import { clusterIncidents, type Incidents } from './incidents.ts';
-import { clusterMonitors, type Monitors } from './monitors.ts';
+import type { Monitors } from './monitors.ts';
 import type { Output } from './output.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
-import type { GatewayConnection } from './reader/gateway-reader.ts';
 
 /** Flags that every command takes, named as kubectl names them. */
 export const connectionFlags = z.looseObject({
@@ -43,44 +40,6 @@ export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.inf
   return schema.parse(command.optsWithGlobals());
 }
 
-const GATEWAY_SELECTOR = 'app.kubernetes.io/name=oplab,app.kubernetes.io/component=gateway';
-
-const podStatus = z.looseObject({
-  status: z
-    .looseObject({ conditions: z.array(z.looseObject({ type: z.string(), status: z.string() })).optional() })
-    .optional(),
-});
-
-/** The gateway's pod that serves now: ready before not ready, never one that is going. */
-export function chooseGatewayPod(pods: readonly KubeObject[]): KubeObject | undefined {
-  const ready = (pod: KubeObject) => {
-    const parsed = podStatus.safeParse(pod);
-    const conditions = parsed.success ? parsed.data.status?.conditions : undefined;
-    return conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ?? false;
-  };
-  const candidates = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
-  return candidates.find(ready) ?? candidates[0];
-}
-
-async function forwardToGateway(client: KubeClient, namespace: string): Promise<GatewayConnection> {
-  const { items } = await client.list(PODS, { namespace, labelSelector: GATEWAY_SELECTOR });
-  const pod = chooseGatewayPod(items);
-  if (pod === undefined) {
-    throw new GatewayUnreachable(
-      `there is no gateway pod in namespace ${namespace}; name oplab's namespace with --oplab-namespace, or read a file with --file`,
-    );
-  }
-  const { openPortForward } = await import('../kube/port-forward.ts');
-  const forward = await openPortForward(client, { namespace, pod: pod.metadata.name, port: ports.read });
-  return {
-    url: `http://127.0.0.1:${forward.localPort}`,
-    get lastError() {
-      return forward.lastError;
-    },
-    close: () => forward.close(),
-  };
-}
-
 /** The address of a read API that is forwarded already. @throws InvalidInput */
 function gatewayUrl(text: string): string {
   const url = URL.parse(text);
@@ -104,7 +63,12 @@ export function realEnvironment(output: Output): Environment {
     output,
     now: () => new Date(),
     incidents: (flags) => clusterIncidents(clientOf(flags)),
-    monitors: (flags) => clusterMonitors(clientOf(flags)),
+    monitors: (flags) => {
+      const client = clientOf(flags);
+      return {
+        list: async (namespace) => (await import('./monitors.ts')).clusterMonitors(client).list(namespace),
+      };
+    },
     namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
     gateway: async (flags) => {
       const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);
@@ -112,7 +76,10 @@ export function realEnvironment(output: Output): Environment {
       return openGatewayReader({
         connect:
           url === undefined
-            ? () => forwardToGateway(clientOf(flags), flags.oplabNamespace)
+            ? async () => {
+                const { forwardToGateway } = await import('./gateway-forward.ts');
+                return await forwardToGateway(clientOf(flags), flags.oplabNamespace);
+              }
             : async () => ({ url, close: async () => undefined }),
       });
     },
