@@ -66,7 +66,17 @@ export interface Intent {
   outcome(outcome: Outcome): Promise<void>;
 }
 
-/** A request that goes on to an upstream: what is sent is what was read and is recorded. */
+/** A request as it is put on record and sent to an upstream. */
+export interface ForwardedRequest {
+  readonly method: string;
+  /** Path and query, byte by byte. */
+  readonly path: string;
+  /** All that is said in headers, but for the credentials of the gateway's side. */
+  readonly headers: Readonly<OutgoingHttpHeaders>;
+  readonly body: Buffer;
+}
+
+/** A request that goes on to an upstream. The front hands the same value to `record` and to `open`. */
 export interface ForwardPlan {
   /** Who answers, for messages: "the API server". */
   readonly upstream: string;
@@ -74,12 +84,11 @@ export interface ForwardPlan {
   readonly writes: boolean;
   /** The answer goes on as long as somebody listens. */
   readonly follows: boolean;
-  /** As it is forwarded. */
-  readonly body: Buffer;
+  readonly request: ForwardedRequest;
   /** Puts the intent on record, if there is to be one. Resolves when it is on disk. @throws AuditUnavailable */
-  record(): Promise<Intent | undefined>;
+  record(request: ForwardedRequest): Promise<Intent | undefined>;
   /** Opens the request to the upstream, with its time limits; its body is still to be sent. */
-  open(): OutgoingRequest;
+  open(request: ForwardedRequest): OutgoingRequest;
   /** The headers of an answer that go back. */
   headers(answer: IncomingMessage): OutgoingHttpHeaders;
   /** Makes less of a read's answer, if it was a good one. */

@@ -28,13 +28,19 @@ export async function forwardRequest(
   plan: ForwardPlan,
   intent: Intent | undefined,
 ): Promise<number> {
-  const outgoing = plan.open();
-  outgoing.body.end(plan.body);
+  const outgoing = send(plan);
   const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(held.signal));
   const isCollected = (plan.writes && !plan.follows) || plan.reduce !== undefined;
   if (isCollected) await deliver(held, exchange, plan, intent, answer);
   else await stream(held, exchange, plan, intent, answer);
   return exchange.response.statusCode;
+}
+
+/** Sends what was put on record. */
+export function send(plan: ForwardPlan): OutgoingRequest {
+  const outgoing = plan.open(plan.request);
+  outgoing.body.end(plan.request.body);
+  return outgoing;
 }
 
 /** Waits for the head of an answer. @throws UpstreamUnavailable that names the upstream */

@@ -71,7 +71,7 @@ async function forward(
   exchange: Exchange,
   plan: ForwardPlan,
 ): Promise<number> {
-  const recorded = await plan.record();
+  const recorded = await plan.record(plan.request);
   const intent = plan.writes ? recorded : undefined;
   return await whileHeld(gateway, caller, exchange, intent, async (held) =>
     exchange.type === 'upgrade'

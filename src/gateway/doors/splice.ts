@@ -6,7 +6,7 @@ import { readBeginning } from '../../net/answer-body.ts';
 import { join } from '../../net/join.ts';
 import { endWithResponse, formatResponseHead } from '../../net/raw-response.ts';
 import type { Exchange, ForwardPlan, GatewayContext, Intent } from './door.ts';
-import { answeredBy } from './forward.ts';
+import { answeredBy, send } from './forward.ts';
 import { responseHeaders } from './headers.ts';
 import { type Held, recordOutcome } from './held-exchange.ts';
 
@@ -28,8 +28,7 @@ export async function splice(
   intent: Intent | undefined,
 ): Promise<number> {
   const { upstream: name, head = sent } = plan;
-  const outgoing = plan.open();
-  outgoing.body.end(plan.body);
+  const outgoing = send(plan);
   const answered = await answeredBy(plan, outgoing, () => outgoing.receiveHead(held.signal));
   const { response } = answered;
   const status = response.statusCode ?? 502;

@@ -1,12 +1,12 @@
 // The way to a Docker host for the docker door: TCP with TLS in both directions, and the facts that decisions depend on.
 
-import type { OutgoingHttpHeaders } from 'node:http';
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf, NotAllowed, OplabError, UpstreamUnavailable } from '../../../errors.ts';
 import { readAnswer } from '../../../net/answer-body.ts';
 import { keepFresh, readCertificates } from '../../../net/certificate-files.ts';
 import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
+import type { ForwardedRequest } from '../door.ts';
 import {
   containerFacts,
   type DockerFacts,
@@ -37,17 +37,16 @@ const MAX_FACT = 8 * 1024 * 1024;
 /** Docker's own port with TLS. */
 const DEFAULT_PORT = 2376;
 
+export interface DockerHostOptions {
+  readonly limits: TimeLimits;
+  /** A connection of its own, which may be closed in one direction. */
+  readonly own?: boolean;
+}
+
 export interface DockerHost {
   readonly name: string;
   /** Opens a request. @throws UpstreamUnavailable when the certificates cannot be read */
-  request(options: {
-    readonly method: string;
-    readonly path: string;
-    readonly headers: OutgoingHttpHeaders;
-    readonly limits: TimeLimits;
-    /** A connection of its own, which may be closed in one direction. */
-    readonly own?: boolean;
-  }): OutgoingRequest;
+  request(request: Omit<ForwardedRequest, 'body'>, options: DockerHostOptions): OutgoingRequest;
   /** The facts about this host, within a scope. */
   facts(scope: Scope): DockerFacts;
   close(): void;
@@ -64,7 +63,7 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
       keyFile: path.join(endpoint.tls, 'tls.key'),
     }),
   );
-  const request: DockerHost['request'] = ({ method, path: way, headers, limits, own = false }) => {
+  const request: DockerHost['request'] = ({ method, path: way, headers }, { limits, own = false }) => {
     let tls: ReturnType<typeof certificates>;
     try {
       tls = certificates();
@@ -139,7 +138,7 @@ function factsOf(
 async function get(request: DockerHost['request'], host: string, way: string): Promise<unknown> {
   try {
     const limits = { head: FACT_MS, whole: FACT_MS };
-    const outgoing = request({ method: 'GET', path: way, headers: { accept: 'application/json' }, limits });
+    const outgoing = request({ method: 'GET', path: way, headers: { accept: 'application/json' } }, { limits });
     outgoing.body.end();
     const answer = await outgoing.receiveResponse();
     const body = (await readAnswer(answer, MAX_FACT)).toString('utf8');

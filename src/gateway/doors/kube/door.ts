@@ -8,7 +8,7 @@ import type { Concurrency } from '../../concurrency.ts';
 import type { Caller, Door, Exchange, ForwardPlan, GatewayContext } from '../door.ts';
 import { requestHeaders, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
-import { classify, type KubeRequest, withBody } from './classify.ts';
+import { classify, type KubeRequest } from './classify.ts';
 import { recordIntent, requireReadable } from './recording.ts';
 import { statusOf } from './refusal.ts';
 
@@ -63,32 +63,24 @@ interface Admitted {
 }
 
 async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
-  const { caller, wanted: asked, token, request } = admitted;
-  const { kind, secrets, follows } = asked;
+  const { caller, wanted, token, request } = admitted;
+  const { kind, secrets, follows } = wanted;
   const writes = kind === 'write';
-  const { method = 'GET', url = '/' } = request;
+  const { method = 'GET', url: path = '/' } = request;
   const body = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
-  const contentType = request.headers['content-type'];
-  if (writes && body.length > 0) requireReadable(contentType, request.headers['content-encoding']);
-  const wanted = withBody(asked, body, contentType);
+  if (writes && body.length > 0) requireReadable(request.headers['content-type'], request.headers['content-encoding']);
   return {
     upstream: 'the API server',
     writes,
     follows,
-    body,
-    record: async () =>
-      writes || secrets
-        ? await recordIntent(gateway, caller, wanted, {
-            body,
-            contentType: body.length > 0 ? contentType : undefined,
-            userAgent: request.headers['user-agent'],
-            method,
-          })
-        : undefined,
-    open: () => {
-      const headers = { ...forwardedHeaders(request, writes), 'content-length': body.length };
-      return apiServer.request({ method, path: url, headers, token, limits: { head: ANSWER_MS } });
+    request: {
+      method,
+      path,
+      headers: { ...forwardedHeaders(request, writes), 'content-length': body.length },
+      body,
     },
+    record: async (forwarded) => (writes || secrets ? await recordIntent(gateway, caller, forwarded) : undefined),
+    open: (forwarded) => apiServer.request(forwarded, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }
@@ -109,26 +101,16 @@ function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Ad
   if (!PROTOCOLS.has(protocol)) {
     throw new InvalidInput(`upgrade to ${protocol} is not supported: use WebSocket or SPDY/3.1`);
   }
-  const { method = 'GET', url = '/' } = request;
+  const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
   return {
     upstream: 'the API server',
     writes,
     follows: true,
-    body: Buffer.alloc(0),
-    record: async () =>
-      writes || wanted.secrets
-        ? await recordIntent(gateway, caller, wanted, { userAgent: request.headers['user-agent'], protocol })
-        : undefined,
-    open: () =>
-      apiServer.request({
-        method,
-        path: url,
-        headers: upgradeHeaders(request.headers),
-        token,
-        limits: { head: UPGRADE_ANSWER_MS },
-        own: true,
-      }),
+    request: { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) },
+    record: async (forwarded) =>
+      writes || wanted.secrets ? await recordIntent(gateway, caller, forwarded, protocol) : undefined,
+    open: (forwarded) => apiServer.request(forwarded, { token, limits: { head: UPGRADE_ANSWER_MS }, own: true }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }

@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
-import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
-import { describeRequest, type KubeRequest } from './classify.ts';
+import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import { classify, describeRequest, withBody } from './classify.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
 
@@ -36,19 +36,20 @@ export function requireReadable(contentType: string | undefined, contentEncoding
   }
 }
 
-/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+/**
+ * Puts an intent on record: everything that it says is read from what is forwarded. Resolves when it is on disk.
+ * @param protocol what an upgrade changes to
+ * @throws AuditUnavailable
+ */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
-  request: KubeRequest,
-  details: {
-    body?: Buffer;
-    contentType?: string | undefined;
-    userAgent?: string | undefined;
-    protocol?: string;
-    method?: string;
-  },
+  { method, path: forwardedPath, headers, body }: ForwardedRequest,
+  protocol?: string,
 ): Promise<Intent> {
+  const contentType = body.length > 0 ? headers['content-type']?.toString() : undefined;
+  const userAgent = headers['user-agent']?.toString();
+  const request = withBody(classify(method, forwardedPath), body, contentType);
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
@@ -66,7 +67,6 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
-  const { body, contentType, userAgent, protocol, method } = details;
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
@@ -79,10 +79,10 @@ export async function recordIntent(
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
       // Of what connects, the verb does not tell it.
-      ...(verb !== 'connect' || method === undefined ? {} : { method }),
+      ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
-    ...(body === undefined || body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
+    ...(body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
   });
   const started = performance.now();
   return {
