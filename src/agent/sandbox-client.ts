@@ -1,4 +1,5 @@
-// The agent's side of the shell server: run a command, ask for the walls, wait for a sandbox that was killed to come back.
+// The agent's side of the shell server: run a command, ask for the walls, wait for a sandbox that
+// was killed to come back.
 
 import type { IncomingMessage } from 'node:http';
 import { messageOf, OplabError } from '../errors.ts';
@@ -26,7 +27,10 @@ const MAX_EVENT_CHARACTERS = 1024 * 1024;
 /** What a command may exceed its own limit by: the server ends it, and reports. */
 const EXEC_GRACE_MS = 30_000;
 
-/** The sandbox went away while a command ran, or gave no end of it: nobody can say how far the command came. */
+/**
+ * The sandbox went away while a command ran, or gave no end of it: nobody can say how far the
+ * command came.
+ */
 export class SandboxLost extends OplabError {
   constructor(cause: unknown) {
     super('OPLAB_SANDBOX_LOST', `the sandbox was lost while a command ran (${messageOf(cause)})`, { cause });
@@ -36,7 +40,8 @@ export class SandboxLost extends OplabError {
 /** What the shell tool needs of the sandbox. */
 export interface Sandbox {
   /**
-   * Runs a command once. A sandbox that is not there yet is waited for; one that is lost half way is not tried again.
+   * Runs a command once. A sandbox that is not there yet is waited for; one that is lost half way
+   * is not tried again.
    * @throws SandboxLost
    */
   exec(command: ExecRequest, onEvent: (event: ExecEvent) => void, signal: AbortSignal): Promise<ExecExit>;
@@ -76,7 +81,10 @@ export function createSandbox(socketPath: string): Sandbox {
     }
   }
 
-  /** The response, once the server has taken the request; only a socket that nobody listens on is tried again. */
+  /**
+   * The response, once the server has taken the request; only a socket that nobody listens on is
+   * tried again.
+   */
   async function deliver(command: ExecRequest, signal: AbortSignal): Promise<IncomingMessage> {
     for (;;) {
       try {

@@ -23,14 +23,24 @@ export interface ExchangeOptions {
 export interface Transport {
   /** The whole body of an answer below 400. @throws KubeError */
   exchange(options: ExchangeOptions): Promise<string>;
-  /** The answer as a stream, once its head is here. From then on the caller ends it, also on the signal. @throws KubeError */
+  /**
+   * The answer as a stream, once its head is here. From then on the caller ends it, also on the
+   * signal.
+   * @throws KubeError
+   */
   open(options: ExchangeOptions): Promise<IncomingMessage>;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** Ordinary calls at the same time; more wait their turn, for a TLS handshake each would cost everybody more. */
+/**
+ * Ordinary calls at the same time; more wait their turn, for a TLS handshake each would cost
+ * everybody more.
+ */
 const MAX_SOCKETS = 32;
-/** Far above etcd's limit for one object and a page of 500 pods; protects memory from a server gone mad. */
+/**
+ * Far above etcd's limit for one object and a page of 500 pods; protects memory from a server gone
+ * mad.
+ */
 const MAX_BODY_BYTES = 128 * 1024 * 1024;
 
 export function createTransport(server: KubeServer, userAgent = 'oplab'): Transport {

@@ -1,4 +1,5 @@
-// One watch connection: events as they come, until the server ends it, the watchdog finds it silent, or the signal aborts.
+// One watch connection: events as they come, until the server ends it, the watchdog finds it
+// silent, or the signal aborts.
 
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
@@ -20,9 +21,15 @@ export type WatchEvent =
 
 const rawEvent = z.object({ type: z.string(), object: z.unknown() });
 
-/** The server ends a watch by itself after this long (s, plus up to half of it); resuming is cheap, silence is not. */
+/**
+ * The server ends a watch by itself after this long (s, plus up to half of it); resuming is cheap,
+ * silence is not.
+ */
 const SERVER_TIMEOUT_SECONDS = 120;
-/** Longer silent than the server's own end plus this: the connection is dead without a sign. In milliseconds. */
+/**
+ * Longer silent than the server's own end plus this: the connection is dead without a sign. In
+ * milliseconds.
+ */
 const SILENCE_GRACE_MS = 10_000;
 /** One event is one object; etcd holds no object near this. In characters. */
 const MAX_LINE = 32 * 1024 * 1024;
@@ -35,7 +42,10 @@ export interface WatchConnection {
   readonly timeoutSeconds?: number | undefined;
 }
 
-/** Ends quietly when the signal aborts. @throws KubeError: isGone → list again; status 0 → resume after a pause */
+/**
+ * Ends quietly when the signal aborts.
+ * @throws KubeError: isGone → list again; status 0 → resume after a pause
+ */
 export async function* watchEvents(transport: Transport, connection: WatchConnection): AsyncGenerator<WatchEvent> {
   const timeoutSeconds = connection.timeoutSeconds ?? Math.round(SERVER_TIMEOUT_SECONDS * (1 + Math.random() / 2));
   connection.query.set('watch', 'true');

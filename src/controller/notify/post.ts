@@ -1,4 +1,5 @@
-// One POST to a receiver, and what is known afterwards: whether it arrived, did not, was refused, or nobody can tell.
+// One POST to a receiver, and what is known afterwards: whether it arrived, did not, was refused,
+// or nobody can tell.
 
 import { readBeginning } from '../../net/answer-body.ts';
 import { openRequest } from '../../net/request.ts';
@@ -6,7 +7,10 @@ import { TimedOut } from '../../net/timed-out.ts';
 
 export type Delivery =
   | { readonly type: 'sent' }
-  /** It was certainly not taken; the same may be sent again, after `afterMs` if the receiver said so. */
+  /**
+   * It was certainly not taken; the same may be sent again, after `afterMs` if the receiver said
+   * so.
+   */
   | { readonly type: 'again'; readonly why: string; readonly afterMs?: number }
   /** It was not taken, and will not be. */
   | { readonly type: 'refused'; readonly why: string }
@@ -25,12 +29,16 @@ const TIME_LIMIT_MS = 5000;
 const MAX_RETRY_AFTER_MS = 60 * 60_000;
 /** More of a refusal is not read. */
 const MAX_REFUSAL_BYTES = 64;
-/** A refusal in one word, as Slack gives it (no_service); longer text may repeat the URL, which is a secret. */
+/**
+ * A refusal in one word, as Slack gives it (no_service); longer text may repeat the URL, which is a
+ * secret.
+ */
 const REFUSAL_WORD = /^[a-z_]{1,40}$/;
 
 /** Never throws; no text in the outcome names the URL. */
 export async function post(url: URL, message: Message, timeLimitMs = TIME_LIMIT_MS): Promise<Delivery> {
-  // A connection of its own: one that was used before may be closed from the other side while the message is on its way.
+  // A connection of its own: one that was used before may be closed from the other side while the
+  // message is on its way.
   const outgoing = openRequest({
     url,
     method: 'POST',

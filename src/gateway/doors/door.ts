@@ -76,7 +76,9 @@ export interface ForwardedRequest {
   readonly body: Buffer;
 }
 
-/** A request that goes on to an upstream. The front hands the same value to `record` and to `open`. */
+/**
+ * A request that goes on to an upstream. The front hands the same value to `record` and to `open`.
+ */
 export interface ForwardPlan {
   /** Who answers, for messages: "the API server". */
   readonly upstream: string;
@@ -85,7 +87,10 @@ export interface ForwardPlan {
   /** The answer goes on as long as somebody listens. */
   readonly follows: boolean;
   readonly request: ForwardedRequest;
-  /** Puts the intent on record, if there is to be one. Resolves when it is on disk. @throws AuditUnavailable */
+  /**
+   * Puts the intent on record, if there is to be one. Resolves when it is on disk.
+   * @throws AuditUnavailable
+   */
   record(request: ForwardedRequest): Promise<Intent | undefined>;
   /** Opens the request to the upstream, with its time limits; its body is still to be sent. */
   open(request: ForwardedRequest): OutgoingRequest;
@@ -93,7 +98,10 @@ export interface ForwardPlan {
   headers(answer: IncomingMessage): OutgoingHttpHeaders;
   /** Makes less of a read's answer, if it was a good one. */
   readonly reduce?: (body: Buffer) => Buffer;
-  /** Of an upgrade: what the caller has sent of the new protocol, where that is not all of the exchange's head. */
+  /**
+   * Of an upgrade: what the caller has sent of the new protocol, where that is not all of the
+   * exchange's head.
+   */
   readonly head?: Buffer;
 }
 
@@ -109,7 +117,9 @@ export interface Refused {
   readonly body: string;
 }
 
-/** A door: everything that the front does not know. `Wanted` is the request as the door reads it. */
+/**
+ * A door: everything that the front does not know. `Wanted` is the request as the door reads it.
+ */
 export interface Door<Wanted> {
   /** In metrics and logs. */
   readonly name: 'agent' | 'audit' | 'model' | 'kube' | 'docker';
@@ -117,7 +127,10 @@ export interface Door<Wanted> {
   readonly audience: string;
   /** Which state of a lease is enough. */
   readonly purpose: Purpose;
-  /** Closed while the audit log cannot be written. The doors whose every request is an append learn it from that. */
+  /**
+   * Closed while the audit log cannot be written. The doors whose every request is an append learn
+   * it from that.
+   */
   readonly requiresAudit: boolean;
   readonly concurrency: Concurrency;
   /** Reads what is wanted from the line of the request. @throws InvalidInput, NotAllowed */

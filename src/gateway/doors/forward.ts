@@ -9,9 +9,14 @@ import { TimedOut } from '../../net/timed-out.ts';
 import type { Exchange, ForwardPlan, Intent } from './door.ts';
 import type { Held } from './held-exchange.ts';
 
-/** The answer to a write is collected, so that its outcome is on record before the caller sees it. */
+/**
+ * The answer to a write is collected, so that its outcome is on record before the caller sees it.
+ */
 const MAX_ANSWER = 64 * 1024 * 1024;
-/** An answer that is not meant to go on must not pause longer than this, and its caller neither. In milliseconds. */
+/**
+ * An answer that is not meant to go on must not pause longer than this, and its caller neither. In
+ * milliseconds.
+ */
 const PAUSE_MS = 60_000;
 
 type RequestExchange = Extract<Exchange, { type: 'request' }>;

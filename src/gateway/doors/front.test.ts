@@ -1,4 +1,5 @@
-// The front of the doors alone: whom it admits, what it reports, and that it always gives back what it took.
+// The front of the doors alone: whom it admits, what it reports, and that it always gives back what
+// it took.
 
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
@@ -146,7 +147,8 @@ async function open(options: Options = {}) {
     return async () => {
       const [socket] = await connected;
       const closed = once(socket, 'close');
-      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen: it is ended here.
+      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen:
+      // it is ended here.
       if (type === 'upgrade') socket.destroy();
       else request.destroy();
       await closed;

@@ -1,4 +1,5 @@
-// A connection that changes its protocol on the way through a recording door: both sides joined, counted, and recorded.
+// A connection that changes its protocol on the way through a recording door: both sides joined,
+// counted, and recorded.
 
 import { Transform } from 'node:stream';
 import { messageOf } from '../../errors.ts';
@@ -58,7 +59,8 @@ export async function splice(
   );
   if (head.length > 0) inward.stream.write(head);
   if (answered.rest.length > 0) outward.stream.write(answered.rest);
-  // The lease is held until the last byte is delivered: a gate without a lease lets nothing through.
+  // The lease is held until the last byte is delivered: a gate without a lease lets nothing
+  // through.
   await join(socket, upstream, {
     inward: inward.stream,
     outward: outward.stream,
@@ -71,7 +73,10 @@ export async function splice(
   return status;
 }
 
-/** Asks the lease for each piece, besides the cut when it dies: nothing passes in between. And counts. */
+/**
+ * Asks the lease for each piece, besides the cut when it dies: nothing passes in between. And
+ * counts.
+ */
 function gate(held: Held): { readonly stream: Transform; bytes(): number } {
   let bytes = 0;
   const stream = new Transform({

@@ -1,4 +1,5 @@
-// The way to a Docker host for the docker door: TCP with TLS in both directions, and the facts that decisions depend on.
+// The way to a Docker host for the docker door: TCP with TLS in both directions, and the facts that
+// decisions depend on.
 
 import path from 'node:path';
 import { z } from 'zod';
@@ -80,7 +81,10 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
       ...(own ? { allowHalfOpen: true } : { agent }),
     });
   };
-  /** Images seen in a scope, by its label: a container that was removed can be made again from the same image. */
+  /**
+   * Images seen in a scope, by its label: a container that was removed can be made again from the
+   * same image.
+   */
   const seen = new Map<string, { ids: Set<string>; repositories: Set<string> }>();
   return {
     name: endpoint.name,
@@ -134,7 +138,10 @@ function factsOf(
   };
 }
 
-/** A question of the door's own; undefined for 404 and for words that fit several things. @throws UpstreamUnavailable */
+/**
+ * A question of the door's own; undefined for 404 and for words that fit several things.
+ * @throws UpstreamUnavailable
+ */
 async function get(request: DockerHost['request'], host: string, way: string): Promise<unknown> {
   try {
     const limits = { head: FACT_MS, whole: FACT_MS };

@@ -1,5 +1,5 @@
-// The docker door: what a request to a Docker host becomes. Requests, logs -f, events and pulls; and attach and exec, which
-// change to "tcp".
+// The docker door: what a request to a Docker host becomes. Requests, logs -f, events and pulls;
+// and attach and exec, which change to "tcp".
 
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
@@ -124,7 +124,10 @@ async function planUpgrade(
   };
 }
 
-/** Decides whether a request may pass. @throws NotAllowed, NotFound, InvalidInput, UpstreamUnavailable */
+/**
+ * Decides whether a request may pass.
+ * @throws NotAllowed, NotFound, InvalidInput, UpstreamUnavailable
+ */
 async function authorize({ caller, wanted, host }: Admitted, body: Buffer): Promise<Passing> {
   const { docker, mode, name } = caller.lease.class;
   if (docker === undefined) throw new NotAllowed(`AgentClass ${name} opens no Docker host`);

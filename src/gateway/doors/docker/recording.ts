@@ -1,4 +1,5 @@
-// The record of what a Docker host was asked: an intent, durable before anything is forwarded, and what came of it.
+// The record of what a Docker host was asked: an intent, durable before anything is forwarded, and
+// what came of it.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';

@@ -1,4 +1,5 @@
-// The way to the API server for the kube door: its address and CA, never the gateway's own credentials.
+// The way to the API server for the kube door: its address and CA, never the gateway's own
+// credentials.
 
 import type { KubeServer } from '../../../kube/client.ts';
 import { keepFresh } from '../../../net/certificate-files.ts';
@@ -23,7 +24,8 @@ export function createApiServer(server: Pick<KubeServer, 'url' | 'tls'>): ApiSer
   const agent = createAgent(url);
   const root = url.pathname.replace(/\/$/, '');
   const trust = keepFresh(() => {
-    // The CA only: with the gateway's client certificate the API server would take the caller for the gateway.
+    // The CA only: with the gateway's client certificate the API server would take the caller for
+    // the gateway.
     const { ca, rejectUnauthorized, servername } = server.tls();
     return {
       ...(ca === undefined ? {} : { ca }),

@@ -1,5 +1,5 @@
-// The kube door: what a request to the API server becomes. Requests, watches and logs; and exec, attach, port-forward and
-// cp over WebSocket or SPDY.
+// The kube door: what a request to the API server becomes. Requests, watches and logs; and exec,
+// attach, port-forward and cp over WebSocket or SPDY.
 
 import type { IncomingMessage } from 'node:http';
 import { InvalidInput } from '../../../errors.ts';
@@ -14,7 +14,10 @@ import { statusOf } from './refusal.ts';
 
 /** What the API server takes itself. */
 const MAX_BODY = 3 * 1024 * 1024;
-/** Until the head of an answer, in milliseconds. The API server gives up on ordinary requests after 60 s itself. */
+/**
+ * Until the head of an answer, in milliseconds. The API server gives up on ordinary requests after
+ * 60 s itself.
+ */
 const ANSWER_MS = 75_000;
 /** The same for an upgrade: the upstream may have to reach somebody else first. */
 const UPGRADE_ANSWER_MS = 60_000;

@@ -1,4 +1,5 @@
-// The record of what the API server was asked: an intent, durable before anything is forwarded, and what came of it.
+// The record of what the API server was asked: an intent, durable before anything is forwarded, and
+// what came of it.
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
@@ -37,7 +38,8 @@ export function requireReadable(contentType: string | undefined, contentEncoding
 }
 
 /**
- * Puts an intent on record: everything that it says is read from what is forwarded. Resolves when it is on disk.
+ * Puts an intent on record: everything that it says is read from what is forwarded. Resolves when
+ * it is on disk.
  * @param protocol what an upgrade changes to
  * @throws AuditUnavailable
  */
