@@ -72,6 +72,55 @@ const clientNode = {
   '@kubernetes/client-node': 'Only src/kube uses the Kubernetes client. Add what is missing to src/kube and use that.',
 };
 
+const byRequest = 'Only src/net opens connections. Use openRequest() of src/net/request.ts';
+const byServer = 'Only src/net opens connections and TLS servers. Use src/net/request.ts or src/net/tls-server.ts.';
+
+/** What may be imported of the modules that open connections: servers, and types. */
+const networkModules = {
+  'node:http': {
+    allowImportNames: [
+      'Agent',
+      'createServer',
+      'IncomingHttpHeaders',
+      'IncomingMessage',
+      'OutgoingHttpHeaders',
+      'Server',
+      'ServerResponse',
+    ],
+    message: `${byRequest}, and createAgent() for one.`,
+  },
+  'node:https': { allowImportNames: ['RequestOptions'], message: byServer },
+  'node:http2': byServer,
+  'node:tls': { allowImportNames: ['TLSSocket'], message: byServer },
+  'node:net': {
+    allowImportNames: ['AddressInfo', 'createServer', 'isIP', 'Server', 'Socket'],
+    message: `${byRequest}, or add what is missing to src/net.`,
+  },
+  undici: byRequest,
+};
+
+const programPaths = { ...clientNode, ...networkModules };
+
+/** Files that open connections themselves, and why. */
+export const connectors: Readonly<Record<string, string>> = {
+  'src/docker-socket/relay.ts': 'It hands bytes on to a unix socket, in whatever protocol they are.',
+  'src/docker-socket/process.ts': 'It asks only whether anybody listens on the unix socket.',
+  'src/sandbox/isolation-probes.ts': 'It tests whether a TCP connection comes about, and sends nothing.',
+};
+
+/** Files that use the global `fetch`, and why. */
+export const fetchers: Readonly<Record<string, string>> = {
+  'src/agent/model-fetch.ts': 'The SDK of the Messages API takes a fetch.',
+  'src/cli/reader/gateway-reader.ts': 'It reads one web API for people, on a port-forward of its own.',
+};
+
+const noFetch = {
+  includes: ['src/**/*.ts', '!src/**/*.test.ts', ...Object.keys(fetchers).map((file) => `!${file}`)],
+  linter: {
+    rules: { style: { noRestrictedGlobals: { level: 'error', options: { deniedGlobals: { fetch: byRequest } } } } },
+  },
+};
+
 /**
  * Forbids every import that leaves a folder, but for those below `allowed`. Patterns are those of
  * .gitignore.
@@ -93,15 +142,21 @@ const list = new Intl.ListFormat('en', { type: 'conjunction' });
 function roomRules(name: string, { imports, inTests = [], instead }: Room): object[] {
   const message = `src/${name} may import ${list.format(imports)} of src/. ${instead}`;
   const forTests = `${message} Its tests may also import ${list.format([...inTests, 'test/support'])}.`;
-  const paths = name === 'kube' ? undefined : clientNode;
-  return levels.flatMap((level) => {
-    const files = `src/${name}/${'*/'.repeat(level - 1)}`;
-    const up = '../'.repeat(level);
-    return [
-      restrict([`${files}*.ts`, `!${files}*.test.ts`], up, imports, message, paths),
-      restrict([`${files}*.test.ts`], up, [...imports, ...inTests, '../test/support'], forTests, paths),
-    ];
-  });
+  const paths = name === 'kube' ? {} : clientNode;
+  const ownPaths = name === 'net' ? paths : { ...paths, ...networkModules };
+  const exempt = Object.keys(connectors).filter((file) => file.startsWith(`src/${name}/`));
+  return [
+    ...levels.flatMap((level) => {
+      const files = `src/${name}/${'*/'.repeat(level - 1)}`;
+      const up = '../'.repeat(level);
+      return [
+        restrict([`${files}*.ts`, `!${files}*.test.ts`], up, imports, message, ownPaths),
+        restrict([`${files}*.test.ts`], up, [...imports, ...inTests, '../test/support'], forTests, paths),
+      ];
+    }),
+    // A later override takes the place of an earlier one.
+    ...exempt.map((file) => restrict([file], '../'.repeat(file.split('/').length - 2), imports, message, paths)),
+  ];
 }
 
 function sideRules(folder: string, allowed: readonly string[], message: string): object[] {
@@ -121,13 +176,14 @@ function overrides(): object[] {
   const nothing =
     'This file imports nothing of ours but errors.ts. What needs more belongs in the folder that uses it.';
   return [
-    restrict(['src/errors.ts', 'src/environment.ts'], './', ['errors.ts'], nothing, clientNode),
+    noFetch,
+    restrict(['src/errors.ts', 'src/environment.ts'], './', ['errors.ts'], nothing, programPaths),
     restrict(
       ['src/*.ts', '!src/*.test.ts', '!src/errors.ts', '!src/environment.ts'],
       '../',
       [],
       'Programs import src/ only. Doubles belong in test/support, and what runs the lab in lab/.',
-      clientNode,
+      programPaths,
     ),
     ...Object.entries(rooms).flatMap(([name, room]) => roomRules(name, room)),
     ...sideRules('hack', ['src'], 'hack/ may import src/. What knows the patient or a scenario belongs in lab/.'),

@@ -1,8 +1,11 @@
-// The agent's side of the shell server: run a command, probe the isolation, wait for a sandbox that was killed to come back.
+// The agent's side of the shell server: run a command, probe the isolation, wait for a killed
+// sandbox to come back.
 
-import { type IncomingMessage, request } from 'node:http';
-import { createInterface } from 'node:readline';
+import type { IncomingMessage } from 'node:http';
 import { messageOf, OplabError } from '../errors.ts';
+import { readAnswer, readPieces } from '../net/answer-body.ts';
+import { parseNdjson } from '../net/ndjson.ts';
+import { openRequest } from '../net/request.ts';
 import { pause } from '../net/retry.ts';
 import {
   type ExecEvent,
@@ -17,10 +20,17 @@ const POLL_MS = 250;
 const HEALTH_TIMEOUT_MS = 2000;
 /** The probes themselves wait up to 30 s for a policy to be enforced. */
 const PROBES_TIMEOUT_MS = 120_000;
+/** Of a refusal, or of the report of the probes. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
+/** An exit holds head and tail of both streams, where a control character takes six characters. */
+const MAX_EVENT_CHARACTERS = 1024 * 1024;
 /** What a command may exceed its own limit by: the server ends it, and reports. */
 const EXEC_GRACE_MS = 30_000;
 
-/** The sandbox went away while a command ran, or gave no end of it: nobody can say how far the command came. */
+/**
+ * The sandbox went away while a command ran, or gave no end of it: nobody can say how far the
+ * command came.
+ */
 export class SandboxLost extends OplabError {
   constructor(cause: unknown) {
     super('OPLAB_SANDBOX_LOST', `the sandbox was lost while a command ran (${messageOf(cause)})`, { cause });
@@ -30,7 +40,8 @@ export class SandboxLost extends OplabError {
 /** What the shell tool needs of the sandbox. */
 export interface Sandbox {
   /**
-   * Runs a command once. A sandbox that is not there yet is waited for; one that is lost half way is not tried again.
+   * Runs a command once. A sandbox that is not there yet is waited for; one that is lost half way
+   * is not tried again.
    * @throws SandboxLost
    */
   exec(command: ExecRequest, onEvent: (event: ExecEvent) => void, signal: AbortSignal): Promise<ExecExit>;
@@ -44,28 +55,20 @@ const notListening = (error: unknown) =>
 
 export function createSandbox(socketPath: string): Sandbox {
   function call(path: string, body: unknown, timeoutMs: number, signal: AbortSignal): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const outgoing = request(
-        {
-          socketPath,
-          path,
-          method: body === undefined ? 'GET' : 'POST',
-          signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-          headers: { 'content-type': 'application/json' },
-          agent: false,
-        },
-        resolve,
-      );
-      outgoing.once('error', reject);
-      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+    const outgoing = openRequest({
+      url: new URL('http://sandbox'),
+      socketPath,
+      path,
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { 'content-type': 'application/json' },
+      limits: { head: timeoutMs, whole: timeoutMs },
     });
+    outgoing.body.end(body === undefined ? undefined : JSON.stringify(body));
+    return outgoing.receiveResponse(signal);
   }
 
-  async function textOf(response: IncomingMessage): Promise<string> {
-    let text = '';
-    response.setEncoding('utf8');
-    for await (const chunk of response) text += String(chunk);
-    return text;
+  async function textOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+    return (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
   }
 
   async function ready(signal: AbortSignal): Promise<void> {
@@ -78,7 +81,10 @@ export function createSandbox(socketPath: string): Sandbox {
     }
   }
 
-  /** The response, once the server has taken the request; only a socket that nobody listens on is tried again. */
+  /**
+   * The response, once the server has taken the request; only a socket that nobody listens on is
+   * tried again.
+   */
   async function deliver(command: ExecRequest, signal: AbortSignal): Promise<IncomingMessage> {
     for (;;) {
       try {
@@ -98,12 +104,13 @@ export function createSandbox(socketPath: string): Sandbox {
       if (response.statusCode !== 200) {
         throw new OplabError(
           'OPLAB_SANDBOX_REFUSED',
-          `the shell server refused: ${(await textOf(response)).slice(0, 500)}`,
+          `the shell server refused: ${(await textOf(response, signal)).slice(0, 500)}`,
         );
       }
       try {
-        for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
-          const event = execEvent.parse(JSON.parse(line));
+        const body = readPieces(response, { signal });
+        for await (const line of parseNdjson(body, { maxCharacters: MAX_EVENT_CHARACTERS })) {
+          const event = execEvent.parse(line);
           onEvent(event);
           if (event.type === 'exit') return event;
         }
@@ -117,7 +124,7 @@ export function createSandbox(socketPath: string): Sandbox {
     async isolation(signal) {
       await ready(signal);
       const response = await call('/v1/isolation', {}, PROBES_TIMEOUT_MS, signal);
-      return isolationReport.parse(JSON.parse(await textOf(response)));
+      return isolationReport.parse(JSON.parse(await textOf(response, signal)));
     },
   };
 }

@@ -55,7 +55,7 @@ export async function fetchService(
   const failures: string[] = [];
   let serverError: ServiceAnswer | undefined;
   const stop = new AbortController();
-  const bound = setTimeout(() => stop.abort(), BOUND_MS);
+  const bound = setTimeout(() => stop.abort(new Error('no answer in time')), BOUND_MS);
   try {
     const ask = (by: Candidate) => tried(by, { ...by.address, scheme, path, hostHeader }, fetch, stop.signal);
     for await (const outcome of inTurn(candidates(request, found, kube, failures), ask, stop.signal)) {

@@ -1,12 +1,14 @@
-// Bytes between TLS connections of one client, the gateway, and the host's Docker socket. It reads nothing of what passes.
+// Bytes between TLS connections of one client, the gateway, and the host's Docker socket.
 //
-// What may pass is decided by the gateway; this process exists so that the socket is mounted by nothing that anybody else can reach.
+// It reads nothing of what passes: the gateway decides what may. This process exists so that
+// nothing which others can reach mounts the socket.
 
-import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
-import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { messageOf } from '../errors.ts';
+import { followCertificates, readCertificates } from '../net/certificate-files.ts';
+import { join } from '../net/join.ts';
 import type { Logger } from '../observability/logger.ts';
 
 export interface SocketRelayOptions {
@@ -19,50 +21,40 @@ export interface SocketRelayOptions {
   readonly logger: Logger;
 }
 
-/** How often the certificate files are looked at, in milliseconds. */
-const REREAD_MS = 10_000;
 const HANDSHAKE_MS = 10_000;
-/** Once the daemon has said that it is over, in milliseconds. */
-const LINGER_MS = 2000;
 
-function read(folder: string): SecureContextOptions & { cert: string } {
-  const file = (name: string) => readFileSync(path.join(folder, name), 'utf8');
-  return { ca: file('ca.crt'), cert: file('tls.crt'), key: file('tls.key'), minVersion: 'TLSv1.2' };
-}
-
-/** Makes the server; it does not listen yet. @throws when the certificates cannot be read */
+/**
+ * Makes the server; it does not listen yet.
+ * @throws InvalidInput when the certificates cannot be read
+ */
 export function createSocketRelay(options: SocketRelayOptions): Server {
   const { logger } = options;
-  let current = read(options.tls);
+  const files = {
+    caFile: path.join(options.tls, 'ca.crt'),
+    certFile: path.join(options.tls, 'tls.crt'),
+    keyFile: path.join(options.tls, 'tls.key'),
+  };
+  const current = readCertificates(files);
   const server = createServer(
     {
       ...current,
+      minVersion: 'TLSv1.2',
       requestCert: true,
       rejectUnauthorized: true,
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: HANDSHAKE_MS,
       allowHalfOpen: true,
     },
-    (client) => carry(client, options),
+    (client) => relay(client, options),
   );
   server.on('tlsClientError', (error) => logger.warn({ error: messageOf(error) }, 'a client was not let in'));
-  const timer = setInterval(() => {
-    try {
-      const next = read(options.tls);
-      if (next.cert === current.cert) return;
-      current = next;
-      server.setSecureContext(next);
-      logger.info('the TLS certificate was read again');
-    } catch (error) {
-      logger.warn({ error: messageOf(error) }, 'the TLS certificate cannot be read again; the old one stays');
-    }
-  }, REREAD_MS);
-  timer.unref();
-  server.once('close', () => clearInterval(timer));
+  const closed = new AbortController();
+  server.once('close', () => closed.abort());
+  followCertificates(server, files, { current, logger, signal: closed.signal });
   return server;
 }
 
-function carry(client: TLSSocket, { socketPath, clientName, logger }: SocketRelayOptions): void {
+function relay(client: TLSSocket, { socketPath, clientName, logger }: SocketRelayOptions): void {
   client.on('error', (error) => logger.debug({ error: messageOf(error) }, 'the client is gone'));
   const name = client.getPeerCertificate().subject?.CN;
   if (!client.authorized || name !== clientName) {
@@ -70,26 +62,7 @@ function carry(client: TLSSocket, { socketPath, clientName, logger }: SocketRela
     client.destroy();
     return;
   }
-  const daemon = connect({ path: socketPath, allowHalfOpen: true });
-  const both = () => {
-    client.destroy();
-    daemon.destroy();
-  };
-  let over = false;
-  daemon.on('error', (error) => {
-    // After its last word the daemon may go as it likes: what it said is still on the way.
-    if (over) return;
-    logger.error({ error: messageOf(error) }, `${socketPath} cannot be reached`);
-    both();
+  void join(client, connect({ path: socketPath, allowHalfOpen: true }), {
+    onFailure: (error) => logger.error({ error: messageOf(error) }, `${socketPath} cannot be reached`),
   });
-  client.once('close', both);
-  client.pipe(daemon);
-  daemon.pipe(client);
-  // The daemon decides when a connection is over; what the client still has to say is of no use then.
-  daemon.once('end', () => {
-    over = true;
-    daemon.end();
-  });
-  daemon.once('close', () => client.end());
-  client.once('finish', () => setTimeout(both, LINGER_MS).unref());
 }

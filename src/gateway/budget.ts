@@ -54,6 +54,8 @@ export class Budget {
   #limitReached: Limit | undefined;
   readonly #reserved = new Set<Ask>();
   #settled = Promise.withResolvers<void>();
+  /** Whether this process has recorded the reached limit and written it to the status. */
+  isLimitReported = false;
   /**
    * Bytes and prompt tokens of each model's last call, to estimate the density of this session's
    * text.

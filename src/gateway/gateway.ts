@@ -10,7 +10,8 @@ import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { INCIDENTS, PODS } from '../kube/resources.ts';
-import { type CertificateFiles, createTlsServer, listen } from '../net/tls-server.ts';
+import type { CertificateFiles } from '../net/certificate-files.ts';
+import { createTlsServer, listen, type TlsServerOptions } from '../net/tls-server.ts';
 import { type HealthServer, startHealthServer } from '../observability/health.ts';
 import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
@@ -195,7 +196,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       concurrency: new Concurrency(CONCURRENT.docker),
     });
     const certificate = { certFile: environment.OPLAB_TLS_CERT_FILE, keyFile: environment.OPLAB_TLS_KEY_FILE };
-    const agentServer = await createTlsServer(
+    const agentServer = createTlsServer(
       certificate,
       agentPort(context, {
         audience: AGENT_AUDIENCE,
@@ -217,9 +218,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       }),
       { logger, signal },
     );
-    const kubeServer = await doorServer(certificate, context, kube, { logger, signal });
+    const kubeServer = doorServer(certificate, context, kube, { logger, signal });
     // The end of a stream's one direction is not the end of the other: docker attach answers after its input has ended.
-    const dockerServer = await doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true });
+    const dockerServer = doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true });
     const readServer = createReadApi({ log, live, logger, signal });
 
     const health = await startHealthServer({
@@ -273,13 +274,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 /** A TLS server in front of one door, for requests and for upgrades. It does not listen yet. */
-async function doorServer<Wanted>(
+function doorServer<Wanted>(
   certificate: CertificateFiles,
   context: GatewayContext,
   door: Door<Wanted>,
-  options: Parameters<typeof createTlsServer>[2],
-): Promise<Server> {
-  const server = await createTlsServer(
+  options: TlsServerOptions,
+): Server {
+  const server = createTlsServer(
     certificate,
     (request, response) => void serve(context, door, { type: 'request', request, response }),
     options,

@@ -1,5 +1,6 @@
 // Finds the API server and the credentials for it: from a kubeconfig, the cluster, or a token.
 
+import type { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
 import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
 import { z } from 'zod';
@@ -23,7 +24,7 @@ export interface KubeServer {
   /** The value of the Authorization header; undefined if a client certificate authenticates. */
   authorization(): Promise<string | undefined>;
   /** An agent that uses the proxy-url of the kubeconfig; undefined if it has none. */
-  proxyAgent(): Promise<RequestOptions['agent'] | undefined>;
+  proxyAgent(): Promise<Agent | undefined>;
 }
 
 /** A bearer token: a fixed one, or a function that is called for each request. */
@@ -85,7 +86,7 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
   // An exec plugin may return a client certificate instead of a token. It is kept from the last
   // call.
   let pluginTls: Pick<TlsOptions, 'cert' | 'key'> = {};
-  let known: { until: number; authorization: string | undefined; agent: RequestOptions['agent'] } | undefined;
+  let known: { until: number; authorization: string | undefined; agent: Agent | undefined } | undefined;
   const prove = async () => {
     if (known !== undefined && Date.now() < known.until) return known;
     const applied: RequestOptions = {};
@@ -103,7 +104,7 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
       // cache saves file reads.
       until: Date.now() + 10_000,
       authorization: typeof header === 'string' ? header.trim() : basic,
-      agent: cluster.proxyUrl ? applied.agent : undefined,
+      agent: cluster.proxyUrl && typeof applied.agent === 'object' ? applied.agent : undefined,
     };
     return known;
   };

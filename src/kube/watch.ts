@@ -2,6 +2,9 @@
 
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
+import { readPieces } from '../net/answer-body.ts';
+import { LineTooLong, parseNdjson } from '../net/ndjson.ts';
+import { TimedOut } from '../net/timed-out.ts';
 import { KubeError, kubeErrorFrom } from './errors.ts';
 import { type KubeObject, kubeObject } from './object.ts';
 import type { Transport } from './transport.ts';
@@ -56,40 +59,27 @@ export async function* watchEvents(transport: Transport, connection: WatchConnec
     if (connection.signal.aborted) return;
     throw error;
   }
-  const silence = timeoutSeconds * 1000 + SILENCE_GRACE_MS;
-  const onSilence = () => response.destroy(new KubeError(0, 'Silent', `${doing}: silent for ${silence} ms`));
-  let watchdog = setTimeout(onSilence, silence);
+  const { signal } = connection;
+  const silenceMs = timeoutSeconds * 1000 + SILENCE_GRACE_MS;
   try {
-    response.setEncoding('utf8');
-    let buffered = '';
-    for await (const chunk of response) {
-      clearTimeout(watchdog);
-      watchdog = setTimeout(onSilence, silence);
-      buffered += chunk;
-      let end = buffered.indexOf('\n');
-      while (end !== -1) {
-        const line = buffered.slice(0, end);
-        buffered = buffered.slice(end + 1);
-        if (line !== '') {
-          yield eventFrom(line, doing);
-          if (connection.signal.aborted) return;
-        }
-        end = buffered.indexOf('\n');
-      }
-      if (buffered.length > MAX_LINE) throw new KubeError(0, 'TooLarge', `${doing}: an event is too large`);
+    const body = readPieces(response, { silenceMs, signal });
+    for await (const line of parseNdjson(body, { maxCharacters: MAX_LINE })) {
+      yield eventFrom(line, doing);
+      if (signal.aborted) return;
     }
   } catch (error) {
-    if (connection.signal.aborted) return;
+    if (signal.aborted) return;
     if (error instanceof KubeError) throw error;
+    if (error instanceof LineTooLong) throw new KubeError(0, 'TooLarge', `${doing}: an event is too large`);
+    if (error instanceof TimedOut) throw new KubeError(0, 'Silent', `${doing}: silent for ${silenceMs} ms`);
     throw new KubeError(0, 'Unreachable', `${doing}: the connection was cut`, { cause: error });
   } finally {
-    clearTimeout(watchdog);
     response.destroy();
   }
 }
 
-function eventFrom(line: string, doing: string): WatchEvent {
-  const event = rawEvent.parse(JSON.parse(line));
+function eventFrom(line: unknown, doing: string): WatchEvent {
+  const event = rawEvent.parse(line);
   if (event.type === 'ERROR') throw kubeErrorFrom(500, JSON.stringify(event.object), doing);
   const object = kubeObject.parse(event.object);
   switch (event.type) {

@@ -1,9 +1,9 @@
 // A stream to a pod through the API server: a WebSocket with the channel protocol, as a duplex.
 
-import type { IncomingMessage } from 'node:http';
 import { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { messageOf } from '../errors.ts';
+import { readBeginning } from '../net/answer-body.ts';
 import type { KubeServer } from './credentials.ts';
 import { KubeError, kubeErrorFrom } from './errors.ts';
 
@@ -17,6 +17,7 @@ const PORT_BYTES = 2;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** A message that is larger than this cannot be part of a port-forward. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** In bytes. */
 const MAX_REFUSAL = 64 * 1024;
 const PING_MS = 20_000;
 /** The codes of an ordinary end: normal, without a code, and without a close frame. */
@@ -34,7 +35,7 @@ export async function openPortStream(server: KubeServer, path: string): Promise<
   const doing = `GET ${path.split('?')[0]}`;
   const socket = new WebSocket(url, PROTOCOL, {
     ...(url.protocol === 'https:' ? { ...server.tls(), ALPNProtocols: ['http/1.1'] } : {}),
-    ...(typeof agent === 'object' ? { agent } : {}),
+    ...(agent === undefined ? {} : { agent }),
     headers: { 'user-agent': 'oplab', ...(authorization === undefined ? {} : { authorization }) },
     maxPayload: MAX_MESSAGE_BYTES,
     perMessageDeflate: false,
@@ -55,7 +56,9 @@ export async function openPortStream(server: KubeServer, path: string): Promise<
       resolve(duplexOver(socket));
     });
     socket.once('unexpected-response', (_request, response) => {
-      readRefusal(response).then((body) => fail(kubeErrorFrom(response.statusCode ?? 0, body, doing)));
+      readBeginning(response, MAX_REFUSAL, CONNECT_TIMEOUT_MS).then((body) => {
+        fail(kubeErrorFrom(response.statusCode ?? 0, body.toString('utf8'), doing));
+      });
     });
     socket.on('error', (error) => {
       const message = `${doing}: ${url.host} cannot be reached: ${messageOf(error)}`;
@@ -97,18 +100,4 @@ function duplexOver(socket: WebSocket): Duplex {
     else duplex.destroy(new Error(`closed by the server (${code}): ${reason.toString('utf8')}`));
   });
   return duplex;
-}
-
-async function readRefusal(response: IncomingMessage): Promise<string> {
-  let body = '';
-  try {
-    response.setEncoding('utf8');
-    for await (const chunk of response) {
-      body += String(chunk);
-      if (body.length > MAX_REFUSAL) break;
-    }
-  } catch {
-    // The status says enough.
-  }
-  return body;
 }

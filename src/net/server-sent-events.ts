@@ -2,28 +2,51 @@
 
 import { createParser } from 'eventsource-parser';
 
-/** One event; comments (heartbeats) are events of type `comment`, because they show that the connection is alive. */
+/**
+ * One event; comments (heartbeats) are events of type `comment`, because they show that the
+ * connection is alive.
+ */
 export interface ServerSentEvent {
   readonly type: string;
   readonly id: string | undefined;
   readonly data: string;
 }
 
-/** Parses the bytes of a body. An event that the end of the body truncates is dropped. */
-export async function* serverSentEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent> {
-  let events: ServerSentEvent[] = [];
+/** Takes the bytes of a stream as they come. */
+export interface EventReader {
+  /** Reports the events that these bytes complete. */
+  feed(bytes: Uint8Array): void;
+}
+
+/**
+ * Reads a stream that somebody else carries. An event of more than `maxCharacters` is dropped, and
+ * so is one that the end of the stream truncates.
+ */
+export function createEventReader(onEvent: (event: ServerSentEvent) => void, maxCharacters?: number): EventReader {
   // An id is that of all events up to the next one.
   let lastId: string | undefined;
   const parser = createParser({
+    ...(maxCharacters === undefined ? {} : { maxBufferSize: maxCharacters }),
     onEvent: ({ event = 'message', id = lastId, data }) => {
       lastId = id;
-      events.push({ type: event, id, data });
+      onEvent({ type: event, id, data });
     },
-    onComment: (comment) => events.push({ type: 'comment', id: lastId, data: comment.trim() }),
+    onComment: (comment) => onEvent({ type: 'comment', id: lastId, data: comment.trim() }),
+    onError: ({ type }) => {
+      // What is still to come of the event is then a line without a known field.
+      if (type === 'max-buffer-size-exceeded') parser.reset();
+    },
   });
   const decoder = new TextDecoder();
-  for await (const chunk of body) {
-    parser.feed(decoder.decode(chunk, { stream: true }));
+  return { feed: (bytes) => parser.feed(decoder.decode(bytes, { stream: true })) };
+}
+
+/** Parses the bytes of a body. An event that the end of the body truncates is dropped. */
+export async function* serverSentEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent> {
+  let events: ServerSentEvent[] = [];
+  const reader = createEventReader((event) => events.push(event));
+  for await (const bytes of body) {
+    reader.feed(bytes);
     yield* events;
     events = [];
   }

@@ -1,44 +1,31 @@
 // An HTTPS server whose certificate is read from files and read again when they change.
 
-import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
-import { isIP } from 'node:net';
-import { InvalidInput, messageOf } from '../errors.ts';
+import type { Server } from 'node:net';
+import { messageOf } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { type CertificateFiles, followCertificates, readCertificates } from './certificate-files.ts';
 
-export interface CertificateFiles {
-  readonly certFile: string;
-  readonly keyFile: string;
+export interface TlsServerOptions {
+  readonly logger: Logger;
+  /** Ends the reading of the files. */
+  readonly signal: AbortSignal;
+  /** A caller may end its direction first. */
+  readonly allowHalfOpen?: boolean;
 }
 
-/** How often the files are looked at, in milliseconds. The kubelet itself takes up to a minute to swap them. */
-const REREAD_MS = 10_000;
-
-async function read(files: CertificateFiles): Promise<{ cert: string; key: string }> {
-  try {
-    const [cert, key] = await Promise.all([readFile(files.certFile, 'utf8'), readFile(files.keyFile, 'utf8')]);
-    return { cert, key };
-  } catch (error) {
-    throw new InvalidInput(
-      `the certificate ${files.certFile} or its key ${files.keyFile} cannot be read: ${messageOf(error)}`,
-      error,
-    );
-  }
-}
-
-/** Creates the server, with time-outs that a slow or silent caller cannot stretch. It does not listen yet. */
-export async function createTlsServer(
+/**
+ * Creates the server, with time limits that a slow or silent caller cannot stretch. It does not
+ * listen yet.
+ * @throws InvalidInput when the files cannot be read
+ */
+export function createTlsServer(
   files: CertificateFiles,
   handler: (request: IncomingMessage, response: ServerResponse) => void,
-  options: {
-    logger: Logger;
-    signal: AbortSignal /** A caller may end its direction first. */;
-    allowHalfOpen?: boolean;
-  },
-): Promise<https.Server> {
-  let current = await read(files);
-  const { allowHalfOpen = false } = options;
+  { logger, signal, allowHalfOpen = false }: TlsServerOptions,
+): https.Server {
+  const current = readCertificates(files);
   const server = https.createServer(
     { ...current, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'], allowHalfOpen },
     handler,
@@ -48,30 +35,13 @@ export async function createTlsServer(
   server.requestTimeout = 60_000;
   server.keepAliveTimeout = 75_000;
   server.maxHeadersCount = 200;
-  server.on('tlsClientError', (error) => options.logger.debug({ error: messageOf(error) }, 'TLS handshake failed'));
-  const timer = setInterval(() => {
-    read(files)
-      .then((next) => {
-        if (next.cert === current.cert && next.key === current.key) return;
-        server.setSecureContext({ ...next, minVersion: 'TLSv1.2' });
-        current = next;
-        options.logger.info('the TLS certificate was read again');
-      })
-      .catch((error: unknown) => {
-        options.logger.warn({ error: messageOf(error) }, 'the TLS certificate cannot be read again; the old one stays');
-      });
-  }, REREAD_MS);
-  timer.unref();
-  options.signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+  server.on('tlsClientError', (error) => logger.debug({ error: messageOf(error) }, 'TLS handshake failed'));
+  followCertificates(server, files, { current, logger, signal });
   return server;
 }
 
-/** Listens, and tells the port (0 picks a free one). */
-export async function listen(
-  server: import('node:http').Server | https.Server,
-  port: number,
-  host?: string,
-): Promise<number> {
+/** Listens, and returns the port (0 picks a free one). */
+export async function listen(server: Server, port: number, host?: string): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -81,10 +51,4 @@ export async function listen(
   });
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : port;
-}
-
-/** The name to put into SNI; an IP address has none. */
-export function serverNameOf(hostname: string): string | undefined {
-  const bare = hostname.replace(/^\[|\]$/g, '');
-  return isIP(bare) === 0 ? bare : undefined;
 }

@@ -1,8 +1,10 @@
 // The shell server: takes one command at a time from the agent over a unix socket and streams back what happens.
 
 import { chmod, stat, unlink } from 'node:fs/promises';
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { InvalidInput, messageOf, OplabError } from '../errors.ts';
+import { formatNdjson } from '../net/ndjson.ts';
+import { openRequest } from '../net/request.ts';
 import { type ExecEvent, execRequest, type IsolationReport } from './protocol.ts';
 import { runCommand, type ShellEnvironment } from './shell.ts';
 
@@ -62,7 +64,7 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
       const emit = (event: ExecEvent) => {
         if (response.destroyed) return;
         if (event.type === 'chunk' && response.writableNeedDrain) return;
-        response.write(`${JSON.stringify(event)}\n`);
+        response.write(formatNdjson(event));
       };
       const signal = AbortSignal.any([gone.signal, stopping.signal]);
       const exit = await runCommand(parsed.data, options.shellEnvironment, emit, signal);
@@ -128,14 +130,15 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
 }
 
 /** Asks a shell server whether it is there, for the container's probes. */
-export function probeShellServer(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = request({ socketPath, path: '/healthz', timeout: PROBE_TIMEOUT_MS }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    });
-    probe.once('timeout', () => probe.destroy(new Error('no answer')));
-    probe.once('error', () => resolve(false));
-    probe.end();
-  });
+export async function probeShellServer(socketPath: string): Promise<boolean> {
+  const url = new URL('http://sandbox/healthz');
+  const outgoing = openRequest({ url, socketPath, limits: { head: PROBE_TIMEOUT_MS } });
+  outgoing.body.end();
+  try {
+    const response = await outgoing.receiveResponse();
+    response.destroy();
+    return response.statusCode === 200;
+  } catch {
+    return false;
+  }
 }

@@ -69,9 +69,7 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
       });
   };
   const server: Server =
-    tls === undefined
-      ? createServer(handler)
-      : await createTlsServer(tls, handler, { logger: log, signal: closing.signal });
+    tls === undefined ? createServer(handler) : createTlsServer(tls, handler, { logger: log, signal: closing.signal });
   // Senders do not retry after a 408, so these limits leave room for a slow moment of this process.
   server.headersTimeout = 30_000;
   server.requestTimeout = 60_000;

@@ -1,8 +1,8 @@
 // Sends one POST to a receiver: it arrived, failed, was refused, or the result is unknown.
 
-import http from 'node:http';
-import https from 'node:https';
-import type { TLSSocket } from 'node:tls';
+import { readBeginning } from '../../net/answer-body.ts';
+import { openRequest } from '../../net/request.ts';
+import { TimedOut } from '../../net/timed-out.ts';
 
 export type Delivery =
   | { readonly type: 'sent' }
@@ -23,54 +23,40 @@ export interface Message {
 const TIME_LIMIT_MS = 5000;
 /** The upper limit of a Retry-After that is respected, in ms. */
 const MAX_RETRY_AFTER_MS = 60 * 60_000;
+/** The part of a refusal that is read, in bytes. */
+const MAX_REFUSAL_BYTES = 64;
 /** A refusal in one word, such as Slack's no_service. Longer text may repeat the secret URL. */
 const REFUSAL_WORD = /^[a-z_]{1,40}$/;
 
 /** Never rejects. No text in the result contains the URL. */
-export function post(url: URL, message: Message, timeLimitMs = TIME_LIMIT_MS): Promise<Delivery> {
-  return new Promise((resolve) => {
-    // Before the connection is established, nothing can have arrived. After that, it may have.
-    let mayHaveArrived = false;
-    const end = (delivery: Delivery) => {
-      clearTimeout(timer);
-      request.destroy();
-      resolve(delivery);
-    };
-    const fail = (why: string) => end(mayHaveArrived ? { type: 'unknown', why } : { type: 'again', why });
-
-    const secure = url.protocol === 'https:';
-    const request = (secure ? https : http).request(url, {
-      method: 'POST',
-      // The receiver may close a reused connection while the message is being sent.
-      agent: false,
-      headers: {
-        'content-type': 'application/json; charset=utf-8',
-        'content-length': Buffer.byteLength(message.body),
-        'user-agent': 'oplab',
-        'idempotency-key': message.idempotencyKey,
-        connection: 'close',
-      },
-    });
-    const timer = setTimeout(() => fail(`no answer within ${timeLimitMs} ms`), timeLimitMs);
-    request.on('socket', (socket: TLSSocket) => {
-      socket.once(secure ? 'secureConnect' : 'connect', () => {
-        mayHaveArrived = true;
-      });
-    });
-    request.on('error', (error: NodeJS.ErrnoException) => fail(describeError(error)));
-    request.on('response', (response) => {
-      const status = response.statusCode ?? 0;
-      const delivery = interpretAnswer(status, response.headers['retry-after'], new Date());
-      if (delivery.type !== 'refused') {
-        end(delivery);
-        return;
-      }
-      firstWord(response).then((word) =>
-        end(word === undefined ? delivery : { ...delivery, why: `${delivery.why} ${word}` }),
-      );
-    });
-    request.end(message.body);
+export async function post(url: URL, message: Message, timeLimitMs = TIME_LIMIT_MS): Promise<Delivery> {
+  // A new connection: the receiver may close a reused one while the message is being sent.
+  const outgoing = openRequest({
+    url,
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': Buffer.byteLength(message.body),
+      'user-agent': 'oplab',
+      'idempotency-key': message.idempotencyKey,
+      connection: 'close',
+    },
+    limits: { head: timeLimitMs, whole: timeLimitMs },
   });
+  outgoing.body.end(message.body);
+  try {
+    const response = await outgoing.receiveResponse();
+    const delivery = interpretAnswer(response.statusCode ?? 0, response.headers['retry-after'], new Date());
+    if (delivery.type !== 'refused') return delivery;
+    const text = (await readBeginning(response, MAX_REFUSAL_BYTES, timeLimitMs)).toString('utf8').trim();
+    return REFUSAL_WORD.test(text) ? { ...delivery, why: `${delivery.why} ${text}` } : delivery;
+  } catch (error) {
+    const why = error instanceof TimedOut ? error.message : describeFailure(error);
+    // Before the connection is established, nothing can have arrived. After that, it may have.
+    return { type: outgoing.isConnected ? 'unknown' : 'again', why };
+  } finally {
+    outgoing.destroy();
+  }
 }
 
 /** Derives the delivery from the status of an answer. */
@@ -95,8 +81,9 @@ function retryAfterMs(header: string | undefined, now: Date): number | undefined
 }
 
 /** Uses the code only, because the messages of Node contain the host. */
-function describeError(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
+function describeFailure(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
     case 'ECONNREFUSED':
       return 'the connection was refused';
     case 'ECONNRESET':
@@ -106,20 +93,6 @@ function describeError(error: NodeJS.ErrnoException): string {
     case 'EAI_AGAIN':
       return 'the host name could not be resolved';
     default:
-      return `the connection failed: ${error.code ?? 'unknown'}`;
+      return `the connection failed: ${code ?? 'unknown'}`;
   }
-}
-
-async function firstWord(response: http.IncomingMessage): Promise<string | undefined> {
-  let text = '';
-  try {
-    for await (const chunk of response) {
-      text += String(chunk);
-      if (text.length > 64) break;
-    }
-  } catch {
-    // The status is enough.
-  }
-  const word = text.trim();
-  return REFUSAL_WORD.test(word) ? word : undefined;
 }

@@ -1,14 +1,16 @@
-// The front of the doors alone: whom it admits, what it reports, and that it always gives back what it took.
+// The front of the doors alone: whom it admits, what it reports, and that it always gives back what
+// it took.
 
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { InvalidInput, NotAllowed, Unauthenticated } from '../../errors.ts';
+import { openRequest } from '../../net/request.ts';
 import { Concurrency } from '../concurrency.ts';
 import { InFlight } from '../in-flight.ts';
 import type { Lease, LeaseDecision } from '../leases.ts';
-import type { AnswerPlan, Door, ForwardPlan, GatewayContext, Intent, Outcome } from './door.ts';
+import type { AnswerPlan, Door, ForwardedRequest, ForwardPlan, GatewayContext, Intent, Outcome } from './door.ts';
 import { serve } from './front.ts';
 
 const servers: Server[] = [];
@@ -43,6 +45,7 @@ const reached = vi.fn();
 let inFlight: InFlight;
 
 function gateway(): GatewayContext {
+  const budget = { reach: reached, isLimitReported: false };
   const context: Partial<Record<keyof GatewayContext, unknown>> = {
     identities: { prove },
     leases: {
@@ -58,7 +61,7 @@ function gateway(): GatewayContext {
         return { seq: appended.length, duplicate: false };
       },
     },
-    budgets: { of: async () => ({ reach: reached }) },
+    budgets: { of: async () => budget },
     status: { touch: () => {} },
     inFlight,
     metrics: { refused: { inc: refused }, ackSeconds: { observe: () => {} } },
@@ -144,7 +147,8 @@ async function open(options: Options = {}) {
     return async () => {
       const [socket] = await connected;
       const closed = once(socket, 'close');
-      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen: it is ended here.
+      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen:
+      // it is ended here.
       if (type === 'upgrade') socket.destroy();
       else request.destroy();
       await closed;
@@ -174,24 +178,33 @@ async function upstream(
   });
   const port = await listening(server);
   const intent: Intent = { outcome: async (outcome) => void steps.push(outcome) };
+  const isUpgrade = more.upgrades === true;
+  const forwarded: ForwardedRequest[] = [];
   const plan = async (): Promise<ForwardPlan> => ({
     upstream: 'the upstream',
     writes: true,
     follows: false,
-    answerMs: more.silent === true ? 100 : 5000,
-    body: Buffer.from('body'),
-    record: async () => {
+    request: {
+      method: isUpgrade ? 'GET' : 'POST',
+      path: '/path',
+      headers: isUpgrade ? { connection: 'Upgrade', upgrade: 'websocket' } : { 'x-header': 'h' },
+      body: Buffer.from('body'),
+    },
+    record: async (request) => {
+      forwarded.push(request);
       steps.push('recorded');
       await more.record?.();
       return intent;
     },
-    open: () => {
-      const headers = more.upgrades === true ? { connection: 'Upgrade', upgrade: 'websocket' } : {};
-      return httpRequest({ host: '127.0.0.1', port, method: more.upgrades === true ? 'GET' : 'POST', headers });
+    open: (request) => {
+      forwarded.push(request);
+      const { method, path, headers } = request;
+      const limits = { head: more.silent === true ? 100 : 5000 };
+      return openRequest({ url: new URL(`http://127.0.0.1:${port}/`), method, path, headers, limits });
     },
     headers: () => ({}),
   });
-  return { plan, steps };
+  return { plan, steps, forwarded };
 }
 
 it('serves an admitted caller, counts it once, and gives its place back', async () => {
@@ -279,6 +292,25 @@ it('records the intent before anything is sent, and the outcome before the answe
   expect(steps).toEqual(['recorded', 'sent', { status: 201, body: Buffer.from('made') }]);
 });
 
+it.each(['request', 'upgrade'] as const)('records of a %s the very value that it sends', async (type) => {
+  const { plan, forwarded } = await upstream(() => ({ status: 201, body: 'made' }), { upgrades: type === 'upgrade' });
+  const { ask, upgrade } = await open({ plan });
+  await (type === 'upgrade' ? upgrade() : ask());
+  expect(forwarded).toHaveLength(2);
+  expect(forwarded[1]).toBe(forwarded[0]);
+});
+
+it('sends method, path, headers and body as they are recorded', async () => {
+  const seen: unknown[] = [];
+  const { plan } = await upstream(({ method, url, headers }) => {
+    seen.push(method, url, headers['x-header'], headers['content-length'] ?? headers['transfer-encoding']);
+    return { status: 201, body: 'made' };
+  });
+  const { ask } = await open({ plan });
+  await ask();
+  expect(seen).toEqual(['POST', '/path', 'h', '4']);
+});
+
 it('sends nothing when the intent cannot be recorded', async () => {
   const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }), {
     record: async () => {
@@ -345,7 +377,7 @@ it('waits for the answer to an upgrade as long as its plan says', async () => {
   const { plan, steps } = await upstream(() => undefined, { upgrades: true, silent: true });
   const { upgrade } = await open({ plan });
   const { status, body } = await upgrade();
-  expect({ status, body }).toEqual({ status: 403, body: expect.stringContaining('no answer in time') });
+  expect({ status, body }).toEqual({ status: 403, body: expect.stringContaining('no answer within 100 ms') });
   expect(steps.at(-1)).toMatchObject({ status: null });
 });
 

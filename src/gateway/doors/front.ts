@@ -2,11 +2,13 @@
 
 import type { AuditLog } from '../../audit/log.ts';
 import { AuditUnavailable, InvalidInput, LimitReached, messageOf, OplabError } from '../../errors.ts';
+import { endWithResponse } from '../../net/raw-response.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
 import { forwardRequest } from './forward.ts';
+import { whileHeld } from './held-exchange.ts';
 import { reportLimitReached } from './limit-reached.ts';
-import { answerOn, splice } from './splice.ts';
+import { splice } from './splice.ts';
 
 /** Answers one request, or one request to upgrade. Never throws. */
 export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
@@ -32,7 +34,8 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
     const plan = await door.plan(caller, wanted, exchange);
     status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
   } catch (error) {
-    // Whether the lease says so or the budget: a limit that is reached is reported here, for all doors.
+    // Whether the lease says so or the budget: a limit that is reached is reported here, for all
+    // doors.
     if (error instanceof LimitReached && lease !== undefined) await reportLimitReached(gateway, lease, error);
     status = refuse(gateway, door, exchange, error);
   } finally {
@@ -41,12 +44,18 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   }
 }
 
-/** Reads stop as well as writes: what the agent sees next could not be put on record either. @throws AuditUnavailable */
+/**
+ * Reads stop as well as writes: what the agent sees next could not be put on record either.
+ * @throws AuditUnavailable
+ */
 function requireAudit(log: Pick<AuditLog, 'failure'>): void {
   if (log.failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${log.failure}`);
 }
 
-/** Takes a place, and holds the session's seal back until the request has had its say. @throws TooBusy */
+/**
+ * Takes a place, and holds the session's seal back until the request has had its say.
+ * @throws TooBusy
+ */
 function enter<Wanted>(gateway: GatewayContext, door: Door<Wanted>, { lease }: Caller): () => void {
   const leave = door.concurrency.enter(lease.session);
   const done = gateway.inFlight.begin(lease.session);
@@ -62,17 +71,23 @@ async function answer(plan: AnswerPlan, exchange: Exchange): Promise<number> {
   return exchange.response.statusCode;
 }
 
-/** The intent is on disk before anything is sent, and the outcome before the caller sees the end of the answer. */
+/**
+ * The intent is on disk before anything is sent, and the outcome before the caller sees the end of
+ * the answer.
+ */
 async function forward(
   gateway: GatewayContext,
   caller: Caller,
   exchange: Exchange,
   plan: ForwardPlan,
 ): Promise<number> {
-  const recorded = await plan.record();
+  const recorded = await plan.record(plan.request);
   const intent = plan.writes ? recorded : undefined;
-  if (exchange.type === 'upgrade') return await splice(gateway, caller, exchange, plan, intent);
-  return await forwardRequest(gateway, caller, exchange, plan, intent);
+  return await whileHeld(gateway, caller, exchange, intent, async (held) =>
+    exchange.type === 'upgrade'
+      ? await splice(gateway, held, exchange, plan, intent)
+      : await forwardRequest(held, exchange, plan, intent),
+  );
 }
 
 /** Says no in the words of the door's callers. @returns the status that was answered */
@@ -82,7 +97,7 @@ function refuse<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: E
   if (!(error instanceof OplabError)) gateway.logger.error({ error }, `the ${door.name} door failed`);
   const refused = door.refusal(error, exchange.request);
   if (exchange.type === 'upgrade') {
-    answerOn(exchange.socket, refused.status, refused.headers, Buffer.from(refused.body));
+    endWithResponse(exchange.socket, refused.status, refused.headers, Buffer.from(refused.body));
     return refused.status;
   }
   const { request, response } = exchange;

@@ -1,13 +1,12 @@
 // Requests to a Docker host over mutual TLS, and the facts that the docker door decides on.
 
-import { readFileSync } from 'node:fs';
-import type http from 'node:http';
-import https from 'node:https';
 import path from 'node:path';
-import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import { messageOf, NotAllowed, OplabError, TooLarge, UpstreamUnavailable } from '../../../errors.ts';
-import { serverNameOf } from '../../../net/tls-server.ts';
+import { messageOf, NotAllowed, OplabError, UpstreamUnavailable } from '../../../errors.ts';
+import { readAnswer } from '../../../net/answer-body.ts';
+import { keepFresh, readCertificates } from '../../../net/certificate-files.ts';
+import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
+import type { ForwardedRequest } from '../door.ts';
 import {
   containerFacts,
   type DockerFacts,
@@ -34,72 +33,57 @@ export const dockerEndpoint = z.object({
 });
 export type DockerEndpoint = z.infer<typeof dockerEndpoint>;
 
-/** How long the files are used before they are read again, in milliseconds. */
-const REREAD_MS = 10_000;
 /** How long to wait for an answer to the door's own request, in milliseconds. */
 const FACT_MS = 15_000;
 const MAX_FACT = 8 * 1024 * 1024;
 /** Docker's default port for TLS. */
 const DEFAULT_PORT = 2376;
 
+export interface DockerHostOptions {
+  readonly limits: TimeLimits;
+  /** Use a separate connection that may be half-open. */
+  readonly own?: boolean;
+}
+
 export interface DockerHost {
   readonly name: string;
-  /**
-   * Creates a request, which the caller must end. `own`: use a separate connection that may be
-   * half-open.
-   */
-  request(options: {
-    method: string;
-    path: string;
-    headers: http.OutgoingHttpHeaders;
-    own?: boolean;
-  }): http.ClientRequest;
+  /** Opens a request. @throws UpstreamUnavailable when the certificates cannot be read */
+  request(request: Omit<ForwardedRequest, 'body'>, options: DockerHostOptions): OutgoingRequest;
   /** The facts about this host in a scope. */
   facts(scope: Scope): DockerFacts;
   close(): void;
 }
 
 export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
-  const agent = new https.Agent({ keepAlive: true });
-  const { hostname, port } = endpoint.url;
-  const host = hostname.replace(/^\[|\]$/g, '');
-  // Empty, not absent: otherwise, Node would use the name in the Host header.
-  const servername = serverNameOf(hostname) ?? '';
-  let trusted: { until: number; options: https.RequestOptions } | undefined;
-  const trust = () => {
-    if (trusted === undefined || Date.now() >= trusted.until) {
-      const file = (name: string) => readFileSync(path.join(endpoint.tls, name), 'utf8');
-      trusted = {
-        until: Date.now() + REREAD_MS,
-        options: { ca: file('ca.crt'), cert: file('tls.crt'), key: file('tls.key'), minVersion: 'TLSv1.2' },
-      };
-    }
-    return trusted.options;
-  };
-  const request: DockerHost['request'] = ({ method, path: way, headers, own }) => {
-    let options: https.RequestOptions;
+  const url = new URL(endpoint.url);
+  if (url.port === '') url.port = String(DEFAULT_PORT);
+  const agent = createAgent(url);
+  const certificates = keepFresh(() =>
+    readCertificates({
+      caFile: path.join(endpoint.tls, 'ca.crt'),
+      certFile: path.join(endpoint.tls, 'tls.crt'),
+      keyFile: path.join(endpoint.tls, 'tls.key'),
+    }),
+  );
+  const request: DockerHost['request'] = ({ method, path: way, headers }, { limits, own = false }) => {
+    let tls: ReturnType<typeof certificates>;
     try {
-      options = trust();
+      tls = certificates();
     } catch (error) {
       throw new UpstreamUnavailable(
         `the certificates of Docker host ${endpoint.name} cannot be read: ${messageOf(error)}`,
         error,
       );
     }
-    const outgoing = https.request({
-      ...{ method, path: way, host, port: port === '' ? DEFAULT_PORT : port },
-      ...options,
-      servername,
-      ...(own ? { allowHalfOpen: true } : {}),
-      ...{ ALPNProtocols: ['http/1.1'] },
+    return openRequest({
+      url,
+      method,
+      path: way,
       headers: { ...headers, host: 'docker' },
-      agent: own ? false : agent,
+      tls,
+      limits,
+      ...(own ? { allowHalfOpen: true } : { agent }),
     });
-    outgoing.on('socket', (socket) => {
-      socket.setKeepAlive(true, 30_000);
-      socket.setNoDelay(true);
-    });
-    return outgoing;
   };
   /**
    * Images seen in a scope, by its label, so that a removed container can be created again from its
@@ -167,17 +151,11 @@ function createFacts(
  */
 async function get(request: DockerHost['request'], host: string, way: string): Promise<unknown> {
   try {
-    const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
-      const outgoing = request({ method: 'GET', path: way, headers: { accept: 'application/json' } });
-      const timer = setTimeout(() => outgoing.destroy(new Error('no answer in time')), FACT_MS);
-      outgoing.on('close', () => clearTimeout(timer));
-      outgoing.on('response', resolve);
-      outgoing.on('error', reject);
-      outgoing.end();
-    });
-    if (Number(answer.headers['content-length'] ?? 0) > MAX_FACT)
-      throw new TooLarge(`the answer to ${way} is too large`);
-    const body = await text(answer);
+    const limits = { head: FACT_MS, whole: FACT_MS };
+    const outgoing = request({ method: 'GET', path: way, headers: { accept: 'application/json' } }, { limits });
+    outgoing.body.end();
+    const answer = await outgoing.receiveResponse();
+    const body = (await readAnswer(answer, MAX_FACT)).toString('utf8');
     if (answer.statusCode === 404 || answer.statusCode === 400) return undefined;
     if (answer.statusCode !== 200)
       throw new UpstreamUnavailable(`Docker host ${host} answered ${way} with status ${answer.statusCode}`);

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
+import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
 
@@ -17,10 +17,11 @@ export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   passing: Passing,
+  { body }: ForwardedRequest,
   details: { host: string; userAgent?: string | undefined; protocol?: string },
 ): Promise<Intent> {
   const key = `docker:${crypto.randomUUID()}`;
-  const { request, target, text, body } = passing;
+  const { request, target, text } = passing;
   const { host, userAgent, protocol } = details;
   const query = Object.fromEntries([...request.query].map(([name, value]) => [name, value.slice(0, 8192)]));
   const { operation, kind } = request.route;
@@ -38,14 +39,12 @@ export async function recordIntent(
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
-      ...(request.route.body !== 'tar' || body === undefined
+      ...(request.route.body !== 'tar' || body.length === 0
         ? {}
         : { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex') }),
     },
     content: content.slice(0, 4096),
-    ...(body === undefined || body.length <= 2
-      ? {}
-      : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
+    ...(body.length <= 2 ? {} : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
   });
   const started = performance.now();
   return {

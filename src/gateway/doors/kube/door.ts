@@ -1,5 +1,5 @@
-// The kube door: what a request to the API server becomes. Requests, watches and logs; and exec, attach, port-forward and
-// cp over WebSocket or SPDY.
+// The kube door: what a request to the API server becomes. Requests, watches and logs; and exec,
+// attach, port-forward and cp over WebSocket or SPDY.
 
 import type { IncomingMessage } from 'node:http';
 import { InvalidInput } from '../../../errors.ts';
@@ -8,13 +8,16 @@ import type { Concurrency } from '../../concurrency.ts';
 import type { Caller, Door, Exchange, ForwardPlan, GatewayContext } from '../door.ts';
 import { requestHeaders, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
-import { classify, type KubeRequest, withBody } from './classify.ts';
+import { classify, type KubeRequest } from './classify.ts';
 import { recordIntent, requireReadable } from './recording.ts';
 import { statusOf } from './refusal.ts';
 
 /** What the API server takes itself. */
 const MAX_BODY = 3 * 1024 * 1024;
-/** Until the head of an answer, in milliseconds. The API server gives up on ordinary requests after 60 s itself. */
+/**
+ * Until the head of an answer, in milliseconds. The API server gives up on ordinary requests after
+ * 60 s itself.
+ */
 const ANSWER_MS = 75_000;
 /** The same for an upgrade: the upstream may have to reach somebody else first. */
 const UPGRADE_ANSWER_MS = 60_000;
@@ -63,33 +66,24 @@ interface Admitted {
 }
 
 async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
-  const { caller, wanted: asked, token, request } = admitted;
-  const { kind, secrets, follows } = asked;
+  const { caller, wanted, token, request } = admitted;
+  const { kind, secrets, follows } = wanted;
   const writes = kind === 'write';
-  const { method = 'GET', url = '/' } = request;
+  const { method = 'GET', url: path = '/' } = request;
   const body = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
-  const contentType = request.headers['content-type'];
-  if (writes && body.length > 0) requireReadable(contentType, request.headers['content-encoding']);
-  const wanted = withBody(asked, body, contentType);
+  if (writes && body.length > 0) requireReadable(request.headers['content-type'], request.headers['content-encoding']);
   return {
     upstream: 'the API server',
     writes,
     follows,
-    answerMs: ANSWER_MS,
-    body,
-    record: async () =>
-      writes || secrets
-        ? await recordIntent(gateway, caller, wanted, {
-            body,
-            contentType: body.length > 0 ? contentType : undefined,
-            userAgent: request.headers['user-agent'],
-            method,
-          })
-        : undefined,
-    open: () => {
-      const headers = { ...forwardedHeaders(request, writes), 'content-length': body.length };
-      return apiServer.request({ method, path: url, headers, token });
+    request: {
+      method,
+      path,
+      headers: { ...forwardedHeaders(request, writes), 'content-length': body.length },
+      body,
     },
+    record: async (forwarded) => (writes || secrets ? await recordIntent(gateway, caller, forwarded) : undefined),
+    open: (forwarded) => apiServer.request(forwarded, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }
@@ -110,19 +104,16 @@ function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Ad
   if (!PROTOCOLS.has(protocol)) {
     throw new InvalidInput(`upgrade to ${protocol} is not supported: use WebSocket or SPDY/3.1`);
   }
-  const { method = 'GET', url = '/' } = request;
+  const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
   return {
     upstream: 'the API server',
     writes,
     follows: true,
-    answerMs: UPGRADE_ANSWER_MS,
-    body: Buffer.alloc(0),
-    record: async () =>
-      writes || wanted.secrets
-        ? await recordIntent(gateway, caller, wanted, { userAgent: request.headers['user-agent'], protocol })
-        : undefined,
-    open: () => apiServer.request({ method, path: url, headers: upgradeHeaders(request.headers), token, own: true }),
+    request: { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) },
+    record: async (forwarded) =>
+      writes || wanted.secrets ? await recordIntent(gateway, caller, forwarded, protocol) : undefined,
+    open: (forwarded) => apiServer.request(forwarded, { token, limits: { head: UPGRADE_ANSWER_MS }, own: true }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }

@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 import { NotAllowed } from '../../../errors.ts';
-import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
-import { describeRequest, type KubeRequest } from './classify.ts';
+import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import { classify, describeRequest, withBody } from './classify.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
 
@@ -42,15 +42,12 @@ export function requireReadable(contentType: string | undefined, contentEncoding
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
-  request: KubeRequest,
-  details: {
-    body?: Buffer;
-    contentType?: string | undefined;
-    userAgent?: string | undefined;
-    protocol?: string;
-    method?: string;
-  },
+  { method, path: forwardedPath, headers, body }: ForwardedRequest,
+  protocol?: string,
 ): Promise<Intent> {
+  const contentType = body.length > 0 ? headers['content-type']?.toString() : undefined;
+  const userAgent = headers['user-agent']?.toString();
+  const request = withBody(classify(method, forwardedPath), body, contentType);
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
@@ -68,7 +65,6 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
-  const { body, contentType, userAgent, protocol, method } = details;
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
@@ -81,10 +77,10 @@ export async function recordIntent(
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
       // The verb `connect` does not say which method was used.
-      ...(verb !== 'connect' || method === undefined ? {} : { method }),
+      ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
-    ...(body === undefined || body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
+    ...(body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
   });
   const started = performance.now();
   return {

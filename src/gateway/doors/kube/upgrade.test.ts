@@ -137,12 +137,7 @@ async function door(
     metrics: createGatewayMetrics(createRegistry('test')),
   };
   const door = kubeDoor(context, {
-    apiServer: createApiServer({
-      url,
-      tls: () => ({}),
-      authorization: async () => undefined,
-      proxyAgent: async () => undefined,
-    }),
+    apiServer: createApiServer({ url, tls: () => ({}) }),
     audience: 'oplab-sandbox',
     concurrency: new Concurrency(10),
   });

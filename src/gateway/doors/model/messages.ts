@@ -10,10 +10,11 @@ import {
   NoLease,
   NotAllowed,
   SessionSealed,
-  TooLarge,
   UpstreamUnavailable,
 } from '../../../errors.ts';
+import { BodyTooLarge, CutOff, readAnswer, readPieces } from '../../../net/answer-body.ts';
 import { readBody } from '../../../net/http-answer.ts';
+import { TimedOut } from '../../../net/timed-out.ts';
 import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
@@ -191,11 +192,11 @@ class Call {
         response.writeHead(status, { ...answerHeaders, 'cache-control': 'no-store' });
         await forwardStream(upstream, response, meter, () => hold.alive(), stop.signal);
       } else {
-        whole = await collect(upstream, stop.signal);
+        whole = await readAnswer(upstream, MAX_BODY, { wholeMs: SILENCE_MS, signal: stop.signal });
         meter.feed(whole);
       }
     } catch (error) {
-      cut ??= messageOf(error);
+      cut ??= describeCut(error);
     }
     hold.release();
     upstream.destroy();
@@ -326,7 +327,7 @@ function excerpt(body: Buffer): string {
   return body.toString('utf8', 0, 512).trim();
 }
 
-/** Forwards a stream chunk by chunk, no faster than the caller reads, while the lease is alive. */
+/** Forwards a stream piece by piece, no faster than the caller reads, while the lease is alive. */
 async function forwardStream(
   from: IncomingMessage,
   to: ServerResponse,
@@ -334,45 +335,19 @@ async function forwardStream(
   alive: () => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const silent = () => from.destroy(new UpstreamUnavailable(`the model API sent no data for ${SILENCE_MS / 1000} s`));
-  let timer = setTimeout(silent, SILENCE_MS);
-  const abort = () => from.destroy(new UpstreamUnavailable('cut off'));
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    for await (const chunk of from) {
-      clearTimeout(timer);
-      if (!alive()) throw new UpstreamUnavailable('the lease ended');
-      meter.feed(chunk);
-      if (!to.write(chunk)) {
-        await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
-      }
-      timer = setTimeout(silent, SILENCE_MS);
+  for await (const piece of readPieces(from, { silenceMs: SILENCE_MS, signal })) {
+    if (!alive()) throw new UpstreamUnavailable('the lease ended');
+    meter.feed(piece);
+    if (!to.write(piece)) {
+      await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
     }
-    if (!from.complete)
-      throw new UpstreamUnavailable('the model API closed the connection before the end of its answer');
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', abort);
   }
 }
 
-async function collect(from: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const abort = () => from.destroy(new UpstreamUnavailable('cut off'));
-  const timer = setTimeout(abort, SILENCE_MS);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    for await (const chunk of from) {
-      size += chunk.length;
-      if (size > MAX_BODY) throw new TooLarge('the answer of the model API is too large');
-      chunks.push(chunk);
-    }
-    if (!from.complete)
-      throw new UpstreamUnavailable('the model API closed the connection before the end of its answer');
-    return Buffer.concat(chunks);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', abort);
-  }
+/** Says why there is no complete answer. */
+function describeCut(error: unknown): string {
+  if (error instanceof BodyTooLarge) return 'the answer of the model API is too large';
+  if (error instanceof CutOff) return 'the model API closed the connection before the end of its answer';
+  if (error instanceof TimedOut) return `the model API sent no data for ${SILENCE_MS / 1000} s`;
+  return messageOf(error);
 }

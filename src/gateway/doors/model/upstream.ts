@@ -1,12 +1,13 @@
-// The way to the model API: base URL, proxy, CA, and the key, which is read from its file for every call and goes nowhere else.
+// The way to the model API: base URL, proxy, CA, and the key, which is read from its file for every
+// call and goes nowhere else.
 
 import { readFile } from 'node:fs/promises';
-import http from 'node:http';
-import https from 'node:https';
-import tls from 'node:tls';
+import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { parseEnvironment } from '../../../environment.ts';
-import { messageOf, OplabError, UpstreamUnavailable } from '../../../errors.ts';
+import { messageOf, UpstreamUnavailable } from '../../../errors.ts';
+import { readPem, trustBesidesPublic } from '../../../net/certificate-files.ts';
+import { createAgent, openRequest } from '../../../net/request.ts';
 
 export interface UpstreamOptions {
   readonly baseURL: URL;
@@ -25,7 +26,7 @@ export interface UpstreamOptions {
 
 export interface UpstreamRequest {
   readonly beta: boolean;
-  readonly headers: http.OutgoingHttpHeaders;
+  readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
   readonly signal: AbortSignal;
 }
@@ -46,7 +47,7 @@ const ANSWER_TIMEOUT_MS = 600_000;
 export class ModelUpstream {
   readonly #options: UpstreamOptions;
   readonly #path: string;
-  #agent: { ca: string | undefined; agent: http.Agent } | undefined;
+  #agent: { ca: string | undefined; agent: Agent } | undefined;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -55,68 +56,58 @@ export class ModelUpstream {
     this.#path = `${root}/v1/messages`;
   }
 
-  /** Sends a request; resolves with the head of the answer, whatever its status. @throws NoAnswer */
-  async send(request: UpstreamRequest): Promise<http.IncomingMessage> {
-    const [agent, key] = await Promise.all([this.#currentAgent(), this.#key()]);
-    try {
-      return await this.#attempt(request, agent, key);
-    } catch (error) {
-      // A connection kept alive may have been closed by the other side at this very moment; nobody has seen the request.
-      if (error instanceof Stale) return await this.#attempt(request, agent, key);
-      throw error;
+  /**
+   * Sends a request; resolves with the head of the answer, whatever its status.
+   * @throws NoAnswer
+   */
+  async send(request: UpstreamRequest): Promise<IncomingMessage> {
+    const key = await this.#key();
+    const agent = this.#currentAgent();
+    // A connection kept alive may have been closed by the other side at this very moment; nobody
+    // has seen the request.
+    for (let tries = 0; tries < 2; tries += 1) {
+      const answer = await this.#attempt(request, agent, key);
+      if (answer !== undefined) return answer;
     }
+    throw new NoAnswer(`the model API at ${this.#options.baseURL.host} closes its connections`, false);
   }
 
-  #attempt(request: UpstreamRequest, agent: http.Agent, key: string | undefined): Promise<http.IncomingMessage> {
+  /**
+   * Undefined if the connection had been kept alive, and was closed before anybody saw the request.
+   */
+  async #attempt(
+    request: UpstreamRequest,
+    agent: Agent,
+    key: string | undefined,
+  ): Promise<IncomingMessage | undefined> {
     const { baseURL, connectTimeoutMs = CONNECT_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS } = this.#options;
-    const secure = baseURL.protocol === 'https:';
-    return new Promise((resolve, reject) => {
-      const outgoing = (secure ? https : http).request({
-        method: 'POST',
-        host: baseURL.hostname.replace(/^\[|\]$/g, ''),
-        port: baseURL.port || (secure ? 443 : 80),
-        path: request.beta ? `${this.#path}?beta=true` : this.#path,
-        headers: {
-          ...request.headers,
-          host: baseURL.host,
-          'user-agent': 'oplab-gateway',
-          // The meter reads what passes.
-          'accept-encoding': 'identity',
-          'content-length': request.body.length,
-          ...(key === undefined ? {} : { 'x-api-key': key }),
-        },
-        agent,
-        signal: request.signal,
-      });
-      let connected = false;
-      const timer = {
-        current: setTimeout(() => outgoing.destroy(new Error('no connection in time')), connectTimeoutMs),
-      };
-      const ready = () => {
-        connected = true;
-        clearTimeout(timer.current);
-        timer.current = setTimeout(() => outgoing.destroy(new Error('no answer in time')), answerTimeoutMs);
-      };
-      outgoing.on('socket', (socket) => {
-        socket.setKeepAlive(true, 30_000);
-        if (!socket.connecting && (!(socket instanceof tls.TLSSocket) || outgoing.reusedSocket)) ready();
-        else socket.once(secure ? 'secureConnect' : 'connect', ready);
-      });
-      outgoing.on('response', (response) => {
-        clearTimeout(timer.current);
-        resolve(response);
-      });
-      outgoing.on('error', (error) => {
-        clearTimeout(timer.current);
-        if (outgoing.reusedSocket && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) {
-          reject(new Stale());
-          return;
-        }
-        const sent = connected && outgoing.writableFinished;
-        reject(new NoAnswer(`the model API at ${baseURL.host} does not answer: ${messageOf(error)}`, sent, error));
-      });
-      outgoing.end(request.body);
+    const outgoing = openRequest({
+      url: baseURL,
+      method: 'POST',
+      path: request.beta ? `${this.#path}?beta=true` : this.#path,
+      headers: {
+        ...request.headers,
+        host: baseURL.host,
+        'user-agent': 'oplab-gateway',
+        // The meter reads what passes.
+        'accept-encoding': 'identity',
+        'content-length': request.body.length,
+        ...(key === undefined ? {} : { 'x-api-key': key }),
+      },
+      agent,
+      limits: { connect: connectTimeoutMs, head: answerTimeoutMs },
     });
+    outgoing.body.end(request.body);
+    try {
+      return await outgoing.receiveResponse(request.signal);
+    } catch (error) {
+      outgoing.destroy();
+      const isReset =
+        error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      if (outgoing.isReused && isReset) return undefined;
+      const sent = outgoing.isConnected && outgoing.body.writableFinished;
+      throw new NoAnswer(`the model API at ${baseURL.host} does not answer: ${messageOf(error)}`, sent, error);
+    }
   }
 
   async #key(): Promise<string | undefined> {
@@ -134,26 +125,23 @@ export class ModelUpstream {
     return key;
   }
 
-  async #currentAgent(): Promise<http.Agent> {
+  #currentAgent(): Agent {
     const { baseURL, caFile, proxy, environment } = this.#options;
     let ca: string | undefined;
     try {
-      if (caFile !== undefined) ca = await readFile(caFile, 'utf8');
+      if (caFile !== undefined) ca = readPem(caFile);
     } catch (error) {
-      throw new NoAnswer(`the CA file ${caFile} cannot be read: ${messageOf(error)}`, false, error);
+      throw new NoAnswer(messageOf(error), false, error);
     }
     if (this.#agent !== undefined && this.#agent.ca === ca) return this.#agent.agent;
     const inherited = proxyEnvironment(environment);
     const proxyEnv =
       proxy === undefined ? inherited : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, NO_PROXY: inherited.NO_PROXY };
-    const options = { keepAlive: true, timeout: 0, maxSockets: 256, proxyEnv };
-    const agent =
-      baseURL.protocol === 'https:'
-        ? new https.Agent({
-            ...options,
-            ...(ca === undefined ? {} : { ca: [...tls.getCACertificates('default'), ca] }),
-          })
-        : new http.Agent(options);
+    const agent = createAgent(baseURL, {
+      maxSockets: 256,
+      proxyEnv,
+      ...(ca === undefined ? {} : { ca: trustBesidesPublic(ca) }),
+    });
     this.#agent = { ca, agent };
     return agent;
   }
@@ -178,10 +166,4 @@ function proxyEnvironment(environment?: NodeJS.ProcessEnv) {
     HTTPS_PROXY: HTTPS_PROXY ?? https_proxy,
     NO_PROXY: NO_PROXY ?? no_proxy,
   };
-}
-
-class Stale extends OplabError {
-  constructor() {
-    super('OPLAB_UPSTREAM_UNAVAILABLE', 'the connection was closed');
-  }
 }

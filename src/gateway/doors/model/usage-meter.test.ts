@@ -34,6 +34,16 @@ describe('streamMeter', () => {
     expect(meter.seen()).toMatchObject({ complete: false, tokens: { inputTokens: 10, outputTokens: 1 } });
   });
 
+  it('does not hold an event that no API sends, and reads what comes after it', () => {
+    const meter = streamMeter();
+    meter.feed(Buffer.from(start));
+    meter.feed(Buffer.from('data: "'));
+    for (let at = 0; at < 9; at += 1) meter.feed(Buffer.alloc(1024 * 1024, 'x'));
+    meter.feed(Buffer.from('"\n\n'));
+    meter.feed(Buffer.from(delta));
+    expect(meter.seen()).toEqual({ tokens, complete: true, stopReason: 'end_turn' });
+  });
+
   it('takes garbage for nothing', () => {
     const meter = streamMeter();
     meter.feed(Buffer.from('data: {not json}\n\ndata: [DONE]\n\nfoo\n\n'));

@@ -1,6 +1,7 @@
 // Reads what an answer has used while it passes: the usage of a whole message, or the events of a stream.
 
 import { z } from 'zod';
+import { createEventReader } from '../../../net/server-sent-events.ts';
 import type { Tokens } from '../../prices.ts';
 
 const count = z.number().int().min(0).nullish();
@@ -28,7 +29,7 @@ export interface Seen {
   readonly stopReason: string | undefined;
 }
 
-/** An event longer than this is no event of the API; the meter stops looking. */
+/** An event longer than this is not one of the API, and is not read. In characters. */
 const MAX_EVENT = 8 * 1024 * 1024;
 
 export interface UsageMeter {
@@ -69,15 +70,13 @@ export function messageMeter(): UsageMeter {
 
 /** For an answer of type text/event-stream. The counts of message_delta are totals, not increments. */
 export function streamMeter(): UsageMeter {
-  let rest: Buffer = Buffer.alloc(0);
   let tokens: Tokens | undefined;
   let final = false;
   let stopReason: string | undefined;
-  const read = (line: string) => {
-    if (!line.startsWith('data:')) return;
+  const { feed } = createEventReader((read) => {
     let data: z.infer<typeof event> | undefined;
     try {
-      data = event.safeParse(JSON.parse(line.slice(5))).data;
+      data = event.safeParse(JSON.parse(read.data)).data;
     } catch {
       return;
     }
@@ -89,18 +88,9 @@ export function streamMeter(): UsageMeter {
       }
       stopReason = data.delta?.stop_reason ?? stopReason;
     }
-  };
+  }, MAX_EVENT);
   return {
-    feed(chunk) {
-      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-      let start = 0;
-      for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10, start)) {
-        read(rest.subarray(start, end).toString('utf8').trim());
-        start = end + 1;
-      }
-      rest = rest.subarray(start);
-      if (rest.length > MAX_EVENT) rest = Buffer.alloc(0);
-    },
+    feed,
     seen() {
       return { tokens, complete: final, stopReason };
     },
