@@ -123,12 +123,12 @@ describe('the chart refuses', () => {
     [
       'the socket among the agents',
       { docker: { endpoints: [ENDPOINT], socket: { namespace: 'oplab-agents' } } },
-      /docker\.socket\.namespace: "oplab-agents" is taken by the agents/,
+      /docker\.socket\.namespace: "oplab-agents" is the namespace of the agents/,
     ],
     [
       'a class with a Docker host that is not there',
       { agentClass: { docker: { endpoint: 'lokal', composeProject: 'shop' } }, docker: { endpoints: [ENDPOINT] } },
-      /agentClass\.docker\.endpoint: "lokal" is not the name of one of docker\.endpoints \(local\)/,
+      /agentClass\.docker\.endpoint: "lokal" is not one of docker\.endpoints \(local\)/,
     ],
     [
       'a certificate of a CA that agents do not know',
