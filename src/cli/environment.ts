@@ -1,4 +1,4 @@
-// What a command works with, made from its flags on demand: the cluster, the way to the gateway, the clock, the output.
+// What a command works with, created on demand from its flags: cluster, gateway, clock, output.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -14,7 +14,7 @@ import type { AuditReader } from './reader/audit-reader.ts';
 import { openFileReader } from './reader/file-reader.ts';
 import { type GatewayConnection, openGatewayReader } from './reader/gateway-reader.ts';
 
-/** Flags that every command takes, named as kubectl names them. */
+/** The flags that every command accepts, with the same names as in kubectl. */
 export const connectionFlags = z.looseObject({
   namespace: z.string().optional(),
   allNamespaces: z.boolean().default(false),
@@ -25,19 +25,19 @@ export const connectionFlags = z.looseObject({
 });
 export type ConnectionFlags = z.infer<typeof connectionFlags>;
 
-/** The world of one command. Nothing is connected before it is asked for. */
+/** What one command works with. Connections are opened on first use. */
 export interface Environment {
   readonly output: Output;
   now(): Date;
   incidents(flags: ConnectionFlags): Incidents;
   monitors(flags: ConnectionFlags): Monitors;
-  /** The namespace of the flags, else of the kubeconfig's context, else "default". */
+  /** The namespace from the flags, else from the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
   gateway(flags: ConnectionFlags): AuditReader;
   file(path: string): AuditReader;
 }
 
-/** The flags of a command, those of its parents included. */
+/** The flags of a command, including those of its parents. */
 export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
   return schema.parse(command.optsWithGlobals());
 }
@@ -50,7 +50,7 @@ const podStatus = z.looseObject({
     .optional(),
 });
 
-/** The gateway's pod that serves now: ready before not ready, never one that is going. */
+/** The gateway pod to connect to: prefers a ready pod and skips those being deleted. */
 export function chooseGatewayPod(pods: readonly KubeObject[]): KubeObject | undefined {
   const ready = (pod: KubeObject) => {
     const parsed = podStatus.safeParse(pod);
@@ -66,7 +66,7 @@ async function forwardToGateway(client: KubeClient, namespace: string): Promise<
   const pod = chooseGatewayPod(items);
   if (pod === undefined) {
     throw new GatewayUnreachable(
-      `there is no gateway pod in namespace ${namespace}; name oplab's namespace with --oplab-namespace, or read a file with --file`,
+      `no gateway pod found in namespace ${namespace}; set oplab's namespace with --oplab-namespace, or read a file with --file`,
     );
   }
   const forward = await openPortForward(client, { namespace, pod: pod.metadata.name, port: ports.read });
@@ -79,16 +79,16 @@ async function forwardToGateway(client: KubeClient, namespace: string): Promise<
   };
 }
 
-/** The address of a read API that is forwarded already. @throws InvalidInput */
+/** The address of a read API whose port the user forwards. @throws InvalidInput */
 function gatewayUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || !['http:', 'https:'].includes(url.protocol)) {
-    throw new InvalidInput(`--gateway ${text}: write an address such as http://127.0.0.1:8080`);
+    throw new InvalidInput(`--gateway ${text}: must be an HTTP address such as http://127.0.0.1:8080`);
   }
   return url.href.replace(/\/+$/, '');
 }
 
-/** The real world: a cluster by kubeconfig, the system clock. */
+/** The environment outside tests: the cluster of the kubeconfig, and the system clock. */
 export function realEnvironment(output: Output): Environment {
   let client: KubeClient | undefined;
   const clientOf = ({ kubeconfig, context }: ConnectionFlags) => {

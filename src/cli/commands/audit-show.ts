@@ -21,8 +21,8 @@ const flags = connectionFlags.extend({
 
 const EXAMPLES = `
 Examples:
-  oplab audit show tikv-store-down -n tikv           what was thought, run, seen and changed
-  oplab audit show tikv-store-down -n tikv --full    with the whole output of each command
+  oplab audit show tikv-store-down -n tikv           reasoning, commands, results and changes
+  oplab audit show tikv-store-down -n tikv --full    with the complete output of each command
   oplab audit show tikv/tikv-store-down --kind tool_call,kube_intent
   oplab audit show 6f1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a11 --file audit.db -o ndjson`;
 
@@ -30,12 +30,12 @@ Examples:
 export function addAuditShow(parent: Command, environment: Environment): void {
   parent
     .command('show')
-    .description('show the trail of a session, by the name of its Incident or by its id')
+    .description('show the trail of a session, given its id or the name of its Incident')
     .argument('<session>', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
-    .option('--full', 'with the full texts: output of commands, bodies of writes')
+    .option('--full', 'include full texts: command output and bodies of writes')
     .option('--kind <kinds>', `only these kinds, separated by commas: ${entryKind.options.join(', ')}`, parseKinds)
     .option('--since-seq <seq>', 'only entries after this number', parseSeq, 0)
-    .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
+    .option('--file <path>', 'read a SQLite file or a session export instead of querying the gateway')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json', 'ndjson']).default('text'))
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
@@ -45,13 +45,13 @@ export function addAuditShow(parent: Command, environment: Environment): void {
         const resolved = await resolveSession(text, {
           reader,
           note: environment.output.note,
-          // A file stands for itself: it may come from a cluster that is gone.
+          // Read only the file: its cluster may no longer exist.
           ...(given.file === undefined
             ? { incidents: environment.incidents(given), namespace: environment.namespace(given) }
             : { namespace: given.namespace }),
         });
         if (resolved.summary === undefined) {
-          throw new NotFound(`the log has nothing of session ${resolved.session} yet`);
+          throw new NotFound(`the log has no entries of session ${resolved.session} yet`);
         }
         await show(environment, reader, resolved, given);
       } finally {
@@ -69,7 +69,9 @@ async function show(
   const entries = (await allEntries(reader, session, given.sinceSeq)).filter(
     (entry) => given.kind === undefined || given.kind.includes(entry.kind),
   );
-  /** The full text; null when it was pruned; undefined when none is asked for or there is none. */
+  /**
+   * The full text; null if it was pruned; undefined if it is not requested or the entry has none.
+   */
   const blobOf = async ({ blobDigest }: Entry) =>
     given.full && blobDigest !== null ? ((await reader.blob(blobDigest)) ?? null) : undefined;
 
@@ -110,7 +112,7 @@ function parseKinds(text: string, earlier: EntryKind[] | undefined): EntryKind[]
   const kinds = text.split(',').map((name) => {
     const kind = entryKind.safeParse(name.trim());
     if (!kind.success)
-      throw new InvalidArgumentError(`"${name}" is no kind of entry; there are: ${entryKind.options.join(', ')}`);
+      throw new InvalidArgumentError(`"${name}" is not an entry kind; valid kinds: ${entryKind.options.join(', ')}`);
     return kind.data;
   });
   return [...(earlier ?? []), ...kinds];
@@ -119,6 +121,6 @@ function parseKinds(text: string, earlier: EntryKind[] | undefined): EntryKind[]
 /** @throws InvalidArgumentError */
 function parseSeq(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('write a number from 0');
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('must be a non-negative integer');
   return value;
 }

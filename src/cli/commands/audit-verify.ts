@@ -27,30 +27,30 @@ type Flags = z.infer<typeof flags>;
 const EXAMPLES = `
 Examples:
   oplab audit verify tikv-store-down -n tikv       the log against the Incident's status
-  oplab audit verify --all                         every session of the log, every Incident
+  oplab audit verify --all                         all sessions in the log and all Incidents
   oplab audit verify --file audit.db               offline: the file against itself
   oplab audit verify --file audit.db --incident-file incident.yaml
                                                    offline: the file against a saved status
   oplab audit verify --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
                                                    offline: a session export against itself
 
-A chain that was rewritten from some row to its end is consistent in itself: only an anchor outside of the file,
-the Incident's status, shows that.`;
+If all rows from some row to the end are rewritten, the chain is still consistent. Only an anchor outside the file,
+the Incident's status, reveals this.`;
 
 /** Adds the command to its parent. */
 export function addAuditVerify(parent: Command, environment: Environment): void {
   parent
     .command('verify')
-    .description('check the log: rows against the hash chain, the chain against the anchors in status')
+    .description('verify the log: rows against the hash chain, the chain against the anchors in status')
     .argument('[incident]', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
-    .option('--all', 'every session')
+    .option('--all', 'verify all sessions')
     .option(
       '--file <path>',
-      'a SQLite file that no gateway has open, or a session export, instead of the gateway; the cluster is not asked',
+      'read a SQLite file that no gateway has open, or a session export, instead of querying gateway and cluster',
     )
     .option(
       '--incident-file <path>',
-      'saved Incidents (YAML or JSON) whose status anchors the log; may be repeated',
+      'saved Incidents (YAML or JSON) whose status contains anchors of the log; may be repeated',
       append,
     )
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
@@ -58,9 +58,9 @@ export function addAuditVerify(parent: Command, environment: Environment): void 
     .action(async (text: string | undefined, _options: unknown, command: Command) => {
       const given = flagsOf(command, flags);
       if (text === undefined && !given.all && given.file === undefined) {
-        throw new InvalidInput('name an Incident, or say --all, or --file audit.db');
+        throw new InvalidInput('name an Incident, or use --all or --file audit.db');
       }
-      if (text !== undefined && given.all) throw new InvalidInput('name an Incident or say --all, not both');
+      if (text !== undefined && given.all) throw new InvalidInput('name an Incident or use --all, not both');
       const saved = await savedIncidents(given.incidentFile);
       const report =
         given.file === undefined
@@ -74,7 +74,7 @@ function append(value: string, earlier: string[] | undefined): string[] {
   return [...(earlier ?? []), value];
 }
 
-/** Incidents from files, of which a List may hold several. @throws InvalidInput */
+/** Reads Incidents from files, which may hold single objects or Lists. @throws InvalidInput */
 async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
   const list = z.looseObject({ items: z.array(z.looseObject({})) });
   const incidents: Incident[] = [];
@@ -90,7 +90,7 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
       const incident = parseIncident(z.looseObject({}).parse(item), path);
       if (incident.metadata.uid === '') {
         throw new InvalidInput(
-          `${path}: Incident ${incident.metadata.name} has no uid; save it with kubectl get -o yaml`,
+          `${path}: Incident ${incident.metadata.name} has no metadata.uid; save it with kubectl get -o yaml`,
         );
       }
       incidents.push(incident);
@@ -133,7 +133,7 @@ async function verifyOffline(
   if (exported !== undefined) {
     const { id } = exported.session;
     if (sessions !== undefined && !sessions.includes(id)) {
-      throw new NotFound(`${file} holds session ${id}, not that of "${text}"`);
+      throw new NotFound(`${file} contains session ${id}, not that of "${text}"`);
     }
     return { source: file, findings: [], sessions: [verifyExport(exported, anchors.get(id))] };
   }
@@ -150,7 +150,8 @@ async function verifyThroughGateway(
   const reader = environment.gateway(given);
   try {
     const incidents = environment.incidents(given);
-    // The anchors are read before the entries: a session that goes on meanwhile only grows past them.
+    // Read the anchors before the entries, so that they never exceed the entries if the session
+    // continues.
     const targets = new Map<string, Incident | undefined>();
     if (text === undefined) {
       for (const { incident } of await incidents.list(undefined)) {
@@ -161,7 +162,7 @@ async function verifyThroughGateway(
       const namespace = environment.namespace(given);
       const resolved = await resolveSession(text, { reader, incidents, namespace, note: environment.output.note });
       if (resolved.summary === undefined && resolved.incident?.status?.audit === undefined) {
-        throw new NotFound(`Incident "${text}" has no session in the log yet`);
+        throw new NotFound(`the log has no session of Incident "${text}" yet`);
       }
       targets.set(resolved.session, resolved.incident);
     }
@@ -198,7 +199,7 @@ async function verifyOne(
   });
 }
 
-/** Prints the verdict. @throws VerificationFailed */
+/** Prints the result. @throws VerificationFailed */
 function conclude({ output }: Environment, given: Flags, report: Report): void {
   const sound = isSound(report);
   if (given.output === 'json') {
@@ -209,11 +210,11 @@ function conclude({ output }: Environment, given: Flags, report: Report): void {
     for (const session of report.sessions) {
       for (const line of renderSessionReport(session, output.colors)) output.line(line);
     }
-    if (report.sessions.length === 0) output.line('There are no sessions.');
+    if (report.sessions.length === 0) output.line('No sessions found.');
   }
   if (sound) return;
   const broken = report.sessions.filter((session) => session.findings.length > 0).length;
   throw new VerificationFailed(
-    `${report.source}: ${broken} of ${report.sessions.length} sessions do not add up${report.findings.length === 0 ? '' : ', and the file itself is not sound'}`,
+    `${report.source}: ${broken} of ${report.sessions.length} sessions failed verification${report.findings.length === 0 ? '' : ', and the file itself is damaged'}`,
   );
 }

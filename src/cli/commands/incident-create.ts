@@ -11,11 +11,11 @@ import { Cel } from '../../checks/cel.ts';
 import { InvalidInput, messageOf } from '../../errors.ts';
 import {
   HTTP_FORM,
-  httpCheckOf,
   OBJECT_FORM,
-  objectCheckOf,
   PROMETHEUS_FORM,
-  prometheusCheckOf,
+  parseHttpCheck,
+  parseObjectCheck,
+  parsePrometheusCheck,
 } from '../check-flags.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
@@ -48,17 +48,17 @@ const flags = connectionFlags.extend({
 });
 type Flags = z.infer<typeof flags>;
 
-/** What describes an Incident, and so cannot stand beside a file that does. */
+/** The flags that describe an Incident, which cannot be combined with a file that does. */
 const DESCRIBING = [
   ...['summary', 'description', 'severity', 'class', 'target', 'httpCheck', 'objectCheck', 'prometheusCheck'],
   ...['soakSeconds', 'timeoutSeconds', 'maxTurns', 'maxTokens', 'maxCostMilliUsd', 'attempts', 'label', 'annotation'],
 ] as const;
 
 const HELP = `
-A check says how to tell that it is fixed; all must hold for the whole soak. By its kind it is written
+A check determines whether the fault is repaired. All checks must hold for the whole soak. Forms:
   --http-check        "${HTTP_FORM}"
   --object-check      "${OBJECT_FORM}"
-  --prometheus-check  "${PROMETHEUS_FORM}"      nothing may match
+  --prometheus-check  "${PROMETHEUS_FORM}"      holds if nothing matches
 
 Examples:
   oplab incident create -f incident.yaml
@@ -66,45 +66,50 @@ Examples:
     --http-check "stores-up=tikv-pd:2379/pd/api/v1/stores body.count == 3" \\
     --object-check "replicas=apps/v1/StatefulSet/tikv-tikv object.status.readyReplicas == 3"
   oplab incident create -n tikv --summary "Is all well?" --suspend --prometheus-check "alerts=tikv-prometheus ALERTS"
-  oplab incident create -f - --dry-run < incident.yaml     the API server judges it; nothing is made
+  oplab incident create -f - --dry-run < incident.yaml     validated by the API server, not created
   oplab incident create -f incident.yaml --dry-run client  fields, names, rules and CEL, without a cluster
 
-Prints what was applied. Exit codes: 0 made, 1 refused or not reached, 2 wrong input, 3 no such namespace.`;
+Prints the Incident as applied. Exit codes: 0 created, 1 rejected or API server unreachable, 2 invalid input,
+3 namespace not found.`;
 
 /** Adds the command to its parent. */
 export function addIncidentCreate(parent: Command, environment: Environment): void {
   const { output } = environment;
   const many = (value: string, earlier: string[] | undefined) => [...(earlier ?? []), value];
   const number = (value: string) => {
-    if (!/^\d+$/.test(value)) throw new InvalidArgumentError('write a whole number');
+    if (!/^\d+$/.test(value)) throw new InvalidArgumentError('must be a non-negative integer');
     return Number(value);
   };
   parent
     .command('create')
     .description('create an Incident, from a file or from flags')
-    .argument('[name]', 'NAME or NAMESPACE/NAME; without it a name is made from the summary')
-    .option('-f, --filename <path>', 'Incidents in YAML or JSON; - is the input')
+    .argument('[name]', 'NAME or NAMESPACE/NAME; by default, a name is generated from the summary')
+    .option('-f, --filename <path>', 'file with Incidents in YAML or JSON; - reads standard input')
     .option('--summary <text>', 'what is wrong, in one line')
-    .option('--description <text>', 'whatever else a person on call would want to know')
-    .addOption(new Option('--severity <severity>', 'orders the queue; default warning').choices(severity.options))
+    .option('--description <text>', 'anything else that a person on call would want to know')
+    .addOption(
+      new Option('--severity <severity>', 'determines the order in the queue; default warning').choices(
+        severity.options,
+      ),
+    )
     .option('--class <name>', 'AgentClass whose rights and ceilings apply; default "default"')
     .option(
       '--target <namespace>',
-      "where the agent may work; default: the Incident's namespace; may be repeated",
+      "namespace in which the agent may work; default: the Incident's namespace; may be repeated",
       many,
     )
-    .option('--http-check <check>', 'GET on a Service, judged by CEL; may be repeated', many)
-    .option('--object-check <check>', 'an object, judged by CEL; may be repeated', many)
-    .option('--prometheus-check <check>', 'a query that may match nothing; may be repeated', many)
+    .option('--http-check <check>', 'GET on a Service, evaluated with CEL; may be repeated', many)
+    .option('--object-check <check>', 'an object, evaluated with CEL; may be repeated', many)
+    .option('--prometheus-check <check>', 'a query that must match nothing; may be repeated', many)
     .option('--soak-seconds <seconds>', 'how long all checks must hold without a break; default 30', number)
-    .option('--timeout-seconds <seconds>', 'limit of time, from the first attempt to the end', number)
-    .option('--max-turns <count>', 'limit of answers of the model', number)
-    .option('--max-tokens <count>', 'limit of tokens', number)
-    .option('--max-cost-milli-usd <count>', 'limit of cost, in thousandths of a US dollar', number)
-    .option('--attempts <count>', 'limit of agent pods, one after another', number)
+    .option('--timeout-seconds <seconds>', 'time limit, from the start of the first attempt', number)
+    .option('--max-turns <count>', 'maximum number of model turns', number)
+    .option('--max-tokens <count>', 'maximum number of tokens', number)
+    .option('--max-cost-milli-usd <count>', 'maximum cost, in thousandths of a US dollar', number)
+    .option('--attempts <count>', 'maximum number of attempts, each in its own pod', number)
     .option('--label <name=value>', 'label of the alert; may be repeated', many)
     .option('--annotation <name=value>', 'annotation of the alert; may be repeated', many)
-    .option('--suspend', 'on hold: nothing starts until spec.suspend is false')
+    .option('--suspend', 'create the Incident on hold; nothing starts until spec.suspend is false')
     .addOption(
       new Option(
         '--dry-run [where]',
@@ -118,7 +123,7 @@ export function addIncidentCreate(parent: Command, environment: Environment): vo
     .action(async (name: string | undefined, _options: unknown, command: Command) => {
       const given = flagsOf(command, flags);
       if (given.allNamespaces) {
-        throw new InvalidInput('-A, --all-namespaces: an Incident is made in one namespace; name it with -n');
+        throw new InvalidInput('-A, --all-namespaces: an Incident belongs to one namespace; set it with -n');
       }
       const wanted = given.filename === undefined ? [fromFlags(given, name)] : await fromFile(given, name);
       const checked = await completed(environment, given, wanted);
@@ -132,8 +137,8 @@ export function addIncidentCreate(parent: Command, environment: Environment): vo
         const full = `${namespace}/${called ?? `${generateName}…`}`;
         output.note(
           given.dryRun === undefined
-            ? `Incident ${full} created; follow it: oplab incident watch ${full}`
-            : `Incident ${full} would be created (dry run by the ${given.dryRun})`,
+            ? `Incident ${full} created. To follow it: oplab incident watch ${full}`
+            : `Incident ${full} would be created (${given.dryRun} dry run)`,
         );
       }
     });
@@ -141,14 +146,17 @@ export function addIncidentCreate(parent: Command, environment: Environment): vo
 
 /** @throws InvalidInput */
 function fromFlags(given: Flags, text: string | undefined): NewIncident {
-  if (given.summary === undefined) throw new InvalidInput('say what is wrong with --summary, or give a file with -f');
+  if (given.summary === undefined)
+    throw new InvalidInput('describe what is wrong with --summary, or name a file with -f');
   const checks = [
-    ...given.httpCheck.map(httpCheckOf),
-    ...given.objectCheck.map(objectCheckOf),
-    ...given.prometheusCheck.map(prometheusCheckOf),
+    ...given.httpCheck.map(parseHttpCheck),
+    ...given.objectCheck.map(parseObjectCheck),
+    ...given.prometheusCheck.map(parsePrometheusCheck),
   ];
   if (checks.length === 0) {
-    throw new InvalidInput('say how to tell that it is fixed: --http-check, --object-check or --prometheus-check');
+    throw new InvalidInput(
+      'at least one check is required to verify the repair: --http-check, --object-check or --prometheus-check',
+    );
   }
   const { timeoutSeconds, maxTurns, maxTokens, maxCostMilliUsd: maxCostMilliUSD, attempts } = given;
   const limits = present({ timeoutSeconds, maxTurns, maxTokens, maxCostMilliUSD, attempts });
@@ -182,7 +190,7 @@ function named(text: string | undefined, summary: string): NewIncident['metadata
   }
   const [first = '', second, ...more] = text.split('/');
   if (first === '' || second === '' || more.length > 0) {
-    throw new InvalidInput(`"${text}" is no name: write NAME or NAMESPACE/NAME`);
+    throw new InvalidInput(`"${text}" is not a valid name; use NAME or NAMESPACE/NAME`);
   }
   return second === undefined ? { name: first } : { namespace: first, name: second };
 }
@@ -193,7 +201,7 @@ function mapOf(pairs: readonly string[], flag: string): Record<string, string> |
   return Object.fromEntries(
     pairs.map((pair) => {
       const at = pair.indexOf('=');
-      if (at < 1) throw new InvalidInput(`${flag} ${pair}: write NAME=VALUE`);
+      if (at < 1) throw new InvalidInput(`${flag} ${pair}: use the form NAME=VALUE`);
       return [pair.slice(0, at), pair.slice(at + 1)];
     }),
   );
@@ -219,7 +227,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   });
   if (said.length > 0 || name !== undefined) {
     throw new InvalidInput(
-      'with -f the file describes the Incident: leave out its name, and flags that describe it too',
+      'with -f, the file describes the Incident; omit the name argument and the flags that describe it',
     );
   }
   let source: string;
@@ -228,11 +236,11 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   } catch (error) {
     throw new InvalidInput(`${path} cannot be read: ${messageOf(error)}`, error);
   }
-  const where = path === '-' ? 'the input' : path;
+  const where = path === '-' ? 'standard input' : path;
   const documents = parseAllDocuments(source);
   const found = ('empty' in documents ? [] : documents).flatMap((document): NewIncident[] => {
     const [problem] = document.errors;
-    if (problem !== undefined) throw new InvalidInput(`${where} is no YAML: ${problem.message.split('\n')[0]}`);
+    if (problem !== undefined) throw new InvalidInput(`${where} is not valid YAML: ${problem.message.split('\n')[0]}`);
     const raw: unknown = document.toJS();
     if (raw === null) return [];
     const parsed = manifest.safeParse(raw, { reportInput: true });
@@ -240,11 +248,11 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
     const { apiVersion, kind, metadata, spec } = parsed.data;
     return [{ apiVersion, kind, metadata, spec: given.suspend ? { ...spec, suspend: true } : spec }];
   });
-  if (found.length === 0) throw new InvalidInput(`${where} holds no Incident`);
+  if (found.length === 0) throw new InvalidInput(`${where} contains no Incident`);
   return found;
 }
 
-/** All of them, before the first is sent. @throws InvalidInput */
+/** Completes and checks all Incidents before the first one is sent. @throws InvalidInput */
 async function completed(environment: Environment, given: Flags, wanted: NewIncident[]): Promise<NewIncident[]> {
   const cel = new Cel();
   try {
@@ -256,11 +264,16 @@ async function completed(environment: Environment, given: Flags, wanted: NewInci
   }
 }
 
-/** Puts the namespace in, and looks at what can be told here; the rest is the API server's to say. @throws InvalidInput */
+/**
+ * Sets the namespace and checks what can be checked locally; the API server checks the rest.
+ * @throws InvalidInput
+ */
 async function complete(environment: Environment, given: Flags, one: NewIncident, cel: Cel): Promise<NewIncident> {
   const { namespace } = one.metadata;
   if (namespace !== undefined && given.namespace !== undefined && namespace !== given.namespace) {
-    throw new InvalidInput(`the Incident says namespace ${namespace}, the flag says ${given.namespace}`);
+    throw new InvalidInput(
+      `metadata.namespace is ${namespace}, but --namespace is ${given.namespace}; remove one, or make them equal`,
+    );
   }
   const metadata = { ...one.metadata, namespace: namespace ?? environment.namespace(given) };
   const complete = { ...one, metadata };

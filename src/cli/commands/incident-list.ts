@@ -24,11 +24,11 @@ export function addIncidentList(parent: Command, environment: Environment): void
   parent
     .command('list')
     .alias('ls')
-    .description('list Incidents: phase, claim, verification, cost')
+    .description('list Incidents with phase, claim, verification and cost')
     .addOption(
       new Option('-o, --output <format>', 'output format').choices(['table', 'wide', 'json', 'yaml']).default('table'),
     )
-    .option('--no-headers', 'leave the header out')
+    .option('--no-headers', 'omit the header')
     .addHelpText('after', EXAMPLES)
     .action(async (_options: unknown, command: Command) => {
       const given = flagsOf(command, flags);
@@ -39,7 +39,7 @@ export function addIncidentList(parent: Command, environment: Environment): void
         return;
       }
       if (seen.length === 0) {
-        output.note(`No Incidents${namespace === undefined ? '' : ` in namespace ${namespace}`}.`);
+        output.note(`No Incidents found${namespace === undefined ? '' : ` in namespace ${namespace}`}.`);
         return;
       }
       const columns = { allNamespaces: given.allNamespaces, wide: given.output === 'wide' };

@@ -14,9 +14,9 @@ import type { AuditReader } from '../reader/audit-reader.ts';
 import { LiveView } from '../render/live-view.ts';
 import { parseName } from '../resolve-session.ts';
 
-/** How often the Incident itself is looked at, in milliseconds. */
-const LOOK_MS = 1000;
-/** How long after Finished the rest of the trail is waited for, in milliseconds. */
+/** How often the Incident itself is read, in milliseconds. */
+const POLL_MS = 1000;
+/** How long to wait for the rest of the trail once the Incident is Finished, in milliseconds. */
 const REST_MS = 5000;
 
 const EXAMPLES = `
@@ -24,13 +24,13 @@ Examples:
   oplab incident watch tikv-store-down -n tikv
   kubectl apply -f incident.yaml && oplab incident watch tikv/tikv-store-down
 
-Ends when the Incident is finished: exit code 0 if it succeeded, else 1.`;
+Ends when the Incident is finished, with exit code 0 if it succeeded and 1 otherwise.`;
 
 /** Adds the command to its parent. */
 export function addIncidentWatch(parent: Command, environment: Environment): void {
   parent
     .command('watch')
-    .description('follow an Incident to its end: what is thought, run, seen and changed, as it happens')
+    .description('follow an Incident to its end: reasoning, commands, results and changes as they happen')
     .argument('<name>', 'NAME or NAMESPACE/NAME')
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
@@ -48,7 +48,10 @@ export function addIncidentWatch(parent: Command, environment: Environment): voi
     });
 }
 
-/** Prints until the Incident is finished; the Incident as it then is, or undefined when it was deleted. */
+/**
+ * Prints the session until the Incident is finished. Returns the Incident, or undefined if it was
+ * deleted.
+ */
 export async function watch(
   output: Output,
   incidents: Incidents,
@@ -62,7 +65,7 @@ export async function watch(
   const follow = (async () => {
     for await (const event of reader.follow(sessionOf(first), { signal: following.signal })) view.show(event);
   })();
-  // Its failure is looked at below; until then it is nobody's unhandled rejection.
+  // untilFinished() handles a failure; this prevents an unhandled rejection until then.
   follow.catch(() => undefined);
   try {
     const end = await untilFinished(output, view, incidents, first, follow);
@@ -86,7 +89,7 @@ async function untilFinished(
 ): Promise<Incident | undefined> {
   const { namespace = '', name } = first.metadata;
   let incident = first;
-  let told = '';
+  let reported = '';
   let trouble = '';
   let broken: unknown;
   follow.catch((error: unknown) => {
@@ -94,15 +97,15 @@ async function untilFinished(
   });
   for (;;) {
     const state = `${incident.status?.phase ?? 'Pending'}${incident.status?.message ? `: ${incident.status.message}` : ''}`;
-    if (state !== told) view.remark(state);
-    told = state;
+    if (state !== reported) view.remark(state);
+    reported = state;
     if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) return incident;
-    // The trail cannot be read at all: there is nothing to watch.
+    // The trail cannot be read, so there is nothing to watch.
     if (broken !== undefined) throw broken;
-    await sleep(LOOK_MS);
+    await sleep(POLL_MS);
     try {
       const { incident: next } = await incidents.get(namespace, name);
-      // Another Incident of the same name is not the one that is watched.
+      // The watched Incident was deleted, and another one was created with the same name.
       if (sessionOf(next) !== sessionOf(first)) return undefined;
       incident = next;
       trouble = '';
