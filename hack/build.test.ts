@@ -153,7 +153,7 @@ describe('the way of dist/ to the API server', { timeout: 60_000 }, () => {
     await writeFile(kubeconfig, JSON.stringify(content));
     return await oplab('incident', 'list', '-n', 'tikv', '--kubeconfig', kubeconfig);
   };
-  const none = { code: 0, stdout: '', stderr: 'No Incidents in namespace tikv.\n' };
+  const none = { code: 0, stdout: '', stderr: 'No Incidents found in namespace tikv.\n' };
   const path = '/apis/oplab.dev/v1alpha1/namespaces/tikv/incidents';
 
   it('goes through the proxy of the kubeconfig', async () => {

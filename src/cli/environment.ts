@@ -1,4 +1,4 @@
-// What a command works with, made from its flags on demand: the cluster, the way to the gateway, the clock, the output.
+// What a command works with, created on demand from its flags: cluster, gateway, clock, output.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -9,7 +9,7 @@ import type { Monitors } from './monitors.ts';
 import type { Output } from './output.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
 
-/** Flags that every command takes, named as kubectl names them. */
+/** The flags that every command accepts, with the same names as in kubectl. */
 export const connectionFlags = z.looseObject({
   namespace: z.string().optional(),
   allNamespaces: z.boolean().default(false),
@@ -20,13 +20,13 @@ export const connectionFlags = z.looseObject({
 });
 export type ConnectionFlags = z.infer<typeof connectionFlags>;
 
-/** The world of one command. Nothing is connected before it is asked for. */
+/** What one command works with. Connections are opened on first use. */
 export interface Environment {
   readonly output: Output;
   now(): Date;
   incidents(flags: ConnectionFlags): Incidents;
   monitors(flags: ConnectionFlags): Monitors;
-  /** The namespace of the flags, else of the kubeconfig's context, else "default". */
+  /** The namespace from the flags, else from the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
   gateway(flags: ConnectionFlags): AuditReader | Promise<AuditReader>;
   file(path: string): AuditReader | Promise<AuditReader>;
@@ -35,21 +35,21 @@ export interface Environment {
 /** Makes the world of a command, once it runs. */
 export type OpenEnvironment = () => Promise<Environment>;
 
-/** The flags of a command, those of its parents included. */
+/** The flags of a command, including those of its parents. */
 export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
   return schema.parse(command.optsWithGlobals());
 }
 
-/** The address of a read API that is forwarded already. @throws InvalidInput */
+/** The address of a read API whose port the user forwards. @throws InvalidInput */
 function gatewayUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || !['http:', 'https:'].includes(url.protocol)) {
-    throw new InvalidInput(`--gateway ${text}: write an address such as http://127.0.0.1:8080`);
+    throw new InvalidInput(`--gateway ${text}: must be an HTTP address such as http://127.0.0.1:8080`);
   }
   return url.href.replace(/\/+$/, '');
 }
 
-/** The real world: a cluster by kubeconfig, the system clock. */
+/** The environment outside tests: the cluster of the kubeconfig, and the system clock. */
 export function realEnvironment(output: Output): Environment {
   let client: KubeClient | undefined;
   const clientOf = ({ kubeconfig, context }: ConnectionFlags) => {

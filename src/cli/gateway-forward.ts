@@ -16,7 +16,7 @@ const podStatus = z.looseObject({
     .optional(),
 });
 
-/** The gateway's pod that serves now: ready before not ready, never one that is going. */
+/** The gateway pod to connect to: prefers a ready pod and skips those being deleted. */
 export function chooseGatewayPod(pods: readonly KubeObject[]): KubeObject | undefined {
   const ready = (pod: KubeObject) => {
     const parsed = podStatus.safeParse(pod);
@@ -33,7 +33,7 @@ export async function forwardToGateway(client: KubeClient, namespace: string): P
   const pod = chooseGatewayPod(items);
   if (pod === undefined) {
     throw new GatewayUnreachable(
-      `there is no gateway pod in namespace ${namespace}; name oplab's namespace with --oplab-namespace, or read a file with --file`,
+      `no gateway pod found in namespace ${namespace}; set oplab's namespace with --oplab-namespace, or read a file with --file`,
     );
   }
   const forward = await openPortForward(client, { namespace, pod: pod.metadata.name, port: ports.read });

@@ -1,4 +1,4 @@
-// What `incident create` refuses by itself, before anything is sent, and without any cluster.
+// What `incident create` rejects before anything is sent, and without a cluster.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -59,7 +59,7 @@ async function create(content: object, ...args: string[]): Promise<unknown> {
 }
 
 describe('a dry run by the client', () => {
-  it('takes what the server would take', async () => {
+  it('accepts what the server would accept', async () => {
     const all = [
       up,
       { name: 'object', kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', cel: 'object.a' } },
@@ -72,10 +72,10 @@ describe('a dry run by the client', () => {
     expect(sent).toEqual([]);
   });
 
-  it('refuses what it would refuse', async () => {
+  it('rejects what the server would reject', async () => {
     await expect(create(manifest([up, up]), '--dry-run', 'client')).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('"up" is there twice'),
+      message: expect.stringContaining('"up" is a duplicate'),
     });
     expect(stdout).toBe('');
   });
@@ -84,14 +84,26 @@ describe('a dry run by the client', () => {
   afterAll(() => cel.close());
   const pod = { apiVersion: 'v1', kind: 'Pod', cel: 'true' };
   it.each<[string, NewIncident, string]>([
-    ['two checks of one name', manifest([up, up]), 'spec.verify.checks.1.name: "up" is there twice'],
-    ['a name of no object', manifest([up], {}, { name: 'Foo_Bar' }), 'metadata.name: "Foo_Bar" is no name'],
+    ['two checks of one name', manifest([up, up]), 'spec.verify.checks.1.name: "up" is a duplicate'],
+    [
+      'a name of no object',
+      manifest([up], {}, { name: 'Foo_Bar' }),
+      'metadata.name: "Foo_Bar" is not a valid object name',
+    ],
     ['a beginning of no name', manifest([up], {}, { generateName: 'A-' }), 'metadata.generateName: "A-" is no'],
-    ['no name', manifest([up], {}, {}), 'metadata.name: give it one'],
-    ['no namespace', manifest([up], {}, { name: 'a', namespace: 'a.b' }), 'metadata.namespace: "a.b" is no name'],
-    ['a field that is not there', manifest([up], { severty: 'info' }), 'spec.severty: there is no such field'],
-    ['one deep in it', manifest([{ name: 'a', http: { ...http, url: 'x' } }]), 'spec.verify.checks.0.http.url: there'],
-    ['a target twice', manifest([up], { targetNamespaces: ['x', 'x'] }), 'spec.targetNamespaces.1: "x" is there twice'],
+    ['no name', manifest([up], {}, {}), 'metadata.name: must be set'],
+    [
+      'no namespace',
+      manifest([up], {}, { name: 'a', namespace: 'a.b' }),
+      'metadata.namespace: "a.b" is not a valid namespace name',
+    ],
+    ['a field that is not there', manifest([up], { severty: 'info' }), 'spec.severty: unknown field'],
+    [
+      'one deep in it',
+      manifest([{ name: 'a', http: { ...http, url: 'x' } }]),
+      'spec.verify.checks.0.http.url: unknown',
+    ],
+    ['a target twice', manifest([up], { targetNamespaces: ['x', 'x'] }), 'spec.targetNamespaces.1: "x" is a duplicate'],
     ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks.0: a check must set exactly one'],
     ['a check that has a name of ours', manifest([{ name: 'baseline', http }]), 'checks.0: name: baseline is reserved'],
     [
@@ -107,7 +119,7 @@ describe('a dry run by the client', () => {
     [
       'labels without end',
       manifest([up], { alertLabels: Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`l${index}`, ''])) }),
-      'spec.alertLabels: it has 65 entries; at most 64',
+      'spec.alertLabels: must have at most 64 entries, not 65',
     ],
   ])('refuses %s', async (_, content, message) => {
     await expect(checkAsServer(content, cel)).rejects.toMatchObject({
@@ -118,7 +130,7 @@ describe('a dry run by the client', () => {
 });
 
 describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('with %j', (args) => {
-  it('CEL that is none is not sent, and nothing before it', async () => {
+  it('invalid CEL is rejected before anything is sent', async () => {
     const ill = manifest([up, { name: 'ill', http: { ...http, cel: 'status === 200' } }]);
     const file = path.join(directory, 'both.yaml');
     await writeFile(file, `${JSON.stringify(manifest([up]))}\n---\n${JSON.stringify(ill)}\n`);
@@ -131,7 +143,7 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
     expect(sent).toEqual([]);
   });
 
-  it('-A is refused, where it would be ignored', async () => {
+  it('-A is rejected, because it would be ignored', async () => {
     await expect(create(manifest([up]), '-A', ...args)).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringContaining('-A'),
@@ -139,9 +151,9 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
     expect(sent).toEqual([]);
   });
 
-  it('a value out of its range is named', async () => {
+  it('an error names a value that is out of range', async () => {
     await expect(create(manifest([{ name: 'up', http: { ...http, port: 0 } }]), ...args)).rejects.toMatchObject({
-      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: .*>=1 \(it is 0\)$/),
+      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: .*>=1 \(got 0\)$/),
     });
   });
 });

@@ -131,7 +131,7 @@ describe('the output of a command', () => {
     expect(exit.stdout.startsWith('1\n2\n')).toBe(true);
     expect(exit.stdout.endsWith('99999\n100000\n')).toBe(true);
     const missing = 588895 - OUTPUT_HEAD_BYTES - OUTPUT_TAIL_BYTES;
-    expect(exit.stdout).toContain(`[... ${missing} bytes left out ...]`);
+    expect(exit.stdout).toContain(`[... ${missing} bytes omitted ...]`);
   });
 
   it('never cuts a character in two', async () => {

@@ -126,7 +126,7 @@ describe('the author of an Incident or a Monitor', () => {
   it('may not say that an alarm opened it; the controller may', async () => {
     const startTime = '2026-01-01T00:00:00Z';
     const source = { kind: 'Monitor', name: 'stores', fingerprint: 'f', startTime };
-    const said = 'spec.source: is written by oplab alone';
+    const said = 'spec.source: only oplab may set this field';
     expect(await report(author, ['wide-0'], { source })).toContain(said);
     expect(await report(server.client, ['wide-0'], { source })).toContain(said);
     const controller = await clientAs(server, SYSTEM, 'oplab-controller');

@@ -127,12 +127,12 @@ describe('the chart refuses', () => {
     [
       'the Docker socket in the namespace of the agents',
       { docker: { endpoints: [ENDPOINT], socket: { namespace: 'oplab-agents' } } },
-      /docker\.socket\.namespace: "oplab-agents" is taken by the agents/,
+      /docker\.socket\.namespace: "oplab-agents" is the namespace of the agents/,
     ],
     [
       'a class with a Docker host that does not exist',
       { agentClass: { docker: { endpoint: 'lokal', composeProject: 'shop' } }, docker: { endpoints: [ENDPOINT] } },
-      /agentClass\.docker\.endpoint: "lokal" is not the name of one of docker\.endpoints \(local\)/,
+      /agentClass\.docker\.endpoint: "lokal" is not one of docker\.endpoints \(local\)/,
     ],
     [
       'a certificate without the CA that agents need to trust',

@@ -86,7 +86,7 @@ describe('incident create', () => {
     const file = path.join(directory, 'incidents.yaml');
     await writeFile(file, `${ours}---\n${ours.replace('name: tikv-store-down', 'name: another')}`);
     await oplab('incident', 'create', '-f', file, '--dry-run');
-    expect(stderr).toContain('would be created (dry run by the server)');
+    expect(stderr).toContain('would be created (server dry run)');
     expect(await names()).not.toContain('another');
     await oplab('incident', 'create', '-f', file, '-o', 'name');
     expect(stdout).toContain('incident.oplab.dev/tikv-store-down\nincident.oplab.dev/another\n');
@@ -115,9 +115,9 @@ describe('incident create', () => {
 
   it.each([
     [['a', ...check], /--summary/],
-    [['a', '--summary', 's'], /how to tell that it is fixed/],
-    [['a/b/c', '--summary', 's', ...check], /is no name/],
-    [['a', '--summary', 's', '--http-check', 'x'], /write NAME=/],
+    [['a', '--summary', 's'], /at least one check is required/],
+    [['a/b/c', '--summary', 's', ...check], /is not a valid name/],
+    [['a', '--summary', 's', '--http-check', 'x'], /use the form NAME=/],
     [['UPPER', '--summary', 's', ...check], /metadata.name/],
     [['a', '--summary', 's', '--object-check', 'x=v1/Secret/y true'], /may not read Secrets/],
     [['-f', 'nowhere.yaml'], /nowhere.yaml cannot be read/],

@@ -140,7 +140,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     const seen = await screen.shows('half a li');
     expectFits(seen, 80, 24);
     for (const text of [
-      '1 open, 1 at work',
+      '1 open, 1 active',
       `● ${store}`,
       'thinks A store is gone; I look at the',
       'Do they come back?',
@@ -148,11 +148,11 @@ describe('oplab top', { timeout: 180_000 }, () => {
       'running, ',
       'attempt 1 is at work',
       'turn 0/60',
-      'Patient patient: ✗ ill (1 of 2 Firing)',
+      'Health patient: ✗ Firing (1 of 2)',
       '✗ stores-up',
       'store 4 is Disc',
       '✓ pd-quorum',
-      '○ well not looked at yet',
+      '○ well not checked yet',
       'cluster ok  gateway ok',
     ]) {
       expect(seen).toContain(text);
@@ -178,7 +178,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
       await append(other.attempt, { kind: 'reasoning', content: `thought number ${row} of many` });
     }
     const screen = await top({ columns: 100, rows: 30 });
-    await screen.shows('2 open, 2 at work');
+    await screen.shows('2 open, 2 active');
     await screen.keys('End');
     const first = await screen.shows(/─ patient\/(store-down|other-fault)/);
     await screen.keys('Home');
@@ -198,7 +198,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.keys('Enter');
     await screen.showsNot('Monitors');
     await screen.keys('Enter', '?');
-    await screen.shows('the session on the whole screen, and back');
+    await screen.shows('zoom the session to the whole screen, and back');
     await screen.keys('?');
     await screen.shows('Monitors 2');
     await screen.keys('C-c');
@@ -229,24 +229,24 @@ describe('oplab top', { timeout: 180_000 }, () => {
       }).catch(() => undefined);
       expectFits(await screen.screen(), columns, rows);
     }
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
     await screen.resize(20, 5);
     await screen.shows('too small');
     await screen.resize(80, 24);
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
   });
 
   it('shows everything without colour, and without UTF-8', async () => {
     const plain = await top({ columns: 80, rows: 24, env: { NO_COLOR: '1' } });
-    await plain.shows('Patient patient: ✗ ill');
+    await plain.shows('Health patient: ✗ Firing');
     expect(await plain.rawScreen()).not.toContain('\u001b[');
     await plain.close();
     const coloured = await top({ columns: 80, rows: 24 });
-    await coloured.shows('Patient patient: ✗ ill');
+    await coloured.shows('Health patient: ✗ Firing');
     expect(await coloured.rawScreen()).toContain('\u001b[31m');
     await coloured.close();
     const ascii = await top({ columns: 80, rows: 24, env: { LANG: 'C', LC_ALL: 'C' } });
-    const seen = await ascii.shows('Patient patient: x ill');
+    const seen = await ascii.shows('Health patient: x Firing');
     expect(seen).toMatch(/^[\x20-\x7e\n]*$/);
     expect(seen).toContain('-[Incidents 1]---');
   });
@@ -260,7 +260,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     way.closeAllConnections();
     await new Promise((resolve) => way.close(resolve));
     await lab.restartGateway();
-    await screen.shows('gateway away');
+    await screen.shows('gateway down');
     await screen.shows('Waiting for the gateway:');
     expect(await screen.screen()).toContain('Do they come back?');
     await eventually(async () =>
@@ -282,17 +282,17 @@ describe('oplab top', { timeout: 180_000 }, () => {
 
   it('returns to the shell on ctrl-z and resumes with fg', async () => {
     const screen = await top({ columns: 80, rows: 24 });
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
     await screen.keys('C-z');
-    await screen.showsNot('Patient patient');
+    await screen.showsNot('Health patient');
     await screen.keys('echo in the shell', 'Enter');
     await screen.shows(/^in the shell$/m);
     await screen.keys('fg', 'Enter');
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
     await screen.resize(90, 20);
     await eventually(async () => ((await screen.screen()).split('\n').length === 21 ? true : undefined));
     await screen.keys('q');
-    await screen.showsNot('Patient patient');
+    await screen.showsNot('Health patient');
   });
 
   it('fails with an error if there is no kubeconfig', async () => {
@@ -308,7 +308,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.shows('gateway ok');
     await append(attempt, { kind: 'reasoning', content: '\u001b[2J\u001b]0;evil\u0007colourless' });
     await screen.shows('colourless');
-    expect(await screen.screen()).toContain('Patient patient');
+    expect(await screen.screen()).toContain('Health patient');
     await lab.setStatus(store, {
       phase: 'Resolved',
       message: 'Resolved: all checks have held',
@@ -321,7 +321,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
       ],
     });
     await screen.shows(`✓ ${store}`);
-    await screen.shows('0 open, 0 at work');
+    await screen.shows('0 open, 0 active');
     await screen.keys('a');
     await screen.shows('show finished');
   });

@@ -30,7 +30,7 @@ export async function listSessions(environment: Environment, command: Command): 
       return;
     }
     if (sessions.length === 0) {
-      output.note('No sessions.');
+      output.note('No sessions found.');
       return;
     }
     const rows = sessions.map((session) => [

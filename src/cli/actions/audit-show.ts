@@ -27,13 +27,13 @@ export async function showTrail(environment: Environment, command: Command, text
     const resolved = await resolveSession(text, {
       reader,
       note: environment.output.note,
-      // A file stands for itself: it may come from a cluster that is gone.
+      // Read only the file: its cluster may no longer exist.
       ...(given.file === undefined
         ? { incidents: environment.incidents(given), namespace: environment.namespace(given) }
         : { namespace: given.namespace }),
     });
     if (resolved.summary === undefined) {
-      throw new NotFound(`the log has nothing of session ${resolved.session} yet`);
+      throw new NotFound(`the log has no entries of session ${resolved.session} yet`);
     }
     await show(environment, reader, resolved, given);
   } finally {
@@ -50,7 +50,9 @@ async function show(
   const entries = (await allEntries(reader, session, given.sinceSeq)).filter(
     (entry) => given.kind === undefined || given.kind.includes(entry.kind),
   );
-  /** The full text; null when it was pruned; undefined when none is asked for or there is none. */
+  /**
+   * The full text; null if it was pruned; undefined if it is not requested or the entry has none.
+   */
   const blobOf = async ({ blobDigest }: Entry) =>
     given.full && blobDigest !== null ? ((await reader.blob(blobDigest)) ?? null) : undefined;
 

@@ -28,9 +28,9 @@ type Flags = z.infer<typeof flags>;
 export async function verifyAudit(environment: Environment, command: Command, text: string | undefined): Promise<void> {
   const given = flagsOf(command, flags);
   if (text === undefined && !given.all && given.file === undefined) {
-    throw new InvalidInput('name an Incident, or say --all, or --file audit.db');
+    throw new InvalidInput('name an Incident, or use --all or --file audit.db');
   }
-  if (text !== undefined && given.all) throw new InvalidInput('name an Incident or say --all, not both');
+  if (text !== undefined && given.all) throw new InvalidInput('name an Incident or use --all, not both');
   const saved = await savedIncidents(given.incidentFile);
   const report =
     given.file === undefined
@@ -39,7 +39,7 @@ export async function verifyAudit(environment: Environment, command: Command, te
   conclude(environment, given, report);
 }
 
-/** Incidents from files, of which a List may hold several. @throws InvalidInput */
+/** Reads Incidents from files, which may hold single objects or Lists. @throws InvalidInput */
 async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
   const list = z.looseObject({ items: z.array(z.looseObject({})) });
   const incidents: Incident[] = [];
@@ -55,7 +55,7 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
       const incident = parseIncident(z.looseObject({}).parse(item), path);
       if (incident.metadata.uid === '') {
         throw new InvalidInput(
-          `${path}: Incident ${incident.metadata.name} has no uid; save it with kubectl get -o yaml`,
+          `${path}: Incident ${incident.metadata.name} has no metadata.uid; save it with kubectl get -o yaml`,
         );
       }
       incidents.push(incident);
@@ -98,7 +98,7 @@ async function verifyOffline(
   if (exported !== undefined) {
     const { id } = exported.session;
     if (sessions !== undefined && !sessions.includes(id)) {
-      throw new NotFound(`${file} holds session ${id}, not that of "${text}"`);
+      throw new NotFound(`${file} contains session ${id}, not that of "${text}"`);
     }
     return { source: file, findings: [], sessions: [verifyExport(exported, anchors.get(id))] };
   }
@@ -115,7 +115,8 @@ async function verifyThroughGateway(
   const reader = await environment.gateway(given);
   try {
     const incidents = environment.incidents(given);
-    // The anchors are read before the entries: a session that goes on meanwhile only grows past them.
+    // Read the anchors before the entries, so that they never exceed the entries if the session
+    // continues.
     const targets = new Map<string, Incident | undefined>();
     if (text === undefined) {
       for (const { incident } of await incidents.list(undefined)) {
@@ -126,7 +127,7 @@ async function verifyThroughGateway(
       const namespace = environment.namespace(given);
       const resolved = await resolveSession(text, { reader, incidents, namespace, note: environment.output.note });
       if (resolved.summary === undefined && resolved.incident?.status?.audit === undefined) {
-        throw new NotFound(`Incident "${text}" has no session in the log yet`);
+        throw new NotFound(`the log has no session of Incident "${text}" yet`);
       }
       targets.set(resolved.session, resolved.incident);
     }
@@ -163,7 +164,7 @@ async function verifyOne(
   });
 }
 
-/** Prints the verdict. @throws VerificationFailed */
+/** Prints the result. @throws VerificationFailed */
 function conclude({ output }: Environment, given: Flags, report: Report): void {
   const sound = isSound(report);
   if (given.output === 'json') {
@@ -174,11 +175,11 @@ function conclude({ output }: Environment, given: Flags, report: Report): void {
     for (const session of report.sessions) {
       for (const line of renderSessionReport(session, output.colors)) output.line(line);
     }
-    if (report.sessions.length === 0) output.line('There are no sessions.');
+    if (report.sessions.length === 0) output.line('No sessions found.');
   }
   if (sound) return;
   const broken = report.sessions.filter((session) => session.findings.length > 0).length;
   throw new VerificationFailed(
-    `${report.source}: ${broken} of ${report.sessions.length} sessions do not add up${report.findings.length === 0 ? '' : ', and the file itself is not sound'}`,
+    `${report.source}: ${broken} of ${report.sessions.length} sessions failed verification${report.findings.length === 0 ? '' : ', and the file itself is damaged'}`,
   );
 }

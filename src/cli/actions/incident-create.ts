@@ -9,7 +9,7 @@ import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';
 import { InvalidInput, messageOf } from '../../errors.ts';
-import { httpCheckOf, objectCheckOf, prometheusCheckOf } from '../check-flags.ts';
+import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from '../check-flags.ts';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
 import { checkAsServer, checkExpressions, issueText, parseSpec } from '../manifest-check.ts';
@@ -41,7 +41,7 @@ const flags = connectionFlags.extend({
 });
 type Flags = z.infer<typeof flags>;
 
-/** What describes an Incident, and so cannot stand beside a file that does. */
+/** The flags that describe an Incident, which cannot be combined with a file that does. */
 const DESCRIBING = [
   ...['summary', 'description', 'severity', 'class', 'target', 'httpCheck', 'objectCheck', 'prometheusCheck'],
   ...['soakSeconds', 'timeoutSeconds', 'maxTurns', 'maxTokens', 'maxCostMilliUsd', 'attempts', 'label', 'annotation'],
@@ -56,7 +56,7 @@ export async function createIncidents(
   const { output } = environment;
   const given = flagsOf(command, flags);
   if (given.allNamespaces) {
-    throw new InvalidInput('-A, --all-namespaces: an Incident is made in one namespace; name it with -n');
+    throw new InvalidInput('-A, --all-namespaces: an Incident belongs to one namespace; set it with -n');
   }
   const wanted = given.filename === undefined ? [fromFlags(given, name)] : await fromFile(given, name);
   const checked = await completed(environment, given, wanted);
@@ -70,22 +70,25 @@ export async function createIncidents(
     const full = `${namespace}/${called ?? `${generateName}…`}`;
     output.note(
       given.dryRun === undefined
-        ? `Incident ${full} created; follow it: oplab incident watch ${full}`
-        : `Incident ${full} would be created (dry run by the ${given.dryRun})`,
+        ? `Incident ${full} created. To follow it: oplab incident watch ${full}`
+        : `Incident ${full} would be created (${given.dryRun} dry run)`,
     );
   }
 }
 
 /** @throws InvalidInput */
 function fromFlags(given: Flags, text: string | undefined): NewIncident {
-  if (given.summary === undefined) throw new InvalidInput('say what is wrong with --summary, or give a file with -f');
+  if (given.summary === undefined)
+    throw new InvalidInput('describe what is wrong with --summary, or name a file with -f');
   const checks = [
-    ...given.httpCheck.map(httpCheckOf),
-    ...given.objectCheck.map(objectCheckOf),
-    ...given.prometheusCheck.map(prometheusCheckOf),
+    ...given.httpCheck.map(parseHttpCheck),
+    ...given.objectCheck.map(parseObjectCheck),
+    ...given.prometheusCheck.map(parsePrometheusCheck),
   ];
   if (checks.length === 0) {
-    throw new InvalidInput('say how to tell that it is fixed: --http-check, --object-check or --prometheus-check');
+    throw new InvalidInput(
+      'at least one check is required to verify the repair: --http-check, --object-check or --prometheus-check',
+    );
   }
   const { timeoutSeconds, maxTurns, maxTokens, maxCostMilliUsd: maxCostMilliUSD, attempts } = given;
   const limits = present({ timeoutSeconds, maxTurns, maxTokens, maxCostMilliUSD, attempts });
@@ -119,7 +122,7 @@ function named(text: string | undefined, summary: string): NewIncident['metadata
   }
   const [first = '', second, ...more] = text.split('/');
   if (first === '' || second === '' || more.length > 0) {
-    throw new InvalidInput(`"${text}" is no name: write NAME or NAMESPACE/NAME`);
+    throw new InvalidInput(`"${text}" is not a valid name; use NAME or NAMESPACE/NAME`);
   }
   return second === undefined ? { name: first } : { namespace: first, name: second };
 }
@@ -130,7 +133,7 @@ function mapOf(pairs: readonly string[], flag: string): Record<string, string> |
   return Object.fromEntries(
     pairs.map((pair) => {
       const at = pair.indexOf('=');
-      if (at < 1) throw new InvalidInput(`${flag} ${pair}: write NAME=VALUE`);
+      if (at < 1) throw new InvalidInput(`${flag} ${pair}: use the form NAME=VALUE`);
       return [pair.slice(0, at), pair.slice(at + 1)];
     }),
   );
@@ -156,7 +159,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   });
   if (said.length > 0 || name !== undefined) {
     throw new InvalidInput(
-      'with -f the file describes the Incident: leave out its name, and flags that describe it too',
+      'with -f, the file describes the Incident; omit the name argument and the flags that describe it',
     );
   }
   let source: string;
@@ -165,11 +168,11 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   } catch (error) {
     throw new InvalidInput(`${path} cannot be read: ${messageOf(error)}`, error);
   }
-  const where = path === '-' ? 'the input' : path;
+  const where = path === '-' ? 'standard input' : path;
   const documents = parseAllDocuments(source);
   const found = ('empty' in documents ? [] : documents).flatMap((document): NewIncident[] => {
     const [problem] = document.errors;
-    if (problem !== undefined) throw new InvalidInput(`${where} is no YAML: ${problem.message.split('\n')[0]}`);
+    if (problem !== undefined) throw new InvalidInput(`${where} is not valid YAML: ${problem.message.split('\n')[0]}`);
     const raw: unknown = document.toJS();
     if (raw === null) return [];
     const parsed = manifest.safeParse(raw, { reportInput: true });
@@ -177,11 +180,11 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
     const { apiVersion, kind, metadata, spec } = parsed.data;
     return [{ apiVersion, kind, metadata, spec: given.suspend ? { ...spec, suspend: true } : spec }];
   });
-  if (found.length === 0) throw new InvalidInput(`${where} holds no Incident`);
+  if (found.length === 0) throw new InvalidInput(`${where} contains no Incident`);
   return found;
 }
 
-/** All of them, before the first is sent. @throws InvalidInput */
+/** Completes and checks all Incidents before the first one is sent. @throws InvalidInput */
 async function completed(environment: Environment, given: Flags, wanted: NewIncident[]): Promise<NewIncident[]> {
   const cel = new Cel();
   try {
@@ -193,11 +196,16 @@ async function completed(environment: Environment, given: Flags, wanted: NewInci
   }
 }
 
-/** Puts the namespace in, and looks at what can be told here; the rest is the API server's to say. @throws InvalidInput */
+/**
+ * Sets the namespace and checks what can be checked locally; the API server checks the rest.
+ * @throws InvalidInput
+ */
 async function complete(environment: Environment, given: Flags, one: NewIncident, cel: Cel): Promise<NewIncident> {
   const { namespace } = one.metadata;
   if (namespace !== undefined && given.namespace !== undefined && namespace !== given.namespace) {
-    throw new InvalidInput(`the Incident says namespace ${namespace}, the flag says ${given.namespace}`);
+    throw new InvalidInput(
+      `metadata.namespace is ${namespace}, but --namespace is ${given.namespace}; remove one, or make them equal`,
+    );
   }
   const metadata = { ...one.metadata, namespace: namespace ?? environment.namespace(given) };
   const complete = { ...one, metadata };

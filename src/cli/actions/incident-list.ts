@@ -23,7 +23,7 @@ export async function listIncidents(environment: Environment, command: Command):
     return;
   }
   if (seen.length === 0) {
-    output.note(`No Incidents${namespace === undefined ? '' : ` in namespace ${namespace}`}.`);
+    output.note(`No Incidents found${namespace === undefined ? '' : ` in namespace ${namespace}`}.`);
     return;
   }
   const columns = { allNamespaces: given.allNamespaces, wide: given.output === 'wide' };

@@ -14,9 +14,9 @@ import type { AuditReader } from '../reader/audit-reader.ts';
 import { LiveView } from '../render/live-view.ts';
 import { parseName } from '../resolve-session.ts';
 
-/** How often the Incident itself is looked at, in milliseconds. */
-const LOOK_MS = 1000;
-/** How long after Finished the rest of the trail is waited for, in milliseconds. */
+/** How often the Incident itself is read, in milliseconds. */
+const POLL_MS = 1000;
+/** How long to wait for the rest of the trail once the Incident is Finished, in milliseconds. */
 const REST_MS = 5000;
 
 /** Follows an Incident to its end; the exit code reports whether it succeeded. @throws NotFound */
@@ -34,7 +34,10 @@ export async function watchIncident(environment: Environment, command: Command, 
   }
 }
 
-/** Prints until the Incident is finished; the Incident as it then is, or undefined when it was deleted. */
+/**
+ * Prints the session until the Incident is finished. Returns the Incident, or undefined if it was
+ * deleted.
+ */
 export async function watch(
   output: Output,
   incidents: Incidents,
@@ -48,7 +51,7 @@ export async function watch(
   const follow = (async () => {
     for await (const event of reader.follow(sessionOf(first), { signal: following.signal })) view.show(event);
   })();
-  // Its failure is looked at below; until then it is nobody's unhandled rejection.
+  // untilFinished() handles a failure; this prevents an unhandled rejection until then.
   follow.catch(() => undefined);
   try {
     const end = await untilFinished(output, view, incidents, first, follow);
@@ -72,7 +75,7 @@ async function untilFinished(
 ): Promise<Incident | undefined> {
   const { namespace = '', name } = first.metadata;
   let incident = first;
-  let told = '';
+  let reported = '';
   let trouble = '';
   let broken: unknown;
   follow.catch((error: unknown) => {
@@ -80,15 +83,15 @@ async function untilFinished(
   });
   for (;;) {
     const state = `${incident.status?.phase ?? 'Pending'}${incident.status?.message ? `: ${incident.status.message}` : ''}`;
-    if (state !== told) view.remark(state);
-    told = state;
+    if (state !== reported) view.remark(state);
+    reported = state;
     if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) return incident;
-    // The trail cannot be read at all: there is nothing to watch.
+    // The trail cannot be read, so there is nothing to watch.
     if (broken !== undefined) throw broken;
-    await sleep(LOOK_MS);
+    await sleep(POLL_MS);
     try {
       const { incident: next } = await incidents.get(namespace, name);
-      // Another Incident of the same name is not the one that is watched.
+      // The watched Incident was deleted, and another one was created with the same name.
       if (sessionOf(next) !== sessionOf(first)) return undefined;
       incident = next;
       trouble = '';

@@ -29,14 +29,14 @@ export async function exportSessions(
 ): Promise<void> {
   const given = flagsOf(command, flags);
   const one = given.file !== undefined && readExport(given.file) !== undefined;
-  if (text === undefined && !given.all && !one) throw new InvalidInput('name a session or say --all');
-  if (text !== undefined && given.all) throw new InvalidInput('name a session or say --all, not both');
+  if (text === undefined && !given.all && !one) throw new InvalidInput('name a session or use --all');
+  if (text !== undefined && given.all) throw new InvalidInput('name a session or use --all, not both');
   let written = 0;
   for await (const exported of exportsOf(environment, given, text)) {
     write(environment, given, exported, given.all);
     written += 1;
   }
-  if (written === 0) environment.output.note('No sessions.');
+  if (written === 0) environment.output.note('No sessions found.');
 }
 
 function write({ output }: Environment, given: Flags, exported: SessionExport, several: boolean): void {
@@ -44,7 +44,7 @@ function write({ output }: Environment, given: Flags, exported: SessionExport, s
     given.format === 'json' ? `${JSON.stringify(exported, null, 2)}\n` : postMortem(exported, verifyExport(exported));
   const { incident, sealed, entries } = exported.session;
   const name = `${incident.namespace}/${incident.name}`;
-  if (!sealed) output.note(`${name} is not sealed: the session went on after this export`);
+  if (!sealed) output.note(`${name} is not sealed: the session may continue after this export`);
   if (given.to === '-') {
     output.write(text);
     return;
@@ -53,11 +53,11 @@ function write({ output }: Environment, given: Flags, exported: SessionExport, s
   const file = several || isFolder(given.to) ? path.join(given.to, exportFileName(exported, extension)) : given.to;
   try {
     mkdirSync(path.dirname(file), { recursive: true });
-    // It holds what an agent saw of a cluster: not for everybody on this machine.
+    // The file contains what an agent saw of a cluster, so only its owner may read it.
     writeFileSync(file, text, { mode: 0o600, flag: given.force ? 'w' : 'wx' });
   } catch (error) {
     const there = error instanceof Error && 'code' in error && error.code === 'EEXIST';
-    throw new InvalidInput(there ? `${file} is there already; say --force to replace it` : messageOf(error), error);
+    throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : messageOf(error), error);
   }
   output.line(`${file}: ${name}, ${entriesText(entries)}, ${Object.keys(exported.blobs).length} texts`);
 }

@@ -20,21 +20,21 @@ export async function importSessions(
 ): Promise<void> {
   const { output } = environment;
   const { into } = flagsOf(command, flags);
-  // All are looked at before the first is written.
+  // Verify all files before the first is written.
   const files = paths.map((path) => {
     const exported = readExport(path);
     if (exported === undefined) throw new InvalidInput(`${path} is not a session export: it contains no JSON`);
     const report = verifyExport(exported);
     if (report.findings.length > 0) {
       for (const line of renderSessionReport(report, output.colors)) output.note(line);
-      throw new VerificationFailed(`${path} does not add up; nothing was imported`);
+      throw new VerificationFailed(`${path} failed verification; nothing was imported`);
     }
     return { path, exported };
   });
   for (const { path, exported } of files) {
     const { added } = importSession(into, exported, environment.now());
     const { incident, entries } = exported.session;
-    const done = added === 0 ? 'was there already' : `${entriesText(added)} added`;
+    const done = added === 0 ? 'already imported' : `${entriesText(added)} added`;
     output.line(`${path}: ${incident.namespace}/${incident.name}, ${done}, ${entries} in ${into}`);
   }
 }

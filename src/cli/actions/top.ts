@@ -21,7 +21,7 @@ export async function showTop(environment: Environment, command: Command): Promi
     });
   } finally {
     await reader.close();
-    // A request that still hangs must not keep the shell waiting.
+    // A hanging request must not keep the shell waiting.
     setTimeout(() => process.exit(), 500).unref();
   }
 }

@@ -14,10 +14,12 @@ export function addAuditList(parent: Command, open: OpenEnvironment): void {
   parent
     .command('list')
     .alias('ls')
-    .description('list the sessions of the log, also of Incidents that are gone; all namespaces unless -n is given')
-    .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
+    .description(
+      'list the sessions in the log, including those of deleted Incidents; all namespaces unless -n is given',
+    )
+    .option('--file <path>', 'read a SQLite file or a session export instead of querying the gateway')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json', 'yaml']).default('table'))
-    .option('--no-headers', 'leave the header out')
+    .option('--no-headers', 'omit the header')
     .addHelpText('after', EXAMPLES)
     .action(async (_options: unknown, command: Command) => {
       const { listSessions } = await import('../actions/audit-list.ts');

@@ -7,8 +7,8 @@ import type { OpenEnvironment } from '../environment.ts';
 
 const EXAMPLES = `
 Examples:
-  oplab audit show tikv-store-down -n tikv           what was thought, run, seen and changed
-  oplab audit show tikv-store-down -n tikv --full    with the whole output of each command
+  oplab audit show tikv-store-down -n tikv           reasoning, commands, results and changes
+  oplab audit show tikv-store-down -n tikv --full    with the complete output of each command
   oplab audit show tikv/tikv-store-down --kind tool_call,kube_intent
   oplab audit show 6f1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a11 --file audit.db -o ndjson`;
 
@@ -16,12 +16,12 @@ Examples:
 export function addAuditShow(parent: Command, open: OpenEnvironment): void {
   parent
     .command('show')
-    .description('show the trail of a session, by the name of its Incident or by its id')
+    .description('show the trail of a session, given its id or the name of its Incident')
     .argument('<session>', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
-    .option('--full', 'with the full texts: output of commands, bodies of writes')
+    .option('--full', 'include full texts: command output and bodies of writes')
     .option('--kind <kinds>', `only these kinds, separated by commas: ${ENTRY_KINDS.join(', ')}`, parseKinds)
     .option('--since-seq <seq>', 'only entries after this number', parseSeq, 0)
-    .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
+    .option('--file <path>', 'read a SQLite file or a session export instead of querying the gateway')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json', 'ndjson']).default('text'))
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
@@ -35,7 +35,7 @@ function parseKinds(text: string, earlier: EntryKind[] | undefined): EntryKind[]
   const kinds = text.split(',').map((name) => {
     const kind = ENTRY_KINDS.find((known) => known === name.trim());
     if (kind === undefined)
-      throw new InvalidArgumentError(`"${name}" is no kind of entry; there are: ${ENTRY_KINDS.join(', ')}`);
+      throw new InvalidArgumentError(`"${name}" is not an entry kind; valid kinds: ${ENTRY_KINDS.join(', ')}`);
     return kind;
   });
   return [...(earlier ?? []), ...kinds];
@@ -44,6 +44,6 @@ function parseKinds(text: string, earlier: EntryKind[] | undefined): EntryKind[]
 /** @throws InvalidArgumentError */
 function parseSeq(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('write a number from 0');
+  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('must be a non-negative integer');
   return value;
 }

@@ -6,30 +6,30 @@ import type { OpenEnvironment } from '../environment.ts';
 const EXAMPLES = `
 Examples:
   oplab audit verify tikv-store-down -n tikv       the log against the Incident's status
-  oplab audit verify --all                         every session of the log, every Incident
+  oplab audit verify --all                         all sessions in the log and all Incidents
   oplab audit verify --file audit.db               offline: the file against itself
   oplab audit verify --file audit.db --incident-file incident.yaml
                                                    offline: the file against a saved status
   oplab audit verify --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
                                                    offline: a session export against itself
 
-A chain that was rewritten from some row to its end is consistent in itself: only an anchor outside of the file,
-the Incident's status, shows that.`;
+If all rows from some row to the end are rewritten, the chain is still consistent. Only an anchor outside the file,
+the Incident's status, reveals this.`;
 
 /** Adds the command to its parent. */
 export function addAuditVerify(parent: Command, open: OpenEnvironment): void {
   parent
     .command('verify')
-    .description('check the log: rows against the hash chain, the chain against the anchors in status')
+    .description('verify the log: rows against the hash chain, the chain against the anchors in status')
     .argument('[incident]', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
-    .option('--all', 'every session')
+    .option('--all', 'verify all sessions')
     .option(
       '--file <path>',
-      'a SQLite file that no gateway has open, or a session export, instead of the gateway; the cluster is not asked',
+      'read a SQLite file that no gateway has open, or a session export, instead of querying gateway and cluster',
     )
     .option(
       '--incident-file <path>',
-      'saved Incidents (YAML or JSON) whose status anchors the log; may be repeated',
+      'saved Incidents (YAML or JSON) whose status contains anchors of the log; may be repeated',
       append,
     )
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))

@@ -14,11 +14,11 @@ export function addIncidentList(parent: Command, open: OpenEnvironment): void {
   parent
     .command('list')
     .alias('ls')
-    .description('list Incidents: phase, claim, verification, cost')
+    .description('list Incidents with phase, claim, verification and cost')
     .addOption(
       new Option('-o, --output <format>', 'output format').choices(['table', 'wide', 'json', 'yaml']).default('table'),
     )
-    .option('--no-headers', 'leave the header out')
+    .option('--no-headers', 'omit the header')
     .addHelpText('after', EXAMPLES)
     .action(async (_options: unknown, command: Command) => {
       const { listIncidents } = await import('../actions/incident-list.ts');

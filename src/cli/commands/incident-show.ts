@@ -16,7 +16,7 @@ export function addIncidentShow(parent: Command, open: OpenEnvironment): void {
     .description('show one Incident: conditions, attempts, claim, checks, usage, and the end of its trail')
     .argument('<name>', 'NAME or NAMESPACE/NAME')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json', 'yaml']).default('text'))
-    .option('--entries <count>', 'entries of the trail to show, at most 20', parseCount, 10)
+    .option('--entries <count>', 'number of trail entries to show, at most 20', parseCount, 10)
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
       const { showIncident } = await import('../actions/incident-show.ts');
@@ -24,10 +24,10 @@ export function addIncidentShow(parent: Command, open: OpenEnvironment): void {
     });
 }
 
-/** A count of entries that status can hold. */
+/** A number of entries; status keeps at most 20. @throws InvalidArgumentError */
 function parseCount(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0 || value > 20)
-    throw new InvalidArgumentError('write a number from 0 to 20');
+    throw new InvalidArgumentError('must be an integer from 0 to 20');
   return value;
 }

@@ -8,13 +8,13 @@ Examples:
   oplab incident watch tikv-store-down -n tikv
   kubectl apply -f incident.yaml && oplab incident watch tikv/tikv-store-down
 
-Ends when the Incident is finished: exit code 0 if it succeeded, else 1.`;
+Ends when the Incident is finished, with exit code 0 if it succeeded and 1 otherwise.`;
 
 /** Adds the command to its parent. */
 export function addIncidentWatch(parent: Command, open: OpenEnvironment): void {
   parent
     .command('watch')
-    .description('follow an Incident to its end: what is thought, run, seen and changed, as it happens')
+    .description('follow an Incident to its end: reasoning, commands, results and changes as they happen')
     .argument('<name>', 'NAME or NAMESPACE/NAME')
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {

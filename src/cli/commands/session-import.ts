@@ -9,16 +9,16 @@ Examples:
   oplab session import sessions/*.json --into cases.db
   oplab audit list --file cases.db
 
-Each file is verified first; one that does not add up is not imported (exit code 4). Importing again changes nothing.
-An export of a session that went on completes what an earlier one of it began.`;
+All files are verified first. If one fails verification, nothing is imported (exit code 4). Importing a file again
+changes nothing. A later export of a session adds the entries that an earlier one lacked.`;
 
 /** Adds the command to its parent. */
 export function addSessionImport(parent: Command, open: OpenEnvironment): void {
   parent
     .command('import')
-    .description('put exported sessions into an audit file, which every audit command reads with --file')
+    .description('import exported sessions into an audit file, which all audit commands read with --file')
     .argument('<files...>', 'session exports')
-    .requiredOption('--into <path>', 'the SQLite file; made if there is none; never one that a gateway has open')
+    .requiredOption('--into <path>', 'the SQLite file, created if missing; must not be open in a gateway')
     .addHelpText('after', EXAMPLES)
     .action(async (paths: string[], _options: unknown, command: Command) => {
       const { importSessions } = await import('../actions/session-import.ts');

@@ -20,7 +20,7 @@ export function incidentHeader({ allNamespaces, wide }: IncidentColumns): string
   ];
 }
 
-/** The row of one Incident, in the order of the header. */
+/** The row of one Incident, with the columns of the header. */
 export function incidentRow(incident: Incident, now: Date, { allNamespaces, wide }: IncidentColumns): string[] {
   const { metadata, spec, status } = incident;
   const attempts = status?.attempts?.length ?? 0;
