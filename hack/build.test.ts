@@ -1,22 +1,27 @@
 // The bundles as they are shipped: what holds in the source tree also holds in dist/.
 
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
+import type { Metafile } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openedEntry } from '../src/audit/lifecycle.ts';
 import { openAuditLog } from '../src/audit/store.ts';
 import { buildBundles } from './build.ts';
 
 let directory: string;
+let metafile: Metafile;
 const at = (name: string) => path.join(directory, name);
 
 beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'oplab-dist-'));
-  await buildBundles(at('dist'));
+  metafile = await buildBundles(at('dist'));
 }, 120_000);
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
@@ -100,5 +105,147 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toContain('OPLAB_UNFIT_NODE: needs Node 24 or newer, and this is Node 20.20.2');
     expect(stderr).toContain(process.execPath);
+  });
+});
+
+describe('the way of dist/ to the API server', { timeout: 60_000 }, () => {
+  const servers: Server[] = [];
+  afterAll(() => {
+    for (const server of servers) server.close();
+  });
+  const listen = async (server: Server) => {
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  };
+
+  /** An API server without Incidents, and a proxy that alone can find it. */
+  async function startServers() {
+    const requests: string[] = [];
+    const api = createServer((request, response) => {
+      requests.push(`${request.headers.authorization} ${request.url?.split('?')[0]}`);
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify({ kind: 'List', metadata: {}, items: [] }));
+    });
+    const port = await listen(api);
+    const targets: string[] = [];
+    const proxy = createServer((_request, response) => void response.writeHead(405).end());
+    proxy.on('connect', (request, client) => {
+      targets.push(request.url ?? '');
+      if (request.url !== 'api.invalid:80') return void client.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+      const upstream = connect(port, '127.0.0.1', () => {
+        client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        upstream.pipe(client).pipe(upstream);
+      });
+    });
+    return { requests, targets, port, proxyUrl: `http://127.0.0.1:${await listen(proxy)}` };
+  }
+
+  const list = async (cluster: object, user: object) => {
+    const kubeconfig = at(`${randomUUID()}.json`);
+    const content = {
+      clusters: [{ name: 'c', cluster }],
+      users: [{ name: 'u', user }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'x',
+    };
+    await writeFile(kubeconfig, JSON.stringify(content));
+    return await oplab('incident', 'list', '-n', 'tikv', '--kubeconfig', kubeconfig);
+  };
+  const none = { code: 0, stdout: '', stderr: 'No Incidents found in namespace tikv.\n' };
+  const path = '/apis/oplab.dev/v1alpha1/namespaces/tikv/incidents';
+
+  it('goes through the proxy of the kubeconfig', async () => {
+    const { proxyUrl, requests, targets } = await startServers();
+    const cluster = { server: 'http://api.invalid', 'proxy-url': proxyUrl };
+    expect(await list(cluster, { token: 'abc' })).toEqual(none);
+    expect(targets).toEqual(['api.invalid:80']);
+    expect(requests).toEqual([`Bearer abc ${path}`]);
+  });
+
+  it('does not go around a proxy that refuses', async () => {
+    const { proxyUrl, requests, port } = await startServers();
+    const cluster = { server: `http://127.0.0.1:${port}`, 'proxy-url': proxyUrl };
+    expect(await list(cluster, { token: 'abc' })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('OPLAB_KUBE_UNREACHABLE'),
+    });
+    expect(requests).toEqual([]);
+  });
+
+  it('asks an exec plugin for the token', async () => {
+    const { requests, port } = await startServers();
+    const credential = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      kind: 'ExecCredential',
+      status: { token: 'xyz' },
+    };
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: process.execPath,
+      args: ['-e', `console.log(${JSON.stringify(JSON.stringify(credential))})`],
+      interactiveMode: 'Never',
+    };
+    const cluster = { server: `http://127.0.0.1:${port}`, 'insecure-skip-tls-verify': true };
+    expect(await list(cluster, { exec })).toEqual(none);
+    expect(requests).toEqual([`Bearer xyz ${path}`]);
+  });
+});
+
+/** What a command loads before it does anything: packages and built-in modules, and how much of ours. */
+function startOf(...entries: string[]) {
+  const packages = new Set<string>();
+  const builtins = new Set<string>();
+  const visited = new Set<string>();
+  let bytes = 0;
+  const visit = (file: string) => {
+    const output = metafile.outputs[file];
+    if (visited.has(file) || output === undefined) return;
+    visited.add(file);
+    bytes += output.bytes;
+    for (const [input, { bytesInOutput }] of Object.entries(output.inputs)) {
+      const name = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1];
+      if (name !== undefined && bytesInOutput > 0) packages.add(name);
+      if (input.startsWith('built-in:')) builtins.add(input.replace('built-in:', ''));
+    }
+    for (const { path, kind, external } of output.imports) {
+      // What is imported on demand, such as the process of the controller, is not part of the start.
+      if (kind === 'dynamic-import') continue;
+      if (external) builtins.add(path);
+      else visit(path);
+    }
+  };
+  for (const entry of entries) {
+    const found = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === entry);
+    if (found === undefined) throw new Error(`${entry} has no output of its own: is it still imported on demand?`);
+    visit(found[0]);
+  }
+  return { packages: [...packages].sort(), builtins: [...builtins].sort(), bytes };
+}
+
+describe('what is loaded at the start', () => {
+  const base = ['src/main.ts', 'src/cli/program.ts'];
+
+  it('is commander and colours for oplab version', () => {
+    const { packages, builtins, bytes } = startOf(...base);
+    expect(packages).toEqual(['commander', 'picocolors']);
+    // No TLS, no HTTP, no SQLite, no cryptography: each takes milliseconds.
+    expect(builtins).toEqual(
+      ['child_process', 'events', 'fs', 'module', 'os', 'path', 'process', 'util'].map((name) => `node:${name}`),
+    );
+    expect(bytes).toBeLessThan(80_000);
+  });
+
+  it('is what one list call needs for oplab incident list', () => {
+    const { packages, builtins, bytes } = startOf(
+      ...base,
+      'src/cli/environment.ts',
+      'src/cli/actions/incident-list.ts',
+    );
+    // The log and its readers, YAML output and the port-forward are for other commands.
+    expect(packages.filter((name) => ['undici', 'yaml', 'ws', 'eventsource-parser'].includes(name))).toEqual([]);
+    expect(builtins).not.toContain('node:sqlite');
+    expect(bytes).toBeLessThan(500_000);
   });
 });

@@ -1,20 +1,17 @@
-// `npm run build`: bundles each process into dist/ as one ES module.
+// `npm run build`: bundles each process into dist/ as one ES module, and the command line as several.
 //
 // Examples:
 //   npm run build
 
 import { chmod, cp, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { bundlePlugins, startPlugins } from './bundle-plugins.ts';
 
 const root = path.dirname(import.meta.dirname);
 
-/**
- * Output name → source. `main` is the binary, which loads the bundle of a process or of the CLI.
- */
-const bundles = {
-  main: 'src/main.ts',
-  cli: 'src/cli/program.ts',
+/** Output name → source of each process and worker: one complete file each. */
+const processes = {
   controller: 'src/controller/process.ts',
   uninstall: 'src/controller/uninstall.ts',
   gateway: 'src/gateway/process.ts',
@@ -33,19 +30,18 @@ const processesBesideMain: Plugin = {
     context.onResolve({ filter: /\.ts$/ }, (args) => {
       if (args.kind !== 'dynamic-import') return null;
       const source = path.relative(root, path.resolve(args.resolveDir, args.path));
-      const bundle = Object.entries(bundles).find(([, entry]) => entry === source);
+      const bundle = Object.entries(processes).find(([, entry]) => entry === source);
       return bundle === undefined ? null : { path: `./${bundle[0]}.mjs`, external: true };
     });
   },
 };
 
-/** Builds dist/, or another directory, from scratch and returns its path. */
-export async function buildBundles(out = path.join(root, 'dist')): Promise<string> {
+/** Builds dist/, or another directory, from scratch. @returns what `main` and its chunks consist of */
+export async function buildBundles(out = path.join(root, 'dist')): Promise<Metafile> {
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
   const { version } = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as { version: string };
-  await build({
-    entryPoints: bundles,
+  const shared = {
     absWorkingDir: root,
     outdir: out,
     outExtension: { '.js': '.mjs' },
@@ -60,21 +56,32 @@ export async function buildBundles(out = path.join(root, 'dist')): Promise<strin
     legalComments: 'external',
     logLevel: 'warning',
     define: { 'process.env.OPLAB_VERSION': JSON.stringify(version) },
-    plugins: [processesBesideMain],
+    plugins: [processesBesideMain, ...bundlePlugins],
     // CommonJS dependencies ask for `require` even inside an ES module bundle.
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
+  } satisfies BuildOptions;
+  await build({ ...shared, entryPoints: processes });
+  const { metafile } = await build({
+    ...shared,
+    entryPoints: { main: 'src/main.ts' },
+    // A command loads its own chunks and nothing else. They lie beside main.mjs, because workers and
+    // rules are found beside the code that asks for them.
+    splitting: true,
+    plugins: [...shared.plugins, ...startPlugins],
+    chunkNames: 'cli-[name]-[hash]',
+    metafile: true,
   });
   await cp(path.join(root, 'src/rehearsal/rules'), path.join(out, 'rules'), { recursive: true });
   await chmod(path.join(out, 'main.mjs'), 0o755);
-  return out;
+  return metafile;
 }
 
 if (import.meta.main) {
   const started = performance.now();
-  const out = await buildBundles();
+  await buildBundles();
   console.log(
-    `built ${Object.keys(bundles).length} bundles into ${path.relative(root, out)}/ in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+    `built main and ${Object.keys(processes).length} bundles into dist/ in ${((performance.now() - started) / 1000).toFixed(1)} s`,
   );
 }

@@ -1,4 +1,4 @@
-// The commands that the documentation names exist, and its links lead somewhere.
+// The documentation names commands that exist, and links to files and headings that exist.
 
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -15,7 +15,7 @@ const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'ut
 
 const program = createProgram();
 
-/** The commands of a page's shell blocks, and whatever stands in backquotes. */
+/** The commands in a page's shell blocks, and everything in backquotes. */
 function commandsOf(text: string): string[] {
   const blocks = [...text.matchAll(/```(?:sh|bash|console)\n([\s\S]*?)```/g)].flatMap(([, block = '']) =>
     block.split('\n'),
@@ -24,7 +24,7 @@ function commandsOf(text: string): string[] {
   return [...blocks, ...inline].map((line) => line.replace(/^\$ /, '').trim());
 }
 
-/** Values of the charts, as far as a page may set them. */
+/** The charts' values, which a page may set. */
 const values = ['oplab', 'tikv'].map((name) =>
   parse(readFileSync(path.join(root, 'helm', name, 'values.yaml'), 'utf8')),
 );
@@ -32,17 +32,31 @@ const targets = readFileSync(path.join(root, 'Dockerfile'), 'utf8')
   .split('\n')
   .flatMap((line) => / AS (\S+)$/.exec(line)?.[1] ?? []);
 
-/** Whether the values have the key, written with dots. */
+/** Whether the values have the key, which is a path with dots. */
 function hasValue(of: unknown, key: string): boolean {
   return key.split('.').reduce<unknown>((at, part) => Object(at)[part], of) !== undefined;
 }
 
-/** Whether the words name a command, down to a leaf. */
+/** Whether the words name a command that has no subcommands. */
 function leads(command: Command, words: readonly string[]): boolean {
   if (command.commands.length === 0) return true;
   const [word, ...rest] = words.filter((candidate) => !candidate.startsWith('-'));
   const next = command.commands.find((child) => child.name() === word || child.aliases().includes(word ?? ''));
   return next !== undefined && leads(next, rest);
+}
+
+/** The anchors of a page's headings, as GitHub makes them. */
+function readAnchors(file: string): ReadonlySet<string> {
+  const prose = readFileSync(file, 'utf8').replaceAll(/^ *```[\s\S]*?^ *```/gm, '');
+  const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading);
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
 }
 
 describe.each(pages)('%s', (page) => {
@@ -82,5 +96,14 @@ describe.each(pages)('%s', (page) => {
     const links = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)/g)].map(([, link = '']) => link);
     const broken = links.filter((link) => !existsSync(path.resolve(root, path.dirname(page), link)));
     expect(broken).toEqual([]);
+  });
+
+  it('links to headings that exist', () => {
+    const links = [...text.matchAll(/\]\((?!https?:|mailto:)([^)#]*)#([^)]+)\)/g)];
+    const broken = links.filter(([, file = '', anchor = '']) => {
+      const target = file === '' ? path.join(root, page) : path.resolve(root, path.dirname(page), file);
+      return !existsSync(target) || !readAnchors(target).has(anchor);
+    });
+    expect(broken.map(([link]) => link)).toEqual([]);
   });
 });

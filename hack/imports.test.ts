@@ -65,7 +65,10 @@ const forbidden: Readonly<Record<string, string>> = {
   'test/e2e/a.test.ts': '../../lab/trials/x.ts',
 };
 
-/** What opens a connection by hand, at the beginning of a file; outside of src/net none of it passes. */
+/**
+ * What opens a connection by hand, at the beginning of a file; outside of src/net none of it
+ * passes.
+ */
 const connecting: Readonly<Record<string, string>> = {
   'src/agent/tcp-1.ts': "import http from 'node:http'",
   'src/checks/tcp-2.ts': "import * as http from 'node:http'",

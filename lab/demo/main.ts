@@ -251,7 +251,7 @@ await main(async (signal) => {
     console.log(`\n${colors.bold('== Preparing: a cluster, the operator, a patient')}`);
     await stage('prepare', () => prepareEndToEnd(signal, { model, monitors: values.monitors || values.tui }));
     teller = values.tui
-      ? tellOnScreen({ namespace: target.namespace, kubeconfig: kubeconfigPath }, signal)
+      ? await tellOnScreen({ namespace: target.namespace, kubeconfig: kubeconfigPath }, signal)
       : tellInText(signal);
     const incidents = new Incidents({ kubeconfig: kubeconfigPath, signal, note: () => undefined }, target.namespace);
     const { good, report } = await tellStory(teller, incidents, started, signal).finally(() =>

@@ -70,13 +70,13 @@ export interface ScreenOptions {
 /**
  * Above the panes of `oplab top`. When the user leaves it before the end, the demo goes on as text.
  */
-export function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Teller {
+export async function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Promise<Teller> {
   const { namespace } = options;
   const leaving = new AbortController();
   const text = tellInText(signal);
   const environment = realEnvironment(processOutput());
   const given = { ...options, allNamespaces: false, oplabNamespace: 'oplab-system' };
-  const reader = environment.gateway(given);
+  const reader = await environment.gateway(given);
   let tell: (chapter: Chapter) => void = () => undefined;
   let current: Chapter | undefined;
   let open = true;

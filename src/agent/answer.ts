@@ -1,13 +1,13 @@
-// What becomes of an answer besides its calls: thoughts go on record, and all of it into the next question.
+// Handles the model's answers: records their thoughts, and prepares them for the next request.
 
 import type Anthropic from '@anthropic-ai/sdk';
 import type { AuditTrail } from './audit-trail.ts';
 
-/** Whether the output limit, or the window, cut the answer off. */
+/** Whether the output limit or the context window cut the answer off. */
 export const wasCutOff = (answer: Anthropic.Message) =>
   answer.stop_reason === 'max_tokens' || answer.stop_reason === 'model_context_window_exceeded';
 
-/** Puts what the model thought and said on record, in its order. */
+/** Records what the model thought and said, in order. */
 export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Message): Promise<void> {
   for (const block of answer.content) {
     const text = block.type === 'thinking' ? block.thinking : block.type === 'text' ? block.text : '';
@@ -16,7 +16,7 @@ export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Messag
   }
 }
 
-/** The answer as it is sent back with the next question: verbatim, but for blocks that the API does not take back. */
+/** The answer's blocks for the next request: unchanged, except for blocks that the API rejects. */
 export function replayable(answer: Anthropic.Message): Anthropic.ContentBlockParam[] {
   return answer.content.filter(
     (block) =>

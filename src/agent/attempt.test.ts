@@ -237,7 +237,7 @@ describe('the record', () => {
       exec: async () => exitOf(`${'words '.repeat(200)}\n`),
     });
     const result = gateway.entries.find((entry) => entry.kind === 'tool_result');
-    expect(result?.content).toContain('[cut;');
+    expect(result?.content).toContain('[truncated;');
     expect(result?.blob).toContain('words words');
   });
 });

@@ -1,36 +1,37 @@
-// The agent's entries: numbered, so that a retry is recognised, and each on disk before the agent goes on.
+// The agent's entries: numbered, so that retries are recognized, and durable before the agent goes
+// on.
 
 import { truncate } from '../api/truncate.ts';
 import type { NewEntryInput, Receipt } from '../audit/entry.ts';
 
-/** An entry as the loop writes it; the key is the trail's business. */
+/** An entry as the loop writes it. The trail adds the key. */
 export type TrailEntry = Omit<NewEntryInput, 'clientKey'>;
 
 /** What the loop needs of the audit log. */
 export interface AuditTrail {
-  /** The key that the next entry will get; live output refers to a call by it. */
+  /** The key of the next entry. Live output refers to a call by its key. */
   readonly nextKey: string;
   /**
-   * Resolves when the entry is durable; waits while the log cannot take it.
-   * @throws OplabError when the lease is over
+   * Resolves when the entry is durable; waits while the log cannot accept it.
+   * @throws OplabError if the lease is over
    */
   append(entry: TrailEntry): Promise<Receipt>;
 }
 
-/** The entry schema's bound on `content`, in characters; what is longer goes to the blob as a whole. */
+/** The entry schema's limit on `content`, in characters. Longer texts go to the blob in full. */
 const MAX_CONTENT = 16384;
 
-/** Fits an entry into the schema's bounds: a content that is too long is cut, and whole in the blob. */
+/** Truncates a content that exceeds the schema's limit, and keeps the full text in the blob. */
 export function withinBounds(entry: TrailEntry): TrailEntry {
   const content = entry.content ?? '';
   if (content.length <= MAX_CONTENT) return entry;
-  const mark = ' [cut; the whole text is in the blob]';
+  const mark = ' [truncated; the full text is in the blob]';
   return { ...entry, content: truncate(content, MAX_CONTENT, mark), blob: entry.blob ?? content };
 }
 
 /**
- * A trail of one attempt: keys are `<attempt>-<n>` from 1, the same in every run that takes the same course.
- * `send` retries for as long as it takes.
+ * The trail of one attempt. Keys are `<attempt>-<n>`, counted from 1, so they are the same in every
+ * run that takes the same course. `send` retries for as long as necessary.
  */
 export function createAuditTrail(attempt: number, send: (entry: NewEntryInput) => Promise<Receipt>): AuditTrail {
   let next = 1;

@@ -1,4 +1,4 @@
-// The tool `conclude`: the agent's claim, with which its attempt ends. What it is worth, the checks decide.
+// The tool `conclude`: ends the attempt with the agent's claim, which the checks then verify.
 
 import { z } from 'zod';
 import type { ClaimOutcome } from '../api/incident.ts';
@@ -29,19 +29,19 @@ export function createConcludeTool(
     definition: {
       name: 'conclude',
       description:
-        'Ends your work with a claim. Call it alone, after you have seen the results of everything before. `fixed`: you changed something and ' +
-        'a fresh look shows health. `nothing_wrong`: a fresh look shows health and you changed nothing. `cannot_fix`: you cannot repair it; ' +
-        'say what you found and what a person should do. The claim is checked independently; a wrong one is found out.',
+        'Ends your work with a claim. Call it alone, after you have seen the results of all previous calls. `fixed`: you changed something, and ' +
+        'fresh observations show that the system is healthy. `nothing_wrong`: fresh observations show that the system is healthy, and you changed nothing. ' +
+        '`cannot_fix`: you cannot repair it; say what you found and what a person should do. The claim is verified independently, so a wrong one will be detected.',
       input_schema: {
         type: 'object',
         properties: {
           outcome: { type: 'string', enum: ['fixed', 'nothing_wrong', 'cannot_fix'] },
-          summary: { type: 'string', description: 'What was wrong and how it stands now, in a few sentences.' },
-          root_cause: { type: 'string', description: 'Why it was wrong, as far as the evidence goes.' },
+          summary: { type: 'string', description: 'What was wrong and what the state is now, in a few sentences.' },
+          root_cause: { type: 'string', description: 'Why it was wrong, as far as the evidence shows.' },
           actions: {
             type: 'array',
             items: { type: 'string' },
-            description: 'Each change that you made, one per line; empty if none.',
+            description: 'Each change that you made, one per item; empty if you made none.',
           },
         },
         required: ['outcome', 'summary', 'root_cause', 'actions'],
@@ -50,10 +50,10 @@ export function createConcludeTool(
     prepare(raw) {
       const parsed = input.safeParse(raw);
       if (!parsed.success)
-        return `conclude: ${z.prettifyError(parsed.error)}\nNothing was concluded; call it again with all four fields.`;
+        return `conclude: ${z.prettifyError(parsed.error)}\nNothing was concluded. Call it again with all four fields.`;
       const { outcome, summary, root_cause: rootCause, actions } = parsed.data;
       if (mode === 'Diagnose' && outcome === 'fixed') {
-        return 'conclude: in mode Diagnose nothing may be changed, so nothing can be fixed. Conclude cannot_fix with your diagnosis, or nothing_wrong.';
+        return 'conclude: `fixed` is not allowed in mode Diagnose, in which you must not change anything. Conclude cannot_fix with your diagnosis, or nothing_wrong.';
       }
       const conclusion: Conclusion = {
         outcome: outcomes[outcome],

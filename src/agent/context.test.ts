@@ -101,7 +101,7 @@ describe('the prompt', () => {
   });
 
   it('says what Diagnose means, and holds no recipe for any program', () => {
-    expect(systemPrompt({ mode: 'Diagnose' })).toContain('look only');
+    expect(systemPrompt({ mode: 'Diagnose' })).toContain('observe only');
     for (const mode of ['Repair', 'Diagnose'] as const)
       expect(systemPrompt({ mode })).not.toMatch(/tikv|pd-ctl|statefulset/i);
     expect(systemPrompt({ mode: 'Repair', promptAdditions: 'We use zones.' })).toContain('We use zones.');
@@ -138,7 +138,7 @@ describe('a result', () => {
     const never = new AbortController().signal;
     const outcome = (text: string) => ({ text, isError: false, summary: { command: 'ls' } });
     expect(await summarise(outcome('exit code 0 after 0.1 s\n--- stdout ---\nhello'), never)).toBe('hello');
-    for (let n = 0; n < 5; n++) expect(await summarise(outcome('long '.repeat(200)), never)).toContain('[cut;');
+    for (let n = 0; n < 5; n++) expect(await summarise(outcome('long '.repeat(200)), never)).toContain('[truncated;');
     expect(asked).toBe(2);
   });
 });

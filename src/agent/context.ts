@@ -1,4 +1,4 @@
-// The conversation's budget: when it nears the model's window, the oldest results shrink to their one-line summaries.
+// Trims the conversation: near the context window's limit, the oldest results become summaries.
 
 import type Anthropic from '@anthropic-ai/sdk';
 
@@ -8,37 +8,38 @@ export interface Turn {
   readonly content: Anthropic.ContentBlockParam[];
 }
 
-/** The short form of a result, and where the whole of it is. */
+/** The short form of a result, and where its full text is. */
 export interface ResultNote {
   readonly summary: string;
   /** Sequence number of its entry in the audit log. */
   readonly seq: number;
 }
 
-/** The latest results stay whole: the model is working with them. */
+/** The latest results are never shortened, because the model is working with them. */
 const KEEP_WHOLE = 4;
-/** Share of the window from which the conversation is trimmed, and down to which. */
+/** The shares of the window at which trimming starts, and to which it trims. */
 const TRIM_FROM = 0.75;
 const TRIM_TO = 0.5;
-/** Characters per token, on the safe side for logs and JSON. */
+/** Characters per token; a conservative estimate for logs and JSON. */
 const CHARACTERS_PER_TOKEN = 3;
 
-/** The context window in tokens; unknown models are taken to have a small one. */
+/** The context window in tokens. Unknown models are assumed to have a small one. */
 export function windowOf(model: string): number {
   const [, major, minor = '0'] = /^claude-[a-z]+-(\d)(?:-(\d)(?!\d))?/.exec(model) ?? [];
   if (major === undefined) return model.startsWith('claude-') ? 200_000 : 128_000;
   return Number(major) >= 5 || (major === '4' && Number(minor) >= 6) ? 1_000_000 : 200_000;
 }
 
-/** A rough count of tokens, for what no usage has been reported yet. */
+/** A rough estimate of tokens, for content whose usage is not reported yet. */
 export function estimateTokens(value: unknown): number {
   return Math.ceil(JSON.stringify(value).length / CHARACTERS_PER_TOKEN);
 }
 
 /**
- * Shrinks the oldest results until about half of the window is used; undefined when nothing is to be done or can be.
- * An edited history invalidates every thinking block behind the first edit (models bind them to what came before), so
- * those blocks go too. The edit is meant to be kept: shrinking in steps would lose the prompt cache at each turn.
+ * Shortens the oldest results until about half of the window is used. Returns undefined if trimming
+ * is not necessary or not possible. Thinking blocks are bound to the history before them, so all
+ * thinking blocks after the first edit are dropped. The caller keeps the trimmed conversation:
+ * trimming a little at each turn would invalidate the prompt cache each time.
  */
 export function trimConversation(
   messages: readonly Turn[],
@@ -57,7 +58,7 @@ export function trimConversation(
     const note = notes.get(block.tool_use_id);
     const size = JSON.stringify(block.content ?? '').length;
     if (note === undefined || size < 400) continue;
-    const text = `${note.summary}\n[shortened; the whole result is entry ${note.seq} of the audit log. Run the command again if you need it.]`;
+    const text = `${note.summary}\n[shortened; the full result is entry ${note.seq} of the audit log. Run the command again if you need it.]`;
     shorter.set(block.tool_use_id, text);
     saved += size - text.length;
   }
@@ -75,8 +76,8 @@ export function trimConversation(
       const thought = block.type === 'thinking' || block.type === 'redacted_thinking';
       return edited && thought ? [] : [block];
     });
-    // An answer that was nothing but thought must not become an empty message.
-    return { ...message, content: content.length > 0 ? content : [{ type: 'text', text: '(no words)' }] };
+    // An answer that consisted only of thinking must not become an empty message.
+    return { ...message, content: content.length > 0 ? content : [{ type: 'text', text: '(no text)' }] };
   });
   return { messages: trimmed, trimmed: shorter.size };
 }

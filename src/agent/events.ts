@@ -1,16 +1,16 @@
-// What the loop tells whoever listens, in the order in which it happens; the process logs it, tests read it.
+// The events of the loop, in order. The process logs them; tests read them.
 
 import type { IsolationReport } from '../sandbox/protocol.ts';
 
 /** Why the loop stopped. */
 export type LoopEnd =
-  /** The agent made its claim and the gateway has it. */
+  /** The agent made its claim, and the gateway recorded it. */
   | { readonly reason: 'concluded' }
-  /** The lease is dead or a ceiling is reached; gateway and controller know why. */
+  /** The lease is over or a limit is reached; gateway and controller know why. */
   | { readonly reason: 'lease-over'; readonly message: string }
-  /** The model ended its turns without a claim, though reminded. */
+  /** The model stopped calling tools without a claim, despite reminders. */
   | { readonly reason: 'silent' }
-  /** The model declined to go on, or its API refuses the request for good. */
+  /** The model declined to continue, or its API rejected the request permanently. */
   | { readonly reason: 'model-refused'; readonly message: string }
   /** The shell server kept no time limit, so nothing more can be run in this sandbox. */
   | { readonly reason: 'sandbox-stalled'; readonly message: string }

@@ -1,4 +1,5 @@
-// The agent's side of the gateway's own door: task, start, entries, claim. Retries what may pass, stops at what is final.
+// The agent's side of the gateway's own door: task, start, entries, claim. Retries what may pass,
+// stops at what is final.
 
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -49,7 +50,10 @@ export async function bearer(tokenFile: string): Promise<string> {
 
 /** A refusal as it came. */
 interface Refusal {
-  /** Undefined for words that this agent does not know, such as those of a newer gateway or of a proxy. */
+  /**
+   * Undefined for words that this agent does not know, such as those of a newer gateway or of a
+   * proxy.
+   */
   readonly code: ErrorCode | undefined;
   readonly message: string;
 }
@@ -70,7 +74,10 @@ async function readRefusal(response: IncomingMessage): Promise<Refusal> {
   return isErrorCode(code) ? { code, message } : { code: undefined, message: `${code}: ${message}` };
 }
 
-/** Whether the same request may succeed later: as the table of codes says, and for an unknown code as the status says. */
+/**
+ * Whether the same request may succeed later: as the table of codes says, and for an unknown code
+ * as the status says.
+ */
 function mayPass({ code }: Refusal, status: number): boolean {
   return code === undefined ? status >= 500 : ERRORS[code].retry;
 }
@@ -85,7 +92,10 @@ function finalError({ code, message }: Refusal, status: number): OplabError {
 export class GatewayClient {
   readonly #options: GatewayClientOptions;
   readonly #agent: Agent;
-  /** Names this run of the container: a start that is sent again because its answer got lost is not a second start. */
+  /**
+   * Names this run of the container: a start that is sent again because its answer got lost is not
+   * a second start.
+   */
   readonly #run = randomUUID();
 
   constructor(options: GatewayClientOptions) {
@@ -101,7 +111,10 @@ export class GatewayClient {
     return this.#request('POST', paths.start, { run: this.#run }, startResult, signal);
   }
 
-  /** Resolves when the entry is on disk. The same client key with the same body is stored once, however often it is sent. */
+  /**
+   * Resolves when the entry is on disk. The same client key with the same body is stored once,
+   * however often it is sent.
+   */
   append(entry: NewEntryInput, signal: AbortSignal): Promise<Receipt> {
     return this.#request('POST', paths.entries, entry, receipt, signal);
   }

@@ -1,10 +1,13 @@
-// Chunks of a running command on their way to the gateway: in order, never waited for, dropped when they pile up.
+// Sends chunks of a running command's output to the gateway, in order; drops them if they pile up.
 
 import type { LiveChunk } from '../gateway/protocol.ts';
 
 const MAX_WAITING = 32;
 
-/** Sends chunks one after another. `onLeaseOver` is called when the gateway says that the lease is dead. */
+/**
+ * Sends chunks one after another. Calls `onLeaseOver` if the gateway reports that the lease is
+ * over.
+ */
 export function createLiveOutput(
   send: (chunk: LiveChunk) => Promise<void>,
   onLeaseOver: (error: unknown) => void,

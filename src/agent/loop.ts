@@ -1,7 +1,8 @@
-// The loop: ask the model, record what it thought, run what it asks for, one call after another, until it concludes.
+// The loop: queries the model, records its thoughts, runs its tool calls in order, until it
+// concludes.
 //
-// Pure flow over what is injected. Two rules make the record trustworthy: a tool call is durable before it runs, and a
-// result is durable before the model sees it.
+// All effects are injected. Two rules make the record trustworthy: a tool call is durable before it
+// runs, and a result is durable before the model sees it.
 
 import type Anthropic from '@anthropic-ai/sdk';
 import { truncate } from '../api/truncate.ts';
@@ -15,20 +16,20 @@ import type { Model } from './model.ts';
 import { CUT_OFF, REMINDER } from './prompt.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
-/** Reminders in a row before an agent that will not act is given up. */
+/** Consecutive reminders before the loop ends an attempt whose model does not act. */
 const MAX_REMINDERS = 3;
 const NOT_RUN =
-  'Not run: your answer was cut off at the output limit in the middle of this call. Write it again, shorter.';
+  'Not run: your answer was cut off at the output limit in the middle of this call. Make the call again, but shorter.';
 
 export interface LoopOptions {
   readonly model: Pick<Model, 'ask'>;
   readonly tools: readonly Tool[];
   readonly audit: AuditTrail;
-  /** One line about a result. */
+  /** Summarizes a result in one line. */
   readonly summarise: (outcome: ToolOutcome, signal: AbortSignal) => Promise<string>;
   readonly system: string;
   readonly opening: string;
-  /** Of the model, in tokens. */
+  /** The model's context window, in tokens. */
   readonly contextWindow: number;
   readonly signal: AbortSignal;
 }
@@ -36,7 +37,10 @@ export interface LoopOptions {
 type ToolUse = Anthropic.ToolUseBlock;
 type ToolResult = Anthropic.ToolResultBlockParam;
 
-/** Runs an attempt from the first question to its end, which is also the last event. Throws only what is a defect. */
+/**
+ * Runs an attempt from the first request to its end, which is also the last event. Throws only on
+ * defects.
+ */
 export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent, LoopEnd> {
   let end: LoopEnd;
   try {
@@ -78,7 +82,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     const content = replayable(answer);
     if (content.length > 0) conversation.push({ role: 'assistant', content });
     if (answer.stop_reason === 'refusal') {
-      return { reason: 'model-refused', message: answer.stop_details?.explanation ?? 'the model declined to go on' };
+      return { reason: 'model-refused', message: answer.stop_details?.explanation ?? 'the model declined to continue' };
     }
 
     const calls = answer.content.filter((block) => block.type === 'tool_use');
@@ -104,11 +108,13 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);
       yield { type: 'reminded', count: reminders };
     }
-    // The usage counts what was sent; what this turn added is estimated.
+    // The reported usage covers what was sent; what this turn added is estimated.
     tokens = inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart));
   }
 
-  /** An answer; a conversation that the API finds too long is trimmed as if the window were full, once. */
+  /**
+   * Queries the model. If the API rejects the conversation as too long, trims it once and retries.
+   */
   async function askOrTrim(): Promise<Anthropic.Message> {
     const question = { system: options.system, tools: definitions };
     try {
@@ -122,7 +128,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     }
   }
 
-  /** One call: recorded, run, its result recorded. */
+  /** Records a call, runs it, and records its result. */
   async function* runCall(
     turn: number,
     call: ToolUse,
@@ -137,7 +143,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       kind: 'tool_call',
       tool: call.name.slice(0, 128),
       params: refused ? { input: truncate(JSON.stringify(call.input) ?? '', 4096, '') } : prepared.params,
-      content: refused ? '(not run: the call is not valid)' : prepared.reasoning,
+      content: refused ? '(not run: the call is invalid)' : prepared.reasoning,
     });
     yield { type: 'tool-call', turn, tool: call.name, callKey };
     const outcome: ToolOutcome = refused
@@ -157,7 +163,8 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       });
       notes.set(call.id, { summary, seq: receipt.seq });
     } catch (error) {
-      // With the claim the attempt may be over before its result is written; the claim itself is on record.
+      // A claim may end the attempt before its result is written. The claim itself is already
+      // recorded.
       if (outcome.concluded !== true || !isLeaseOver(error)) throw error;
     }
     yield { type: 'tool-result', turn, tool: call.name, callKey, isError: outcome.isError, summary };
@@ -171,10 +178,10 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
 
   function prepare(tool: Tool | undefined, call: ToolUse, count: number) {
     if (tool === undefined) {
-      return `There is no tool "${call.name}". There are: ${definitions.map((it) => it.name).join(', ')}.`;
+      return `There is no tool "${call.name}". Available tools: ${definitions.map((it) => it.name).join(', ')}.`;
     }
     if (tool.alone && count > 1) {
-      return `${call.name} must be the only call of an answer. Look at the results of the other calls first, then call it again.`;
+      return `${call.name} must be the only call in an answer. Read the results of the other calls first, then call it again.`;
     }
     return tool.prepare(call.input);
   }

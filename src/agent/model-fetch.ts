@@ -1,14 +1,16 @@
-// The fetch under the SDK: puts the pod's current token on each request, gives up on streams that fall silent, and
-// understands a server that answers a streaming request with a whole message.
+// The fetch under the SDK: adds the pod's current token to each request, aborts silent streams, and
+// accepts a complete message as the response to a streaming request.
 
 import type Anthropic from '@anthropic-ai/sdk';
 import { z } from 'zod';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
 
-/** Without a single byte for this long, a stream is taken for dead. Servers send pings every few seconds. */
+/**
+ * A stream without a single byte for this long is considered dead; servers ping every few seconds.
+ */
 const SILENCE_MS = 90_000;
 
-/** As much of a message as the SDK's stream reader touches; the rest is passed on. */
+/** The parts of a message that the SDK's stream reader uses. The rest is passed on unchecked. */
 const wholeMessage = z.custom<Anthropic.Message>(
   (value) =>
     z
@@ -21,8 +23,8 @@ const wholeMessage = z.custom<Anthropic.Message>(
   'not a message of the Messages API',
 );
 
-/** The events of a stream that would have carried this message. */
-function eventsOf(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
+/** The events of a stream that carries this message. */
+function toStreamEvents(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
   const { content, stop_reason, stop_sequence, usage } = message;
   return [
     { type: 'message_start', message: { ...message, content: [], stop_reason: null, stop_sequence: null } },
@@ -44,17 +46,17 @@ function eventsOf(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
   ];
 }
 
-/** A whole message as the body of an event stream. */
-async function streamed(response: Response): Promise<Response> {
+/** Converts a complete message into an event stream. */
+async function toStream(response: Response): Promise<Response> {
   const message = wholeMessage.parse(await response.json());
-  const text = eventsOf(message)
+  const text = toStreamEvents(message)
     .map((event) => formatServerSentEvent(event.type, event))
     .join('');
   return new Response(text, { status: 200, headers: { 'content-type': 'text/event-stream' } });
 }
 
-/** Ends the stream with an error when nothing has come for a while. */
-function impatient(response: Response, silenceMs: number): Response {
+/** Ends the stream with an error if it is silent for too long. */
+function abortOnSilence(response: Response, silenceMs: number): Response {
   if (response.body === null) return response;
   let timer: NodeJS.Timeout;
   const watch = new TransformStream<Uint8Array, Uint8Array>({
@@ -78,7 +80,7 @@ function impatient(response: Response, silenceMs: number): Response {
   return new Response(response.body.pipeThrough(watch), { status: response.status, headers: response.headers });
 }
 
-/** `authorization` is asked for each request: the token rotates. */
+/** Calls `authorization` for each request, because the token rotates. */
 export function createModelFetch(
   authorization: () => Promise<string>,
   options: { readonly silenceMs?: number } = {},
@@ -91,7 +93,7 @@ export function createModelFetch(
     if (!response.ok) return response;
     const wantsStream = typeof init?.body === 'string' && /"stream":\s*true/.test(init.body);
     const isJson = response.headers.get('content-type')?.includes('application/json') === true;
-    if (wantsStream && isJson) return streamed(response);
-    return impatient(response, options.silenceMs ?? SILENCE_MS);
+    if (wantsStream && isJson) return toStream(response);
+    return abortOnSilence(response, options.silenceMs ?? SILENCE_MS);
   };
 }

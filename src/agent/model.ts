@@ -1,4 +1,5 @@
-// The model as the loop uses it: one answer per call, through the gateway, retried for as long as that makes sense.
+// The model for the loop: one answer per request, through the gateway, with retries where they
+// help.
 
 import Anthropic from '@anthropic-ai/sdk';
 import { messageOf, OplabError } from '../errors.ts';
@@ -17,12 +18,13 @@ export interface Question {
 /** The models of an attempt. */
 export interface Model {
   /**
-   * Asks until there is an answer or the signal aborts.
-   * @throws OplabError OPLAB_LIMIT_REACHED or OPLAB_NO_LEASE when the gateway will not go on, OPLAB_MODEL_REFUSED when
-   * the API refuses the request for good, OPLAB_CONTEXT_FULL when the conversation is too long
+   * Retries until there is an answer or the signal aborts.
+   * @throws OplabError OPLAB_LIMIT_REACHED or OPLAB_NO_LEASE if the gateway ends the attempt,
+   * OPLAB_MODEL_REFUSED if the API rejects the request permanently, OPLAB_CONTEXT_FULL if the
+   * conversation is too long
    */
   ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
-  /** One line about a text. Rejects when the small model does not answer in time. */
+  /** Summarizes a text in one line. Rejects if the small model does not answer in time. */
   summarise(text: string, signal: AbortSignal): Promise<string>;
 }
 
@@ -33,21 +35,21 @@ export interface ModelOptions {
   readonly summaryName: string;
   readonly maxOutputTokens: number;
   readonly onRetry?: (reason: string) => void;
-  /** For tests: tries of the SDK itself, and how long a silent stream is endured. */
+  /** For tests: the SDK's own retries, and how long a stream may be silent. */
   readonly sdkRetries?: number;
   readonly silenceMs?: number;
-  /** For tests: scales the waits between tries. */
+  /** For tests: the waits between retries. */
   readonly backoff?: (attempt: number) => number;
 }
 
 const SUMMARY_TIMEOUT_MS = 15_000;
 const SUMMARY_MAX_TOKENS = 1500;
-/** A wrong key does not become right; a token that was just rotated does. */
+/** A 401 may be a token that was just rotated, so it is retried a few times. A wrong key is not. */
 const MAX_UNAUTHORIZED = 3;
 
 /**
- * Whether a model id stands for a Claude that takes `thinking: {type: 'adaptive'}`: from 4.6 on. Older ones and models of
- * others do not know it.
+ * Whether a model id is that of a Claude model that accepts `thinking: {type: 'adaptive'}`, which
+ * is 4.6 or later. Older models and other vendors' models do not accept it.
  */
 export function supportsAdaptiveThinking(model: string): boolean {
   const [, major, minor = '0'] = /^claude-[a-z]+-(\d)(?:-(\d)(?!\d))?/.exec(model) ?? [];
@@ -57,8 +59,8 @@ export function supportsAdaptiveThinking(model: string): boolean {
 
 const ephemeral = { type: 'ephemeral' } as const;
 
-/** The conversation with a cache mark on the last block of the last turn that can carry one. */
-function marked(conversation: readonly Turn[]): Turn[] {
+/** The conversation with a cache mark on its last block, if that block can have one. */
+function withCacheMark(conversation: readonly Turn[]): Turn[] {
   const last = conversation.at(-1);
   const block = last?.content.at(-1);
   if (last === undefined || block === undefined) return [...conversation];
@@ -67,10 +69,10 @@ function marked(conversation: readonly Turn[]): Turn[] {
   return [...conversation.slice(0, -1), { ...last, content }];
 }
 
-/** What a failed call means: go on trying, or an error that ends it. */
-function judge(error: unknown, unauthorized: number): { retry: string } | OplabError {
+/** Classifies a failed request: a reason to retry, or the error that ends it. */
+function classify(error: unknown, unauthorized: number): { retry: string } | OplabError {
   if (!(error instanceof Anthropic.APIError) || error.status === undefined) {
-    // Cut or garbled streams, errors inside a stream, connections that failed.
+    // Interrupted or garbled streams, errors inside a stream, failed connections.
     return { retry: messageOf(error) };
   }
   const { status } = error;
@@ -80,10 +82,10 @@ function judge(error: unknown, unauthorized: number): { retry: string } | OplabE
   if (status === 413 || (status === 400 && /too long|context (window|length)|too many tokens/i.test(error.message))) {
     return new OplabError('OPLAB_CONTEXT_FULL', error.message, { cause: error });
   }
-  // A server error may pass whatever its headers advise; for the rest the header has the last word.
+  // Server errors are retried whatever their headers advise; for other errors the header decides.
   const transient = status >= 500 || (!final && [408, 409, 429].includes(status));
   if (transient || (status === 401 && unauthorized < MAX_UNAUTHORIZED)) return { retry: error.message };
-  return new OplabError('OPLAB_MODEL_REFUSED', `the Messages API refused the request: ${error.message}`, {
+  return new OplabError('OPLAB_MODEL_REFUSED', `the Messages API rejected the request: ${error.message}`, {
     cause: error,
   });
 }
@@ -91,7 +93,7 @@ function judge(error: unknown, unauthorized: number): { retry: string } | OplabE
 export function createModel(options: ModelOptions): Model {
   const client = new Anthropic({
     baseURL: options.gatewayUrl,
-    // The gateway holds the key; the fetch below puts the pod's token on each request.
+    // The gateway holds the key. The fetch below adds the pod's token to each request.
     apiKey: null,
     authToken: 'set-per-request',
     fetch: createModelFetch(
@@ -114,8 +116,8 @@ export function createModel(options: ModelOptions): Model {
         max_tokens: options.maxOutputTokens,
         system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
         tools,
-        messages: marked(question.conversation),
-        // Asked for in words: what the model thought belongs on the record.
+        messages: withCacheMark(question.conversation),
+        // Requested as text, because the model's thoughts belong on the record.
         ...(supportsAdaptiveThinking(options.name) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
       };
       let unauthorized = 0;
@@ -125,10 +127,10 @@ export function createModel(options: ModelOptions): Model {
           return await client.messages.stream(parameters, { signal }).finalMessage();
         } catch (error) {
           signal.throwIfAborted();
-          const verdict = judge(error, unauthorized);
-          if (verdict instanceof OplabError) throw verdict;
+          const failure = classify(error, unauthorized);
+          if (failure instanceof OplabError) throw failure;
           if (error instanceof Anthropic.AuthenticationError) unauthorized++;
-          options.onRetry?.(verdict.retry);
+          options.onRetry?.(failure.retry);
         }
         await pause(backoff(attempt + 1), signal);
       }
@@ -141,13 +143,13 @@ export function createModel(options: ModelOptions): Model {
           max_tokens: Math.min(SUMMARY_MAX_TOKENS, options.maxOutputTokens),
           system: SUMMARY_PROMPT,
           messages: [{ role: 'user', content: text }],
-          // Thinking counts towards max_tokens; a one-liner needs next to none.
+          // Thinking counts towards max_tokens, and a one-line summary needs hardly any.
           ...(supportsAdaptiveThinking(options.summaryName) ? { output_config: { effort: 'low' } } : {}),
         },
         { signal: AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_TIMEOUT_MS)]), maxRetries: 1 },
       );
       const line = answer.content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join(' ');
-      if (line.trim() === '') throw new OplabError('OPLAB_NO_SUMMARY', 'the small model gave no text');
+      if (line.trim() === '') throw new OplabError('OPLAB_NO_SUMMARY', 'the small model returned no text');
       return line.replaceAll(/\s+/g, ' ').trim();
     },
   };

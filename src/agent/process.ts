@@ -1,4 +1,4 @@
-// The process `oplab agent`: one attempt, from asking for the task to the claim. Composition only; the loop is in loop.ts.
+// The process `oplab agent`: runs one attempt, from fetching the task to the claim.
 
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
@@ -19,9 +19,9 @@ import { createSandbox, type Sandbox } from './sandbox-client.ts';
 import { createShellTool } from './shell.ts';
 import { createSummariser } from './summary.ts';
 
-/** The sandbox could reach what ought to be closed, so no command was run. */
+/** The sandbox can reach addresses that must be closed, so no command was run. */
 export const EXIT_NOT_ISOLATED = 3;
-/** For the last entry, when the signal has already gone. */
+/** The time for writing the last entry, in milliseconds, because the signal may have aborted. */
 const LAST_WORDS_MS = 3000;
 
 const environment = z.object({
@@ -30,7 +30,7 @@ const environment = z.object({
   OPLAB_SOCKET: z.string().default(SOCKET_PATH),
 });
 
-/** Where an attempt runs; everything about the Incident comes from the gateway. */
+/** Where an attempt runs. Everything about the Incident comes from the gateway. */
 export interface AttemptOptions {
   readonly gatewayUrl: string;
   readonly tokenFile: string;
@@ -57,7 +57,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
   const { alreadyStarted } = await client.start(options.signal);
   logger.info({ session: task.session, attempt: task.attempt, model: task.model.name, mode: task.mode }, 'task');
 
-  // The deadline also ends a wait for a gateway or a model that does not come back.
+  // The deadline also ends waiting for a gateway or a model that does not come back.
   const over = new AbortController();
   const deadline = AbortSignal.timeout(Math.max(0, Date.parse(task.deadline) - Date.now()));
   const signal = AbortSignal.any([options.signal, deadline, over.signal]);
@@ -67,7 +67,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
   try {
     if (alreadyStarted) {
       const content =
-        "The agent's container was restarted in the middle of this attempt; a call without a result is indeterminate. The attempt ends here.";
+        "The agent's container was restarted during this attempt, which ends the attempt. The outcome of a call without a result is indeterminate.";
       await lifecycle('interrupted', content, { step: 'interrupted' }, signal);
       report({ type: 'interrupted' });
       return 0;
@@ -75,16 +75,16 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
 
     const isolation = await options.sandbox.isolation(signal);
     const open = isolation.probes.filter((probe) => probe.open).map((probe) => `${probe.name} (${probe.address})`);
-    const verdict = isolation.closed
-      ? `The sandbox is isolated${open.length === 0 ? '' : `; advisory only: ${open.join(', ')} can be reached`}.`
-      : `The sandbox is not isolated: ${open.join(', ')} can be reached. No command is run.`;
-    await lifecycle('isolation', verdict, { step: 'isolation', ...isolation }, signal);
+    const content = isolation.closed
+      ? `The sandbox is isolated${open.length === 0 ? '' : `; it can reach ${open.join(', ')}, which is only advisory`}.`
+      : `The sandbox is not isolated: it can reach ${open.join(', ')}. No commands are run.`;
+    await lifecycle('isolation', content, { step: 'isolation', ...isolation }, signal);
     report({ type: 'isolation', report: isolation });
     if (!isolation.closed) return EXIT_NOT_ISOLATED;
 
     const end = await work(task, signal);
     if (end.reason !== 'concluded') {
-      const content = `The attempt ends without a claim: ${endText(end)}`;
+      const content = `The attempt ended without a claim: ${describeEnd(end)}`;
       await lifecycle(
         'end',
         content,
@@ -94,7 +94,8 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     }
     return 0;
   } catch (error) {
-    // The gateway knows why a lease is over, and the controller ends the attempt: nothing to restart for.
+    // The gateway knows why the lease is over, and the controller ends the attempt, so the
+    // container must not restart.
     if (signal.aborted || isLeaseOver(error)) {
       logger.warn({ reason: messageOf(signal.aborted ? signal.reason : error) }, 'attempt over');
       return 0;
@@ -136,19 +137,24 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
   }
 }
 
-/** What the log of the pod may say: the trail is redacted, the log is not, so it takes no text that came out of a command. */
+/**
+ * An event for the pod's log, without command output: the trail is redacted, but the log is not.
+ */
 function withoutContent(event: AgentEvent): object {
   if (event.type !== 'tool-result') return event;
   const { summary: _, ...rest } = event;
   return rest;
 }
 
-function endText(end: LoopEnd): string {
-  if (end.reason === 'silent') return 'the model stopped calling tools, though reminded three times';
+function describeEnd(end: LoopEnd): string {
+  if (end.reason === 'silent') return 'the model stopped calling tools, despite three reminders';
   return 'message' in end ? `${end.reason}: ${end.message}` : end.reason;
 }
 
-/** The agent container's process. Sets the exit code: 0 when the attempt is over in whatever way, 3 when the sandbox is not isolated. */
+/**
+ * The agent container's process. Sets the exit code: 0 if the attempt is over in any way, 3 if the
+ * sandbox is not isolated.
+ */
 export async function runAgent(): Promise<void> {
   const env = parseEnvironment(environment);
   const stop = new AbortController();

@@ -1,4 +1,4 @@
-// The agent's side of the shell server: run a command, probe the isolation, wait for a sandbox that was killed to come back.
+// The client of the shell server: runs commands, probes the isolation, waits for the sandbox.
 
 import type { IncomingMessage } from 'node:http';
 import { messageOf, OplabError } from '../errors.ts';
@@ -18,11 +18,11 @@ import {
 
 const POLL_MS = 250;
 const HEALTH_TIMEOUT_MS = 2000;
-/** The probes themselves wait up to 30 s for a policy to be enforced. */
+/** The probes wait up to 30 s for a network policy to be enforced. */
 const PROBES_TIMEOUT_MS = 120_000;
 /**
- * How long after its time limit the server may take to end a command and report. The server runs as
- * the same user as the command, which can therefore stop it: this side keeps the limit as well.
+ * How much longer than a command's time limit to wait, so that the server can end it and report. The
+ * server runs as the same user as the command, which can stop it, so the agent enforces the limit too.
  */
 const EXEC_GRACE_MS = 15_000;
 /** Of a refusal, or of the report of the probes. */
@@ -30,7 +30,7 @@ const MAX_ANSWER_BYTES = 1024 * 1024;
 /** An exit holds head and tail of both streams, where a control character takes six characters. */
 const MAX_EVENT_CHARACTERS = 1024 * 1024;
 
-/** The sandbox went away while a command ran, or gave no end of it: nobody can say how far the command came. */
+/** The sandbox was lost while a command ran, so it is unknown how far the command got. */
 export class SandboxLost extends OplabError {
   constructor(cause: unknown) {
     super('OPLAB_SANDBOX_LOST', `the sandbox was lost while a command ran (${messageOf(cause)})`, { cause });
@@ -53,11 +53,12 @@ export class SandboxStalled extends OplabError {
 /** What the shell tool needs of the sandbox. */
 export interface Sandbox {
   /**
-   * Runs a command once. A sandbox that is not there yet is waited for; one that is lost half way is not tried again.
+   * Runs a command once. Waits for a sandbox that is not ready yet, but does not retry a command
+   * that was interrupted.
    * @throws SandboxLost, SandboxStalled
    */
   exec(command: ExecRequest, onEvent: (event: ExecEvent) => void, signal: AbortSignal): Promise<ExecExit>;
-  /** Resolves when the shell server answers. */
+  /** Resolves when the shell server responds. */
   ready(signal: AbortSignal): Promise<void>;
   isolation(signal: AbortSignal): Promise<IsolationReport>;
 }
@@ -65,7 +66,7 @@ export interface Sandbox {
 const notListening = (error: unknown) =>
   error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED');
 
-/** @param graceMs for tests: see EXEC_GRACE_MS */
+/** A client of the shell server behind a unix socket. */
 export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sandbox {
   function call(path: string, body: unknown, timeoutMs: number, signal: AbortSignal): Promise<IncomingMessage> {
     const outgoing = openRequest({
@@ -105,7 +106,7 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
     if (response.statusCode !== 200) {
       throw new OplabError(
         'OPLAB_SANDBOX_REFUSED',
-        `the shell server refused: ${(await textOf(response, signal)).slice(0, 500)}`,
+        `the shell server rejected the command: ${(await textOf(response, signal)).slice(0, 500)}`,
       );
     }
     const body = readPieces(response, { signal });

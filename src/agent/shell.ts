@@ -11,12 +11,12 @@ const input = z.object({
     .string()
     .min(1)
     .max(65536)
-    .refine((text) => !text.includes('\0'), 'a command cannot hold a NUL byte'),
+    .refine((text) => !text.includes('\0'), 'a command must not contain a NUL byte'),
   reasoning: z.string().min(1).max(8192),
   timeout_seconds: z.number().int().min(1).max(MAX_TIMEOUT_SECONDS).optional(),
 });
 
-/** Signal numbers of the usual ends, so that a killed shell has the exit code that a shell would report. */
+/** Signal numbers, to compute the exit code that a shell would report for a killed command. */
 const SIGNAL_NUMBERS: Record<string, number> = {
   SIGHUP: 1,
   SIGINT: 2,
@@ -28,25 +28,26 @@ const SIGNAL_NUMBERS: Record<string, number> = {
   SIGTERM: 15,
 };
 
-/** 128 + n for a signal, as bash counts; 137 is SIGKILL. */
+/** The exit code; for a signal n it is 128 + n, as in bash (137 is SIGKILL). */
 export function exitCodeOf(exit: Pick<ExecExit, 'exitCode' | 'signal'>): number {
   return exit.exitCode ?? 128 + (SIGNAL_NUMBERS[exit.signal ?? ''] ?? 0);
 }
 
-/** A result as the model reads it: the end first, then what was printed. */
+/** A result as the model reads it: first how the command ended, then its output. */
 export function resultText(exit: ExecExit, timeoutSeconds: number): string {
   const lines = [`exit code ${exitCodeOf(exit)} after ${(exit.durationMs / 1000).toFixed(1)} s`];
-  if (exit.timedOut) lines.push(`time limit of ${timeoutSeconds} s reached: the command and all it started were ended`);
-  else if (exit.signal !== null) lines.push(`ended by ${exit.signal}`);
+  if (exit.timedOut)
+    lines.push(`time limit of ${timeoutSeconds} s reached: the command and all processes it started were killed`);
+  else if (exit.signal !== null) lines.push(`killed by ${exit.signal}`);
   if (!exit.timedOut && exit.killedProcesses > 0) {
-    lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were ended with it`);
+    lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were killed`);
   }
   lines.push(exit.stdout === '' ? '--- no stdout ---' : `--- stdout ---\n${exit.stdout.trimEnd()}`);
   if (exit.stderr !== '') lines.push(`--- stderr ---\n${exit.stderr.trimEnd()}`);
   return lines.join('\n');
 }
 
-/** Both streams as they go into the log. */
+/** Both streams, for the log. */
 function blobOf(exit: ExecExit): string {
   return exit.stderr === ''
     ? exit.stdout
@@ -56,8 +57,8 @@ function blobOf(exit: ExecExit): string {
 async function lost(sandbox: Sandbox, error: SandboxLost, signal: AbortSignal): Promise<ToolOutcome> {
   await sandbox.ready(signal);
   const text =
-    'The sandbox container was killed while this command ran; running out of memory is the usual reason. How far the ' +
-    'command came is unknown: look before you repeat it. A fresh sandbox is ready; processes are gone, files under $HOME and /tmp may be too.';
+    'The sandbox container was killed while this command ran, usually because it ran out of memory. How far the command got ' +
+    'is unknown: check before you repeat it. A fresh sandbox is ready. Processes are gone, and files under $HOME and /tmp may be gone too.';
   return { text, isError: true, summary: `sandbox lost: ${error.message}`, params: { indeterminate: true } };
 }
 
@@ -67,23 +68,27 @@ function stalled(error: SandboxStalled): ToolOutcome {
   return { text: message, isError: true, summary: message, params: { indeterminate: true }, fatal: message };
 }
 
+/** The tool `shell`; `live` receives the output of running commands. */
 export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => void): Tool {
   return {
     alone: false,
     definition: {
       name: 'shell',
       description:
-        'Runs a command with `bash -c` in the sandbox and returns its exit code, stdout and stderr. stdin is closed. Every call is a ' +
-        'fresh shell in $HOME: variables, functions and the working directory do not carry over, files do. Nothing outlives its ' +
-        'command: whatever still runs when it ends (also with &, nohup or setsid) is ended. Long output is cut in the middle.',
+        'Runs a command with `bash -c` in the sandbox and returns its exit code, stdout and stderr. stdin is closed. Every call starts a ' +
+        'fresh shell in $HOME: variables, functions and the working directory do not carry over, but files do. No process outlives its ' +
+        'command: everything still running when the command ends (even with &, nohup or setsid) is killed. The middle of long output is omitted.',
       input_schema: {
         type: 'object',
         properties: {
           command: { type: 'string', description: 'The bash script to run.' },
-          reasoning: { type: 'string', description: 'Why: what you expect to learn or to change. It goes on record.' },
+          reasoning: {
+            type: 'string',
+            description: 'Why you run it: what you expect to learn or to change. It is recorded.',
+          },
           timeout_seconds: {
             type: 'integer',
-            description: `Time limit; ${DEFAULT_TIMEOUT_SECONDS} unless given, at most ${MAX_TIMEOUT_SECONDS}.`,
+            description: `Time limit in seconds; default ${DEFAULT_TIMEOUT_SECONDS}, at most ${MAX_TIMEOUT_SECONDS}.`,
           },
         },
         required: ['command', 'reasoning'],
@@ -92,7 +97,7 @@ export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => vo
     prepare(raw) {
       const parsed = input.safeParse(raw);
       if (!parsed.success) {
-        return `shell: ${z.prettifyError(parsed.error)}\nWrite {"command": "…", "reasoning": "why"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
+        return `shell: ${z.prettifyError(parsed.error)}\nUse {"command": "…", "reasoning": "why"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
       }
       const { command, reasoning, timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = parsed.data;
       return {

@@ -1,39 +1,43 @@
-// What a tool is to the loop: a definition for the model, a parser of its input, and something that happens.
+// A tool of the loop: a definition for the model, a parser of its input, and an action.
 
 import type Anthropic from '@anthropic-ai/sdk';
 import type { z } from 'zod';
 
-/** What came of a call. */
+/** The outcome of a call. */
 export interface ToolOutcome {
-  /** For the model. */
+  /** The text for the model. */
   readonly text: string;
   readonly isError: boolean;
-  /** For the log: one line, or the text to summarise. */
+  /** The summary for the log: one line, or the command whose result is to be summarized. */
   readonly summary: string | { readonly command: string };
   readonly exitCode?: number;
   readonly durationMs?: number;
   readonly params?: z.core.util.JSONType;
-  /** The full text for the log, if there is more than the summary. */
+  /** The full text for the log, if it is longer than the summary. */
   readonly blob?: string;
-  /** The attempt ends with this call, because the agent made its claim. */
+  /** True if this call ends the attempt because the agent made its claim. */
   readonly concluded?: boolean;
   /** The attempt ends with this call, because no other can follow: the reason. */
   readonly fatal?: string;
 }
 
-/** A call whose input is understood; running it is all that is left. */
+/** A call with valid input, ready to run. */
 export interface PreparedCall {
-  /** As it is recorded before it happens. */
+  /** The parameters that are recorded before the call runs. */
   readonly params: z.core.util.JSONType;
-  /** Why, in the model's words. */
+  /** The model's reason for the call. */
   readonly reasoning: string;
   run(callKey: string, signal: AbortSignal): Promise<ToolOutcome>;
 }
 
+/** A tool that the model can call. */
 export interface Tool {
   readonly definition: Anthropic.Tool;
-  /** Whether it may only come alone: its meaning depends on having seen the results of all that went before. */
+  /**
+   * Whether it must be the only call in an answer, because the model must see all results before
+   * it.
+   */
   readonly alone: boolean;
-  /** The call, or a sentence for the model that says what is wrong with its input and what to write instead. */
+  /** The call, or a message for the model that says what is wrong with its input and what to do. */
   prepare(input: unknown): PreparedCall | string;
 }

@@ -1,72 +1,75 @@
-// A check: one look at the patient, judged by CEL. Incidents hold the repair against checks, Monitors watch by them.
+// A check: an observation, evaluated with CEL. Incidents use it to verify, Monitors to detect.
 
 import { z } from 'zod';
 import { dnsLabel } from './meta.ts';
 
 const celExpression = z.string().min(1).max(4096);
-const namespace = dnsLabel
-  .optional()
-  .meta({ description: "A target namespace; default: the first one of the Incident, or the Monitor's own." });
-const service = dnsLabel.meta({ description: 'Name of the Service; it must select pods.' });
-const scheme = z
-  .enum(['http', 'https'])
-  .default('http')
-  .meta({ description: 'With https any certificate is taken: the answer is judged, not trusted.' });
+const namespace = dnsLabel.optional().meta({ description: 'One of the target namespaces. Default: the first one.' });
+const service = dnsLabel.meta({ description: 'Name of the Service. It must select pods.' });
+const scheme = z.enum(['http', 'https']).default('http').meta({
+  description: 'Scheme of the request. With https, any certificate is accepted: the response grants no trust.',
+});
 
 /**
- * GET on a Service of a target namespace; `cel` sees `status` (int) and `body` (parsed JSON, or a string).
+ * GET on a Service in a target namespace. The variables of `cel` are `status` (int) and `body`
+ * (parsed JSON, or a string).
  *
- * The CEL of every check of an Incident also sees `baseline`: the same variables (`baseline.body`, `baseline.object`, …) as they
- * were before the first command; an empty map when nothing could be read then.
+ * In the checks of an Incident, CEL also has the variable `baseline`: the same variables
+ * (`baseline.body`, `baseline.object`, …) as they were before the first command. It is an empty map
+ * if nothing could be read then.
  */
 export const httpCheck = z.object({
   service,
   namespace,
   port: z.number().int().min(1).max(65535).meta({ description: 'Port of the Service.' }),
-  path: z.string().min(1).max(1024).regex(/^\//).default('/').meta({ description: 'Path and query of the GET.' }),
+  path: z.string().min(1).max(1024).regex(/^\//).default('/').meta({ description: 'Path and query of the request.' }),
   scheme,
-  cel: celExpression.meta({ description: 'CEL over `status`, `body` and `baseline`; only the boolean true passes.' }),
+  cel: celExpression.meta({
+    description: 'CEL expression over `status`, `body` and `baseline`. The check passes only if the result is true.',
+  }),
 });
 export type HttpCheck = z.infer<typeof httpCheck>;
 
-/** One object, or a list of objects, of a target namespace; `cel` sees `object` or `objects`. Secrets are refused. */
+/**
+ * One object, or a list of objects, in a target namespace. The variable of `cel` is `object` or
+ * `objects`. Secrets are rejected.
+ */
 export const kubernetesCheck = z
   .object({
-    apiVersion: z.string().min(1).max(128).meta({ description: 'For example apps/v1.' }),
-    kind: z.string().min(1).max(63).meta({ description: 'For example StatefulSet.' }),
+    apiVersion: z.string().min(1).max(128).meta({ description: 'API version of the objects, for example apps/v1.' }),
+    kind: z.string().min(1).max(63).meta({ description: 'Kind of the objects, for example StatefulSet.' }),
     namespace,
-    name: z
-      .string()
-      .min(1)
-      .max(253)
-      .optional()
-      .meta({ description: 'Name of the object; without it, all objects of the kind in the namespace.' }),
-    labelSelector: z
-      .string()
-      .min(1)
-      .max(1024)
-      .optional()
-      .meta({ description: 'Of a list: which objects, for example app.kubernetes.io/name=tikv.' }),
+    name: z.string().min(1).max(253).optional().meta({
+      description: 'Name of the object. If not set, the check reads all objects of the kind in the namespace.',
+    }),
+    labelSelector: z.string().min(1).max(1024).optional().meta({
+      description: 'Limits a list to matching objects, for example app.kubernetes.io/name=tikv. Not allowed with name.',
+    }),
     cel: celExpression.meta({
       description:
-        'CEL over `object`, or the list `objects` when there is no name, and `baseline`; only the boolean true passes.',
+        'CEL expression over `object` (or the list `objects` if name is not set) and `baseline`. The check passes only if the result is true.',
     }),
   })
   .meta({
     'x-kubernetes-validations': [
-      { rule: "self.kind != 'Secret'", message: 'kind: a check may not read Secrets; name another object' },
+      { rule: "self.kind != 'Secret'", message: 'kind: a check may not read Secrets; choose another kind' },
       {
         rule: '!(has(self.name) && has(self.labelSelector))',
-        message: 'labelSelector: it chooses among the objects of a list; leave it out, or leave out the name',
+        message: 'labelSelector: not allowed together with name; remove one of the two',
       },
     ],
   });
 export type KubernetesCheck = z.infer<typeof kubernetesCheck>;
 
-/** The CEL of a prometheus check that gives none: like an alerting rule, the query returns what is wrong. */
+/**
+ * The default CEL of a prometheus check. As in an alerting rule, the query returns what is wrong.
+ */
 export const NO_SAMPLES = 'size(samples) == 0';
 
-/** An instant query; `cel` sees `samples`, a list of {labels: map of strings, value: double}. */
+/**
+ * An instant query. The variable of `cel` is `samples`, a list of {labels: map of strings, value:
+ * double}.
+ */
 export const prometheusCheck = z.object({
   service,
   namespace,
@@ -76,58 +79,65 @@ export const prometheusCheck = z.object({
     .max(256)
     .regex(/^(\/[^?#]*[^/?#])?$/)
     .default('')
-    .meta({ description: "What stands before /api/v1/query, when Prometheus' --web.route-prefix is set." }),
+    .meta({ description: 'Path before /api/v1/query, if Prometheus runs with --web.route-prefix.' }),
   scheme,
-  query: z.string().min(1).max(4096).meta({ description: 'PromQL; the answer must be a vector or a scalar.' }),
+  query: z.string().min(1).max(4096).meta({ description: 'PromQL query. The result must be a vector or a scalar.' }),
   cel: celExpression.default(NO_SAMPLES).meta({
     description:
-      'CEL over `samples` and `baseline`; only the boolean true passes. Default: nothing may match, as in an alerting rule.',
+      'CEL expression over `samples` and `baseline`. The check passes only if the result is true. By default it passes if the query returns no samples, as with an alerting rule.',
   }),
 });
 export type PrometheusCheck = z.infer<typeof prometheusCheck>;
 
-/** The kinds of look; exactly one of them is set. */
-const looks = {
-  http: httpCheck.optional().meta({ description: 'GET on a Service of a target namespace.' }),
-  kubernetes: kubernetesCheck.optional().meta({ description: 'One object, or a list, of a target namespace.' }),
-  prometheus: prometheusCheck.optional().meta({ description: 'Instant query to a Prometheus in a target namespace.' }),
+/** The types of observation; exactly one of them is set. */
+const observations = {
+  http: httpCheck.optional().meta({ description: 'Sends a GET request to a Service in a target namespace.' }),
+  kubernetes: kubernetesCheck
+    .optional()
+    .meta({ description: 'Reads one object, or a list of objects, in a target namespace.' }),
+  prometheus: prometheusCheck
+    .optional()
+    .meta({ description: 'Runs an instant query on a Prometheus in a target namespace.' }),
 };
 const exactlyOne = {
   'x-kubernetes-validations': [
     {
       rule: '[has(self.http), has(self.kubernetes), has(self.prometheus)].filter(x, x).size() == 1',
-      message: 'a check has exactly one of: http, kubernetes, prometheus',
+      message: 'a check must set exactly one of: http, kubernetes, prometheus',
     },
   ],
 };
 
-/** What is looked at, without a name. */
-export const checkTarget = z.object(looks).meta(exactlyOne);
+/** A check without a name. */
+export const checkTarget = z.object(observations).meta(exactlyOne);
 export type CheckTarget = z.infer<typeof checkTarget>;
 
-/** CEL: the check names no namespace, or one of the list. */
-export function looksInto(check: string, namespaces: string): string {
-  return Object.keys(looks)
-    .map((look) => `${check}.${look}`)
-    .map((look) => `(!has(${look}) || !has(${look}.namespace) || ${look}.namespace in ${namespaces})`)
+/** A CEL rule: the check names no namespace, or one of the list. Both parameters are CEL. */
+export function namespaceRule(check: string, namespaces: string): string {
+  return Object.keys(observations)
+    .map((type) => `${check}.${type}`)
+    .map((field) => `(!has(${field}) || !has(${field}.namespace) || ${field}.namespace in ${namespaces})`)
     .join(' && ');
 }
 
-/** Names the result that says whether what stood before the first command still stands; no check may have it. */
+/**
+ * The name of oplab's own result, which reports whether everything that existed before the first
+ * command still exists. No check may use this name.
+ */
 export const BASELINE = 'baseline';
 
 /** One condition of the repair. */
 export const check = z
   .object({
-    name: dnsLabel.meta({ description: 'Unique among the checks; it names the check in status and events.' }),
-    ...looks,
+    name: dnsLabel.meta({ description: 'Name of the check in status and events. Must be unique among the checks.' }),
+    ...observations,
   })
   .meta({
     'x-kubernetes-validations': [
       ...exactlyOne['x-kubernetes-validations'],
       {
         rule: `self.name != '${BASELINE}'`,
-        message: `name: ${BASELINE} is the name of oplab's own result; give the check another one`,
+        message: `name: ${BASELINE} is reserved for a result of oplab itself; choose another name`,
       },
     ],
   });

@@ -1,9 +1,10 @@
-// The generated CustomResourceDefinitions: up to date, and readable for those who write the objects.
+// The generated CRDs describe every field of a spec and protect those that must not change.
 
 import { describe, expect, it } from 'vitest';
 import { agentClassSpec } from './agent-class.ts';
 import { customResourceDefinitions, type Schema, structural } from './crd.ts';
-import { incidentSpec } from './incident.ts';
+import { incidentSpec, incidentStatus } from './incident.ts';
+import { monitorSpec, monitorStatus } from './monitor.ts';
 
 /** Paths of all fields below a schema that have no description. */
 function undescribed(schema: Schema, path: string): string[] {
@@ -18,11 +19,19 @@ describe('the definitions', () => {
   it.each([
     ['Incident', incidentSpec],
     ['AgentClass', agentClassSpec],
-  ])('describe every field that the author of an %s writes', (_kind, schema) => {
+    ['Monitor', monitorSpec],
+  ])('describe every field of the spec of %s', (_kind, schema) => {
     expect(undescribed(structural(schema), 'spec')).toEqual([]);
   });
 
-  it('make every field of an Incident’s spec immutable but for suspend and cancel', () => {
+  it.each([
+    ['Incident', incidentStatus],
+    ['Monitor', monitorStatus],
+  ])('describe every field of the status of %s', (_kind, schema) => {
+    expect(undescribed(structural(schema), 'status')).toEqual([]);
+  });
+
+  it('make every field of the spec of an Incident immutable, except suspend and cancel', () => {
     const [incidents] = Object.values(customResourceDefinitions());
     const rules = JSON.stringify(incidents);
     for (const field of Object.keys(structural(incidentSpec).properties ?? {})) {

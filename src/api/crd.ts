@@ -1,8 +1,8 @@
-// The CustomResourceDefinitions, made from the zod schemas: structural OpenAPI v3 with CEL rules and printer columns.
+// Builds the CRDs from the zod schemas: structural OpenAPI v3 with CEL rules and printer columns.
 
 import { z } from 'zod';
 import { agentClassSpec } from './agent-class.ts';
-import { looksInto } from './check.ts';
+import { namespaceRule } from './check.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';
 import { incidentSpec, incidentStatus } from './incident.ts';
 import { SOAK_FITS } from './limits.ts';
@@ -47,7 +47,7 @@ interface Definition {
   readonly rules?: readonly Rule[];
 }
 
-/** The fields of an Incident's spec that may change after it was created. */
+/** The fields of an Incident's spec that may change after creation. */
 const MUTABLE = ['suspend', 'cancel'];
 
 const condition = (type: string) => `.status.conditions[?(@.type=="${type}")].status`;
@@ -60,14 +60,14 @@ function incidentDefinition(): Definition {
       .map((field) => immutable(field, spec.required?.includes(field) ?? false)),
     {
       rule: '!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)',
-      message: 'cancel is one-way: a cancelled Incident stays cancelled; create another one',
+      message: 'cancel cannot be unset: a cancelled Incident stays cancelled; create another Incident',
       fieldPath: '.cancel',
     },
-    // Only when it is created: one that was there before the rule could otherwise not even be cancelled.
+    // Checked on creation only: an Incident that is older than the rule must still allow a cancel.
     { ...SOAK_FITS, rule: `oldSelf.hasValue() || ${SOAK_FITS.rule}`, optionalOldSelf: true },
     {
-      rule: `!has(self.targetNamespaces) || self.verify.checks.all(c, ${looksInto('c', 'self.targetNamespaces')})`,
-      message: 'verify.checks: a check may look only into the namespaces of targetNamespaces; add its namespace there',
+      rule: `!has(self.targetNamespaces) || self.verify.checks.all(c, ${namespaceRule('c', 'self.targetNamespaces')})`,
+      message: 'verify.checks: the namespace of each check must be in targetNamespaces; add it there',
       fieldPath: '.verify',
     },
   ] satisfies Rule[];
@@ -77,7 +77,7 @@ function incidentDefinition(): Definition {
     shortName: 'inc',
     categories: ['all'],
     scope: 'Namespaced',
-    description: 'Something is wrong. An agent repairs it, and checks tell whether it did.',
+    description: 'Describes something that is wrong. An agent repairs it, and checks verify the repair.',
     columns: [
       { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
       { name: 'Severity', type: 'string', jsonPath: '.spec.severity' },
@@ -85,10 +85,15 @@ function incidentDefinition(): Definition {
         name: 'Attempt',
         type: 'integer',
         jsonPath: '.status.attempts[-1:].number',
-        description: 'Number of the last agent pod.',
+        description: 'Number of the latest attempt.',
       },
-      { name: 'Claim', type: 'string', jsonPath: '.status.claim.outcome', description: "The agent's word." },
-      { name: 'Verified', type: 'string', jsonPath: condition('Verified'), description: 'What the checks say.' },
+      { name: 'Claim', type: 'string', jsonPath: '.status.claim.outcome', description: 'What the agent claims.' },
+      {
+        name: 'Verified',
+        type: 'string',
+        jsonPath: condition('Verified'),
+        description: 'Whether the checks confirm it.',
+      },
       { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
       { name: 'Message', type: 'string', jsonPath: '.status.message', priority: 1 },
       { name: 'Class', type: 'string', jsonPath: '.spec.agentClassName', priority: 1 },
@@ -96,7 +101,7 @@ function incidentDefinition(): Definition {
         name: 'Cost',
         type: 'integer',
         jsonPath: '.status.usage.costMilliUSD',
-        description: 'In thousandths of a US dollar.',
+        description: 'Cost in thousandths of a US dollar.',
         priority: 1,
       },
     ],
@@ -111,7 +116,8 @@ function agentClassDefinition(): Definition {
     kind: 'AgentClass',
     shortName: 'agc',
     scope: 'Cluster',
-    description: 'What agents may be and do: model, images, rights in the target namespaces, ceilings.',
+    description:
+      'Defines what agents may use and do: models, images, permissions in the target namespaces, upper bounds on limits.',
     columns: [
       { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
       { name: 'Model', type: 'string', jsonPath: '.spec.model.name' },
@@ -121,7 +127,7 @@ function agentClassDefinition(): Definition {
     rules: [
       {
         rule: 'size(self.metadata.name) <= 50',
-        message: 'metadata.name: at most 50 characters; the name goes into names of other objects',
+        message: 'metadata.name: must be at most 50 characters, because names of other objects contain it',
       },
     ],
   };
@@ -133,7 +139,8 @@ function monitorDefinition(): Definition {
     kind: 'Monitor',
     shortName: 'mon',
     scope: 'Namespaced',
-    description: 'Watches over something by a check, and opens, counts and closes Incidents.',
+    description:
+      'Runs a check at an interval. Opens an Incident when the check fails, and clears the alarm when it holds.',
     columns: [
       { name: 'State', type: 'string', jsonPath: '.status.state' },
       { name: 'Severity', type: 'string', jsonPath: '.spec.severity' },
@@ -141,9 +148,14 @@ function monitorDefinition(): Definition {
         name: 'Incident',
         type: 'string',
         jsonPath: '.status.alarms[*].incident',
-        description: 'What is open for its alarms.',
+        description: 'Incidents of the current alarms.',
       },
-      { name: 'Seen', type: 'date', jsonPath: '.status.lastObservedTime', description: 'When it could see last.' },
+      {
+        name: 'Seen',
+        type: 'date',
+        jsonPath: '.status.lastObservedTime',
+        description: 'Time of the last successful observation.',
+      },
       { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
       { name: 'Message', type: 'string', jsonPath: '.status.message', priority: 1 },
     ],
@@ -152,25 +164,27 @@ function monitorDefinition(): Definition {
     rules: [
       {
         rule: 'size(self.metadata.name) <= 50',
-        message: 'metadata.name: at most 50 characters; the names of its Incidents begin with it',
+        message: 'metadata.name: must be at most 50 characters, because the names of its Incidents begin with it',
       },
     ],
   };
 }
 
-/** A rule that lets a field neither change nor appear or vanish after creation. */
+/** A rule that forbids a field to change, appear or disappear after creation. */
 function immutable(field: string, required: boolean): Rule {
   const rule = required
     ? `self.${field} == oldSelf.${field}`
     : `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`;
   return {
     rule,
-    message: `${field} cannot be changed: an Incident's spec is immutable but for suspend and cancel; create another one`,
+    message: `${field} cannot be changed: only suspend and cancel can change in the spec of an Incident; create another Incident`,
     fieldPath: `.${field}`,
   };
 }
 
-/** The structural schema of what a client may send: defaults are kept, integers are 64 bits wide. */
+/**
+ * The structural schema of what a client may send. Defaults are kept; integers are 64 bits wide.
+ */
 export function structural(schema: z.ZodType): Schema {
   return tidy(z.toJSONSchema(schema, { target: 'openapi-3.0', io: 'input', unrepresentable: 'throw' }));
 }
@@ -183,12 +197,13 @@ function tidy(node: object): Schema {
     } else if (key === 'items' || (key === 'additionalProperties' && typeof value === 'object')) {
       tidied[key] = tidy(value);
     } else if (key !== 'additionalProperties' && key !== '$schema') {
-      // additionalProperties: false is not structural; unknown fields are pruned or warned of by the API server.
+      // additionalProperties: false is not structural. The API server prunes unknown fields, or
+      // warns about them.
       tidied[key] = value;
     }
   }
   if (tidied['x-kubernetes-int-or-string'] === true) {
-    // The one union that a structural schema may have, and only written like this.
+    // The only union that a structural schema may contain, and the only way to write it.
     return { ...tidied, anyOf: [{ type: 'integer' }, { type: 'string' }] };
   }
   if (tidied.type === 'integer') {
@@ -248,12 +263,12 @@ function definitionOf(definition: Definition): object {
   };
 }
 
-/** The schema of an Incident's spec, rules included. */
+/** The schema of an Incident's spec, including its rules. */
 export function incidentSpecSchema(): Schema {
   return incidentDefinition().spec;
 }
 
-/** All definitions by file name, as the API server takes them. */
+/** All definitions by file name, in the form that the API server accepts. */
 export function customResourceDefinitions(): Record<string, object> {
   return {
     [`${GROUP}_incidents.yaml`]: definitionOf(incidentDefinition()),

@@ -1,44 +1,51 @@
-// Limits of an Incident: the author's wishes, the class's ceilings, and what comes out of the two.
+// Limits of an Incident: what its author requests, what its class allows, and what results.
 
 import { z } from 'zod';
 
-/** Per Incident, all attempts together. */
+/** Limits of an Incident. Each covers all attempts together. */
 export const limits = z.object({
   timeoutSeconds: z
     .number()
     .int()
     .min(30)
     .max(86400)
-    .meta({ description: 'Wall-clock time from the first attempt to the end, in seconds.' }),
-  maxTurns: z.number().int().min(1).max(1000).meta({ description: 'Answers of the agent model.' }),
+    .meta({ description: 'Wall-clock time from the first attempt to the end of the Incident, in seconds.' }),
+  maxTurns: z.number().int().min(1).max(1000).meta({ description: 'Number of responses of the agent model.' }),
   maxTokens: z
     .number()
     .int()
     .min(1000)
     .max(1_000_000_000)
-    .meta({ description: 'Input, cache and output tokens, all models together.' }),
+    .meta({ description: 'Number of input, cache and output tokens of all models together.' }),
   maxCostMilliUSD: z
     .number()
     .int()
     .min(0)
     .max(1_000_000_000)
     .meta({ description: 'Cost of all model calls in thousandths of a US dollar.' }),
-  attempts: z.number().int().min(1).max(10).meta({ description: 'Agent pods that may be started, one after another.' }),
+  attempts: z
+    .number()
+    .int()
+    .min(1)
+    .max(10)
+    .meta({ description: 'Number of agent pods that may be started, one after another.' }),
 });
 export type Limits = z.infer<typeof limits>;
 
-/** What the author of an Incident may ask for: any subset, lower than the class's ceilings. */
+/**
+ * What the author of an Incident may request: any subset of the limits, below the class's ceilings.
+ */
 export const requestedLimits = limits.partial();
 export type RequestedLimits = z.infer<typeof requestedLimits>;
 
-/** For a schema with both: a soak that cannot end within the time limit could never be verified. */
+/** A rule for a schema with both: a soak that is longer than the time limit can never end. */
 export const SOAK_FITS = {
   rule: '!has(self.limits) || !has(self.limits.timeoutSeconds) || self.verify.soakSeconds < self.limits.timeoutSeconds',
-  message: 'the soak must be shorter than limits.timeoutSeconds; shorten the one or raise the other',
+  message: 'soakSeconds must be less than limits.timeoutSeconds; lower soakSeconds, or raise the time limit',
   fieldPath: '.verify.soakSeconds',
 } as const;
 
-/** Ceilings of a class that sets none; the numbers of the example in the documentation. */
+/** Ceilings of a class that sets none. The example in the documentation uses the same numbers. */
 export const DEFAULT_CEILINGS: Limits = {
   timeoutSeconds: 900,
   maxTurns: 60,
@@ -47,7 +54,7 @@ export const DEFAULT_CEILINGS: Limits = {
   attempts: 2,
 };
 
-/** The limits that are enforced: an author may lower a ceiling, never raise it. */
+/** The limits that are enforced. An author can lower a ceiling, but never raise it. */
 export function effectiveLimits(
   requested: { [K in keyof Limits]?: Limits[K] | undefined } | undefined,
   ceilings: Limits,
@@ -62,12 +69,15 @@ export function effectiveLimits(
   };
 }
 
-/** Why a soak can never be verified under these limits; undefined when it can. {@link SOAK_FITS} knows no ceilings. */
+/**
+ * Why a soak can never end within these limits; undefined if it can. {@link SOAK_FITS} does not
+ * know the ceilings.
+ */
 export function soakProblem(
   soakSeconds: number,
   { timeoutSeconds }: Pick<Limits, 'timeoutSeconds'>,
   agentClassName: string,
 ): string | undefined {
   if (soakSeconds < timeoutSeconds) return undefined;
-  return `verify.soakSeconds: ${soakSeconds} s do not fit into the time limit of ${timeoutSeconds} s (the lower of limits.timeoutSeconds and the ceiling of AgentClass ${agentClassName}); use a shorter soak or a class with a higher ceiling`;
+  return `verify.soakSeconds: ${soakSeconds} s must be less than the time limit of ${timeoutSeconds} s (the lower of limits.timeoutSeconds and the ceiling of AgentClass ${agentClassName}); shorten the soak, or use a class with a higher ceiling`;
 }

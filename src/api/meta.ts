@@ -1,4 +1,4 @@
-// The parts of Kubernetes' object model that oplab's own resources use.
+// The parts of the Kubernetes object model that oplab's own resources use.
 
 import { z } from 'zod';
 
@@ -7,10 +7,10 @@ export const time = z.string().meta({ format: 'date-time' });
 
 export const DNS_LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
-/** A name as DNS takes it (RFC 1123 label). */
+/** A DNS label (RFC 1123). */
 export const dnsLabel = z.string().min(1).max(63).regex(DNS_LABEL);
 
-/** The metadata that oplab reads; everything else passes through untouched. */
+/** The metadata that oplab reads. Everything else passes through unchanged. */
 export const objectMeta = z.looseObject({
   name: z.string(),
   namespace: z.string().optional(),
@@ -27,16 +27,23 @@ export type ObjectMeta = z.infer<typeof objectMeta>;
 
 /** A metav1.Condition. */
 export const condition = z.object({
-  type: z.string().max(316),
-  status: z.enum(['True', 'False', 'Unknown']),
-  reason: z.string().min(1).max(1024),
-  message: z.string().max(32768),
-  lastTransitionTime: time,
-  observedGeneration: z.number().int().optional(),
+  type: z.string().max(316).meta({ description: 'Type of the condition.' }),
+  status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Status of the condition.' }),
+  reason: z.string().min(1).max(1024).meta({ description: 'Reason for the status, as one word for programs.' }),
+  message: z.string().max(32768).meta({ description: 'Details for people. May be empty.' }),
+  lastTransitionTime: time.meta({ description: 'When the status of the condition last changed.' }),
+  observedGeneration: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'The metadata.generation that the condition is based on.' }),
 });
 export type Condition = z.infer<typeof condition>;
 
-/** The conditions with one set; `lastTransitionTime` moves only when the status does. They stay in the given order of types. */
+/**
+ * The conditions with one of them set, in the given order of types. `lastTransitionTime` changes
+ * only when the status does.
+ */
 export function setCondition(
   conditions: readonly Condition[] | undefined,
   change: Omit<Condition, 'lastTransitionTime' | 'observedGeneration' | 'message'> & { readonly message?: string },
@@ -56,12 +63,12 @@ export function setCondition(
   return [...others, next].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type));
 }
 
-/** Reads a condition from a list; undefined when it has never been set. */
+/** Finds a condition in a list; undefined if it was never set. */
 export function findCondition(conditions: readonly Condition[] | undefined, type: string): Condition | undefined {
   return conditions?.find((candidate) => candidate.type === type);
 }
 
-/** True when the condition is set and its status is True. */
+/** Whether the condition is set and its status is True. */
 export function isTrue(conditions: readonly Condition[] | undefined, type: string): boolean {
   return findCondition(conditions, type)?.status === 'True';
 }

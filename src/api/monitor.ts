@@ -1,27 +1,42 @@
-// The Monitor: a check that is made again and again, and opens, counts and closes Incidents.
+// The Monitor: runs a check at an interval, opens Incidents for alarms, and clears the alarms.
 
 import { z } from 'zod';
-import { check, checkTarget, looksInto } from './check.ts';
+import { check, checkTarget, namespaceRule } from './check.ts';
 import { labelMap, severity } from './incident.ts';
 import { requestedLimits, SOAK_FITS } from './limits.ts';
 import { condition, dnsLabel, objectMeta, time } from './meta.ts';
 
-/** What the Incident of an alarm looks like. Texts are filled in as in Prometheus' alert annotations. */
+/**
+ * The template of the Incidents. Its texts are filled in as in the annotations of a Prometheus
+ * alert.
+ */
 export const incidentTemplate = z
   .object({
     summary: z.string().min(1).max(512).meta({
       description:
-        'May use {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }}, {{ $observed }}.',
+        'What is wrong, in one line. May contain {{ $labels.NAME }} and {{ $value }} of the failing sample, {{ $monitor }} and {{ $observed }}.',
     }),
-    description: z.string().max(16384).optional().meta({ description: 'Likewise.' }),
-    agentClassName: z.string().min(1).max(253).default('default').meta({ description: 'As in an Incident.' }),
+    description: z.string().max(16384).optional().meta({
+      description:
+        'Anything else that an on-call engineer would want to know. May contain the same variables as summary.',
+    }),
+    agentClassName: z.string().min(1).max(253).default('default').meta({
+      description: 'AgentClass of the Incidents. The Monitor runs its check with the readRoles of this class.',
+    }),
     targetNamespaces: z.array(dnsLabel).min(1).max(8).optional().meta({
       'x-kubernetes-list-type': 'set',
-      description: "As in an Incident; default: the Monitor's own namespace.",
+      description:
+        "Namespaces in which the checks read and the agent may work, never a namespace of oplab itself. Default: the Monitor's own namespace.",
     }),
     verify: z
       .object({
-        soakSeconds: z.number().int().min(0).max(3600).default(30).meta({ description: 'As in an Incident.' }),
+        soakSeconds: z
+          .number()
+          .int()
+          .min(0)
+          .max(3600)
+          .default(30)
+          .meta({ description: 'How long all checks must hold without a break before a repair counts, in seconds.' }),
         checks: z
           .array(check)
           .max(15)
@@ -29,16 +44,18 @@ export const incidentTemplate = z
           .meta({
             'x-kubernetes-list-type': 'map',
             'x-kubernetes-list-map-keys': ['name'],
-            description: "Besides the Monitor's own check, which always must hold.",
+            description: "Checks that must hold in addition to the Monitor's own check.",
           }),
       })
       .prefault({})
-      .meta({ description: 'What must hold before a repair counts.' }),
-    limits: requestedLimits.optional().meta({ description: 'As in an Incident.' }),
+      .meta({ description: 'What must hold before a repair counts as verified.' }),
+    limits: requestedLimits
+      .optional()
+      .meta({ description: 'Limits of the Incidents. Values above the ceilings of the class have no effect.' }),
     suspend: z
       .boolean()
       .default(false)
-      .meta({ description: 'Incidents are opened on hold: nothing starts until somebody releases them.' }),
+      .meta({ description: 'Opens Incidents with spec.suspend set: no agent starts until someone sets it to false.' }),
   })
   .meta({ 'x-kubernetes-validations': [SOAK_FITS] });
 export type IncidentTemplate = z.infer<typeof incidentTemplate>;
@@ -47,11 +64,13 @@ const TARGETS = 'self.incident.targetNamespaces';
 
 export const monitorSpec = z
   .object({
-    check: checkTarget.meta({ description: 'Must hold while all is well; when it does not, the alarm is on.' }),
+    check: checkTarget.meta({
+      description: 'The check to run. While it fails, there is an alarm.',
+    }),
     groupBy: z.array(z.string().min(1).max(128)).min(1).max(8).optional().meta({
       'x-kubernetes-list-type': 'set',
       description:
-        'Labels of the samples by which alarms are told apart: one Incident for each combination. Only for prometheus without cel; default: one for all.',
+        'Labels of the samples that distinguish alarms: each combination of their values gets its own Incident. Only for a prometheus check without cel. Default: one alarm for all samples.',
     }),
     intervalSeconds: z
       .number()
@@ -59,75 +78,95 @@ export const monitorSpec = z
       .min(1)
       .max(3600)
       .default(15)
-      .meta({ description: 'From one look to the next, in seconds.' }),
+      .meta({ description: 'Time between two runs of the check, in seconds.' }),
     forSeconds: z
       .number()
       .int()
       .min(0)
       .max(86400)
       .default(0)
-      .meta({ description: 'The check must fail this long without a break before an Incident is opened.' }),
+      .meta({ description: 'How long the check must fail without a break before an Incident is opened, in seconds.' }),
     clearSeconds: z
       .number()
       .int()
       .min(0)
       .max(86400)
       .default(30)
-      .meta({ description: 'The check must hold this long without a break before the alarm counts as cleared.' }),
-    severity: severity.default('warning').meta({ description: 'Of the Incidents.' }),
-    labels: labelMap.optional().meta({ description: "Added to the Incidents' alertLabels." }),
-    incident: incidentTemplate.meta({ description: 'What the Incidents look like.' }),
-    suspend: z.boolean().default(false).meta({ description: 'Do not look; open and close nothing.' }),
+      .meta({ description: 'How long the check must hold without a break before the alarm is cleared, in seconds.' }),
+    severity: severity.default('warning').meta({ description: 'Severity of the Incidents.' }),
+    labels: labelMap.optional().meta({ description: 'Labels that are added to alertLabels of the Incidents.' }),
+    incident: incidentTemplate.meta({ description: 'Template of the Incidents.' }),
+    suspend: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Suspends the Monitor: it runs no check, and opens and clears nothing.' }),
   })
   .meta({
     'x-kubernetes-validations': [
       {
-        rule: `!has(self.incident.targetNamespaces) || (${looksInto('self.check', TARGETS)} && self.incident.verify.checks.all(c, ${looksInto('c', TARGETS)}))`,
-        message: 'a check may look only into the namespaces of incident.targetNamespaces; add its namespace there',
+        rule: `!has(self.incident.targetNamespaces) || (${namespaceRule('self.check', TARGETS)} && self.incident.verify.checks.all(c, ${namespaceRule('c', TARGETS)}))`,
+        message: 'the namespace of each check must be in incident.targetNamespaces; add it there',
       },
       {
         rule: "!has(self.groupBy) || (has(self.check.prometheus) && self.check.prometheus.cel == 'size(samples) == 0')",
-        message: 'groupBy: only a prometheus check without cel has samples to tell apart; leave groupBy or cel out',
+        message: 'groupBy: only allowed with a prometheus check that sets no cel; remove groupBy or cel',
       },
     ],
   });
 export type MonitorSpec = z.infer<typeof monitorSpec>;
 
-/** One alarm of a Monitor: a combination of the labels in groupBy, or the only one there is. */
+/** One alarm of a Monitor: one for each combination of the labels in groupBy, or a single one. */
 export const monitorAlarm = z.object({
-  fingerprint: z.string(),
-  labels: labelMap.optional(),
-  value: z.string().max(64).optional(),
-  state: z
-    .enum(['Pending', 'Firing', 'Clearing'])
-    .meta({ description: 'Pending: fails, not yet for forSeconds. Clearing: holds, not yet for clearSeconds.' }),
-  since: time.meta({ description: 'Since when it is in this state.' }),
+  fingerprint: z.string().meta({ description: 'Identifies the alarm across its episodes.' }),
+  labels: labelMap.optional().meta({ description: 'Values of the labels in groupBy.' }),
+  value: z.string().max(64).optional().meta({ description: 'Value of the failing sample when the check last failed.' }),
+  state: z.enum(['Pending', 'Firing', 'Clearing']).meta({
+    description:
+      'Pending: the check fails, but not yet for forSeconds. Firing: the check failed long enough to open an Incident. Clearing: the check holds again, but not yet for clearSeconds.',
+  }),
+  since: time.meta({ description: 'When the alarm entered this state.' }),
   startTime: time.meta({ description: 'When this episode began.' }),
-  lastSeen: time,
-  occurrences: z.number().int(),
-  flaps: z.number().int().meta({ description: 'How often it came back before it had cleared.' }),
-  incident: z.string().optional().meta({ description: 'Name of the Incident that is open for it.' }),
+  lastSeen: time.meta({ description: 'When the check last failed.' }),
+  occurrences: z.number().int().meta({ description: 'How often the check failed in this episode.' }),
+  flaps: z.number().int().meta({ description: 'How often the alarm came back before it was cleared.' }),
+  incident: z.string().optional().meta({ description: 'Name of the Incident that was opened for the alarm.' }),
 });
 export type MonitorAlarm = z.infer<typeof monitorAlarm>;
 
 export const monitorStatus = z.object({
-  observedGeneration: z.number().int().optional(),
-  state: z
-    .enum(['Healthy', 'Pending', 'Firing', 'Unknown', 'Suspended'])
+  observedGeneration: z
+    .number()
+    .int()
     .optional()
-    .meta({ description: 'For people. Unknown: nothing could be seen; it neither opens nor closes anything.' }),
-  message: z.string().max(4096).optional(),
-  observed: z.string().max(2048).optional().meta({ description: 'What was seen last, cut to 2 KiB.' }),
-  lastObservedTime: time.optional().meta({ description: 'When something could be seen last.' }),
+    .meta({ description: 'The metadata.generation that the status is based on.' }),
+  state: z.enum(['Healthy', 'Pending', 'Firing', 'Unknown', 'Suspended']).optional().meta({
+    description:
+      'Summary for people. Unknown: the last observation failed, so no Incident is opened and no alarm is cleared.',
+  }),
+  message: z.string().max(4096).optional().meta({ description: 'The state in words, for people.' }),
+  observed: z
+    .string()
+    .max(2048)
+    .optional()
+    .meta({ description: 'Result of the last successful observation, cut to 2048 characters.' }),
+  lastObservedTime: time.optional().meta({ description: 'Time of the last successful observation.' }),
   conditions: z
     .array(condition)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] }),
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      description: 'Accepted: the spec is usable. Observed: the last observation succeeded. Healthy: the check holds.',
+    }),
   alarms: z
     .array(monitorAlarm)
     .max(64)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['fingerprint'] }),
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['fingerprint'],
+      description: 'The current alarms: one for each combination of the labels in groupBy, or a single one.',
+    }),
 });
 export type MonitorStatus = z.infer<typeof monitorStatus>;
 
@@ -142,10 +181,10 @@ export type Monitor = z.infer<typeof monitor>;
 
 /** Condition types of a Monitor. */
 export const MONITOR_CONDITIONS = {
-  /** The spec can be worked with: the CEL compiles, the namespaces are allowed. */
+  /** True: the spec is usable: its CEL parses, and the class allows its namespaces. */
   Accepted: 'Accepted',
-  /** True: the last look saw something. False: it did not, and the reason says why. */
+  /** True: the last observation succeeded. False: it failed, and the reason says why. */
   Observed: 'Observed',
-  /** True: the check holds. False: it does not. Unknown: nothing could be seen. */
+  /** True: the check holds. False: it fails. Unknown: the last observation failed. */
   Healthy: 'Healthy',
 } as const;

@@ -1,4 +1,4 @@
-// No field gets more than it may hold, and none gets half a character.
+// A shortened text is never longer than its field, and never ends in half a character.
 
 import { expect, it } from 'vitest';
 import { truncate } from './truncate.ts';
@@ -13,7 +13,7 @@ it.each([
   expect(truncate(text, max, mark)).toBe(wanted);
 });
 
-it('is never longer than it may be and always well formed, wherever a pair lies', () => {
+it('never exceeds the maximum and is always well formed, wherever a surrogate pair is', () => {
   const text = 'x😀yy😀😀z'.repeat(5);
   for (let max = 1; max <= text.length + 1; max += 1) {
     const short = truncate(text, max);

@@ -1,8 +1,8 @@
-// Shortens a text to what a field may hold, at whole characters.
+// Shortens a text to the length of a field without splitting a character.
 
 /**
- * At most `max` UTF-16 units of the text, the mark that says so included. A surrogate pair is never split: half of one is
- * not well formed, and the API server refuses it.
+ * Returns at most `max` UTF-16 units of the text, including the mark that ends a shortened one. A
+ * surrogate pair is never split: the API server rejects half of one, because it is not well formed.
  */
 export function truncate(text: string, max: number, mark = '…'): string {
   if (text.length <= max) return text;

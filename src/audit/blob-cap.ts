@@ -1,23 +1,26 @@
-// The cap on stored text: of a long one the head and the tail are kept, and a line says how much is left out.
+// The cap on stored text: keeps the head and tail, and a line that says how much was left out.
 
-/** Bytes of a blob that are kept unless the log is opened with another cap: 1 MiB. */
-export const DEFAULT_BLOB_CAP_BYTES = 1024 * 1024;
+/**
+ * The default cap on a blob in bytes: 4 MiB. The kube door refuses bodies of more than 1 MiB, and
+ * placeholders make a text at most 3.9 times as long, so a body is always recorded whole.
+ */
+export const DEFAULT_BLOB_CAP_BYTES = 4 * 1024 * 1024;
 
-/** Cuts bytes of UTF-8 at or before `at`, never inside a character. */
+/** The last character boundary at or before `at` in UTF-8 bytes. */
 function boundaryBefore(bytes: Uint8Array, at: number): number {
   let end = at;
   while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return end;
 }
 
-/** The next start of a character at or after `at`. */
+/** The first character boundary at or after `at` in UTF-8 bytes. */
 function boundaryAfter(bytes: Uint8Array, at: number): number {
   let start = at;
   while (start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start += 1;
   return start;
 }
 
-/** Head and tail of a text that is longer than `cap` bytes; shorter ones come back as they are. */
+/** Returns the head and tail of a text longer than `cap` bytes, and a shorter text unchanged. */
 export function capBlob(text: string, cap: number, leftOutBefore = 0): Uint8Array {
   const bytes = Buffer.from(text);
   if (bytes.length <= cap && leftOutBefore === 0) return bytes;
@@ -30,10 +33,10 @@ export function capBlob(text: string, cap: number, leftOutBefore = 0): Uint8Arra
 }
 
 /**
- * Shortens a huge text before it is redacted, so that one entry cannot stall the log. The windows are wider than what `capBlob`
- * keeps of them, so that a secret cut by a window's edge never survives into the kept part.
+ * Shortens a huge text before it is redacted, so that one entry cannot stall the log. The windows
+ * are wider than the parts that `capBlob` keeps, so a secret cut by a window's edge is never kept.
  */
-export function windowsOf(text: string, cap: number): { text: string; leftOut: number } {
+export function outerWindows(text: string, cap: number): { text: string; leftOut: number } {
   const margin = 64 * 1024;
   const window = Math.ceil(cap / 2) + margin;
   if (text.length <= 2 * window + margin) return { text, leftOut: 0 };

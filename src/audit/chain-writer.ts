@@ -1,7 +1,7 @@
-// Turns what a caller wants recorded into the next row of its session's chain: redacted, capped, hashed, written once.
+// Turns a new entry into the next row of its session's chain: redacted, capped and hashed.
 
 import { AuditConflict, SessionSealed } from '../errors.ts';
-import { capBlob, windowsOf } from './blob-cap.ts';
+import { capBlob, outerWindows } from './blob-cap.ts';
 import type { AuditDatabase } from './database.ts';
 import type { Entry, NewEntry } from './entry.ts';
 import { canonicalJson, entryHash, genesisHash, sha256 } from './hash-chain.ts';
@@ -10,10 +10,10 @@ import type { Authorship } from './log.ts';
 import type { Json, Redactor } from './redaction.ts';
 import type { AppendResult } from './store-protocol.ts';
 
-/** Characters of `content` that are kept; callers are held to it at the border already. */
+/** The maximum length of `content` in characters. The entry schema enforces it for callers. */
 const MAX_CONTENT = 16384;
 
-/** An append without its secrets, ready to be written. */
+/** A redacted append, ready to be written. */
 export interface PreparedAppend {
   readonly authorship: Authorship;
   readonly seal: boolean;
@@ -24,7 +24,7 @@ export interface PreparedAppend {
   readonly blob: Uint8Array | undefined;
 }
 
-/** Redacts and caps. Done before the transaction, because it is the slow part. */
+/** Redacts and caps an entry. Done before the transaction, because it is the slow part. */
 export function prepare(
   authorship: Authorship,
   entry: NewEntry,
@@ -52,11 +52,13 @@ export function prepare(
 }
 
 function redactBlob(text: string, redactor: Redactor, cap: number): Uint8Array {
-  const windows = windowsOf(text, cap);
+  const windows = outerWindows(text, cap);
   return capBlob(redactor.text(windows.text), cap, windows.leftOut);
 }
 
-/** SQLite ends a text at its first NUL in some of its functions; the record shows the character instead. */
+/**
+ * Some SQLite functions end a text at its first NUL, so NUL is stored as the symbol for NUL (␀).
+ */
 function storable(text: string): string {
   return text.replaceAll('\u0000', '\u2400');
 }
@@ -68,15 +70,15 @@ function withoutNul(value: Json): Json {
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [storable(key), withoutNul(member)]));
 }
 
-/** Readers and the verifier know a seal by its event. */
+/** Readers and the verifier recognise a seal by its event. */
 function asSealed(params: Json): Json {
   if (params === null || typeof params !== 'object' || Array.isArray(params)) return { event: SEALED_EVENT };
   return { ...params, event: SEALED_EVENT };
 }
 
 /**
- * Writes one row, inside the caller's transaction.
- * @throws AuditConflict, SessionSealed: nothing was written, the transaction can go on
+ * Writes one row in the caller's transaction.
+ * @throws AuditConflict, SessionSealed: nothing was written and the transaction can continue
  */
 export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redactor, now: string): AppendResult {
   const { authorship, body } = append;
@@ -92,26 +94,27 @@ export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redac
   if (known !== undefined && head !== undefined) {
     if (known.attempt !== authorship.attempt || !sameBody(db, known, append, redactor)) {
       throw new AuditConflict(
-        `session ${authorship.session} has another entry of ${authorship.writer} under the key "${body.clientKey}" (row ${known.seq}); use a new key for a new entry`,
+        `session ${authorship.session} already has a different entry of ${authorship.writer} with key "${body.clientKey}" (row ${known.seq}); use a new key for a new entry`,
       );
     }
-    // A seal asked for under the key of an ordinary entry is a conflict too: that row does not close the session.
+    // A seal with the key of an ordinary entry is a conflict too: that row does not close the
+    // session.
     if (append.seal) {
       throw new AuditConflict(
-        `row ${known.seq} has the key "${body.clientKey}" and is not the seal; seal with another key`,
+        `row ${known.seq} has key "${body.clientKey}" but is not a seal; seal the session with another key`,
       );
     }
     return { receipt: { seq: known.seq, hash: known.hash, time: known.time, duplicate: true }, head: publicHead(head) };
   }
   if (head?.sealed === true) {
     throw new SessionSealed(
-      `session ${authorship.session} is sealed with ${head.entries} entries: nothing can be added`,
+      `session ${authorship.session} is sealed with ${head.entries} entries; no more can be added`,
     );
   }
   const fields = {
     session: authorship.session,
     seq: (head?.entries ?? 0) + 1,
-    // A clock that is set back does not make the trail run backwards.
+    // Entry times never decrease, even if the clock is set back.
     time: head !== undefined && head.time > now ? head.time : now,
     attempt: authorship.attempt,
     writer: authorship.writer,
@@ -138,12 +141,12 @@ function publicHead(head: AppendResult['head']): AppendResult['head'] {
 }
 
 /**
- * Whether a repeated append says the same. A secret may have become known in between, so the stored text is redacted again
- * before it is held against the new one.
+ * Whether a repeated append has the same body. A secret may have become known in the meantime, so
+ * the stored text is redacted again before the comparison.
  */
 function sameBody(db: AuditDatabase, known: Entry, append: PreparedAppend, redactor: Redactor): boolean {
   const { body } = append;
-  const today = (entry: PreparedAppend['body']) =>
+  const redactedAgain = (entry: PreparedAppend['body']) =>
     canonicalJson({
       kind: entry.kind,
       tool: entry.tool === null ? null : redactor.text(entry.tool),
@@ -152,7 +155,7 @@ function sameBody(db: AuditDatabase, known: Entry, append: PreparedAppend, redac
       durationMs: entry.durationMs,
       content: redactor.text(entry.content),
     });
-  if (today(known) !== today(body)) return false;
+  if (redactedAgain(known) !== redactedAgain(body)) return false;
   if (known.blobDigest === body.blobDigest) return true;
   const stored = known.blobDigest === null ? undefined : db.blob(known.blobDigest);
   if (stored === undefined || append.blob === undefined) return false;

@@ -1,4 +1,4 @@
-// The audit file through node:sqlite; the only importer of it. Knows rows and statements, not threads or redaction.
+// Access to the audit file through node:sqlite: rows and statements, no threads and no redaction.
 
 import { existsSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
@@ -48,7 +48,7 @@ const entryRow = z
     }),
   );
 
-/** Not through the schema's copy, which would lose a key such as __proto__ and so break the hash. */
+/** Bypasses the schema's copy, which would drop a key such as __proto__ and break the hash. */
 function parsedJson(text: string): Json {
   const value: Json = JSON.parse(text);
   return value;
@@ -77,12 +77,12 @@ const sessionRow = z.object({
   outcome: z.string().nullable(),
 });
 
-/** The end of a session's chain, as the next append needs it. */
+/** The end of a session's chain, which the next append links to. */
 export interface ChainHead extends Head {
   readonly time: string;
 }
 
-/** A row that cannot even be read as an entry; for the verifier. */
+/** A row that is not a valid entry. For the verifier. */
 export interface UnreadableRow {
   readonly seq: number;
   readonly message: string;
@@ -101,19 +101,19 @@ export class AuditDatabase {
   }
 
   /**
-   * Opens the file for writing, alone: takes the lock that keeps every other process out, checks the file's integrity and brings
-   * its schema up to date.
-   * @throws AuditUnavailable with what to do about it
+   * Opens the file for writing: takes an exclusive lock, checks the file's integrity and migrates
+   * its schema.
+   * @throws AuditUnavailable with a message that says what to do
    */
   static openForWriting(path: string, busyTimeoutMs: number): AuditDatabase {
     return guard(path, () => {
       const db = new DatabaseSync(path, { timeout: busyTimeoutMs, enableForeignKeyConstraints: true });
       try {
-        // Before anything else touches the file: in this mode the first lock is kept until the file is closed.
+        // Must be first: in this mode, the first lock is kept until the file is closed.
         db.exec('PRAGMA locking_mode = EXCLUSIVE');
         db.exec('PRAGMA journal_mode = WAL');
         db.exec('PRAGMA synchronous = FULL');
-        // REPLACE deletes rows without firing their triggers unless this is on.
+        // Unless this is on, REPLACE deletes rows without firing their triggers.
         db.exec('PRAGMA recursive_triggers = ON');
         db.exec('BEGIN IMMEDIATE');
         db.exec('COMMIT');
@@ -129,16 +129,16 @@ export class AuditDatabase {
 
   /**
    * Opens a file for reading, such as a copy from a gateway's volume. Never changes it.
-   * @throws AuditUnavailable when it is no audit log, is in use, or cannot be read
+   * @throws AuditUnavailable if it is not an audit log, is in use or cannot be read
    */
   static openForReading(path: string): AuditDatabase {
-    if (!existsSync(path)) throw new AuditUnavailable(`audit log ${path}: there is no such file`);
+    if (!existsSync(path)) throw new AuditUnavailable(`audit log ${path}: the file does not exist`);
     return guard(path, () => {
       const db = openReadOnly(path);
       try {
         const id = db.prepare('PRAGMA application_id').get()?.application_id;
         if (id !== APPLICATION_ID) {
-          throw new AuditUnavailable(`audit log ${path}: this SQLite file is not an audit log of oplab`);
+          throw new AuditUnavailable(`audit log ${path}: the file is a SQLite database but not an audit log of oplab`);
         }
         requireVersion(db, path);
         return new AuditDatabase(db);
@@ -165,7 +165,7 @@ export class AuditDatabase {
     return this.#statement(sql).all(...values);
   }
 
-  /** Runs `work` in one transaction; the promise of durability is kept when this returns. */
+  /** Runs `work` in one transaction. The writes are durable when this returns. */
   transaction<T>(work: () => T): T {
     this.#db.exec('BEGIN IMMEDIATE');
     try {
@@ -173,7 +173,7 @@ export class AuditDatabase {
       this.#db.exec('COMMIT');
       return result;
     } catch (error) {
-      // SQLite itself has rolled back after some I/O errors.
+      // After some I/O errors, SQLite has already rolled back.
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
@@ -241,7 +241,7 @@ export class AuditDatabase {
     );
   }
 
-  /** Takes one away, or all of a session. */
+  /** Deletes one reservation, or all of a session if there is no key. */
   deleteReservations(session: string, clientKey?: string): void {
     if (clientKey === undefined) this.#statement('DELETE FROM reservations WHERE session = ?').run(session);
     else this.#statement('DELETE FROM reservations WHERE session = ? AND client_key = ?').run(session, clientKey);
@@ -254,14 +254,14 @@ export class AuditDatabase {
     });
   }
 
-  /** A write that says nothing; proves that writing works. */
+  /** Writes a row outside the chain, to prove that writing works. */
   probe(time: string): void {
     this.#statement(
       'INSERT INTO probes (id, time) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET time = excluded.time',
     ).run(time);
   }
 
-  /** Moves what the write-ahead log holds into the file itself and makes it durable there. */
+  /** Moves the contents of the write-ahead log into the main file and makes them durable there. */
   checkpoint(): void {
     this.#statement('PRAGMA wal_checkpoint(TRUNCATE)').all();
   }
@@ -282,7 +282,10 @@ export class AuditDatabase {
     ).map((row) => entryRow.parse(row));
   }
 
-  /** All rows of a session, those that do not fit the schema told apart; for the verifier. */
+  /**
+   * All rows of a session. Rows that do not match the schema are listed separately. For the
+   * verifier.
+   */
   readForVerification(session: string): { entries: Entry[]; unreadable: UnreadableRow[] } {
     const entries: Entry[] = [];
     const unreadable: UnreadableRow[] = [];
@@ -322,7 +325,7 @@ export class AuditDatabase {
     });
   }
 
-  /** Every session of which any row is left, also such as the view no longer shows. */
+  /** Every session that still has a row, even if the `sessions` view does not show it. */
   sessionIds(): string[] {
     return this.#all('SELECT session AS name FROM entries UNION SELECT session FROM seals ORDER BY 1').map(
       (row) => nameRow.parse(row).name,
@@ -334,7 +337,7 @@ export class AuditDatabase {
     return row === undefined ? undefined : blobRow.parse(row).bytes;
   }
 
-  /** Triggers that the file ought to have and has not. */
+  /** Required triggers that the file does not have. */
   missingTriggers(): string[] {
     const present = new Set(
       this.#all("SELECT name FROM sqlite_schema WHERE type = 'trigger'").map((row) => nameRow.parse(row).name),
@@ -342,7 +345,9 @@ export class AuditDatabase {
     return TRIGGERS.filter((name) => !present.has(name));
   }
 
-  /** Faults of the file itself, as SQLite's integrity check words them; empty when it is sound. */
+  /**
+   * Faults of the file itself, as reported by SQLite's integrity check. Empty if there are none.
+   */
   faults(): string[] {
     return integrityFaults(this.#db, 'integrity_check');
   }
@@ -355,7 +360,8 @@ function openReadOnly(path: string): DatabaseSync {
     return db;
   } catch (error) {
     db.close();
-    // On a read-only medium SQLite cannot make the shared memory that a WAL file asks for; without a WAL none is needed.
+    // On a read-only medium, SQLite cannot create the shared memory that a WAL needs. Without a WAL
+    // file, the database can be opened as immutable.
     if (existsSync(`${path}-wal`) || !/unable to open database file/.test(messageOf(error))) throw error;
     const url = new URL('file:');
     url.pathname = path;
@@ -375,20 +381,20 @@ function checkIntegrity(db: DatabaseSync, path: string, pragma: 'quick_check' | 
   const faults = integrityFaults(db, pragma);
   if (faults.length > 0) {
     throw new AuditUnavailable(
-      `audit log ${path} is corrupt (${faults[0]}); keep the file as evidence, and start with an empty one or a sound copy`,
+      `audit log ${path} is corrupt (${faults[0]}); keep the file as evidence, and start with an empty file or an intact copy`,
     );
   }
 }
 
-function versionOf(db: DatabaseSync): number {
+function schemaVersion(db: DatabaseSync): number {
   return Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
 }
 
 function requireVersion(db: DatabaseSync, path: string): void {
-  const version = versionOf(db);
+  const version = schemaVersion(db);
   if (version > MIGRATIONS.length) {
     throw new AuditUnavailable(
-      `audit log ${path} has schema version ${version}, this oplab knows ${MIGRATIONS.length}: use the oplab that wrote it, or a newer one`,
+      `audit log ${path} has schema version ${version}, but this version of oplab supports up to ${MIGRATIONS.length}; use the version of oplab that wrote it, or a newer one`,
     );
   }
 }
@@ -398,9 +404,9 @@ function migrate(db: DatabaseSync, path: string): void {
   const id = db.prepare('PRAGMA application_id').get()?.application_id;
   const empty = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0) === 0;
   if (id !== APPLICATION_ID && !empty) {
-    throw new AuditUnavailable(`${path} is a SQLite file of something else, not an audit log of oplab`);
+    throw new AuditUnavailable(`${path} is a SQLite database of another program, not an audit log of oplab`);
   }
-  for (let version = versionOf(db); version < MIGRATIONS.length; version += 1) {
+  for (let version = schemaVersion(db); version < MIGRATIONS.length; version += 1) {
     db.exec('BEGIN IMMEDIATE');
     try {
       db.exec(MIGRATIONS[version] ?? '');
@@ -414,7 +420,7 @@ function migrate(db: DatabaseSync, path: string): void {
   }
 }
 
-/** Turns SQLite's words into what happened and what to do. */
+/** Turns SQLite's errors into messages that say what happened and what to do. */
 function guard<T>(path: string, open: () => T): T {
   try {
     return open();
@@ -423,13 +429,13 @@ function guard<T>(path: string, open: () => T): T {
     const text = messageOf(error);
     if (/database is locked|SQLITE_BUSY/.test(text)) {
       throw new AuditUnavailable(
-        `audit log ${path} is in use by another process: only one may have it open; stop the other one, or read a copy`,
+        `audit log ${path} is in use by another process; stop that process, or read a copy of the file`,
         error,
       );
     }
     if (/not a database|malformed/.test(text)) {
       throw new AuditUnavailable(
-        `audit log ${path} is corrupt (${text}); keep the file as evidence, and start with an empty one or a sound copy`,
+        `audit log ${path} is corrupt (${text}); keep the file as evidence, and start with an empty file or an intact copy`,
         error,
       );
     }

@@ -1,18 +1,19 @@
-// What stands in the `params` of entries, as far as readers show it. Params are free in form: what does not fit is not shown.
+// Schemas for the `params` of entries that readers display. Params have no fixed form, so readers
+// skip those that do not match.
 
 import { z } from 'zod';
 
-/** Of a tool_call of the shell. */
+/** Params of a tool_call of the shell. */
 export const callParams = z.looseObject({ command: z.string() });
 
-/** Of a tool_call that concludes. */
+/** Params of a tool_call that concludes the attempt. */
 export const claimParams = z.looseObject({
   outcome: z.string(),
   rootCause: z.string().default(''),
   actions: z.array(z.string()).default([]),
 });
 
-/** Of a tool_result; `call` is the client key of its tool_call. */
+/** Params of a tool_result. `call` is the client key of its tool_call. */
 export const resultParams = z.looseObject({
   call: z.string().optional(),
   timedOut: z.boolean().optional(),
@@ -22,5 +23,5 @@ export const resultParams = z.looseObject({
   killedProcesses: z.number().optional(),
 });
 
-/** Of a model_call that used anything: its cost in millionths of a US dollar. */
+/** Params of a model_call that used tokens: its cost in millionths of a US dollar. */
 export const costParams = z.looseObject({ costMicroUSD: z.number() });

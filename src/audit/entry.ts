@@ -1,25 +1,19 @@
-// The audit entry: one row of the log, as the gateway stores it and as every reader sees it.
+// The audit entry: one row of the log, as the gateway stores it and as readers receive it.
 
 import { z } from 'zod';
+import { ENTRY_KINDS } from './entry-kinds.ts';
 
-export const entryKind = z.enum([
-  'reasoning',
-  'tool_call',
-  'tool_result',
-  'model_call',
-  'kube_intent',
-  'kube_outcome',
-  'docker_intent',
-  'docker_outcome',
-  'lifecycle',
-]);
+export const entryKind = z.enum(ENTRY_KINDS);
 export type EntryKind = z.infer<typeof entryKind>;
 
-/** Who wrote the entry. The gateway sets it from the caller's proven identity, never from the request. */
+/**
+ * Who wrote the entry. The gateway sets it from the caller's proven identity, never from the
+ * request.
+ */
 export const writer = z.enum(['agent', 'sandbox', 'gateway']);
 export type Writer = z.infer<typeof writer>;
 
-/** What a caller of the audit door sends. */
+/** The body that a caller sends to the audit door. */
 export const newEntry = z.object({
   clientKey: z.string().min(1).max(128).meta({ description: 'Chosen by the writer; makes the append idempotent.' }),
   kind: entryKind,
@@ -27,7 +21,7 @@ export const newEntry = z.object({
   params: z
     .json()
     .optional()
-    .meta({ description: 'Arguments of the call, or facts of a lifecycle step; redacted before it is stored.' }),
+    .meta({ description: 'Arguments of the call, or facts of a lifecycle step. Redacted before they are stored.' }),
   exitCode: z.number().int().optional(),
   durationMs: z.number().int().min(0).optional(),
   content: z
@@ -41,10 +35,10 @@ export const newEntry = z.object({
     .meta({ description: 'Full text (UTF-8), stored once by digest after redaction and a cap.' }),
 });
 export type NewEntry = z.infer<typeof newEntry>;
-/** As a caller writes it: `content` may be left out. */
+/** The input form, in which `content` is optional. */
 export type NewEntryInput = z.input<typeof newEntry>;
 
-/** A stored entry. `seq` counts from 1 within its session; `hash` covers every field above it and `prevHash`. */
+/** A stored entry. `seq` counts from 1 in each session. `hash` covers every field above it. */
 export const entry = z.object({
   session: z.string(),
   seq: z.number().int(),
@@ -65,10 +59,10 @@ export const entry = z.object({
 export type Entry = z.infer<typeof entry>;
 
 /**
- * Parses an entry that came as JSON. Its params are taken as they are: the schema's copy would lose a key such as __proto__,
- * and with it the hash.
+ * Parses an entry that was received as JSON. The params are used as received: the schema's copy
+ * would drop a key such as __proto__, and the hash would no longer match.
  */
-export function entryOfJson(raw: unknown): Entry {
+export function parseEntry(raw: unknown): Entry {
   const parsed = entry.parse(raw);
   if (parsed.params === null || raw === null || typeof raw !== 'object' || !('params' in raw)) return parsed;
   const params: unknown = raw.params;
@@ -79,6 +73,6 @@ function isJson(value: unknown): value is Entry['params'] {
   return z.json().safeParse(value).success;
 }
 
-/** The acknowledgement of an append: the entry is on disk. */
+/** The acknowledgement of an append. It is sent when the entry is on disk. */
 export const receipt = z.object({ seq: z.number().int(), hash: z.string(), time: z.string(), duplicate: z.boolean() });
 export type Receipt = z.infer<typeof receipt>;

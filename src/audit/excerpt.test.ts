@@ -1,8 +1,9 @@
-// The status tail fits its bounds whatever the entries hold.
+// The status tail stays within its bounds, whatever the entries contain.
 
 import { describe, expect, it } from 'vitest';
+import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';
-import { cutToBytes, entryText, statusTail, withoutControls } from './excerpt.ts';
+import { entryText, statusTail, truncateToBytes } from './excerpt.ts';
 
 function entry(fields: Partial<Entry>): Entry {
   return {
@@ -25,10 +26,10 @@ function entry(fields: Partial<Entry>): Entry {
   };
 }
 
-describe('cutToBytes', () => {
+describe('truncateToBytes', () => {
   it.each(['a', 'ü', '€', '🦊', 'a🦊', 'ü€'])('never splits a character of %s and never exceeds the bound', (unit) => {
     for (let bound = 3; bound < 40; bound += 1) {
-      const cut = cutToBytes(unit.repeat(60), bound);
+      const cut = truncateToBytes(unit.repeat(60), bound);
       expect(Buffer.byteLength(cut)).toBeLessThanOrEqual(bound);
       expect(Buffer.byteLength(cut)).toBeGreaterThan(bound - 5);
       expect(cut).not.toContain('\ufffd');
@@ -36,8 +37,8 @@ describe('cutToBytes', () => {
     }
   });
 
-  it('leaves what fits as it is', () => {
-    expect(cutToBytes('üüü', 6)).toBe('üüü');
+  it('returns a text that fits unchanged', () => {
+    expect(truncateToBytes('üüü', 6)).toBe('üüü');
   });
 });
 
@@ -48,7 +49,7 @@ it('keeps the last 20 entries, each in 512 bytes', () => {
   for (const line of tail) expect(Buffer.byteLength(line.text)).toBeLessThanOrEqual(512);
 });
 
-it('shows the command of a call, the object of a write and the step of a lifecycle', () => {
+it('shows the command of a call, the object of a write and the event of a lifecycle entry', () => {
   expect(
     entryText(entry({ kind: 'tool_call', tool: 'shell', params: { command: 'kubectl get pods' }, content: 'why' })),
   ).toBe('kubectl get pods');
@@ -63,7 +64,7 @@ it('shows the command of a call, the object of a write and the step of a lifecyc
   expect(entryText(entry({ kind: 'lifecycle', params: { event: 'isolation' } }))).toBe('isolation');
 });
 
-it('takes the orders to a terminal out of a text, not its characters', () => {
+it('removes terminal escapes from a text but keeps its characters', () => {
   expect(withoutControls('\u001b[31mred\u001b[0m\u001b]0;title\u0007 \u0008a\tb\nc \u202eüñ🦊\r')).toBe(
     'red a\tb\nc üñ🦊',
   );

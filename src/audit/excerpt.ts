@@ -1,20 +1,24 @@
-// The excerpt of the log that stands in an Incident's status: the last entries, each cut to a few hundred bytes.
+// The excerpt of the log in an Incident's status: the last entries, each cut to 512 bytes.
 
 import { z } from 'zod';
 import type { TailEntry } from '../api/incident.ts';
+import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';
 import { callParams } from './entry-params.ts';
 import { lifecycleEvent } from './lifecycle.ts';
 
-/** Entries kept in status. */
+/** The number of entries in the status. */
 export const TAIL_ENTRIES = 20;
-/** Bytes of UTF-8 kept of each. */
+/** The maximum size of each entry's text in bytes of UTF-8. */
 export const TAIL_BYTES = 512;
 
 const ELLIPSIS = '…';
 
-/** The longest prefix of whole characters that fits into `bytes`, with an ellipsis (counted in) when something is cut. */
-export function cutToBytes(text: string, bytes: number): string {
+/**
+ * The longest prefix of whole characters within `bytes`. Cut text ends with an ellipsis, which
+ * counts.
+ */
+export function truncateToBytes(text: string, bytes: number): string {
   if (Buffer.byteLength(text) <= bytes) return text;
   const room = bytes - Buffer.byteLength(ELLIPSIS);
   if (room < 0) return '';
@@ -31,16 +35,6 @@ export function cutToBytes(text: string, bytes: number): string {
   );
 }
 
-/** Colours, cursor moves, titles: what a terminal would obey. */
-const ESCAPES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\p{Cc}]*)?`, 'gu');
-/** Controls other than newline and tab, and the marks that turn the direction of text around. */
-const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
-
-/** Text without control characters other than newline and tab, so that a terminal shows it and does not obey it. */
-export function withoutControls(text: string): string {
-  return text.replace(ESCAPES, '').replace(CONTROLS, '');
-}
-
 const kubeParams = z.looseObject({
   verb: z.string().optional(),
   resource: z.string().optional(),
@@ -49,7 +43,10 @@ const kubeParams = z.looseObject({
   name: z.string().optional(),
 });
 
-/** What an entry says, in the words that a reader looks for first: the command of a call, the object of a write. */
+/**
+ * The most useful one-line text of an entry, such as the command of a call or the object of a
+ * write.
+ */
 export function entryText(entry: Entry): string {
   switch (entry.kind) {
     case 'tool_call': {
@@ -74,13 +71,13 @@ export function entryText(entry: Entry): string {
   }
 }
 
-/** The tail for `status.audit.tail`, oldest first. */
+/** The entries for `status.audit.tail`, oldest first. */
 export function statusTail(entries: readonly Entry[]): TailEntry[] {
   return entries.slice(-TAIL_ENTRIES).map((entry) => ({
     seq: entry.seq,
     time: entry.time,
     kind: entry.kind,
-    ...(entry.tool === null ? {} : { tool: cutToBytes(entry.tool, 64) }),
-    text: cutToBytes(withoutControls(entryText(entry)), TAIL_BYTES),
+    ...(entry.tool === null ? {} : { tool: truncateToBytes(entry.tool, 64) }),
+    text: truncateToBytes(withoutControls(entryText(entry)), TAIL_BYTES),
   }));
 }

@@ -1,49 +1,54 @@
-// A session as one file that stands for itself: every entry, the full texts, the seal, and the Incident as it was then.
+// Exports a session to one self-contained file: entries, full texts, seal and Incident.
 
 import { z } from 'zod';
 import { type IncidentStatus, incident } from '../api/incident.ts';
 import { InvalidInput } from '../errors.ts';
-import { type Entry, entry, entryOfJson } from './entry.ts';
+import { type Entry, entry, parseEntry } from './entry.ts';
 import { type Anchor, canonicalJson, type Finding, isSeal, sha256 } from './hash-chain.ts';
 import type { SessionSummary } from './log.ts';
-import { anchorsOfStatus, type SessionReport, verifySession } from './verify.ts';
+import { type SessionReport, statusAnchors, verifySession } from './verify.ts';
 
-/** Says what the file is, and in which version; a later version that cannot be read as this one gets another name. */
+/** Identifies the format and its version. An incompatible format will get a new name. */
 export const EXPORT_FORMAT = 'oplab.dev/session-export/v1';
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const sessionExport = z
   .strictObject({
-    format: z.literal(EXPORT_FORMAT).meta({ description: 'What this file is.' }),
-    exportedAt: z.iso.datetime().meta({ description: 'When it was written, RFC 3339 in UTC.' }),
-    exportedBy: z.string().meta({ description: 'The program and its version.' }),
-    source: z.string().meta({ description: 'Where the log was read: the gateway, or a file.' }),
+    format: z.literal(EXPORT_FORMAT).meta({ description: 'The format of this file and its version.' }),
+    exportedAt: z.iso.datetime().meta({ description: 'Time of the export, RFC 3339 in UTC.' }),
+    exportedBy: z.string().meta({ description: 'The program that wrote the file, and its version.' }),
+    source: z.string().meta({ description: 'Where the log was read from: the gateway or a file.' }),
     session: z
       .strictObject({
-        id: z.string().min(1).meta({ description: 'Of the session: the UID of its Incident.' }),
+        id: z.string().min(1).meta({ description: 'ID of the session: the UID of its Incident.' }),
         incident: z.object({ namespace: z.string(), name: z.string() }),
-        summary: z.string().meta({ description: 'What was wrong, in one line.' }),
+        summary: z.string().meta({ description: 'The problem in one line.' }),
         openedAt: z.string(),
         lastAt: z.string().meta({ description: 'Time of the last entry.' }),
-        outcome: z.string().nullable().meta({ description: 'Resolved, Escalated, Failed, Cancelled; null: not yet.' }),
-        sealed: z.boolean().meta({ description: 'False: the session went on after the export.' }),
+        outcome: z
+          .string()
+          .nullable()
+          .meta({ description: 'How the Incident ended, for example Resolved. Null if it had not ended.' }),
+        sealed: z.boolean().meta({ description: 'False if the session was still open at the time of the export.' }),
         entries: z.number().int().min(1),
-        headHash: hash.meta({ description: 'Hash of the last entry; it covers all before it.' }),
+        headHash: hash.meta({ description: 'Hash of the last entry. It covers all entries before it.' }),
       })
-      .meta({ description: 'The session in short; all of it follows from the entries.' }),
+      .meta({ description: 'Summary of the session. All of it can be derived from the entries.' }),
     incident: z.record(z.string(), z.json()).nullable().meta({
-      description: 'The Incident as the API server gave it; null: it was gone. Its status anchors the chain.',
+      description:
+        'The Incident as returned by the API server, or null if it no longer existed. Its status anchors the chain.',
     }),
     entries: z
       .array(entry)
       .min(1)
-      .meta({ description: 'All entries in order; the hash of each covers its other fields and the hash before it.' }),
+      .meta({ description: 'All entries in order. Each hash covers the other fields and the previous hash.' }),
     blobs: z.record(hash, z.string()).meta({
-      description: 'Full texts by the SHA-256 of their UTF-8; one that is named by an entry and not here was pruned.',
+      description:
+        'Full texts by the SHA-256 of their UTF-8. A text that an entry names but that is missing was pruned.',
     }),
     digest: hash.meta({
-      description: 'SHA-256 of the canonical JSON (sorted keys, no blanks) of all other members.',
+      description: 'SHA-256 of the canonical JSON (sorted keys, no whitespace) of all other members.',
     }),
   })
   .meta({ title: 'Session export of oplab' });
@@ -53,14 +58,17 @@ export interface ExportInput {
   readonly summary: SessionSummary;
   readonly entries: readonly Entry[];
   readonly blobs: ReadonlyMap<string, string>;
-  /** As the API server gave it. */
+  /** As returned by the API server. */
   readonly incident: object | undefined;
   readonly source: string;
   readonly exportedAt: Date;
   readonly exportedBy: string;
 }
 
-/** Puts the file together. The short form is made from the entries that are in it: the log may have grown since it was asked. */
+/**
+ * Builds the file. `session` is derived from the given entries, because the log may have grown
+ * since.
+ */
 export function buildExport(input: ExportInput): SessionExport {
   const { summary, entries } = input;
   const first = entries[0];
@@ -90,7 +98,7 @@ export function buildExport(input: ExportInput): SessionExport {
   return { ...content, digest: sha256(canonicalJson(content)) };
 }
 
-/** Who owns which field says nothing to a reader, and is the larger half of an object. */
+/** Field ownership is of no use to a reader and takes more than half of an object's size. */
 function withoutManagedFields(object: object): unknown {
   const copy: unknown = JSON.parse(JSON.stringify(object));
   const parsed = z.looseObject({ metadata: z.looseObject({ managedFields: z.unknown() }) }).safeParse(copy);
@@ -99,35 +107,35 @@ function withoutManagedFields(object: object): unknown {
   return { ...parsed.data, metadata };
 }
 
-/** @throws InvalidInput for what is no export, or of another version */
+/** @throws InvalidInput if the text is not an export of this version */
 export function parseExport(text: string, where: string): SessionExport {
   let raw: unknown;
   try {
     raw = JSON.parse(text);
   } catch (error) {
-    throw new InvalidInput(`${where} is no session export: it is not JSON, or cut off`, error);
+    throw new InvalidInput(`${where} is not a session export: it is not JSON, or it was truncated`, error);
   }
   const parsed = sessionExport.safeParse(raw);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new InvalidInput(
-      `${where} is no session export that this oplab can read (${EXPORT_FORMAT}): ${issue?.path.join('.')}: ${issue?.message}`,
+      `${where} is not a session export that this version of oplab can read (${EXPORT_FORMAT}): ${issue?.path.join('.')}: ${issue?.message}`,
     );
   }
   const entries = z
     .object({ entries: z.array(z.unknown()) })
     .parse(raw)
-    .entries.map(entryOfJson);
+    .entries.map(parseEntry);
   return { ...parsed.data, entries };
 }
 
-/** Checks the file against itself and against anchors from outside of it. */
+/** Verifies the file against itself and against anchors from outside. */
 export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = []): SessionReport {
   const { digest, ...content } = file;
   const { session, entries, blobs } = content;
   const own: Anchor[] = [
     { source: "the file's own head", entries: session.entries, headHash: session.headHash, sealed: session.sealed },
-    ...anchorsOfStatus(savedStatus(file)?.audit).map((anchor) => ({
+    ...statusAnchors(savedStatus(file)?.audit).map((anchor) => ({
       ...anchor,
       source: `the file's ${anchor.source}`,
     })),
@@ -147,7 +155,12 @@ export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = [
     ...report.findings,
     ...strays.map((key): Finding => ({ kind: 'foreign', message: `text ${key.slice(0, 12)}… belongs to no entry` })),
     ...(uid.success && uid.data.metadata.uid !== session.id
-      ? [{ kind: 'foreign', message: `the Incident in the file is another one (${uid.data.metadata.uid})` } as const]
+      ? [
+          {
+            kind: 'foreign',
+            message: `the Incident in the file does not belong to the session: its UID is ${uid.data.metadata.uid}`,
+          } as const,
+        ]
       : []),
     ...(sha256(canonicalJson(content)) === digest
       ? []
@@ -156,13 +169,19 @@ export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = [
   return { ...report, findings };
 }
 
-/** The status of the Incident in the file; undefined when there is none, or none that this version can read. */
+/**
+ * The status of the Incident in the file; undefined if there is none or this version cannot read
+ * it.
+ */
 export function savedStatus(file: SessionExport): IncidentStatus | undefined {
   const parsed = incident.safeParse(file.incident);
   return parsed.success ? parsed.data.status : undefined;
 }
 
-/** `tikv-store-down-6f1c0f5e-20260101T001000Z.json`: which session, and when it was written. */
+/**
+ * For example `tikv-store-down-6f1c0f5e-20260101T001000Z.json`: the session and the time of the
+ * export.
+ */
 export function exportFileName(file: SessionExport, extension: 'json' | 'md'): string {
   const { incident: of, id } = file.session;
   const time = file.exportedAt.replace(/\.\d+/, '').replace(/[-:]/g, '');
@@ -170,7 +189,7 @@ export function exportFileName(file: SessionExport, extension: 'json' | 'md'): s
   return `${name.replace(/[^A-Za-z0-9.-]/g, '_')}.${extension}`;
 }
 
-/** The JSON Schema of the file, for programs that are not ours. */
+/** The JSON Schema of the file, for other programs. */
 export function exportJsonSchema(): object {
   return {
     $id: `urn:${EXPORT_FORMAT.replaceAll('/', ':')}`,

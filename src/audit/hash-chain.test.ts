@@ -1,4 +1,4 @@
-// What the verifier says about each way in which a chain can be wrong.
+// The verifier's finding for each way in which a chain can be wrong.
 
 import { describe, expect, it } from 'vitest';
 import type { Entry } from './entry.ts';
@@ -36,7 +36,7 @@ function chain(length: number): Entry[] {
   return entries;
 }
 
-/** Changes a row the way a forger with the source code would: with a fresh hash. */
+/** Changes a row as a forger with the source code would: with a matching hash. */
 function forged(row: Entry, change: Partial<Entry>): Entry {
   const fields = { ...row, ...change };
   return { ...fields, hash: entryHash(fields) };
@@ -45,7 +45,7 @@ function forged(row: Entry, change: Partial<Entry>): Entry {
 const messages = (entries: readonly Entry[], anchors: readonly Anchor[] = []) =>
   verifyChain(session, entries, anchors).map((finding) => `${finding.kind} ${finding.seq ?? ''}: ${finding.message}`);
 
-it('finds nothing wrong with a whole chain and its anchors', () => {
+it('finds nothing wrong with a complete chain and its anchors', () => {
   const entries = chain(6);
   const live = { source: 'status.audit.headHash', entries: 4, headHash: at(entries, 3).hash, sealed: false };
   const seal = { source: 'status.audit.sealedHeadHash', entries: 6, headHash: at(entries, 5).hash, sealed: true };
@@ -68,7 +68,7 @@ describe('a changed field', () => {
     { hash: 'f'.repeat(64) },
   ];
   for (const change of changes) {
-    it(`${Object.keys(change)[0]} is found and its row named`, () => {
+    it(`(${Object.keys(change)[0]}) is found and its row is named`, () => {
       const entries = chain(5);
       entries[2] = { ...at(entries, 2), ...change };
       const found = verifyChain(session, entries);
@@ -76,15 +76,15 @@ describe('a changed field', () => {
     });
   }
 
-  it('with a fresh hash is found by the row that follows', () => {
+  it('with a matching hash is found by the next row', () => {
     const entries = chain(5);
     entries[2] = forged(at(entries, 2), { content: 'never happened' });
     expect(messages(entries)).toEqual([
-      'rewritten 3: row 3 was rewritten together with its hash: row 4 links to another one',
+      'rewritten 3: row 3 was rewritten together with its hash: row 4 links to a different hash',
     ]);
   });
 
-  it('in the last row, with a fresh hash, is found by an anchor alone', () => {
+  it('in the last row, with a matching hash, is found only by an anchor', () => {
     const entries = chain(5);
     const anchor = { source: 'status.audit.headHash', entries: 5, headHash: at(entries, 4).hash, sealed: false };
     entries[4] = forged(at(entries, 4), { content: 'never happened' });
@@ -95,14 +95,14 @@ describe('a changed field', () => {
   });
 });
 
-it('names a missing row, and a missing stretch', () => {
+it('names a missing row and a missing range of rows', () => {
   const entries = chain(7);
   expect(messages(entries.filter((row) => row.seq !== 3))).toEqual(['missing 3: row 3 is missing']);
   expect(messages(entries.filter((row) => row.seq < 3 || row.seq > 5))).toEqual(['missing 3: rows 3 to 5 are missing']);
   expect(messages(entries.filter((row) => row.seq > 1))).toEqual(['missing 1: row 1 is missing']);
 });
 
-it('names two swapped rows, neighbours or not', () => {
+it('names two swapped rows, adjacent or not', () => {
   for (const [a, b] of [
     [3, 4],
     [2, 5],
@@ -116,7 +116,7 @@ it('names two swapped rows, neighbours or not', () => {
   }
 });
 
-it('sees a row that was doubled, and one of another session', () => {
+it('finds a duplicated row and a row of another session', () => {
   const entries = chain(3);
   expect(messages([at(entries, 0), at(entries, 1), at(entries, 1), at(entries, 2)])[0]).toMatch(/^duplicate 2/);
   expect(messages([at(entries, 0), forged(at(entries, 1), { session: 'other' })])[0]).toMatch(/^foreign 2/);
@@ -127,7 +127,7 @@ describe('a cut-off end', () => {
     const entries = chain(6);
     const anchor = { source: 'status.audit.sealedHeadHash', entries: 6, headHash: at(entries, 5).hash, sealed: true };
     expect(messages(entries.slice(0, 5), [anchor])).toEqual([
-      'truncated 6: the end is cut off: row 6 is missing; status.audit.sealedHeadHash knows 6 entries',
+      'truncated 6: the end is cut off: row 6 is missing; status.audit.sealedHeadHash covers 6 entries',
     ]);
     expect(messages([], [anchor])[0]).toMatch(/rows 1 to 6 are missing/);
   });
@@ -144,7 +144,7 @@ describe('a cut-off end', () => {
   });
 });
 
-it('sees rows that were added after the seal', () => {
+it('finds rows that were added after the seal', () => {
   const entries = chain(4);
   const sealFields = {
     ...at(entries, 2),
@@ -159,12 +159,12 @@ it('sees rows that were added after the seal', () => {
   ]);
 });
 
-it('does not let one session pass for another', () => {
+it('does not accept the chain of one session for another', () => {
   const entries = chain(2).map((row) => ({ ...row, session: 'other' }));
   expect(verifyChain('other', entries).length).toBeGreaterThan(0);
 });
 
-it('writes equal values with equal bytes', () => {
+it('writes equal values as equal bytes', () => {
   expect(canonicalJson({ b: [1, { d: null, c: 'ü' }], a: undefined, A: -0 })).toBe(
     '{"A":0,"b":[1,{"c":"ü","d":null}]}',
   );

@@ -1,23 +1,23 @@
-// The hash chain: what each entry's hash covers, and what a reader can tell from a chain that does not add up.
+// The hash chain: what an entry's hash covers, and how to locate the fault in a broken chain.
 
 import { createHash } from 'node:crypto';
 import type { Entry } from './entry.ts';
 import { lifecycleEvent, SEALED_EVENT } from './lifecycle.ts';
 
-/** An entry's fields that its hash covers: all but the hash itself. */
+/** The fields that an entry's hash covers: all except the hash itself. */
 export type HashedFields = Omit<Entry, 'hash'>;
 
-/** What the outside world remembers of a chain; from the Incident's status or from the seal. */
+/** A copy of a chain's head kept outside the chain, in the Incident's status or in the seal. */
 export interface Anchor {
-  /** Where the anchor is kept, as a reader would name it, for example "status.audit.headHash". */
+  /** Where the anchor is kept, for messages, for example "status.audit.headHash". */
   readonly source: string;
   readonly entries: number | undefined;
   readonly headHash: string;
-  /** A sealed chain ends at the anchor; a live one may have grown past it. */
+  /** A sealed chain ends at the anchor. A live chain may have grown past it. */
   readonly sealed: boolean;
 }
 
-/** One thing that is wrong with a chain. `seq` is the row to look at. */
+/** One fault in a chain. `seq` is the row to check. */
 export interface Finding {
   readonly kind:
     | 'changed'
@@ -37,7 +37,10 @@ export interface Finding {
   readonly message: string;
 }
 
-/** JSON with sorted keys and no blanks, so that equal values have equal bytes. `undefined` members are left out. */
+/**
+ * JSON with sorted keys and no whitespace, so that equal values have equal bytes. Omits `undefined`
+ * members.
+ */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value !== null && typeof value === 'object') {
@@ -50,17 +53,17 @@ export function canonicalJson(value: unknown): string {
   return JSON.stringify(value) ?? 'null';
 }
 
-/** Lower-case hex. */
+/** The SHA-256 digest in lower-case hex. */
 export function sha256(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** What the first entry of a session links to. */
+/** The hash that a session's first entry links to. */
 export function genesisHash(session: string): string {
   return sha256(`oplab:${session}`);
 }
 
-/** The hash of an entry: over the previous hash and every field, in canonical form. */
+/** The hash of an entry. It covers the previous hash and every field, in canonical form. */
 export function entryHash(fields: HashedFields): string {
   const { prevHash, ...rest } = fields;
   return sha256(
@@ -83,8 +86,8 @@ export function entryHash(fields: HashedFields): string {
 }
 
 /**
- * Checks one session's chain, in the order of `seq`, and says which row is wrong.
- * A chain that somebody rewrote from a row to its end is consistent in itself: only an anchor can show that.
+ * Checks one session's chain in the order of `seq` and reports which rows are wrong.
+ * A chain that was rewritten from some row to its end is consistent: only an anchor reveals that.
  */
 export function verifyChain(session: string, entries: readonly Entry[], anchors: readonly Anchor[] = []): Finding[] {
   const findings: Finding[] = [];
@@ -98,13 +101,13 @@ export function verifyChain(session: string, entries: readonly Entry[], anchors:
       findings.push({ kind: 'foreign', seq: row.seq, message: `row ${row.seq} belongs to session ${row.session}` });
     }
     if (row.seq === previousSeq) {
-      findings.push({ kind: 'duplicate', seq: row.seq, message: `row ${row.seq} is there twice` });
+      findings.push({ kind: 'duplicate', seq: row.seq, message: `row ${row.seq} is stored twice` });
     } else if (row.seq > previousSeq + 1) {
       findings.push({ kind: 'missing', seq: previousSeq + 1, message: missingText(previousSeq + 1, row.seq - 1) });
       previousHash = undefined;
     }
     if (displaced.has(row.seq)) {
-      // What follows a displaced row cannot link to it; that is one fault, not two.
+      // The row after a displaced row cannot link to it. Report that as one fault, not two.
       previousHash = undefined;
     } else {
       const intact = entryHash(row) === row.hash;
@@ -126,7 +129,7 @@ export function verifyChain(session: string, entries: readonly Entry[], anchors:
             : {
                 kind: 'rewritten',
                 seq: previousSeq,
-                message: `row ${previousSeq} was rewritten together with its hash: row ${row.seq} links to another one`,
+                message: `row ${previousSeq} was rewritten together with its hash: row ${row.seq} links to a different hash`,
               },
         );
       }
@@ -142,12 +145,15 @@ function missingText(from: number, to: number): string {
   return from === to ? `row ${from} is missing` : `rows ${from} to ${to} are missing`;
 }
 
-/** Rows whose hash is right only for another place in the chain: stored seq → the seq that the hash was made for. */
+/**
+ * Rows whose hash is right only for another position: the stored seq → the seq that the hash
+ * covers.
+ */
 function displacedRows(session: string, entries: readonly Entry[]): Map<number, number> {
   const suspects = entries.filter((row) => entryHash(row) !== row.hash);
   const displaced = new Map<number, number>();
   if (suspects.length === 0) return displaced;
-  // The links alone give the order in which the rows were written.
+  // The links give the order in which the rows were written.
   const byPrevious = new Map(entries.map((row) => [row.prevHash, row]));
   const place = new Map<Entry, number>();
   let at = byPrevious.get(genesisHash(session));
@@ -207,7 +213,7 @@ function againstAnchors(entries: readonly Entry[], anchors: readonly Anchor[]): 
       findings.push({
         kind: 'truncated',
         seq: lastSeq + 1,
-        message: `the end is cut off: ${missingText(lastSeq + 1, count)}; ${anchor.source} knows ${count} entries`,
+        message: `the end is cut off: ${missingText(lastSeq + 1, count)}; ${anchor.source} covers ${count} entries`,
       });
       continue;
     }
@@ -215,7 +221,7 @@ function againstAnchors(entries: readonly Entry[], anchors: readonly Anchor[]): 
       findings.push({
         kind: 'after-seal',
         seq: count + 1,
-        message: `row ${count + 1} was added after the seal; ${anchor.source} knows ${count} entries`,
+        message: `row ${count + 1} was added after the seal; ${anchor.source} covers ${count} entries`,
       });
     }
     const head = count === undefined ? last : entries.find((row) => row.seq === count);
@@ -227,12 +233,12 @@ function againstAnchors(entries: readonly Entry[], anchors: readonly Anchor[]): 
           ? {
               kind: 'after-seal',
               seq: lastSeq,
-              message: `rows were added after the one that ${anchor.source} knows as the last`,
+              message: `rows were added after the last row that ${anchor.source} covers`,
             }
           : {
               kind: 'wrong-head',
               ...(head === undefined ? {} : { seq: head.seq }),
-              message: `wrong head: row ${head?.seq ?? 0} has hash ${short(found)}, ${anchor.source} is ${short(anchor.headHash)}${count === undefined ? '; the end is cut off, or the chain was rewritten' : '; the chain was rewritten at or before this row'}`,
+              message: `wrong head: row ${head?.seq ?? 0} has hash ${short(found)}, but ${anchor.source} is ${short(anchor.headHash)}${count === undefined ? '; the end is cut off, or the chain was rewritten' : '; the chain was rewritten at or before this row'}`,
             },
       );
     }

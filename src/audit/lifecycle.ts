@@ -1,9 +1,9 @@
-// Lifecycle entries that the log itself understands: a session is opened, gets an outcome, is sealed. Others are free in form.
+// The lifecycle entries that the log itself interprets: opened, outcome and sealed.
 
 import { z } from 'zod';
 import type { NewEntry } from './entry.ts';
 
-/** `params` of the entry that opens a session; only the gateway's counts. */
+/** `params` of the entry that opens a session. Only an entry of the gateway counts. */
 export const openedParams = z.looseObject({
   event: z.literal('opened'),
   incident: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }),
@@ -11,17 +11,17 @@ export const openedParams = z.looseObject({
 });
 export type OpenedParams = z.infer<typeof openedParams>;
 
-/** The event that closes a session. `seal` puts it into `params.event` when the caller has not. */
+/** The event that closes a session. `seal` sets `params.event` to it. */
 export const SEALED_EVENT = 'sealed';
 
-/** The step that a lifecycle entry tells of, or undefined for other kinds. */
+/** The event of a lifecycle entry, or undefined for other kinds. */
 export function lifecycleEvent(entry: { kind: string; params?: unknown }): string | undefined {
   if (entry.kind !== 'lifecycle') return undefined;
   const parsed = z.looseObject({ event: z.string() }).safeParse(entry.params);
   return parsed.success ? parsed.data.event : undefined;
 }
 
-/** The first entry of a session: which Incident it belongs to. */
+/** The first entry of a session. It names the Incident. */
 export function openedEntry(
   incident: { namespace: string; name: string; uid: string },
   summary: string,
@@ -40,7 +40,7 @@ export function openedEntry(
   };
 }
 
-/** How the Incident ended, in its phase's word (Resolved, Escalated, Failed, Cancelled). */
+/** The entry with the Incident's outcome, which is its final phase or Deleted. */
 export function outcomeEntry(outcome: string, message: string): NewEntry {
   return {
     clientKey: 'outcome',

@@ -1,9 +1,9 @@
-// The audit log as the gateway uses it: append, read, seal. The store behind it is SQLite in a worker thread.
+// The interface of the audit log for the gateway: append, read and seal.
 
 import type { z } from 'zod';
 import type { Entry, NewEntry, Receipt, Writer } from './entry.ts';
 
-/** What an append is made on behalf of; proven by the gateway, never taken from a request. */
+/** Who writes an entry and for which session. Proven by the gateway, never taken from a request. */
 export interface Authorship {
   readonly session: string;
   readonly attempt: number;
@@ -28,40 +28,51 @@ export interface ReadOptions {
   readonly limit?: number;
 }
 
-/** Something that was begun and whose end will be an entry: what it costs at most, should nobody live to see the end. */
+/**
+ * The upper bound on the cost of a call in progress. If the gateway dies before it can record the
+ * end of the call, the next gateway charges this bound.
+ */
 export interface Reservation {
   readonly session: string;
   readonly attempt: number;
-  /** Of the gateway's entry to come; that entry takes the reservation away, and so does the session's seal. */
+  /**
+   * Client key of the entry that will record the end. That entry or the seal deletes the
+   * reservation.
+   */
   readonly clientKey: string;
   readonly bound: z.infer<ReturnType<typeof z.json>>;
 }
 
-/** Reservations, as durable as entries. */
+/** Reservations are as durable as entries. */
 export interface Reservations {
   /** Resolves after the fsync. @throws AuditUnavailable */
   reserve(reservation: Reservation): Promise<void>;
-  /** All that are left, of all sessions. */
+  /** All remaining reservations, of all sessions. */
   reservations(): Promise<Reservation[]>;
 }
 
-/** The log of all sessions. Every promise of a write resolves after the fsync. */
+/** The log of all sessions. The promise of a write resolves after the fsync. */
 export interface AuditLog {
   /**
-   * Appends one entry. The same (session, writer, clientKey) with the same body returns the first receipt with `duplicate`.
-   * @throws AuditConflict for another body, SessionSealed, AuditUnavailable when the store cannot write (fail closed)
+   * Appends one entry. Repeating (session, writer, clientKey) with the same body returns the first
+   * receipt with `duplicate`.
+   * @throws AuditConflict for a different body
+   * @throws SessionSealed
+   * @throws AuditUnavailable if the store cannot write (fail closed)
    */
   append(authorship: Authorship, entry: NewEntry): Promise<Receipt>;
-  /** Appends the closing lifecycle entry and refuses all later ones. Idempotent: returns the head hash. */
+  /** Appends the closing lifecycle entry, after which all entries are refused. Idempotent. */
   seal(authorship: Authorship, entry: NewEntry): Promise<{ entries: number; headHash: string }>;
   head(session: string): Promise<{ entries: number; headHash: string; sealed: boolean } | undefined>;
   read(session: string, options?: ReadOptions): Promise<Entry[]>;
   tail(session: string, count: number): Promise<Entry[]>;
   sessions(): Promise<SessionSummary[]>;
   blob(digest: string): Promise<string | undefined>;
-  /** Called after each durable append, in order; for the status tail and live watchers. */
+  /**
+   * Calls the listener after each durable append, in order. For the status tail and live watchers.
+   */
   onAppend(listener: (entry: Entry) => void): () => void;
-  /** Undefined while healthy, else why nothing can be written. */
+  /** Why nothing can be written; undefined while the log is healthy. */
   readonly failure: string | undefined;
   close(): Promise<void>;
 }

@@ -266,3 +266,21 @@ describe('redaction is linear', () => {
     expect(least(large)).toBeLessThan(Math.max(least(small), 4) * 2.5 ** 3);
   });
 });
+
+it('makes a text at most 3.9 times as long, so that a body of 1 MiB is stored whole', () => {
+  for (const unit of [
+    'pwd=a;',
+    'sid=a;',
+    'token=a;',
+    'cookie=1;',
+    'sess_id=a;',
+    '"pwd":"a",',
+    'pwd: a\n',
+    ' --token a',
+    '://a:b@ ',
+    'password: abc ',
+  ]) {
+    const text = unit.repeat(1000);
+    expect(redactor.text(text).length, unit).toBeLessThanOrEqual(text.length * 3.9);
+  }
+});

@@ -1,11 +1,11 @@
-// What redaction takes out, what it leaves, and that doing it twice changes nothing.
+// What redaction removes, what it keeps, and that it is idempotent.
 
 import { describe, expect, it } from 'vitest';
 import { Redactor } from './redaction.ts';
 
 const redactor = new Redactor(['literal-model-key-42']);
 
-/** Assembled here, so that no scanner takes this file for a leak. */
+/** Assembled here, so that secret scanners do not report this file. */
 const pem = (label: string) =>
   `-----BEGIN ${label}-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7\n-----END ${label}-----`;
 const jwt = `eyJ${'hbGciOiJSUzI1NiJ9'}.eyJ${'zdWIiOiJzeXN0ZW0ifQ'}.c2lnbmF0dXJl`;
@@ -64,7 +64,7 @@ const secrets: [what: string, text: string, secret: string][] = [
   ],
 ];
 
-describe('takes out', () => {
+describe('removes', () => {
   it.each(secrets)('%s', (_what, text, secret) => {
     expect(text).toContain(secret);
     const once = redactor.text(text);
@@ -73,7 +73,7 @@ describe('takes out', () => {
     expect(redactor.text(once)).toBe(once);
   });
 
-  it('a secret also inside JSON that is inside a command', () => {
+  it('a secret from JSON in a command', () => {
     expect(
       JSON.stringify(redactor.value({ command: 'curl -H "Authorization: Bearer abcDEF0123456789abcDEF"' })),
     ).not.toContain('abcDEF');
@@ -105,7 +105,7 @@ const ordinary = [
   'http://tikv-pd:2379/pd/api/v1/stores and http://[::1]:2379/x',
 ];
 
-describe('leaves', () => {
+describe('keeps', () => {
   it.each(ordinary)('%s', (text) => {
     expect(redactor.text(text)).toBe(text);
   });
@@ -121,7 +121,7 @@ describe('Secrets', () => {
   };
   const configMap = { apiVersion: 'v1', data: { motto: 'stays-as-it-is' }, kind: 'ConfigMap', metadata: { name: 'c' } };
 
-  it('lose their payload in JSON, alone and in lists, and nothing else does', () => {
+  it('lose only their payload in JSON, alone and in lists', () => {
     const list = { kind: 'List', items: [secret, configMap] };
     for (const text of [
       JSON.stringify(list),
@@ -140,14 +140,14 @@ describe('Secrets', () => {
     });
   });
 
-  it('lose it in a SecretList, whose items name no kind', () => {
+  it('lose it in a SecretList, whose items have no kind', () => {
     const { kind: _kind, ...item } = secret;
     const once = redactor.text(JSON.stringify({ kind: 'SecretList', items: [item] }));
     expect(once).not.toContain('a2V5');
     expect(JSON.stringify(redactor.value({ kind: 'SecretList', items: [item] }))).not.toContain('a2V5');
   });
 
-  it('lose it in the annotation that kubectl apply leaves', () => {
+  it('lose it in the annotation that kubectl apply adds', () => {
     const applied = {
       ...secret,
       metadata: {
@@ -168,7 +168,7 @@ describe('Secrets', () => {
     expect(redactor.text(text)).not.toMatch(/Zmlyc3Q|c2Vj/);
   });
 
-  it('lose it in YAML, alone and in lists, and nothing else does', () => {
+  it('lose only their payload in YAML, alone and in lists', () => {
     const yaml = `apiVersion: v1
 items:
 - apiVersion: v1
@@ -199,7 +199,7 @@ metadata: {name: y}
     expect(redactor.text(once)).toBe(once);
   });
 
-  it('lose it as a value, whatever the payload is named', () => {
+  it('lose it as a JSON value, whatever the keys of the payload', () => {
     expect(redactor.value(secret)).toEqual({
       ...secret,
       data: { password: '[redacted:secret:12]', 'tls.key': '[redacted:secret:4]' },
@@ -208,7 +208,7 @@ metadata: {name: y}
   });
 });
 
-it('redacts members by their names, and leaves numbers and the structure', () => {
+it('redacts members by name and keeps numbers and the structure', () => {
   expect(
     redactor.value({ password: 'hunter2', nested: [{ apiKey: 'x1' }, 7], secret: 'tikv-tls', tokens: 5, token: '' }),
   ).toEqual({
@@ -220,7 +220,7 @@ it('redacts members by their names, and leaves numbers and the structure', () =>
   });
 });
 
-it('refuses a literal that is too short to be told from ordinary text', () => {
+it('rejects a literal that is too short to be distinguished from ordinary text', () => {
   const own = new Redactor();
   expect(own.add('tikv')).toBe(false);
   expect(own.text('tikv')).toBe('tikv');

@@ -1,18 +1,19 @@
-// Redaction: what must never be on the record is taken out before anything is hashed or stored.
+// Redaction: removes secrets before anything is hashed or stored.
 //
-// Three nets: secrets known by value (the model key, service account tokens), shapes of secrets, and the payload of Kubernetes
-// Secrets. A secret that is printed bare, without a telling name or shape, is only caught when its value is known.
+// It removes secrets with a known value (the model key, service account tokens), text that matches
+// a pattern of secrets, and the payload of Kubernetes Secrets. A secret without a telltale name or
+// pattern is removed only if its value is known.
 
 import { isSecretName, maskSecret, placeholder, RULES } from './redaction-rules.ts';
 import { redactSecretObjects } from './secret-objects.ts';
 
-/** A JSON value, as entries carry it. */
+/** A JSON value in an entry. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
-/** Shorter literals would take ordinary words out of the record. */
+/** Redacting shorter literals would remove ordinary words from the log. */
 export const MIN_LITERAL_LENGTH = 8;
 
-/** Takes secrets out of texts and values. Pure but for the literals that are registered as they become known. */
+/** Removes secrets from texts and values. Its only state is the list of known literals. */
 export class Redactor {
   readonly #literals = new Set<string>();
   #pattern: RegExp | undefined;
@@ -22,8 +23,8 @@ export class Redactor {
   }
 
   /**
-   * From now on this value is redacted wherever it appears: as it is, in base64, URL-encoded or escaped in JSON.
-   * Returns false for a value that is too short to be told from ordinary text.
+   * From now on, redacts this value wherever it appears: plain, in base64, URL-encoded or escaped
+   * in JSON. Returns false for a value that is too short to be distinguished from ordinary text.
    */
   add(literal: string): boolean {
     const secret = literal.trim();
@@ -43,7 +44,7 @@ export class Redactor {
     return true;
   }
 
-  /** The text without secrets. Idempotent. */
+  /** Removes secrets from a text. Idempotent. */
   text(input: string): string {
     let text = input.toWellFormed();
     if (this.#pattern !== undefined) {
@@ -54,7 +55,10 @@ export class Redactor {
     return text;
   }
 
-  /** A JSON value without secrets: strings by their text, members by their names, Secrets by their kind. */
+  /**
+   * Removes secrets from a JSON value: strings by text, members by name, Kubernetes Secrets by
+   * kind.
+   */
   value(input: Json): Json {
     if (typeof input === 'string') return this.text(input);
     if (Array.isArray(input)) return input.map((item) => this.value(item));
@@ -72,24 +76,24 @@ export class Redactor {
       }
       return [name, this.value(member)];
     });
-    // fromEntries defines members, so that a key such as __proto__ stays a key.
+    // fromEntries defines members, so a key such as __proto__ stays a key.
     return Object.fromEntries(members);
   }
 }
 
-/** The text as a pattern that matches just it. */
+/** A pattern that matches exactly this text. */
 function escaped(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 }
 
-/** Every string below becomes the placeholder; keys stay. */
+/** Replaces every nested value with the placeholder and keeps the keys. */
 function hidden(value: Json): Json {
   if (value === null || typeof value !== 'object') return placeholder('secret', String(value ?? '').length);
   if (Array.isArray(value)) return value.map(hidden);
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, hidden(member)]));
 }
 
-/** Items of a SecretList carry no kind of their own. */
+/** Redacts an item of a SecretList. The items have no kind. */
 function asSecret(item: Json): Json {
   if (item === null || typeof item !== 'object' || Array.isArray(item)) return item;
   return Object.fromEntries(

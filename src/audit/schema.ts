@@ -1,9 +1,12 @@
-// The SQL of the audit file: tables, the triggers that make it append-only, the view of sessions, and migrations.
+// The SQL of the audit file: tables, append-only triggers, the sessions view, and migrations.
 
-/** Written into `PRAGMA application_id`, so that a file says whose it is: "OPLA". */
+/**
+ * Written to `PRAGMA application_id` ("OPLA"), so that a file identifies itself as an audit log of
+ * oplab.
+ */
 export const APPLICATION_ID = 0x4f504c41;
 
-/** Each migration takes the file from version n to n + 1; the list only ever grows. */
+/** Each migration takes the file from version n to n + 1. Never change or remove a released one. */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE entries (
@@ -85,7 +88,7 @@ export const MIGRATIONS: readonly string[] = [
     WHERE f.seq = 1;
   `,
   `
-  -- What was begun and may cost something, until the entry that tells its end takes it away. Not evidence: the entry is.
+  -- What calls in progress may cost. The entry that records a call's end deletes its row. Not evidence.
   CREATE TABLE reservations (
     session    TEXT    NOT NULL,
     client_key TEXT    NOT NULL,
@@ -96,7 +99,7 @@ export const MIGRATIONS: readonly string[] = [
   `,
 ];
 
-/** Triggers that a file must have; one that lacks them has been opened up for changes. */
+/** Triggers that a file must have. Without them, its rows can be changed. */
 export const TRIGGERS = [
   'entries_no_update',
   'entries_no_delete',

@@ -1,4 +1,4 @@
-// What passes between the log and its worker thread.
+// The messages between the audit log and its worker thread.
 
 import type { Entry, NewEntry, Receipt } from './entry.ts';
 import type { Authorship, ReadOptions, Reservation, SessionSummary } from './log.ts';
@@ -8,7 +8,7 @@ export interface StoreOptions {
   readonly path: string;
   readonly literals: readonly string[];
   readonly blobCapBytes: number;
-  /** How long to wait for another process's lock before giving up, in milliseconds. */
+  /** How long to wait for another process to release its lock, in milliseconds. */
   readonly busyTimeoutMs: number;
 }
 
@@ -18,14 +18,14 @@ export interface Head {
   readonly sealed: boolean;
 }
 
-/** `entry` is there when the append was new. */
+/** `entry` is set only when the append added an entry. */
 export interface AppendResult {
   readonly receipt: Receipt;
   readonly head: Head;
   readonly entry?: Entry;
 }
 
-/** The operations, each with its arguments and its result. */
+/** The arguments and the result of each operation. */
 export interface StoreOperations {
   append: { args: { authorship: Authorship; entry: NewEntry; seal: boolean }; result: AppendResult };
   head: { args: { session: string }; result: Head | undefined };
@@ -67,7 +67,7 @@ export interface OperationError {
 export type StoreReply =
   | { readonly type: 'opened' }
   | { readonly type: 'refused'; readonly message: string }
-  /** undefined: writes work again. */
+  /** `failure` is undefined when writes work again. */
   | { readonly type: 'state'; readonly failure: string | undefined }
   | OperationResult
   | OperationError;

@@ -1,7 +1,9 @@
-// The writer's thread: the only one that touches the file. Drains its queue into one transaction, and acks after the commit.
+// The writer thread, the only one that accesses the file. It drains its queue into one transaction
+// and acknowledges the entries after the commit.
 //
-// A stalled disk stalls this thread and nothing else. Any failed write closes the file and refuses all later ones until the file
-// has been opened anew and a probe has been written: what a failed fsync left in memory is never taken for being on disk.
+// A stalled disk stalls only this thread. After a failed write, the thread closes the file and
+// refuses writes until the file has been reopened and a probe has been written. Data that a failed
+// fsync left in memory is never treated as being on disk.
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, messageOf, OplabError, SessionSealed } from '../errors.ts';
@@ -19,7 +21,7 @@ import type {
   StoreRequest,
 } from './store-protocol.ts';
 
-/** Appends that share one commit at most; bounds the wait of the first of them. */
+/** The maximum number of appends per commit. It bounds how long the first of them waits. */
 const MAX_BATCH = 512;
 const PROBE_MIN_MS = 250;
 const PROBE_MAX_MS = 5000;
@@ -69,7 +71,7 @@ class StoreWorker {
     else this.#others.push(request);
     if (!this.#scheduled) {
       this.#scheduled = true;
-      // After all messages that have arrived by now: they share the commit.
+      // Runs after the messages that have already arrived, so that they share the commit.
       setImmediate(() => this.#drain());
     }
   }
@@ -122,13 +124,13 @@ class StoreWorker {
     }
   }
 
-  /** Refusals of one entry leave the others of the transaction alone. */
+  /** A refused entry does not affect the other entries in the transaction. */
   #write(db: AuditDatabase, append: PreparedAppend, now: string): AppendResult | OplabError {
     try {
       return write(db, append, this.#redactor, now);
     } catch (error) {
       if (error instanceof AuditConflict || error instanceof SessionSealed) return error;
-      if (isFaultOfEntry(error)) return new AuditUnavailable(`this entry cannot be recorded: ${messageOf(error)}`);
+      if (isEntryFault(error)) return new AuditUnavailable(`this entry cannot be recorded: ${messageOf(error)}`);
       throw error;
     }
   }
@@ -191,7 +193,7 @@ class StoreWorker {
     try {
       db.transaction(() => db.insertReservation(reservation));
     } catch (error) {
-      if (!isFaultOfEntry(error)) this.#fail(messageOf(error));
+      if (!isEntryFault(error)) this.#fail(messageOf(error));
       throw new AuditUnavailable(`the audit log cannot be written: ${messageOf(error)}`);
     }
   }
@@ -208,7 +210,7 @@ class StoreWorker {
     try {
       this.#db?.close();
     } catch {
-      // The file is opened anew before anything is written again.
+      // The file is reopened before the next write.
     }
     this.#db = undefined;
   }
@@ -223,7 +225,8 @@ class StoreWorker {
     try {
       const db = AuditDatabase.openForWriting(this.#options.path, this.#options.busyTimeoutMs);
       this.#db = db;
-      // Rows whose fsync failed may be readable again from memory only: write them, and the probe, through to the file.
+      // After a failed fsync, rows may be readable only from memory. Write them and the probe to
+      // the file.
       db.transaction(() => db.probe(new Date().toISOString()));
       db.checkpoint();
     } catch (error) {
@@ -239,11 +242,14 @@ class StoreWorker {
   }
 }
 
-/** SQLite's result codes that blame the values, not the disk: too big, constraint, mismatch, misuse, range. */
+/**
+ * SQLite result codes caused by the values, not the disk: too big, constraint, mismatch, misuse,
+ * range.
+ */
 const ENTRY_FAULTS: readonly number[] = [18, 19, 20, 21, 25];
 
-/** An entry that does not fit must not take the log down for all others. */
-function isFaultOfEntry(error: unknown): boolean {
+/** Whether the entry caused the error. Such an error must not stop the log for other entries. */
+function isEntryFault(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if ('errcode' in error && typeof error.errcode === 'number') return ENTRY_FAULTS.includes(error.errcode & 0xff);
   return 'code' in error && typeof error.code === 'string' && error.code.startsWith('ERR_INVALID_ARG');

@@ -1,4 +1,4 @@
-// The store's promises to the gateway, over a real file.
+// The store's guarantees to the gateway, tested with a real file.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -42,11 +42,11 @@ describe('a reservation', () => {
     return await log.reservations();
   };
 
-  it('is still there in the next life, until the entry that tells the end', async () => {
+  it('survives a restart and lasts until the gateway records how the call ended', async () => {
     await log.reserve(call('model:a'));
     await log.reserve(call('model:b'));
     expect(await reopened()).toEqual([call('model:a'), call('model:b')]);
-    // Only the gateway can tell it.
+    // Only a model_call entry of the gateway removes it.
     await log.append(agent, end('model:a'));
     await log.append(gateway, thought('model:a'));
     expect(await log.reservations()).toHaveLength(2);
@@ -62,7 +62,7 @@ describe('a reservation', () => {
     expect(await reopened()).toEqual([{ ...call('model:a'), session: 'another' }]);
   });
 
-  it('is refused under a key that is taken, and that is no failure of the log', async () => {
+  it('is refused under a key that is in use, which is not a failure of the log', async () => {
     await log.reserve(call('model:a'));
     await expect(log.reserve(call('model:a'))).rejects.toThrow(AuditUnavailable);
     expect(log.failure).toBeUndefined();
@@ -94,18 +94,18 @@ describe('append', () => {
     ]);
     expect(conflict).toMatchObject({ status: 'rejected', reason: expect.any(AuditConflict) });
     expect(other).toMatchObject({ status: 'fulfilled' });
-    // Another writer's keys are its own.
+    // Each writer has its own keys.
     await expect(log.append(gateway, thought('a', 'mine'))).resolves.toMatchObject({ duplicate: false });
   });
 
-  it('recognises a repeated entry after its secret became known', async () => {
+  it('recognises a repeated entry whose secret became known in between', async () => {
     const entry: NewEntry = { ...thought('a', 'value s3cr3t-value-1'), blob: 'out: s3cr3t-value-1' };
     const first = await log.append(agent, entry);
     log.addSecret('s3cr3t-value-1');
     expect(await log.append(agent, entry)).toEqual({ ...first, duplicate: true });
   });
 
-  it('keeps text that is hard to store readable and verifiable', async () => {
+  it('keeps text with unusual characters readable and verifiable', async () => {
     const params = {
       nul: 'a\u0000b',
       lone: '\ud800',
@@ -129,7 +129,7 @@ describe('append', () => {
 });
 
 describe('blobs', () => {
-  it('are stored once by the digest of what is kept, redacted', async () => {
+  it('are redacted and stored once, by their digest', async () => {
     await log.append(agent, { ...thought('a'), blob: 'Authorization: Bearer abcdef0123456789abcdef' });
     await log.append(agent, { ...thought('b'), blob: 'Authorization: Bearer abcdef0123456789abcdef' });
     const [a, b] = await log.read(uid);
@@ -139,7 +139,7 @@ describe('blobs', () => {
     expect(sha256(text ?? '')).toBe(a?.blobDigest);
   });
 
-  it('keep head and tail of a long text and say what is left out', async () => {
+  it('keep the head and tail of a long text and say how much is left out', async () => {
     await log.append(agent, { ...thought('a'), blob: `BEGIN${'ü'.repeat(200_000)}END` });
     const [entry] = await log.read(uid);
     const text = (await log.blob(entry?.blobDigest ?? '')) ?? '';
@@ -151,7 +151,7 @@ describe('blobs', () => {
     expect(leftOut + Buffer.byteLength(text) - line).toBe(8 + 400_000);
   });
 
-  it('may be pruned without breaking the chain', async () => {
+  it('can be pruned without breaking the chain', async () => {
     await log.append(agent, { ...thought('a'), blob: 'full output' });
     await log.close();
     const db = new DatabaseSync(file);
@@ -163,20 +163,20 @@ describe('blobs', () => {
 });
 
 describe('seal', () => {
-  it('closes the session for good, and may be repeated', async () => {
+  it('closes the session permanently and can be repeated', async () => {
     await log.append(agent, thought('a'));
     const sealed = await log.seal(gateway, sealEntry('Resolved'));
     expect(sealed.entries).toBe(2);
     expect(await log.seal(gateway, sealEntry('Resolved'))).toEqual(sealed);
     await expect(log.append(agent, thought('b'))).rejects.toBeInstanceOf(SessionSealed);
-    // The ack of an earlier append may have been lost on its way.
+    // The acknowledgement of an earlier append may have been lost.
     await expect(log.append(agent, thought('a'))).resolves.toMatchObject({ seq: 1, duplicate: true });
     expect(await log.head(uid)).toEqual({ ...sealed, sealed: true });
   });
 });
 
 describe('sessions', () => {
-  it('are told from their lifecycle entries, of the gateway alone', async () => {
+  it('are described only by lifecycle entries of the gateway', async () => {
     await log.append(gateway, openedEntry({ namespace: 'tikv', name: 'store-down', uid }, 'a store is down'));
     await log.append(agent, {
       clientKey: 'x',
@@ -200,7 +200,7 @@ describe('sessions', () => {
   });
 });
 
-it('tells listeners of each new entry once, in order', async () => {
+it('calls listeners once for each new entry, in order', async () => {
   const seen: Entry[] = [];
   const stop = log.onAppend((entry) => seen.push(entry));
   await Promise.all(Array.from({ length: 50 }, (_, n) => log.append(agent, thought(`${n}`))));
@@ -217,7 +217,7 @@ it('reads after a sequence number, with a limit, and from the end', async () => 
   expect(await log.head('nobody')).toBeUndefined();
 });
 
-it('goes on where it was after it is closed and opened', async () => {
+it('continues the chain after it is closed and reopened', async () => {
   const first = await log.append(agent, thought('a'));
   await log.close();
   await expect(log.append(agent, thought('b'))).rejects.toBeInstanceOf(AuditUnavailable);
@@ -228,7 +228,7 @@ it('goes on where it was after it is closed and opened', async () => {
   expect(verifyChain(uid, entries)).toEqual([]);
 });
 
-it('lets nobody change or delete an entry, a seal or a blob in place', async () => {
+it('does not allow an entry or a seal to be changed or deleted, or a blob to be changed', async () => {
   await log.append(agent, { ...thought('a'), blob: 'text' });
   await log.seal(gateway, sealEntry('Resolved'));
   await log.close();
@@ -245,7 +245,7 @@ it('lets nobody change or delete an entry, a seal or a blob in place', async () 
   db.close();
 });
 
-it('refuses a file that another one has open, a foreign file, and a newer schema', async () => {
+it('refuses a file that is already open, a foreign file, and a newer schema', async () => {
   await expect(openAuditLog({ path: file, busyTimeoutMs: 50 })).rejects.toThrow(/in use by another process/);
   const foreign = path.join(directory, 'other.db');
   const db = new DatabaseSync(foreign);

@@ -1,4 +1,4 @@
-// The audit log over SQLite: a thin face in the caller's thread, the writer in a worker thread of its own.
+// The audit log on SQLite: a thin client in the caller's thread, and the writer in a worker thread.
 
 import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, messageOf, SessionSealed } from '../errors.ts';
@@ -19,29 +19,34 @@ import type {
   StoreRequest,
 } from './store-protocol.ts';
 
-/** Appends that may wait for the disk at once; more are refused rather than held in memory. */
+/** The number of appends that may wait for the disk. More are refused, to bound the memory used. */
 const MAX_BACKLOG = 20_000;
-/** A worker that died is started anew after this many milliseconds. */
+/** How long to wait before a worker that died is restarted, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
 export interface OpenOptions {
-  /** The SQLite file; made if it is not there. Its directory must exist. */
+  /** The SQLite file. It is created if it does not exist, but its directory must exist. */
   readonly path: string;
-  /** Secrets that are known already. */
+  /** Secrets that are already known. */
   readonly literals?: readonly string[];
-  /** Bytes kept of a blob, default 1 MiB. */
+  /** The cap on a blob in bytes. Default: 4 MiB. */
   readonly blobCapBytes?: number;
-  /** How long to wait for a predecessor to let go of the file, in milliseconds. */
+  /** How long to wait for another process to release the file, in milliseconds. */
   readonly busyTimeoutMs?: number;
 }
 
-/** The log with what the gateway needs besides: secrets that become known, and redaction of what is shown but not stored. */
+/**
+ * The log with redaction: the gateway adds secrets as they become known and redacts live output.
+ */
 export interface AuditStore extends AuditLog, Reservations {
-  /** From now on this value is redacted in all that is appended, and by `redact`. */
+  /** From now on, this value is redacted in new entries and by `redact`. */
   addSecret(literal: string): void;
-  /** The text without secrets; for live output. */
+  /** Removes secrets from a text that is shown but not stored, such as live output. */
   redact(text: string): string;
-  /** Called when the log stops or starts again to take entries, with the reason or undefined. */
+  /**
+   * Calls the listener with the reason when the log stops accepting entries, or undefined when it
+   * resumes.
+   */
   onFailureChange(listener: (failure: string | undefined) => void): () => void;
 }
 
@@ -52,8 +57,8 @@ interface Pending<K extends OperationName> {
 type PendingByOperation = { [K in OperationName]: Map<number, Pending<K>> };
 
 /**
- * Opens the log, alone, and makes it if it is not there.
- * @throws AuditUnavailable when the file is in use, corrupt, of something else, or cannot be written
+ * Opens the log with exclusive access. Creates the file if it does not exist.
+ * @throws AuditUnavailable when the file is in use, corrupt, not an audit log, or cannot be written
  */
 export async function openAuditLog(options: OpenOptions): Promise<AuditStore> {
   const store = new WorkerStore({
@@ -66,7 +71,9 @@ export async function openAuditLog(options: OpenOptions): Promise<AuditStore> {
   return store;
 }
 
-/** In the source tree the worker is a TypeScript file beside this one, in dist/ a bundle beside the caller's. */
+/**
+ * In the source tree, the worker is a TypeScript file next to this one; in dist/, it is a bundle.
+ */
 function workerUrl(): URL {
   return import.meta.url.endsWith('.ts')
     ? new URL('./store-worker.ts', import.meta.url)
@@ -105,12 +112,12 @@ class WorkerStore implements AuditStore {
     return this.#failure;
   }
 
-  /** Starts the worker; resolves when the file is open. */
+  /** Starts the worker. Resolves when the file is open. */
   open(): Promise<void> {
     return new Promise((resolve, reject) => {
       const worker = new Worker(workerUrl(), {
         workerData: { ...this.#options, literals: this.#literals } satisfies StoreOptions,
-        // No flags of the caller's, and nothing of its environment: the thread needs neither.
+        // The thread needs neither the process's flags nor its environment.
         execArgv: [],
         env: {},
         name: 'audit-log',
@@ -150,7 +157,9 @@ class WorkerStore implements AuditStore {
     }
     if (this.#pending.append.size >= MAX_BACKLOG) {
       return Promise.reject(
-        new AuditUnavailable(`the audit log cannot keep up: ${MAX_BACKLOG} entries wait for the disk; retry later`),
+        new AuditUnavailable(
+          `the audit log cannot keep up: ${MAX_BACKLOG} entries are waiting for the disk; try again`,
+        ),
       );
     }
     const { session, attempt, writer } = authorship;
@@ -242,7 +251,7 @@ class WorkerStore implements AuditStore {
       pending.set(id, { resolve, reject });
       if (!this.#send(request(id))) {
         pending.delete(id);
-        reject(new AuditUnavailable(`the audit log is not open: ${this.#failure ?? 'its thread is gone'}`));
+        reject(new AuditUnavailable(`the audit log is not open: ${this.#failure ?? 'its thread ended'}`));
       }
     });
   }
@@ -252,7 +261,7 @@ class WorkerStore implements AuditStore {
       this.#setFailure(reply.failure);
     } else if (reply.type === 'error') {
       const pending = this.#pending[reply.op];
-      pending.get(reply.id)?.reject(errorOf(reply));
+      pending.get(reply.id)?.reject(toError(reply));
       pending.delete(reply.id);
     } else {
       this.#settle(reply);
@@ -271,7 +280,7 @@ class WorkerStore implements AuditStore {
       try {
         listener(entry);
       } catch (error) {
-        // A reader's fault is not the writer's.
+        // A failing listener must not affect the writer.
         process.emitWarning(`a listener of the audit log failed: ${messageOf(error)}`);
       }
     }
@@ -284,7 +293,10 @@ class WorkerStore implements AuditStore {
     for (const listener of this.#failureListeners) listener(failure);
   }
 
-  /** The worker is gone: nobody knows what became of what it had, so the callers retry, with the same keys. */
+  /**
+   * The worker ended. It is unknown which of its requests were done, so callers retry with the same
+   * keys.
+   */
   #lost(worker: Worker, reason: string): void {
     if (this.#worker !== worker) return;
     this.#worker = undefined;
@@ -310,7 +322,7 @@ class WorkerStore implements AuditStore {
   }
 }
 
-function errorOf(reply: OperationError): Error {
+function toError(reply: OperationError): Error {
   switch (reply.code) {
     case 'OPLAB_AUDIT_CONFLICT':
       return new AuditConflict(reply.message);

@@ -1,17 +1,17 @@
-// Verification: file against chain, chain against seal, both against what the Incident's status remembers. Works offline.
+// Verifies a session's chain against its file, its seal and the Incident's status. Works offline.
 
 import type { AuditStatus } from '../api/incident.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
 import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
 
-/** What came out for one session. No findings: it adds up. */
+/** The result for one session. It is consistent if there are no findings. */
 export interface SessionReport {
   readonly session: string;
   readonly incident: { readonly namespace: string; readonly name: string };
   readonly entries: number;
   readonly sealed: boolean;
-  /** What outside the chain it was held against; empty: the chain alone was checked. */
+  /** The anchors that the chain was checked against. Empty if only the chain was checked. */
   readonly anchors: readonly string[];
   readonly blobs: { readonly checked: number; readonly pruned: number };
   readonly findings: readonly Finding[];
@@ -24,12 +24,12 @@ export interface FileReport {
   readonly sessions: readonly SessionReport[];
 }
 
-/** The anchors that an Incident's status holds, strongest first. */
-export function anchorsOfStatus(audit: AuditStatus | undefined): Anchor[] {
+/** The anchors in an Incident's status, strongest first. */
+export function statusAnchors(audit: AuditStatus | undefined): Anchor[] {
   if (audit === undefined) return [];
   const { entries, headHash, finalHeadHash, sealedHeadHash } = audit;
   const anchors: Anchor[] = [];
-  // The count belongs to the seal only when the gateway wrote both in one go.
+  // The count applies to the seal only if the gateway wrote both at the same time.
   const sealedEntries = finalHeadHash !== undefined && finalHeadHash === headHash ? entries : undefined;
   if (sealedHeadHash !== undefined) {
     anchors.push({
@@ -53,7 +53,7 @@ export function anchorsOfStatus(audit: AuditStatus | undefined): Anchor[] {
   return anchors;
 }
 
-/** What a session's report is made from, wherever it was read. */
+/** The input for a session's report, from any source. */
 export interface SessionEvidence {
   readonly session: string;
   readonly incident: { readonly namespace: string; readonly name: string };
@@ -61,22 +61,22 @@ export interface SessionEvidence {
   readonly unreadable?: readonly UnreadableRow[];
   readonly sealed: boolean;
   readonly anchors: readonly Anchor[];
-  /** Looks a blob up; leave it out to check the chain without its blobs. */
+  /** Finds a blob. Omit it to check the chain without blobs. */
   readonly blob?: (digest: string) => Uint8Array | undefined;
 }
 
-/** Judges one session. */
+/** Verifies one session. */
 export function verifySession(evidence: SessionEvidence): SessionReport {
   const { session, entries, unreadable = [] } = evidence;
   const findings: Finding[] = unreadable.map((row) => ({
     kind: 'unreadable',
     seq: row.seq,
-    message: `row ${row.seq} was changed: it is no entry any more (${row.message})`,
+    message: `row ${row.seq} was changed: it is no longer a valid entry (${row.message})`,
   }));
-  const known = new Set(unreadable.map((row) => row.seq));
+  const unreadableSeqs = new Set(unreadable.map((row) => row.seq));
   const chain = verifyChain(session, entries, evidence.anchors);
-  // An unreadable row is there, only broken: its gap is no second fault.
-  findings.push(...chain.filter((finding) => finding.kind !== 'missing' || !known.has(finding.seq ?? 0)));
+  // An unreadable row is broken, not missing: do not report its gap as a second fault.
+  findings.push(...chain.filter((finding) => finding.kind !== 'missing' || !unreadableSeqs.has(finding.seq ?? 0)));
   const blobs = checkBlobs(entries, evidence.blob);
   findings.push(...blobs.findings);
   return {
@@ -110,17 +110,17 @@ function checkBlobs(entries: readonly Entry[], blob: SessionEvidence['blob']) {
   return { findings, checked, pruned };
 }
 
-/** What a verification takes from outside of the file. */
+/** Input for a verification from outside the file. */
 export interface VerifyFileOptions {
   /** Anchors by session id (the Incident's UID). */
   readonly anchors?: ReadonlyMap<string, readonly Anchor[]>;
-  /** Only these sessions; default all. A session that the file lacks altogether is reported when it has an anchor. */
+  /** Default: all sessions in the file, and those that are missing from it but have an anchor. */
   readonly sessions?: readonly string[];
 }
 
 /**
  * Checks an audit file that no gateway has open, without changing it.
- * @throws AuditUnavailable when the file cannot be read as an audit log at all
+ * @throws AuditUnavailable if the file cannot be read as an audit log
  */
 export function verifyFile(path: string, options: VerifyFileOptions = {}): FileReport {
   const db = AuditDatabase.openForReading(path);
@@ -132,7 +132,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
     if (missing.length > 0) {
       findings.push({
         kind: 'corrupt',
-        message: `the file is not append-only any more: trigger ${missing.join(', ')} is gone`,
+        message: `the file is no longer append-only: trigger ${missing.join(', ')} is missing`,
       });
     }
     const incidents = new Map(db.sessions().map((summary) => [summary.session, summary.incident]));
@@ -158,7 +158,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
   }
 }
 
-/** Whether everything adds up. */
+/** Whether a report has no findings. */
 export function isSound(report: Pick<FileReport, 'findings' | 'sessions'>): boolean {
   return report.findings.length === 0 && report.sessions.every((session) => session.findings.length === 0);
 }

@@ -1,4 +1,4 @@
-// What a check keeps of its first reading: what its CEL names behind `baseline`, and that as it was.
+// What a check keeps of its first reading: exactly what its CEL names after `baseline`.
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { check as checkSchema } from '../api/check.ts';
@@ -16,7 +16,7 @@ const kept = (expression: string, body: string) => {
   return reading?.type === 'kept' ? reading.json : reading;
 };
 
-describe('what is kept of a reading', () => {
+describe('the kept part of a reading', () => {
   it.each([
     ['body.count >= 3', '{"count":3}', undefined],
     ['body.count >= baseline.body.count', '{"count":3,"more":[1]}', '{"body":{"count":3}}'],
@@ -35,13 +35,13 @@ describe('what is kept of a reading', () => {
     expect(mentionsBaseline(expression)).toBe(json !== undefined);
   });
 
-  it('reads back as the same values: integers beyond a double, doubles without a fraction, infinity', () => {
+  it('parses to the same values: integers beyond a double, doubles without a fraction, infinity', () => {
     expect(kept('baseline.body.x == 1', '{"x":[7361904271232458113, 2.0, 1e999, -0.5, null, true]}')).toBe(
       '{"body":{"x":[7361904271232458113,2.0,1e999,-0.5,null,true]}}',
     );
   });
 
-  it('is nothing when it is too much', () => {
+  it('is empty if it is too large', () => {
     expect(kept('baseline.body.x == 1', JSON.stringify({ x: 'y'.repeat(MAX_READING) }))).toMatchObject({
       type: 'too-large',
     });
@@ -58,7 +58,7 @@ describe('CEL with `baseline`', () => {
       cel: 'int(object.data.count) >= int(baseline.object.data.count)',
     },
   });
-  async function look(count: string, baselines?: ReadonlyMap<string, string>) {
+  async function observe(count: string, baselines?: ReadonlyMap<string, string>) {
     const [seen] = await observeChecks([check], ['tikv'], context(count), baselines);
     return seen;
   }
@@ -74,12 +74,12 @@ describe('CEL with `baseline`', () => {
     },
   });
 
-  it('is what is read now before the first command, and what was read then after it', async () => {
-    const first = await look('3');
+  it('has the present reading before the first command, and that reading afterwards', async () => {
+    const first = await observe('3');
     expect(first).toMatchObject({ passing: true, reading: '{"object":{"data":{"count":"3"}}}' });
     const baselines = new Map([['c', first?.reading ?? '']]);
-    expect(await look('4', baselines)).toMatchObject({ passing: true });
-    const less = await look('2', baselines);
+    expect(await observe('4', baselines)).toMatchObject({ passing: true });
+    const less = await observe('2', baselines);
     expect(less).toMatchObject({
       passing: false,
       observed: 'object.data.count = "2"; baseline.object.data.count = "3"',
@@ -87,10 +87,10 @@ describe('CEL with `baseline`', () => {
     expect(less).not.toHaveProperty('reading');
   });
 
-  it('does not pass when nothing could be read then, and says why', async () => {
-    expect(await look('3', new Map())).toMatchObject({
+  it('does not pass if nothing could be read then, and reports why', async () => {
+    expect(await observe('3', new Map())).toMatchObject({
       passing: false,
-      error: expect.stringContaining('nothing is kept from before the first command'),
+      error: expect.stringContaining('no reading was kept from before the first command'),
     });
   });
 });

@@ -1,4 +1,4 @@
-// The baseline: what stood before the first command and must stand after the last, so that deleting the patient is no cure.
+// The baseline: what existed before the first command must exist after the last.
 
 import { z } from 'zod';
 import { BASELINE } from '../api/check.ts';
@@ -12,8 +12,8 @@ import { CheckUnreadable, type Observation, observation } from './observation.ts
 type Workload = Baseline['workloads'][number];
 type VolumeClaim = Baseline['volumeClaims'][number];
 
-/** What stands in the target namespaces at one moment. Whatever is being deleted does not stand any more. */
-export interface Standing {
+/** What exists in the target namespaces at one moment, except objects that are being deleted. */
+export interface Inventory {
   readonly workloads: readonly Workload[];
   readonly volumeClaims: readonly VolumeClaim[];
 }
@@ -26,12 +26,12 @@ const autoscaler = z.looseObject({
   }),
 });
 
-/** Reads what stands, with the class's read-only identity. @throws CheckUnreadable */
-export async function readStanding(namespaces: readonly string[], kube: Pick<KubeClient, 'list'>): Promise<Standing> {
+/** Reads what exists, with the class's read-only identity. @throws CheckUnreadable */
+export async function readInventory(namespaces: readonly string[], kube: Pick<KubeClient, 'list'>): Promise<Inventory> {
   const parts = await Promise.all(
     namespaces.flatMap((namespace) => [
-      list(kube, STATEFUL_SETS, namespace).then(workloadsOf('StatefulSet')),
-      list(kube, DEPLOYMENTS, namespace).then(workloadsOf('Deployment')),
+      list(kube, STATEFUL_SETS, namespace).then(parseWorkloads('StatefulSet')),
+      list(kube, DEPLOYMENTS, namespace).then(parseWorkloads('Deployment')),
     ]),
   );
   const claims = await Promise.all(namespaces.map((namespace) => list(kube, PERSISTENT_VOLUME_CLAIMS, namespace)));
@@ -42,7 +42,7 @@ export async function readStanding(namespaces: readonly string[], kube: Pick<Kub
 }
 
 /**
- * The record that is kept of what stands before the first command.
+ * Reads what exists before the first command, as it is recorded in the status.
  * @throws CheckUnreadable
  */
 export async function readBaseline(
@@ -50,42 +50,43 @@ export async function readBaseline(
   kube: Pick<KubeClient, 'list'>,
   now: Date,
 ): Promise<Baseline> {
-  const standing = await readStanding(namespaces, kube);
-  const floors = new Map((await Promise.all(namespaces.map((namespace) => minimaOf(kube, namespace)))).flat());
-  const workloads = standing.workloads.map((one) => ({
+  const inventory = await readInventory(namespaces, kube);
+  const minima = new Map((await Promise.all(namespaces.map((namespace) => readMinima(kube, namespace)))).flat());
+  const workloads = inventory.workloads.map((one) => ({
     ...one,
-    // An autoscaler may take away what it has added; that is no doing of the agent's.
-    replicas: Math.min(one.replicas, floors.get(nameOf(one)) ?? Number.POSITIVE_INFINITY),
+    // An autoscaler may remove the replicas that it added. The agent did not do that.
+    replicas: Math.min(one.replicas, minima.get(workloadName(one)) ?? Number.POSITIVE_INFINITY),
   }));
   const kept = {
     workloads: workloads.slice(0, MAX_WORKLOADS),
-    volumeClaims: standing.volumeClaims.slice(0, MAX_VOLUME_CLAIMS),
+    volumeClaims: inventory.volumeClaims.slice(0, MAX_VOLUME_CLAIMS),
   };
-  const omitted = workloads.length - kept.workloads.length + (standing.volumeClaims.length - kept.volumeClaims.length);
+  const omitted = workloads.length - kept.workloads.length + (inventory.volumeClaims.length - kept.volumeClaims.length);
   return { time: now.toISOString(), ...kept, ...(omitted === 0 ? {} : { omitted }) };
 }
 
-/** What stood before and does not stand now, in one sentence each. Pure. */
-export function missingSince(baseline: Baseline, now: Standing): string[] {
-  const replicas = new Map(now.workloads.map((one) => [nameOf(one), one.replicas]));
+/** Lists what existed before and does not exist now, one sentence each. Pure. */
+export function listMissing(baseline: Baseline, now: Inventory): string[] {
+  const replicas = new Map(now.workloads.map((one) => [workloadName(one), one.replicas]));
   const claims = new Set(now.volumeClaims.map(claimName));
   const problems: string[] = [];
   for (const before of baseline.workloads) {
-    const left = replicas.get(nameOf(before));
-    if (left === undefined) problems.push(`${nameOf(before)} is gone, it had ${count(before.replicas, 'replica')}`);
-    else if (left < before.replicas) {
+    const left = replicas.get(workloadName(before));
+    if (left === undefined) {
+      problems.push(`${workloadName(before)} no longer exists; it had ${count(before.replicas, 'replica')}`);
+    } else if (left < before.replicas) {
       problems.push(
-        `${nameOf(before)} asks for ${count(left, 'replica')}, before the first command for ${before.replicas}`,
+        `${workloadName(before)} requests ${count(left, 'replica')}, but ${before.replicas} before the first command`,
       );
     }
   }
   for (const before of baseline.volumeClaims) {
-    if (!claims.has(claimName(before))) problems.push(`${claimName(before)} is gone or being deleted`);
+    if (!claims.has(claimName(before))) problems.push(`${claimName(before)} no longer exists or is being deleted`);
   }
   return problems;
 }
 
-/** Looks whether the baseline still stands, as one more result beside the checks. Never throws. */
+/** Checks whether everything in the baseline still exists, as one more result. Never throws. */
 export async function observeBaseline(
   baseline: Baseline,
   namespaces: readonly string[],
@@ -93,8 +94,8 @@ export async function observeBaseline(
   now: () => Date,
 ): Promise<Observation> {
   try {
-    const problems = missingSince(baseline, await readStanding(namespaces, kube));
-    const observed = problems.length === 0 ? standsText(baseline) : problems.join('; ');
+    const problems = listMissing(baseline, await readInventory(namespaces, kube));
+    const observed = problems.length === 0 ? describeComplete(baseline) : problems.join('; ');
     return observation(BASELINE, now().toISOString(), { passing: problems.length === 0, observed });
   } catch (error) {
     const forbidden = error instanceof CheckUnreadable && error.forbidden;
@@ -102,28 +103,29 @@ export async function observeBaseline(
   }
 }
 
-/** The baseline itself in words, for the result before the first command. */
+/** The baseline in words, as the result before the first command. */
 export function baselineObservation(baseline: Baseline): Observation {
   const text = [
-    ...baseline.workloads.map((one) => `${nameOf(one)}: ${count(one.replicas, 'replica')}`),
+    ...baseline.workloads.map((one) => `${workloadName(one)}: ${count(one.replicas, 'replica')}`),
     ...baseline.volumeClaims.map(claimName),
   ].join('; ');
-  return observation(BASELINE, baseline.time, { passing: true, observed: text === '' ? standsText(baseline) : text });
+  const observed = text === '' ? describeComplete(baseline) : text;
+  return observation(BASELINE, baseline.time, { passing: true, observed });
 }
 
-function standsText({ workloads, volumeClaims, omitted }: Baseline): string {
-  const rest = omitted === undefined ? '' : `; ${omitted} more are not looked after`;
+function describeComplete({ workloads, volumeClaims, omitted }: Baseline): string {
+  const rest = omitted === undefined ? '' : `; ${omitted} more are not checked`;
   if (workloads.length + volumeClaims.length === 0)
-    return 'no workloads or volume claims stood before the first command';
-  return `${count(workloads.length, 'workload')} and ${count(volumeClaims.length, 'volume claim')} stand as before the first command${rest}`;
+    return 'no workloads or volume claims existed before the first command';
+  return `${count(workloads.length, 'workload')} and ${count(volumeClaims.length, 'volume claim')} exist as before the first command${rest}`;
 }
 
-const nameOf = ({ kind, namespace, name }: Pick<Workload, 'kind' | 'namespace' | 'name'>) =>
+const workloadName = ({ kind, namespace, name }: Pick<Workload, 'kind' | 'namespace' | 'name'>) =>
   `${kind} ${namespace}/${name}`;
 const claimName = ({ namespace, name }: VolumeClaim) => `PersistentVolumeClaim ${namespace}/${name}`;
 const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? '' : 's'}`;
 
-function workloadsOf(kind: string): (objects: readonly KubeObject[]) => Workload[] {
+function parseWorkloads(kind: string): (objects: readonly KubeObject[]) => Workload[] {
   return (objects) =>
     objects.map((object) => ({
       kind,
@@ -133,13 +135,14 @@ function workloadsOf(kind: string): (objects: readonly KubeObject[]) => Workload
     }));
 }
 
-/** What autoscalers may go down to, by the workload's name; empty where they cannot be read. */
-async function minimaOf(kube: Pick<KubeClient, 'list'>, namespace: string): Promise<[string, number][]> {
+/** The minimum of each autoscaler, by the name of its workload. Empty if they may not be read. */
+async function readMinima(kube: Pick<KubeClient, 'list'>, namespace: string): Promise<[string, number][]> {
   let objects: readonly KubeObject[];
   try {
     objects = await list(kube, AUTOSCALERS, namespace);
   } catch (error) {
-    // Most classes' roles do not know them, and most patients have none; without them the count itself is the bound.
+    // Few classes allow it and few patients have autoscalers. Without one, the replicas are the
+    // minimum.
     if (error instanceof CheckUnreadable && error.forbidden) return [];
     throw error;
   }
@@ -147,7 +150,7 @@ async function minimaOf(kube: Pick<KubeClient, 'list'>, namespace: string): Prom
     const parsed = autoscaler.safeParse(object);
     if (!parsed.success) return [];
     const { scaleTargetRef, minReplicas } = parsed.data.spec;
-    return [[nameOf({ ...scaleTargetRef, namespace }), minReplicas ?? 1]];
+    return [[workloadName({ ...scaleTargetRef, namespace }), minReplicas ?? 1]];
   });
 }
 
@@ -156,9 +159,9 @@ async function list(kube: Pick<KubeClient, 'list'>, resource: Resource, namespac
     const { items } = await kube.list(resource, { namespace });
     return items.filter(({ metadata }) => metadata.deletionTimestamp == null);
   } catch (error) {
-    // A server without this kind has none of it.
+    // A server that does not have the kind has no objects of it.
     if (isNotFound(error)) return [];
-    throw new CheckUnreadable(`what stands in namespace ${namespace} cannot be read: ${messageOf(error)}`, {
+    throw new CheckUnreadable(`the ${resource.plural} in namespace ${namespace} cannot be read: ${messageOf(error)}`, {
       forbidden: isForbidden(error),
       cause: error,
     });

@@ -1,8 +1,8 @@
-// Objects of a list in one line each.
+// The one-line summaries of objects in a list.
 
 import { expect, it } from 'vitest';
 import { kubeObject } from '../kube/object.ts';
-import { briefly } from './brief.ts';
+import { summarizeObject } from './brief.ts';
 
 const object = (parts: object) => kubeObject.parse({ metadata: { name: 'tikv-tikv' }, ...parts });
 
@@ -41,7 +41,7 @@ it.each([
         ],
       },
     },
-    'tikv-tikv: Running; tikv not ready, CrashLoopBackOff, before that OOMKilled, 5 restarts',
+    'tikv-tikv: Running; tikv not ready, CrashLoopBackOff, previously OOMKilled, 5 restarts',
   ],
   [
     'a pod that no node takes',
@@ -55,5 +55,5 @@ it.each([
   ],
   ['anything else', { data: { a: 'b' } }, 'tikv-tikv'],
 ])('%s', (_what, parts, line) => {
-  expect(briefly(object(parts))).toBe(line);
+  expect(summarizeObject(object(parts))).toBe(line);
 });

@@ -1,4 +1,4 @@
-// An object of a list in one line: what a person looks at first. Evidence has room for little more. Pure.
+// Summarizes an object of a list in one line, because there is little room for evidence. Pure.
 
 import { z } from 'zod';
 import type { KubeObject } from '../kube/client.ts';
@@ -29,8 +29,11 @@ const brief = z.looseObject({
     .optional(),
 });
 
-/** For example `tikv-tikv-0: Pending, PodScheduled False (Unschedulable)`, or `tikv-tikv: 2 of 3 replicas ready`. */
-export function briefly(object: KubeObject): string {
+/**
+ * For example `tikv-tikv-0: Pending, PodScheduled False (Unschedulable)`, or `tikv-tikv: 2 of 3
+ * replicas ready`.
+ */
+export function summarizeObject(object: KubeObject): string {
   const { name } = object.metadata;
   const parsed = brief.safeParse(object);
   if (!parsed.success) return name;
@@ -44,12 +47,12 @@ export function briefly(object: KubeObject): string {
         container.state?.terminated?.reason,
         ...(container.lastState?.terminated?.reason === undefined
           ? []
-          : [`before that ${container.lastState.terminated.reason}`]),
+          : [`previously ${container.lastState.terminated.reason}`]),
       ].filter((reason) => reason !== undefined);
       const restarts = container.restartCount ? [`${container.restartCount} restarts`] : [];
       return [`${container.name} ${container.ready ? 'ready' : 'not ready'}`, ...reasons, ...restarts].join(', ');
     }),
-    // That containers are not ready is told already, with its reason.
+    // The containers above already say what is not ready, and why.
     ...(status?.conditions ?? [])
       .filter((one) => one.status === 'False' && !/^(Containers)?Ready$/.test(one.type))
       .map((one) => `${one.type} False${one.reason === undefined ? '' : ` (${one.reason})`}`),

@@ -1,12 +1,14 @@
-// What passes between the main thread and the CEL worker.
+// The messages between the main thread and the CEL worker.
 
-/** A variable of an expression, as text: it is parsed in the worker, where a time limit holds. */
+/**
+ * A variable of an expression, as text. The worker parses it, because a time limit applies there.
+ */
 export type CelVariable =
-  /** JSON text; integers become CEL integers, whatever their size. */
+  /** JSON text. Integers become CEL integers if they fit into 64 bits. */
   | { readonly json: string }
-  /** JSON if it parses, else the text itself. */
+  /** JSON text if it parses, otherwise a string. */
   | { readonly jsonOrText: string }
-  /** Samples of a query: their values are doubles, also where JSON has no word for them. */
+  /** Samples of a query. Their values are doubles, including those that JSON cannot express. */
   | { readonly samples: readonly Sample[] };
 
 /** One element of an instant vector. */
@@ -17,7 +19,7 @@ export interface Sample {
 
 export interface CelRequest {
   readonly expression: string;
-  /** Left out: only parse. */
+  /** If not set, the expression is only parsed. */
   readonly variables?: Readonly<Record<string, CelVariable>>;
 }
 

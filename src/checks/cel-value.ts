@@ -1,14 +1,14 @@
-// JSON as CEL sees it: integers stay integers, objects are maps (so that no JavaScript property can be reached by name).
+// Converts JSON to CEL values. Objects become maps, so that no JavaScript property can be reached.
 
 import type { CelVariable } from './cel-protocol.ts';
 
-/** The CEL inputs that JSON can become. */
+/** The CEL values that JSON can become. */
 export type CelJson = null | boolean | string | number | bigint | CelJson[] | Map<string, CelJson>;
 
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 
-/** A number written without point and exponent is a CEL int, if it fits 64 bits. */
+/** A number that is written without point and exponent is a CEL int if it fits into 64 bits. */
 function numberFrom(value: number, source: string | undefined): number | bigint {
   if (source === undefined || !/^-?\d+$/.test(source)) return value;
   const integer = BigInt(source);
@@ -26,7 +26,7 @@ export function celFromJson(text: string): CelJson {
   return parsed;
 }
 
-// The reviver has made everything below fit already; only the top needs to be told to the compiler.
+// The reviver has already converted every value; this only narrows the type of the root.
 function isCelJson(value: unknown): value is CelJson {
   return (
     value === null ||
@@ -36,7 +36,7 @@ function isCelJson(value: unknown): value is CelJson {
   );
 }
 
-/** The value of a variable; text that is no JSON is a string where that is allowed. */
+/** The value of a variable. Text that is not JSON becomes a string, if the variable allows it. */
 export function celInput(variable: CelVariable): CelJson {
   if ('json' in variable) return celFromJson(variable.json);
   if ('samples' in variable) {

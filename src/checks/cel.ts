@@ -1,10 +1,10 @@
-// CEL for checks: parsed and evaluated in a worker thread that is killed and replaced when the time limit passes.
+// Evaluates CEL for checks in a worker thread, which is killed and replaced after the time limit.
 
 import { Worker } from 'node:worker_threads';
 import type { CelAnswer, CelRequest, CelVariable } from './cel-protocol.ts';
 
-/** The verdict on one expression. `passed` only for the boolean true. */
-export type CelVerdict =
+/** The result of one evaluation. It is `passed` only for the boolean true. */
+export type CelResult =
   | { readonly type: 'passed' }
   | { readonly type: 'failed'; readonly text: string }
   | { readonly type: 'error'; readonly message: string };
@@ -14,36 +14,42 @@ export interface CelOptions {
   readonly timeLimitMs?: number;
 }
 
-/** Any sane expression takes a few milliseconds; the rest is for a machine that has much else to do. */
+/** An ordinary expression takes a few milliseconds; the rest is for a busy machine. */
 const TIME_LIMIT_MS = 2000;
-/** An expression that took too long twice in a row is not tried again for this long: it would hold all others up. */
+/**
+ * How long an expression that was too slow twice in a row is not evaluated: it would delay all
+ * others.
+ */
 const PENALTY_MS = 30_000;
 
-/** Besides what the worker says: it took too long, or there is no worker to say anything. */
+/** The answer of the worker, or why there is none: it was too slow, or it does not work. */
 type Outcome = CelAnswer | { readonly type: 'too-slow' } | { readonly type: 'broken'; readonly message: string };
 
-/** Loading the library on a busy machine; not part of an expression's time. */
+/** Time to load the library on a busy machine. It does not count against an expression. */
 const START_LIMIT_MS = 20_000;
 const MEMORY_LIMIT_MB = 128;
 
-/** In the bundle the worker lies beside the process as an .mjs; in source beside this file. */
+/** In the bundle the worker is an .mjs beside the process; in the source it is beside this file. */
 const WORKER_URL = import.meta.url.endsWith('.ts')
   ? new URL('./cel-worker.ts', import.meta.url)
   : new URL('./cel-worker.mjs', import.meta.url);
 
 export class Cel {
   readonly #timeLimitMs: number;
-  /** Expressions that took too long: how often in a row, and until when they are not tried. */
+  /** Expressions that were too slow: how often in a row, and until when they are not evaluated. */
   readonly #slow = new Map<string, { times: number; until: number }>();
   #worker: Promise<Worker> | undefined;
-  /** One at a time, so that a time-out is the fault of exactly one expression. */
+  /** One evaluation at a time, so that exactly one expression causes a time-out. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: CelOptions = {}) {
     this.#timeLimitMs = options.timeLimitMs ?? TIME_LIMIT_MS;
   }
 
-  /** Undefined for an expression that parses and can be true, else what is wrong with it. @throws Error when nobody could tell */
+  /**
+   * What is wrong with an expression; undefined if it parses and can be true.
+   * @throws Error if the worker does not work
+   */
   async syntaxError(expression: string): Promise<string | undefined> {
     let answer = await this.#ask({ expression });
     if (answer.type === 'too-slow') answer = await this.#ask({ expression });
@@ -52,7 +58,7 @@ export class Cel {
     return answer.type === 'error' ? answer.message : undefined;
   }
 
-  async evaluate(expression: string, variables: Readonly<Record<string, CelVariable>>): Promise<CelVerdict> {
+  async evaluate(expression: string, variables: Readonly<Record<string, CelVariable>>): Promise<CelResult> {
     const known = this.#slow.get(expression);
     if (known !== undefined && Date.now() < known.until) {
       return { type: 'error', message: `cel: takes longer than ${this.#timeLimitMs} ms; simplify the expression` };
@@ -69,10 +75,10 @@ export class Cel {
     if (answer.type === 'value') {
       return answer.isTrue ? { type: 'passed' } : { type: 'failed', text: answer.text };
     }
-    return { type: 'error', message: 'cel: the evaluator gave no value' };
+    return { type: 'error', message: 'cel: the evaluator returned no value' };
   }
 
-  /** Ends the worker; a later call starts another. */
+  /** Ends the worker. A later call starts another one. */
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
@@ -97,7 +103,7 @@ export class Cel {
       worker = await this.#worker;
     } catch (error) {
       this.#worker = undefined;
-      return { type: 'broken', message: `the evaluator does not start: ${String(error)}` };
+      return { type: 'broken', message: `the evaluator cannot start: ${String(error)}` };
     }
     return await new Promise<Outcome>((resolve) => {
       const finish = (answer: Outcome, broken: boolean) => {
@@ -113,8 +119,8 @@ export class Cel {
       };
       const onMessage = (answer: CelAnswer) => finish(answer, false);
       const onError = (error: Error) =>
-        finish({ type: 'broken', message: `the evaluator broke: ${error.message}` }, true);
-      const onExit = () => finish({ type: 'broken', message: 'the evaluator ended' }, true);
+        finish({ type: 'broken', message: `the evaluator failed: ${error.message}` }, true);
+      const onExit = () => finish({ type: 'broken', message: 'the evaluator exited' }, true);
       const timer = setTimeout(() => finish({ type: 'too-slow' }, true), this.#timeLimitMs);
       worker.on('message', onMessage);
       worker.on('error', onError);
@@ -124,7 +130,7 @@ export class Cel {
   }
 }
 
-/** @param onExit called when a worker that was ready has ended, for whatever reason */
+/** @param onExit called when a worker that was ready exits, for whatever reason */
 function startWorker(onExit: () => void): Promise<Worker> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(WORKER_URL, { resourceLimits: { maxOldGenerationSizeMb: MEMORY_LIMIT_MB } });
@@ -138,7 +144,7 @@ function startWorker(onExit: () => void): Promise<Worker> {
       worker.once('exit', onExit);
       resolve(worker);
     });
-    // Stays for the worker's whole life: without a listener its failure would end this process.
+    // Never removed: without a listener, a failure of the worker would end this process.
     worker.on('error', (error) => {
       clearTimeout(timer);
       reject(error);

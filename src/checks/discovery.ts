@@ -1,4 +1,4 @@
-// From a kind to the resource that serves it, through the API server's discovery; remembered for some minutes.
+// Finds the resource of a kind through the discovery of the API server, and caches it for minutes.
 
 import { z } from 'zod';
 import type { KubeClient } from '../kube/client.ts';
@@ -13,7 +13,7 @@ const REMEMBER_MS = 5 * 60_000;
 export class Discovery {
   readonly #known = new Map<string, { until: number; resources: z.infer<typeof resourceList>['resources'] }>();
 
-  /** The resource of a kind; undefined when the server serves none. @throws KubeError */
+  /** The resource of a kind; undefined if the server has none. @throws KubeError */
   async find(kube: Pick<KubeClient, 'read'>, apiVersion: string, kind: string): Promise<Resource | undefined> {
     if (!/^[a-z0-9.-]+(\/[a-z0-9]+)?$/.test(apiVersion)) return undefined;
     const slash = apiVersion.indexOf('/');
@@ -25,7 +25,7 @@ export class Discovery {
       entry = { until: Date.now() + REMEMBER_MS, resources: resourceList.parse(await kube.read(path)).resources };
       this.#known.set(apiVersion, entry);
     }
-    // Subresources are listed too, as "pods/log".
+    // The list also contains subresources, such as "pods/log".
     const found = entry.resources.find((candidate) => candidate.kind === kind && !candidate.name.includes('/'));
     if (found === undefined) return undefined;
     return { group, version, plural: found.name, kind, namespaced: found.namespaced };

@@ -1,4 +1,4 @@
-// The http check: GET on a Service of a target namespace, judged by CEL over `status` and `body`.
+// The http check: GET on a Service in a target namespace, with CEL over `status` and `body`.
 
 import type { HttpCheck } from '../api/check.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -6,13 +6,13 @@ import type { CelVariable, Sample } from './cel-protocol.ts';
 import type { HttpFetch } from './http-fetch.ts';
 import { fetchService } from './service-fetch.ts';
 
-/** What was read, ready to be judged and to be shown. */
+/** What was read, as variables for CEL and in a form for people. */
 export interface Reading {
   readonly variables: Readonly<Record<string, CelVariable>>;
   readonly shown: Readonly<Record<string, unknown>>;
-  /** Who said so, if it was not who was asked first. */
+  /** Which pod answered; undefined if the Service's own address did. */
   readonly answeredBy?: string | undefined;
-  /** Of a prometheus check. */
+  /** The samples of a prometheus check. */
   readonly samples?: readonly Sample[];
 }
 

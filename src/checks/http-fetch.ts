@@ -17,7 +17,10 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
-/** Fetches or throws an Error that says why not; ends when the signal aborts. Tests pass in their own. */
+/**
+ * Fetches or throws an Error that says why not; ends when the signal aborts. Tests pass in their
+ * own.
+ */
 export type HttpFetch = (request: HttpRequest, signal?: AbortSignal) => Promise<HttpAnswer>;
 
 const TIME_LIMIT_MS = 5000;

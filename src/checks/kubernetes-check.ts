@@ -1,9 +1,9 @@
-// The kubernetes check: one object of a target namespace, or a list of them, judged by CEL. Never a Secret.
+// The kubernetes check: one object or a list of objects in a target namespace. Never a Secret.
 
 import type { KubernetesCheck } from '../api/check.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
-import { briefly } from './brief.ts';
+import { summarizeObject } from './brief.ts';
 import type { Discovery } from './discovery.ts';
 import type { Reading } from './http-check.ts';
 import { CheckUnreadable } from './observation.ts';
@@ -20,13 +20,13 @@ export async function readKubernetes(
   try {
     const resource = await discovery.find(kube, check.apiVersion, check.kind);
     if (resource === undefined) {
-      throw new CheckUnreadable(`the API server knows no kind ${check.kind} in ${check.apiVersion}`);
+      throw new CheckUnreadable(`the API server has no kind ${check.kind} in ${check.apiVersion}`);
     }
-    // By the resource, not by the word in the check: another spelling of the kind must not open it.
+    // The resource decides, not the kind in the check, because a kind can have another spelling.
     if (resource.group === '' && resource.plural === 'secrets')
       throw new CheckUnreadable('a check may not read Secrets');
     if (!resource.namespaced) {
-      throw new CheckUnreadable(`${check.kind} is cluster-scoped; a check reads only objects of the target namespaces`);
+      throw new CheckUnreadable(`${check.kind} is cluster-scoped; a check can only read objects in target namespaces`);
     }
     if (name === undefined) {
       const { items } = await kube.list(resource, {
@@ -36,7 +36,7 @@ export async function readKubernetes(
       const objects = items.map(withoutManagedFields);
       return {
         variables: { objects: { json: JSON.stringify(objects) } },
-        shown: { objects: objects.map(briefly) },
+        shown: { objects: objects.map(summarizeObject) },
       };
     }
     const object = withoutManagedFields(await kube.get(resource, { namespace, name }));
@@ -49,7 +49,7 @@ export async function readKubernetes(
   }
 }
 
-/** Who set which field says nothing about the patient, and is most of the text. */
+/** Managed fields say nothing about the state of an object, and are most of its text. */
 function withoutManagedFields(object: KubeObject): KubeObject {
   const { managedFields: _, ...metadata } = object.metadata;
   return { ...object, metadata };

@@ -1,4 +1,4 @@
-// Looking at checks with injected reads: nothing outside of the targets, no Secrets, no redirects to elsewhere, no throw.
+// Observing checks: nothing outside the targets, no Secrets, no redirects, no exceptions.
 
 import { createServer } from 'node:http';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -15,13 +15,13 @@ import { observeChecks } from './observe.ts';
 const cel = new Cel();
 afterAll(() => cel.close());
 
-interface World {
+interface Cluster {
   readonly objects?: Record<string, object>;
   readonly slices?: readonly object[];
   readonly answer?: HttpAnswer | Error;
 }
 
-async function look(check: object, world: World, targets: readonly string[] = ['tikv']) {
+async function observe(check: object, cluster: Cluster, targets: readonly string[] = ['tikv']) {
   const requests: HttpRequest[] = [];
   const reads: string[] = [];
   const parsed: Check = checkSchema.parse({ name: 'c', ...check });
@@ -31,20 +31,20 @@ async function look(check: object, world: World, targets: readonly string[] = ['
     now: () => new Date(0),
     fetch: async (request) => {
       requests.push(request);
-      if (world.answer instanceof Error) throw world.answer;
-      return world.answer ?? { status: 200, body: '{}' };
+      if (cluster.answer instanceof Error) throw cluster.answer;
+      return cluster.answer ?? { status: 200, body: '{}' };
     },
     kube: {
       async get(resource: Resource, ref): Promise<KubeObject> {
         const key = `${resource.plural}/${ref.namespace}/${ref.name}`;
         reads.push(key);
-        const object = world.objects?.[key];
+        const object = cluster.objects?.[key];
         if (object === undefined) throw new KubeError(404, 'NotFound', 'not found');
         return kubeObject.parse({ metadata: { name: ref.name, namespace: ref.namespace }, ...object });
       },
       async list() {
         return {
-          items: (world.slices ?? []).map((slice) => kubeObject.parse({ metadata: {}, ...slice })),
+          items: (cluster.slices ?? []).map((slice) => kubeObject.parse({ metadata: {}, ...slice })),
           resourceVersion: '',
         };
       },
@@ -71,8 +71,8 @@ const pdService = (spec: object) => ({
 const http = { service: 'pd', port: 2379, path: '/stores', cel: 'status == 200 && body.count == 3' };
 
 describe('an http check', () => {
-  it('goes to the cluster IP, with the Service as Host', async () => {
-    const { seen, requests } = await look(
+  it('sends the request to the cluster IP, with the Service as Host', async () => {
+    const { seen, requests } = await observe(
       { http },
       { objects: pdService({ clusterIP: '10.0.0.9' }), answer: { status: 200, body: '{"count":3}' } },
     );
@@ -82,7 +82,7 @@ describe('an http check', () => {
     ]);
   });
 
-  it('goes to a ready pod of the namespace when the Service is headless', async () => {
+  it('sends the request to a ready pod of the namespace if the Service is headless', async () => {
     const pod = { kind: 'Pod', namespace: 'tikv' };
     const slices = [
       {
@@ -95,7 +95,7 @@ describe('an http check', () => {
         ],
       },
     ];
-    const { requests } = await look({ http }, { objects: pdService({ clusterIP: 'None' }), slices });
+    const { requests } = await observe({ http }, { objects: pdService({ clusterIP: 'None' }), slices });
     expect(requests).toMatchObject([{ host: '10.1.0.4', port: 12379 }]);
   });
 
@@ -109,19 +109,19 @@ describe('an http check', () => {
     ],
   ];
   it.each(refused)('does not fetch from a Service %s', async (_what, spec, error) => {
-    const { seen, requests } = await look({ http }, { objects: pdService(spec) });
+    const { seen, requests } = await observe({ http }, { objects: pdService(spec) });
     expect(requests).toEqual([]);
     expect(seen).toMatchObject({ passing: false, error: expect.stringMatching(error) });
   });
 
-  it('reads nothing outside of the targets', async () => {
-    const { seen, reads } = await look({ http: { ...http, namespace: 'kube-system' } }, {});
+  it('reads nothing outside the targets', async () => {
+    const { seen, reads } = await observe({ http: { ...http, namespace: 'kube-system' } }, {});
     expect(reads).toEqual([]);
-    expect(seen?.error).toContain("namespace kube-system is not one of the Incident's targets");
+    expect(seen?.error).toContain('namespace kube-system is not one of the target namespaces');
   });
 
-  it('that cannot be fetched does not pass, and says why', async () => {
-    const { seen } = await look(
+  it('does not pass without a response, and reports why', async () => {
+    const { seen } = await observe(
       { http },
       { objects: pdService({ clusterIP: '10.0.0.9' }), answer: new Error('connect ECONNREFUSED') },
     );
@@ -136,37 +136,37 @@ describe('a kubernetes check', () => {
     name: 'tikv',
     cel: 'object.spec.replicas == object.status.readyReplicas',
   };
-  it('judges the object and shows what it looked at', async () => {
+  it('evaluates the object and reports the values that it used', async () => {
     const objects = { 'statefulsets/tikv/tikv': { spec: { replicas: 3 }, status: { readyReplicas: 2 } } };
-    const { seen } = await look({ kubernetes: sts }, { objects });
+    const { seen } = await observe({ kubernetes: sts }, { objects });
     expect(seen).toMatchObject({
       passing: false,
       observed: 'object.spec.replicas = 3; object.status.readyReplicas = 2',
     });
   });
 
-  it('whose object is gone does not pass: deleting the patient is no cure', async () => {
-    const { seen } = await look({ kubernetes: { ...sts, cel: 'true' } }, {});
+  it('does not pass if its object does not exist: deleting the patient is no repair', async () => {
+    const { seen } = await observe({ kubernetes: { ...sts, cel: 'true' } }, {});
     expect(seen).toMatchObject({ passing: false, error: 'StatefulSet tikv/tikv does not exist' });
   });
 
   it('never reads a Secret, nor anything cluster-scoped', async () => {
     for (const kind of ['Secret', 'Node']) {
-      const { seen, reads } = await look({ kubernetes: { apiVersion: 'v1', kind, name: 'x', cel: 'true' } }, {});
+      const { seen, reads } = await observe({ kubernetes: { apiVersion: 'v1', kind, name: 'x', cel: 'true' } }, {});
       expect(seen?.passing).toBe(false);
       expect(reads.filter((read) => !read.startsWith('/'))).toEqual([]);
     }
   });
 
-  it('does not let an apiVersion walk to another path', async () => {
-    const { seen, reads } = await look({ kubernetes: { ...sts, apiVersion: '../../api/v1' } }, {});
+  it('does not let an apiVersion lead to another path', async () => {
+    const { seen, reads } = await observe({ kubernetes: { ...sts, apiVersion: '../../api/v1' } }, {});
     expect(reads).toEqual([]);
     expect(seen?.passing).toBe(false);
   });
 });
 
 describe('httpFetch', () => {
-  it('does not follow redirects, and bounds time and size', async () => {
+  it('does not follow redirects, and limits time and size', async () => {
     const server = createServer((request, response) => {
       if (request.url === '/redirect') response.writeHead(302, { location: '/secret' }).end();
       else if (request.url === '/large') response.end('x'.repeat(2 * 1024 * 1024));
@@ -184,7 +184,7 @@ describe('httpFetch', () => {
   });
 });
 
-it('evidence names what an expression looks at, cut to a readable length', () => {
+it('evidence lists the values that an expression uses, cut to a readable length', () => {
   const body = { count: 2, stores: [{ up: true }], 'a-b': 1 };
   expect(evidence('body.count == 3 && body.stores.all(s, s.up)', { body })).toBe(
     'body.count = 2; body.stores = [{"up":true}]',

@@ -1,4 +1,4 @@
-// Looks at all checks of an Incident at once. Nothing here throws: what cannot be seen is an observation that does not pass.
+// Observes all checks of an Incident at once. A check that cannot be observed does not pass.
 
 import type { Check, CheckTarget } from '../api/check.ts';
 import { MAX_READING } from '../api/incident.ts';
@@ -14,9 +14,9 @@ import { readKubernetes } from './kubernetes-check.ts';
 import { CheckUnreadable, evidence, type Observation, observation } from './observation.ts';
 import { readPrometheus } from './prometheus-check.ts';
 
-/** What looking needs; tests pass in their own reads and fetch. */
+/** What checks need to run. Tests pass in their own. */
 export interface CheckContext {
-  /** With the class's read-only identity. */
+  /** Uses the read-only identity of the class. */
   readonly kube: Pick<KubeClient, 'get' | 'list' | 'read'>;
   readonly fetch: HttpFetch;
   readonly cel: Pick<Cel, 'evaluate'>;
@@ -25,9 +25,10 @@ export interface CheckContext {
 }
 
 /**
- * Looks at all checks.
- * @param baselines what each check read before the first command, as JSON, by its name; left out for a look that is itself from
- * before: `baseline` is then what is read now, and the observation carries what has to be kept of it
+ * Observes all checks. Never throws.
+ * @param baselines what each check read before the first command, as JSON, by name. Leave it out to
+ * observe before the first command: `baseline` is then what is read now, and each observation
+ * contains what to keep of it.
  */
 export async function observeChecks(
   checks: readonly Check[],
@@ -46,22 +47,24 @@ async function observeCheck(
 ): Promise<Observation> {
   try {
     const reading = await readCheck(check, targetNamespaces, context);
-    const expression = expressionOf(check);
-    const before = baselineOf(check.name, expression, reading, baselines);
-    const verdict = await context.cel.evaluate(expression, { ...reading.variables, ...before.variables });
-    const seen = { observed: evidenceOf(expression, reading, before.shown), ...before.keep };
+    const expression = checkExpression(check);
+    const before = prepareBaseline(check.name, expression, reading, baselines);
+    const result = await context.cel.evaluate(expression, { ...reading.variables, ...before.variables });
+    const found = { observed: describeReading(expression, reading, before.shown), ...before.keep };
     const time = context.now().toISOString();
-    if (verdict.type !== 'error') return observation(check.name, time, { passing: verdict.type === 'passed', ...seen });
-    const error = before.missing === undefined ? verdict.message : `${verdict.message} (${before.missing})`;
-    return observation(check.name, time, { passing: false, error, ...seen });
+    if (result.type !== 'error') return observation(check.name, time, { passing: result.type === 'passed', ...found });
+    const error = before.missing === undefined ? result.message : `${result.message} (${before.missing})`;
+    return observation(check.name, time, { passing: false, error, ...found });
   } catch (error) {
     const forbidden = error instanceof CheckUnreadable && error.forbidden;
     return observation(check.name, context.now().toISOString(), { passing: false, error: messageOf(error), forbidden });
   }
 }
 
-/** The variable `baseline` of an expression that names it, and what has to be kept so that it can be had later. */
-function baselineOf(
+/**
+ * The variable `baseline` of an expression that uses it, and what to keep for later observations.
+ */
+function prepareBaseline(
   name: string,
   expression: string,
   reading: Reading,
@@ -77,49 +80,58 @@ function baselineOf(
   const as = (json: string) => ({ variables: { baseline: { json } }, shown: { baseline: JSON.parse(json) } });
   if (baselines !== undefined) {
     const json = baselines.get(name);
-    return json === undefined ? { ...as('{}'), missing: 'nothing is kept from before the first command' } : as(json);
+    return json === undefined
+      ? { ...as('{}'), missing: 'no reading was kept from before the first command' }
+      : as(json);
   }
   const kept = keptReading(expression, reading.variables);
   if (kept?.type === 'kept') return { ...as(kept.json), keep: { reading: kept.json } };
-  const missing = `baseline: ${kept?.characters} characters are more than the ${MAX_READING} that are kept; name a smaller part`;
+  const missing = `baseline: the parts that cel names have ${kept?.characters} characters, more than the maximum of ${MAX_READING}; name smaller parts`;
   return { ...as('{}'), missing };
 }
 
-/** Reads what a check is about. @throws CheckUnreadable */
+/** Reads what a check names. @throws CheckUnreadable */
 export async function readCheck(
   check: CheckTarget,
   targetNamespaces: readonly string[],
   context: Pick<CheckContext, 'kube' | 'fetch' | 'discovery'>,
 ): Promise<Reading> {
-  const namespace = namespaceOf(check, targetNamespaces);
+  const namespace = resolveNamespace(check, targetNamespaces);
   if (check.http !== undefined) return await readHttp(check.http, namespace, context.kube, context.fetch);
   if (check.prometheus !== undefined)
     return await readPrometheus(check.prometheus, namespace, context.kube, context.fetch);
   if (check.kubernetes !== undefined) {
     return await readKubernetes(check.kubernetes, namespace, context.kube, context.discovery);
   }
-  throw new CheckUnreadable('the check has none of http, kubernetes, prometheus');
+  throw new CheckUnreadable('the check sets none of http, kubernetes, prometheus');
 }
 
-/** What an expression looks at in a reading, and who said so. */
-export function evidenceOf(expression: string, reading: Reading, more: Readonly<Record<string, unknown>> = {}): string {
-  const seen = evidence(expression, { ...reading.shown, ...more });
-  return reading.answeredBy === undefined ? seen : `${seen}; ${reading.answeredBy}`;
+/** The values of a reading that an expression uses, and what answered. */
+export function describeReading(
+  expression: string,
+  reading: Reading,
+  more: Readonly<Record<string, unknown>> = {},
+): string {
+  const values = evidence(expression, { ...reading.shown, ...more });
+  return reading.answeredBy === undefined ? values : `${values}; ${reading.answeredBy}`;
 }
 
-/** Where a check looks; default: the first target. @throws CheckUnreadable outside of the targets */
-export function namespaceOf(check: CheckTarget, targetNamespaces: readonly string[]): string {
-  const look = check.http ?? check.kubernetes ?? check.prometheus;
-  const namespace = look?.namespace ?? targetNamespaces[0] ?? '';
+/**
+ * The namespace that a check reads; default: the first target namespace.
+ * @throws CheckUnreadable if it is not a target namespace
+ */
+export function resolveNamespace(check: CheckTarget, targetNamespaces: readonly string[]): string {
+  const target = check.http ?? check.kubernetes ?? check.prometheus;
+  const namespace = target?.namespace ?? targetNamespaces[0] ?? '';
   if (!targetNamespaces.includes(namespace)) {
     throw new CheckUnreadable(
-      `namespace ${namespace} is not one of the Incident's targets: ${targetNamespaces.join(', ')}`,
+      `namespace ${namespace} is not one of the target namespaces: ${targetNamespaces.join(', ')}`,
     );
   }
   return namespace;
 }
 
 /** The CEL of a check. */
-export function expressionOf(check: CheckTarget): string {
+export function checkExpression(check: CheckTarget): string {
   return (check.http ?? check.kubernetes ?? check.prometheus)?.cel ?? 'false';
 }

@@ -1,4 +1,4 @@
-// The prometheus check: samples with doubles, also NaN and infinities; whatever is no answer is no sample.
+// The prometheus check: samples with doubles, NaN and infinities; an error is not an empty result.
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { check as checkSchema } from '../api/check.ts';
@@ -46,7 +46,7 @@ const vector = (...samples: [Record<string, string>, string][]) =>
   );
 
 describe('a prometheus check', () => {
-  it('asks for the query at the given prefix, and holds when nothing matches', async () => {
+  it('queries at the given prefix, and passes when nothing matches', async () => {
     const { seen, path } = await ask({ query: 'up{job="pd"} == 0', pathPrefix: '/prom' }, vector());
     expect(path).toBe('/prom/api/v1/query?query=up%7Bjob%3D%22pd%22%7D+%3D%3D+0&timeout=4s');
     expect(seen).toMatchObject({ passing: true, observed: 'samples = []' });
@@ -70,7 +70,7 @@ describe('a prometheus check', () => {
     expect(seen?.error).toBeUndefined();
   });
 
-  it('takes a scalar for one sample without labels', async () => {
+  it('treats a scalar as one sample without labels', async () => {
     const { seen } = await ask(
       { query: 'scalar(up)', cel: 'samples[0].value == 1.0 && size(samples[0].labels) == 0' },
       answer('scalar', [1, '1']),
@@ -82,19 +82,19 @@ describe('a prometheus check', () => {
     [
       'an error of the query',
       { status: 400, body: '{"status":"error","errorType":"bad_data","error":"parse error"}' },
-      /refuses the query: bad_data: parse error/,
+      /rejects the query: bad_data: parse error/,
     ],
     ['a server that starts', { status: 503, body: 'Service Unavailable' }, /status 503/],
-    ['another server', { status: 200, body: '<html>' }, /no answer of the query API/],
-    ['a range vector', answer('matrix', []), /gives a matrix/],
+    ['another server', { status: 200, body: '<html>' }, /not an answer of the query API/],
+    ['a range vector', answer('matrix', []), /returns a matrix/],
     [
       'half an answer',
       { status: 200, body: '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1]}]}}' },
-      /no answer of the query API/,
+      /not an answer of the query API/,
     ],
   ];
   it.each(unreadable)('cannot be read from %s', async (_what, given, error) => {
-    // Even an expression that is content with everything sees nothing.
+    // Not even an expression that is always true passes.
     const { seen } = await ask({ cel: 'true' }, given);
     expect(seen).toMatchObject({ passing: false, error: expect.stringMatching(error) });
     expect(seen?.observed).toBeUndefined();

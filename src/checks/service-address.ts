@@ -1,4 +1,4 @@
-// From a Service to an address that a check may connect to. Only what selects pods of the namespace itself is taken.
+// Finds the addresses of a Service that a check may connect to: only pods of its own namespace.
 
 import { z } from 'zod';
 import type { KubeObject } from '../kube/object.ts';
@@ -34,11 +34,11 @@ export interface Address {
   readonly port: number;
 }
 
-/** A port of a Service: by its name the Service's EndpointSlices tell where pods serve it. */
+/** A port of a Service. The EndpointSlices refer to it by name. */
 export interface ServicePort {
   readonly portName: string;
   readonly port: number;
-  /** Undefined for a headless Service. */
+  /** Undefined if the Service is headless. */
   readonly clusterAddress: Address | undefined;
 }
 
@@ -48,8 +48,9 @@ export interface Endpoint extends Address {
 }
 
 /**
- * Where a Service answers.
- * @throws CheckUnreadable for what could point outside of the namespace: ExternalName, and Services without selector
+ * Finds a port of a Service.
+ * @throws CheckUnreadable for a Service that could point outside its namespace: ExternalName, or
+ * one without a selector
  */
 export function servicePort(service: KubeObject, port: number): ServicePort {
   const at = `Service ${service.metadata.namespace}/${service.metadata.name}`;
@@ -71,10 +72,10 @@ export function servicePort(service: KubeObject, port: number): ServicePort {
 }
 
 /**
- * The pods behind a port, ready ones first: one that is not ready may be the very one that can tell what is wrong.
- * Only pods of the Service's own namespace count.
+ * Lists the pods that serve a port, ready ones first. A pod that is not ready counts too, because
+ * it may be the one that reports what is wrong. Only pods in the Service's own namespace count.
  */
-export function endpointsOf({ portName }: ServicePort, slices: readonly KubeObject[], namespace: string): Endpoint[] {
+export function listEndpoints({ portName }: ServicePort, slices: readonly KubeObject[], namespace: string): Endpoint[] {
   const found: (Endpoint & { readonly ready: boolean })[] = [];
   for (const raw of slices) {
     const slice = endpointSlice.parse(raw);

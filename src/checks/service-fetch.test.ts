@@ -1,4 +1,4 @@
-// Asking a Service: its address first, then its pods in turn, until one can answer; who answered is told.
+// Requests to a Service: its address first, then its pods in turn, and which of them answered.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { KubeError } from '../kube/errors.ts';
@@ -26,7 +26,7 @@ function kube(clusterIP: string, endpoints: readonly object[]) {
   return { get: async () => kubeObject.parse(service), list: listed };
 }
 
-/** Answers by host; a host without an answer never gives one. */
+/** Answers by host. A host that is not listed never answers. */
 const network =
   (answers: Record<string, HttpAnswer | Error>, asked: string[] = []): HttpFetch =>
   (req, signal) => {
@@ -47,7 +47,7 @@ const three = [endpoint('pd-0', '1.0.0.1', false), endpoint('pd-1', '1.0.0.2'), 
 afterEach(() => vi.useRealTimers());
 
 describe('a Service', () => {
-  it('that answers is asked once, and nobody looks for its pods', async () => {
+  it('that answers gets one request, and its pods are not read', async () => {
     const api = kube('10.0.0.9', three);
     const asked: string[] = [];
     expect(await fetchService(request, api, network({ '10.0.0.9': ok }, asked))).toEqual({
@@ -61,16 +61,18 @@ describe('a Service', () => {
   it.each([
     ['refuses', refused],
     ['answers with a server error', sick],
-  ])('that %s has its pods asked, ready ones first, also those that are not ready', async (_how, first) => {
+  ])('that %s has its pods tried: ready ones first, then the others', async (_how, first) => {
     const asked: string[] = [];
     const fetch = network({ '10.0.0.9': first, '1.0.0.2': refused, '1.0.0.1': sick, '1.0.0.3': ok }, asked);
     const answer = await fetchService(request, kube('10.0.0.9', three), fetch);
     expect(asked).toEqual(['10.0.0.9', '1.0.0.2', '1.0.0.1', '1.0.0.3']);
     expect(answer.status).toBe(200);
-    expect(answer.answeredBy).toMatch(/^answered by pod pd-2 \(before it 10\.0\.0\.9:2379: .*pod pd-0: status 503\)$/);
+    expect(answer.answeredBy).toMatch(
+      /^answered by pod pd-2 \(failed before it: 10\.0\.0\.9:2379: .*pod pd-0: status 503\)$/,
+    );
   });
 
-  it('of which every pod is sick gives the first server error, to be judged', async () => {
+  it('whose pods all fail returns the first server error, for CEL to evaluate', async () => {
     const fetch = network({
       '10.0.0.9': refused,
       '1.0.0.1': sick,
@@ -79,18 +81,18 @@ describe('a Service', () => {
     });
     expect(await fetchService(request, kube('10.0.0.9', three), fetch)).toMatchObject({
       status: 500,
-      answeredBy: 'answered by pod pd-1 (before it 10.0.0.9:2379: ECONNREFUSED)',
+      answeredBy: 'answered by pod pd-1 (failed before it: 10.0.0.9:2379: ECONNREFUSED)',
     });
   });
 
-  it('that nobody answers for cannot be read, and the error names everybody', async () => {
+  it('without any answer cannot be read, and the error names every address', async () => {
     const fetch = network({ '10.0.0.9': refused, '1.0.0.1': refused, '1.0.0.2': refused, '1.0.0.3': refused });
     await expect(fetchService(request, kube('10.0.0.9', three), fetch)).rejects.toThrow(
       'GET http://pd.tikv.svc:2379/stores: 10.0.0.9:2379: ECONNREFUSED; pod pd-1: ECONNREFUSED; pod pd-0: ECONNREFUSED; pod pd-2: ECONNREFUSED',
     );
   });
 
-  it('that hangs is overtaken by a pod, and whoever is slow may still answer first', async () => {
+  it('that hangs is overtaken by a pod, but may still answer first', async () => {
     vi.useFakeTimers();
     const asked: string[] = [];
     const overtaken = fetchService(request, kube('10.0.0.9', three), network({ '1.0.0.2': ok }, asked));
@@ -105,14 +107,14 @@ describe('a Service', () => {
     expect((await late).answeredBy).toBeUndefined();
   });
 
-  it('that hangs with all its pods is given up within one bound', async () => {
+  it('that hangs with all its pods fails at one time limit', async () => {
     vi.useFakeTimers();
     const given = fetchService(request, kube('10.0.0.9', three), network({})).catch((error: Error) => error);
     await vi.advanceTimersByTimeAsync(6100);
     expect(await given).toMatchObject({ message: expect.stringContaining('no answer in time') });
   });
 
-  it('may keep its pods to itself: the error then says that, too', async () => {
+  it('whose pods may not be read says so in the error', async () => {
     const api = { ...kube('10.0.0.9', []), list: () => Promise.reject(new KubeError(403, 'Forbidden', 'forbidden')) };
     await expect(fetchService(request, api, network({ '10.0.0.9': refused }))).rejects.toThrow(
       /EndpointSlices: forbidden/,

@@ -1,11 +1,11 @@
-// GET on a Service: its own address first, then the pods behind it in turn, until one can answer; all within one bound.
+// GET on a Service: tries its own address, then its pods in turn, until one answers or time is up.
 
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
 import { ENDPOINT_SLICES, SERVICES } from '../kube/resources.ts';
 import type { HttpAnswer, HttpFetch, HttpRequest } from './http-fetch.ts';
 import { CheckUnreadable } from './observation.ts';
-import { type Address, endpointsOf, type ServicePort, servicePort } from './service-address.ts';
+import { type Address, listEndpoints, type ServicePort, servicePort } from './service-address.ts';
 
 export interface ServiceRequest {
   readonly service: string;
@@ -16,15 +16,17 @@ export interface ServiceRequest {
 }
 
 export interface ServiceAnswer extends HttpAnswer {
-  /** Which pod answered and who could not before it; undefined when the Service's own address did at once. */
+  /**
+   * Which pod answered, and what failed before. Undefined if the Service's own address answered.
+   */
   readonly answeredBy: string | undefined;
 }
 
-/** Who has not answered after this gets company; it may still answer first. In ms. */
+/** After this time without an answer, the next address is tried as well. In ms. */
 const STAGGER_MS = 1500;
-/** For all tries together, in ms. */
+/** Time limit of all attempts together, in ms. */
 const BOUND_MS = 6000;
-/** Pods that are asked at the most: of a large Deployment some must do. */
+/** The maximum number of pods to try. */
 const MAX_PODS = 5;
 
 interface Candidate {
@@ -37,8 +39,9 @@ type Outcome =
   | { readonly type: 'failure'; readonly by: Candidate; readonly why: string };
 
 /**
- * The first answer that is no server error; else the first server error, for it says something too.
- * @throws CheckUnreadable when nobody answers, or when the Service is none that may be asked
+ * The first answer that is not a server error, or else the first server error, which CEL can
+ * evaluate.
+ * @throws CheckUnreadable if there is no answer, or if a check may not use the Service
  */
 export async function fetchService(
   request: ServiceRequest,
@@ -62,7 +65,7 @@ export async function fetchService(
       }
       const { answer, by } = outcome;
       const isService = by.address === found.clusterAddress;
-      const before = failures.length === 0 ? '' : ` (before it ${failures.join('; ')})`;
+      const before = failures.length === 0 ? '' : ` (failed before it: ${failures.join('; ')})`;
       const named = { ...answer, answeredBy: isService ? undefined : `answered by ${by.name}${before}` };
       if (answer.status < 500) return named;
       serverError ??= named;
@@ -89,7 +92,7 @@ async function readPort(request: ServiceRequest, kube: Pick<KubeClient, 'get'>):
   }
 }
 
-/** The Service's address, then its pods; who they are is only read once they are needed. */
+/** The Service's address, then its pods. The pods are only read when they are needed. */
 async function* candidates(
   { service, namespace, port }: ServiceRequest,
   found: ServicePort,
@@ -101,16 +104,16 @@ async function* candidates(
     yield { name: `${clusterAddress.host}:${clusterAddress.port}`, address: clusterAddress };
   }
   const labelSelector = `kubernetes.io/service-name=${service}`;
-  let pods: ReturnType<typeof endpointsOf>;
+  let pods: ReturnType<typeof listEndpoints>;
   try {
-    pods = endpointsOf(found, (await kube.list(ENDPOINT_SLICES, { namespace, labelSelector })).items, namespace);
+    pods = listEndpoints(found, (await kube.list(ENDPOINT_SLICES, { namespace, labelSelector })).items, namespace);
   } catch (error) {
     if (clusterAddress === undefined) throw unreadable(error);
     failures.push(`its EndpointSlices: ${error instanceof Error ? error.message : String(error)}`);
     return;
   }
   if (pods.length === 0 && clusterAddress === undefined) {
-    throw new CheckUnreadable(`no pod stands behind the headless Service's port ${port}`);
+    throw new CheckUnreadable(`no pod serves port ${port} of the headless Service ${namespace}/${service}`);
   }
   for (const { host, port: podPort, pod } of pods.slice(0, MAX_PODS)) {
     yield { name: `pod ${pod}`, address: { host, port: podPort } };
@@ -130,7 +133,10 @@ async function tried(by: Candidate, request: HttpRequest, fetch: HttpFetch, sign
   }
 }
 
-/** What came of each candidate, as it comes: the next one is asked when one fails, or when none has answered for a while. */
+/**
+ * The outcome of each candidate. The next one is tried when one fails, or when none answers for a
+ * while.
+ */
 async function* inTurn(
   source: AsyncGenerator<Candidate>,
   ask: (candidate: Candidate) => Promise<Outcome>,
@@ -163,7 +169,7 @@ function delay(ms: number): { readonly over: Promise<undefined>; cancel(): void 
   return { over: promise, cancel: () => clearTimeout(timer) };
 }
 
-/** A query may be long; people know it. */
+/** Leaves out a long query, which the reader of the message knows. */
 function cutQuery(path: string): string {
   const mark = path.indexOf('?');
   return mark === -1 || path.length <= 200 ? path : `${path.slice(0, mark)}?…`;

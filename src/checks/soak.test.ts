@@ -1,4 +1,4 @@
-// The soak: what holds, what breaks it, what starts it again.
+// The soak: when it starts, what breaks it, and what starts it again.
 
 import { describe, expect, it } from 'vitest';
 import type { Observation } from './observation.ts';
@@ -20,11 +20,11 @@ const seen = (second: number, passing: boolean, name = 'c'): Observation => ({
   time: at(second),
 });
 
-/** Runs a soak over looks at the given seconds. */
-function soakOver(looks: readonly (readonly [second: number, passing: boolean])[]) {
+/** Runs a soak over observations at the given seconds. */
+function soakOver(observations: readonly (readonly [second: number, passing: boolean])[]) {
   let soak: ReturnType<typeof nextSoak> | undefined;
   let lastObserved: string | undefined;
-  for (const [second, passing] of looks) {
+  for (const [second, passing] of observations) {
     soak = nextSoak(soak, nextResults(undefined, [seen(second, passing)]), { at: at(second), lastObserved });
     lastObserved = at(second);
   }
@@ -32,7 +32,7 @@ function soakOver(looks: readonly (readonly [second: number, passing: boolean])[
 }
 
 describe('nextSoak', () => {
-  it('begins with the first look at which all checks pass', () => {
+  it('starts with the first observation in which all checks pass', () => {
     expect(
       soakOver([
         [0, false],
@@ -42,12 +42,12 @@ describe('nextSoak', () => {
     ).toEqual({ startTime: at(2), restarts: 0 });
   });
 
-  it('needs all checks to pass at once', () => {
+  it('requires all checks to pass at the same time', () => {
     const results = nextResults(undefined, [seen(0, true, 'a'), seen(0, false, 'b')]);
     expect(nextSoak(undefined, results, { at: at(0), lastObserved: undefined })).toEqual({ restarts: 0 });
   });
 
-  it('breaks when a check fails, and counts that', () => {
+  it('ends when a check fails, and counts the restart', () => {
     expect(
       soakOver([
         [0, true],
@@ -64,7 +64,7 @@ describe('nextSoak', () => {
     ).toEqual({ startTime: at(6), restarts: 1 });
   });
 
-  it('starts again after a gap in which nobody looked', () => {
+  it('starts again after a gap without observations', () => {
     const gap = MAX_GAP_MS / 1000 + 1;
     expect(
       soakOver([
@@ -80,20 +80,20 @@ describe('nextSoak', () => {
     ).toEqual({ startTime: at(0), restarts: 0 });
   });
 
-  it('counts the same look only once, however often it is counted', () => {
+  it('counts the same observation only once', () => {
     const results = nextResults(undefined, [seen(0, true)]);
-    const look = { at: at(0), lastObserved: undefined };
-    const once = nextSoak(undefined, results, look);
-    expect(nextSoak(once, results, look)).toEqual(once);
+    const observed = { at: at(0), lastObserved: undefined };
+    const once = nextSoak(undefined, results, observed);
+    expect(nextSoak(once, results, observed)).toEqual(once);
   });
 
-  it('never begins without a check', () => {
+  it('never starts without a check', () => {
     expect(nextSoak(undefined, [], { at: at(0), lastObserved: undefined }).startTime).toBeUndefined();
   });
 });
 
 describe('hasSoaked', () => {
-  it('measures from the first to the last look, not to the present', () => {
+  it('measures from the first to the last observation, not to the present', () => {
     const { soak, lastObserved } = soakOver([
       [0, true],
       [14, true],
@@ -113,7 +113,7 @@ describe('hasSoaked', () => {
 });
 
 describe('results', () => {
-  it('keep the baseline and since when a check passes', () => {
+  it('keep the baseline, and the time since which a check passes', () => {
     const [before] = baselineResults([seen(0, false)]);
     expect(before).toMatchObject({ passing: false, baseline: 'passing: false' });
     const [now] = nextResults(before === undefined ? [] : [before], [seen(2, true)]);
@@ -122,7 +122,7 @@ describe('results', () => {
     expect(later).toMatchObject({ passingSince: at(2), observedTime: at(4) });
   });
 
-  it('say as evidence what does not hold', () => {
+  it('give the checks that do not hold as evidence', () => {
     const results = nextResults(undefined, [
       seen(0, true, 'fine'),
       { name: 'blind', passing: false, error: 'no answer', time: at(0) },
@@ -131,7 +131,7 @@ describe('results', () => {
   });
 });
 
-it('gives a claim at least a minute', () => {
+it('gives a soak at least a minute to start after a claim', () => {
   expect(verifyGraceSeconds(0)).toBe(60);
   expect(verifyGraceSeconds(100)).toBe(200);
 });

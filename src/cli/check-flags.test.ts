@@ -1,13 +1,13 @@
-// Checks on the command line become what the API takes.
+// Checks from the command line are parsed into the API's form.
 
 import { expect, it } from 'vitest';
 import { check } from '../api/check.ts';
-import { httpCheckOf, objectCheckOf, prometheusCheckOf } from './check-flags.ts';
+import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from './check-flags.ts';
 
-it('reads an HTTP check, namespace, path and all, and leaves out what is not said', () => {
+it('parses an HTTP check with namespace and path, and omits what is not given', () => {
   const text =
     "stores-up=tikv-pd.tikv:2379/pd/api/v1/stores?state=0 body.count == 3 && body.stores.all(s, s.x == 'a=b')";
-  expect(httpCheckOf(text)).toEqual({
+  expect(parseHttpCheck(text)).toEqual({
     name: 'stores-up',
     http: {
       service: 'tikv-pd',
@@ -17,14 +17,14 @@ it('reads an HTTP check, namespace, path and all, and leaves out what is not sai
       cel: "body.count == 3 && body.stores.all(s, s.x == 'a=b')",
     },
   });
-  expect(httpCheckOf('up=https://pd:2379 status == 200')).toEqual({
+  expect(parseHttpCheck('up=https://pd:2379 status == 200')).toEqual({
     name: 'up',
     http: { service: 'pd', port: 2379, scheme: 'https', cel: 'status == 200' },
   });
 });
 
-it('reads a check of an object, of the core group too', () => {
-  expect(objectCheckOf('replicas=apps/v1/StatefulSet/tikv-tikv object.status.readyReplicas == 3')).toEqual({
+it('parses a check of an object, also of the core group', () => {
+  expect(parseObjectCheck('replicas=apps/v1/StatefulSet/tikv-tikv object.status.readyReplicas == 3')).toEqual({
     name: 'replicas',
     kubernetes: {
       apiVersion: 'apps/v1',
@@ -33,13 +33,13 @@ it('reads a check of an object, of the core group too', () => {
       cel: 'object.status.readyReplicas == 3',
     },
   });
-  expect(objectCheckOf("state=v1/ConfigMap/lab/patient object.data.state == 'well'")).toMatchObject({
+  expect(parseObjectCheck("state=v1/ConfigMap/lab/patient object.data.state == 'well'")).toMatchObject({
     kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'lab', name: 'patient' },
   });
 });
 
-it('reads a query, of which nothing may match', () => {
-  const read = prometheusCheckOf('latency=tikv-prometheus.tikv max(tikv_latency_seconds) > 0.1');
+it('parses a query that must match nothing', () => {
+  const read = parsePrometheusCheck('latency=tikv-prometheus.tikv max(tikv_latency_seconds) > 0.1');
   expect(read).toEqual({
     name: 'latency',
     prometheus: { service: 'tikv-prometheus', namespace: 'tikv', query: 'max(tikv_latency_seconds) > 0.1' },
@@ -48,11 +48,11 @@ it('reads a query, of which nothing may match', () => {
 });
 
 it.each([
-  () => httpCheckOf('stores-up'),
-  () => httpCheckOf('up=pd/path status == 200'),
-  () => httpCheckOf('up=pd:2379'),
-  () => objectCheckOf('x=apps/v1/statefulset/y true'),
-  () => prometheusCheckOf('p=service'),
+  () => parseHttpCheck('stores-up'),
+  () => parseHttpCheck('up=pd/path status == 200'),
+  () => parseHttpCheck('up=pd:2379'),
+  () => parseObjectCheck('x=apps/v1/statefulset/y true'),
+  () => parsePrometheusCheck('p=service'),
 ])('says which form it wants when a check has another (%#)', (read) => {
-  expect(read).toThrow(/: write NAME=/);
+  expect(read).toThrow(/: use the form NAME=/);
 });

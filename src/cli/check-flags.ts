@@ -1,4 +1,4 @@
-// Checks as they are written on a command line: NAME=WHERE, a blank, and the CEL or PromQL that judges it.
+// Parses checks from command-line flags: NAME=WHERE, a space, and a CEL or PromQL expression.
 
 import type { Check } from '../api/check.ts';
 import { InvalidInput } from '../errors.ts';
@@ -18,11 +18,11 @@ const OBJECT =
 
 function groups(pattern: RegExp, text: string, flag: string, form: string): Record<string, string | undefined> {
   const found = pattern.exec(text.trim())?.groups;
-  if (found === undefined) throw new InvalidInput(`${flag} ${JSON.stringify(text)}: write ${form}`);
+  if (found === undefined) throw new InvalidInput(`${flag} ${JSON.stringify(text)}: use the form ${form}`);
   return found;
 }
 
-/** Only members that are set, so that defaults stay the API server's. */
+/** Drops undefined members, so that the API server fills in its defaults. */
 function set(members: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 }
@@ -30,20 +30,20 @@ function set(members: Record<string, unknown>): Record<string, unknown> {
 const port = (text: string | undefined) => (text === undefined ? undefined : Number(text));
 
 /** @throws InvalidInput */
-export function httpCheckOf(text: string): CheckInput {
+export function parseHttpCheck(text: string): CheckInput {
   const found = groups(HTTP, text, '--http-check', HTTP_FORM);
   const { name = '', scheme, service, namespace, path, cel } = found;
   return { name, http: set({ service, namespace, port: port(found.port), path, scheme, cel }) };
 }
 
 /** @throws InvalidInput */
-export function objectCheckOf(text: string): CheckInput {
+export function parseObjectCheck(text: string): CheckInput {
   const { name = '', apiVersion, kind, namespace, object, cel } = groups(OBJECT, text, '--object-check', OBJECT_FORM);
   return { name, kubernetes: set({ apiVersion, kind, namespace, name: object, cel }) };
 }
 
 /** @throws InvalidInput */
-export function prometheusCheckOf(text: string): CheckInput {
+export function parsePrometheusCheck(text: string): CheckInput {
   const found = groups(PROMETHEUS, text, '--prometheus-check', PROMETHEUS_FORM);
   const { name = '', scheme, service, namespace, query } = found;
   return { name, prometheus: set({ service, namespace, port: port(found.port), scheme, query }) };

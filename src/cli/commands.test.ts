@@ -1,11 +1,11 @@
-// The commands over a real log behind the gateway's real read API; only the cluster's Incidents are played.
+// The commands with a real log behind the gateway's real read API; only the cluster is simulated.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
@@ -13,10 +13,7 @@ import { NotFound, VerificationFailed } from '../errors.ts';
 import { LiveOutput } from '../gateway/live-output.ts';
 import { createReadApi } from '../gateway/read-api/server.ts';
 import { createLogger } from '../observability/logger.ts';
-import type { Environment } from './environment.ts';
 import { type Incidents, parseIncident } from './incidents.ts';
-import { createProgram } from './program.ts';
-import { openFileReader } from './reader/file-reader.ts';
 import { openGatewayReader } from './reader/gateway-reader.ts';
 import { displayWidth } from './table.ts';
 
@@ -81,34 +78,24 @@ const incidents: Incidents = {
   create: async (wanted) => wanted,
 };
 
-const environment: Environment = {
-  output: {
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+const environment = fakeEnvironment({
+  output: outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  },
-  now: () => new Date('2026-01-01T00:10:00Z'),
+  ),
   incidents: () => incidents,
-  monitors: () => ({ list: async () => [] }),
-  namespace: (flags) => flags.namespace ?? 'default',
   gateway: () =>
     openGatewayReader({
       connect: async () => ({ url: `http://127.0.0.1:${port}`, close: async () => undefined }),
       retryMs: 50,
     }),
-  file: openFileReader,
-};
+});
 
-const oplab = (...args: string[]) => createProgram(environment).parseAsync(['node', 'oplab', ...args]);
+const oplab = commandLine(environment);
 
 function incident(status: object, name = 'store-down', more: object = {}) {
   return {
@@ -252,13 +239,13 @@ describe('incident list', () => {
     ]);
   });
 
-  it('says on stderr that there are none, and keeps stdout clean', async () => {
+  it('reports on stderr that there are no Incidents, and keeps stdout clean', async () => {
     await oplab('incident', 'list', '-n', 'tikv');
     expect(stdout).toBe('');
-    expect(stderr).toContain('No Incidents in namespace tikv');
+    expect(stderr).toContain('No Incidents found in namespace tikv');
   });
 
-  it('gives machines a List of the objects as they are', async () => {
+  it('prints a List of the unchanged objects as JSON', async () => {
     cluster = [incident({}), incident({}, 'other')];
     await oplab('incident', 'list', '-A', '-o', 'json');
     expect(JSON.parse(stdout)).toMatchObject({
@@ -269,7 +256,7 @@ describe('incident list', () => {
 });
 
 describe('incident show', () => {
-  it('tells claim, checks with what was observed, usage and the end of the trail, in 80 columns', async () => {
+  it('prints claim, checks with observed values, usage and the end of the trail, in 80 columns', async () => {
     const long = 'a sentence that goes on and on '.repeat(8);
     cluster = [
       incident({
@@ -304,7 +291,7 @@ describe('incident show', () => {
       '✗ stores-up: does not hold',
       'observed: body.count = 2',
       'before: body.count = 1',
-      'started again 2 times',
+      'restarted 2 times',
       'Root cause: scaled down',
       '- scaled up',
       'turns 7 of 60',
@@ -318,7 +305,7 @@ describe('incident show', () => {
     }
   });
 
-  it('of an escalated one shows the hand-over, with commands that can be pasted', async () => {
+  it('prints the hand-over of an escalated Incident, with commands that can be pasted', async () => {
     const command = `kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?${'x'.repeat(60)} y'`;
     const change = { attempt: 1, seq: 12, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/tikv-tikv' };
     cluster = [
@@ -360,7 +347,7 @@ describe('incident show', () => {
       '- create the Incident anew',
       '3 in all, the last 1:',
       '✗ baseline: does not hold',
-      '? stores-up: not looked at yet',
+      '? stores-up: not checked yet',
       'Monitor stores, since 2026-01-01 00:06:00 UTC',
       'Firing, seen 7 times, last 4m ago, came back 2 times',
       'Escalated to on-call: Sent, 2026-01-01 00:06:00 UTC, 2 tries',
@@ -378,7 +365,7 @@ describe('incident show', () => {
 });
 
 describe('audit', () => {
-  it('list shows sessions, also of Incidents that are gone', async () => {
+  it('list includes the sessions of deleted Incidents', async () => {
     await recordRepair();
     await oplab('audit', 'list');
     expect(
@@ -389,7 +376,7 @@ describe('audit', () => {
     ).toEqual([uid, 'tikv', 'store-down', '9', 'yes', 'Resolved']);
   });
 
-  it('show tells what was thought, run, seen and changed', async () => {
+  it('show prints reasoning, commands, results and changes', async () => {
     await recordRepair();
     await oplab('audit', 'show', 'store-down', '-n', 'tikv');
     for (const text of [
@@ -410,14 +397,14 @@ describe('audit', () => {
     expect(stdout).not.toContain('statefulset.apps/tikv-tikv scaled');
   });
 
-  it('show --full adds what the commands printed and what the writes held', async () => {
+  it('show --full adds the output of commands and the bodies of writes', async () => {
     await recordRepair();
     await oplab('audit', 'show', uid, '--full');
     expect(stdout).toContain('| statefulset.apps/tikv-tikv scaled\n      | done\n');
     expect(stdout).toContain('| {"spec":{"replicas":3}}');
   });
 
-  it('show takes kinds and a start, and gives machines one entry a line', async () => {
+  it('show filters by kind and start, and prints one entry per line as NDJSON', async () => {
     await recordRepair();
     await oplab(
       'audit',
@@ -444,19 +431,19 @@ describe('audit', () => {
     expect(JSON.parse(stdout).items).toHaveLength(9);
   });
 
-  it('show reads a file without any cluster', async () => {
+  it('show reads a file without a cluster', async () => {
     await recordRepair();
     await log.close();
     await oplab('audit', 'show', 'store-down', '--file', path.join(directory, 'audit.db'));
     expect(stdout).toContain('One replica is missing.');
   });
 
-  it('show fails with exit code 3 for what neither cluster nor log knows', async () => {
+  it('show fails with exit code 3 for a name unknown to cluster and log', async () => {
     await recordRepair();
     await expect(oplab('audit', 'show', 'nope', '-n', 'tikv')).rejects.toMatchObject({ exitCode: 3 });
   });
 
-  it('show takes the latest of several sessions of one name, and says so', async () => {
+  it('show uses the latest of several sessions with the same name, and says so', async () => {
     const second = '7a1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a22';
     await recordRepair();
     await log.append(
@@ -468,14 +455,14 @@ describe('audit', () => {
     expect(stderr).toContain(uid);
   });
 
-  it('verify holds the log against the anchors in status', async () => {
+  it('verify checks the log against the anchors in status', async () => {
     const { entries, headHash } = await recordRepair();
     cluster = [
       incident({ audit: { sessionID: uid, entries, headHash, finalHeadHash: headHash, sealedHeadHash: headHash } }),
     ];
     await oplab('audit', 'verify', 'store-down', '-n', 'tikv');
     expect(stdout).toContain(
-      `✓ tikv/store-down (${uid}): 9 entries, sealed\n    held against status.audit.sealedHeadHash`,
+      `✓ tikv/store-down (${uid}): 9 entries, sealed\n    checked against status.audit.sealedHeadHash`,
     );
     stdout = '';
     cluster = [
@@ -565,7 +552,7 @@ describe('incident watch', () => {
     expect(process.exitCode).toBeUndefined();
   });
 
-  it('waits for a session that is not there yet, and ends with 1 when the Incident did not succeed', async () => {
+  it('waits for a session that does not exist yet, and exits with 1 if the Incident did not succeed', async () => {
     cluster = [incident({ phase: 'Pending', message: 'waiting for Incident tikv/other' })];
     const watching = oplab('incident', 'watch', 'tikv/store-down');
     await seen('waiting for Incident tikv/other')();
@@ -596,7 +583,7 @@ describe('incident watch', () => {
   });
 });
 
-it('says so when the gateway cannot be reached', async () => {
+it('reports that the gateway cannot be reached', async () => {
   const nobody = createServer();
   await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve));
   const address = nobody.address();

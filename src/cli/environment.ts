@@ -1,20 +1,15 @@
-// What a command works with, made from its flags on demand: the cluster, the way to the gateway, the clock, the output.
+// What a command works with, created on demand from its flags: cluster, gateway, clock, output.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { GatewayUnreachable, InvalidInput } from '../errors.ts';
-import { ports } from '../gateway/protocol.ts';
-import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
-import { openPortForward } from '../kube/port-forward.ts';
-import { PODS } from '../kube/resources.ts';
+import { InvalidInput } from '../errors.ts';
+import { createKubeClient, type KubeClient } from '../kube/client.ts';
 import { clusterIncidents, type Incidents } from './incidents.ts';
-import { clusterMonitors, type Monitors } from './monitors.ts';
+import type { Monitors } from './monitors.ts';
 import type { Output } from './output.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
-import { openFileReader } from './reader/file-reader.ts';
-import { type GatewayConnection, openGatewayReader } from './reader/gateway-reader.ts';
 
-/** Flags that every command takes, named as kubectl names them. */
+/** The flags that every command accepts, with the same names as in kubectl. */
 export const connectionFlags = z.looseObject({
   namespace: z.string().optional(),
   allNamespaces: z.boolean().default(false),
@@ -25,70 +20,36 @@ export const connectionFlags = z.looseObject({
 });
 export type ConnectionFlags = z.infer<typeof connectionFlags>;
 
-/** The world of one command. Nothing is connected before it is asked for. */
+/** What one command works with. Connections are opened on first use. */
 export interface Environment {
   readonly output: Output;
   now(): Date;
   incidents(flags: ConnectionFlags): Incidents;
   monitors(flags: ConnectionFlags): Monitors;
-  /** The namespace of the flags, else of the kubeconfig's context, else "default". */
+  /** The namespace from the flags, else from the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
-  gateway(flags: ConnectionFlags): AuditReader;
-  file(path: string): AuditReader;
+  gateway(flags: ConnectionFlags): AuditReader | Promise<AuditReader>;
+  file(path: string): AuditReader | Promise<AuditReader>;
 }
 
-/** The flags of a command, those of its parents included. */
+/** Makes the world of a command, once it runs. */
+export type OpenEnvironment = () => Promise<Environment>;
+
+/** The flags of a command, including those of its parents. */
 export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
   return schema.parse(command.optsWithGlobals());
 }
 
-const GATEWAY_SELECTOR = 'app.kubernetes.io/name=oplab,app.kubernetes.io/component=gateway';
-
-const podStatus = z.looseObject({
-  status: z
-    .looseObject({ conditions: z.array(z.looseObject({ type: z.string(), status: z.string() })).optional() })
-    .optional(),
-});
-
-/** The gateway's pod that serves now: ready before not ready, never one that is going. */
-export function chooseGatewayPod(pods: readonly KubeObject[]): KubeObject | undefined {
-  const ready = (pod: KubeObject) => {
-    const parsed = podStatus.safeParse(pod);
-    const conditions = parsed.success ? parsed.data.status?.conditions : undefined;
-    return conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ?? false;
-  };
-  const candidates = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
-  return candidates.find(ready) ?? candidates[0];
-}
-
-async function forwardToGateway(client: KubeClient, namespace: string): Promise<GatewayConnection> {
-  const { items } = await client.list(PODS, { namespace, labelSelector: GATEWAY_SELECTOR });
-  const pod = chooseGatewayPod(items);
-  if (pod === undefined) {
-    throw new GatewayUnreachable(
-      `there is no gateway pod in namespace ${namespace}; name oplab's namespace with --oplab-namespace, or read a file with --file`,
-    );
-  }
-  const forward = await openPortForward(client, { namespace, pod: pod.metadata.name, port: ports.read });
-  return {
-    url: `http://127.0.0.1:${forward.localPort}`,
-    get lastError() {
-      return forward.lastError;
-    },
-    close: () => forward.close(),
-  };
-}
-
-/** The address of a read API that is forwarded already. @throws InvalidInput */
+/** The address of a read API whose port the user forwards. @throws InvalidInput */
 function gatewayUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || !['http:', 'https:'].includes(url.protocol)) {
-    throw new InvalidInput(`--gateway ${text}: write an address such as http://127.0.0.1:8080`);
+    throw new InvalidInput(`--gateway ${text}: must be an HTTP address such as http://127.0.0.1:8080`);
   }
   return url.href.replace(/\/+$/, '');
 }
 
-/** The real world: a cluster by kubeconfig, the system clock. */
+/** The environment outside tests: the cluster of the kubeconfig, and the system clock. */
 export function realEnvironment(output: Output): Environment {
   let client: KubeClient | undefined;
   const clientOf = ({ kubeconfig, context }: ConnectionFlags) => {
@@ -102,17 +63,26 @@ export function realEnvironment(output: Output): Environment {
     output,
     now: () => new Date(),
     incidents: (flags) => clusterIncidents(clientOf(flags)),
-    monitors: (flags) => clusterMonitors(clientOf(flags)),
+    monitors: (flags) => {
+      const client = clientOf(flags);
+      return {
+        list: async (namespace) => (await import('./monitors.ts')).clusterMonitors(client).list(namespace),
+      };
+    },
     namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
-    gateway: (flags) => {
+    gateway: async (flags) => {
       const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);
+      const { openGatewayReader } = await import('./reader/gateway-reader.ts');
       return openGatewayReader({
         connect:
           url === undefined
-            ? () => forwardToGateway(clientOf(flags), flags.oplabNamespace)
+            ? async () => {
+                const { forwardToGateway } = await import('./gateway-forward.ts');
+                return await forwardToGateway(clientOf(flags), flags.oplabNamespace);
+              }
             : async () => ({ url, close: async () => undefined }),
       });
     },
-    file: openFileReader,
+    file: async (path) => (await import('./reader/file-reader.ts')).openFileReader(path),
   };
 }

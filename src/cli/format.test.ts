@@ -1,4 +1,4 @@
-// Single values as people read them.
+// The formats of single values.
 
 import { expect, it } from 'vitest';
 import { age, clock, cost, dateTime, duration } from './format.ts';
@@ -18,7 +18,7 @@ it.each([
   expect(age(from, now)).toBe(text);
 });
 
-it('writes durations, money and times with their units', () => {
+it('formats durations, costs and times with their units', () => {
   expect([duration(12), duration(1449), duration(192_000)]).toEqual(['12 ms', '1.4 s', '3m12s']);
   expect([cost(5), cost(12_345), cost(undefined)]).toEqual(['$0.005', '$12.345', '']);
   expect(clock('2026-01-10T04:30:01.123Z')).toBe('04:30:01');

@@ -1,6 +1,6 @@
-// How single values are written for people: ages, durations, money, times.
+// Formats single values for people: ages, durations, costs, times.
 
-/** As kubectl writes ages: 45s, 3m12s, 4h, 2d. */
+/** An age in kubectl's format: 45s, 3m12s, 4h, 2d. */
 export function age(from: string | undefined, now: Date): string {
   const then = Date.parse(from ?? '');
   if (Number.isNaN(then)) return '';
@@ -14,7 +14,7 @@ export function age(from: string | undefined, now: Date): string {
   return `${Math.floor(hours / 24)}d`;
 }
 
-/** A span of milliseconds: 12 ms, 1.4 s, 3m12s. */
+/** A duration given in milliseconds: 12 ms, 1.4 s, 3m12s. */
 export function duration(ms: number): string {
   if (ms < 1000) return `${ms} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
@@ -22,7 +22,7 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`;
 }
 
-/** Thousandths of a US dollar. */
+/** A cost given in thousandths of a US dollar: $0.012. */
 export function cost(milliUSD: number | undefined): string {
   return milliUSD === undefined ? '' : `$${(milliUSD / 1000).toFixed(3)}`;
 }
@@ -37,7 +37,7 @@ export function dateTime(time: string | undefined): string {
   return time === undefined ? '' : time.replace('T', ' ').replace(/(?:\.\d+)?Z$/, ' UTC');
 }
 
-/** Thousands set apart: 1,234,567. */
+/** A number with thousands separators: 1,234,567. */
 export function count(value: number): string {
   return value.toLocaleString('en-US');
 }

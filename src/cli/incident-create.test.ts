@@ -1,16 +1,14 @@
-// What `incident create` refuses by itself, before anything is sent, and without any cluster.
+// What `incident create` rejects before anything is sent, and without a cluster.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { Cel } from '../checks/cel.ts';
-import { type Environment, realEnvironment } from './environment.ts';
 import type { NewIncident } from './incidents.ts';
 import { checkAsServer } from './manifest-check.ts';
-import { createProgram } from './program.ts';
 
 let directory: string;
 let stdout = '';
@@ -24,15 +22,10 @@ beforeEach(() => {
   sent = [];
 });
 
-const write = (text: string) => {
-  stdout += text;
-};
-const output = {
-  ...{ line: (text = '') => write(`${text}\n`), write, note: () => undefined },
-  ...{ colors: createColors(false), width: 80, isTerminal: false },
-};
-const environment: Environment = {
-  ...realEnvironment(output),
+const environment = fakeEnvironment({
+  output: outputTo((text) => {
+    stdout += text;
+  }),
   incidents: () => ({
     get: () => Promise.reject(new Error('nothing is read')),
     list: () => Promise.reject(new Error('nothing is read')),
@@ -42,9 +35,8 @@ const environment: Environment = {
     },
   }),
   namespace: () => 'tikv',
-};
-const oplab = (...args: string[]) =>
-  createProgram(environment).parseAsync(['node', 'oplab', 'incident', 'create', ...args]);
+});
+const oplab = (...args: string[]) => commandLine(environment)('incident', 'create', ...args);
 
 const http = { service: 'pd', port: 2379, cel: 'status == 200' };
 const manifest = (
@@ -67,7 +59,7 @@ async function create(content: object, ...args: string[]): Promise<unknown> {
 }
 
 describe('a dry run by the client', () => {
-  it('takes what the server would take', async () => {
+  it('accepts what the server would accept', async () => {
     const all = [
       up,
       { name: 'object', kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', cel: 'object.a' } },
@@ -80,10 +72,10 @@ describe('a dry run by the client', () => {
     expect(sent).toEqual([]);
   });
 
-  it('refuses what it would refuse', async () => {
+  it('rejects what the server would reject', async () => {
     await expect(create(manifest([up, up]), '--dry-run', 'client')).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('"up" is there twice'),
+      message: expect.stringContaining('"up" is a duplicate'),
     });
     expect(stdout).toBe('');
   });
@@ -92,16 +84,28 @@ describe('a dry run by the client', () => {
   afterAll(() => cel.close());
   const pod = { apiVersion: 'v1', kind: 'Pod', cel: 'true' };
   it.each<[string, NewIncident, string]>([
-    ['two checks of one name', manifest([up, up]), 'spec.verify.checks.1.name: "up" is there twice'],
-    ['a name of no object', manifest([up], {}, { name: 'Foo_Bar' }), 'metadata.name: "Foo_Bar" is no name'],
+    ['two checks of one name', manifest([up, up]), 'spec.verify.checks.1.name: "up" is a duplicate'],
+    [
+      'a name of no object',
+      manifest([up], {}, { name: 'Foo_Bar' }),
+      'metadata.name: "Foo_Bar" is not a valid object name',
+    ],
     ['a beginning of no name', manifest([up], {}, { generateName: 'A-' }), 'metadata.generateName: "A-" is no'],
-    ['no name', manifest([up], {}, {}), 'metadata.name: give it one'],
-    ['no namespace', manifest([up], {}, { name: 'a', namespace: 'a.b' }), 'metadata.namespace: "a.b" is no name'],
-    ['a field that is not there', manifest([up], { severty: 'info' }), 'spec.severty: there is no such field'],
-    ['one deep in it', manifest([{ name: 'a', http: { ...http, url: 'x' } }]), 'spec.verify.checks.0.http.url: there'],
-    ['a target twice', manifest([up], { targetNamespaces: ['x', 'x'] }), 'spec.targetNamespaces.1: "x" is there twice'],
-    ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks.0: a check has exactly one of'],
-    ['a check that has a name of ours', manifest([{ name: 'baseline', http }]), 'checks.0: name: baseline is the name'],
+    ['no name', manifest([up], {}, {}), 'metadata.name: must be set'],
+    [
+      'no namespace',
+      manifest([up], {}, { name: 'a', namespace: 'a.b' }),
+      'metadata.namespace: "a.b" is not a valid namespace name',
+    ],
+    ['a field that is not there', manifest([up], { severty: 'info' }), 'spec.severty: unknown field'],
+    [
+      'one deep in it',
+      manifest([{ name: 'a', http: { ...http, url: 'x' } }]),
+      'spec.verify.checks.0.http.url: unknown',
+    ],
+    ['a target twice', manifest([up], { targetNamespaces: ['x', 'x'] }), 'spec.targetNamespaces.1: "x" is a duplicate'],
+    ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks.0: a check must set exactly one'],
+    ['a check that has a name of ours', manifest([{ name: 'baseline', http }]), 'checks.0: name: baseline is reserved'],
     [
       'a Secret',
       manifest([{ name: 'a', kubernetes: { ...pod, kind: 'Secret' } }]),
@@ -110,12 +114,12 @@ describe('a dry run by the client', () => {
     [
       'a check that looks elsewhere',
       manifest([{ name: 'up', http: { ...http, namespace: 'other' } }], { targetNamespaces: ['tikv'] }),
-      'spec: verify.checks: a check may look only into the namespaces of targetNamespaces',
+      'spec: verify.checks: the namespace of each check must be in targetNamespaces',
     ],
     [
       'labels without end',
       manifest([up], { alertLabels: Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`l${index}`, ''])) }),
-      'spec.alertLabels: it has 65 entries; at most 64',
+      'spec.alertLabels: must have at most 64 entries, not 65',
     ],
   ])('refuses %s', async (_, content, message) => {
     await expect(checkAsServer(content, cel)).rejects.toMatchObject({
@@ -126,7 +130,7 @@ describe('a dry run by the client', () => {
 });
 
 describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('with %j', (args) => {
-  it('CEL that is none is not sent, and nothing before it', async () => {
+  it('invalid CEL is rejected before anything is sent', async () => {
     const ill = manifest([up, { name: 'ill', http: { ...http, cel: 'status === 200' } }]);
     const file = path.join(directory, 'both.yaml');
     await writeFile(file, `${JSON.stringify(manifest([up]))}\n---\n${JSON.stringify(ill)}\n`);
@@ -139,7 +143,7 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
     expect(sent).toEqual([]);
   });
 
-  it('-A is refused, where it would be ignored', async () => {
+  it('-A is rejected, because it would be ignored', async () => {
     await expect(create(manifest([up]), '-A', ...args)).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringContaining('-A'),
@@ -147,9 +151,9 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
     expect(sent).toEqual([]);
   });
 
-  it('a value out of its range is named', async () => {
+  it('an error names a value that is out of range', async () => {
     await expect(create(manifest([{ name: 'up', http: { ...http, port: 0 } }]), ...args)).rejects.toMatchObject({
-      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: .*>=1 \(it is 0\)$/),
+      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: .*>=1 \(got 0\)$/),
     });
   });
 });

@@ -1,4 +1,4 @@
-// Incidents as the commands read them: through the API server, parsed, with the raw object kept for -o json and yaml.
+// Reads and creates Incidents through the API server; keeps the raw object for -o json and yaml.
 
 import { z } from 'zod';
 import { type Incident, incident } from '../api/incident.ts';
@@ -9,11 +9,11 @@ import { INCIDENTS } from '../kube/resources.ts';
 
 export interface SeenIncident {
   readonly incident: Incident;
-  /** As the API server gave it. */
+  /** The object as the API server returned it. */
   readonly raw: object;
 }
 
-/** An Incident that a person writes: what it leaves out, the API server fills in. */
+/** An Incident written by a person. The API server fills in the defaults of omitted fields. */
 const newIncident = z.looseObject({
   apiVersion: z.string(),
   kind: z.string(),
@@ -26,15 +26,15 @@ const newIncident = z.looseObject({
 });
 export type NewIncident = z.infer<typeof newIncident>;
 
-/** Incidents of a cluster, or of a test. */
+/** Access to Incidents, in a cluster or in a test. */
 export interface Incidents {
   /** @throws NotFound */
   get(namespace: string, name: string): Promise<SeenIncident>;
-  /** All namespaces when left out. */
+  /** Undefined lists all namespaces. */
   list(namespace: string | undefined): Promise<SeenIncident[]>;
   /**
-   * The Incident as the API server has it now, or would have it.
-   * @throws InvalidInput, NotAllowed, NotFound for a namespace that is not there
+   * Returns the Incident as the API server stored it, or would store it in a dry run.
+   * @throws InvalidInput, NotAllowed, NotFound if the namespace does not exist
    */
   create(wanted: NewIncident, options: { readonly dryRun: boolean }): Promise<NewIncident>;
 }
@@ -45,14 +45,14 @@ export function parseIncident(raw: object, where: string): Incident {
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw new InvalidInput(
-    `${where} is no Incident that this oplab can read: ${issue?.path.join('.')}: ${issue?.message}`,
+    `${where} is not an Incident that this version of oplab can read: ${issue?.path.join('.')}: ${issue?.message}`,
   );
 }
 
-/** Who wrote it, in metadata.managedFields. */
+/** The writer's name in metadata.managedFields. */
 const FIELD_MANAGER = 'oplab-cli';
 
-/** Incidents of a cluster. */
+/** The Incidents of a cluster. */
 export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'create'>): Incidents {
   const seen = (raw: KubeObject): SeenIncident => ({
     incident: parseIncident(raw, `Incident ${raw.metadata.namespace ?? ''}/${raw.metadata.name}`),
@@ -65,7 +65,7 @@ export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'crea
       } catch (error) {
         if (!isNotFound(error)) throw error;
         throw new NotFound(
-          `there is no Incident "${name}" in namespace ${namespace}; see: oplab incident list -A`,
+          `Incident "${name}" not found in namespace ${namespace}; to list all: oplab incident list -A`,
           error,
         );
       }
@@ -75,7 +75,7 @@ export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'crea
         return (await client.list(INCIDENTS, { namespace })).items.map(seen);
       } catch (error) {
         if (!isNotFound(error)) throw error;
-        throw new NotFound('the cluster does not know Incidents: oplab is not installed in it', error);
+        throw new NotFound('this cluster does not serve Incidents; install oplab, or choose another --context', error);
       }
     },
     async create(wanted, { dryRun }) {
@@ -90,7 +90,7 @@ export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'crea
         if (isForbidden(error)) throw new NotAllowed(error.message);
         if (!isNotFound(error)) throw error;
         throw new NotFound(
-          `there is no namespace ${namespace}, or the cluster does not know Incidents (oplab is not installed in it)`,
+          `namespace ${namespace} does not exist, or this cluster does not serve Incidents (oplab is not installed)`,
           error,
         );
       }

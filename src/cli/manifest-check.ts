@@ -1,4 +1,4 @@
-// What the API server and the controller would refuse in a new Incident, as far as it can be told without them.
+// Finds what the API server or the controller would reject in a new Incident, without a cluster.
 
 import { z } from 'zod';
 import type { Check } from '../api/check.ts';
@@ -10,35 +10,38 @@ import type { NewIncident } from './incidents.ts';
 
 type Evaluator = Pick<Cel, 'syntaxError' | 'evaluate'>;
 
-/** As much of a value as an error shows. */
+/** The part of a value that an error shows. */
 function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
-/** The first thing that a schema says, with the field and the value. */
+/** The first issue that a schema reports, with its field and value. */
 export function issueText({ issues: [issue] }: z.ZodError): string {
   const { path = [], message = '', input } = issue ?? {};
-  const value = input === undefined || typeof input === 'object' ? '' : ` (it is ${shown(input)})`;
+  const value = input === undefined || typeof input === 'object' ? '' : ` (got ${shown(input)})`;
   return `${path.join('.')}: ${message}${value}`;
 }
 
-/** The spec with its defaults. @throws InvalidInput for what does not fit the schema */
+/** The spec with its defaults. @throws InvalidInput if it does not match the schema */
 export function parseSpec(spec: object): z.infer<typeof incident.shape.spec> {
   const parsed = incident.shape.spec.safeParse(spec, { reportInput: true });
   if (!parsed.success) throw new InvalidInput(`spec.${issueText(parsed.error)}`);
   return parsed.data;
 }
 
-/** CEL that the controller would refuse, so that no Incident is made of it. @throws InvalidInput */
+/**
+ * Checks for CEL that the controller would reject, before an Incident is created. @throws
+ * InvalidInput
+ */
 export async function checkExpressions(checks: readonly Check[], cel: Evaluator): Promise<void> {
   for (const [index, check] of checks.entries()) {
-    for (const look of ['http', 'kubernetes', 'prometheus'] as const) {
-      const expression = check[look]?.cel;
+    for (const kind of ['http', 'kubernetes', 'prometheus'] as const) {
+      const expression = check[kind]?.cel;
       const problem = expression === undefined ? undefined : await cel.syntaxError(expression);
       if (problem === undefined) continue;
       throw new InvalidInput(
-        `spec.verify.checks.${index}.${look}.cel: ${shown(expression)} is no CEL that a check can be judged by: ${problem}; write what is true when all is well, for example ${EXAMPLES[look]}`,
+        `spec.verify.checks.${index}.${kind}.cel: ${shown(expression)} is not a valid CEL expression for a check: ${problem}; write an expression that is true when the check passes, for example ${EXAMPLES[kind]}`,
       );
     }
   }
@@ -51,32 +54,33 @@ const EXAMPLES = {
 };
 
 /**
- * The rest of what the API server holds against its schema: names, unknown fields, lists without doubles, rules.
- * Who may do it and whether namespace and class exist, only the server knows.
+ * The remaining validation of the API server: names, unknown fields, duplicates in lists, CEL
+ * rules. Permissions, and whether the namespace and the AgentClass exist, only the server can
+ * check.
  * @throws InvalidInput
  */
 export async function checkAsServer(wanted: NewIncident, cel: Evaluator): Promise<void> {
   const { name, generateName, namespace } = wanted.metadata;
-  if (name === undefined && generateName === undefined) throw new InvalidInput('metadata.name: give it one');
+  if (name === undefined && generateName === undefined) throw new InvalidInput('metadata.name: must be set');
   if (name !== undefined) requireName('metadata.name', name, name);
-  // What the server puts behind it ends in a letter or a digit.
+  // The suffix that the server appends ends in a letter or a digit.
   else requireName('metadata.generateName', generateName ?? '', `${generateName}x`);
   if (namespace !== undefined && (!SUBDOMAIN.test(namespace) || namespace.includes('.') || namespace.length > 63)) {
     throw new InvalidInput(
-      `metadata.namespace: ${shown(namespace)} is no name of a namespace; write small letters, digits and "-", at most 63`,
+      `metadata.namespace: ${shown(namespace)} is not a valid namespace name; use at most 63 lowercase letters, digits and "-"`,
     );
   }
   checkShape(incidentSpecSchema(), wanted.spec, 'spec');
   await checkRules(incidentSpecSchema(), parseSpec(wanted.spec), 'spec', cel);
 }
 
-/** A name as the API server takes it (RFC 1123 subdomain). */
+/** The names that the API server accepts (RFC 1123 subdomains). */
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 function requireName(field: string, value: string, name: string): void {
   if (SUBDOMAIN.test(name) && name.length <= 253) return;
   throw new InvalidInput(
-    `${field}: ${shown(value)} is no name of an object; write small letters, digits, "-" and ".", a letter or a digit first and last, at most 253`,
+    `${field}: ${shown(value)} is not a valid object name; use at most 253 lowercase letters, digits, "-" and ".", and start and end with a letter or a digit`,
   );
 }
 
@@ -90,7 +94,7 @@ const extensions = z.looseObject({
     .default([]),
 });
 
-/** Fields that nobody knows, and elements that are there twice. */
+/** Rejects unknown fields, duplicate elements and too many properties. @throws InvalidInput */
 function checkShape(schema: Schema, value: unknown, at: string): void {
   const {
     'x-kubernetes-list-type': type,
@@ -108,9 +112,7 @@ function checkShape(schema: Schema, value: unknown, at: string): void {
       const same = JSON.stringify(identity);
       if (seen.has(same)) {
         const field = [at, index, ...(type === 'set' ? [] : [keys.join(',')])].join('.');
-        throw new InvalidInput(
-          `${field}: ${identity.map(shown).join(', ')} is there twice; leave one out, or rename it`,
-        );
+        throw new InvalidInput(`${field}: ${identity.map(shown).join(', ')} is a duplicate; remove or rename it`);
       }
       seen.add(same);
     }
@@ -119,26 +121,26 @@ function checkShape(schema: Schema, value: unknown, at: string): void {
   const fields = record.safeParse(value);
   if (!fields.success) return;
   const size = Object.keys(fields.data).length;
-  if (size > most) throw new InvalidInput(`${at}: it has ${size} entries; at most ${most} fit`);
+  if (size > most) throw new InvalidInput(`${at}: must have at most ${most} entries, not ${size}`);
   if (schema.properties === undefined) return;
   for (const [name, child] of Object.entries(fields.data)) {
     const known = schema.properties[name];
     if (known === undefined) {
       const names = Object.keys(schema.properties).join(', ');
-      throw new InvalidInput(`${at}.${name}: there is no such field; there are: ${names}`);
+      throw new InvalidInput(`${at}.${name}: unknown field; valid fields: ${names}`);
     }
     checkShape(known, child, `${at}.${name}`);
   }
 }
 
-/** The rules of the schema; those that compare with an older object say nothing of a new one. */
+/** Checks the schema's CEL rules, except those that compare with an older object. */
 async function checkRules(schema: Schema, value: unknown, at: string, cel: Evaluator): Promise<void> {
   if (value === undefined) return;
   for (const { rule, message, optionalOldSelf } of extensions.parse(schema)['x-kubernetes-validations']) {
     const ofNew = optionalOldSelf ? rule.replaceAll('oldSelf.hasValue()', 'false') : rule;
     if (/\boldSelf\b/.test(ofNew)) continue;
-    const verdict = await cel.evaluate(ofNew, { self: { json: JSON.stringify(value) } });
-    if (verdict.type === 'failed') throw new InvalidInput(`${at}: ${message}`);
+    const result = await cel.evaluate(ofNew, { self: { json: JSON.stringify(value) } });
+    if (result.type === 'failed') throw new InvalidInput(`${at}: ${message}`);
   }
   if (Array.isArray(value)) {
     const { items = {} } = schema;

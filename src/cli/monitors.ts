@@ -1,4 +1,4 @@
-// Monitors as the commands read them.
+// Reads Monitors through the API server.
 
 import { type Monitor, monitor } from '../api/monitor.ts';
 import { NotFound } from '../errors.ts';
@@ -8,11 +8,11 @@ import { MONITORS } from '../kube/resources.ts';
 
 /** Read access to Monitors. */
 export interface Monitors {
-  /** All namespaces when left out. @throws NotFound when the cluster knows none */
+  /** Undefined lists all namespaces. @throws NotFound if the cluster does not serve Monitors */
   list(namespace: string | undefined): Promise<Monitor[]>;
 }
 
-/** Monitors of a cluster. One that this version cannot read is left out. */
+/** The Monitors of a cluster, except those that this version cannot read. */
 export function clusterMonitors(client: Pick<KubeClient, 'list'>): Monitors {
   return {
     async list(namespace) {
@@ -24,7 +24,10 @@ export function clusterMonitors(client: Pick<KubeClient, 'list'>): Monitors {
         });
       } catch (error) {
         if (!isNotFound(error)) throw error;
-        throw new NotFound('the cluster does not know Monitors: oplab is not installed in it, or is older', error);
+        throw new NotFound(
+          'this cluster does not serve Monitors: oplab is not installed, or is an older version',
+          error,
+        );
       }
     },
   };

@@ -1,24 +1,27 @@
-// Where a command writes: results to stdout, remarks and errors to stderr; colour only where a person looks.
+// Where a command writes: results to stdout, notes and errors to stderr, colors only to a terminal.
 
 import { createColors } from 'picocolors';
 
 export type Colors = ReturnType<typeof createColors>;
 
-/** The two streams of a command and what is known of the place where stdout ends. */
+/** The two output streams of a command, and the properties of the terminal behind stdout. */
 export interface Output {
   /** One line of the result. */
   line(text?: string): void;
-  /** Text of the result as it is. */
+  /** Writes text of the result unchanged. */
   write(text: string): void;
-  /** A remark beside the result; machine-readable output stays clean. */
+  /** Writes a line to stderr, so that machine-readable output on stdout stays clean. */
   note(text: string): void;
   readonly colors: Colors;
-  /** Columns of the terminal; 80 where there is none. */
+  /** The columns of the terminal, or 80 if stdout is not a terminal. */
   readonly width: number;
   readonly isTerminal: boolean;
 }
 
-/** The process's own streams. A reader that goes away early (`| head`) ends the program quietly. */
+/**
+ * The process's own streams. If the reader closes the pipe early (`| head`), the program exits
+ * silently.
+ */
 export function processOutput(): Output {
   const { stdout, stderr, env } = process;
   stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,4 +1,4 @@
-// The command line: which commands there are and which flags they share. Each command has a file of its own.
+// The command line: all commands and the flags they share. Each command has its own file.
 
 import path from 'node:path';
 import { Command, type CommanderError } from 'commander';
@@ -14,65 +14,72 @@ import { addSessionImport } from './commands/session-import.ts';
 import { addSessionPostMortem } from './commands/session-post-mortem.ts';
 import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
-import { type Environment, realEnvironment } from './environment.ts';
+import type { Environment } from './environment.ts';
 import { type Output, processOutput } from './output.ts';
 import { versionLine } from './version.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not found, 4 the audit log does not add up.`;
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not found, 4 the audit log failed verification.`;
 
-/** The name under which it was called: kubectl runs its plugins as kubectl-NAME. */
+/** The name in the usage texts. kubectl runs its plugins as kubectl-NAME. */
 function calledAs(): string {
   return path.basename(process.argv[1] ?? '').startsWith('kubectl-') ? 'kubectl oplab' : 'oplab';
 }
 
-/** Wrong usage is told apart from failure by the exit code 2. */
+/** Exits with code 2 for wrong usage, which distinguishes it from failures (1). */
 function endAfterUsage(error: CommanderError): never {
   process.exit(error.exitCode === 0 ? 0 : 2);
 }
 
-/** The whole command line; `parseAsync` runs it. Failures come as OplabError. */
-export function createProgram(environment: Environment = realEnvironment(processOutput())): Command {
+/**
+ * The complete command line; `parseAsync` runs it. Failures are thrown as OplabError. Here are names, flags and
+ * help: what a command does, and the libraries that it needs, is loaded when it runs.
+ */
+export function createProgram(environment?: Environment): Command {
+  const output = environment?.output ?? processOutput();
+  const open = async () => environment ?? (await import('./environment.ts')).realEnvironment(output);
   const program = new Command(calledAs())
-    .description('Incidents, the agents that work on them, and the record of all that they did.')
-    .option('-n, --namespace <namespace>', 'namespace of the Incident; default: that of the kubeconfig context')
+    .description('Work with Incidents, the agents that handle them, and the record of everything they did.')
+    .option('-n, --namespace <namespace>', "namespace of the Incident; default: the kubeconfig context's namespace")
     .option('-A, --all-namespaces', 'all namespaces')
-    .option('--context <context>', 'context of the kubeconfig')
-    .option('--kubeconfig <path>', 'path of the kubeconfig')
+    .option('--context <context>', 'kubeconfig context to use')
+    .option('--kubeconfig <path>', 'path to the kubeconfig file')
     .option('--oplab-namespace <namespace>', 'namespace in which oplab is installed', 'oplab-system')
-    .option('--gateway <url>', "address of the gateway's read API, where you have forwarded its port yourself")
+    .option('--gateway <url>', "address of the gateway's read API, if you forward its port yourself")
     .version(versionLine(), '-V, --version', 'print the version of this program')
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
-    .configureOutput(outputOf(environment.output))
+    .configureOutput(outputOf(output))
     .exitOverride(endAfterUsage)
-    .showHelpAfterError('(--help tells more)')
+    .showHelpAfterError('(use --help for more information)')
     .addHelpText('after', EXIT_CODES);
 
   const incident = program
     .command('incident')
     .alias('incidents')
     .alias('inc')
-    .description('what is wrong, what is being done about it, and whether it helped');
-  addIncidentList(incident, environment);
-  addIncidentShow(incident, environment);
-  addIncidentWatch(incident, environment);
-  addIncidentCreate(incident, environment);
+    .description('what is wrong, what is being done about it, and whether it is repaired');
+  addIncidentList(incident, open);
+  addIncidentShow(incident, open);
+  addIncidentWatch(incident, open);
+  addIncidentCreate(incident, open);
 
-  const audit = program.command('audit').description('the record: what was thought, run, seen and changed');
-  addAuditList(audit, environment);
-  addAuditShow(audit, environment);
-  addAuditVerify(audit, environment);
+  const audit = program
+    .command('audit')
+    .description("the record of sessions: the model's reasoning, commands, results and changes");
+  addAuditList(audit, open);
+  addAuditShow(audit, open);
+  addAuditVerify(audit, open);
 
   const session = program
     .command('session')
     .alias('sessions')
-    .description('a session as a file: to keep, to hand on, to read as a post-mortem');
-  addSessionExport(session, environment);
-  addSessionImport(session, environment);
-  addSessionPostMortem(session, environment);
+    .description('export sessions to files, import them, and print post-mortems');
+  addSessionExport(session, open);
+  addSessionImport(session, open);
+  addSessionPostMortem(session, open);
 
-  addTop(program, environment);
-  addVersion(program, environment);
+  addTop(program, open);
+  addVersion(program, output);
   return program;
 }
 

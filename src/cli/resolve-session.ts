@@ -1,4 +1,4 @@
-// From what a person types to a session: a session id, a name, or namespace/name; also when the Incident is gone.
+// Finds a session by id, name or namespace/name, even if its Incident no longer exists.
 
 import type { Incident } from '../api/incident.ts';
 import type { SessionSummary } from '../audit/log.ts';
@@ -10,18 +10,18 @@ const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export interface ResolveOptions {
   readonly reader: AuditReader;
-  /** Left out when only a file is asked. */
+  /** Omitted if only a file is read. */
   readonly incidents?: Incidents;
-  /** Undefined: any namespace, which only works by the log itself. */
+  /** Undefined means any namespace; then only the log is searched. */
   readonly namespace: string | undefined;
   readonly note: (text: string) => void;
 }
 
 export interface ResolvedSession {
   readonly session: string;
-  /** Undefined when it is gone, or the cluster was not asked. */
+  /** Undefined if it no longer exists, or if the cluster was not queried. */
   readonly incident: Incident | undefined;
-  /** Undefined when the log has nothing of it. */
+  /** Undefined if the log has no entries of the session. */
   readonly summary: SessionSummary | undefined;
 }
 
@@ -33,7 +33,7 @@ export function parseName(
   const parts = text.split('/');
   const [first = '', second] = parts;
   if (parts.length > 2 || first === '' || second === '') {
-    throw new InvalidInput(`"${text}" is no name: write NAME, NAMESPACE/NAME, or the id of a session`);
+    throw new InvalidInput(`"${text}" is not a valid name; use NAME, NAMESPACE/NAME, or the id of a session`);
   }
   return second === undefined ? { namespace, name: first } : { namespace: first, name: second };
 }
@@ -43,7 +43,7 @@ export async function resolveSession(text: string, options: ResolveOptions): Pro
   const { reader, incidents, note } = options;
   if (UID.test(text)) {
     const summary = await reader.session(text);
-    if (summary === undefined) throw new NotFound(`the log (${reader.source}) has no session ${text}`);
+    if (summary === undefined) throw new NotFound(`session ${text} not found in the log (${reader.source})`);
     const { namespace, name } = summary.incident;
     const incident = name === '' ? undefined : await present(incidents, namespace, name);
     return { session: text, incident: incident?.metadata.uid === text ? incident : undefined, summary };
@@ -64,12 +64,12 @@ export async function resolveSession(text: string, options: ResolveOptions): Pro
   if (latest === undefined) {
     const where = namespace === undefined ? '' : ` in namespace ${namespace}`;
     throw new NotFound(
-      `neither an Incident nor a session in the log (${reader.source}) is named "${name}"${where}; see: oplab audit list`,
+      `no Incident and no session in the log (${reader.source}) is named "${name}"${where}; to list sessions: oplab audit list`,
     );
   }
   if (earlier.length > 0) {
     note(
-      `"${name}" has ${past.length} sessions; this is the latest. Others: ${earlier.map((summary) => summary.session).join(', ')}`,
+      `"${name}" has ${past.length} sessions; using the latest. Others: ${earlier.map((summary) => summary.session).join(', ')}`,
     );
   }
   return { session: latest.session, incident: undefined, summary: latest };

@@ -1,4 +1,4 @@
-// Where the session commands take a session from: the gateway and the cluster, an audit file, or an export of earlier.
+// Reads sessions for the session commands: from gateway and cluster, an audit file, or an export.
 
 import { buildExport, type SessionExport } from '../audit/export.ts';
 import { InvalidInput, NotFound } from '../errors.ts';
@@ -12,7 +12,7 @@ export interface SourceFlags extends ConnectionFlags {
   readonly file?: string | undefined;
 }
 
-/** The sessions that are asked for, each as an export: one by its name, or all that there are. @throws NotFound */
+/** The requested sessions as exports: one by its name, or all of them. @throws NotFound */
 export async function* exportsOf(
   environment: Environment,
   given: SourceFlags,
@@ -22,12 +22,14 @@ export async function* exportsOf(
   if (earlier !== undefined) {
     const { id, incident } = earlier.session;
     if (text !== undefined && ![id, incident.name, `${incident.namespace}/${incident.name}`].includes(text)) {
-      throw new NotFound(`${given.file} holds session ${incident.namespace}/${incident.name} (${id}), not "${text}"`);
+      throw new NotFound(
+        `${given.file} contains session ${incident.namespace}/${incident.name} (${id}), not "${text}"`,
+      );
     }
     yield earlier;
     return;
   }
-  const reader = given.file === undefined ? environment.gateway(given) : environment.file(given.file);
+  const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
     if (text !== undefined) {
       yield await exported(environment, given, reader, await resolved(environment, given, reader, text));
@@ -48,7 +50,7 @@ function resolved(environment: Environment, given: SourceFlags, reader: AuditRea
   return resolveSession(text, {
     reader,
     note: environment.output.note,
-    // A file stands for itself: it may come from a cluster that is gone.
+    // Read only the file: its cluster may no longer exist.
     ...(given.file === undefined
       ? { incidents: environment.incidents(given), namespace: environment.namespace(given) }
       : { namespace: given.namespace }),
@@ -61,8 +63,9 @@ async function exported(
   reader: AuditReader,
   { session, incident, summary }: ResolvedSession,
 ): Promise<SessionExport> {
-  if (summary === undefined) throw new NotFound(`the log has nothing of session ${session} yet`);
-  // The Incident before the entries: a session that goes on meanwhile only grows past its anchors.
+  if (summary === undefined) throw new NotFound(`the log has no entries of session ${session} yet`);
+  // Read the Incident before the entries, so that its anchors never exceed them if the session
+  // continues.
   const raw =
     incident === undefined
       ? undefined

@@ -1,20 +1,18 @@
-// Sessions as files: out of a log, checked, back into another log, and as a post-mortem.
+// Sessions as files: exported from a log, verified, imported into another, shown as a post-mortem.
 
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { parseExport, type sessionExport, verifyExport } from '../audit/export.ts';
 import { canonicalJson, sha256 } from '../audit/hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import { openAuditLog } from '../audit/store.ts';
 import { NotFound } from '../errors.ts';
-import type { Environment } from './environment.ts';
 import { parseIncident } from './incidents.ts';
-import { createProgram } from './program.ts';
 import { openFileReader } from './reader/file-reader.ts';
 import { postMortem } from './render/post-mortem.ts';
 
@@ -30,21 +28,15 @@ let stderr: string;
 let raw: object | undefined;
 
 const at = (name: string) => path.join(directory, name);
-const environment: Environment = {
-  output: {
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+const environment = fakeEnvironment({
+  output: outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  },
+  ),
   now: () => new Date('2026-01-01T00:10:00.123Z'),
   incidents: () => ({
     async get(namespace, name) {
@@ -54,13 +46,11 @@ const environment: Environment = {
     list: async () => [],
     create: async (wanted) => wanted,
   }),
-  monitors: () => ({ list: async () => [] }),
   namespace: () => 'tikv',
   // The cluster's log is a file here; that it can be read through a gateway is another test's.
   gateway: () => openFileReader(at('audit.db')),
-  file: openFileReader,
-};
-const oplab = (...args: string[]) => createProgram(environment).parseAsync(['node', 'oplab', ...args]);
+});
+const oplab = commandLine(environment);
 
 /** A repair on record, with what makes trouble: odd keys, a table's bar, Markdown, a text that is long. */
 async function record(options: { sealed: boolean }): Promise<{ entries: number; headHash: string } | undefined> {
@@ -196,7 +186,7 @@ describe('session export', () => {
     expect(published.safeParse({ ...content, surprise: 1 }).success).toBe(false);
   });
 
-  it('replaces no file unless told to', async () => {
+  it('does not overwrite a file without --force', async () => {
     const file = await exportOf();
     await expect(oplab('session', 'export', 'store-down', '--to', file)).rejects.toMatchObject({
       code: 'OPLAB_INVALID_INPUT',
@@ -205,7 +195,7 @@ describe('session export', () => {
     await oplab('session', 'export', 'store-down', '--to', file, '--force');
   });
 
-  it('says that a session goes on, and exports what there is, also without its Incident', async () => {
+  it('warns that a session is not sealed, and exports what exists, even without its Incident', async () => {
     await record({ sealed: false });
     await oplab('session', 'export', 'tikv/store-down', '--to', '-');
     const content = parseExport(stdout, 'stdout');
@@ -214,7 +204,7 @@ describe('session export', () => {
     expect(verifyExport(content).findings).toEqual([]);
   });
 
-  it('writes all sessions with --all, a file each', async () => {
+  it('writes one file per session with --all', async () => {
     await record({ sealed: true });
     await oplab('session', 'export', '--all', '--file', at('audit.db'), '--to', at('all'));
     expect(await readdir(at('all'))).toEqual(['tikv-store-down-6f1c0f5e-20260101T001000Z.json']);
@@ -232,14 +222,14 @@ describe('session export', () => {
 });
 
 describe('audit verify --file with an export', () => {
-  it('finds nothing in a sound one, and says what it was held against', async () => {
+  it('finds nothing wrong with an intact one, and reports what it was checked against', async () => {
     const file = await exportOf();
     await oplab('audit', 'verify', '--file', file);
     expect(stdout).toContain('✓ tikv/store-down');
     expect(stdout).toContain("the file's own head, the file's status.audit.sealedHeadHash; 2 texts match");
   });
 
-  it('finds a byte that was changed anywhere', async () => {
+  it('finds a changed byte anywhere', async () => {
     const file = await exportOf();
     const text = await readFile(file, 'utf8');
     const broken: [string, string, RegExp][] = [
@@ -257,7 +247,7 @@ describe('audit verify --file with an export', () => {
     }
   });
 
-  it('finds what a careful hand has done that made the digest anew', async () => {
+  it('finds tampering even if the digest was recomputed', async () => {
     const file = await exportOf();
     const cut = await forged(file, (content) => void content.entries.pop());
     await expect(oplab('audit', 'verify', '--file', cut)).rejects.toMatchObject({ exitCode: 4 });
@@ -270,7 +260,7 @@ describe('audit verify --file with an export', () => {
     expect(stdout).toContain('belongs to no entry');
   });
 
-  it('finds a rewritten chain by a status that was saved elsewhere', async () => {
+  it('finds a rewritten chain with a status that was saved elsewhere', async () => {
     const file = await exportOf();
     await writeFile(at('incident.json'), JSON.stringify(raw));
     await oplab('audit', 'verify', '--file', file, '--incident-file', at('incident.json'));
@@ -287,7 +277,7 @@ describe('audit verify --file with an export', () => {
     expect(stdout).toContain('wrong head');
   });
 
-  it('says what is no export', async () => {
+  it('rejects a file that is not an export', async () => {
     for (const text of [
       '{"format": "oplab.dev/session-export/v1"',
       '{"format": "oplab.dev/session-export/v9"}',
@@ -296,19 +286,19 @@ describe('audit verify --file with an export', () => {
       await writeFile(at('odd.json'), text);
       await expect(oplab('audit', 'verify', '--file', at('odd.json'))).rejects.toMatchObject({
         code: 'OPLAB_INVALID_INPUT',
-        message: expect.stringContaining('odd.json is no session export'),
+        message: expect.stringContaining('odd.json is not a session export'),
       });
     }
   });
 });
 
 describe('session import', () => {
-  it('makes a file that reads and verifies as the first one, and importing again changes nothing', async () => {
+  it('creates a file that reads and verifies like the original; importing again changes nothing', async () => {
     const file = await exportOf();
     await oplab('session', 'import', file, '--into', at('cases.db'));
     expect(stdout).toContain('9 entries added');
     await oplab('audit', 'verify', '--file', at('cases.db'));
-    expect(stdout).toContain("held against the file's seal; 2 texts match");
+    expect(stdout).toContain("checked against the file's seal; 2 texts match");
     stdout = '';
     await oplab('audit', 'show', 'store-down', '--file', at('audit.db'), '--full', '-o', 'json');
     const first = stdout;
@@ -317,7 +307,7 @@ describe('session import', () => {
     expect(stdout).toBe(first);
     stdout = '';
     await oplab('session', 'import', file, '--into', at('cases.db'));
-    expect(stdout).toContain('was there already');
+    expect(stdout).toContain('already imported');
     // Out of the copy again: the same session, to the byte.
     await oplab('session', 'export', 'store-down', '--file', at('cases.db'), '--to', at('again.json'));
     const again = parseExport(await readFile(at('again.json'), 'utf8'), 'again');
@@ -325,7 +315,7 @@ describe('session import', () => {
     expect([again.entries, again.blobs]).toEqual([original.entries, original.blobs]);
   });
 
-  it('completes a session of which an earlier export had the beginning', async () => {
+  it('completes a session whose beginning was imported from an earlier export', async () => {
     await record({ sealed: false });
     await oplab('session', 'export', 'store-down', '--to', at('early.json'));
     const log = await openAuditLog({ path: at('audit.db') });
@@ -340,7 +330,7 @@ describe('session import', () => {
     await oplab('session', 'import', at('early.json'), '--into', at('cases.db'));
   });
 
-  it('takes nothing that does not add up, and no other session under the same id', async () => {
+  it('rejects files that fail verification, and another session with the same id', async () => {
     const file = await exportOf();
     const cut = await forged(file, (content) => void content.entries.pop());
     await expect(oplab('session', 'import', file, cut, '--into', at('cases.db'))).rejects.toMatchObject({
@@ -362,7 +352,7 @@ describe('session import', () => {
 });
 
 describe('session post-mortem', () => {
-  it('tells what was wrong, claimed, verified, changed and run, and that the record adds up', async () => {
+  it('reports what was wrong, claimed, verified, changed and run, and that the record is intact', async () => {
     const file = await exportOf();
     stdout = '';
     await oplab('session', 'post-mortem', 'store-down', '--file', file);
@@ -373,7 +363,7 @@ describe('session post-mortem', () => {
       '| Claimed after | 1m00s |',
       '| Verified after | 1m50s |',
       '| Cost | $0.012 |',
-      '**Root cause, as the agent says:** scaled down',
+      '**Root cause, according to the agent:** scaled down',
       'The checks held for 30 s without a break: **verified**',
       '| up | yes | `body.count = 2` | `body.count = 3` |',
       '| 4 | ',
@@ -381,7 +371,7 @@ describe('session post-mortem', () => {
       '``kubectl get pods \\| grep `x` ⏎ echo done``',
       '| 0 in 1.4 s | two of three |',
       'I look at \\<b\\>pods\\</b\\> \\| first. Then on.',
-      'The hash chain adds up.',
+      'The hash chain is intact.',
     ]) {
       expect(stdout).toContain(text);
     }
@@ -391,7 +381,7 @@ describe('session post-mortem', () => {
     expect(stdout).toBe(printed);
   });
 
-  it('says so when the record does not add up, when a write has no answer, and hands over what was escalated', async () => {
+  it('reports a broken record, a write without a response, and the hand-over of an escalated Incident', async () => {
     const file = await exportOf();
     const content = parseExport(await readFile(file, 'utf8'), file);
     const entries = content.entries.filter(({ kind }) => kind !== 'kube_outcome');
@@ -410,7 +400,7 @@ describe('session post-mortem', () => {
       verifyExport({ ...content, entries }),
     );
     expect(text).toContain('indeterminate');
-    expect(text).toContain('**The record does not add up:**');
+    expect(text).toContain('**The record failed verification:**');
     expect(text).toContain('row 5 is missing');
     expect(text).toContain('**Not verified**');
     expect(text).toContain('**Next steps**\n\n- look at \\`pd-0\\`');

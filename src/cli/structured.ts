@@ -1,10 +1,9 @@
-// Machine-readable output: JSON and YAML, the same bytes on a terminal and in a pipe.
+// Machine-readable output: JSON and YAML, identical on a terminal and in a pipe.
 
-import { stringify } from 'yaml';
 import type { Output } from './output.ts';
 
-/** Writes a value as the format says. */
-export function writeStructured(output: Output, format: 'json' | 'yaml', value: unknown): void {
+/** Writes a value in the given format. */
+export async function writeStructured(output: Output, format: 'json' | 'yaml', value: unknown): Promise<void> {
   if (format === 'json') output.line(JSON.stringify(value, null, 2));
-  else output.write(stringify(value, { lineWidth: 0 }));
+  else output.write((await import('yaml')).stringify(value, { lineWidth: 0 }));
 }

@@ -17,14 +17,14 @@ describe('table', () => {
     expect(lines[2]?.startsWith('x            -          long long')).toBe(true);
   });
 
-  it('cuts the last column to the width, and nothing without a width', () => {
+  it('truncates the last column to the width, and nothing without a width', () => {
     for (const line of table(header, rows, { headers: true, width: 80 }))
       expect(displayWidth(line)).toBeLessThanOrEqual(80);
     expect(table(header, rows, { headers: true, width: 80 })[2]).toMatch(/…$/);
     expect(table(header, rows, { headers: true })[2]).not.toMatch(/…$/);
   });
 
-  it('leaves the header out', () => {
+  it('omits the header', () => {
     expect(table(header, rows, { headers: false })).toHaveLength(2);
   });
 
@@ -58,17 +58,17 @@ it.each([
   expect(displayWidth(text)).toBe(columns);
 });
 
-it('never splits what a reader takes for one character', () => {
+it('never splits a user-perceived character', () => {
   expect(cutToWidth('ab👨‍👩‍👧‍👦cd', 4)).toBe('ab…');
   expect(cutToWidth('ab👨‍👩‍👧‍👦cd', 5)).toBe('ab👨‍👩‍👧‍👦…');
 });
 
-it('cuts by columns, not by characters', () => {
+it('truncates by columns, not by characters', () => {
   expect(cutToWidth('日本日本', 5)).toBe('日本…');
   expect(cutToWidth('short', 5)).toBe('short');
 });
 
-it('wraps at blanks, keeps line breaks and indents, and never breaks a word', () => {
+it('wraps at spaces, keeps line breaks and indents, and never breaks a word', () => {
   expect(wrap('one two three four', 9)).toEqual(['one two', 'three', 'four']);
   expect(wrap('a\n  b c', 80)).toEqual(['a', '  b c']);
   expect(wrap('unbreakable-command', 5)).toEqual(['unbreakable-command']);

@@ -1,20 +1,27 @@
-// Tables as kubectl prints them: left-aligned columns, three blanks apart, no lines.
+// Tables in kubectl's style: left-aligned columns, separated by three spaces, without lines.
 
 import stringWidth from 'string-width';
 
-/** Terminal columns that the text takes, without its escape codes; wide East Asian characters and emoji take two. */
+/**
+ * The number of terminal columns that the text occupies, without its escape codes. Wide East Asian
+ * characters and emoji occupy two.
+ */
 export function displayWidth(text: string): number {
-  return stringWidth(text);
+  return PLAIN.test(text) ? text.length : stringWidth(text);
 }
 
-const segmenter = new Intl.Segmenter();
+/** Printable ASCII: one column each. Most tables are that alone, and need no tables of Unicode. */
+const PLAIN = /^[ -~]*$/;
 
-/** What a reader takes for one character: an emoji with its joiners and variation selectors is never split. */
+let segmenter: Intl.Segmenter | undefined;
+
+/** User-perceived characters: an emoji with its joiners and variation selectors is one. */
 export function characters(text: string): string[] {
+  segmenter ??= new Intl.Segmenter();
   return Array.from(segmenter.segment(text), ({ segment }) => segment);
 }
 
-/** The text cut to so many terminal columns, with an ellipsis when something is cut. */
+/** The text truncated to `width` terminal columns, with an ellipsis if something was cut. */
 export function cutToWidth(text: string, width: number): string {
   if (displayWidth(text) <= width) return text;
   let result = '';
@@ -29,11 +36,11 @@ export function cutToWidth(text: string, width: number): string {
 
 export interface TableOptions {
   readonly headers: boolean;
-  /** Terminal columns; the last column is cut to what is left of them. */
+  /** The width in terminal columns; the table's last column is truncated to what remains. */
   readonly width?: number | undefined;
 }
 
-/** The lines of a table. An empty cell is shown as a dash. */
+/** The lines of a table. Empty cells are shown as dashes. */
 export function table(
   header: readonly string[],
   rows: readonly (readonly string[])[],
@@ -55,7 +62,7 @@ export function table(
   });
 }
 
-/** Breaks text at blanks into lines of at most `width` columns; its own line breaks stay. */
+/** Breaks text at spaces into lines of at most `width` columns, and keeps its own line breaks. */
 export function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((paragraph) => {
     const indent = /^\s*/.exec(paragraph)?.[0] ?? '';

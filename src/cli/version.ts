@@ -1,7 +1,7 @@
 // The version of this program.
 
-/** Set when the bundle is built; the source tree has none. */
+/** The build sets the version; a source tree has none. */
 export const programVersion = process.env.OPLAB_VERSION ?? 'from source';
 
-/** What `oplab version` says. */
+/** The output of `oplab version`. */
 export const versionLine = () => `oplab ${programVersion} (node ${process.versions.node})`;

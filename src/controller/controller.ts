@@ -1,12 +1,9 @@
-// The controller: local copies, the queue, the sweep, and leadership over all of it. Composition only.
+// The controller: caches, the work queue, the sweep, and the leader lease. Composition only.
 
 import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-class.ts';
 import { LABEL_INCIDENT_UID, LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { isTrue } from '../api/meta.ts';
-import { Cel } from '../checks/cel.ts';
-import { Discovery } from '../checks/discovery.ts';
-import { type HttpFetch, httpFetch } from '../checks/http-fetch.ts';
 import { messageOf } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { LeaderLease } from '../kube/leader-lease.ts';
@@ -17,45 +14,40 @@ import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
 import { WorkQueue } from '../kube/work-queue.ts';
 import { pause } from '../net/retry.ts';
 import { IncidentOpener } from './alarm/incident-opener.ts';
+import { ClassChecks } from './class-checks.ts';
 import { eventRecorder } from './incident/events.ts';
 import { sweepOrphans } from './incident/orphan-sweep.ts';
 import { isWorking } from './incident/queue.ts';
 import { IncidentReconciler } from './incident/reconcile.ts';
-import type { ReconcilerDeps } from './incident/reconciler-deps.ts';
+import type { IncidentCaches, ReconcilerDeps } from './incident/reconciler-deps.ts';
+import { type Installation, ownNamespaces } from './installation.ts';
 import { Monitoring } from './monitor/monitoring.ts';
 import { deleteOrphanedReadBindings } from './monitor/read-bindings.ts';
 import { Notifier, type NotifyOptions } from './notify/notifier.ts';
-import { VerifyIdentity } from './verify-identity.ts';
+import { type Seams, systemSeams } from './seams.ts';
 
 export interface ControllerOptions {
   readonly client: KubeClient;
-  readonly agentsNamespace: string;
-  readonly systemNamespace: string;
-  /** Where the node's Docker socket is served, if it is; no agent may work there. */
-  readonly dockerNamespace?: string;
-  readonly isolationProbes?: string;
-  /** Unique per process. */
+  readonly installation: Installation;
+  /** Unique to this process. */
   readonly identity: string;
   readonly log: Log;
-  /** Who is told of the end of Incidents; default: nobody. */
+  /** Receivers of notifications about the end of Incidents. Without it, none are sent. */
   readonly notify?: NotifyOptions | undefined;
   /** Milliseconds between sweeps. */
   readonly sweepEveryMs?: number;
-  /** Seconds for which the leader's lease counts without renewal; the deadlines follow from it. */
+  /** How long the leader lease is valid without renewal, in seconds; sets its deadlines. */
   readonly leaseSeconds?: number;
-  /** For tests: the clock, how checks fetch, and where a controller is killed. */
-  readonly now?: () => Date;
-  readonly fetch?: HttpFetch;
-  readonly checkpoint?: ReconcilerDeps['checkpoint'];
 }
 
 const SWEEP_EVERY_MS = 3 * 60_000;
 const LEASE_NAME = 'oplab-controller';
-/** Incidents that are worked on at the same time: mostly waiting for answers. */
+/** Incidents reconciled at the same time. Most of that time is spent waiting for responses. */
 const CONCURRENCY = 16;
 
 export class Controller {
   readonly #options: ControllerOptions;
+  readonly #seams: Seams;
   readonly #incidents: Reflector<Incident>;
   readonly #classes: Reflector<AgentClass>;
   readonly #pods: Reflector<KubeObject>;
@@ -65,9 +57,10 @@ export class Controller {
   #queue: WorkQueue | undefined;
   #notifier: Notifier | undefined;
 
-  constructor(options: ControllerOptions) {
+  constructor(options: ControllerOptions, seams: Seams = systemSeams) {
     this.#options = options;
-    const { client, log: logger, agentsNamespace } = options;
+    this.#seams = seams;
+    const { client, log: logger, installation } = options;
     this.#incidents = new Reflector({
       client,
       resource: INCIDENTS,
@@ -79,7 +72,7 @@ export class Controller {
         this.#queue?.add(key);
         if (type === 'deleted') this.#notifier?.forget(key);
         else this.#notifier?.consider(object);
-        // A namespace may have become free.
+        // A target namespace may have become free.
         const finished = (incident?: Incident) => isTrue(incident?.status?.conditions, CONDITIONS.Finished);
         const suspended = object.spec.suspend && previous?.spec.suspend === false;
         if (type === 'deleted' || suspended || (finished(object) && !finished(previous))) this.#enqueueWaiting();
@@ -99,7 +92,7 @@ export class Controller {
     this.#pods = new Reflector({
       client,
       resource: PODS,
-      namespace: agentsNamespace,
+      namespace: installation.agentsNamespace,
       labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY},${LABEL_INCIDENT_UID}`,
       logger,
       parse: (object) => object,
@@ -111,7 +104,7 @@ export class Controller {
     const seconds = options.leaseSeconds ?? 15;
     this.#lease = new LeaderLease({
       client,
-      namespace: options.systemNamespace,
+      namespace: installation.systemNamespace,
       name: LEASE_NAME,
       identity: options.identity,
       durationSeconds: seconds,
@@ -121,49 +114,61 @@ export class Controller {
     });
   }
 
-  /** Undefined when the local copies are there, else what is missing. */
+  /** Why the controller is not ready; undefined once all caches are synced. */
   get notReady(): string | undefined {
-    const missing = this.#copies().some((copy) => !copy.isSynced);
-    return missing ? 'not every kind has been listed yet' : undefined;
+    const missing = this.#reflectors().some((reflector) => !reflector.isSynced);
+    return missing ? 'not all resources have been listed yet' : undefined;
   }
 
   get isLeading(): boolean {
     return this.#lease.isLeading;
   }
 
-  /** Incidents, as the local copy has them; for metrics. */
+  /** Incidents from the cache; for metrics. */
   incidents(): readonly Incident[] {
     return this.#incidents.list();
   }
 
-  /** What the Monitors say and how often they saw nothing; for metrics. */
+  /** The Monitors and their failed observations; for metrics. */
   get monitors(): Pick<Monitoring, 'list' | 'failures'> {
     return this.#monitoring;
   }
 
-  /** Works until the signal aborts. @throws Error when leadership is lost: the process should end */
+  /**
+   * Runs until the signal aborts.
+   * @throws Error when leadership is lost; the process should exit
+   */
   async run(signal: AbortSignal): Promise<void> {
-    for (const copy of this.#copies()) copy.start(signal);
+    for (const reflector of this.#reflectors()) reflector.start(signal);
     await this.#lease.run(signal, (leading) => this.#lead(leading));
   }
 
-  #copies(): readonly Pick<Reflector<unknown>, 'start' | 'isSynced' | 'synced'>[] {
+  #reflectors(): readonly Pick<Reflector<unknown>, 'start' | 'isSynced' | 'synced'>[] {
     return [this.#incidents, this.#classes, this.#pods, this.#monitoring];
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { client, agentsNamespace, log } = this.#options;
+    const { client, identity, installation, log, notify } = this.#options;
+    const { now } = this.#seams;
     try {
-      await Promise.all(this.#copies().map((copy) => copy.synced()));
+      await Promise.all(this.#reflectors().map((reflector) => reflector.synced()));
     } catch (error) {
       if (signal.aborted) return;
       throw error;
     }
-    const cel = new Cel();
-    const deps = this.#deps(cel);
-    const reconciler = new IncidentReconciler(deps);
-    const { notify } = this.#options;
-    const notifier = notify === undefined ? undefined : new Notifier(notify, deps);
+    const checks = new ClassChecks(client, installation.agentsNamespace, this.#seams);
+    const record = eventRecorder(client, identity, log);
+    const caches = this.#caches();
+    const reconciler = new IncidentReconciler({
+      client,
+      installation,
+      caches,
+      checks,
+      log,
+      record,
+      seams: this.#seams,
+    });
+    const notifier = notify === undefined ? undefined : new Notifier(notify, { client, log, now, record });
     this.#notifier = notifier;
     const queue = new WorkQueue({
       process: (key, stopped) => reconciler.reconcile(key, stopped),
@@ -171,66 +176,51 @@ export class Controller {
       logger: log,
     });
     this.#queue = queue;
-    // The copies may lag behind what the last leader wrote: what it started must count before anything else starts.
+    // The caches may lag behind the previous leader's writes. The attempts that it started must be
+    // counted before another one starts.
     for (const object of (await client.list(INCIDENTS, { signal })).items) {
       const incident = incidentSchema.safeParse(object);
       if (incident.success && isWorking(incident.data)) reconciler.noteStarted(incident.data);
       if (incident.success) notifier?.consider(incident.data);
       queue.add(keyOf(object));
     }
-    const sweeping = this.#sweep(signal, agentsNamespace, log);
+    const sweeping = this.#sweep(signal, installation.agentsNamespace, log);
     try {
-      await Promise.all([queue.run(signal), notifier?.run(signal), this.#watch(deps, signal)]);
+      await Promise.all([queue.run(signal), notifier?.run(signal), this.#watch(checks, record, signal)]);
     } finally {
       this.#queue = undefined;
       this.#notifier = undefined;
       await sweeping;
-      await cel.close();
+      await checks.close();
     }
   }
 
-  async #watch(deps: ReconcilerDeps, signal: AbortSignal): Promise<void> {
-    const { client, identity, log } = this.#options;
-    const book = new IncidentOpener({ client, now: deps.now, record: deps.record });
-    await this.#monitoring.watch(
+  async #watch(checks: ClassChecks, record: ReconcilerDeps['record'], signal: AbortSignal): Promise<void> {
+    const { client, identity, log, installation } = this.#options;
+    const { now, random } = this.#seams;
+    await this.#monitoring.run(
       {
-        ...deps,
-        book,
+        client,
+        agentsNamespace: installation.agentsNamespace,
+        ownNamespaces: ownNamespaces(installation),
+        now,
+        random,
         incident: (key) => this.#incidents.get(key),
+        agentClass: (name) => this.#classes.get(name),
+        checkContext: (className) => checks.contextFor(className),
+        cel: checks,
+        incidentOpener: new IncidentOpener({ client, now, record }),
         record: eventRecorder(client, identity, log, 'Monitor'),
-        random: Math.random,
       },
       signal,
     );
   }
 
-  #deps(cel: Cel): ReconcilerDeps {
-    const { client, agentsNamespace, systemNamespace, dockerNamespace, isolationProbes } = this.#options;
-    const { identity, log, fetch, checkpoint } = this.#options;
-    const now = this.#options.now ?? (() => new Date());
-    const identities = new VerifyIdentity(client, agentsNamespace);
-    const discovery = new Discovery();
+  #caches(): IncidentCaches {
     return {
-      client,
-      agentsNamespace,
-      systemNamespace,
-      ownNamespaces: [systemNamespace, agentsNamespace, ...(dockerNamespace === undefined ? [] : [dockerNamespace])],
-      isolationProbes: isolationProbes ?? '',
-      log,
-      now,
       incidents: () => this.#incidents.list(),
       agentClass: (name) => this.#classes.get(name),
       pods: (uid) => this.#pods.list().filter((pod) => pod.metadata.labels?.[LABEL_INCIDENT_UID] === uid),
-      checkContext: (className) => ({
-        kube: identities.clientOf(className),
-        fetch: fetch ?? httpFetch,
-        cel,
-        discovery,
-        now,
-      }),
-      cel,
-      record: eventRecorder(client, identity, log),
-      checkpoint: checkpoint ?? (() => Promise.resolve()),
     };
   }
 
@@ -246,7 +236,7 @@ export class Controller {
         await sweepOrphans(this.#options.client, agentsNamespace, log);
         await deleteOrphanedReadBindings(this.#options.client);
       } catch (error) {
-        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; the next one will do');
+        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; it will be repeated');
       }
       await pause(this.#options.sweepEveryMs ?? SWEEP_EVERY_MS, signal);
     }

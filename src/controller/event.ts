@@ -1,6 +1,6 @@
-// What an event says: shared by everything in the controller that records one on an Incident or a Monitor.
+// The content of an event that the controller records on an Incident or a Monitor.
 
-/** An event, as `kubectl describe` shows it. */
+/** An event as `kubectl describe` shows it. */
 export interface Note {
   readonly type: 'Normal' | 'Warning';
   readonly reason: string;

@@ -1,8 +1,9 @@
-// Namespaces that are oplab's own: whoever works there has the model key, the audit log and every other agent. Pure.
+// Keeps agents out of oplab's own namespaces, where the model key, audit log and agents are. Pure.
 
 /**
- * Why these targets cannot be: no AgentClass, however wide, opens oplab's own namespaces. Undefined when none of them is one.
- * The chart's admission policies say the same at once; this holds for what was there before them, or came past them.
+ * Explains why these targets are refused; undefined when none of them is oplab's own namespace.
+ * No AgentClass can allow oplab's own namespaces. The chart's admission policies refuse them
+ * earlier; this check covers objects that are older than the policies or that bypassed them.
  */
 export function ownNamespaceProblem(targets: readonly string[], own: readonly string[]): string | undefined {
   const found = targets.filter((target) => own.includes(target));

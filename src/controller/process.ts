@@ -1,4 +1,4 @@
-// The process `oplab controller`: reads its environment, serves health, runs the controller until SIGTERM.
+// The `oplab controller` process: reads its environment, serves health and runs the controller.
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -24,18 +24,21 @@ const environment = z.object({
   OPLAB_ISOLATION_PROBES: z.string().default(''),
   OPLAB_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(9090),
   OPLAB_INTAKE_PORT: z.coerce.number().int().min(0).max(65535).default(8085),
-  /** Absent: there is no intake. */
+  /** Without it, there is no intake. */
   OPLAB_INTAKE_ROUTES_FILE: z.string().min(1).optional(),
   OPLAB_INTAKE_TOKEN_FILE: z.string().min(1).default('/etc/oplab/intake/token'),
-  /** Holds tls.crt and tls.key. Absent: the intake speaks plain HTTP. */
+  /** Contains tls.crt and tls.key. Without it, the intake serves plain HTTP. */
   OPLAB_INTAKE_TLS_FOLDER: z.string().min(1).optional(),
-  /** Absent: nobody is notified. */
+  /** Without it, no notifications are sent. */
   OPLAB_RECEIVERS_FILE: z.string().min(1).optional(),
   OPLAB_RECEIVER_URLS_FOLDER: z.string().min(1).default('/etc/oplab/receivers'),
 });
 type Environment = z.infer<typeof environment>;
 
-/** Runs until SIGTERM or SIGINT. @throws when leadership is lost, so that the pod starts anew with nothing of it */
+/**
+ * Runs until SIGTERM or SIGINT.
+ * @throws when leadership is lost, so that the pod restarts without state
+ */
 export async function runController(): Promise<void> {
   const env = parseEnvironment(environment);
   const log = createLogger('controller');
@@ -43,25 +46,27 @@ export async function runController(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
 
   const client = createKubeClient();
-  // Random besides the name: a restarted container must not take its own old lease for a live one.
+  // The random suffix keeps a restarted container from mistaking its old lease for its current one.
   const identity = `${env.OPLAB_IDENTITY ?? hostname()}_${randomUUID().slice(0, 8)}`;
   const registry = createRegistry('controller');
   const controller = new Controller({
     client,
-    agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
-    systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
-    dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
-    isolationProbes: env.OPLAB_ISOLATION_PROBES,
+    installation: {
+      agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
+      systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
+      dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
+      isolationProbes: env.OPLAB_ISOLATION_PROBES,
+    },
     identity,
     log,
     notify: await notifications(env, registry),
   });
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });
-  const book = new IncidentOpener({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
+  const opener = new IncidentOpener({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
   let intake: IntakeServer | undefined;
   try {
-    intake = await startIntakeOf(env, book, registry);
+    intake = await startConfiguredIntake(env, opener, registry);
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {
@@ -76,10 +81,10 @@ async function notifications(env: Environment, registry: Registry): Promise<Noti
     : await configureNotifications({ receiversFile, urlsFolder }, registry);
 }
 
-/** On every replica, leading or not: what it is told is kept by the API server. */
-async function startIntakeOf(
+/** Runs on every replica, leading or not: the API server holds all state of the intake. */
+async function startConfiguredIntake(
   env: Environment,
-  book: IncidentOpener,
+  opener: IncidentOpener,
   registry: Registry,
 ): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
@@ -89,7 +94,7 @@ async function startIntakeOf(
     tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,
     port: env.OPLAB_INTAKE_PORT,
     ...(folder === undefined ? {} : { tls: { certFile: `${folder}/tls.crt`, keyFile: `${folder}/tls.key` } }),
-    book,
+    opener,
     log: createLogger('intake'),
     registry,
   });
@@ -98,7 +103,7 @@ async function startIntakeOf(
 function registerMetrics(registry: Registry, controller: Controller): void {
   const leading = new Gauge({
     name: 'oplab_controller_leading',
-    help: '1 while this process leads.',
+    help: '1 while this process is the leader.',
     registers: [registry],
     collect() {
       this.set(controller.isLeading ? 1 : 0);
@@ -131,7 +136,7 @@ function registerMetrics(registry: Registry, controller: Controller): void {
   monitors.reset();
   const failures = new Counter({
     name: 'oplab_monitor_observation_failures_total',
-    help: 'Looks of a Monitor that saw nothing, made by this process.',
+    help: 'Failed observations of a Monitor, counted by this process.',
     labelNames: ['namespace', 'name'],
     registers: [registry],
     collect() {

@@ -1,4 +1,4 @@
-// `oplab uninstall`: what the chart's pre-delete hook runs, so that nothing hangs on us after we are gone.
+// `oplab uninstall`, the chart's pre-delete hook: removes finalizers and rights before oplab goes.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -18,8 +18,9 @@ const DEPLOYMENTS: Resource = {
 const environment = z.object({ OPLAB_SYSTEM_NAMESPACE: z.string().min(1) });
 
 /**
- * Stops the controller (it would put finalizers back), then lets go of every Incident and removes the rights that
- * attempts and Monitors left in target namespaces. Pods and accounts of attempts go with their namespace. Safe to run twice.
+ * Stops the controller, which would add finalizers again. Then removes the finalizer of every
+ * Incident, and the role bindings of attempts and Monitors in target namespaces. Pods and service
+ * accounts of attempts are deleted with their namespace. Safe to run twice.
  */
 export async function uninstall(
   client: KubeClient,
@@ -50,7 +51,7 @@ export async function uninstall(
 
 const holdsFinalizer = (object: KubeObject) => object.metadata.finalizers?.includes(FINALIZER) ?? false;
 
-/** The process. */
+/** The `oplab uninstall` process. */
 export async function runUninstall(): Promise<void> {
   const { OPLAB_SYSTEM_NAMESPACE } = parseEnvironment(environment);
   const released = await uninstall(createKubeClient(), OPLAB_SYSTEM_NAMESPACE);

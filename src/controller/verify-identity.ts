@@ -1,13 +1,13 @@
-// The read-only identity that runs the checks of a class: a service account of its own, with tokens for the API server.
+// The read-only service account that runs the checks of an AgentClass, and its tokens.
 
 import { z } from 'zod';
 import type { KubeClient } from '../kube/client.ts';
 import { SERVICE_ACCOUNTS } from '../kube/resources.ts';
-import { verifyAccountName } from './incident/names.ts';
+import { verifyAccountName } from './verify-account.ts';
 
 const tokenRequest = z.looseObject({ status: z.object({ token: z.string(), expirationTimestamp: z.string() }) });
 
-/** Asked for; the API server may give less. In seconds. */
+/** The requested lifetime of a token, in seconds; the API server may grant less. */
 const TOKEN_SECONDS = 3600;
 
 export class VerifyIdentity {
@@ -20,8 +20,10 @@ export class VerifyIdentity {
     this.#agentsNamespace = agentsNamespace;
   }
 
-  /** A client that can read what the class's readRoles allow in the targets of its Incidents, and nothing else. */
-  clientOf(className: string): KubeClient {
+  /**
+   * A client that can read what the readRoles of the class allow in the targets of its Incidents.
+   */
+  clientFor(className: string): KubeClient {
     const known = this.#clients.get(className);
     if (known !== undefined) return known;
     const client = this.#client.withToken(this.#tokenSource(className));
@@ -33,7 +35,7 @@ export class VerifyIdentity {
     let current: { token: string; renewAt: number } | undefined;
     let renewal: Promise<string> | undefined;
     const renew = async () => {
-      const asked = Date.now();
+      const requestedAt = Date.now();
       const answer = await this.#client.createSubresource(
         SERVICE_ACCOUNTS,
         { namespace: this.#agentsNamespace, name: verifyAccountName(className) },
@@ -45,7 +47,7 @@ export class VerifyIdentity {
         },
       );
       const { token, expirationTimestamp } = tokenRequest.parse(answer).status;
-      current = { token, renewAt: asked + (Date.parse(expirationTimestamp) - asked) * 0.7 };
+      current = { token, renewAt: requestedAt + (Date.parse(expirationTimestamp) - requestedAt) * 0.7 };
       return token;
     };
     return () => {

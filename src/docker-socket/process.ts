@@ -1,4 +1,5 @@
-// `oplab docker-socket`: the one process that may mount a host's Docker socket; it lets the gateway in, by certificate, and nobody else.
+// The process `oplab docker-socket`: serves a host's Docker socket to the gateway only, over mutual
+// TLS.
 
 import { connect } from 'node:net';
 import { z } from 'zod';
@@ -13,32 +14,34 @@ const port = z.coerce.number().int().min(0).max(65535);
 
 const environment = z.object({
   OPLAB_DOCKER_SOCKET: z.string().default('/var/run/docker.sock'),
-  /** A folder with ca.crt, tls.crt and tls.key. */
+  /** The folder with ca.crt, tls.crt and tls.key. */
   OPLAB_DOCKER_TLS: z.string().default('/etc/oplab/docker-tls'),
   OPLAB_DOCKER_CLIENT_NAME: z.string().default('oplab-gateway'),
   OPLAB_DOCKER_PORT: port.default(2376),
   OPLAB_HEALTH_PORT: port.default(9090),
 });
 
-const LOOK_MS = 5000;
-/** How long nothing may answer on the socket before the container is better made anew, in milliseconds. */
+const CHECK_MS = 5000;
+/**
+ * How long the socket may be unresponsive before the container must be restarted, in milliseconds.
+ */
 const STALE_MS = 30_000;
 
-/** Why nothing answers on the socket; undefined if something does. */
-function daemonGone(socketPath: string): Promise<string | undefined> {
+/** Why the daemon does not respond on the socket; undefined if it does. */
+function checkDaemon(socketPath: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect(socketPath);
     const done = (reason: string | undefined) => {
       socket.destroy();
       resolve(reason);
     };
-    socket.setTimeout(2000, () => done(`${socketPath} does not answer`));
+    socket.setTimeout(2000, () => done(`${socketPath} does not respond`));
     socket.once('connect', () => done(undefined));
     socket.once('error', (error) => done(messageOf(error)));
   });
 }
 
-/** Runs until SIGTERM or SIGINT. @throws what keeps it from starting */
+/** Runs until SIGTERM or SIGINT. @throws if it cannot start */
 export async function runDockerSocket(): Promise<void> {
   const env = parseEnvironment(environment);
   const logger = createLogger('docker-socket');
@@ -48,17 +51,18 @@ export async function runDockerSocket(): Promise<void> {
     clientName: env.OPLAB_DOCKER_CLIENT_NAME,
     logger,
   });
-  // A daemon that starts anew makes a new socket; the mount of the old one stays dead until this container is made anew.
+  // A restarted daemon creates a new socket, but the mount still refers to the old one until this
+  // container is restarted.
   let goneSince: number | undefined;
   const watch = setInterval(async () => {
-    goneSince = (await daemonGone(env.OPLAB_DOCKER_SOCKET)) === undefined ? undefined : (goneSince ?? Date.now());
-  }, LOOK_MS);
+    goneSince = (await checkDaemon(env.OPLAB_DOCKER_SOCKET)) === undefined ? undefined : (goneSince ?? Date.now());
+  }, CHECK_MS);
   watch.unref();
   const health = await startHealthServer({
     port: env.OPLAB_HEALTH_PORT,
-    ready: async () => await daemonGone(env.OPLAB_DOCKER_SOCKET),
+    ready: async () => await checkDaemon(env.OPLAB_DOCKER_SOCKET),
     alive: () =>
-      goneSince !== undefined && Date.now() - goneSince > STALE_MS ? 'the socket does not answer' : undefined,
+      goneSince !== undefined && Date.now() - goneSince > STALE_MS ? 'the socket does not respond' : undefined,
     registry: createRegistry('docker-socket'),
   });
   const bound = await new Promise<number>((resolve, reject) => {
@@ -70,7 +74,7 @@ export async function runDockerSocket(): Promise<void> {
   });
   logger.info(
     { port: bound, socket: env.OPLAB_DOCKER_SOCKET, health: health.port },
-    'the Docker socket is served to the gateway',
+    'serving the Docker socket to the gateway',
   );
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);
@@ -78,6 +82,6 @@ export async function runDockerSocket(): Promise<void> {
   });
   server.close();
   await health.close();
-  // Streams have no end of their own.
+  // Open streams would keep the process alive.
   process.exit(0);
 }

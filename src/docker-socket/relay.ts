@@ -1,7 +1,7 @@
 // Bytes between TLS connections of one client, the gateway, and the host's Docker socket.
 //
-// It reads nothing of what passes: the gateway decides what may. This process exists so that nothing which others can
-// reach mounts the socket.
+// It reads nothing of what passes: the gateway decides what may. This process exists so that
+// nothing which others can reach mounts the socket.
 
 import { connect } from 'node:net';
 import path from 'node:path';
@@ -23,7 +23,10 @@ export interface SocketRelayOptions {
 
 const HANDSHAKE_MS = 10_000;
 
-/** Makes the server; it does not listen yet. @throws InvalidInput when the certificates cannot be read */
+/**
+ * Makes the server; it does not listen yet.
+ * @throws InvalidInput when the certificates cannot be read
+ */
 export function createSocketRelay(options: SocketRelayOptions): Server {
   const { logger } = options;
   const files = {

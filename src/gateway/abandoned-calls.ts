@@ -1,4 +1,5 @@
-// Model calls that were under way when an earlier gateway was killed: nobody saw their end, so they are charged at their bound.
+// Charges model calls that were in progress when an earlier gateway was killed. Their usage is
+// unknown, so they are charged at their upper bound.
 
 import type { AuditLog, Reservation, Reservations } from '../audit/log.ts';
 import { messageOf, SessionSealed } from '../errors.ts';
@@ -8,7 +9,7 @@ import { spending, usd } from './budget.ts';
 
 export interface AbandonedCallsOptions {
   readonly log: Pick<AuditLog, 'append'> & Pick<Reservations, 'reservations'>;
-  /** The session's record has changed: what was counted of it before counts no more. */
+  /** Called when a call was recorded: a budget that was loaded before is out of date. */
   readonly onRecord: (session: string) => void;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -24,20 +25,23 @@ export class AbandonedCalls {
     this.#options = options;
   }
 
-  /** No model call may be forwarded before: it would not be held against what is missing in the budget. */
+  /**
+   * Whether all calls are recorded. Before that, budgets are incomplete and no call may be
+   * forwarded.
+   */
   get isSettled(): boolean {
     return this.#settled;
   }
 
   /**
-   * Puts what is left on record; call it once, before anything is reserved in this life. Resolves after the first try; while the
-   * log takes nothing it goes on trying in the background.
+   * Records the remaining calls. Call it once, before this process makes a reservation. Resolves
+   * after the first try. If the log refuses an entry, retries in the background.
    */
   async settle(): Promise<void> {
-    if (!(await this.#try())) void this.#goOn();
+    if (!(await this.#try())) void this.#retry();
   }
 
-  async #goOn(): Promise<void> {
+  async #retry(): Promise<void> {
     const { signal } = this.#options;
     for (let failures = 1; !this.#settled && !signal.aborted; failures += 1) {
       await pause(backoffMs(failures, BACKOFF), signal);
@@ -51,10 +55,7 @@ export class AbandonedCalls {
       for (const left of await log.reservations()) await this.#charge(left);
       this.#settled = true;
     } catch (error) {
-      logger.warn(
-        { error: messageOf(error) },
-        'model calls of an earlier gateway cannot be put on record: trying again',
-      );
+      logger.warn({ error: messageOf(error) }, 'model calls of an earlier gateway cannot be recorded; retrying');
     }
     return this.#settled;
   }
@@ -62,7 +63,7 @@ export class AbandonedCalls {
   async #charge({ session, attempt, clientKey, bound }: Reservation): Promise<void> {
     const { log, logger, onRecord } = this.#options;
     const used = spending.parse(bound);
-    const cut = 'the gateway ended while the call was under way';
+    const cut = 'the gateway stopped while the call was in progress';
     try {
       await log.append(
         { session, attempt, writer: 'gateway' },
@@ -71,13 +72,16 @@ export class AbandonedCalls {
           kind: 'model_call',
           tool: used.model.slice(0, 128),
           params: { ...used, status: null, stopReason: null, requestId: null, cut },
-          content: `${used.model}: how it ended is not known, ${usd(used.costMicroUSD)}, cut off: ${cut} (charged at its upper bound)`,
+          content: `${used.model}: result unknown, ${usd(used.costMicroUSD)}, cut off: ${cut} (charged at its upper bound)`,
         },
       );
-      logger.info({ session, attempt, costMicroUSD: used.costMicroUSD }, 'a model call without an end was charged');
+      logger.info(
+        { session, attempt, costMicroUSD: used.costMicroUSD },
+        'charged a model call whose result is unknown',
+      );
       onRecord(session);
     } catch (error) {
-      // Its Incident is over: there is no budget any more.
+      // The session is sealed, so its budget no longer matters.
       if (!(error instanceof SessionSealed)) throw error;
     }
   }

@@ -1,4 +1,5 @@
-// Tokens of the attempts' own service accounts: asked for by TokenRequest, bound to the pod, kept until shortly before they expire.
+// Tokens of the attempts' service accounts: requested with TokenRequest, bound to the pod, and
+// cached until shortly before they expire.
 
 import { z } from 'zod';
 import { messageOf, NoLease, UpstreamUnavailable } from '../errors.ts';
@@ -11,9 +12,9 @@ const tokenRequest = z.looseObject({
   status: z.looseObject({ token: z.string().min(1), expirationTimestamp: z.string() }),
 });
 
-/** The shortest life that the API server grants, in seconds. */
+/** The shortest lifetime that the API server grants, in seconds. */
 const LIFE_SECONDS = 600;
-/** A token is renewed when less than this is left of it, in milliseconds. */
+/** A token is renewed when its remaining lifetime is less than this, in milliseconds. */
 const RENEW_BEFORE_MS = 120_000;
 
 export class AttemptTokens {
@@ -21,25 +22,29 @@ export class AttemptTokens {
   readonly #namespace: string;
   readonly #now: () => number;
   readonly #tokens = new Map<string, { token: string; expires: number }>();
-  readonly #underWay = new Map<string, Promise<string>>();
+  readonly #inProgress = new Map<string, Promise<string>>();
 
-  /** @param namespace where the agents' pods and accounts live */
+  /** @param options.namespace the namespace of the agents' pods and service accounts */
   constructor(options: { client: Pick<KubeClient, 'createSubresource'>; namespace: string; now?: () => number }) {
     this.#client = options.client;
     this.#namespace = options.namespace;
     this.#now = options.now ?? Date.now;
   }
 
-  /** A token for the API server that acts as the lease's account and dies with its pod. @throws UpstreamUnavailable, NoLease */
+  /**
+   * A token for the lease's service account at the API server. It becomes invalid when the pod is
+   * deleted.
+   * @throws UpstreamUnavailable, NoLease
+   */
   async token(lease: Lease): Promise<string> {
     const now = this.#now();
     for (const [uid, { expires }] of this.#tokens) if (expires <= now) this.#tokens.delete(uid);
     const known = this.#tokens.get(lease.podUID);
     if (known !== undefined && known.expires - now > RENEW_BEFORE_MS) return known.token;
-    let pending = this.#underWay.get(lease.podUID);
+    let pending = this.#inProgress.get(lease.podUID);
     if (pending === undefined) {
-      pending = this.#request(lease).finally(() => this.#underWay.delete(lease.podUID));
-      this.#underWay.set(lease.podUID, pending);
+      pending = this.#request(lease).finally(() => this.#inProgress.delete(lease.podUID));
+      this.#inProgress.set(lease.podUID, pending);
     }
     return await pending;
   }
@@ -59,9 +64,16 @@ export class AttemptTokens {
       this.#tokens.set(lease.podUID, { token, expires: Date.parse(expirationTimestamp) });
       return token;
     } catch (error) {
-      if (isNotFound(error)) throw new NoLease(`the attempt's account or pod is gone: ${messageOf(error)}`);
-      const hint = isForbidden(error) || isInvalid(error) ? 'the gateway may not act as the attempt' : 'try again';
-      throw new UpstreamUnavailable(`no token for account ${ref.name}: ${messageOf(error)}; ${hint}`, error);
+      if (isNotFound(error))
+        throw new NoLease(`the attempt's service account or pod no longer exists: ${messageOf(error)}`);
+      const hint =
+        isForbidden(error) || isInvalid(error)
+          ? 'the gateway is not allowed to request tokens for the attempt'
+          : 'try again';
+      throw new UpstreamUnavailable(
+        `the API server issued no token for service account ${ref.name}: ${messageOf(error)}; ${hint}`,
+        error,
+      );
     }
   }
 }

@@ -1,4 +1,4 @@
-// The budget: nothing is forwarded that could exceed a limit, and nothing is forgotten.
+// The budget refuses requests that could exceed a limit, and survives a restart.
 
 import { describe, expect, it } from 'vitest';
 import type { Limits } from '../api/limits.ts';
@@ -32,7 +32,7 @@ type Row = Pick<Entry, 'seq' | 'kind' | 'writer' | 'params'>;
 const limit = (name: string) => expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED', limit: name });
 
 describe('Budget', () => {
-  it('counts what was used, not what was reserved, and rounds the cost up', async () => {
+  it('counts actual usage instead of reservations, and rounds the cost up', async () => {
     const budget = new Budget();
     (await budget.reserve(ask(), limits)).settle(used());
     (await budget.reserve(ask({ turn: false }), limits)).settle(undefined);
@@ -43,7 +43,7 @@ describe('Budget', () => {
     ['turns', {}, { costMicroUSD: 0, inputTokens: 0 }],
     ['tokens', { tokens: 900 }, { costMicroUSD: 0 }],
     ['cost', { costMicroUSD: 9000 }, {}],
-  ])('refuses what could exceed the limit of %s, and everything from then on', async (name, wanted, spent) => {
+  ])('refuses a request that could exceed the limit of %s, and all later ones', async (name, wanted, spent) => {
     const budget = new Budget();
     const times = name === 'turns' ? 3 : 1;
     for (let turn = 0; turn < times; turn += 1) (await budget.reserve(ask(), limits)).settle(used(spent));
@@ -52,7 +52,7 @@ describe('Budget', () => {
     await expect(budget.reserve(ask({ turn: false, tokens: 1, costMicroUSD: 0 }), limits)).rejects.toEqual(limit(name));
   });
 
-  it('lets a request wait that only the reservations of others keep out', async () => {
+  it('makes a request wait if it does not fit only because of other reservations', async () => {
     const budget = new Budget();
     const first = await budget.reserve(ask({ costMicroUSD: 8000 }), limits);
     let admitted = false;
@@ -86,7 +86,7 @@ describe('Budgets', () => {
     });
     const entries: Row[] = [
       ...Array.from({ length: 1500 }, (_, index) => call(index + 1)),
-      // An agent cannot give itself a budget, nor take one away.
+      // Entries of the agent do not affect the budget.
       { seq: 1501, kind: 'model_call', writer: 'agent', params: { ...used() } },
       {
         seq: 1502,

@@ -1,4 +1,4 @@
-// The budget of an Incident: what its model calls have cost, what is reserved for those under way, and when its limit is reached.
+// The budget of an Incident: usage of its model calls, reservations, and which limit is reached.
 
 import { z } from 'zod';
 import type { Usage } from '../api/incident.ts';
@@ -10,10 +10,13 @@ import { LimitReached } from '../errors.ts';
 import type { Limit } from './leases.ts';
 import type { Tokens } from './prices.ts';
 
-/** What a model call has used; the `params` of its audit entry carry it, and the budget is rebuilt from there. */
+/**
+ * The usage of a model call. The `params` of its audit entry contain it, and budgets are rebuilt
+ * from there.
+ */
 export const spending = z.object({
   model: z.string(),
-  /** An answer of the agent's main model. */
+  /** Whether it is an answer of the agent's main model. */
   turn: z.boolean(),
   inputTokens: z.number().int().min(0),
   outputTokens: z.number().int().min(0),
@@ -27,16 +30,16 @@ export type Spending = z.infer<typeof spending>;
 export const LIMIT_REACHED_EVENT = 'limit_reached';
 const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time']) });
 
-/** An upper bound of what a request may use. */
+/** An upper bound on the usage of a request. */
 export interface Ask {
   readonly turn: boolean;
   readonly tokens: number;
   readonly costMicroUSD: number;
 }
 
-/** Reserved until it is settled; settling twice is harmless. */
+/** A reservation, which lasts until it is settled. Settling it twice is harmless. */
 export interface Reservation {
-  /** Replaces the reservation by what was really used; undefined when nothing was. */
+  /** Replaces the reservation with the actual usage; undefined if nothing was used. */
   settle(used: Spending | undefined): void;
 }
 
@@ -51,16 +54,19 @@ export class Budget {
   #limitReached: Limit | undefined;
   readonly #reserved = new Set<Ask>();
   #settled = Promise.withResolvers<void>();
-  /** This process has put the limit that is reached on record, and in status. */
+  /** Whether this process has recorded the reached limit and written it to the status. */
   isLimitReported = false;
-  /** Bytes and prompt tokens of each model's last answer: how dense this session's text is. */
+  /**
+   * Bytes and prompt tokens of each model's last call, to estimate the density of this session's
+   * text.
+   */
   readonly density = new Map<string, { readonly bytes: number; readonly tokens: number }>();
 
   get limitReached(): Limit | undefined {
     return this.#limitReached;
   }
 
-  /** As it stands in status; the cost is rounded up. */
+  /** The usage for the status. The cost is rounded up. */
   usage(): Usage {
     return {
       turns: this.#turns,
@@ -75,12 +81,13 @@ export class Budget {
   }
 
   /**
-   * Reserves before forwarding. A request that only the reservations of others keep out waits until they are settled.
-   * @throws LimitReached, and from then on its limit stays reached
+   * Reserves the upper bound of a request. If the request does not fit only because of other
+   * reservations, waits until they are settled.
+   * @throws LimitReached; the limit then stays reached
    */
   async reserve(ask: Ask, limits: Limits): Promise<Reservation> {
     for (;;) {
-      if (this.#limitReached !== undefined) throw this.reach(this.#limitReached, 'it was reached before');
+      if (this.#limitReached !== undefined) throw this.reach(this.#limitReached, 'an earlier request reached it');
       const spent = {
         turns: this.#turns,
         tokens: this.#inputTokens + this.#outputTokens + this.#cacheReadTokens + this.#cacheWriteTokens,
@@ -94,7 +101,7 @@ export class Budget {
         const print = show[limit];
         throw this.reach(
           limit,
-          `${print(spent[limit])} of ${print(most[limit])} are used, this request may need ${print(wanted[limit])}`,
+          `used ${print(spent[limit])} of ${print(most[limit])}, and this request may use up to ${print(wanted[limit])}`,
         );
       }
       const reserved = { turns: 0, tokens: 0, cost: 0 };
@@ -120,7 +127,7 @@ export class Budget {
     };
   }
 
-  /** Marks the first limit that refused something; later ones do not change the reason. */
+  /** Marks the first limit that caused a refusal. Later ones do not change it. */
   reach(limit: Limit, message: string): LimitReached {
     this.#limitReached ??= limit;
     return new LimitReached(limit, `the Incident's limit of ${limit} is reached: ${message}`);
@@ -136,8 +143,8 @@ export class Budget {
     this.#costMicroUSD += used.costMicroUSD;
   }
 
-  /** Takes an entry of the log into account that an earlier gateway wrote. */
-  recall(entry: Pick<Entry, 'kind' | 'writer' | 'params'>): void {
+  /** Applies an entry of the log when the budget is rebuilt. */
+  replay(entry: Pick<Entry, 'kind' | 'writer' | 'params'>): void {
     if (entry.writer !== 'gateway') return;
     if (entry.kind === 'model_call') {
       const used = spending.safeParse(entry.params);
@@ -149,20 +156,20 @@ export class Budget {
   }
 }
 
-/** Dollars with as many digits as a model call needs. */
+/** Formats a cost in dollars with enough digits for one model call. */
 export function usd(microUSD: number): string {
   return `$${(microUSD / 1_000_000).toFixed(4)}`;
 }
 
-/** What an answer's tokens mean for the budget. */
-export function spendingOf(model: string, turn: boolean, tokens: Tokens, costMicroUSD: number): Spending {
+/** Builds the spending of one answer from its tokens and cost. */
+export function buildSpending(model: string, turn: boolean, tokens: Tokens, costMicroUSD: number): Spending {
   const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens } = tokens;
   return { model, turn, inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costMicroUSD };
 }
 
 const PAGE = 1000;
 
-/** The budgets of all sessions, each rebuilt from the log when it is first asked for. */
+/** The budgets of all sessions. Each is rebuilt from the log on first use. */
 export class Budgets {
   readonly #log: Pick<AuditLog, 'read'>;
   readonly #budgets = new Map<string, Budget>();
@@ -183,12 +190,12 @@ export class Budgets {
     return await loading;
   }
 
-  /** The limit that a budget has run into, as far as it is loaded. */
+  /** The limit that a session's budget has reached; undefined if the budget is not loaded. */
   limitReached(session: string): Limit | undefined {
     return this.#budgets.get(session)?.limitReached;
   }
 
-  /** Forgets the budget of a session that is over. */
+  /** Forgets the budget of a session, for example when its Incident was deleted. */
   forget(session: string): void {
     this.#budgets.delete(session);
   }
@@ -197,7 +204,7 @@ export class Budgets {
     const budget = new Budget();
     for (let afterSeq = 0; ; ) {
       const page = await this.#log.read(session, { afterSeq, limit: PAGE });
-      for (const entry of page) budget.recall(entry);
+      for (const entry of page) budget.replay(entry);
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) break;
       afterSeq = last.seq;

@@ -1,8 +1,8 @@
-// What counts as a change: writes that were made or may have been, and nothing else.
+// Only writes that were made, or may have been made, count as changes.
 
 import { describe, expect, it } from 'vitest';
 import type { Entry } from '../audit/entry.ts';
-import { ChangeBook, Changes, changeOf } from './changes.ts';
+import { ChangeBook, Changes, readChange } from './changes.ts';
 
 let seq = 0;
 const entry = (kind: Entry['kind'], params: Entry['params'], parts: Partial<Entry> = {}): Entry => {
@@ -45,30 +45,30 @@ describe('an intent is a change', () => {
     [true, { verb: 'connect', subresource: 'proxy' }],
     [true, { verb: 'post', path: '/nonsense' }],
   ])('%s: %o', (is, params) => {
-    expect(changeOf(write(params)) !== undefined).toBe(is);
+    expect(readChange(write(params)) !== undefined).toBe(is);
   });
 
-  it('only in the words of the gateway', () => {
-    expect(changeOf(entry('kube_intent', { verb: 'patch' }, { writer: 'agent' }))).toBeUndefined();
-    expect(changeOf(entry('tool_call', { command: 'kubectl delete all' }))).toBeUndefined();
-    expect(changeOf(entry('kube_intent', null))).toBeDefined();
+  it('only if the gateway recorded it', () => {
+    expect(readChange(entry('kube_intent', { verb: 'patch' }, { writer: 'agent' }))).toBeUndefined();
+    expect(readChange(entry('tool_call', { command: 'kubectl delete all' }))).toBeUndefined();
+    expect(readChange(entry('kube_intent', null))).toBeDefined();
   });
 
-  it('on the other plane too, unless it says that nothing changes', () => {
-    expect(changeOf(entry('docker_intent', { operation: 'start' }))).toMatchObject({ plane: 'docker' });
-    expect(changeOf(entry('docker_intent', { changes: false }))).toBeUndefined();
+  it('for Docker as well, unless it says that it changes nothing', () => {
+    expect(readChange(entry('docker_intent', { operation: 'start' }))).toMatchObject({ plane: 'docker' });
+    expect(readChange(entry('docker_intent', { changes: false }))).toBeUndefined();
   });
 
-  it('whose text a terminal shows and does not obey', () => {
+  it('whose text contains no terminal escapes', () => {
     const text =
-      changeOf(entry('kube_intent', { verb: 'patch' }, { content: `a\u001b[2J${'ä'.repeat(600)}` }))?.text ?? '';
+      readChange(entry('kube_intent', { verb: 'patch' }, { content: `a\u001b[2J${'ä'.repeat(600)}` }))?.text ?? '';
     expect(text).not.toContain('\u001b');
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(512);
   });
 });
 
 describe('the count', () => {
-  it('takes back what was refused, and keeps what nobody answered', () => {
+  it('drops refused writes and keeps those without an outcome', () => {
     const changes = new Changes();
     const [made, refused, lost] = [write(), write(), write()];
     for (const one of [
@@ -81,29 +81,29 @@ describe('the count', () => {
     ]) {
       changes.add(one);
     }
-    expect(changes.witnessed()).toMatchObject({ count: 2, last: [{ seq: made.seq }, { seq: lost.seq }] });
+    expect(changes.summary()).toMatchObject({ count: 2, last: [{ seq: made.seq }, { seq: lost.seq }] });
     // An outcome counts once.
     changes.add(outcome(made.seq, 500));
-    expect(changes.witnessed().count).toBe(2);
+    expect(changes.summary().count).toBe(2);
   });
 
-  it('names what was made, as soon as the answer tells', () => {
+  it('adds the name of a created object from the answer', () => {
     const changes = new Changes();
     const made = entry('kube_intent', { verb: 'create' }, { content: 'create apps/deployments tikv' });
     const answer = { verb: 'create', namespace: 'tikv', object: { name: 'web' }, intentSeq: made.seq, status: 201 };
     for (const one of [made, entry('kube_outcome', answer)]) changes.add(one);
-    expect(changes.witnessed().last[0]?.text).toBe('create apps/deployments tikv/web');
+    expect(changes.summary().last[0]?.text).toBe('create apps/deployments tikv/web');
   });
 
-  it('shows the last ones', () => {
+  it('shows only the last changes', () => {
     const changes = new Changes();
     for (let index = 0; index < 40; index += 1) changes.add(write());
-    const { count, last } = changes.witnessed();
+    const { count, last } = changes.summary();
     expect([count, last.length, last.at(-1)?.seq]).toEqual([40, 16, seq]);
   });
 });
 
-it('the book reads on from where it was, each entry once, also when asked twice at a time', async () => {
+it('the book continues where it stopped and counts each entry once, even with concurrent readers', async () => {
   const log: Entry[] = [write(), write()];
   const book = new ChangeBook({
     read: async (_session, { afterSeq = 0, limit = 1000 } = {}) =>

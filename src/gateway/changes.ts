@@ -1,22 +1,24 @@
-// What of the record is a change of the patient: the gateway's own count, whatever the agent says of its work.
+// Counts the changes that an Incident's agent made, from the gateway's own records instead of the
+// agent's claims.
 //
-// Rebuilt from intents and outcomes in the log, so it survives the process and cannot differ from the trail. A write whose outcome
-// is missing counts: whether it was done is not known.
+// The count is derived from intents and outcomes in the log, so it survives a restart and matches
+// the trail. A write without an outcome counts, because it may have been done.
 
 import { z } from 'zod';
 import type { WitnessedChange, WitnessedChanges } from '../api/incident.ts';
+import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
-import { cutToBytes, withoutControls } from '../audit/excerpt.ts';
+import { truncateToBytes } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 
-/** How many are shown in status. */
+/** The number of changes in the status. */
 const SHOWN = 16;
-/** A change's text in status, in bytes. */
+/** The maximum size of a change's text in the status, in bytes. */
 const TEXT_BYTES = 512;
-/** Kept in memory, so that a refused one can give its place back to an older one. */
+/** The number of changes kept in memory, so that an older one can replace a refused one. */
 const KEPT = 256;
 
-type WitnessedEntry = Pick<Entry, 'kind' | 'writer' | 'seq' | 'attempt' | 'params' | 'content'>;
+type LogEntry = Pick<Entry, 'kind' | 'writer' | 'seq' | 'attempt' | 'params' | 'content'>;
 
 const kubeIntent = z.looseObject({
   verb: z.string(),
@@ -24,7 +26,7 @@ const kubeIntent = z.looseObject({
   method: z.string().optional(),
   dryRun: z.boolean().optional(),
 });
-/** A docker intent counts unless it says that nothing changes. */
+/** A docker intent counts unless its params say that it changes nothing. */
 const dockerIntent = z.looseObject({ changes: z.boolean().default(true) });
 const outcomeParams = z.looseObject({
   intentSeq: z.number().int(),
@@ -36,30 +38,31 @@ const outcomeParams = z.looseObject({
 
 const READS: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head']);
 
-/** The change that an intent announces; undefined for entries that announce none. */
-export function changeOf(entry: WitnessedEntry): WitnessedChange | undefined {
+/** The change that an intent announces; undefined for all other entries. */
+export function readChange(entry: LogEntry): WitnessedChange | undefined {
   if (entry.writer !== 'gateway') return undefined;
   const change = (plane: WitnessedChange['plane']): WitnessedChange => ({
     attempt: entry.attempt,
     seq: entry.seq,
     plane,
-    text: cutToBytes(withoutControls(entry.content), TEXT_BYTES),
+    text: truncateToBytes(withoutControls(entry.content), TEXT_BYTES),
   });
   if (entry.kind === 'docker_intent') {
     return dockerIntent.safeParse(entry.params ?? {}).data?.changes === false ? undefined : change('docker');
   }
   if (entry.kind !== 'kube_intent') return undefined;
   const intent = kubeIntent.safeParse(entry.params);
-  // What cannot be read cannot be ruled out.
+  // An intent that cannot be parsed may be a change.
   return intent.success && !mayChange(intent.data) ? undefined : change('kubernetes');
 }
 
 function mayChange({ verb, subresource, method, dryRun }: z.infer<typeof kubeIntent>): boolean {
-  // A Secret that is read is on record as an intent too.
+  // Reading a Secret is also recorded as an intent.
   if (READS.has(verb)) return false;
-  // What connects knows no dry run.
+  // Connects have no dry run.
   if (verb !== 'connect') return dryRun !== true;
-  // A way to a port is as good as the plain network, which no door sees either; what a shell in a container does may be anything.
+  // Port-forwarding is like plain network access, which no door sees either. An exec may change
+  // anything.
   if (subresource === 'portforward') return false;
   return subresource !== 'proxy' || !READS.has((method ?? '').toLowerCase());
 }
@@ -68,12 +71,12 @@ function mayChange({ verb, subresource, method, dryRun }: z.infer<typeof kubeInt
 export class Changes {
   #count = 0;
   #last: WitnessedChange[] = [];
-  /** Changes whose outcome is not on record yet. */
+  /** Sequence numbers of changes whose outcome is not recorded yet. */
   readonly #open = new Set<number>();
 
-  /** Takes the next entry of the log into account. */
-  add(entry: WitnessedEntry): void {
-    const change = changeOf(entry);
+  /** Applies the next entry of the log. */
+  add(entry: LogEntry): void {
+    const change = readChange(entry);
     if (change !== undefined) {
       this.#count += 1;
       this.#last = [...this.#last, change].slice(-KEPT);
@@ -85,21 +88,22 @@ export class Changes {
     if (!outcome.success || !this.#open.delete(outcome.data.intentSeq)) return;
     const { status, intentSeq } = outcome.data;
     if (status !== null && status >= 400) {
-      // Refused, so nothing has changed.
+      // The write was refused, so it changed nothing.
       this.#count -= 1;
       this.#last = this.#last.filter((one) => one.seq !== intentSeq);
       return;
     }
     const { namespace, name, object } = outcome.data;
     if (name !== undefined || object?.name === undefined) return;
-    // A path to a collection does not say what was made in it; the answer does.
-    const made = `${namespace === undefined ? ' ' : '/'}${object.name}`;
+    // The path of a collection does not name the created object. The answer does.
+    const created = `${namespace === undefined ? ' ' : '/'}${object.name}`;
     this.#last = this.#last.map((one) =>
-      one.seq === intentSeq ? { ...one, text: cutToBytes(`${one.text}${made}`, TEXT_BYTES) } : one,
+      one.seq === intentSeq ? { ...one, text: truncateToBytes(`${one.text}${created}`, TEXT_BYTES) } : one,
     );
   }
 
-  witnessed(): WitnessedChanges {
+  /** The count and the last changes, for the status. */
+  summary(): WitnessedChanges {
     return { count: this.#count, last: this.#last.slice(-SHOWN) };
   }
 }
@@ -109,11 +113,11 @@ const PAGE = 1000;
 interface Reading {
   readonly changes: Changes;
   afterSeq: number;
-  /** One reader at a time: an entry must not be counted twice. */
+  /** Serialises readers, so that no entry is counted twice. */
   turn: Promise<unknown>;
 }
 
-/** The changes of all sessions, each read on from where the last reading ended. */
+/** The changes of all sessions. Each reading continues where the previous one ended. */
 export class ChangeBook {
   readonly #log: Pick<AuditLog, 'read'>;
   readonly #readings = new Map<string, Reading>();
@@ -122,17 +126,19 @@ export class ChangeBook {
     this.#log = log;
   }
 
-  /** As of now: whatever is on record when this is called is in it. @throws AuditUnavailable */
+  /**
+   * The changes so far, including every entry recorded before the call. @throws AuditUnavailable
+   */
   async of(session: string): Promise<WitnessedChanges> {
     const reading = this.#readings.get(session) ?? { changes: new Changes(), afterSeq: 0, turn: Promise.resolve() };
     this.#readings.set(session, reading);
     const turn = reading.turn.then(() => this.#catchUp(session, reading));
     reading.turn = turn.catch(() => {});
     await turn;
-    return reading.changes.witnessed();
+    return reading.changes.summary();
   }
 
-  /** Forgets a session that is over. */
+  /** Forgets a session, for example when its Incident was deleted. */
   forget(session: string): void {
     this.#readings.delete(session);
   }

@@ -1,34 +1,36 @@
-// How many requests of one caller may be under way at once, so that one pod cannot take all of the gateway.
+// Limits the concurrent requests of each caller, so that one pod cannot use up the gateway.
 
 import { TooBusy } from '../errors.ts';
 
 export class Concurrency {
   readonly #limit: number;
-  readonly #underWay = new Map<string, number>();
+  readonly #inProgress = new Map<string, number>();
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Takes a place and returns what gives it back; calling that twice is harmless. @throws TooBusy */
+  /**
+   * Takes a place and returns a function that frees it, which may be called twice. @throws TooBusy
+   */
   enter(caller: string): () => void {
-    const count = this.#underWay.get(caller) ?? 0;
-    if (count >= this.#limit) throw new TooBusy(`${count} requests of this pod are under way already; try again`);
-    this.#underWay.set(caller, count + 1);
+    const count = this.#inProgress.get(caller) ?? 0;
+    if (count >= this.#limit) throw new TooBusy(`this pod already has ${count} requests in progress; try again`);
+    this.#inProgress.set(caller, count + 1);
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      const now = (this.#underWay.get(caller) ?? 1) - 1;
-      if (now <= 0) this.#underWay.delete(caller);
-      else this.#underWay.set(caller, now);
+      const now = (this.#inProgress.get(caller) ?? 1) - 1;
+      if (now <= 0) this.#inProgress.delete(caller);
+      else this.#inProgress.set(caller, now);
     };
   }
 
-  /** All requests under way. */
+  /** The number of all requests in progress. */
   get total(): number {
     let total = 0;
-    for (const count of this.#underWay.values()) total += count;
+    for (const count of this.#inProgress.values()) total += count;
     return total;
   }
 }

@@ -1,4 +1,4 @@
-// The gateway's settings.
+// The gateway's settings, read from environment variables.
 
 import { z } from 'zod';
 import { ports } from './protocol.ts';
@@ -6,27 +6,27 @@ import { ports } from './protocol.ts';
 const port = z.coerce.number().int().min(0).max(65535);
 
 export const gatewayEnvironment = z.object({
-  /** Holds audit.db. */
+  /** The directory of audit.db. */
   OPLAB_DATA_DIR: z.string().default('/var/lib/oplab'),
   OPLAB_TLS_CERT_FILE: z.string().default('/etc/oplab/tls/tls.crt'),
   OPLAB_TLS_KEY_FILE: z.string().default('/etc/oplab/tls/tls.key'),
-  /** Where agent pods and their accounts live. */
+  /** The namespace of agent pods and their service accounts. */
   OPLAB_AGENTS_NAMESPACE: z.string().default('oplab-agents'),
-  /** Base URL of a server of the Messages API, with or without /v1. */
+  /** Base URL of a server that serves the Messages API, with or without /v1. */
   OPLAB_UPSTREAM_URL: z.url({ protocol: /^https?$/ }).default('https://api.anthropic.com'),
-  /** The API key; no header is sent while there is no such file. */
+  /** File with the API key. No header is sent while the file does not exist. */
   OPLAB_MODEL_KEY_FILE: z.string().optional(),
   /** YAML or JSON: model → {input, output, cacheRead, cacheWrite} in USD per million tokens. */
   OPLAB_PRICES_FILE: z.string().optional(),
   OPLAB_UPSTREAM_CA_FILE: z.string().optional(),
-  /** Overrides HTTP_PROXY and HTTPS_PROXY on the way to the model API. */
+  /** Overrides HTTP_PROXY and HTTPS_PROXY for requests to the model API. */
   OPLAB_UPSTREAM_PROXY: z.url().optional(),
-  /** Over all Incidents. */
+  /** The limit for all Incidents together. */
   OPLAB_STATUS_WRITES_PER_SECOND: z.coerce.number().positive().default(10),
   OPLAB_AGENT_PORT: port.default(ports.agent),
   OPLAB_KUBE_PORT: port.default(ports.kube),
   OPLAB_DOCKER_PORT: port.default(ports.docker),
-  /** YAML or JSON: the Docker hosts that AgentClasses may open; without it there are none. */
+  /** YAML or JSON: the Docker hosts that AgentClasses may use. Without the file there are none. */
   OPLAB_DOCKER_ENDPOINTS_FILE: z.string().optional(),
   OPLAB_READ_PORT: port.default(ports.read),
   OPLAB_HEALTH_PORT: port.default(ports.health),

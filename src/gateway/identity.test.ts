@@ -1,4 +1,5 @@
-// Who is let in: pods of the agents' namespace, by tokens of the right audience, reviewed once a minute.
+// Who is let in: pods of the agents' namespace, by tokens of the right audience, reviewed once a
+// minute.
 
 import { describe, expect, it } from 'vitest';
 import { Identities } from './identity.ts';
@@ -33,7 +34,7 @@ function identities(status: object = {}) {
 const unauthenticated = expect.objectContaining({ code: 'OPLAB_UNAUTHENTICATED' });
 
 describe('Identities', () => {
-  it('proves a pod, and asks the API server once a minute for a token', async () => {
+  it('identifies a pod and has a token reviewed once a minute', async () => {
     const { proven, advance, reviews } = identities();
     const both = await Promise.all([
       proven.prove(token(claims), 'oplab-agent'),
@@ -48,7 +49,7 @@ describe('Identities', () => {
     expect(reviews()).toBe(2);
   });
 
-  it('forgets a token when it expires, though the minute is not over', async () => {
+  it('forgets a token when it expires, even within the minute', async () => {
     const { proven, advance } = identities();
     const short = { ...claims, exp: 1010 };
     await proven.prove(token(short), 'oplab-agent');
@@ -62,7 +63,7 @@ describe('Identities', () => {
     ['no token of a service account', 'Bearer abc'],
     ['another audience', token({ ...claims, aud: ['oplab-sandbox'] })],
     ['an expired token', token({ ...claims, exp: 999 })],
-  ])('turns away %s without bothering the API server', async (_, authorization) => {
+  ])('rejects %s without asking the API server', async (_, authorization) => {
     const { proven, reviews } = identities();
     await expect(proven.prove(authorization, 'oplab-agent')).rejects.toEqual(unauthenticated);
     expect(reviews()).toBe(0);
@@ -73,11 +74,11 @@ describe('Identities', () => {
     ['a token that is good for others only', { audiences: ['https://kubernetes.default.svc'] }],
     ['a pod of another namespace', { user: { username: 'system:serviceaccount:default:a', extra: {} } }],
     ['an account without a pod', { user: { username: 'system:serviceaccount:oplab-agents:a', extra: {} } }],
-  ])('turns away %s', async (_, status) => {
+  ])('rejects %s', async (_, status) => {
     await expect(identities(status).proven.prove(token(claims), 'oplab-agent')).rejects.toEqual(unauthenticated);
   });
 
-  it('does not hand a flood of made-up tokens on to the API server', async () => {
+  it('does not pass a flood of fake tokens on to the API server', async () => {
     let waiting = 0;
     const proven = new Identities({
       namespace: 'oplab-agents',

@@ -1,4 +1,4 @@
-// Who is calling: a projected token becomes a pod, by TokenReview, remembered for a short while by its digest.
+// Identifies callers: TokenReview maps a projected token to a pod. Results are cached briefly.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -26,13 +26,21 @@ const review = z.looseObject({
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 
-/** A positive answer is remembered this long at most, in milliseconds; the lease is looked at anew each time. */
+/**
+ * The longest time that a positive result is cached, in milliseconds. The lease is checked each
+ * time.
+ */
 const REMEMBER_MS = 60_000;
 const MAX_REMEMBERED = 10_000;
-/** Reviews under way at once: a flood of made-up tokens must not become a flood at the API server. */
+/**
+ * The number of concurrent reviews, so that a flood of fake tokens does not flood the API server.
+ */
 const MAX_REVIEWS = 16;
 
-/** The claims that can be read before the signature is checked; enough to turn most nonsense away without a review. */
+/**
+ * Claims that are read before the signature is checked, to reject most invalid tokens without a
+ * review.
+ */
 const unverifiedClaims = z.looseObject({
   aud: z.union([z.string(), z.array(z.string())]).optional(),
   exp: z.number().optional(),
@@ -43,9 +51,9 @@ export class Identities {
   readonly #namespace: string;
   readonly #now: () => number;
   readonly #remembered = new Map<string, { identity: Identity; until: number }>();
-  readonly #underWay = new Map<string, Promise<Identity>>();
+  readonly #inProgress = new Map<string, Promise<Identity>>();
 
-  /** @param namespace only service accounts of this namespace are callers */
+  /** @param options.namespace only service accounts of this namespace may call */
   constructor(options: { client: Pick<KubeClient, 'create'>; namespace: string; now?: () => number }) {
     this.#client = options.client;
     this.#namespace = options.namespace;
@@ -53,23 +61,25 @@ export class Identities {
   }
 
   /**
-   * Proves the bearer of an Authorization header to be a pod, by a token made for `audience`.
-   * @throws Unauthenticated, UpstreamUnavailable when the API server cannot be asked
+   * Identifies the pod behind an Authorization header by a token issued for `audience`.
+   * @throws Unauthenticated, TooBusy, UpstreamUnavailable when the API server cannot review the
+   * token
    */
   async prove(authorization: string | undefined, audience: string): Promise<Identity> {
     const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(authorization ?? '')?.[1];
-    if (token === undefined) throw new Unauthenticated('send the pod’s projected token as bearer');
+    if (token === undefined)
+      throw new Unauthenticated("no bearer token: send the pod's projected token in the Authorization header");
     const now = this.#now();
     const key = createHash('sha256').update(`${audience}\n${token}`).digest('hex');
     const known = this.#remembered.get(key);
     if (known !== undefined && now < known.until) return known.identity;
     this.#remembered.delete(key);
-    const expires = this.#expiryOf(token, audience, now);
-    let pending = this.#underWay.get(key);
+    const expires = this.#readExpiry(token, audience, now);
+    let pending = this.#inProgress.get(key);
     if (pending === undefined) {
-      if (this.#underWay.size >= MAX_REVIEWS) throw new TooBusy('too many tokens are being reviewed; try again');
-      pending = this.#review(token, audience).finally(() => this.#underWay.delete(key));
-      this.#underWay.set(key, pending);
+      if (this.#inProgress.size >= MAX_REVIEWS) throw new TooBusy('too many tokens are being reviewed; try again');
+      pending = this.#review(token, audience).finally(() => this.#inProgress.delete(key));
+      this.#inProgress.set(key, pending);
     }
     const identity = await pending;
     if (this.#remembered.size >= MAX_REMEMBERED) this.#forgetOldest();
@@ -82,8 +92,11 @@ export class Identities {
     if (oldest !== undefined) this.#remembered.delete(oldest);
   }
 
-  /** When the token says that it expires, in epoch milliseconds. Nothing of it is believed that would favour the caller. */
-  #expiryOf(token: string, audience: string, now: number): number {
+  /**
+   * The token's claimed expiry in epoch milliseconds. Unverified claims are used only to reject a
+   * token.
+   */
+  #readExpiry(token: string, audience: string, now: number): number {
     const payload = token.split('.')[1] ?? '';
     let decoded: unknown;
     try {
@@ -95,7 +108,7 @@ export class Identities {
     if (!claims.success) throw new Unauthenticated('the token is not a service account token');
     const audiences = [claims.data.aud ?? []].flat();
     if (!audiences.includes(audience)) {
-      throw new Unauthenticated(`this door takes tokens with the audience ${audience} only`);
+      throw new Unauthenticated(`this door accepts only tokens with audience ${audience}`);
     }
     const expires = (claims.data.exp ?? 0) * 1000;
     if (expires <= now) throw new Unauthenticated('the token has expired; read its file again');
@@ -107,7 +120,7 @@ export class Identities {
     try {
       answer = await this.#client.create(TOKEN_REVIEWS, { spec: { token, audiences: [audience] } });
     } catch (error) {
-      throw new UpstreamUnavailable('the API server cannot review tokens now; try again', error);
+      throw new UpstreamUnavailable('the API server cannot review the token now; try again', error);
     }
     const { status } = review.parse(answer);
     if (!status.authenticated || !status.audiences.includes(audience)) {

@@ -1,10 +1,13 @@
-// What is still being recorded: requests under way per session, so that a session is sealed only when they have had their say.
+// Counts requests in progress per session, so that a session is sealed only after them.
 
 export class InFlight {
   readonly #counts = new Map<string, number>();
   readonly #waiting = new Map<string, Set<() => void>>();
 
-  /** Marks the start of something that will write to the session; returns what marks its end. */
+  /**
+   * Marks the start of a request that will write to the session. Returns a function that marks its
+   * end.
+   */
   begin(session: string): () => void {
     this.#counts.set(session, (this.#counts.get(session) ?? 0) + 1);
     let ended = false;
@@ -22,7 +25,7 @@ export class InFlight {
     };
   }
 
-  /** Resolves with true when nothing is under way, or with false after `timeoutMs`. */
+  /** Resolves with true when no request is in progress, or with false after `timeoutMs`. */
   async drained(session: string, timeoutMs: number): Promise<boolean> {
     if (!this.#counts.has(session)) return true;
     return await new Promise<boolean>((resolve) => {

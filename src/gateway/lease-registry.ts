@@ -1,11 +1,12 @@
-// All leases, kept in memory from the watches of Incidents and agent pods: asked per request and per chunk, and quick to cut.
+// All leases, kept in memory from watches of Incidents and agent pods. Checked for each request and
+// each chunk of a stream.
 
 import { z } from 'zod';
 import { LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
 import { type Lease, type LeaseDecision, type Limit, leaseFor, type Purpose, requireLease } from './leases.ts';
 
-/** The little of an agent pod that a lease depends on. */
+/** The fields of an agent pod that a lease depends on. */
 export const agentPod = z.object({
   metadata: z.looseObject({
     name: z.string(),
@@ -16,21 +17,23 @@ export const agentPod = z.object({
 });
 export type AgentPod = z.infer<typeof agentPod>;
 
-/** Who asks, as proven by its token. */
+/** The caller, as proven by its token. */
 export interface Bearer {
   readonly podUID: string;
   readonly podName: string;
   readonly serviceAccount: string;
 }
 
-/** Besides, what is held open: `reserved` is a model call within the budget, which may end though another one was refused. */
+/**
+ * `reserved` is a model call with a reservation. It may finish after another call reached a limit.
+ */
 export type HoldPurpose = Purpose | 'reserved';
 
-/** A stream that must not outlive its lease. */
+/** A hold on a stream that must not outlive its lease. */
 export interface Hold {
-  /** False once the lease is dead; asked per chunk. */
+  /** False once the lease is dead. Checked for each chunk. */
   alive(): boolean;
-  /** The stream has ended by itself. */
+  /** Releases the hold when the stream has ended. */
   release(): void;
 }
 
@@ -46,13 +49,16 @@ interface Held {
   readonly onDeath: (message: string) => void;
 }
 
-/** Deaths that no event tells of (a deadline, a limit that is reached) are found this often, in milliseconds. */
+/**
+ * How often to look for leases that ended without an event (a deadline, a reached limit), in
+ * milliseconds.
+ */
 const SWEEP_MS = 200;
 
 export class LeaseRegistry {
   readonly #incidents = new Map<string, Incident>();
   readonly #pods = new Map<string, AgentPod>();
-  /** Pods that were seen to go: their tokens may be cached for a while, their leases are not. */
+  /** Deleted pods. Their tokens may still be cached, but their leases are dead. */
   readonly #gone = new Set<string>();
   readonly #held = new Set<Held>();
   readonly #limitReached: (session: string) => Limit | undefined;
@@ -60,7 +66,7 @@ export class LeaseRegistry {
   readonly #onCut: () => void;
 
   constructor(options: {
-    /** The limit that a session's budget has run into. */
+    /** The limit that a session's budget has reached. */
     limitReached: (session: string) => Limit | undefined;
     now?: () => number;
     /** Called for each stream that is cut. */
@@ -75,10 +81,10 @@ export class LeaseRegistry {
     options.signal?.addEventListener('abort', () => clearInterval(timer), { once: true });
   }
 
-  /** Feeds a change of an Incident in; streams whose lease dies by it are cut before this returns. */
+  /** Applies a change of an Incident. Cuts streams whose lease died before it returns. */
   incidentChanged(event: Watched<Incident>): void {
     const { object, previous } = event;
-    // The reflector's key is the name; a namesake that came after a deletion is another Incident.
+    // The reflector's key is the name. An Incident recreated with the same name is a different one.
     if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) {
       this.#incidents.delete(previous.metadata.uid);
     }
@@ -87,7 +93,7 @@ export class LeaseRegistry {
     this.sweep();
   }
 
-  /** Feeds a change of an agent pod in. */
+  /** Applies a change of an agent pod. */
   podChanged(event: Watched<AgentPod>): void {
     const { object, previous } = event;
     if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) this.#podGone(previous.metadata.uid);
@@ -96,17 +102,17 @@ export class LeaseRegistry {
     this.sweep();
   }
 
-  /** An Incident by its session, as last seen. */
+  /** The Incident of a session, as last seen. */
   incident(session: string): Incident | undefined {
     return this.#incidents.get(session);
   }
 
-  /** How many streams are held open. */
+  /** The number of streams held open. */
   get held(): number {
     return this.#held.size;
   }
 
-  /** How many attempts have a live lease. */
+  /** The number of attempts with a live lease. */
   get live(): number {
     let live = 0;
     for (const incident of this.#incidents.values()) {
@@ -119,8 +125,8 @@ export class LeaseRegistry {
   }
 
   decide(bearer: Bearer): LeaseDecision {
-    if (this.#gone.has(bearer.podUID)) return { state: 'dead', message: 'the pod is gone' };
-    const known = this.#attemptOf(bearer.podUID);
+    if (this.#gone.has(bearer.podUID)) return { state: 'dead', message: 'the pod no longer exists' };
+    const known = this.#findAttempt(bearer.podUID);
     if (known === undefined) {
       return { state: 'pending', message: `pod ${bearer.podName} is not known yet` };
     }
@@ -132,12 +138,18 @@ export class LeaseRegistry {
     return decision;
   }
 
-  /** The caller's lease. @throws NoLease (final), NoLeaseYet (retry), LimitReached (final, to act) */
+  /**
+   * The caller's lease. @throws NoLease (final), NoLeaseYet (retry), LimitReached (final, only to
+   * act)
+   */
   require(bearer: Bearer, purpose: Purpose): Lease {
     return requireLease(this.decide(bearer), purpose);
   }
 
-  /** Ties a stream to a lease: `onDeath` is called once, at once or within the sweep's interval after the lease died. */
+  /**
+   * Ties a stream to a lease. Calls `onDeath` once, at most one sweep interval after the lease
+   * died.
+   */
   hold(bearer: Bearer, purpose: HoldPurpose, onDeath: (message: string) => void): Hold {
     const held: Held = { bearer, purpose, onDeath };
     this.#held.add(held);
@@ -170,15 +182,15 @@ export class LeaseRegistry {
     return decision.message;
   }
 
-  #attemptOf(podUID: string): { uid: string; attempt: number } | undefined {
-    // Labels come with the pod and are written by the controller alone; the Incident's status decides whether they are true.
+  #findAttempt(podUID: string): { uid: string; attempt: number } | undefined {
+    // Only the controller writes the labels. The Incident's status decides whether they are true.
     const labels = this.#pods.get(podUID)?.metadata.labels;
     const uid = labels?.[LABEL_INCIDENT_UID];
     const attempt = Number(labels?.[LABEL_ATTEMPT]);
     if (uid !== undefined && Number.isInteger(attempt)) return { uid, attempt };
     for (const incident of this.#incidents.values()) {
-      const entered = incident.status?.attempts?.find((candidate) => candidate.podUID === podUID);
-      if (entered !== undefined) return { uid: incident.metadata.uid, attempt: entered.number };
+      const attemptOfPod = incident.status?.attempts?.find((candidate) => candidate.podUID === podUID);
+      if (attemptOfPod !== undefined) return { uid: incident.metadata.uid, attempt: attemptOfPod.number };
     }
     return undefined;
   }
@@ -186,7 +198,8 @@ export class LeaseRegistry {
   #podGone(uid: string): void {
     this.#pods.delete(uid);
     this.#gone.add(uid);
-    // Tokens of a pod are cached for a minute at most; a few thousand pods a minute are beyond one gateway.
+    // Tokens are cached for at most a minute, and one gateway serves far fewer pods than this per
+    // minute.
     if (this.#gone.size > 10_000) {
       const [oldest] = this.#gone;
       if (oldest !== undefined) this.#gone.delete(oldest);

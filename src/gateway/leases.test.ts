@@ -1,7 +1,8 @@
-// When an attempt may act: each way in which a lease is live, not yet, reached or dead.
+// When an attempt may act: each way in which a lease is live, reached, pending or dead.
 
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { anIncident } from '../../test/support/an-incident.ts';
+import type { Incident } from '../api/incident.ts';
 import { LeaseRegistry } from './lease-registry.ts';
 import { type Limit, leaseFor } from './leases.ts';
 
@@ -18,9 +19,7 @@ interface Shape {
 }
 
 function incident({ spec = {}, status = {}, attempt = {}, metadata = {} }: Shape = {}): Incident {
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: { name: 'down', namespace: 'tikv', uid: 'incident-1', ...metadata },
     spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
     status: {
@@ -98,11 +97,11 @@ describe('leaseFor', () => {
     ['the attempt is not in status', {}, 2],
     ['the limits are not in status', { status: { limits: undefined } }, 1],
     ['no attempt has begun', { status: { attempts: [] } }, 1],
-  ])('is not yet while %s', (_, shape, attempt) => {
+  ])('is pending while %s', (_, shape, attempt) => {
     expect(decide(shape, { attempt }).state).toBe('pending');
   });
 
-  it('is reached by the budget, by what status says, and by time', () => {
+  it('is reached by the budget, by the status and by time', () => {
     expect(decide({}, { limitReached: 'turns' })).toMatchObject({ state: 'reached', limit: 'turns' });
     const usage = {
       turns: 1,
@@ -121,7 +120,7 @@ describe('leaseFor', () => {
     expect(decide({}, { at: 900_000 })).toMatchObject({ state: 'reached', limit: 'time' });
   });
 
-  it('goes on while suspended: only new attempts are held', () => {
+  it('stays live while the Incident is suspended, which only prevents new attempts', () => {
     expect(decide({ spec: { suspend: true } }).state).toBe('live');
   });
 });
@@ -135,7 +134,7 @@ describe('LeaseRegistry', () => {
     return { leases, limitReached };
   }
 
-  it('cuts held streams before the event that kills the lease has been handled, and only once', () => {
+  it('cuts held streams once, before the handling of the event that ends the lease returns', () => {
     const { leases } = registry();
     const deaths: string[] = [];
     const hold = leases.hold(bearer, 'act', (message) => deaths.push(message));
@@ -157,7 +156,7 @@ describe('LeaseRegistry', () => {
     expect(await died).toBe('the limit of time is reached');
   });
 
-  it('lets a reserved call and reports outlive a limit that is reached, but no act', () => {
+  it('lets reserved calls and reports, but no acts, outlive a reached limit', () => {
     const { leases, limitReached } = registry();
     const dead: string[] = [];
     for (const purpose of ['act', 'reserved', 'report'] as const)
@@ -169,17 +168,17 @@ describe('LeaseRegistry', () => {
     expect(leases.require(bearer, 'report').attempt).toBe(1);
   });
 
-  it('knows no lease for another account, for an unknown pod, or for a pod that is gone', () => {
+  it('has no lease for another account, an unknown pod or a deleted pod', () => {
     const { leases } = registry();
     expect(leases.decide({ ...bearer, serviceAccount: 'other' }).state).toBe('dead');
     expect(leases.decide({ ...bearer, podUID: 'pod-9' }).state).toBe('pending');
     const pod = { metadata: { name: 'down-1', uid: 'pod-1', labels: {} } };
     leases.podChanged({ type: 'added', object: pod });
     leases.podChanged({ type: 'deleted', object: pod });
-    expect(leases.decide(bearer)).toMatchObject({ state: 'dead', message: 'the pod is gone' });
+    expect(leases.decide(bearer)).toMatchObject({ state: 'dead', message: 'the pod no longer exists' });
   });
 
-  it('does not take a namesake for the Incident that was deleted', () => {
+  it('distinguishes an Incident from a deleted one with the same name', () => {
     const { leases } = registry();
     const namesake = incident({ metadata: { uid: 'incident-2' }, status: { attempts: [] } });
     leases.incidentChanged({ type: 'modified', object: namesake, previous: incident() });

@@ -1,4 +1,5 @@
-// The lease: whether the pod of an attempt may act now. A pure decision over the Incident, the pod, the budget and the clock.
+// The lease: whether the pod of an attempt may act now. A pure decision based on the Incident, the
+// pod, the budget and the clock.
 
 import {
   type Attempt,
@@ -14,7 +15,7 @@ import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';
 
 export type Limit = LimitReached['limit'];
 
-/** What a live attempt may act on behalf of. */
+/** The Incident, the attempt and the class on whose behalf a pod may act. */
 export interface Lease {
   readonly session: string;
   readonly incident: { readonly namespace: string; readonly name: string; readonly uid: string };
@@ -25,15 +26,15 @@ export interface Lease {
   readonly class: ClassSnapshot;
   readonly targetNamespaces: readonly string[];
   readonly limits: Limits;
-  /** Epoch milliseconds after which nothing may be done any more. */
+  /** The time when the lease ends, in epoch milliseconds. */
   readonly deadline: number;
 }
 
 /**
  * - `live`: all doors are open.
- * - `reached`: a limit is reached; only what was done and what is claimed may still be put on record.
- * - `pending`: not yet; ask again in a moment.
- * - `dead`: for good.
+ * - `reached`: a limit is reached. Only entries and the claim may still be recorded.
+ * - `pending`: the lease does not exist yet. Ask again in a moment.
+ * - `dead`: the lease has ended permanently.
  */
 export type LeaseDecision =
   | { readonly state: 'live'; readonly lease: Lease }
@@ -43,12 +44,15 @@ export type LeaseDecision =
 
 /**
  * What the caller wants to do.
- * - `act`: call the model, reach Kubernetes or Docker, start. Needs a live lease.
- * - `report`: put on record what was done, and conclude. A lease whose limit is reached is enough.
+ * - `act`: start, call the model, or access Kubernetes or Docker. Needs a live lease.
+ * - `report`: record entries and conclude. Also possible after a limit is reached.
  */
 export type Purpose = 'act' | 'report';
 
-/** The lease behind a decision, if it is enough. @throws NoLease (final), NoLeaseYet (retry), LimitReached (final) */
+/**
+ * The lease, if the decision permits the purpose.
+ * @throws NoLease (final), NoLeaseYet (retry), LimitReached (final)
+ */
 export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
   switch (decision.state) {
     case 'live':
@@ -63,17 +67,23 @@ export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
   }
 }
 
-/** Reasons of AuditSealed that ask for the session's end. */
+/** Reasons of the AuditSealed condition that end the session. */
 const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable'];
 
-/** The controller has decided how the Incident ends and waits for the seal, or had to go on without it. */
+/**
+ * Whether the controller has decided how the Incident ends and waits for the seal, or gave up
+ * waiting.
+ */
 export function sealRequested(incident: Incident): boolean {
   const condition = findCondition(incident.status?.conditions, CONDITIONS.AuditSealed);
   return condition?.status === 'False' && SEAL_REASONS.includes(condition.reason);
 }
 
-/** When the time limit ends, in epoch milliseconds; undefined before the first attempt. */
-export function deadlineOf(incident: Incident): number | undefined {
+/**
+ * The time when the time limit is reached, in epoch milliseconds; undefined before the first
+ * attempt.
+ */
+export function readDeadline(incident: Incident): number | undefined {
   const { startTime, limits } = incident.status ?? {};
   return startTime === undefined || limits === undefined
     ? undefined
@@ -90,8 +100,8 @@ export function currentAttempt(incident: Incident): Attempt | undefined {
 }
 
 /**
- * Decides for the pod that claims to be of attempt `attempt`.
- * @param limitReached the limit that the budget has run into, as far as the gateway knows; the status may know more
+ * Decides on the lease of a pod that claims to belong to attempt `attempt`.
+ * @param limitReached the limit that the loaded budget has reached; the status may show another one
  * @param now epoch milliseconds
  */
 export function leaseFor(
@@ -103,7 +113,7 @@ export function leaseFor(
 ): LeaseDecision {
   const dead = (message: string): LeaseDecision => ({ state: 'dead', message });
   const pending = (message: string): LeaseDecision => ({ state: 'pending', message });
-  if (incident === undefined) return dead('the Incident is gone');
+  if (incident === undefined) return dead('the Incident no longer exists');
   const { metadata, spec, status } = incident;
   if (metadata.deletionTimestamp !== undefined) return dead('the Incident is being deleted');
   if (spec.cancel) return dead('the Incident is cancelled');
@@ -112,16 +122,16 @@ export function leaseFor(
     return dead('the Incident is ending and its session is sealed');
   }
   const current = currentAttempt(incident);
-  const deadline = deadlineOf(incident);
+  const deadline = readDeadline(incident);
   if (current === undefined || deadline === undefined || status?.limits === undefined) {
-    return pending('no attempt has been started yet');
+    return pending('no attempt has started yet');
   }
   if (attempt < current.number) return dead(`attempt ${current.number} has taken over`);
   if (attempt > current.number) return pending(`attempt ${attempt} is not in the Incident's status yet`);
   if (current.endTime !== undefined)
-    return dead(`attempt ${attempt} has ended: ${current.reason ?? 'no reason given'}`);
+    return dead(`attempt ${attempt} has ended${current.reason === undefined ? '' : `: ${current.reason}`}`);
   if (current.podUID === undefined) return pending("the pod is not in the Incident's status yet");
-  if (current.podUID !== podUID) return dead('this pod is not the pod of the attempt');
+  if (current.podUID !== podUID) return dead(`this pod does not belong to attempt ${attempt}`);
   const lease: Lease = {
     session: sessionOf(incident),
     incident: { namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },

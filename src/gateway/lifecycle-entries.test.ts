@@ -1,15 +1,10 @@
-// What is written of an Incident: every step once, whatever was seen in between.
+// The lifecycle entries of an Incident: every step once, whichever versions the gateway saw.
 
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { anIncident } from '../../test/support/an-incident.ts';
+import type { Incident } from '../api/incident.ts';
 import type { Entry } from '../audit/entry.ts';
-import {
-  lifecycleEntries,
-  NOTHING_RECORDED,
-  type RecordedState,
-  recordedStateOf,
-  restore,
-} from './lifecycle-entries.ts';
+import { lifecycleEntries, NOTHING_RECORDED, type RecordedState, recordedState, restore } from './lifecycle-entries.ts';
 
 const attempt = (number: number, change: object = {}) => ({
   number,
@@ -27,9 +22,7 @@ const check = (name: string, passing: boolean, time: string) => ({
   ...(passing ? { passingSince: time } : {}),
 });
 const incident = (status: object, spec: object = {}): Incident =>
-  incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  anIncident({
     metadata: { name: 'n', namespace: 'ns', uid: 'u' },
     spec: { summary: 'down', verify: { checks: [{ name: 'up' }] }, ...spec },
     status,
@@ -38,7 +31,7 @@ const keys = (recorded: RecordedState, now: Incident) =>
   lifecycleEntries(recorded, now).map(({ entry }) => entry.clientKey);
 
 describe('lifecycleEntries', () => {
-  it('tells the whole life from the last status alone', () => {
+  it('derives the whole lifecycle from the last status', () => {
     const status = {
       attempts: [
         attempt(2, { podUID: 'uid-2' }),
@@ -73,9 +66,9 @@ describe('lifecycleEntries', () => {
     expect(of(late)).toEqual(of(early));
   });
 
-  it('tells of a check only when it turns', () => {
+  it('records a check only when it changes', () => {
     const before = incident({ verification: [check('a', true, 't1')] });
-    const recorded = recordedStateOf(before);
+    const recorded = recordedState(before);
     expect(keys(recorded, incident({ verification: [check('a', true, 't2')] }))).toEqual(['opened']);
     expect(keys(recorded, incident({ verification: [check('a', false, 't3')] }))).toEqual([
       'opened',
@@ -83,7 +76,7 @@ describe('lifecycleEntries', () => {
     ]);
   });
 
-  it('says that a claim which ended an attempt turned out false', () => {
+  it('records that the checks did not confirm the claim that ended an attempt', () => {
     const claimed = attempt(1, { endTime: 't', reason: 'Claimed' });
     expect(keys(NOTHING_RECORDED, incident({ attempts: [claimed] }))).toContain('attempt-ended:1:Claimed');
     const judged = { ...claimed, reason: 'ChecksFailed' };
@@ -92,7 +85,7 @@ describe('lifecycleEntries', () => {
 });
 
 describe('restore', () => {
-  it('remembers from the log what the status does not say any more, and believes the gateway alone', () => {
+  it('restores what the status no longer contains, from entries of the gateway only', () => {
     const first = lifecycleEntries(
       NOTHING_RECORDED,
       incident({ verification: [check('a', true, 't1')], soak: { restarts: 1 } }),

@@ -1,7 +1,8 @@
-// The lifecycle entries of an Incident: the pure difference between what is on record and what the status says now.
+// Computes the lifecycle entries that an Incident's status calls for and the log lacks. Pure.
 //
-// Client keys are made of what they tell (attempt, transition time), and texts of what does not change any more, so that a
-// restart neither doubles nor loses an entry: the same step gives the same entry, and the log drops the second one.
+// Client keys contain the facts of the step (attempt, transition time), and texts contain only
+// facts that no longer change. The same step therefore gives the same entry after a restart, and
+// the log ignores the repetition.
 
 import { z } from 'zod';
 import { CONDITIONS, type Incident, targetNamespacesOf } from '../api/incident.ts';
@@ -9,15 +10,15 @@ import { findCondition } from '../api/meta.ts';
 import type { Entry, NewEntry } from '../audit/entry.ts';
 import { lifecycleEvent, openedEntry } from '../audit/lifecycle.ts';
 
-/** An entry to be written, and the attempt that it belongs to (0: none). */
+/** An entry to write and the attempt that it belongs to (0: none). */
 export interface LifecycleEntry {
   readonly attempt: number;
   readonly entry: NewEntry;
 }
 
-/** What is on record already, as far as keys alone cannot tell. */
+/** The state already on record that cannot be derived from client keys. */
 export interface RecordedState {
-  /** Whether each check was passing when it was last written down. */
+  /** Whether each check was passing when it was last recorded. */
   readonly checks: ReadonlyMap<string, boolean>;
   readonly soakRestarts: number;
 }
@@ -27,7 +28,7 @@ export const NOTHING_RECORDED: RecordedState = { checks: new Map(), soakRestarts
 const checkParams = z.looseObject({ check: z.string(), passing: z.boolean() });
 const soakParams = z.looseObject({ restarts: z.number().int() });
 
-/** Restores what is on record from the log, after a restart. */
+/** Restores the recorded state from the log after a restart. */
 export function restore(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'params'>>): RecordedState {
   const checks = new Map<string, boolean>();
   let soakRestarts = 0;
@@ -45,8 +46,8 @@ export function restore(entries: Iterable<Pick<Entry, 'kind' | 'writer' | 'param
   return { checks, soakRestarts };
 }
 
-/** What is on record once the lifecycle entries of this Incident are. */
-export function recordedStateOf(incident: Incident): RecordedState {
+/** The recorded state after the lifecycle entries of this Incident have been written. */
+export function recordedState(incident: Incident): RecordedState {
   return {
     checks: new Map((incident.status?.verification ?? []).map((check) => [check.name, check.passing])),
     soakRestarts: incident.status?.soak?.restarts ?? 0,
@@ -57,7 +58,7 @@ function step(clientKey: string, event: string, content: string, facts: Record<s
   return { clientKey, kind: 'lifecycle', params: { event, ...facts }, content };
 }
 
-/** The entries that an Incident's present state calls for, in the order in which its life goes. */
+/** The entries that an Incident's current state calls for, in chronological order. */
 export function lifecycleEntries(recorded: RecordedState, incident: Incident): LifecycleEntry[] {
   const { metadata, spec, status } = incident;
   const entries: LifecycleEntry[] = [];
@@ -83,7 +84,7 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
       step(
         `attempt-started:${number}`,
         'attempt_started',
-        `attempt ${number} started: pod ${podName}, model ${model}`,
+        `attempt ${number} started with pod ${podName} and model ${model}`,
         {
           attempt: number,
           podName,
@@ -96,7 +97,7 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
     if (podUID !== undefined) {
       add(
         number,
-        step(`attempt-pod:${number}`, 'attempt_pod', `attempt ${number} runs in pod ${podName} (${podUID})`, {
+        step(`attempt-pod:${number}`, 'attempt_pod', `attempt ${number} runs in pod ${podName} (UID ${podUID})`, {
           attempt: number,
           podName,
           podUID,
@@ -104,7 +105,7 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
       );
     }
     if (endTime !== undefined && reason !== undefined) {
-      // The reason may still change: a claim that ended the attempt can turn out false.
+      // The reason may still change: the checks may not confirm the claim that ended the attempt.
       add(
         number,
         step(
@@ -127,8 +128,8 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
         `check:${checkName}:${passing ? 'passing' : 'failing'}:${since}`,
         'check',
         passing
-          ? `check ${checkName} holds since ${since}`
-          : `check ${checkName} does not hold${error === undefined ? '' : `: ${error}`}`,
+          ? `check ${checkName} has been passing since ${since}`
+          : `check ${checkName} is failing${error === undefined ? '' : `: ${error}`}`,
         { check: checkName, passing, since, observed: observed ?? null, error: error ?? null },
       ),
     );
@@ -138,9 +139,14 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
   for (let count = recorded.soakRestarts + 1; count <= restarts; count += 1) {
     add(
       latest,
-      step(`soak-restarted:${count}`, 'soak_restarted', `a check broke during the soak: it starts again (${count})`, {
-        restarts: count,
-      }),
+      step(
+        `soak-restarted:${count}`,
+        'soak_restarted',
+        `a check failed during the soak; restart ${count} of the soak`,
+        {
+          restarts: count,
+        },
+      ),
     );
   }
 
@@ -148,15 +154,16 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
   if (verified?.status === 'True') {
     add(
       latest,
-      step(`verified:${verified.lastTransitionTime}`, 'verified', 'verified: all checks held through the soak', {
+      step(`verified:${verified.lastTransitionTime}`, 'verified', 'verified: all checks passed throughout the soak', {
         since: verified.lastTransitionTime,
       }),
     );
   }
 
-  if (spec.cancel) add(latest, step('cancel-requested', 'cancel_requested', 'the Incident is cancelled', {}));
+  if (spec.cancel)
+    add(latest, step('cancel-requested', 'cancel_requested', 'cancellation of the Incident was requested', {}));
   if (metadata.deletionTimestamp !== undefined) {
-    add(latest, step('deletion-requested', 'deletion_requested', 'the Incident is being deleted', {}));
+    add(latest, step('deletion-requested', 'deletion_requested', 'deletion of the Incident was requested', {}));
   }
   return entries;
 }

@@ -1,4 +1,4 @@
-// Records the life of each Incident in its session, and seals its session when the controller asks for it.
+// Records each Incident's lifecycle in its session, and seals the session on request.
 
 import { CONDITIONS, type Incident, sessionOf } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
@@ -10,31 +10,31 @@ import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { InFlight } from './in-flight.ts';
 import { sealRequested } from './leases.ts';
-import { lifecycleEntries, type RecordedState, recordedStateOf, restore } from './lifecycle-entries.ts';
+import { lifecycleEntries, type RecordedState, recordedState, restore } from './lifecycle-entries.ts';
 
 export interface LifecycleRecorderOptions {
   readonly log: AuditLog;
   readonly inFlight: InFlight;
-  /** The Incident as last seen; undefined when it is gone. */
+  /** The Incident as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   /**
-   * Asks the API server whether an Incident is really gone: one that only cannot be read any more must not be sealed.
-   * Throws when it cannot be asked.
+   * Asks the API server whether an Incident no longer exists. The session of an Incident that
+   * merely cannot be read must not be sealed. Throws if the API server cannot be asked.
    */
   readonly isGone: (incident: { namespace: string; name: string; uid: string }) => Promise<boolean>;
-  /** Something of the session's record has changed that its status must show. */
+  /** Called when the session's record has changed in a way that the status must show. */
   readonly onRecord: (session: string, urgent: boolean) => void;
   readonly logger: Logger;
   readonly signal: AbortSignal;
-  /** How long a seal waits for requests under way to be recorded, in milliseconds. */
+  /** How long a seal waits for requests in progress to be recorded, in milliseconds. */
   readonly drainMs?: number;
 }
 
 interface Session {
   recorded: RecordedState | undefined;
-  /** Client keys of the gateway's lifecycle entries that are in the log: most steps are seen many times. */
+  /** Client keys of the gateway's lifecycle entries in the log. Most steps are seen many times. */
   written: Set<string>;
-  /** The last version of the Incident that is not written down yet. */
+  /** The latest version of the Incident that is not recorded yet. */
   next: Incident | undefined;
   gone: boolean;
   running: boolean;
@@ -52,7 +52,7 @@ export class LifecycleRecorder {
     this.#options = options;
   }
 
-  /** Feeds a change of an Incident in. Never blocks and never throws. */
+  /** Queues a change of an Incident. Never blocks and never throws. */
   incidentChanged(event: { type: 'added' | 'modified' | 'deleted'; object: Incident; previous?: Incident }): void {
     const { object, previous } = event;
     if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) {
@@ -61,7 +61,10 @@ export class LifecycleRecorder {
     this.#enqueue(sessionOf(object), object, event.type === 'deleted');
   }
 
-  /** Seals sessions whose Incidents went away while no gateway was watching. Call it once the watch is in sync. */
+  /**
+   * Seals sessions whose Incidents were deleted while no gateway was watching. Call it when the
+   * watch is in sync.
+   */
   async sealOrphans(): Promise<void> {
     for (const summary of await this.#options.log.sessions()) {
       if (summary.sealed || this.#options.incident(summary.session) !== undefined) continue;
@@ -70,7 +73,7 @@ export class LifecycleRecorder {
     }
   }
 
-  /** Resolves when nothing waits to be written down; for tests and the shutdown. */
+  /** Resolves when nothing is waiting to be recorded. For tests and the shutdown. */
   async idle(): Promise<void> {
     while ([...this.#sessions.values()].some((session) => session.running)) {
       await pause(20, new AbortController().signal);
@@ -80,7 +83,7 @@ export class LifecycleRecorder {
   #enqueue(session: string, incident: Incident, gone: boolean): void {
     if (this.#sealed.has(session)) {
       if (gone) this.#sealed.delete(session);
-      // A sealed session is only of interest until the controller has taken the seal over.
+      // A sealed session matters only until the controller has copied the seal.
       else if (sealRequested(incident)) this.#options.onRecord(session, false);
       return;
     }
@@ -112,7 +115,7 @@ export class LifecycleRecorder {
         state.next ??= incident;
         failures += 1;
         const { logger, signal } = this.#options;
-        logger.warn({ session, error: messageOf(error) }, 'what was witnessed cannot be recorded: trying again');
+        logger.warn({ session, error: messageOf(error) }, 'the lifecycle of the Incident cannot be recorded; retrying');
         await pause(backoffMs(failures, BACKOFF), signal);
       }
     }
@@ -127,7 +130,8 @@ export class LifecycleRecorder {
         if (!state.gone) onRecord(session, true);
         return;
       }
-      // Finished without us and never seen by this log (another volume): there is nothing left to witness.
+      // The Incident finished without this gateway, and the log never saw it (for example after a
+      // change of volumes). There is nothing left to record.
       if (head === undefined && isTrue(incident.status?.conditions, CONDITIONS.Finished)) return;
       const entries = head === undefined ? [] : await this.#readAll(session);
       for (const { kind, writer, clientKey } of entries) {
@@ -140,19 +144,20 @@ export class LifecycleRecorder {
       try {
         await log.append({ session, attempt, writer: 'gateway' }, entry);
       } catch (error) {
-        // Written down by an earlier life of the gateway, in other words: that entry stands.
+        // An earlier version of the gateway recorded the step with a different text. Keep that
+        // entry.
         if (!(error instanceof AuditConflict)) throw error;
       }
       state.written.add(entry.clientKey);
     }
-    state.recorded = recordedStateOf(incident);
+    state.recorded = recordedState(incident);
     const attempt = incident.status?.attempts?.at(-1)?.number ?? 0;
     const { namespace = '', name, uid } = incident.metadata;
     if (state.gone && !(await this.#options.isGone({ namespace, name, uid }))) state.gone = false;
     if (state.gone) {
       await this.#seal(session, attempt, 'Deleted', 'the Incident was deleted');
     } else if (sealRequested(incident)) {
-      const { outcome, message } = endOf(incident);
+      const { outcome, message } = describeEnd(incident);
       await this.#seal(session, attempt, outcome, message);
       onRecord(session, true);
     }
@@ -160,15 +165,15 @@ export class LifecycleRecorder {
 
   async #seal(session: string, attempt: number, outcome: string, message: string): Promise<void> {
     const { log, inFlight, logger, drainMs = 5000 } = this.#options;
-    // Their streams are cut already; they only have to say how they ended.
+    // Their streams have already been cut. Only their outcomes are missing.
     if (!(await inFlight.drained(session, drainMs))) {
-      logger.warn({ session }, 'requests are still under way at the seal; their outcome will be missing');
+      logger.warn({ session }, 'requests are still in progress; the session is sealed without their outcome');
     }
     const authorship = { session, attempt, writer: 'gateway' } as const;
     try {
       await log.append(authorship, outcomeEntry(outcome, message));
     } catch (error) {
-      // An earlier life was stopped between outcome and seal, or after the seal.
+      // An earlier gateway process stopped between outcome and seal, or after the seal.
       if (!(error instanceof AuditConflict) && !(error instanceof SessionSealed)) throw error;
     }
     const head = await log.seal(authorship, sealEntry(outcome));
@@ -186,12 +191,12 @@ export class LifecycleRecorder {
   }
 }
 
-/** How the controller says that the Incident ends: the message of its request to seal is the phase. */
-function endOf(incident: Incident): { outcome: string; message: string } {
+/** How the Incident ends. The message of the controller's request to seal is the final phase. */
+function describeEnd(incident: Incident): { outcome: string; message: string } {
   const { conditions, phase } = incident.status ?? {};
   const request = findCondition(conditions, CONDITIONS.AuditSealed);
   const finished = findCondition(conditions, CONDITIONS.Finished);
   const word = /^[A-Za-z]+$/;
-  const asked = request?.reason === 'SealRequested' && word.test(request.message) ? request.message : undefined;
-  return { outcome: asked ?? phase ?? finished?.reason ?? 'Finished', message: finished?.message ?? '' };
+  const requested = request?.reason === 'SealRequested' && word.test(request.message) ? request.message : undefined;
+  return { outcome: requested ?? phase ?? finished?.reason ?? 'Finished', message: finished?.message ?? '' };
 }

@@ -1,4 +1,5 @@
-// Live output: chunks of running commands, passed from the agent to whoever watches the session. Never stored; loss is harmless.
+// Live output: chunks of running commands, passed from the agent to the watchers of the session. It
+// is never stored, and losing some is harmless.
 
 import type { LiveChunk } from './protocol.ts';
 
@@ -6,7 +7,7 @@ export class LiveOutput {
   readonly #watchers = new Map<string, Set<(chunk: LiveChunk) => void>>();
   readonly #redact: (text: string) => string;
 
-  /** @param redact takes secrets out of a text, as the log does */
+  /** @param redact removes secrets from a text, as the log does */
   constructor(redact: (text: string) => string) {
     this.#redact = redact;
   }
@@ -18,7 +19,7 @@ export class LiveOutput {
     for (const watcher of watchers) watcher(redacted);
   }
 
-  /** Returns what ends the subscription. */
+  /** Returns a function that ends the subscription. */
   subscribe(session: string, watcher: (chunk: LiveChunk) => void): () => void {
     const watchers = this.#watchers.get(session) ?? new Set();
     this.#watchers.set(session, watchers);

@@ -1,4 +1,4 @@
-// The gateway's own numbers.
+// The gateway's metrics.
 
 import { Counter, Gauge, Histogram, type Registry, SECONDS_BUCKETS } from '../observability/metrics.ts';
 
@@ -13,7 +13,7 @@ export interface GatewayMetrics {
   readonly refused: Counter<'door' | 'reason'>;
   readonly streamsCut: Counter;
   readonly statusWrites: Counter<'result'>;
-  /** Read when scraped. */
+  /** Registers a gauge that is read on each scrape. */
   observe(name: 'leases' | 'streams' | 'audit_healthy', help: string, read: () => number): void;
 }
 
@@ -34,32 +34,32 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
     }),
     modelCalls: new Counter({
       name: 'oplab_model_calls_total',
-      help: 'Calls forwarded to the model API, by the status it answered.',
+      help: 'Calls forwarded to the model API, by the status of its answer.',
       labelNames: ['model', 'status'],
       registers,
     }),
     modelSeconds: new Histogram({
       name: 'oplab_model_call_seconds',
-      help: 'Duration of calls to the model API, streams until their end.',
+      help: 'Duration of calls to the model API, including the whole stream.',
       labelNames: ['model'],
       buckets: SECONDS_BUCKETS,
       registers,
     }),
     modelCostUSD: new Counter({
       name: 'oplab_model_cost_usd_total',
-      help: 'Cost of model calls in US dollars, by the price table.',
+      help: 'Cost of model calls in US dollars, according to the price table.',
       labelNames: ['model'],
       registers,
     }),
     kubeRequests: new Counter({
       name: 'oplab_kube_requests_total',
-      help: 'Requests forwarded to the API server, by what they are: read, write, review.',
+      help: 'Requests forwarded to the API server, by kind: read, write or review.',
       labelNames: ['verb', 'kind', 'status'],
       registers,
     }),
     dockerRequests: new Counter({
       name: 'oplab_docker_requests_total',
-      help: 'Requests at the docker door, by what they are: read, private, write.',
+      help: 'Requests at the docker door, by kind: read, private or write.',
       labelNames: ['operation', 'kind', 'status'],
       registers,
     }),
@@ -76,7 +76,7 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
     }),
     statusWrites: new Counter({
       name: 'oplab_status_writes_total',
-      help: 'Writes of Incident status.',
+      help: 'Writes of Incident status, by result.',
       labelNames: ['result'],
       registers,
     }),

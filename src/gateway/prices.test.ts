@@ -1,4 +1,4 @@
-// What model calls cost.
+// The cost of model calls.
 
 import { describe, expect, it } from 'vitest';
 import { costBoundMicroUSD, costMicroUSD, pricesWith } from './prices.ts';
@@ -23,13 +23,13 @@ describe('costMicroUSD', () => {
     expect(costMicroUSD(priceOf('claude-opus-5-5'), used)).toBe(19_500);
   });
 
-  it('rounds a fraction of a millionth up, and adds nothing to a whole sum', () => {
+  it('rounds a fraction of a millionth up and adds nothing to a whole sum', () => {
     const haiku = priceOf('claude-haiku-5-5');
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 1 })).toBe(1);
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 30 })).toBe(3);
   });
 
-  it('prices a long prompt as a whole at its own rates', () => {
+  it('charges the whole of a long prompt at the rates for long prompts', () => {
     const haiku = priceOf('claude-haiku-5-5');
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 100_000, outputTokens: 1000 })).toBe(10_500);
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 90_000, cacheReadTokens: 10_001, outputTokens: 1000 })).toBe(
@@ -37,7 +37,7 @@ describe('costMicroUSD', () => {
     );
   });
 
-  it('is never above its bound', () => {
+  it('never exceeds its bound', () => {
     const opus = priceOf('claude-opus-5-5');
     const bound = costBoundMicroUSD(opus, { promptTokens: 1000, outputTokens: 50, cacheLife: '1h' });
     for (const kind of ['inputTokens', 'cacheReadTokens', 'cacheWriteTokens'] as const) {
@@ -47,7 +47,7 @@ describe('costMicroUSD', () => {
 });
 
 describe('pricesWith', () => {
-  it('adds models, replaces rates, and fills in what is usual for caches', () => {
+  it('adds models, replaces rates, and fills in default cache rates', () => {
     const overrides = { mine: { input: 3, output: 15 }, 'claude-opus-5-5': { input: 1, output: 1 } };
     expect(costMicroUSD(priceOf('mine', overrides), { ...tokens, cacheReadTokens: 100, cacheWriteTokens: 100 })).toBe(
       405,
@@ -60,7 +60,7 @@ describe('pricesWith', () => {
     expect(() => pricesWith({ mine: { input: -1 } }, 'prices.yaml')).toThrow(/prices.yaml.*input.*output/s);
   });
 
-  it('prices the rehearsal model at nothing', () => {
+  it('charges nothing for the rehearsal model', () => {
     expect(costMicroUSD(priceOf('rehearsal-1'), { ...tokens, inputTokens: 1_000_000, outputTokens: 1_000_000 })).toBe(
       0,
     );

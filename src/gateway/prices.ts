@@ -1,4 +1,4 @@
-// What a model call costs: USD per million tokens, which is the same number as millionths of a dollar per token.
+// The cost of a model call. USD per million tokens equals millionths of a dollar per token.
 
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
@@ -11,32 +11,36 @@ const rates = z.object({
   output: rate,
   /** Default: a tenth of `input`. */
   cacheRead: rate.optional(),
-  /** Writes that live five minutes. Default: 1.25 times `input`. */
+  /** Writes with a lifetime of five minutes. Default: 1.25 times `input`. */
   cacheWrite: rate.optional(),
-  /** Writes that live an hour. Default: twice `input`. */
+  /** Writes with a lifetime of an hour. Default: twice `input`. */
   cacheWrite1h: rate.optional(),
 });
 
-/** Rates of one model, in USD per million tokens. */
+/** The rates of one model in USD per million tokens. */
 export const price = rates.extend({
-  /** Rates of a whole request whose prompt (cache reads and writes counted in) is longer than `overTokens`. */
+  /**
+   * Rates for a request whose prompt, including cache reads and writes, is longer than
+   * `overTokens`.
+   */
   longPrompt: rates.extend({ overTokens: z.number().int().min(1) }).optional(),
 });
 export type Price = z.infer<typeof price>;
 export type Prices = ReadonlyMap<string, Price>;
 
-/** Tokens of one answer, as its `usage` counts them. */
+/** The tokens of one answer, as counted in its `usage`. */
 export interface Tokens {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly cacheReadTokens: number;
-  /** Writes of either life. */
+  /** Cache writes of either lifetime. */
   readonly cacheWriteTokens: number;
-  /** Those of the writes that live an hour. */
+  /** The part of the cache writes with a lifetime of an hour. */
   readonly cacheWrite1hTokens: number;
 }
 
-// The vendor's public price list (platform.claude.com, "Pricing" and the pages of the models), as of November 2026.
+// The vendor's public price list (platform.claude.com, "Pricing" and the pages of the models), as
+// of November 2026.
 const BUILT_IN: Readonly<Record<string, Price>> = {
   'claude-opus-5-5': { input: 4, output: 20, cacheRead: 0.2, cacheWrite: 5, cacheWrite1h: 8 },
   'claude-opus-5': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
@@ -68,7 +72,7 @@ const BUILT_IN: Readonly<Record<string, Price>> = {
   'rehearsal-1': { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0 },
 };
 
-/** The built-in table with `overrides` (model → price) laid over it. @throws InvalidInput */
+/** The built-in table with `overrides` (model → price) applied. @throws InvalidInput */
 export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
   const parsed = z.record(z.string(), price).nullish().safeParse(overrides);
   if (!parsed.success) {
@@ -80,14 +84,17 @@ export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
   return new Map([...Object.entries(BUILT_IN), ...Object.entries(parsed.data ?? {})]);
 }
 
-/** Reads overrides from a YAML or JSON file; without a file there is the built-in table. @throws InvalidInput */
+/**
+ * Reads overrides from a YAML or JSON file. Without a file, returns the built-in table. @throws
+ * InvalidInput
+ */
 export async function loadPrices(file: string | undefined): Promise<Prices> {
   if (file === undefined) return pricesWith(undefined);
   let content: unknown;
   try {
     content = parse(await readFile(file, 'utf8'));
   } catch (error) {
-    throw new InvalidInput(`the prices file ${file} cannot be read; it must be YAML or JSON`, error);
+    throw new InvalidInput(`the price file ${file} cannot be read; it must exist and be YAML or JSON`, error);
   }
   return pricesWith(content, file);
 }
@@ -104,11 +111,13 @@ export function costMicroUSD(model: Price, tokens: Tokens): number {
     tokens.cacheReadTokens * cacheRead +
     (tokens.cacheWriteTokens - tokens.cacheWrite1hTokens) * cacheWrite +
     tokens.cacheWrite1hTokens * cacheWrite1h;
-  // Binary fractions of a price such as 0.1 must not add a millionth to a sum that is whole.
+  // Binary rounding errors of a price such as 0.1 must not add a millionth to a whole sum.
   return Math.ceil(Number(cost.toFixed(6)));
 }
 
-/** The most that a request can cost: every prompt token at the dearest rate that may apply to it. */
+/**
+ * The highest possible cost of a request: every prompt token at the highest rate that can apply.
+ */
 export function costBoundMicroUSD(
   model: Price,
   bound: { promptTokens: number; outputTokens: number; cacheLife: 'none' | '5m' | '1h' },

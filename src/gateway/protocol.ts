@@ -1,8 +1,10 @@
-// What passes between the agent and the gateway's own door, besides the Messages API: task, start, entries, live output, claim.
+// The protocol between the agent and the gateway, except for the Messages API: task, start,
+// entries, live output and claim.
 //
-// All of it is HTTPS with the pod's projected token (audience oplab-agent) as bearer. Errors are
-// {"error": {"code": "OPLAB_…", "message": "…"}}: 401 who are you, 403 no lease (final), 409 conflict or not yet a lease
-// (retry), 429 limit reached (final), 503 the gateway cannot serve now (retry).
+// Requests use HTTPS with the pod's projected token (audience oplab-agent) as bearer token. Errors
+// are {"error": {"code": "OPLAB_…", "message": "…"}}: 401 unauthenticated, 403 no lease (final),
+// 409 conflict or no lease yet (retry), 429 limit reached (final), 503 the gateway cannot serve now
+// (retry).
 
 import { z } from 'zod';
 import { claimOutcome, severity } from '../api/incident.ts';
@@ -17,7 +19,7 @@ export const paths = {
   messages: '/v1/messages',
 } as const;
 
-/** GET task: everything that the agent is told about its Incident. */
+/** GET task: everything that the agent knows about its Incident. */
 export const task = z.object({
   session: z.string(),
   attempt: z.number().int(),
@@ -31,29 +33,37 @@ export const task = z.object({
     alertAnnotations: z.record(z.string(), z.string()).optional(),
   }),
   targetNamespaces: z.array(z.string()),
-  /** What must hold afterwards, as the author wrote it. */
+  /** The checks that must pass afterwards, as written in the Incident. */
   checks: z.array(z.object({ name: z.string(), text: z.string() })),
   /** Facts from the targets' oplab-runbook ConfigMaps. */
   runbooks: z.array(z.object({ namespace: z.string(), text: z.string() })),
   mode: z.enum(['Repair', 'Diagnose']),
   model: z.object({ name: z.string(), summaryName: z.string(), maxOutputTokens: z.number().int() }),
   promptAdditions: z.string().optional(),
-  /** The part of a Docker host that `docker` in the shell reaches, in words; absent where the class opens none. */
+  /**
+   * Description of the part of a Docker host that the shell can use; absent if the class allows
+   * none.
+   */
   docker: z.string().optional(),
   limits,
-  /** Turns that are left for this Incident, all attempts together. */
+  /** Remaining turns of this Incident, over all attempts. */
   turnsLeft: z.number().int(),
-  /** RFC 3339; after it the lease is dead. */
+  /** The time when the lease ends, RFC 3339. */
   deadline: z.string(),
-  /** Earlier attempts: what they claimed and what the checks then saw. */
+  /** Earlier attempts: what they claimed and what the checks observed. */
   previousAttempts: z.array(z.object({ number: z.number().int(), reason: z.string(), message: z.string() })),
 });
 export type Task = z.infer<typeof task>;
 
-/** POST start: recorded once per attempt. `alreadyStarted` means that an earlier run of this container was cut off. */
+/**
+ * POST start: recorded once per attempt. `alreadyStarted`: an earlier run of this container was cut
+ * off.
+ */
 export const startResult = z.object({ alreadyStarted: z.boolean() });
 
-/** POST live: a chunk of output while a command runs. Passed on to watchers, redacted, never stored; loss is harmless. */
+/**
+ * POST live: a chunk of output of a running command. Redacted and passed to watchers, never stored.
+ */
 export const liveChunk = z.object({
   callKey: z.string().max(128),
   stream: z.enum(['stdout', 'stderr']),
@@ -61,7 +71,10 @@ export const liveChunk = z.object({
 });
 export type LiveChunk = z.infer<typeof liveChunk>;
 
-/** POST conclude: the claim. The gateway writes it to status; the lease lives on until the controller ends the attempt. */
+/**
+ * POST conclude: the claim. The gateway writes it to the status. The lease lives until the
+ * controller ends the attempt.
+ */
 export const conclusion = z.object({
   outcome: claimOutcome,
   summary: z.string().max(4096),
@@ -78,7 +91,7 @@ export const ports = {
   kube: 6443,
   /** the docker door, TLS */
   docker: 2376,
-  /** read API, loopback of the gateway's pod only */
+  /** read API, only on the loopback interface of the gateway's pod */
   read: 8080,
   /** health and metrics */
   health: 9090,

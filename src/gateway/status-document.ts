@@ -1,4 +1,5 @@
-// The gateway's part of an Incident's status, as one document: server-side apply drops whatever its manager leaves out.
+// The gateway's part of an Incident's status as one document. It must be complete, because
+// server-side apply removes fields that their manager omits.
 
 import { API_VERSION } from '../api/group.ts';
 import { type Claim, CONDITIONS, type Incident, type Usage, type WitnessedChanges } from '../api/incident.ts';
@@ -8,7 +9,7 @@ import { statusTail } from '../audit/excerpt.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
 
-/** What the gateway knows when it writes. */
+/** The gateway's data for a status write. */
 export interface StatusParts {
   readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
   /** The last entries of the session, oldest first. */
@@ -19,7 +20,7 @@ export interface StatusParts {
   readonly repairClaimed: Condition | undefined;
 }
 
-/** Everything that field manager oplab-gateway owns, for the Incident as it was seen. */
+/** All fields that the field manager oplab-gateway owns in the given Incident. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
   const { head, tail, usage, changes, claim, repairClaimed } = parts;
   const { name, namespace, uid } = incident.metadata;
@@ -29,7 +30,7 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
     metadata: {
       name,
       ...(namespace === undefined ? {} : { namespace }),
-      // A precondition: a namesake that came after a deletion is another Incident.
+      // A precondition: an Incident recreated with the same name is a different one.
       uid,
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
     },
@@ -53,11 +54,11 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
   };
 }
 
-/** RepairClaimed for a claim that was just accepted. */
+/** The RepairClaimed condition for a claim that was just accepted. */
 export function claimedCondition(claim: Claim, generation: number | undefined): Condition {
   return {
     type: CONDITIONS.RepairClaimed,
-    // True says that the agent has spoken; the reason says what. Only the checks decide what it is worth.
+    // True means that the agent has concluded, and the reason is its outcome. The checks verify it.
     status: 'True',
     reason: claim.outcome,
     message: claim.summary,
@@ -67,8 +68,9 @@ export function claimedCondition(claim: Claim, generation: number | undefined): 
 }
 
 /**
- * RepairClaimed as it must stand: the claim of an earlier attempt no longer counts once the next attempt has begun.
- * @param known the condition as last written by this process, which the watch may lag behind
+ * The current claim and RepairClaimed condition. The claim of an earlier attempt no longer counts
+ * once the next attempt has started.
+ * @param known the condition as last written by this process; the watch may lag behind it
  */
 export function repairClaimedNow(
   incident: Incident,
@@ -85,7 +87,7 @@ export function repairClaimedNow(
       ...condition,
       status: 'False',
       reason: 'AttemptStarted',
-      message: `attempt ${claim.attempt} claimed ${claim.outcome}, the checks did not confirm it; attempt ${current.number} has begun`,
+      message: `attempt ${claim.attempt} claimed ${claim.outcome}, but the checks did not confirm it; attempt ${current.number} has started`,
       lastTransitionTime: current.startTime,
     },
   };

@@ -1,4 +1,5 @@
-// Writes the gateway's part of each Incident's status: coalesced per Incident, under one budget for all, claims with a fence.
+// Writes the gateway's part of each Incident's status. Coalesces writes per Incident, limits the
+// rate of all writes, and fences claims with a resourceVersion.
 
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,26 +24,26 @@ export interface StatusWriterOptions {
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
-  /** The Incident of a session as last seen; undefined when it is gone. */
+  /** The Incident of a session as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
   readonly logger: Logger;
   readonly onWrite?: (result: 'written' | 'failed') => void;
-  /** Two writes of one Incident are at least this far apart, in milliseconds. Default 1000. */
+  /** The minimum time between two writes of one Incident, in milliseconds. Default: 1000. */
   readonly intervalMs?: number;
   readonly signal: AbortSignal;
 }
 
 interface Session {
-  /** Something is to be written. */
+  /** There is something to write. */
   dirty: boolean;
-  /** Write it without waiting for the interval. */
+  /** Write without waiting for the interval. */
   urgent: boolean;
   writtenAt: number;
-  /** Digest of the document that was written last. */
+  /** Digest of the last document written. */
   lastDocument: string;
   known: { claim: Claim; condition: Condition } | undefined;
-  /** Writes of one session go one after another. */
+  /** Serialises the writes of one session. */
   lock: Promise<unknown>;
   runner: Promise<void> | undefined;
   wake: (() => void) | undefined;
@@ -58,7 +59,7 @@ export class StatusWriter {
     this.#options = options;
   }
 
-  /** Something of the session has changed; it is written soon, or at once when urgent. */
+  /** Schedules a write after a change of the session: soon, or immediately if urgent. */
   touch(session: string, urgent = false): void {
     const state = this.#session(session);
     state.dirty = true;
@@ -68,38 +69,40 @@ export class StatusWriter {
     state.runner ??= this.#run(session, state).finally(() => {
       state.runner = undefined;
       if (state.dirty && !this.#options.signal.aborted) this.touch(session);
-      // A session that comes to rest is forgotten: what is known of it stands in its status by now.
+      // Forget a session whose Incident no longer exists. Everything about it has been written.
       else if (this.#options.incident(session) === undefined) this.#sessions.delete(session);
     });
   }
 
-  /** Writes at once and resolves when it is written or has failed. */
+  /** Writes immediately. Resolves when the write has succeeded and rejects when it has failed. */
   async flush(session: string): Promise<void> {
     const state = this.#session(session);
     await this.#locked(state, () => this.#write(session, state));
   }
 
-  /** Writes all that is waiting; for the shutdown. */
+  /** Writes all waiting changes. For the shutdown. */
   async flushAll(): Promise<void> {
     const waiting = [...this.#sessions].filter(([, state]) => state.dirty).map(([session]) => session);
     await Promise.all(waiting.map((session) => this.flush(session).catch(() => {})));
   }
 
   /**
-   * Writes a claim with a precondition on the Incident's resourceVersion: whoever changed it meanwhile is seen first.
-   * @param judge throws when the lease is not alive for this fresh Incident
+   * Writes a claim with a precondition on the Incident's resourceVersion, so that a concurrent
+   * change of the Incident is considered first.
+   * @param requireLease throws if this version of the Incident gives the claim's attempt no lease
    */
-  async claim(session: string, claim: Claim, judge: (incident: Incident) => void): Promise<void> {
+  async claim(session: string, claim: Claim, requireLease: (incident: Incident) => void): Promise<void> {
     const state = this.#session(session);
     await this.#locked(state, async () => {
       const seen = this.#options.incident(session);
       const ref = seen?.metadata;
-      if (ref === undefined) throw new UpstreamUnavailable('the Incident is not known now; try again');
+      if (ref === undefined)
+        throw new UpstreamUnavailable('the gateway does not know the Incident at the moment; try again');
       for (let tries = 0; tries < CLAIM_TRIES; tries += 1) {
         const fresh = incidentSchema.parse(
           await this.#options.client.get(INCIDENTS, { name: ref.name, namespace: ref.namespace }),
         );
-        judge(fresh);
+        requireLease(fresh);
         const condition = claimedCondition(claim, fresh.metadata.generation);
         const parts = await this.#parts(session, { claim, condition });
         try {
@@ -112,7 +115,7 @@ export class StatusWriter {
           if (!isConflict(error)) throw error;
         }
       }
-      throw new UpstreamUnavailable('the Incident changes too fast to write the claim; try again');
+      throw new UpstreamUnavailable('the Incident changes too often to write the claim; try again');
     });
   }
 
@@ -153,7 +156,7 @@ export class StatusWriter {
         failures = 0;
       } catch (error) {
         failures += 1;
-        logger.warn({ session, error: messageOf(error) }, 'the status cannot be written: trying again');
+        logger.warn({ session, error: messageOf(error) }, 'the status cannot be written; retrying');
       }
     }
   }
@@ -167,7 +170,7 @@ export class StatusWriter {
     state.wake = undefined;
   }
 
-  /** Writes the session as it is now; what changes meanwhile makes it dirty again. */
+  /** Writes the current state of the session. A change in the meantime makes it dirty again. */
   async #write(session: string, state: Session): Promise<void> {
     state.dirty = false;
     state.urgent = false;
@@ -185,7 +188,8 @@ export class StatusWriter {
         await this.#apply(document);
         state.lastDocument = digest;
       } catch (error) {
-        // Deleted meanwhile, or replaced by a namesake: there is nothing to write to any more.
+        // The Incident was deleted, or replaced by another one with the same name. Nothing to
+        // write.
         if (!isNotFound(error) && !isConflict(error)) throw error;
       }
       state.writtenAt = performance.now();
@@ -195,7 +199,7 @@ export class StatusWriter {
     }
   }
 
-  /** The claim that counts: this process's own until the watch shows a later one (of an earlier life of the gateway). */
+  /** The current claim: this process's own, unless the watch shows the claim of a later attempt. */
   #newer(incident: Incident, known: Session['known']): Session['known'] {
     const seen = incident.status?.claim;
     return known !== undefined && seen !== undefined && seen.attempt > known.claim.attempt ? undefined : known;
@@ -211,13 +215,13 @@ export class StatusWriter {
       log.head(session),
       budgets.of(session),
     ]);
-    // After the head: what stands below a sealed head is counted in full.
-    const witnessed = await changes.of(session);
+    // Read after the head, so that the count includes every entry up to a sealed head.
+    const changesSoFar = await changes.of(session);
     return {
       head,
       tail,
       usage: budget.usage(),
-      changes: witnessed,
+      changes: changesSoFar,
       claim: claimed.claim,
       repairClaimed: claimed.condition,
     };

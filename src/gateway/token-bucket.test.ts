@@ -1,10 +1,10 @@
-// The write budget: a burst, then a steady rate, in order.
+// The write limit: a burst, then a steady rate, in order.
 
 import { describe, expect, it } from 'vitest';
 import { TokenBucket } from './token-bucket.ts';
 
 describe('TokenBucket', () => {
-  it('lets a burst through and then holds the rate', async () => {
+  it('allows a burst and then a steady rate', async () => {
     let now = 0;
     const bucket = new TokenBucket(10, {
       now: () => now,

@@ -1,4 +1,4 @@
-// A token bucket: so many writes per second over all Incidents, handed out in the order in which they were asked for.
+// A token bucket that limits writes per second over all Incidents, in request order.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,7 +11,10 @@ export class TokenBucket {
   #filledAt: number;
   #queue: Promise<void> = Promise.resolve();
 
-  /** @param burst how many may go at once after a rest; default: a second's worth */
+  /**
+   * @param options.burst the number of tokens available at once after a pause; default: one
+   * second's worth
+   */
   constructor(
     perSecond: number,
     options: { burst?: number; now?: () => number; wait?: (ms: number) => Promise<unknown> } = {},
@@ -24,7 +27,7 @@ export class TokenBucket {
     this.#filledAt = this.#now();
   }
 
-  /** Resolves when one token is taken. */
+  /** Takes one token. Resolves when it is available. */
   take(): Promise<void> {
     const turn = this.#queue.then(() => this.#takeNext());
     this.#queue = turn;
@@ -36,7 +39,7 @@ export class TokenBucket {
       const now = this.#now();
       this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#filledAt) / 1000) * this.#perSecond);
       this.#filledAt = now;
-      // A sum of fractions may stay a hair below one.
+      // A sum of fractions may be slightly below one.
       if (this.#tokens >= 1 - 1e-9) {
         this.#tokens -= 1;
         return;

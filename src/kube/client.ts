@@ -1,4 +1,4 @@
-// The thin client: the few calls that oplab makes to the API server, over node:https.
+// A thin client with the few calls that oplab makes to the API server, over node:https.
 
 import { z } from 'zod';
 import { findServer, type KubeServer, type ServerOptions, type TokenSource } from './credentials.ts';
@@ -12,14 +12,14 @@ export type { KubeServer } from './credentials.ts';
 export type { KubeObject, NewKubeObject } from './object.ts';
 export type { WatchEvent } from './watch.ts';
 
-/** Names one object; the namespace is left out for cluster-scoped kinds. */
+/** Identifies one object. Cluster-scoped kinds have no namespace. */
 export interface ObjectRef {
   readonly name: string;
   readonly namespace?: string | undefined;
 }
 
 export interface ListOptions {
-  /** All namespaces when left out. */
+  /** If not set, all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
@@ -29,40 +29,40 @@ export interface ListOptions {
 export interface WatchOptions extends ListOptions {
   readonly resourceVersion: string;
   readonly signal: AbortSignal;
-  /** Seconds until the server ends the watch; default 2 to 3 minutes. */
+  /** Seconds until the server ends the watch. Default: 2 to 3 minutes. */
   readonly timeoutSeconds?: number | undefined;
 }
 
 export interface ApplyOptions {
   readonly fieldManager: string;
-  /** Take over fields that another manager owns. */
+  /** Takes over fields that another manager owns. */
   readonly force?: boolean;
   readonly subresource?: 'status';
 }
 
 export interface CreateOptions {
-  /** All is judged, admission included, and nothing is kept. */
+  /** The server validates the object, including admission, and does not store it. */
   readonly dryRun?: boolean;
-  /** Unknown fields are refused; else they are dropped. */
+  /** The server rejects unknown fields. By default it drops them. */
   readonly strict?: boolean;
   readonly fieldManager?: string;
 }
 
 export interface DeleteOptions {
-  /** Delete only this very object, not a namesake that came after it. */
+  /** Deletes only the object with this UID, not a later object with the same name. */
   readonly uid?: string | undefined;
   readonly gracePeriodSeconds?: number | undefined;
   readonly propagationPolicy?: 'Background' | 'Foreground' | 'Orphan' | undefined;
 }
 
-/** All calls throw KubeError (see errors.ts for the predicates). */
+/** All calls throw KubeError. The predicates in errors.ts distinguish the causes. */
 export interface KubeClient {
   get(resource: Resource, ref: ObjectRef): Promise<KubeObject>;
-  /** All pages. */
+  /** Lists all pages. */
   list(resource: Resource, options?: ListOptions): Promise<{ items: KubeObject[]; resourceVersion: string }>;
   create(resource: Resource, object: NewKubeObject, options?: CreateOptions): Promise<KubeObject>;
   createSubresource(resource: Resource, ref: ObjectRef, subresource: string, body: object): Promise<KubeObject>;
-  /** Server-side apply; a `metadata.resourceVersion` in the object is a precondition. */
+  /** Server-side apply. A `metadata.resourceVersion` in the object is a precondition. */
   apply(resource: Resource, object: NewKubeObject, options: ApplyOptions): Promise<KubeObject>;
   patch(
     resource: Resource,
@@ -70,15 +70,15 @@ export interface KubeClient {
     patch: object,
     options?: { subresource?: string; type?: 'merge' | 'json' },
   ): Promise<KubeObject>;
-  /** An object that is gone already counts as deleted. @returns whether there still was one */
+  /** An object that does not exist counts as deleted. @returns whether it still existed */
   delete(resource: Resource, ref: ObjectRef, options?: DeleteOptions): Promise<boolean>;
   watch(resource: Resource, options: WatchOptions): AsyncIterable<WatchEvent>;
-  /** GET of any path, such as `/version` or discovery; the parsed JSON. */
+  /** GET of any path, such as `/version` or discovery. @returns the parsed JSON */
   read(path: string): Promise<unknown>;
   /** The same server with another identity. */
   withToken(token: TokenSource): KubeClient;
   readonly server: KubeServer;
-  /** The namespace of the kubeconfig's context, or the pod's own; undefined when none is said. */
+  /** The namespace of the kubeconfig's context, or of the pod; undefined if neither is set. */
   readonly namespace: string | undefined;
 }
 
@@ -88,12 +88,13 @@ const listPage = z.looseObject({
 });
 const PAGE_SIZE = 500;
 
-/** @throws InvalidInput when no API server is configured */
+/** @throws InvalidInput if no API server is configured */
 export function createKubeClient(options: ServerOptions = {}): KubeClient {
   const server = findServer(options);
   const transport = createTransport(server);
 
-  const parsed = (resource: Resource, body: string): KubeObject => named(resource, kubeObject.parse(JSON.parse(body)));
+  const parsed = (resource: Resource, body: string): KubeObject =>
+    addKind(resource, kubeObject.parse(JSON.parse(body)));
 
   async function listOnce(resource: Resource, list: ListOptions) {
     const items: KubeObject[] = [];
@@ -105,7 +106,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
       if (token !== undefined) query.set('continue', token);
       const path = `${pathOf(resource, list.namespace)}?${query}`;
       const page = listPage.parse(JSON.parse(await transport.exchange({ method: 'GET', path, signal: list.signal })));
-      for (const item of page.items ?? []) items.push(named(resource, item));
+      for (const item of page.items ?? []) items.push(addKind(resource, item));
       resourceVersion = page.metadata?.resourceVersion ?? '';
       token = page.metadata?.continue || undefined;
     } while (token !== undefined);
@@ -123,7 +124,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
       try {
         return await listOnce(resource, list);
       } catch (error) {
-        // A continue token lives five minutes at most; a slow reader starts over once.
+        // A continue token is valid for five minutes at most. A slow reader starts again once.
         if (!isGone(error)) throw error;
         return await listOnce(resource, list);
       }
@@ -183,7 +184,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
       const path = pathOf(resource, watch.namespace);
       const { signal, timeoutSeconds } = watch;
       for await (const event of watchEvents(transport, { path, query, signal, timeoutSeconds })) {
-        yield event.type === 'bookmark' ? event : { type: event.type, object: named(resource, event.object) };
+        yield event.type === 'bookmark' ? event : { type: event.type, object: addKind(resource, event.object) };
       }
     },
     async read(path) {
@@ -200,14 +201,14 @@ function selectors(options: ListOptions): URLSearchParams {
   return query;
 }
 
-const apiVersionOf = (resource: Resource) =>
+const formatApiVersion = (resource: Resource) =>
   resource.group === '' ? resource.version : `${resource.group}/${resource.version}`;
 
-/** The items of a list come without kind and apiVersion. */
-function named(resource: Resource, object: KubeObject): KubeObject {
-  return { ...object, apiVersion: object.apiVersion ?? apiVersionOf(resource), kind: object.kind ?? resource.kind };
+/** Adds kind and apiVersion, which the items of a list lack. */
+function addKind(resource: Resource, object: KubeObject): KubeObject {
+  return { ...object, apiVersion: object.apiVersion ?? formatApiVersion(resource), kind: object.kind ?? resource.kind };
 }
 
 function complete(resource: Resource, object: NewKubeObject): object {
-  return { ...object, apiVersion: object.apiVersion ?? apiVersionOf(resource), kind: object.kind ?? resource.kind };
+  return { ...object, apiVersion: object.apiVersion ?? formatApiVersion(resource), kind: object.kind ?? resource.kind };
 }

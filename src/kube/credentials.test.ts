@@ -1,4 +1,4 @@
-// What is said of a kubeconfig that is none: the place and the reason, nothing of what stands in it.
+// The error for an invalid kubeconfig gives the place and the reason, but none of its contents.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,14 +18,14 @@ it.each([
   ['a token that looks like an alias', 'users:\n- name: a\n  user: {token: *s3cret}\n', /unidentified alias, line 3/],
   ['a token that looks like a tag', 'users:\n- {name: a, user: {token: !<!s3cret> x}}\n', /unknown scalar tag, line 2/],
   ['a cluster without a name', 'clusters:\n- cluster: {server: https://s3cret}\n', /clusters\[0\]\.name is missing/],
-  ['an entry that is empty', 'users:\n- null\n', /no kubeconfig/],
+  ['an entry that is empty', 'users:\n- null\n', /not a kubeconfig/],
   [
-    'a server that is no URL',
+    'a server that is not a URL',
     'clusters: [{name: c, cluster: {server: s3cret}}]\ncontexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n',
-    /cluster c is no URL/,
+    /cluster c is not a valid URL/,
   ],
-  ['text', 's3cret\n', /describes no cluster/],
-])('names what is wrong with %s, and nothing of its contents', async (_, text, reason) => {
+  ['text', 's3cret\n', /has no cluster/],
+])('reports what is wrong with %s, but none of its contents', async (_, text, reason) => {
   const kubeconfig = path.join(directory, 'bad.kc');
   await writeFile(kubeconfig, text);
   const said = messageOfFailure(() => findServer({ kubeconfig }));
@@ -34,7 +34,7 @@ it.each([
   expect(said).not.toMatch(/s3cret|Cannot read properties/);
 });
 
-it('says that a kubeconfig is not there', () => {
+it('reports a kubeconfig that does not exist', () => {
   const kubeconfig = path.join(directory, 'nowhere');
   expect(messageOfFailure(() => findServer({ kubeconfig }))).toMatch(/nowhere cannot be read: ENOENT/);
 });
@@ -45,5 +45,5 @@ function messageOfFailure(act: () => unknown): string {
   } catch (error) {
     return String(error);
   }
-  throw new Error('nothing was refused');
+  throw new Error('nothing was thrown');
 }

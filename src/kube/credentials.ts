@@ -1,4 +1,4 @@
-// Where the API server is and how to prove oneself to it: kubeconfig (with exec plugins), in-cluster, or a given token.
+// Finds the API server and the credentials for it: from a kubeconfig, the cluster, or a token.
 
 import type { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
@@ -16,31 +16,34 @@ export interface TlsOptions {
   servername?: string;
 }
 
-/** The API server, for those who open connections of their own (kube door, port-forward). */
+/** The API server, for code that opens its own connections (kube door, port-forward). */
 export interface KubeServer {
   readonly url: URL;
-  /** Files are read again on each call, so that rotated certificates are seen. */
+  /** Reads the files again on each call, so that rotated certificates take effect. */
   tls(): TlsOptions;
-  /** The value of the Authorization header; undefined when a client certificate does the proving. */
+  /** The value of the Authorization header; undefined if a client certificate authenticates. */
   authorization(): Promise<string | undefined>;
-  /** An agent that goes through the kubeconfig's proxy-url; undefined without one. */
+  /** An agent that uses the proxy-url of the kubeconfig; undefined if it has none. */
   proxyAgent(): Promise<Agent | undefined>;
 }
 
-/** A bearer token, fixed or fetched for each request. */
+/** A bearer token: a fixed one, or a function that is called for each request. */
 export type TokenSource = string | (() => Promise<string>);
 
 export interface ServerOptions {
-  /** Path of a kubeconfig; default: KUBECONFIG, ~/.kube/config, then the pod's service account. */
+  /** Path of a kubeconfig. Default: KUBECONFIG, ~/.kube/config, then the pod's service account. */
   readonly kubeconfig?: string;
   readonly context?: string;
-  /** Used instead of the credentials of the kubeconfig. */
+  /** Replaces the credentials of the kubeconfig. */
   readonly token?: TokenSource;
 }
 
 const environment = z.object({ KUBECONFIG: z.string().default('~/.kube/config') });
 
-/** Finds the API server. @throws InvalidInput when there is no kubeconfig and no service account */
+/**
+ * Finds the API server.
+ * @throws InvalidInput if there is neither a kubeconfig nor a service account
+ */
 export function findServer(options: ServerOptions = {}): KubeServer & { readonly namespace: string | undefined } {
   const config = new KubeConfig();
   const where = options.kubeconfig ?? parseEnvironment(environment).KUBECONFIG;
@@ -49,7 +52,7 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
     else config.loadFromDefault();
   } catch (error) {
     throw new InvalidInput(
-      `kubeconfig ${where} cannot be read: ${reasonOf(error)}; check the file or --kubeconfig`,
+      `kubeconfig ${where} cannot be read: ${describeProblem(error)}; check the file or --kubeconfig`,
       error,
     );
   }
@@ -66,21 +69,22 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
   const cluster = config.getCurrentCluster();
   if (cluster === null && options.kubeconfig !== undefined) {
     throw new InvalidInput(
-      `kubeconfig ${where} describes no cluster for its current context; check its current-context, contexts and clusters, or say --context`,
+      `kubeconfig ${where} has no cluster for its current context; check its current-context, contexts and clusters, or set --context`,
     );
   }
   if (cluster === null || cluster.server === 'http://localhost:8080') {
-    throw new InvalidInput('no Kubernetes cluster is configured; set KUBECONFIG or --kubeconfig, or --context');
+    throw new InvalidInput('no Kubernetes cluster is configured; set KUBECONFIG, --kubeconfig or --context');
   }
   const url = URL.parse(cluster.server);
   if (url === null) {
     throw new InvalidInput(
-      `kubeconfig ${where}: the server of cluster ${cluster.name} is no URL; write one such as https://10.0.0.1:6443`,
+      `kubeconfig ${where}: the server of cluster ${cluster.name} is not a valid URL; use one such as https://10.0.0.1:6443`,
     );
   }
   const user = config.getCurrentUser();
 
-  // Exec plugins may answer with a client certificate instead of a token; it is kept from the last call.
+  // An exec plugin may return a client certificate instead of a token. It is kept from the last
+  // call.
   let pluginTls: Pick<TlsOptions, 'cert' | 'key'> = {};
   let known: { until: number; authorization: string | undefined; agent: Agent | undefined } | undefined;
   const prove = async () => {
@@ -96,7 +100,8 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
       };
     }
     known = {
-      // client-node keeps exec credentials until they expire and token files for a minute; this saves file reads between.
+      // client-node caches exec credentials until they expire and token files for a minute. This
+      // cache saves file reads.
       until: Date.now() + 10_000,
       authorization: typeof header === 'string' ? header.trim() : basic,
       agent: cluster.proxyUrl && typeof applied.agent === 'object' ? applied.agent : undefined,
@@ -130,17 +135,21 @@ export function findServer(options: ServerOptions = {}): KubeServer & { readonly
   };
 }
 
-/** What YAML's parser says of a place in a text; its message also quotes the lines around, and there stand tokens. */
+/**
+ * An error of the YAML parser. Its message is not used, because it quotes lines that may contain
+ * tokens.
+ */
 const yamlProblem = z.object({ reason: z.string(), mark: z.object({ line: z.number() }).optional() });
 
-/** Why a kubeconfig could not be taken, without anything that stands in it. */
-function reasonOf(error: unknown): string {
+/** Why a kubeconfig cannot be read, without quoting its contents. */
+function describeProblem(error: unknown): string {
   const yaml = yamlProblem.safeParse(error);
   if (yaml.success) {
     const { reason, mark } = yaml.data;
-    const said = reason.replaceAll(/\s*(?:"[^"]*"|'[^']*'|!\S*)/g, '');
-    return mark === undefined ? said : `${said}, line ${mark.line + 1}`;
+    const problem = reason.replaceAll(/\s*(?:"[^"]*"|'[^']*'|!\S*)/g, '');
+    return mark === undefined ? problem : `${problem}, line ${mark.line + 1}`;
   }
-  // Of a part that has another shape than a kubeconfig's, the library only trips over it.
-  return error instanceof TypeError ? 'it is no kubeconfig' : messageOf(error);
+  // The library does not validate the shape: it throws a TypeError for a part that it does not
+  // expect.
+  return error instanceof TypeError ? 'it is not a kubeconfig' : messageOf(error);
 }

@@ -1,9 +1,9 @@
-// Failures of calls to the API server, as errors that a caller can tell apart.
+// Errors of calls to the API server, with predicates that distinguish their causes.
 
 import { z } from 'zod';
 import { OplabError } from '../errors.ts';
 
-/** A `metav1.Status`, as far as oplab reads it. */
+/** The part of a `metav1.Status` that oplab reads. */
 const statusBody = z.looseObject({
   kind: z.literal('Status').optional(),
   message: z.string().optional(),
@@ -12,13 +12,19 @@ const statusBody = z.looseObject({
   details: z.looseObject({ retryAfterSeconds: z.number().optional() }).nullish(),
 });
 
-/** The API server refused a call, or could not be reached (`status` 0, reason `Unreachable` or `Timeout`). */
+/**
+ * The API server refused a call, or cannot be reached (`status` 0, reason `Unreachable` or
+ * `Timeout`).
+ */
 export class KubeError extends OplabError {
-  /** HTTP status; 0 when there was no answer. */
+  /** HTTP status; 0 if there was no answer. */
   readonly status: number;
-  /** The machine-readable reason of the API server: NotFound, Conflict, AlreadyExists, Expired, Forbidden … */
+  /**
+   * The machine-readable reason of the API server: NotFound, Conflict, AlreadyExists, Expired,
+   * Forbidden …
+   */
   readonly reason: string;
-  /** How long the server asked to wait before the next try; undefined when it did not say. */
+  /** How long the server asks to wait before the next attempt; undefined if it does not say. */
   readonly retryAfterSeconds: number | undefined;
 
   constructor(
@@ -46,14 +52,14 @@ const REASONS: Readonly<Record<number, string>> = {
   503: 'ServiceUnavailable',
 };
 
-/** The error behind an answer with a status of 400 or more, or behind an ERROR event of a watch. */
+/** The error in an answer with a status of 400 or more, or in an ERROR event of a watch. */
 export function kubeErrorFrom(status: number, body: string, doing: string): KubeError {
   let parsed: z.infer<typeof statusBody> = {};
   try {
     const result = statusBody.safeParse(JSON.parse(body));
     if (result.success) parsed = result.data;
   } catch {
-    // Not JSON: a proxy or an aggregated API in between; its text is all there is.
+    // The answer of a proxy or an aggregated API may not be JSON. Its text is all there is.
   }
   const code = parsed.code ?? status;
   const text = parsed.message ?? body.slice(0, 512).trim();
@@ -62,32 +68,34 @@ export function kubeErrorFrom(status: number, body: string, doing: string): Kube
   });
 }
 
-/** The object does not exist (or its kind is not known to the server). */
+/** The object does not exist, or the server does not know its kind. */
 export function isNotFound(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 404;
 }
 
-/** Somebody else changed the object first, or a precondition (uid, resourceVersion) does not hold. */
+/**
+ * Another client changed the object first, or a precondition (uid, resourceVersion) does not hold.
+ */
 export function isConflict(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 409 && error.reason !== 'AlreadyExists';
 }
 
-/** An object of that name exists already. */
+/** An object with the same name already exists. */
 export function isAlreadyExists(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 409 && error.reason === 'AlreadyExists';
 }
 
-/** The resource version is too old to resume from: list again. */
+/** The resource version is too old to resume from, so the caller must list again. */
 export function isGone(error: unknown): error is KubeError {
   return error instanceof KubeError && (error.status === 410 || error.reason === 'Expired' || error.reason === 'Gone');
 }
 
-/** RBAC, an admission policy or a quota says no. */
+/** RBAC, an admission policy or a quota forbids the call. */
 export function isForbidden(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 403;
 }
 
-/** The object fits no schema or rule; trying again cannot help. */
+/** The object violates its schema or a rule. Trying again does not help. */
 export function isInvalid(error: unknown): error is KubeError {
   return error instanceof KubeError && (error.status === 422 || error.status === 400);
 }

@@ -1,4 +1,4 @@
-// Leader election against a Lease in memory with real conflicts: one leader, hand-over, loss.
+// Leader election with a Lease in memory and real conflicts: one leader, release, loss.
 
 import { describe, expect, it } from 'vitest';
 import type { KubeObject, NewKubeObject } from './client.ts';
@@ -8,7 +8,7 @@ import { kubeObject } from './object.ts';
 
 const rest = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** One Lease with optimistic concurrency, as the API server has it. */
+/** One Lease with optimistic concurrency, as at the API server. */
 function leaseStore() {
   let stored: KubeObject | undefined;
   let version = 0;
@@ -75,7 +75,7 @@ function candidate(client: ReturnType<typeof leaseStore>['client'], identity: st
 }
 
 describe('a leader lease', () => {
-  it('is held by one of many', async () => {
+  it('is held by one of several processes', async () => {
     const { client } = leaseStore();
     const all = ['a', 'b', 'c'].map((identity) => candidate(client, identity));
     await rest(500);
@@ -84,7 +84,7 @@ describe('a leader lease', () => {
     await Promise.all(all.map((one) => one.running));
   });
 
-  it('is given back at the end, so that the next one need not wait', async () => {
+  it('is released at the end, so that the next leader does not have to wait', async () => {
     const { client, holder } = leaseStore();
     const first = candidate(client, 'a', 30);
     await rest(50);
@@ -98,7 +98,7 @@ describe('a leader lease', () => {
     await second.running;
   });
 
-  it('ends the leadership when it cannot be renewed, before anybody else may lead', async () => {
+  it('ends the leadership when it cannot be renewed, before another process may lead', async () => {
     const { client, state } = leaseStore();
     const first = candidate(client, 'a', 0.6);
     await rest(100);
@@ -115,7 +115,7 @@ describe('a leader lease', () => {
     await second.running;
   });
 
-  it('is given back, and the failure told, when the work of the leader fails', async () => {
+  it('is released when the work of the leader fails, and the failure is thrown', async () => {
     const { client, holder } = leaseStore();
     const lease = new LeaderLease({ client, namespace: 'n', name: 'l', identity: 'a' });
     const failing = lease.run(new AbortController().signal, () => Promise.reject(new Error('work failed')));

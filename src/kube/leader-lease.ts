@@ -1,4 +1,7 @@
-// Leader election over a coordination.k8s.io Lease. It limits who works; conflicts on resource versions keep a stale leader harmless.
+// Leader election with a coordination.k8s.io Lease.
+//
+// It limits which process works, but is not a lock: a stale leader is harmless because its writes
+// conflict on resource versions.
 
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
@@ -12,11 +15,11 @@ export interface LeaderLeaseOptions {
   readonly client: Pick<KubeClient, 'get' | 'create' | 'patch'>;
   readonly namespace: string;
   readonly name: string;
-  /** Unique per process; the pod's name and something random. */
+  /** Unique per process: the pod's name and a random part. */
   readonly identity: string;
-  /** Others may take over when the lease was not renewed for this long, in seconds. */
+  /** After this time without a renewal, another process may take over. In seconds. */
   readonly durationSeconds?: number;
-  /** The leader gives up when it could not renew for this long, in seconds; below the duration. */
+  /** After this time without a renewal, the leader gives up. In seconds, less than the duration. */
   readonly renewDeadlineSeconds?: number;
   readonly retrySeconds?: number;
   readonly logger?: Log;
@@ -32,7 +35,9 @@ const leaseSpec = z.looseObject({
 export class LeaderLease {
   readonly #options: LeaderLeaseOptions;
   readonly #log: Log;
-  /** The record as last seen, and when by our own clock: no two clocks are ever compared. */
+  /**
+   * The record that was last read, and when by our own clock, so that no two clocks are compared.
+   */
   #seen: { renewTime: string; holder: string; at: number } | undefined;
   #leading = false;
 
@@ -46,9 +51,10 @@ export class LeaderLease {
   }
 
   /**
-   * Waits for the lease, then runs `lead` with a signal that aborts when the lease is lost or `signal` aborts.
-   * Resolves when `signal` aborted and `lead` ended (the lease is then given back).
-   * @throws Error when the lease was lost: the process should end, so that nothing of the old leadership lives on
+   * Waits for the lease, then runs `lead` with a signal that aborts when the lease is lost or
+   * `signal` aborts. Resolves when `lead` has ended and the lease is released.
+   * @throws Error if the lease was lost. The process should then end, so that no work of the former
+   * leader continues.
    */
   async run(signal: AbortSignal, lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const retryMs = (this.#options.retrySeconds ?? 2) * 1000;
@@ -60,7 +66,8 @@ export class LeaderLease {
     const stop = () => leadership.abort();
     signal.addEventListener('abort', stop, { once: true });
     const led = lead(leadership.signal);
-    // A leader whose work ended or failed must not go on renewing: that would keep everyone else from working.
+    // A leader whose work ended or failed must not renew the lease, because no other process could
+    // work then.
     led.then(stop, stop);
     const lost = await this.#renew(leadership.signal, retryMs);
     this.#leading = false;
@@ -74,7 +81,7 @@ export class LeaderLease {
     if (lost) throw new Error(`the lease ${this.#options.namespace}/${this.#options.name} was lost`);
   }
 
-  /** Renews until the signal aborts (false) or the lease is lost (true). */
+  /** Renews the lease until the signal aborts (false) or the lease is lost (true). */
   async #renew(signal: AbortSignal, retryMs: number): Promise<boolean> {
     const deadlineMs = (this.#options.renewDeadlineSeconds ?? 10) * 1000;
     let renewedAt = Date.now();
@@ -82,7 +89,7 @@ export class LeaderLease {
       await pause(retryMs, signal);
       if (signal.aborted) return false;
       const left = renewedAt + deadlineMs - Date.now();
-      // The call itself may hang longer than the lease lasts.
+      // The call may hang for longer than the lease is valid.
       const renewed = await Promise.race([this.#tryAcquire(), pause(Math.max(1, left), signal).then(() => false)]);
       if (signal.aborted) return false;
       if (renewed) renewedAt = Date.now();
@@ -122,9 +129,9 @@ export class LeaderLease {
       if (this.#seen?.renewTime !== renewTime || this.#seen.holder !== holder) {
         this.#seen = { renewTime, holder, at: Date.now() };
       }
-      const theirs = holder !== '' && holder !== identity;
-      const expired = Date.now() - this.#seen.at >= (spec.leaseDurationSeconds ?? durationSeconds) * 1000;
-      if (theirs && !expired) return false;
+      const isHeldByAnother = holder !== '' && holder !== identity;
+      const isExpired = Date.now() - this.#seen.at >= (spec.leaseDurationSeconds ?? durationSeconds) * 1000;
+      if (isHeldByAnother && !isExpired) return false;
       await client.patch(
         LEASES,
         { namespace, name },
@@ -160,7 +167,7 @@ export class LeaderLease {
         { metadata, spec: { holderIdentity: '', renewTime: microTime() } },
       );
     } catch (error) {
-      this.#log.warn({ lease: name, error: messageOf(error) }, 'the lease could not be given back; it will expire');
+      this.#log.warn({ lease: name, error: messageOf(error) }, 'the lease cannot be released; it will expire');
     }
   }
 }

@@ -1,4 +1,4 @@
-// The little of a logger that src/kube needs; pino's fits.
+// The part of a logger that src/kube needs. A pino logger fits.
 
 export interface Log {
   debug(details: object, message: string): void;
@@ -7,5 +7,5 @@ export interface Log {
   error(details: object, message: string): void;
 }
 
-/** Says nothing. */
+/** A logger that discards everything. */
 export const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };

@@ -1,4 +1,4 @@
-// Any object of the API, as far as every kind is alike.
+// An object of the API: what all kinds have in common.
 
 import { z } from 'zod';
 
@@ -22,15 +22,17 @@ export const kubeObject = z.looseObject({
   metadata: kubeObjectMeta,
 });
 
-/** An object as it came from the API server: everything that is not named here is still in it. */
+/** An object from the API server. It also contains all fields that are not named here. */
 export type KubeObject = z.infer<typeof kubeObject>;
-/** An object on its way to the API server; a review has no name, others may leave it to `generateName`. */
+/** An object to send to the API server. A review has no name; others may use `generateName`. */
 export type NewKubeObject = Omit<z.input<typeof kubeObject>, 'metadata'> & {
   metadata?: z.input<typeof kubeObjectMeta>;
   [key: string]: unknown;
 };
 
-/** "namespace/name", or just the name of a cluster-scoped object: the key in reflectors and work queues. */
+/**
+ * The key in reflectors and work queues: "namespace/name", or the name of a cluster-scoped object.
+ */
 export function keyOf(object: { metadata: { name: string; namespace?: string | undefined } }): string {
   const { namespace, name } = object.metadata;
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`;

@@ -1,4 +1,4 @@
-// The port-forward against a server that speaks the channel protocol as the kubelet does.
+// The port-forward with a server that speaks the channel protocol of the kubelet.
 
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -15,12 +15,12 @@ afterEach(() => {
 });
 
 interface Pod {
-  /** What the pod's port answers to each piece of data. */
+  /** What the pod's port sends in response to each piece of data. */
   respond(data: Buffer, send: (channel: number, data: Buffer) => void, socket: WebSocket): void;
   greet?(send: (channel: number, data: Buffer) => void): void;
 }
 
-/** An API server with one pod; the requests that it has seen. */
+/** An API server with one pod, and the requests that it received. */
 async function apiServer(pod: Pod): Promise<{ client: { server: KubeServer }; requests: string[] }> {
   const requests: string[] = [];
   const listening = createServer((_request, response) => {
@@ -64,7 +64,10 @@ async function apiServer(pod: Pod): Promise<{ client: { server: KubeServer }; re
   return { client: { server: kube }, requests };
 }
 
-/** Sends bytes through a local port and collects what comes back until the connection ends or `enough` came. */
+/**
+ * Sends bytes through a local port and collects the response until the connection ends or `enough`
+ * arrived.
+ */
 function exchange(port: number, data: Buffer, enough: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -81,7 +84,7 @@ function exchange(port: number, data: Buffer, enough: number): Promise<Buffer> {
   });
 }
 
-it('carries megabytes both ways, unchanged, on connections of their own', async () => {
+it('transfers megabytes in both directions, unchanged, on separate connections', async () => {
   const { client, requests } = await apiServer({ respond: (data, send) => send(0, data) });
   const forward = await openPortForward(client, { namespace: 'oplab-system', pod: 'gw', port: 8080 });
   const payload = Buffer.alloc(3_000_000, 'abcdefg');
@@ -99,7 +102,7 @@ it('carries megabytes both ways, unchanged, on connections of their own', async 
   await forward.close();
 });
 
-it('says what the kubelet says when the port is closed', async () => {
+it('reports the error of the kubelet when the port is closed', async () => {
   const { client } = await apiServer({
     respond: () => undefined,
     greet: (send) => send(1, Buffer.from('dial tcp: connection refused')),
@@ -110,7 +113,7 @@ it('says what the kubelet says when the port is closed', async () => {
   await forward.close();
 });
 
-it('says what the API server says when the pod is gone', async () => {
+it('reports the error of the API server when the pod does not exist', async () => {
   const { client } = await apiServer({ respond: () => undefined });
   const forward = await openPortForward(client, { namespace: 'n', pod: 'gone', port: 1 });
   await exchange(forward.localPort, Buffer.from('x'), 1).catch(() => undefined);
@@ -118,7 +121,7 @@ it('says what the API server says when the pod is gone', async () => {
   await forward.close();
 });
 
-it('ends the local connection when the pod ends its own', async () => {
+it('ends the local connection when the pod ends its connection', async () => {
   const { client } = await apiServer({
     respond: (_data, send, socket) => {
       send(0, Buffer.from('bye'));
@@ -130,7 +133,7 @@ it('ends the local connection when the pod ends its own', async () => {
   await forward.close();
 });
 
-it('holds a fast pod back while its reader does not read', async () => {
+it('throttles a fast pod while its reader does not read', async () => {
   let sent = 0;
   const { client } = await apiServer({
     respond: (_data, _send, socket) => {
@@ -153,7 +156,7 @@ it('holds a fast pod back while its reader does not read', async () => {
   await forward.close();
 });
 
-it('ends the local connection when a message is larger than a port-forward sends', async () => {
+it('ends the local connection when a message is too large for a port-forward', async () => {
   const { client } = await apiServer({ respond: (_data, send) => send(0, Buffer.alloc(17 * 1024 * 1024)) });
   const forward = await openPortForward(client, { namespace: 'n', pod: 'gw', port: 1 });
   expect((await exchange(forward.localPort, Buffer.from('x'), 1)).length).toBe(0);

@@ -1,4 +1,4 @@
-// A port-forward of our own: a listener on 127.0.0.1, each of its connections one WebSocket to a pod's port.
+// A port-forward: a listener on 127.0.0.1, with one WebSocket to the pod for each connection.
 
 import { createServer, type Socket } from 'node:net';
 import { messageOf } from '../errors.ts';
@@ -16,12 +16,15 @@ export interface PortForwardTarget {
 export interface PortForward {
   /** The port on 127.0.0.1. */
   readonly localPort: number;
-  /** Why the last connection failed, in the words of the API server or the kubelet; undefined when none has. */
+  /**
+   * Why the last connection failed, as the API server or the kubelet reports it; undefined if none
+   * failed.
+   */
   readonly lastError: string | undefined;
   close(): Promise<void>;
 }
 
-/** Opens the listener. The pod is asked only when somebody connects. */
+/** Opens the listener. It connects to the pod only when a client connects. */
 export async function openPortForward(
   client: Pick<KubeClient, 'server'>,
   target: PortForwardTarget,
@@ -35,7 +38,8 @@ export async function openPortForward(
   const listener = createServer({ pauseOnConnect: true }, (local) => {
     connections.add(local);
     local.on('close', () => connections.delete(local));
-    // A caller that hangs up before the two are joined is not a failure of the port-forward.
+    // A client that hangs up before the connections are joined is not a failure of the
+    // port-forward.
     local.on('error', () => local.destroy());
     openPortStream(client.server, path).then(
       (remote) => join(local, remote, { onFailure: report }),

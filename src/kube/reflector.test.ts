@@ -1,4 +1,4 @@
-// The reflector against a scripted server: what it asks for, what it survives, what it tells.
+// The reflector with a scripted server: what it requests, what it survives, what it reports.
 
 import { describe, expect, it } from 'vitest';
 import type { KubeObject, WatchEvent } from './client.ts';
@@ -16,7 +16,7 @@ type Script =
   | { readonly listFails: Error }
   | { readonly watch: readonly WatchEvent[]; readonly cut?: Error };
 
-/** Plays the script; afterwards watches hang until they are aborted. */
+/** Plays the script. After its end, watches hang until they are aborted. */
 function serverOf(script: Script[]) {
   const calls: string[] = [];
   return {
@@ -58,18 +58,18 @@ async function reflect(script: Script[], parse = (raw: KubeObject) => raw) {
   reflector.start(stop.signal);
   await reflector.synced();
   const until = Date.now() + 3000;
-  // Played to the end: the last watch hangs.
+  // At the end of the script, the last watch hangs.
   while (script.length > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
   await new Promise((resolve) => setTimeout(resolve, 20));
   stop.abort();
-  return { reflector, calls, told: events.map((event) => `${event.type} ${event.key}`), events };
+  return { reflector, calls, reported: events.map((event) => `${event.type} ${event.key}`), events };
 }
 
 const list = (resourceVersion: string, ...items: KubeObject[]): Script => ({ list: items, resourceVersion });
 
 describe('a reflector', () => {
-  it('lists, then watches from there, and keeps its copy true', async () => {
-    const { reflector, calls, told } = await reflect([
+  it('lists, then watches from there, and keeps its copy up to date', async () => {
+    const { reflector, calls, reported } = await reflect([
       list('10', object('a', '1'), object('b', '2')),
       {
         watch: [
@@ -80,33 +80,33 @@ describe('a reflector', () => {
       },
     ]);
     expect(calls).toEqual(['list', 'watch 10', 'watch 13']);
-    expect(told).toEqual(['added n/a', 'added n/b', 'added n/c', 'modified n/a', 'deleted n/b']);
+    expect(reported).toEqual(['added n/a', 'added n/b', 'added n/c', 'modified n/a', 'deleted n/b']);
     expect(reflector.list().map((one) => one.metadata.name)).toEqual(['a', 'c']);
     expect(reflector.get('n/a')?.metadata.resourceVersion).toBe('12');
   });
 
-  it('resumes from a bookmark when nothing else came', async () => {
+  it('resumes from a bookmark if there was no other event', async () => {
     const { calls } = await reflect([list('10'), { watch: [{ type: 'bookmark', resourceVersion: '99' }] }]);
     expect(calls).toEqual(['list', 'watch 10', 'watch 99']);
   });
 
-  it('resumes after a cut connection, without listing', async () => {
+  it('resumes without listing after a cut connection', async () => {
     const cut = new KubeError(0, 'Unreachable', 'cut');
     const { calls } = await reflect([list('10'), { watch: [{ type: 'added', object: object('a', '11') }], cut }]);
     expect(calls).toEqual(['list', 'watch 10', 'watch 11']);
   });
 
-  it('lists anew when its resource version has expired, and tells of what vanished meanwhile', async () => {
-    const { calls, told } = await reflect([
+  it('lists again when its resource version has expired, and reports what was deleted meanwhile', async () => {
+    const { calls, reported } = await reflect([
       list('10', object('a', '1'), object('b', '2')),
       { watch: [], cut: new KubeError(410, 'Expired', 'too old') },
       list('50', object('b', '2'), object('c', '49')),
     ]);
     expect(calls).toEqual(['list', 'watch 10', 'list', 'watch 50']);
-    expect(told).toEqual(['added n/a', 'added n/b', 'added n/c', 'deleted n/a']);
+    expect(reported).toEqual(['added n/a', 'added n/b', 'added n/c', 'deleted n/a']);
   });
 
-  it('goes on trying when the first list is refused', async () => {
+  it('tries again when the first list is refused', async () => {
     const { calls } = await reflect([
       { listFails: new KubeError(403, 'Forbidden', 'no') },
       { listFails: new KubeError(0, 'Unreachable', 'no') },
@@ -115,7 +115,7 @@ describe('a reflector', () => {
     expect(calls).toEqual(['list', 'list', 'list', 'watch 10']);
   });
 
-  it('does not keep what can no longer be read', async () => {
+  it('does not keep an object that can no longer be parsed', async () => {
     const parse = (raw: KubeObject) => {
       if (JSON.stringify(raw.data) !== '{}') throw new Error('does not fit');
       return raw;
@@ -124,8 +124,8 @@ describe('a reflector', () => {
       list('10', object('a', '1')),
       { watch: [{ type: 'modified' as const, object: object('a', '11', { x: 1 }) }] },
     ];
-    const { reflector, told } = await reflect(script, parse);
-    expect(told).toEqual(['added n/a', 'deleted n/a']);
+    const { reflector, reported } = await reflect(script, parse);
+    expect(reported).toEqual(['added n/a', 'deleted n/a']);
     expect(reflector.get('n/a')).toBeUndefined();
   });
 
@@ -146,7 +146,7 @@ describe('a reflector', () => {
     stop.abort();
   });
 
-  it('says so when it is stopped before the first list', async () => {
+  it('rejects when it is stopped before the first list', async () => {
     const stop = new AbortController();
     const { client } = serverOf([{ listFails: new Error('down') }]);
     const reflector = new Reflector({ client, resource: CONFIG_MAPS, parse: (raw) => raw });

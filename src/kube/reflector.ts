@@ -1,4 +1,4 @@
-// A reflector: a local copy of one kind, kept true by list and watch. Handlers are told of changes and should only enqueue.
+// A reflector: a local copy of the objects of one kind, kept up to date by list and watch.
 
 import { messageOf } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
@@ -12,7 +12,7 @@ export interface ReflectorEvent<T> {
   readonly type: 'added' | 'modified' | 'deleted';
   /** "namespace/name", or the name of a cluster-scoped object. */
   readonly key: string;
-  /** As it is now; for `deleted` as it was last seen. */
+  /** The object now; for `deleted`, its last known state. */
   readonly object: T;
   readonly previous?: T;
 }
@@ -23,11 +23,17 @@ export interface ReflectorOptions<T> {
   readonly namespace?: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
-  /** Throws for an object that fits no schema; it is then reported and not in the copy. */
+  /**
+   * Throws for an object that does not fit its schema. It is then logged and left out of the copy.
+   */
   readonly parse: (object: KubeObject) => T;
+  /** Called for each change. It should only enqueue. */
   readonly onEvent?: (event: ReflectorEvent<T>) => void;
   readonly logger?: Log;
-  /** Everything is listed anew this often, whatever the watch says, in milliseconds (plus up to a fifth). */
+  /**
+   * How often everything is listed again, in milliseconds (plus up to a fifth), whatever the watch
+   * reports.
+   */
   readonly relistMs?: number;
   /** For tests: seconds until the server ends a watch. */
   readonly watchTimeoutSeconds?: number;
@@ -58,14 +64,14 @@ export class Reflector<T> {
     this.#synced.promise.catch(() => {});
   }
 
-  /** Starts once; runs until the signal aborts. */
+  /** Starts the reflector, which runs until the signal aborts. A second call does nothing. */
   start(signal: AbortSignal): void {
     if (this.#started) return;
     this.#started = true;
     void this.#run(signal);
   }
 
-  /** Resolves after the first list; rejects when the signal aborts before it. */
+  /** Resolves after the first list. Rejects if the signal aborts before that. */
   synced(): Promise<void> {
     return this.#synced.promise;
   }
@@ -82,7 +88,10 @@ export class Reflector<T> {
     return [...this.#copies.values()].map((copy) => copy.object);
   }
 
-  /** When the server was last heard of (epoch milliseconds): a list, an event, a bookmark, or the planned end of a watch. */
+  /**
+   * When the server last sent something, in epoch milliseconds: a list, an event, a bookmark, or
+   * the planned end of a watch.
+   */
   get lastEventAt(): number | undefined {
     return this.#lastEventAt;
   }
@@ -94,13 +103,13 @@ export class Reflector<T> {
     let relistAt = 0;
     while (!signal.aborted) {
       const startedAt = Date.now();
-      let heard = false;
+      let hasReceived = false;
       try {
         if (resourceVersion === undefined || startedAt >= relistAt) {
           resourceVersion = await this.#relist(signal);
           if (signal.aborted) break;
           relistAt = Date.now() + (this.#options.relistMs ?? RELIST_MS) * (1 + Math.random() / 5);
-          heard = true;
+          hasReceived = true;
         }
         const { client, resource, namespace, labelSelector, fieldSelector, watchTimeoutSeconds } = this.#options;
         const timeoutSeconds = watchTimeoutSeconds;
@@ -114,7 +123,7 @@ export class Reflector<T> {
         });
         for await (const event of events) {
           if (signal.aborted) break;
-          heard = true;
+          hasReceived = true;
           this.#lastEventAt = Date.now();
           if (event.type === 'bookmark') {
             resourceVersion = event.resourceVersion || resourceVersion;
@@ -125,18 +134,18 @@ export class Reflector<T> {
           else this.#put(event.object);
         }
         this.#lastEventAt = Date.now();
-        // A server that ends watches at once, without a word, is as bad as one that refuses them.
-        failures = heard || Date.now() - startedAt > 1000 ? 0 : failures + 1;
+        // A watch that ends at once without an event counts as a failure.
+        failures = hasReceived || Date.now() - startedAt > 1000 ? 0 : failures + 1;
       } catch (error) {
         if (signal.aborted) break;
         if (isGone(error)) {
-          this.#log.info({ resource: this.#options.resource.plural }, 'watch expired: listing anew');
+          this.#log.info({ resource: this.#options.resource.plural }, 'watch expired: listing again');
           resourceVersion = undefined;
         } else {
           const { plural } = this.#options.resource;
           this.#log.warn({ resource: plural, error: messageOf(error) }, 'list or watch failed: trying again');
         }
-        failures = heard && !isGone(error) ? 1 : failures + 1;
+        failures = hasReceived && !isGone(error) ? 1 : failures + 1;
       }
       if (failures > 0) await pause(backoffMs(failures, backoff), signal);
     }
@@ -172,14 +181,14 @@ export class Reflector<T> {
     try {
       object = this.#options.parse(raw);
     } catch (error) {
-      // An object that cannot be read must not live on as what it was before: whoever relies on it has to stop.
+      // The copy must not keep an outdated state of an object that can no longer be parsed.
       const { plural } = this.#options.resource;
       this.#log.error({ resource: plural, key, error: messageOf(error) }, 'object skipped: it does not fit its schema');
       this.#remove(key);
       return;
     }
     this.#copies.set(key, { resourceVersion, object });
-    this.#tell(
+    this.#notify(
       known === undefined ? { type: 'added', key, object } : { type: 'modified', key, object, previous: known.object },
     );
   }
@@ -188,10 +197,10 @@ export class Reflector<T> {
     const known = this.#copies.get(key);
     if (known === undefined) return;
     this.#copies.delete(key);
-    this.#tell({ type: 'deleted', key, object: known.object });
+    this.#notify({ type: 'deleted', key, object: known.object });
   }
 
-  #tell(event: ReflectorEvent<T>): void {
+  #notify(event: ReflectorEvent<T>): void {
     try {
       this.#options.onEvent?.(event);
     } catch (error) {

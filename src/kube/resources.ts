@@ -1,8 +1,8 @@
-// The resources that oplab reads and writes, as the API server addresses them.
+// The resources that oplab reads and writes, and their paths at the API server.
 
 import { GROUP, VERSION } from '../api/group.ts';
 
-/** How a kind is addressed in the API. */
+/** The names of a kind in the API. */
 export interface Resource {
   readonly group: string;
   readonly version: string;

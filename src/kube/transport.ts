@@ -1,4 +1,4 @@
-// One HTTP exchange with the API server: keep-alive, time-outs, bounded answers, errors told apart.
+// One HTTP exchange with the API server: keep-alive, time-outs, bounded answers, typed errors.
 
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { messageOf, OplabError } from '../errors.ts';
@@ -23,14 +23,24 @@ export interface ExchangeOptions {
 export interface Transport {
   /** The whole body of an answer below 400. @throws KubeError */
   exchange(options: ExchangeOptions): Promise<string>;
-  /** The answer as a stream, once its head is here. From then on the caller ends it, also on the signal. @throws KubeError */
+  /**
+   * The answer as a stream, once its head is here. From then on the caller ends it, also on the
+   * signal.
+   * @throws KubeError
+   */
   open(options: ExchangeOptions): Promise<IncomingMessage>;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** Ordinary calls at the same time; more wait their turn, for a TLS handshake each would cost everybody more. */
+/**
+ * Maximum number of concurrent ordinary calls. Waiting costs less than a TLS handshake for each
+ * call.
+ */
 const MAX_SOCKETS = 32;
-/** Far above etcd's limit for one object and a page of 500 pods; protects memory from a server gone mad. */
+/**
+ * Far above etcd's limit for one object and a page of 500 pods. It protects memory from a faulty
+ * server.
+ */
 const MAX_BODY_BYTES = 128 * 1024 * 1024;
 
 export function createTransport(server: KubeServer, userAgent = 'oplab'): Transport {
@@ -51,7 +61,7 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
       proxyAgent = await server.proxyAgent();
     } catch (error) {
       if (error instanceof OplabError) throw error;
-      throw new KubeError(0, 'NoCredentials', `${doing}: credentials cannot be had: ${String(error)}`, {
+      throw new KubeError(0, 'NoCredentials', `${doing}: the credentials cannot be obtained: ${String(error)}`, {
         cause: error,
       });
     }

@@ -1,4 +1,4 @@
-// One watch connection: events as they come, until the server ends it, the watchdog finds it silent, or the signal aborts.
+// One watch connection: yields events until the server ends it, it falls silent, or it is aborted.
 
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
@@ -10,9 +10,9 @@ import { type KubeObject, kubeObject } from './object.ts';
 import type { Transport } from './transport.ts';
 
 /**
- * What happened to an object.
- * - `added`, `modified`, `deleted`: with the object as it is now, or was last.
- * - `bookmark`: nothing but a newer resource version to resume from.
+ * A change of an object.
+ * - `added`, `modified`, `deleted`: contains the object now, or its last state.
+ * - `bookmark`: contains only a newer resource version to resume from.
  */
 export type WatchEvent =
   | { readonly type: 'added' | 'modified' | 'deleted'; readonly object: KubeObject }
@@ -20,11 +20,14 @@ export type WatchEvent =
 
 const rawEvent = z.object({ type: z.string(), object: z.unknown() });
 
-/** The server ends a watch by itself after this long (s, plus up to half of it); resuming is cheap, silence is not. */
+/**
+ * After this time (plus up to half of it) the server ends a watch. Resuming is cheap; silence is
+ * not.
+ */
 const SERVER_TIMEOUT_SECONDS = 120;
-/** Longer silent than the server's own end plus this: the connection is dead without a sign. In milliseconds. */
+/** A connection that is silent for this long after the server should have ended it is dead. */
 const SILENCE_GRACE_MS = 10_000;
-/** One event is one object; etcd holds no object near this. In characters. */
+/** One event is one object, and etcd's limit for an object is far below this. In characters. */
 const MAX_LINE = 32 * 1024 * 1024;
 
 export interface WatchConnection {
@@ -35,7 +38,10 @@ export interface WatchConnection {
   readonly timeoutSeconds?: number | undefined;
 }
 
-/** Ends quietly when the signal aborts. @throws KubeError: isGone → list again; status 0 → resume after a pause */
+/**
+ * Ends without an error when the signal aborts.
+ * @throws KubeError: after isGone, list again; after status 0, resume after a pause
+ */
 export async function* watchEvents(transport: Transport, connection: WatchConnection): AsyncGenerator<WatchEvent> {
   const timeoutSeconds = connection.timeoutSeconds ?? Math.round(SERVER_TIMEOUT_SECONDS * (1 + Math.random() / 2));
   connection.query.set('watch', 'true');

@@ -1,4 +1,4 @@
-// A stream to a pod through the API server: a WebSocket of the channel protocol, used as a duplex.
+// A stream to a pod through the API server: a WebSocket with the channel protocol, as a duplex.
 
 import { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
@@ -7,25 +7,26 @@ import { readBeginning } from '../net/answer-body.ts';
 import type { KubeServer } from './credentials.ts';
 import { KubeError, kubeErrorFrom } from './errors.ts';
 
-/** One channel of data and one of errors; each message begins with the number of its channel. */
+/** One data channel and one error channel. Each message begins with the number of its channel. */
 const PROTOCOL = 'v4.channel.k8s.io';
 const DATA = 0;
 const ERROR = 1;
-/** The first message of each channel begins with the port, two bytes. */
+/** The first message of each channel begins with the port, in two bytes. */
 const PORT_BYTES = 2;
 
 const CONNECT_TIMEOUT_MS = 15_000;
-/** A message larger than this is not part of a port-forward. */
+/** A message that is larger than this cannot be part of a port-forward. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** In bytes. */
 const MAX_REFUSAL = 64 * 1024;
 const PING_MS = 20_000;
-/** An ordinary end: normal, without a code, and without a close frame. */
+/** The codes of an ordinary end: normal, without a code, and without a close frame. */
 const ORDINARY_CLOSE = new Set([1000, 1005, 1006]);
 
 /**
- * Opens the `portforward` subresource at this path. What the kubelet writes to the error channel destroys the duplex.
- * @throws KubeError when the server refuses, or cannot be reached
+ * Opens the `portforward` subresource at this path. A message on the error channel destroys the
+ * duplex.
+ * @throws KubeError if the server refuses, or cannot be reached
  */
 export async function openPortStream(server: KubeServer, path: string): Promise<Duplex> {
   const authorization = await server.authorization();
@@ -50,7 +51,7 @@ export async function openPortStream(server: KubeServer, path: string): Promise<
     }, CONNECT_TIMEOUT_MS);
     socket.once('open', () => {
       clearTimeout(timer);
-      // Until the first read: whoever gets the duplex must be able to listen before anything happens on it.
+      // Paused until the first read, so that the caller can add listeners before anything happens.
       socket.pause();
       resolve(duplexOver(socket));
     });
@@ -66,7 +67,7 @@ export async function openPortStream(server: KubeServer, path: string): Promise<
   });
 }
 
-/** Both directions are throttled: a port-forward that read ahead would hold a fast server's answer in memory. */
+/** Throttles both directions, so that the response of a fast server does not fill the memory. */
 function duplexOver(socket: WebSocket): Duplex {
   const seen = new Set<number>();
   const pings = setInterval(() => socket.ping(), PING_MS);
@@ -79,7 +80,7 @@ function duplexOver(socket: WebSocket): Duplex {
     destroy(error, done) {
       clearInterval(pings);
       socket.close(1000);
-      // Without waiting for the server's close frame, which may never come.
+      // Does not wait for the server's close frame, which may never come.
       socket.terminate();
       done(error);
     },

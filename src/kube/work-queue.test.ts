@@ -1,11 +1,11 @@
-// The work queue: no key twice at a time, none lost, failures come back later.
+// The work queue: no key twice at a time, no key lost, failures retried later.
 
 import { describe, expect, it } from 'vitest';
 import { WorkQueue } from './work-queue.ts';
 
 const rest = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Runs a queue for a while; `work` is what processing does. */
+/** Runs a queue for a while. `work` handles the keys. */
 async function runFor(
   ms: number,
   work: (key: string) => Promise<number | undefined>,
@@ -22,7 +22,7 @@ async function runFor(
 }
 
 describe('a work queue', () => {
-  it('handles a key once, however often it was added while it waited', async () => {
+  it('handles a key once, however often it is added while it waits', async () => {
     const seen: string[] = [];
     const queue = new WorkQueue({
       process: async (key) => {
@@ -39,7 +39,7 @@ describe('a work queue', () => {
     expect(seen).toEqual(['a', 'b']);
   });
 
-  it('handles a key again that was added while it was handled, but never twice at a time', async () => {
+  it('handles a key again if it is added while it is handled, but never twice at a time', async () => {
     let active = 0;
     let most = 0;
     let runs = 0;
@@ -76,7 +76,7 @@ describe('a work queue', () => {
     expect(most).toBe(4);
   });
 
-  it('tries a failure again, and comes again when asked to', async () => {
+  it('retries a failure, and requeues a key on request', async () => {
     let failures = 0;
     const seen: string[] = [];
     const work = async (key: string) => {
@@ -95,7 +95,7 @@ describe('a work queue', () => {
     expect(seen.filter((key) => key === 'later')).toHaveLength(2);
   });
 
-  it('of several delayed adds keeps the earliest', async () => {
+  it('keeps the earliest of several delayed adds', async () => {
     const begin = Date.now();
     const times: number[] = [];
     await runFor(
@@ -114,7 +114,7 @@ describe('a work queue', () => {
     expect(times[0]).toBeLessThan(60);
   });
 
-  it('starts nothing after it was stopped', async () => {
+  it('starts nothing after it is stopped', async () => {
     const seen: string[] = [];
     const queue = await runFor(
       5,

@@ -1,13 +1,16 @@
-// A work queue of keys: each key once at a time, no duplicates, delayed adds, failures tried again with back-off.
+// A work queue of keys: no key twice at a time, no duplicates, delayed adds, retries with back-off.
 
 import { messageOf } from '../errors.ts';
 import { type BackoffOptions, backoffMs } from '../net/retry.ts';
 import { type Log, SILENT } from './log.ts';
 
 export interface WorkQueueOptions {
-  /** Handles one key; a number is the milliseconds after which to come again. A failure is logged and tried again. */
+  /**
+   * Handles one key. Returns the milliseconds after which to requeue it, or undefined. A failure is
+   * logged and retried.
+   */
   readonly process: (key: string, signal: AbortSignal) => Promise<number | undefined>;
-  /** Keys handled at the same time. */
+  /** Maximum number of keys that are handled at the same time. */
   readonly concurrency?: number;
   readonly backoff?: BackoffOptions;
   readonly logger?: Log;
@@ -21,7 +24,7 @@ export class WorkQueue {
   readonly #ready: string[] = [];
   readonly #queued = new Set<string>();
   readonly #running = new Map<string, Promise<void>>();
-  /** Keys that were added while they ran: they run once more. */
+  /** Keys that were added while they ran. They run once more. */
   readonly #again = new Set<string>();
   readonly #delayed = new Map<string, { at: number; timer: NodeJS.Timeout }>();
   readonly #failures = new Map<string, number>();
@@ -32,7 +35,7 @@ export class WorkQueue {
     this.#log = options.logger ?? SILENT;
   }
 
-  /** Handles keys until the signal aborts; resolves when the running ones have ended. */
+  /** Handles keys until the signal aborts. Resolves when those that run have ended. */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     this.#dispatch();
@@ -61,7 +64,7 @@ export class WorkQueue {
     this.#dispatch();
   }
 
-  /** Adds the key after `ms`; of several delayed adds of one key the earliest counts. */
+  /** Adds the key after `ms`. If a key has several delayed adds, the earliest counts. */
   addAfter(key: string, ms: number): void {
     if (ms <= 0) {
       this.add(key);
@@ -84,7 +87,7 @@ export class WorkQueue {
     this.#delayed.set(key, { at, timer });
   }
 
-  /** Keys that wait or run now; for metrics. */
+  /** The number of keys that wait or run, for metrics. */
   get depth(): number {
     return this.#ready.length + this.#running.size;
   }
@@ -108,7 +111,7 @@ export class WorkQueue {
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<void> {
-    // Yields first, so that the promise is in #running before the work can add its own key.
+    // Yields first, so that the promise is in #running before the handler can add its own key.
     await Promise.resolve();
     try {
       const after = await this.#options.process(key, signal);

@@ -6,7 +6,10 @@ import { TimedOut } from './timed-out.ts';
 
 /** When to stop reading. */
 export interface ReadLimits {
-  /** How long not a single byte may come, in milliseconds; time that the reader takes itself does not count. */
+  /**
+   * How long not a single byte may come, in milliseconds; time that the reader takes itself does
+   * not count.
+   */
   readonly silenceMs?: number;
   /** From now to the end of the body, in milliseconds. */
   readonly wholeMs?: number;
@@ -27,7 +30,10 @@ export class CutOff extends Error {
   }
 }
 
-/** Yields a body piece by piece, as fast as its reader takes it. @throws TimedOut, CutOff, or what the signal says */
+/**
+ * Yields a body piece by piece, as fast as its reader takes it.
+ * @throws TimedOut, CutOff, or what the signal says
+ */
 export async function* readPieces(answer: IncomingMessage, limits: ReadLimits = {}): AsyncGenerator<Buffer> {
   const { silenceMs, wholeMs, signal } = limits;
   let stopped: Error | undefined;
@@ -72,7 +78,10 @@ export async function readAnswer(answer: IncomingMessage, maxBytes: number, limi
   return Buffer.concat(pieces);
 }
 
-/** The beginning of a body that only explains something: at most `maxBytes`, and what came in time. Never throws. */
+/**
+ * The beginning of a body that only explains something: at most `maxBytes`, and what came in time.
+ * Never throws.
+ */
 export async function readBeginning(answer: IncomingMessage, maxBytes: number, wholeMs: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;

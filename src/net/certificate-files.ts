@@ -5,7 +5,9 @@ import { createSecureContext, getCACertificates, type SecureContextOptions } fro
 import { InvalidInput, messageOf } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 
-/** A certificate and its key; and, where the other side has to show one too, whom it may come from. */
+/**
+ * A certificate and its key; and, where the other side has to show one too, whom it may come from.
+ */
 export interface CertificateFiles {
   readonly certFile: string;
   readonly keyFile: string;
@@ -19,7 +21,10 @@ export interface Certificates {
   readonly ca?: string;
 }
 
-/** How old what was read may get, in milliseconds. The kubelet itself takes up to a minute to swap the files. */
+/**
+ * How old what was read may get, in milliseconds. The kubelet itself takes up to a minute to swap
+ * the files.
+ */
 const REREAD_MS = 10_000;
 
 /** @throws InvalidInput that names the file */
@@ -55,8 +60,9 @@ export interface FollowOptions {
 }
 
 /**
- * Gives a server its certificates anew when the files change. New connections get the new ones, and old connections
- * stay. Files that cannot be read, or whose key belongs to another certificate, change nothing.
+ * Gives a server its certificates anew when the files change. New connections get the new ones, and
+ * old connections stay. Files that cannot be read, or whose key belongs to another certificate,
+ * change nothing.
  */
 export function followCertificates(
   server: { setSecureContext(options: SecureContextOptions): void },
@@ -83,7 +89,10 @@ export function followCertificates(
   signal.addEventListener('abort', () => clearInterval(timer), { once: true });
 }
 
-/** For clients: what `read` returns, read again once it is older than `rereadMs`. What `read` throws is thrown. */
+/**
+ * For clients: what `read` returns, read again once it is older than `rereadMs`. What `read` throws
+ * is thrown.
+ */
 export function keepFresh<T>(read: () => T, rereadMs = REREAD_MS): () => T {
   let known: { readonly value: T; readonly until: number } | undefined;
   return () => {

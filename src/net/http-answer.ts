@@ -1,4 +1,5 @@
-// How the gateway reads bodies and answers: JSON in, JSON out, refusals with a stable code and the status that tells what to do.
+// How the gateway reads bodies and answers: JSON in, JSON out, refusals with a stable code and the
+// status that tells what to do.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
@@ -14,7 +15,10 @@ export interface Refusal {
   readonly retry: boolean;
 }
 
-/** What a caller is told of a failure. Failures without a code are ours: the message stays in the log. */
+/**
+ * What a caller is told of a failure. Failures without a code are ours: the message stays in the
+ * log.
+ */
 export function refusalOf(error: unknown): Refusal {
   if (!(error instanceof OplabError)) {
     return { status: 500, code: 'OPLAB_INTERNAL', message: 'the gateway failed; its log says why', retry: true };
@@ -51,7 +55,10 @@ export function retryHeaders(retry: boolean, error: unknown): Record<string, str
   return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': '1' } : {}) };
 }
 
-/** The whole body, up to `limit` bytes. @throws TooLarge, InvalidInput when the caller hangs up in the middle */
+/**
+ * The whole body, up to `limit` bytes.
+ * @throws TooLarge, InvalidInput when the caller hangs up in the middle
+ */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; ${limit} are taken at most`);

@@ -18,13 +18,15 @@ export interface JoinOptions {
 const LINGER_MS = 2000;
 
 /**
- * Joins `caller` and `answerer`; for half-open semantics both must have been opened with `allowHalfOpen`.
+ * Joins `caller` and `answerer`; for half-open semantics both must have been opened with
+ * `allowHalfOpen`.
  *
- * The end of the caller's direction is passed on and ends nothing else: a command may answer after its input has ended.
- * The end of the answerer's direction ends the connection: what the caller still has to say is of no use then. What the
- * answerer has said before is delivered first.
+ * The end of the caller's direction is passed on and ends nothing else: a command may answer after
+ * its input has ended. The end of the answerer's direction ends the connection: what the caller
+ * still has to say is of no use then. What the answerer has said before is delivered first.
  *
- * Resolves when the answerer is closed and all that it said is delivered, or cannot be. Never rejects.
+ * Resolves when the answerer is closed and all that it said is delivered, or cannot be. Never
+ * rejects.
  */
 export function join(caller: Duplex, answerer: Duplex, options: JoinOptions = {}): Promise<void> {
   const { inward, outward, onFailure, signal, lingerMs = LINGER_MS } = options;
@@ -39,7 +41,8 @@ export function join(caller: Duplex, answerer: Duplex, options: JoinOptions = {}
   caller.once('close', destroyBoth);
   caller.once('finish', () => destroyLater(destroyBoth));
   answerer.on('error', (error) => {
-    // After its end the answerer may close the connection as it likes: what it said is still on its way.
+    // After its end the answerer may close the connection as it likes: what it said is still on its
+    // way.
     if (hasEnded) return;
     onFailure?.(error);
     destroyBoth();

@@ -8,15 +8,18 @@ export class LineTooLong extends Error {
 }
 
 /**
- * Parses the lines of a body as they come; empty ones are skipped. A line that the end of the body truncates is dropped.
- * @throws LineTooLong, also before the end of the line has come; SyntaxError when a line is not JSON
+ * Parses the lines of a body as they come; empty ones are skipped. A line that the end of the body
+ * truncates is dropped.
+ * @throws LineTooLong, also before the end of the line has come; SyntaxError when a line is not
+ * JSON
  */
 export async function* parseNdjson(
   body: AsyncIterable<Uint8Array>,
   { maxCharacters }: { readonly maxCharacters: number },
 ): AsyncGenerator<unknown> {
   const decoder = new TextDecoder();
-  // In pieces, joined once: a long line that comes in many small ones would be copied again for each of them.
+  // In pieces, joined once: a long line that comes in many small ones would be copied again for
+  // each of them.
   let pieces: string[] = [];
   let length = 0;
   for await (const bytes of body) {

@@ -3,7 +3,10 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** The status line and headers, up to the empty line. Headers were parsed by Node or are ours: no line breaks in them. */
+/**
+ * The status line and headers, up to the empty line. Headers were parsed by Node or are ours: no
+ * line breaks in them.
+ */
 export function formatResponseHead(status: number, message: string, headers: OutgoingHttpHeaders): string {
   const lines = [`HTTP/1.1 ${status} ${message}`];
   for (const [name, value] of Object.entries(headers)) {
@@ -12,7 +15,10 @@ export function formatResponseHead(status: number, message: string, headers: Out
   return `${lines.join('\r\n')}\r\n\r\n`;
 }
 
-/** Writes a whole response, with which the connection ends. Does nothing on a socket that is already ended. */
+/**
+ * Writes a whole response, with which the connection ends. Does nothing on a socket that is already
+ * ended.
+ */
 export function endWithResponse(socket: Duplex, status: number, headers: OutgoingHttpHeaders, body: Buffer): void {
   if (socket.destroyed || socket.writableEnded) return;
   const head = formatResponseHead(status, '', { ...headers, 'content-length': body.length, connection: 'close' });

@@ -49,7 +49,10 @@ export type Head =
   | { readonly type: 'response'; readonly response: IncomingMessage }
   | { readonly type: 'upgrade'; readonly response: IncomingMessage; readonly socket: Duplex; readonly rest: Buffer };
 
-/** A request on its way. Its errors end up in what `receiveHead` returns, also if nobody waits for it yet. */
+/**
+ * A request on its way. Its errors end up in what `receiveHead` returns, also if nobody waits for
+ * it yet.
+ */
 export interface OutgoingRequest {
   /** Takes the body. Not yet ended. */
   readonly body: Writable;
@@ -57,7 +60,10 @@ export interface OutgoingRequest {
   readonly isConnected: boolean;
   /** The connection had been used before; the other side may have closed it at that very moment. */
   readonly isReused: boolean;
-  /** Resolves with whatever the answer begins with. @throws TimedOut, what the signal says, or what the socket says */
+  /**
+   * Resolves with whatever the answer begins with.
+   * @throws TimedOut, what the signal says, or what the socket says
+   */
   receiveHead(signal?: AbortSignal): Promise<Head>;
   /** The same for a request that asks for no other protocol. */
   receiveResponse(signal?: AbortSignal): Promise<IncomingMessage>;

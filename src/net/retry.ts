@@ -1,4 +1,5 @@
-// Waiting between tries: exponential, capped, with jitter, so that many clients never come back at once.
+// Waiting between tries: exponential, capped, with jitter, so that many clients never come back at
+// once.
 
 export interface BackoffOptions {
   /** First delay in milliseconds. */
@@ -11,15 +12,18 @@ export interface BackoffOptions {
 export const REQUEST_BACKOFF: BackoffOptions = { baseMs: 250, maxMs: 15_000 };
 
 /**
- * The delay after the given number of failures in a row (from 1), in milliseconds: between half and all of the
- * exponential step.
+ * The delay after the given number of failures in a row (from 1), in milliseconds: between half and
+ * all of the exponential step.
  */
 export function backoffMs(failures: number, options: BackoffOptions, random: () => number = Math.random): number {
   const step = Math.min(options.maxMs, options.baseMs * 2 ** Math.min(Math.max(0, failures - 1), 30));
   return step / 2 + (random() * step) / 2;
 }
 
-/** Resolves after `ms`, or at once when the signal aborts. Never rejects: whoever waits looks at the signal again. */
+/**
+ * Resolves after `ms`, or at once when the signal aborts. Never rejects: whoever waits looks at the
+ * signal again.
+ */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted || ms <= 0) return Promise.resolve();
   return new Promise((resolve) => {

@@ -2,7 +2,10 @@
 
 import { createParser } from 'eventsource-parser';
 
-/** One event; comments (heartbeats) are events of type `comment`, because they show that the connection is alive. */
+/**
+ * One event; comments (heartbeats) are events of type `comment`, because they show that the
+ * connection is alive.
+ */
 export interface ServerSentEvent {
   readonly type: string;
   readonly id: string | undefined;
@@ -16,8 +19,8 @@ export interface EventReader {
 }
 
 /**
- * Reads a stream that somebody else carries. An event of more than `maxCharacters` is dropped, and so is one that the
- * end of the stream truncates.
+ * Reads a stream that somebody else carries. An event of more than `maxCharacters` is dropped, and
+ * so is one that the end of the stream truncates.
  */
 export function createEventReader(onEvent: (event: ServerSentEvent) => void, maxCharacters?: number): EventReader {
   // An id is that of all events up to the next one.

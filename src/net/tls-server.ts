@@ -16,7 +16,8 @@ export interface TlsServerOptions {
 }
 
 /**
- * Creates the server, with time limits that a slow or silent caller cannot stretch. It does not listen yet.
+ * Creates the server, with time limits that a slow or silent caller cannot stretch. It does not
+ * listen yet.
  * @throws InvalidInput when the files cannot be read
  */
 export function createTlsServer(

@@ -1,4 +1,4 @@
-// The health server of a process: /healthz (alive), /readyz (may serve), /metrics (Prometheus text).
+// The health server of a process: /healthz (liveness), /readyz (readiness), /metrics.
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,12 +9,12 @@ export interface HealthOptions {
   /** 0 picks a free port. */
   readonly port: number;
   readonly host?: string;
-  /** Undefined while the process may serve, else why not. Thrown errors count as a reason. */
+  /** Why the process is not ready; undefined if it is. A thrown error counts as a reason. */
   readonly ready: () => string | undefined | Promise<string | undefined>;
-  /** Undefined while the process is alive, else why it ought to be restarted. Default: always alive. */
+  /** Why the process should be restarted; undefined if it is alive. Default: always alive. */
   readonly alive?: () => string | undefined;
   readonly registry: Registry;
-  /** Closes the server when aborted. */
+  /** Closes the server when it aborts. */
   readonly signal?: AbortSignal;
 }
 
@@ -23,7 +23,7 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-/** Starts the health server; resolves when it listens. */
+/** Starts the health server. Resolves when it listens. */
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
   const { registry } = options;
   async function answer(path: string): Promise<{ status: number; type: string; body: string }> {
@@ -37,7 +37,7 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
       return { status: reason === undefined ? 200 : 503, type: text, body: `${reason ?? 'ok'}\n` };
     }
     if (path === '/metrics') return { status: 200, type: registry.contentType, body: await registry.metrics() };
-    return { status: 404, type: text, body: 'there is /healthz, /readyz and /metrics\n' };
+    return { status: 404, type: text, body: 'not found; the paths are /healthz, /readyz and /metrics\n' };
   }
   const server = createServer((request, response) => {
     request.resume();

@@ -1,4 +1,4 @@
-// One logger for every process: JSON lines on stdout, with whatever looks like a credential taken out.
+// The logger of every process: JSON lines on stdout, with the values of credential fields redacted.
 
 import { destination, type Logger as PinoLogger, pino } from 'pino';
 import { z } from 'zod';
@@ -8,10 +8,9 @@ const environment = z.object({
   OPLAB_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
-/** What oplab's code logs with. */
 export type Logger = PinoLogger;
 
-/** Header and field names whose values never reach a log, at the top and two levels down. */
+/** Names of headers and fields whose values are redacted, at the top and up to two levels below. */
 const SECRET_FIELDS = [
   'authorization',
   'Authorization',
@@ -25,16 +24,16 @@ const SECRET_FIELDS = [
   'password',
 ];
 
-const redactedPaths = SECRET_FIELDS.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]);
+const REDACTED_PATHS = SECRET_FIELDS.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]);
 
-/** Where the lines go; a test hands in its own. */
+/** Receives the lines. Tests pass in their own. */
 export interface LogStream {
   write(line: string): void;
 }
 
 /**
- * A logger named after its process or part.
- * The level comes from OPLAB_LOG_LEVEL (default info).
+ * Creates a logger that is named after its process or component.
+ * The level comes from OPLAB_LOG_LEVEL (default: info).
  */
 export function createLogger(name: string, options: { level?: string; stream?: LogStream } = {}): Logger {
   return pino(
@@ -44,14 +43,14 @@ export function createLogger(name: string, options: { level?: string; stream?: L
       base: { name },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: redactedPaths, censor: '[redacted]' },
+      redact: { paths: REDACTED_PATHS, censor: '[redacted]' },
     },
-    // Synchronous, so that the last words of a dying process are on record.
+    // Synchronous, so that the last lines of a process that ends are not lost.
     options.stream ?? destination({ fd: 1, sync: true }),
   );
 }
 
-/** A logger that says nothing, for tests. */
+/** A logger that discards everything, for tests. */
 export function silentLogger(): Logger {
   return pino({ level: 'silent' });
 }

@@ -1,4 +1,4 @@
-// What logs must never show, and what the health server answers.
+// Logs never contain credentials, and the health server reports why a process is not ready.
 
 import { describe, expect, it } from 'vitest';
 import { startHealthServer } from './health.ts';
@@ -6,7 +6,7 @@ import { createLogger } from './logger.ts';
 import { Counter, createRegistry } from './metrics.ts';
 
 describe('createLogger', () => {
-  it('takes credentials out of headers at any of the usual depths', () => {
+  it('redacts credentials in headers at the usual depths', () => {
     const lines: string[] = [];
     const logger = createLogger('test', { level: 'info', stream: { write: (line) => lines.push(line) } });
     logger.info({ authorization: 'Bearer abc', headers: { 'x-api-key': 'sk-1' } }, 'one');
@@ -19,7 +19,7 @@ describe('createLogger', () => {
 });
 
 describe('startHealthServer', () => {
-  it('says why it is not ready, and serves metrics', async () => {
+  it('reports why the process is not ready, and serves metrics', async () => {
     let reason: string | undefined = 'the audit log is read-only';
     const registry = createRegistry('test');
     new Counter({ name: 'oplab_things_total', help: 'things', registers: [registry] }).inc(3);

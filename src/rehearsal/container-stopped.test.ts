@@ -1,9 +1,11 @@
 // The rules on the docker plane: a store's container is found and started, whatever it is called, and only if it was stopped.
 
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { CommandMemory } from '../../test/support/command-memory.ts';
+import { type Program, startFakePrograms } from '../../test/support/fake-programs.ts';
 import { rehearse } from '../../test/support/rehearse.ts';
 import { loadRules, type RuleBook } from './rule.ts';
 import { DEFAULT_RULES } from './server.ts';
@@ -20,53 +22,65 @@ interface Host {
   readonly ended: string;
 }
 
-/** Stand-ins for the programs of the sandbox: `docker start` makes a file, and PD sees the store again once it is there. */
-async function repair({ namespace, container, store, ended }: Host) {
-  const directory = await mkdtemp(path.join(tmpdir(), 'oplab-container-'));
-  const bin = path.join(directory, 'bin');
-  const started = path.join(directory, 'started');
-  const program = (name: string, text: string) =>
-    writeFile(path.join(bin, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
-  const item = (state: string) =>
-    `{"stores":[{"store":{"id":${store},"address":"${container}:20160","state_name":"${state}"},"status":{"capacity":"10GiB","available":"9GiB","leader_count":3,"region_count":3}}]}`;
-  const services = [
-    ['pd', 2379],
-    ['prom', 9090],
-  ].map(([name, port]) => ({ metadata: { name }, spec: { clusterIP: '10.0.0.1', ports: [{ port }] } }));
-  try {
-    await mkdir(bin);
-    // Waiting changes nothing here.
-    await program('sleep', 'exit 0');
-    await program(
-      'docker',
-      `case "$1" in
-ps) echo "container ${container} $([ -e ${started} ] && echo running || echo exited) image (x)" ;;
-inspect) echo "ended ${ended} at=now" ;;
-start) [ "$2" = "${container}" ] && touch ${started} && echo "$2" ;;
-esac`,
-    );
-    await program(
+/** The programs of the sandbox: PD sees the store again once its container was started. */
+function hostPrograms({ namespace, container, store, ended }: Host): Program {
+  let state = 'Disconnected';
+  const start = () => {
+    state = 'Up';
+    return container;
+  };
+  const status = { capacity: '10GiB', available: '9GiB', leader_count: 3, region_count: 3 };
+  const services = Object.entries({ pd: 2379, prom: 9090 }).map(([name, port]) => ({
+    metadata: { name },
+    spec: { clusterIP: '10.0.0.1', ports: [{ port }] },
+  }));
+  const relay = {
+    kind: 'Deployment',
+    metadata: { name: 'relay' },
+    spec: { replicas: 1 },
+    status: { readyReplicas: 1 },
+  };
+  const outputs: [program: string, pattern: RegExp, output: () => unknown][] = [
+    ['docker', /^ps /, () => `container ${container} ${state === 'Up' ? 'running' : 'exited'} image (x)`],
+    ['docker', /^inspect /, () => `ended ${ended} at=now`],
+    ['docker', new RegExp(`^start ${container}$`), start],
+    [
       'curl',
-      `case "$*" in
-*/api/v1/query*) echo '{"data":{"result":[{"metric":{"type":"store_disconnected_count"},"value":[0,"1"]}]}}' ;;
-*/stores*) if [ -e ${started} ]; then echo '${item('Up')}'; else echo '${item('Disconnected')}'; fi ;;
-*/health*) echo '[{"name":"pd0","health":true}]' ;;
-*/regions/check/*) echo '{"count":0}' ;;
-*/schedulers*) echo '["balance-region-scheduler","balance-leader-scheduler"]' ;;
-*) echo '{}' ;;
-esac`,
-    );
-    await program(
-      'kubectl',
-      `case "$*" in
-*"config view"*) echo ${namespace} ;;
-*"get statefulsets,deployments -o json"*) echo '{"items":[{"kind":"Deployment","metadata":{"name":"relay"},"spec":{"replicas":1},"status":{"readyReplicas":1}}]}' ;;
-*"get services -o json"*) echo '${JSON.stringify({ items: services })}' ;;
-*"-o json"*) echo '{"items":[]}' ;;
-esac`,
-    );
-    return await rehearse(book, directory, `${bin}:${process.env.PATH}`);
+      /api\/v1\/query/,
+      () => ({ data: { result: [{ metric: { type: 'store_disconnected_count' }, value: [0, '1'] }] } }),
+    ],
+    [
+      'curl',
+      /stores/,
+      () => ({ stores: [{ store: { id: store, address: `${container}:20160`, state_name: state }, status }] }),
+    ],
+    ['curl', /health/, () => [{ name: 'pd0', health: true }]],
+    ['curl', /regions\/check\//, () => ({ count: 0 })],
+    ['curl', /schedulers/, () => ['balance-region-scheduler', 'balance-leader-scheduler']],
+    ['curl', /^/, () => ({})],
+    ['kubectl', /config view/, () => namespace],
+    ['kubectl', /get statefulsets,deployments -o json/, () => ({ items: [relay] })],
+    ['kubectl', /get services -o json/, () => ({ items: services })],
+    ['kubectl', /-o json/, () => ({ items: [] })],
+    ['kubectl', /^/, () => ''],
+  ];
+  return (program, args) => {
+    const [, , output] = outputs.find(([name, pattern]) => name === program && pattern.test(args.join(' '))) ?? [];
+    if (output === undefined) throw new Error(`${program} ${args.join(' ')}: not known here`);
+    const value = output();
+    return typeof value === 'string' ? value : JSON.stringify(value);
+  };
+}
+
+const memory = new CommandMemory();
+
+async function repair(host: Host) {
+  const directory = await mkdtemp(path.join(tmpdir(), 'oplab-container-'));
+  const programs = await startFakePrograms(directory, ['docker', 'curl', 'kubectl'], hostPrograms(host));
+  try {
+    return await rehearse(book, memory, programs);
   } finally {
+    await programs.close();
     await rm(directory, { recursive: true, force: true });
   }
 }
@@ -87,7 +101,10 @@ describe('a store whose container has stopped', { timeout: 60_000 }, () => {
 
   it('is left alone when it did not end because somebody stopped it', async () => {
     const { commands, conclusion } = await repair({
-      ...{ namespace: 'n', container: 'tikv0', store: 1, ended: 'exit=137 oom=true' },
+      namespace: 'n',
+      container: 'tikv0',
+      store: 1,
+      ended: 'exit=137 oom=true',
     });
     expect(commands.some((command) => command.startsWith('docker start'))).toBe(false);
     expect(conclusion.outcome).toBe('cannot_fix');

@@ -1,5 +1,5 @@
-// The conversation as the rules see it: commands that were run and what they really printed. Nothing else of it counts,
-// neither the system prompt nor the Incident's text.
+// The conversation as the rules see it: only the commands that were run and their actual output,
+// not the system prompt or the Incident's text.
 
 import { z } from 'zod';
 
@@ -19,16 +19,16 @@ export const messageParam = z.object({
 export type MessageParam = z.infer<typeof messageParam>;
 type Block = z.infer<typeof contentBlock>;
 
-/** One command and its result. */
+/** A command and its result. */
 export interface Step {
   readonly command: string;
-  /** The reason that was given for it. */
+  /** The reason given for it. */
   readonly reasoning: string;
-  /** The rule that asked for it. */
+  /** The rule that requested it. */
   readonly rule: string;
-  /** How many changes had been made when its result came in, its own included. */
+  /** The number of changes made up to its result, including its own. */
   readonly state: number;
-  /** Undefined when the result does not look like one. */
+  /** Undefined if the result does not have the expected form. */
   readonly exit: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
@@ -36,7 +36,7 @@ export interface Step {
 
 const ID_PREFIX = 'toolu_rehearsal_';
 
-/** The id of a call; it carries the rule's name, so that the server need not remember anything. */
+/** The id of a call. It contains the rule's name, so that the server needs no memory. */
 export function callId(count: number, rule: string): string {
   return `${ID_PREFIX}${count}_${rule}`;
 }
@@ -46,7 +46,7 @@ const ruleOf = (id: string) => /^toolu_rehearsal_\d+_([a-z0-9-]+)$/.exec(id)?.[1
 const isToolUse = (block: Block): block is z.infer<typeof toolUse> => toolUse.safeParse(block).success;
 const isToolResult = (block: Block): block is z.infer<typeof toolResult> => toolResult.safeParse(block).success;
 
-/** The blocks of a message, with a plain string as one text block. */
+/** The blocks of a message. A plain string becomes one text block. */
 export function blocksOf(message: MessageParam): Block[] {
   return typeof message.content === 'string' ? [{ type: 'text', text: message.content }] : message.content;
 }
@@ -56,7 +56,7 @@ function textOf(content: z.infer<typeof toolResult>['content']): string {
   return content.flatMap((block) => textBlock.safeParse(block).data?.text ?? []).join('\n');
 }
 
-/** Takes the agent's result text apart: its first line, then stdout, then stderr. */
+/** Parses the agent's result text: its first line, stdout and stderr. */
 export function parseResult(text: string): Pick<Step, 'exit' | 'stdout' | 'stderr'> {
   const exit = /^exit code (\d+) after /.exec(text)?.[1];
   if (exit === undefined) return { exit: undefined, stdout: text, stderr: '' };
@@ -67,7 +67,7 @@ export function parseResult(text: string): Pick<Step, 'exit' | 'stdout' | 'stder
   return { exit: Number(exit), stdout: stdoutAt < 0 ? '' : head.slice(stdoutAt + '\n--- stdout ---\n'.length), stderr };
 }
 
-/** The steps in order. `isChange` says which rules change something. */
+/** The steps in order. `isChange` tells whether a rule changes something. */
 export function stepsOf(messages: readonly MessageParam[], isChange: (rule: string) => boolean): Step[] {
   const blocks = messages.flatMap(blocksOf);
   const results = new Map(blocks.filter(isToolResult).map((block) => [block.tool_use_id, textOf(block.content)]));
@@ -82,14 +82,14 @@ export function stepsOf(messages: readonly MessageParam[], isChange: (rule: stri
   });
 }
 
-/** How many calls the assistant has made, with or without results. */
+/** The number of calls that the assistant has made, with or without results. */
 export function countCalls(messages: readonly MessageParam[]): number {
   return messages.flatMap(blocksOf).filter(isToolUse).length;
 }
 
 /**
- * What the Messages API would refuse: calls without results in the next message, results without calls, empty texts.
- * Undefined when the conversation is well formed.
+ * What the Messages API would reject: calls without results in the next message, results without
+ * calls, empty texts. Undefined if the conversation is well formed.
  */
 export function faultIn(messages: readonly MessageParam[]): string | undefined {
   if (messages[0]?.role !== 'user') return 'messages.0: the first message must have role user';

@@ -1,13 +1,14 @@
-// What the rehearsal model does next: the first rule that holds and has something new to do. A pure function of the conversation.
+// Decides the next step from the conversation: the first rule that holds and has something new to
+// do.
 
 import { countCalls, type MessageParam, type Step, stepsOf } from './conversation.ts';
 import { type Captures, fill, matchRule } from './match.ts';
 import type { Rule, RuleBook } from './rule.ts';
 
-/** An answer: words, and either commands or a conclusion. */
+/** An answer: a text, and either commands or a conclusion. */
 export interface Decision {
   readonly rule: string;
-  /** Calls made so far; new ones are numbered from here. */
+  /** The number of calls so far; new calls are numbered from here. */
   readonly calls: number;
   readonly say: string;
   readonly commands: readonly string[];
@@ -23,8 +24,8 @@ export interface Decision {
 }
 
 /**
- * Captures come out of what programs printed and go into commands: only what cannot mean anything to a shell passes.
- * A rule whose captures do not is not applied.
+ * Captures come from program output and go into commands, so only values without meaning to a shell
+ * are allowed. A rule with any other capture is not applied.
  */
 const SHELL_SAFE = /^[A-Za-z0-9._:@/-]+$/;
 
@@ -37,7 +38,10 @@ function commandsOf(rule: Rule, captures: Captures): string[] | undefined {
   return templates.map((text) => fill(text, captures).trim());
 }
 
-/** Whether a rule may still run these commands: between two changes, or at all if they are changes themselves. */
+/**
+ * Whether a rule may run these commands again: counted since the last change, or in total for
+ * changes.
+ */
 function isNew(rule: Rule, commands: readonly string[], steps: readonly Step[]): boolean {
   const state = steps.at(-1)?.state ?? 0;
   const [first] = commands;
@@ -47,7 +51,7 @@ function isNew(rule: Rule, commands: readonly string[], steps: readonly Step[]):
   return runs.length < rule.times;
 }
 
-/** The changes, in the words in which they were announced where the command is long. */
+/** The changes made: each command, or the reason given for it if the command is long. */
 function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean): string[] {
   return steps
     .filter((step) => isChange(step.rule))
@@ -57,13 +61,13 @@ function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean):
     });
 }
 
-/** The first sentence of what was said before each change: by convention the cause that it removes. */
+/** The causes: by convention, the first sentence said before each change names what it removes. */
 function causesOf(steps: readonly Step[], isChange: (rule: string) => boolean): string {
   const said = steps.filter((step) => isChange(step.rule)).map((step) => step.reasoning.replaceAll(/\s+/g, ' '));
   return [...new Set(said.map((text) => /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text))].join(' ');
 }
 
-/** Undefined when no rule holds; a rule book ends with one that always does. */
+/** The next step; undefined if no rule holds. The last rule of a rule book always holds. */
 export function decide(book: RuleBook, messages: readonly MessageParam[]): Decision | undefined {
   const changes = new Set(book.rules.filter((rule) => rule.change).map((rule) => rule.name));
   const isChange = (rule: string) => changes.has(rule);

@@ -1,14 +1,14 @@
-// Matching rules against steps: every way in which the conditions can hold at once, tried in order, with their captures.
+// Matches rules against steps: yields every combination of captures for which all conditions hold.
 
 import type { Step } from './conversation.ts';
 import type { Clause, Condition, Rule, RuleBook } from './rule.ts';
 
-/** What the conditions have captured so far. */
+/** The values captured by conditions so far. */
 export type Captures = Readonly<Record<string, string>>;
 
 const escapeRegExp = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
 
-/** Puts captures into a text; a name without a capture stays as it is. */
+/** Inserts captures into a text. A name without a capture remains unchanged. */
 export function fill(text: string, captures: Captures, quote: (value: string) => string = (value) => value): string {
   return text.replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => {
     const value = captures[name];
@@ -27,7 +27,7 @@ function merged(captures: Captures, groups: Record<string, string | undefined> |
   };
 }
 
-/** The ways in which one condition holds. */
+/** The captures for which a condition holds. */
 function* matchCondition(
   condition: Condition,
   steps: readonly Step[],
@@ -91,7 +91,7 @@ function compare(comparison: string): boolean {
   }
 }
 
-/** The ways in which a rule's `when` holds. */
+/** The captures for which a rule's `when` holds. */
 export function* matchRule(rule: Rule, book: RuleBook, steps: readonly Step[]): Generator<Captures> {
   const state = steps.at(-1)?.state ?? 0;
   const { all, none, where, changed } = rule.when;

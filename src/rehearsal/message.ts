@@ -1,4 +1,4 @@
-// Answers in the shape of the Messages API: the message, its usage, and the events of a stream that carries it.
+// Answers in the format of the Messages API: the message, its usage, and its stream events.
 
 import { createHash } from 'node:crypto';
 import { callId } from './conversation.ts';
@@ -33,7 +33,7 @@ export interface RehearsalMessage {
   };
 }
 
-/** Four characters a token: a number that is the same every time, not a tokenizer. */
+/** A deterministic estimate of four characters per token. */
 const tokensOf = (value: unknown) => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
 
 function message(request: MessagesRequest, content: readonly Block[]): RehearsalMessage {
@@ -56,7 +56,7 @@ function message(request: MessagesRequest, content: readonly Block[]): Rehearsal
   };
 }
 
-/** A message of nothing but text. */
+/** A message that consists of text only. */
 export function textMessage(request: MessagesRequest, text: string): RehearsalMessage {
   return message(request, [{ type: 'text', text }]);
 }
@@ -82,7 +82,7 @@ export function decisionMessage(request: MessagesRequest, decision: Decision): R
   return message(request, [{ type: 'text', text: decision.say }, ...calls]);
 }
 
-/** Pieces of a text, as a stream brings them. */
+/** Splits a text into the pieces of a stream. */
 function pieces(text: string, size: number): string[] {
   const characters = [...text];
   const found: string[] = [];

@@ -1,10 +1,10 @@
-// The rehearsal model as the small model: a deterministic line about a text.
+// The rehearsal model as the small model: a deterministic one-line summary of a text.
 
 import { blocksOf, type MessageParam } from './conversation.ts';
 
 const MAX = 160;
 
-/** First and last line and how many there are: no understanding, and it does not pretend to any. */
+/** The first line, the last line and the number of lines, without any understanding of the text. */
 export function oneLiner(messages: readonly MessageParam[]): string {
   const last = messages.at(-1);
   const text = (last === undefined ? [] : blocksOf(last))

@@ -21,7 +21,7 @@ export async function runRehearsal(): Promise<void> {
   });
   logger.info(
     { url: server.url, model: REHEARSAL_MODEL },
-    'serving the Messages API by rules; this is a stand-in for Claude',
+    'serving the Messages API from rules; this is a stand-in for Claude',
   );
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);

@@ -1,9 +1,9 @@
-// What the rehearsal server accepts: requests of the Messages API, checked as strictly as the rules need.
+// Parses requests of the Messages API, as strictly as the rules need.
 
 import { z } from 'zod';
 import { faultIn, messageParam } from './conversation.ts';
 
-/** The only model that this server has. It is not Claude. */
+/** The only model of this server. It is not Claude. */
 export const REHEARSAL_MODEL = 'rehearsal-1';
 
 export const messagesRequest = z.looseObject({
@@ -16,14 +16,14 @@ export const messagesRequest = z.looseObject({
 });
 export type MessagesRequest = z.infer<typeof messagesRequest>;
 
-/** An error in the API's shape. */
+/** An error in the API's format. */
 export interface ApiError {
   readonly status: number;
   readonly type: 'invalid_request_error' | 'not_found_error' | 'request_too_large' | 'api_error';
   readonly message: string;
 }
 
-/** Parses a body, or says what the API would say. */
+/** Parses a body, or returns the error that the API would return. */
 export function parseRequest(body: unknown): { request: MessagesRequest } | { error: ApiError } {
   const parsed = messagesRequest.safeParse(body);
   if (!parsed.success) {
@@ -32,7 +32,7 @@ export function parseRequest(body: unknown): { request: MessagesRequest } | { er
     return { error: { status: 400, type: 'invalid_request_error', message } };
   }
   if (parsed.data.model !== REHEARSAL_MODEL) {
-    const message = `model: ${parsed.data.model} (this is oplab's rehearsal server, a stand-in; it has only ${REHEARSAL_MODEL})`;
+    const message = `model: ${parsed.data.model} (this is oplab's rehearsal server, a stand-in; its only model is ${REHEARSAL_MODEL})`;
     return { error: { status: 404, type: 'not_found_error', message } };
   }
   const fault = faultIn(parsed.data.messages);

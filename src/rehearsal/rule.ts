@@ -1,4 +1,4 @@
-// Rules as they stand in YAML: what must have been seen, and what is said, run or concluded then.
+// Loads rules from YAML: what must have been observed, and what is then said, run or concluded.
 
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,23 +6,28 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { InvalidInput, messageOf } from '../errors.ts';
 
-/** A look at one step of the conversation: the latest command that matches `ran`, and what it printed. */
+/**
+ * A condition on one step of the conversation: the latest command that matches `ran`, and its
+ * output.
+ */
 const condition = z.strictObject({
-  ran: z.string().min(1).describe('Regular expression on the command. Named groups are captured.'),
+  ran: z.string().min(1).describe('Regular expression for the command. Named groups are captured.'),
   exit: z.number().int().optional(),
-  output: z
-    .string()
-    .optional()
-    .describe('Regular expression (multiline) on what was printed. Named groups are captured.'),
+  output: z.string().optional().describe('Regular expression (multiline) for the output. Named groups are captured.'),
   every: z
     .string()
     .optional()
-    .describe('Regular expression that each line of stdout must match; there must be one line at least.'),
-  ever: z.boolean().default(false).describe('Also from before the last change; otherwise the look must be fresh.'),
+    .describe('Regular expression that each line of stdout must match; there must be at least one line.'),
+  ever: z
+    .boolean()
+    .default(false)
+    .describe('Also accept a step from before the last change. By default, the step must be fresh.'),
 });
 export type Condition = z.infer<typeof condition>;
 
-const reference = z.strictObject({ is: z.string().describe('All conditions of this group hold.') });
+const reference = z.strictObject({
+  is: z.string().describe('The name of a group, all conditions of which must hold.'),
+});
 const clause = z.union([reference, condition]);
 export type Clause = z.infer<typeof clause>;
 
@@ -36,20 +41,23 @@ const rule = z
       .strictObject({
         all: z.array(clause).default([]),
         none: z.array(clause).default([]),
-        where: z.array(z.string()).default([]).describe('Comparisons of captures: left, operator, right.'),
+        where: z.array(z.string()).default([]).describe('Comparisons of captures, in the form: left operator right.'),
         changed: z.boolean().optional().describe('Whether anything has been changed yet.'),
       })
       .prefault({}),
     say: z.string().min(1),
     run: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
-    timeout: z.number().int().min(1).max(600).optional().describe('Seconds for the command.'),
-    change: z.boolean().default(false).describe('The command changes something; what was seen before is stale then.'),
+    timeout: z.number().int().min(1).max(600).optional().describe('The time limit of the command, in seconds.'),
+    change: z
+      .boolean()
+      .default(false)
+      .describe('The command changes something, which makes all earlier observations stale.'),
     times: z
       .number()
       .int()
       .min(1)
       .default(1)
-      .describe('How often the same command may be run: between two changes, or, if it is a change itself, at all.'),
+      .describe('How often the same command may run between two changes, or in total if it is a change itself.'),
     conclude: z
       .strictObject({
         outcome: z.enum(['fixed', 'nothing_wrong', 'cannot_fix']),
@@ -58,7 +66,10 @@ const rule = z
       })
       .optional(),
   })
-  .refine((it) => (it.run === undefined) !== (it.conclude === undefined), 'a rule either runs or concludes');
+  .refine(
+    (it) => (it.run === undefined) !== (it.conclude === undefined),
+    'a rule must have either `run` or `conclude`',
+  );
 export type Rule = z.infer<typeof rule>;
 
 const ruleFile = z.strictObject({
@@ -67,16 +78,16 @@ const ruleFile = z.strictObject({
   rules: z.array(rule).default([]),
 });
 
-/** All rules of a directory, in the order in which they are tried. */
+/** The rules of a directory, in the order in which they are tried. */
 export interface RuleBook {
   readonly rules: readonly Rule[];
   readonly groups: Readonly<Record<string, readonly Clause[]>>;
 }
 
 const TEMPLATE = /\$\{(\w+)\}/g;
-/** Names captured by a regular expression. */
+/** The names that a regular expression captures. */
 const groupsIn = (pattern: string) => [...pattern.matchAll(/\(\?<(\w+)>/g)].flatMap((match) => match[1] ?? []);
-/** Names that a template asks for. */
+/** The names that a template uses. */
 const namesIn = (text: string) => [...text.matchAll(TEMPLATE)].flatMap((match) => match[1] ?? []);
 
 function captured(clauses: readonly Clause[], groups: RuleBook['groups']): string[] {
@@ -89,15 +100,15 @@ function references(clauses: readonly Clause[], groups: RuleBook['groups']): str
   return clauses.flatMap((it) => ('is' in it ? [it.is, ...references(groups[it.is] ?? [], groups)] : []));
 }
 
-/** Finds what would otherwise only show when the rule is needed: names that nothing captures, groups that do not exist. */
+/** Finds mistakes that would surface only when a rule applies: unknown names, missing groups. */
 function check(book: RuleBook): void {
   for (const { name, when, say, run = [], conclude } of book.rules) {
     const known = new Set([...captured(when.all, book.groups), ...(conclude === undefined ? [] : ['causes'])]);
     const texts = [say, ...[run].flat(), ...when.where, conclude?.summary ?? '', conclude?.root_cause ?? ''];
     const unknown = texts.flatMap(namesIn).filter((it) => !known.has(it));
-    if (unknown.length > 0) throw new InvalidInput(`rule ${name}: nothing captures ${unknown.join(', ')}`);
+    if (unknown.length > 0) throw new InvalidInput(`rule ${name}: no condition captures ${unknown.join(', ')}`);
     const missing = references([...when.all, ...when.none], book.groups).filter((it) => !(it in book.groups));
-    if (missing.length > 0) throw new InvalidInput(`rule ${name}: no such group: ${missing.join(', ')}`);
+    if (missing.length > 0) throw new InvalidInput(`rule ${name}: unknown group: ${missing.join(', ')}`);
   }
   const names = book.rules.map((it) => it.name);
   const twice = names.filter((name, index) => names.indexOf(name) !== index);
@@ -105,12 +116,12 @@ function check(book: RuleBook): void {
 }
 
 /**
- * Reads every `.yaml` file of a directory, by name.
- * @throws InvalidInput that names the file, the rule and the fault
+ * Reads all `.yaml` files of a directory, sorted by name.
+ * @throws InvalidInput that names the file, the rule and the mistake
  */
 export async function loadRules(directory: string): Promise<RuleBook> {
   const files = (await readdir(directory)).filter((name) => name.endsWith('.yaml')).sort();
-  if (files.length === 0) throw new InvalidInput(`${directory}: there is no .yaml file with rules`);
+  if (files.length === 0) throw new InvalidInput(`${directory}: no .yaml files found`);
   const rules: Rule[] = [];
   const groups: Record<string, readonly Clause[]> = {};
   for (const file of files) {

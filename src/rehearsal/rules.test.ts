@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { CommandMemory } from '../../test/support/command-memory.ts';
 import type { FakeClusterOptions } from '../../test/support/fake-cluster.ts';
 import { createFakePatient, type FakePatientOptions } from '../../test/support/fake-patient.ts';
 import { rehearse } from '../../test/support/rehearse.ts';
@@ -14,11 +15,14 @@ let book: RuleBook;
 beforeAll(async () => {
   book = await loadRules(DEFAULT_RULES);
 });
+
+const memory = new CommandMemory();
+
 async function repair(options: FakePatientOptions) {
   const directory = await mkdtemp(path.join(tmpdir(), 'oplab-rules-'));
   const patient = await createFakePatient(directory, options);
   try {
-    return { ...(await rehearse(book, directory, patient.bin)), cluster: patient.cluster };
+    return { ...(await rehearse(book, memory, patient)), cluster: patient.cluster };
   } finally {
     await patient.close();
     await rm(directory, { recursive: true, force: true });
@@ -135,7 +139,7 @@ const cases = faults.flatMap((fault, index) =>
     .map((cluster) => ({ ...fault, cluster, where: `${cluster.release} in ${cluster.namespace}` })),
 );
 
-describe.concurrent('repaired', { timeout: 60_000 }, () => {
+describe('repaired', { timeout: 60_000 }, () => {
   it.each(cases)('$name: $where', async ({ fault, cluster, writes, cause }) => {
     const { conclusion, cluster: after, rules } = await repair({ ...cluster, ...fault(cluster) });
     expect(conclusion.outcome, `${rules.join(' ')}: ${conclusion.summary}`).toBe('fixed');
@@ -165,7 +169,7 @@ describe.concurrent('repaired', { timeout: 60_000 }, () => {
   });
 });
 
-describe.concurrent('left alone', { timeout: 60_000 }, () => {
+describe('left alone', { timeout: 60_000 }, () => {
   const healthy = clusters[0];
 
   it('what is healthy', async () => {

@@ -95,14 +95,14 @@ describe('rules', () => {
     [
       'a name that nothing captures',
       `rules:\n  - { name: a, say: hi, run: "echo \${nobody}" }`,
-      'nothing captures nobody',
+      'no condition captures nobody',
     ],
     [
       'a group that does not exist',
       'rules:\n  - { name: a, say: hi, run: ls, when: { all: [{ is: ghost }] } }',
-      'no such group: ghost',
+      'unknown group: ghost',
     ],
-    ['neither run nor conclude', 'rules:\n  - { name: a, say: hi }', 'either runs or concludes'],
+    ['neither run nor conclude', 'rules:\n  - { name: a, say: hi }', 'must have either `run` or `conclude`'],
     ['no YAML', 'rules: [', 'bad.yaml'],
   ])('are refused at start with %s', async (_what, text, message) => {
     const directory = await mkdtemp(path.join(tmpdir(), 'oplab-rules-'));

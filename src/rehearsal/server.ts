@@ -1,4 +1,5 @@
-// The rehearsal server: the Messages API over plain HTTP, answered by rules. A stand-in for Claude, and it says so.
+// The rehearsal server: the Messages API over plain HTTP, answered from rules. A stand-in for
+// Claude.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import path from 'node:path';
@@ -12,7 +13,7 @@ import { loadRules, type RuleBook } from './rule.ts';
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 
-/** The rules that come with oplab: beside this file, and beside the bundle. */
+/** The rules shipped with oplab, next to this file and next to the bundle. */
 export const DEFAULT_RULES = path.join(import.meta.dirname, 'rules');
 
 export interface RehearsalServer {
@@ -32,7 +33,7 @@ async function readBody(incoming: IncomingMessage): Promise<unknown> {
   return JSON.parse(Buffer.concat(chunks).toString('utf8'));
 }
 
-/** The answer to a request: without tools it is the small model that is asked. */
+/** The answer to a request. A request without tools is meant for the small model. */
 function answerTo(book: RuleBook, body: unknown): { message: RehearsalMessage; stream: boolean } | { error: ApiError } {
   const parsed = parseRequest(body);
   if ('error' in parsed) return parsed;
@@ -43,12 +44,15 @@ function answerTo(book: RuleBook, body: unknown): { message: RehearsalMessage; s
   }
   const names = request.tools.map((tool) => tool.name);
   if (!names.includes('shell') || !names.includes('conclude')) {
-    return { message: textMessage(request, 'This rehearsal model knows only the tools shell and conclude.'), stream };
+    return {
+      message: textMessage(request, 'This rehearsal model supports only the tools shell and conclude.'),
+      stream,
+    };
   }
   const decision = decide(book, request.messages);
   const message =
     decision === undefined
-      ? textMessage(request, 'No rule of this rehearsal model holds here.')
+      ? textMessage(request, 'No rule of this rehearsal model applies here.')
       : decisionMessage(request, decision);
   return { message, stream };
 }
@@ -57,7 +61,7 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-/** Starts the server; port 0 takes any free one. */
+/** Starts the server. Port 0 selects any free port. */
 export async function startRehearsal(
   options: { readonly port?: number; readonly rulesDir?: string; readonly host?: string } = {},
 ): Promise<RehearsalServer> {

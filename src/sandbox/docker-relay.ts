@@ -1,7 +1,8 @@
-// The sandbox's /var/run/docker.sock: an ordinary Docker socket to whoever connects, carried to the gateway's docker door with the pod's own token.
+// The sandbox's /var/run/docker.sock: an ordinary Docker socket to whoever connects, carried to the
+// gateway's docker door with the pod's own token.
 //
-// It decides nothing. The token is read from its file for each request, since the kubelet rotates it; a command that reads the
-// token itself gains nothing by it, for the door is the same.
+// It decides nothing. The token is read from its file for each request, since the kubelet rotates
+// it; a command that reads the token itself gains nothing by it, for the door is the same.
 
 import { chmod, mkdir, readFile, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
@@ -64,7 +65,8 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
   async function upgrade(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const outgoing = await toDoor(incoming);
     socket.once('close', () => outgoing.destroy());
-    // The body, if one was announced, comes first on the socket: Node does not read it for an upgrade.
+    // The body, if one was announced, comes first on the socket: Node does not read it for an
+    // upgrade.
     const length = Number(incoming.headers['content-length'] ?? 0);
     if (length > 0) outgoing.body.write(await take(socket, head, length));
     else if (head.length > 0) socket.unshift(head);

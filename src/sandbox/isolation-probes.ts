@@ -1,4 +1,4 @@
-// Probes the sandbox's isolation before the first command: network policy must close these addresses.
+// Probes the isolation of the sandbox before the first command: these addresses must be closed.
 
 import { connect as connectTcp } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import type { IsolationReport } from './protocol.ts';
 
 type Probe = IsolationReport['probes'][number];
 
-/** One address to probe. An open advisory address is reported, but does not stop the attempt. */
+/** An address to probe. An open advisory address is reported, but does not stop the attempt. */
 export interface IsolationAddress {
   readonly name: string;
   readonly host: string;
@@ -25,7 +25,7 @@ const RETRY_MS = 200;
 const WAIT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 1000;
 
-/** Tries a TCP connection for a second; refused, unreachable and silent all mean closed. */
+/** Tries to connect over TCP for a second. Refused, unreachable and silent addresses are closed. */
 export function tryConnect(address: IsolationAddress): Promise<ConnectResult> {
   return new Promise((resolve) => {
     const socket = connectTcp({ host: address.host, port: address.port });
@@ -33,7 +33,7 @@ export function tryConnect(address: IsolationAddress): Promise<ConnectResult> {
       socket.destroy();
       resolve({ open, detail });
     };
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () => done(false, `no answer within ${CONNECT_TIMEOUT_MS} ms`));
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => done(false, `no response within ${CONNECT_TIMEOUT_MS} ms`));
     socket.once('connect', () => done(true, 'connected'));
     socket.once('error', (error: NodeJS.ErrnoException) => done(false, error.code ?? error.message));
   });
@@ -41,7 +41,7 @@ export function tryConnect(address: IsolationAddress): Promise<ConnectResult> {
 
 /**
  * The addresses that this pod must not reach. The API server comes first.
- * @throws InvalidInput when an extra probe is not `name=host:port`
+ * @throws InvalidInput if an extra probe is not `name=host:port`
  */
 export function isolationAddresses(environment: {
   readonly apiServerHost: string | undefined;
@@ -58,7 +58,7 @@ export function isolationAddresses(environment: {
       const [, name, host, port] = /^([\w.-]+)=\[?([^\]]+?)\]?:(\d{1,5})$/.exec(item) ?? [];
       if (name === undefined || host === undefined || port === undefined) {
         throw new InvalidInput(
-          `OPLAB_ISOLATION_PROBES: "${item}" is not name=host:port; write for example dns=10.0.0.2:53`,
+          `OPLAB_ISOLATION_PROBES: "${item}" does not have the form name=host:port, for example dns=10.0.0.2:53`,
         );
       }
       return { name, host, port: Number(port) };
@@ -72,7 +72,7 @@ export function isolationAddresses(environment: {
             host: environment.hostIP,
             port: 10250,
             advisory:
-              "a pod's own node is beyond what NetworkPolicy promises; the kubelet takes no token of the sandbox",
+              "NetworkPolicy does not guarantee to block a pod's own node; the kubelet does not accept the sandbox's tokens",
           },
         ];
   return [
@@ -84,8 +84,9 @@ export function isolationAddresses(environment: {
 }
 
 /**
- * Waits until the first address (the API server) is closed, at most 30 s, because a policy may be enforced some time after the pod starts; then
- * probes the others, each until closed or until the same 30 s are over.
+ * Waits up to 30 s until the first address (the API server) is closed, because a network policy may
+ * be enforced some time after the pod starts. Then probes the others, each until it is closed or
+ * the same 30 s are over.
  */
 export async function probeIsolation(
   addresses: readonly IsolationAddress[],
@@ -124,7 +125,7 @@ export async function probeIsolation(
   const [first, ...others] = addresses;
   if (first === undefined) return { probes: [], closed: false, waitedMs: 0 };
   const probes = [await untilClosed(first)];
-  // An open API server means that no policy is in force yet: what the others say then is of no interest.
+  // If the API server is open, no policy is enforced, and probing the others is pointless.
   if (probes[0]?.open === false) probes.push(...(await Promise.all(others.map(untilClosed))));
   const required = probes.filter((_, index) => addresses[index]?.advisory === undefined);
   return { probes, closed: required.every((probe) => !probe.open), waitedMs: Math.round(now() - startedAt) };

@@ -1,19 +1,22 @@
-// The kubeconfig of the sandbox: one cluster, which is the gateway's kube door, and the pod's own token, read anew from its file.
+// The kubeconfig of the sandbox: the gateway's kube door as its cluster, and the pod's token file.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { stringify } from 'yaml';
 
 export interface KubeconfigInput {
-  /** The kube door, https. */
+  /** The HTTPS URL of the kube door. */
   readonly server: string;
   readonly certificateAuthorityFile: string;
   readonly tokenFile: string;
-  /** What kubectl works on unless told otherwise. */
+  /** kubectl's default namespace. */
   readonly namespace: string;
 }
 
-/** The file's text. It holds no secret: the token stays in its own file, which the kubelet rotates. */
+/**
+ * The file's content. It holds no secret: the token stays in its own file, which the kubelet
+ * rotates.
+ */
 export function kubeconfig(input: KubeconfigInput): string {
   return stringify({
     apiVersion: 'v1',
@@ -31,7 +34,7 @@ export function kubeconfig(input: KubeconfigInput): string {
 export async function writeKubeconfig(home: string, input: KubeconfigInput): Promise<string> {
   const file = path.join(home, '.kube', 'config');
   await mkdir(path.dirname(file), { recursive: true });
-  // Helm complains about a kubeconfig that others may read.
+  // Helm warns about a kubeconfig that others can read.
   await writeFile(file, kubeconfig(input), { mode: 0o600 });
   return file;
 }

@@ -1,9 +1,9 @@
-// Which processes belong to a command, and their end: the tree under it, its session, and whatever slipped out of both.
+// Finds and kills the processes of a command: its tree, its session, and what escaped from both.
 
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** One process of /proc. Pids are reused; pid and start time together are not. */
+/** A process in /proc. Pids are reused, but pid and start time together are unique. */
 export interface Process {
   readonly pid: number;
   readonly parent: number;
@@ -12,21 +12,27 @@ export interface Process {
   readonly zombie: boolean;
 }
 
-/** How to recognise the processes of one command. */
+/** How to recognize the processes of a command. */
 export interface ProcessSelector {
-  /** The command's shell: root of the tree and leader of its session. */
+  /** The command's shell, which is the root of its tree and the leader of its session. */
   readonly root: number;
-  /** `NAME=value` in the environment that every process of the command was started with. */
+  /** `NAME=value`, present in the environment of every process of the command. */
   readonly marker: string;
-  /** Whether this container runs nothing but commands, so that everything except the shell server belongs to them. */
+  /**
+   * Whether the container runs only commands, so that all processes except the shell server are
+   * theirs.
+   */
   readonly wholeContainer: boolean;
 }
 
-const ASK_TO_END_MS = 2000;
-/** Against fork bombs: each sweep kills all that there is; a bomb that outlives this many is left to the pids limit. */
+const TERM_GRACE_MS = 2000;
+/**
+ * Limits the fight against fork bombs: each sweep kills all processes; the rest is left to the pids
+ * limit.
+ */
 const MAX_SWEEPS = 200;
 
-/** Parses /proc/<pid>/stat; the name in parentheses may itself hold spaces and parentheses. */
+/** Parses /proc/<pid>/stat. The name in parentheses may itself contain spaces and parentheses. */
 export function parseStat(text: string): Process | undefined {
   const open = text.indexOf('(');
   const close = text.lastIndexOf(')');
@@ -55,7 +61,7 @@ async function allProcesses(): Promise<Process[]> {
   return stats.flatMap((stat) => parseStat(stat) ?? []);
 }
 
-/** The given roots and everything below them. */
+/** The given roots and all their descendants. */
 function withDescendants(roots: ReadonlySet<number>, processes: readonly Process[]): Set<number> {
   const found = new Set(roots);
   for (let size = -1; size !== found.size; ) {
@@ -65,7 +71,9 @@ function withDescendants(roots: ReadonlySet<number>, processes: readonly Process
   return found;
 }
 
-/** True where PID 1 is tini and this process is its child: a container in which only commands and we run. */
+/**
+ * Whether PID 1 is tini and this process is its child; then only commands and this server run here.
+ */
 export async function ownsContainer(): Promise<boolean> {
   return process.ppid === 1 && (await readText('/proc/1/comm')).trim() === 'tini';
 }
@@ -74,8 +82,8 @@ export async function ownsContainer(): Promise<boolean> {
 export async function processesOf(selector: ProcessSelector): Promise<Process[]> {
   const processes = (await allProcesses()).filter((candidate) => !candidate.zombie);
   if (selector.wholeContainer) {
-    // What the kubelet or a person puts into the container from outside (probes, kubectl exec) has parent 0; nothing
-    // that started inside can get there.
+    // Processes started from outside (probes, kubectl exec) have parent 0, which a process started
+    // inside the container cannot get.
     const outside = new Set(processes.filter((it) => it.parent === 0 && it.pid !== 1).map((it) => it.pid));
     const spared = withDescendants(outside, processes);
     return processes.filter((it) => it.pid !== 1 && it.pid !== process.pid && !spared.has(it.pid));
@@ -95,15 +103,15 @@ function signalAll(processes: readonly Process[], signal: 'SIGTERM' | 'SIGKILL')
     try {
       process.kill(pid, signal);
     } catch {
-      // It ended by itself in the meantime.
+      // It has ended in the meantime.
     }
   }
 }
 
 /**
- * Ends every process of a command: SIGTERM, two seconds of grace, then SIGKILL until none is left. Before that, the
- * processes get `patienceMs` to end by themselves.
- * @returns how many different processes were alive when asked
+ * Kills all processes of a command: SIGTERM, two seconds of grace, then SIGKILL until none is left.
+ * Before that, the processes have `patienceMs` to end by themselves.
+ * @returns the number of distinct processes that were alive
  */
 export async function endProcesses(selector: ProcessSelector, patienceMs = 0): Promise<number> {
   const patienceEnds = performance.now() + patienceMs;
@@ -121,7 +129,7 @@ export async function endProcesses(selector: ProcessSelector, patienceMs = 0): P
   if (remaining.length === 0) return 0;
   const count = seen.size;
   signalAll(remaining, 'SIGTERM');
-  const graceEnds = performance.now() + ASK_TO_END_MS;
+  const graceEnds = performance.now() + TERM_GRACE_MS;
   while (remaining.length > 0 && performance.now() < graceEnds) {
     await sleep(20);
     remaining = await living();

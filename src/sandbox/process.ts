@@ -1,4 +1,4 @@
-// The process `oplab sandbox`: the shell server in the sandbox beside the agent.
+// The process `oplab sandbox`: the shell server in the sandbox container, next to the agent.
 
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -24,26 +24,26 @@ const environment = socket.extend({
   KUBERNETES_SERVICE_HOST: z.string().optional(),
   KUBERNETES_SERVICE_PORT: z.coerce.number().int().default(443),
   HOST_IP: z.string().optional(),
-  /** The docker door; only where the class opens it. */
+  /** The URL of the docker door; set only if the AgentClass gives access to a Docker host. */
   OPLAB_DOCKER_URL: z.url().optional(),
   OPLAB_DOCKER_SOCKET: z.string().default(DOCKER_SOCKET_PATH),
   OPLAB_ISOLATION_PROBES: z.string().default(''),
 });
 
-/** The whole environment of a command: nothing of this process's own. */
+/** The complete environment of a command, which inherits nothing from this process. */
 export function commandEnvironment(home: string, searchPath: string, kubeconfigFile: string): Record<string, string> {
   return { PATH: searchPath, HOME: home, LANG: 'C.UTF-8', TERM: 'dumb', KUBECONFIG: kubeconfigFile };
 }
 
 /**
- * Serves commands until SIGTERM. With `--probe` it only asks the running server whether it is there.
- * @throws OplabError OPLAB_SANDBOX_UNREACHABLE when a probe gets no answer
+ * Serves commands until SIGTERM. With `--probe`, only checks that the running server responds.
+ * @throws OplabError OPLAB_SANDBOX_UNREACHABLE if the server does not respond to a probe
  */
 export async function runSandbox(args: readonly string[] = []): Promise<void> {
   if (args.includes('--probe')) {
     const { OPLAB_SOCKET } = parseEnvironment(socket);
     if (await probeShellServer(OPLAB_SOCKET)) return;
-    throw new OplabError('OPLAB_SANDBOX_UNREACHABLE', `no shell server answers on ${OPLAB_SOCKET}`);
+    throw new OplabError('OPLAB_SANDBOX_UNREACHABLE', `no shell server responds on ${OPLAB_SOCKET}`);
   }
   const env = parseEnvironment(environment);
   const home = env.OPLAB_SANDBOX_HOME;
@@ -60,7 +60,8 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
     hostIP: env.HOST_IP,
     extra: env.OPLAB_ISOLATION_PROBES,
   });
-  // Plain lines instead of the logger: this image holds what an SRE reaches for, and as little of oplab as possible.
+  // Plain lines instead of the logger, because the image should contain as little of oplab as
+  // possible.
   const report = (line: string) =>
     process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), process: 'sandbox', msg: line })}\n`);
   const server = await startShellServer({

@@ -1,18 +1,18 @@
-// What passes between the agent and the shell server: HTTP over the unix socket in the shared emptyDir.
+// The protocol between agent and shell server: HTTP over a unix socket in the shared emptyDir.
 //
-// POST /v1/exec   execRequest → application/x-ndjson stream of execEvent, ended by exactly one `exit`
-// POST /v1/isolation  {} → isolationReport: probes of addresses that ought to be closed
-// GET  /healthz   200
+// POST /v1/exec   execRequest → application/x-ndjson stream of execEvent, ended by exactly one
+// `exit` POST /v1/isolation  {} → isolationReport: probes of addresses that must be closed GET
+// /healthz   200
 
 import { z } from 'zod';
 
-/** Where the socket lies in both containers. */
+/** The path of the socket in both containers. */
 export const SOCKET_PATH = '/run/oplab/shell.sock';
 
-/** Unless the model asks for another time limit. */
+/** The time limit, unless the model asks for another one. */
 export const DEFAULT_TIMEOUT_SECONDS = 120;
 export const MAX_TIMEOUT_SECONDS = 600;
-/** Output kept of a command: this much of its head and this much of its tail, per stream, in bytes. */
+/** How much of the beginning and the end of a command's output is kept, per stream, in bytes. */
 export const OUTPUT_HEAD_BYTES = 16 * 1024;
 export const OUTPUT_TAIL_BYTES = 16 * 1024;
 
@@ -32,7 +32,7 @@ export const execEvent = z.discriminatedUnion('type', [
     signal: z.string().nullable(),
     timedOut: z.boolean(),
     durationMs: z.number().int(),
-    /** Head and tail of each stream, with a line in between that says how many bytes are left out. */
+    /** Head and tail of each stream, separated by a line with the number of omitted bytes. */
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.boolean(),
@@ -43,7 +43,7 @@ export const execEvent = z.discriminatedUnion('type', [
 export type ExecEvent = z.infer<typeof execEvent>;
 export type ExecExit = Extract<ExecEvent, { type: 'exit' }>;
 
-/** One address that ought to be closed. `open: true` means that it answered. */
+/** An address that must be closed. `open: true` means that it accepted a connection. */
 export const isolationProbe = z.object({
   name: z.string(),
   address: z.string(),

@@ -1,9 +1,9 @@
-// Output while a command runs: coalesced and rate-limited. Only the kept window must be whole, not this.
+// The output of a running command: coalesced and rate-limited, so it may be incomplete.
 
 import type { ExecEvent } from './protocol.ts';
 
 const FLUSH_MS = 100;
-/** At most this much of each stream per flush; the rest of a burst is skipped. */
+/** The maximum per stream and flush; the rest of a burst is skipped. */
 const BYTES_PER_FLUSH = 8 * 1024;
 
 interface Pending {
@@ -15,7 +15,7 @@ interface Pending {
 
 const pending = (): Pending => ({ decoder: new TextDecoder('utf-8'), chunks: [], bytes: 0, skipped: 0 });
 
-/** Turns raw chunks into `chunk` events at a pace that a person can read and a gateway can carry. */
+/** Turns raw chunks into `chunk` events at a limited rate. */
 export class LiveOutput {
   readonly #emit: (event: ExecEvent) => void;
   readonly #streams = { stdout: pending(), stderr: pending() };

@@ -1,6 +1,8 @@
-// A window on a stream of any length: its head, its tail, how much lies between; memory stays the same for 1 KB and 10 GB.
+// Keeps the head and the tail of a stream, in bounded memory whatever the length of the stream.
 
-/** Cuts an incomplete UTF-8 sequence off the end, so that the cut does not make a replacement character. */
+/**
+ * Removes an incomplete UTF-8 sequence from the end, which would become a replacement character.
+ */
 function trimEnd(bytes: Buffer): Buffer {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;
@@ -13,19 +15,22 @@ function trimEnd(bytes: Buffer): Buffer {
   return bytes;
 }
 
-/** Cuts continuation bytes whose start is missing off the beginning. */
+/** Removes continuation bytes whose first byte is missing from the beginning. */
 function trimStart(bytes: Buffer): Buffer {
   let start = 0;
   while (start < 3 && start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start++;
   return bytes.subarray(start);
 }
 
-/** UTF-8 with a replacement character for whatever is not text; NUL too, which JSON consumers tend to choke on. */
+/**
+ * Decodes UTF-8. Invalid bytes, and NUL, which breaks some JSON consumers, become replacement
+ * characters.
+ */
 export function textOf(bytes: Buffer): string {
   return bytes.toString('utf8').replaceAll('\0', '\uFFFD');
 }
 
-/** Keeps the first and the last bytes of what is pushed into it. */
+/** Keeps the first and the last bytes pushed into it. */
 export class OutputWindow {
   readonly #headLimit: number;
   readonly #tailLimit: number;
@@ -35,7 +40,7 @@ export class OutputWindow {
   #tailBytes = 0;
   #total = 0;
 
-  /** Limits in bytes. */
+  /** Both limits are in bytes. */
   constructor(headLimit: number, tailLimit: number) {
     this.#headLimit = headLimit;
     this.#tailLimit = tailLimit;
@@ -54,7 +59,7 @@ export class OutputWindow {
     const kept = Buffer.from(rest.subarray(Math.max(0, rest.length - this.#tailLimit)));
     this.#tail.push(kept);
     this.#tailBytes += kept.length;
-    // Compact now and then instead of at each push: many small writes must not become quadratic.
+    // Compact only occasionally, so that many small writes do not take quadratic time.
     if (this.#tailBytes > 2 * this.#tailLimit || this.#tail.length > 256) {
       const joined = Buffer.concat(this.#tail);
       this.#tail = [Buffer.from(joined.subarray(Math.max(0, joined.length - this.#tailLimit)))];
@@ -62,12 +67,12 @@ export class OutputWindow {
     }
   }
 
-  /** Bytes that neither head nor tail hold. */
+  /** The number of bytes that are in neither head nor tail. */
   get leftOut(): number {
     return Math.max(0, this.#total - this.#headLimit - this.#tailLimit);
   }
 
-  /** The kept text, with a line that says how many bytes are left out, if any are. */
+  /** The kept text, with a line that says how many bytes are omitted, if any. */
   text(): string {
     const head = Buffer.concat(this.#head);
     const joined = Buffer.concat(this.#tail);
@@ -76,6 +81,6 @@ export class OutputWindow {
     const shownHead = trimEnd(head);
     const shownTail = trimStart(tail);
     const missing = this.#total - shownHead.length - shownTail.length;
-    return `${textOf(shownHead)}\n[... ${missing} bytes left out ...]\n${textOf(shownTail)}`;
+    return `${textOf(shownHead)}\n[... ${missing} bytes omitted ...]\n${textOf(shownTail)}`;
   }
 }

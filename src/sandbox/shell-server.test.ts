@@ -96,7 +96,7 @@ it('ends the command when its caller goes away, and then takes the next one', as
 it('refuses a request that it does not understand', async () => {
   const sandbox = createSandbox(socketPath);
   await expect(sandbox.exec({ id: '', command: 'true', timeoutSeconds: 10 }, () => undefined, never)).rejects.toThrow(
-    'refused',
+    'rejected',
   );
 });
 

@@ -1,4 +1,5 @@
-// The shell server: takes one command at a time from the agent over a unix socket and streams back what happens.
+// The shell server: runs the agent's commands one at a time and streams their output over a unix
+// socket.
 
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -19,7 +20,7 @@ export interface ShellServerOptions {
   readonly report?: (line: string) => void;
 }
 
-/** A running shell server; closing it ends the command that is running. */
+/** A running shell server. Closing it kills the running command. */
 export interface ShellServer {
   close(): Promise<void>;
 }
@@ -36,7 +37,7 @@ async function readBody(incoming: IncomingMessage): Promise<unknown> {
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8'));
   } catch (error) {
-    throw new InvalidInput('the request is not JSON', error);
+    throw new InvalidInput('the request is not valid JSON', error);
   }
 }
 
@@ -45,11 +46,11 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-/** Starts the server and resolves when the socket takes connections. */
+/** Starts the server. Resolves when the socket accepts connections. */
 export async function startShellServer(options: ShellServerOptions): Promise<ShellServer> {
   const stopping = new AbortController();
   const report = options.report ?? (() => undefined);
-  // Commands run one after another: the tail of the queue.
+  // The tail of the queue: commands run one after another.
   let previous: Promise<unknown> = Promise.resolve();
 
   async function exec(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -58,7 +59,7 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const run = previous.then(async () => {
-      // The caller may have left while another command was running.
+      // The caller may have disconnected while another command was running.
       if (gone.signal.aborted || stopping.signal.aborted) return;
       response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       const emit = (event: ExecEvent) => {
@@ -102,17 +103,17 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
       server.once('error', reject);
       server.listen(options.socketPath, resolve);
     });
-    // Both containers run as the same user; nobody else has business here.
+    // Both containers run as the same user, so nobody else needs access.
     await chmod(options.socketPath, 0o600);
   }
   await listen();
 
-  // A command can delete or replace the socket's file, since it runs as the same user. Put it back.
+  // A command runs as the same user, so it can delete or replace the socket file. Restore it.
   let inode = (await stat(options.socketPath)).ino;
   const guard = setInterval(async () => {
     const current = await stat(options.socketPath).catch(() => undefined);
     if (current?.ino === inode || stopping.signal.aborted) return;
-    report('the socket was removed or replaced; listening anew');
+    report('the socket was removed or replaced; listening again');
     server.close();
     await listen().catch((error: unknown) => report(`cannot listen: ${messageOf(error)}`));
     inode = (await stat(options.socketPath).catch(() => undefined))?.ino ?? 0;
@@ -129,7 +130,7 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
   };
 }
 
-/** Asks a shell server whether it is there, for the container's probes. */
+/** Whether the shell server responds, for the container's probes. */
 export async function probeShellServer(socketPath: string): Promise<boolean> {
   const url = new URL('http://sandbox/healthz');
   const outgoing = openRequest({ url, socketPath, limits: { head: PROBE_TIMEOUT_MS } });

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { commandEnvironment } from './process.ts';
 import { type ExecEvent, OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES } from './protocol.ts';
 import { runCommand } from './shell.ts';
@@ -49,9 +49,9 @@ describe('a command', () => {
   });
 
   it('sees a clean environment: nothing of the server, no secrets', async () => {
-    process.env.OPLAB_SECRET_FOR_TEST = 'must not leak';
+    vi.stubEnv('OPLAB_SECRET_FOR_TEST', 'must not leak');
+    onTestFinished(() => void vi.unstubAllEnvs());
     const exit = await run('env | sort | cut -d= -f1; pwd');
-    delete process.env.OPLAB_SECRET_FOR_TEST;
     const names = exit.stdout.trim().split('\n');
     // PWD, SHLVL and _ are bash's own.
     expect(names).toEqual(['HOME', 'KUBECONFIG', 'LANG', 'PATH', 'PWD', 'SHELL_CALL', 'SHLVL', 'TERM', '_', home]);
@@ -131,7 +131,7 @@ describe('the output of a command', () => {
     expect(exit.stdout.startsWith('1\n2\n')).toBe(true);
     expect(exit.stdout.endsWith('99999\n100000\n')).toBe(true);
     const missing = 588895 - OUTPUT_HEAD_BYTES - OUTPUT_TAIL_BYTES;
-    expect(exit.stdout).toContain(`[... ${missing} bytes left out ...]`);
+    expect(exit.stdout).toContain(`[... ${missing} bytes omitted ...]`);
   });
 
   it('never cuts a character in two', async () => {

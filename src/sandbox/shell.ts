@@ -1,4 +1,5 @@
-// One command: bash in a session of its own, its output in a bounded window, its whole process tree ended with it.
+// Runs one command: bash in its own session, with bounded output; kills its process tree at the
+// end.
 
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -9,16 +10,22 @@ import { type ExecEvent, type ExecExit, OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES } f
 import { LiveOutput } from './shell-live.ts';
 import { OutputWindow } from './shell-output.ts';
 
-/** The name of the variable that marks a command's processes; the only one besides the environment that is given. */
+/** The variable that marks a command's processes; it is added to the given environment. */
 const MARKER = 'SHELL_CALL';
-/** How long what a command leaves behind may take to end by itself, like the reader of a process substitution. */
+/**
+ * How long leftover processes, such as the reader of a process substitution, have to end by
+ * themselves.
+ */
 const LEFTOVER_PATIENCE_MS = 250;
-/** After the last process is gone, how long pipes may stay open (a file descriptor passed elsewhere) before they are cut. */
+/**
+ * How long pipes may stay open after the last process ended; its descriptor may have been passed
+ * on.
+ */
 const PIPES_GRACE_MS = 500;
 
-/** What a command runs with. */
+/** The environment in which commands run. */
 export interface ShellEnvironment {
-  /** The whole environment, besides the marker. */
+  /** All environment variables except the marker. */
   readonly environment: Readonly<Record<string, string>>;
   readonly directory: string;
   readonly wholeContainer: boolean;
@@ -29,7 +36,7 @@ export interface Command {
   readonly timeoutSeconds: number;
 }
 
-/** How often the kernel has killed a process of this container for want of memory; undefined where it does not say. */
+/** The number of OOM kills in this container; undefined if the kernel does not report it. */
 async function oomKills(): Promise<number | undefined> {
   for (const file of ['/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control']) {
     const text = await readFile(file, 'utf8').catch(() => '');
@@ -39,18 +46,19 @@ async function oomKills(): Promise<number | undefined> {
   return undefined;
 }
 
-/** The sentence about a command that the kernel killed; empty for any other end. */
+/** A note about a command that was killed by SIGKILL; empty for any other end. */
 function killedNote(exit: { exitCode: number | null; signal: string | null }, oom: boolean): string {
-  if (oom) return '[killed by SIGKILL: out of memory; the memory limit of the sandbox is reached]\n';
+  if (oom) return '[killed by SIGKILL: out of memory; the command reached the memory limit of the sandbox]\n';
   if (exit.signal === 'SIGKILL' || exit.exitCode === 137) {
-    return '[killed by SIGKILL, not by the time limit; too much memory is the usual reason]\n';
+    return '[killed by SIGKILL, not by the time limit; the usual cause is a lack of memory]\n';
   }
   return '';
 }
 
 /**
- * Runs a command to its end and reports events: `started`, chunks, and the exit, which is also the return value.
- * Never throws for what the command does. An abort of the signal ends it like the time limit does.
+ * Runs a command to its end and reports events: `started`, chunks, and the exit, which it also
+ * returns. Never throws because of what the command does. Aborting the signal kills it like the
+ * time limit.
  */
 export async function runCommand(
   request: Command,
@@ -87,7 +95,7 @@ export async function runCommand(
     child[name].on('error', () => undefined);
   }
 
-  const belonging: ProcessSelector = {
+  const selector: ProcessSelector = {
     root: child.pid ?? -1,
     marker: `${MARKER}=${call}`,
     wholeContainer: shellEnvironment.wholeContainer,
@@ -95,7 +103,7 @@ export async function runCommand(
   let timedOut = false;
   let ending: Promise<number> | undefined;
   const end = (patienceMs = 0) => {
-    ending ??= endProcesses(belonging, patienceMs);
+    ending ??= endProcesses(selector, patienceMs);
     return ending;
   };
   const timer = setTimeout(() => {
@@ -106,7 +114,8 @@ export async function runCommand(
   signal.addEventListener('abort', onAbort);
   if (signal.aborted) onAbort();
 
-  // Not the promise of execa, which waits for the pipes: a process left in the background holds them open.
+  // execa's promise waits for the pipes, which background processes keep open. So wait for the
+  // exit.
   const exit = await new Promise<{ exitCode: number | null; signal: string | null }>((resolve) => {
     child.nodeChildProcess.once('exit', (exitCode, bySignal) => resolve({ exitCode, signal: bySignal }));
     child.nodeChildProcess.once('error', () => resolve({ exitCode: 127, signal: null }));

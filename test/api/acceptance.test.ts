@@ -1,10 +1,12 @@
-// Whether and when an Incident may begin, against a real API server: what its class allows, and who is before it.
+// Whether and when an Incident may start, against a real API server: its class must allow it, and
+// no other may come before it.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { AGENT_CLASSES, ROLE_BINDINGS } from '../../src/kube/resources.ts';
-import { type ApiServer, agentClass, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, agentClass, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
@@ -54,7 +56,7 @@ describe('the queue', () => {
     await warning.delete();
   });
 
-  it('starts only one of many that come at once', async () => {
+  it('starts only one of many Incidents that are created at once', async () => {
     const sick = await patient();
     const probes = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => sick.report(name)));
     await eventually(async () => {
@@ -78,7 +80,7 @@ describe('acceptance', () => {
     await incident.delete();
   });
 
-  it('refuses namespaces that the class does not allow, for good', async () => {
+  it('refuses namespaces that the class does not allow, permanently', async () => {
     await server.client.create(AGENT_CLASSES, agentClass('narrow', { targetNamespaces: ['other'] }));
     const incident = await (await patient()).report('forbidden', { agentClassName: 'narrow' });
     await incident.seal();
@@ -88,7 +90,7 @@ describe('acceptance', () => {
     expect(done.status?.attempts).toBeUndefined();
   });
 
-  it("refuses oplab's own namespaces for good, also when no admission policy did", async () => {
+  it("refuses oplab's own namespaces permanently, even if no admission policy refused them", async () => {
     const incident = await (await patient()).report('inside', { targetNamespaces: [SYSTEM] });
     await incident.seal();
     const done = await incident.finished();
@@ -112,10 +114,10 @@ describe('acceptance', () => {
     });
   });
 
-  it('in mode Diagnose binds nothing but the reading roles', async () => {
+  it('binds only the readRoles in mode Diagnose', async () => {
     await server.client.create(AGENT_CLASSES, agentClass('diagnose', { mode: 'Diagnose' }));
     const sick = await patient();
-    const incident = await sick.report('look', { agentClassName: 'diagnose' });
+    const incident = await sick.report('diagnosis', { agentClassName: 'diagnose' });
     await incident.podOf(1);
     const bindings = await server.client.list(ROLE_BINDINGS, { namespace: sick.namespace });
     expect(bindings.items.map((binding) => binding.roleRef)).toEqual([

@@ -1,4 +1,5 @@
-// The chart's admission policies on a real API server: whom an Incident or a Monitor may set to work where, and what agents may make.
+// The chart's admission policies on a real API server: who may target which namespace with an
+// Incident or a Monitor, and what agents may create.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -18,8 +19,9 @@ import {
   SERVICE_ACCOUNTS,
   STATEFUL_SETS,
 } from '../../src/kube/resources.ts';
-import { AGENTS, type ApiServer, CLUSTER_ROLES, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { AGENTS, type ApiServer, CLUSTER_ROLES, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 
 const CLUSTER_ROLE_BINDINGS: Resource = {
   group: 'rbac.authorization.k8s.io',
@@ -39,7 +41,7 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => server?.stop());
 
-/** A client that is a new service account of this namespace. */
+/** A client that acts as a new service account of this namespace. */
 async function accountIn(namespace: string, name: string): Promise<KubeClient> {
   await server.client.create(SERVICE_ACCOUNTS, { metadata: { namespace, name } });
   return clientAs(server, namespace, name);
@@ -53,7 +55,7 @@ async function bind(role: string, account: { namespace: string; name: string }, 
   await server.client.create(resource, { metadata, roleRef, subjects });
 }
 
-/** Why the API server refuses, or `allowed`. */
+/** The API server's reason for the refusal, or `allowed`. */
 const refusal = (call: Promise<unknown>): Promise<string> =>
   call.then(
     () => 'allowed',
@@ -84,17 +86,21 @@ describe('the author of an Incident or a Monitor', () => {
     const account = { namespace: 'wide-0', name: 'author' };
     await bind('oplab-use-default', account);
     for (const namespace of eight) await bind('oplab-incident-author', account, namespace);
-    await eventually(async () => (await report(author, ['wide-0'])) === 'allowed', 'the author may report');
-    await eventually(async () => /may not target/.test(await report(author, ['foreign'])), 'a policy in force');
-    await eventually(async () => /may not target/.test(await watch(author, ['foreign'])), 'the other one in force');
+    await eventually(async () => (await report(author, ['wide-0'])) === 'allowed', { what: 'the author may report' });
+    await eventually(async () => /may not target/.test(await report(author, ['foreign'])), {
+      what: 'a policy in force',
+    });
+    await eventually(async () => /may not target/.test(await watch(author, ['foreign'])), {
+      what: 'the other one in force',
+    });
   }, 120_000);
 
-  it('may name as many target namespaces as the kind takes', async () => {
+  it('may name as many target namespaces as the schema allows', async () => {
     expect(await report(author, eight)).toBe('allowed');
     expect(await watch(author, eight)).toBe('allowed');
   });
 
-  it('is told which of them is not allowed, wherever it stands in the list', async () => {
+  it('learns which target is not allowed, at any position in the list', async () => {
     for (let at = 0; at < eight.length; at += 1) {
       const targets = eight.with(at, 'foreign');
       expect(await report(author, targets), `Incident, target ${at}`).toContain('you may not target foreign;');
@@ -103,9 +109,9 @@ describe('the author of an Incident or a Monitor', () => {
   });
 
   it.each([SYSTEM, AGENTS, 'oplab-docker'])(
-    'may not target %s, where oplab itself runs, whoever it is',
+    'may not target %s, where oplab itself runs, even as an administrator',
     async (own) => {
-      // The administrator may do everything but this.
+      // The administrator may do everything else.
       const said = `no agent may work in ${own}, which is oplab's own`;
       expect(await report(server.client, ['wide-0', own])).toContain(`spec.targetNamespaces: ${said}`);
       expect(await watch(server.client, [own])).toContain(`spec.incident.targetNamespaces: ${said}`);
@@ -120,12 +126,12 @@ describe('the author of an Incident or a Monitor', () => {
   it('may not say that an alarm opened it; the controller may', async () => {
     const startTime = '2026-01-01T00:00:00Z';
     const source = { kind: 'Monitor', name: 'stores', fingerprint: 'f', startTime };
-    const said = 'spec.source: is written by oplab alone';
+    const said = 'spec.source: only oplab may set this field';
     expect(await report(author, ['wide-0'], { source })).toContain(said);
     expect(await report(server.client, ['wide-0'], { source })).toContain(said);
     const controller = await clientAs(server, SYSTEM, 'oplab-controller');
     const opened = await controller.create(INCIDENTS, incident(['wide-0'], { source }));
-    // What stays as it is may be written by everybody, and nothing can be added later.
+    // Everyone may write the spec while its source is unchanged, and no source can be added later.
     const ref = { namespace: 'wide-0', name: opened.metadata.name };
     await author.patch(INCIDENTS, ref, { spec: { source, suspend: true } });
     const plain = await author.create(INCIDENTS, incident(['wide-0']));
@@ -159,7 +165,7 @@ describe('an agent in a target namespace', () => {
     await server.client.create(NAMESPACES, { metadata: { name: namespace } });
     agent = await accountIn(account.namespace, account.name);
     await bind('oplab-tikv-operate', account, namespace);
-    // What other roles may grant.
+    // Rights that other roles may grant.
     const verbs = ['get', 'create', 'patch'];
     const rules = [
       { apiGroups: ['apps'], resources: ['daemonsets', 'replicasets'], verbs },
@@ -168,11 +174,11 @@ describe('an agent in a target namespace', () => {
     ];
     await server.client.create(CLUSTER_ROLES, { metadata: { name: 'more' }, rules });
     await bind('more', account, namespace);
-    await eventually(async () => (await make({})) === 'allowed', 'the agent may make pods');
-    await eventually(async () => /hostPID/.test(await make({ hostPID: true })), 'a policy in force');
+    await eventually(async () => (await make({})) === 'allowed', { what: 'the agent may make pods' });
+    await eventually(async () => /hostPID/.test(await make({ hostPID: true })), { what: 'a policy in force' });
   }, 120_000);
 
-  it('may make ordinary pods and workloads, also with capabilities that every container has', async () => {
+  it('may create ordinary pods and workloads, even with capabilities that every container has', async () => {
     const add = ['NET_BIND_SERVICE', 'CHOWN'];
     expect(await make(container({ privileged: false, runAsUser: 0, capabilities: { add, drop: ['ALL'] } }))).toBe(
       'allowed',
@@ -225,7 +231,7 @@ describe('an agent in a target namespace', () => {
     expect(await refusal(agent.create(resource, workload({ restartPolicy }, more)))).toBe('allowed');
   });
 
-  it('may not have a CronJob make one', async () => {
+  it('may not create one through a CronJob', async () => {
     const of = (spec: object): NewKubeObject => ({
       metadata: { namespace, generateName: 'cron-' },
       spec: {
@@ -247,7 +253,7 @@ describe('an agent in a target namespace', () => {
     expect(await refusal(agent.patch(STATEFUL_SETS, ref, change))).toContain('volumes disk: hostPath /;');
   });
 
-  it('may not add a privileged container to a pod that runs', async () => {
+  it('may not add a privileged container to a running pod', async () => {
     const { metadata } = await agent.create(PODS, pod());
     const ref = { namespace, name: metadata.name };
     const debug = (securityContext: object) =>
@@ -263,7 +269,7 @@ describe('an agent in a target namespace', () => {
     expect(await debug({})).toBe('allowed');
   });
 
-  it('may repair a workload that had it before, but give it no more', async () => {
+  it('may repair a workload that had node access before, but may not extend that access', async () => {
     const add = ['NET_ADMIN', 'SYS_TIME'];
     const had = { volumes: [hostPath], hostNetwork: true, ...container({ privileged: true, capabilities: { add } }) };
     const made = await server.client.create(STATEFUL_SETS, workload(had, { serviceName: 'x', replicas: 1 }));
@@ -278,7 +284,7 @@ describe('an agent in a target namespace', () => {
       /spec\.template\.spec: container c: securityContext\.capabilities\.add SYS_ADMIN;/,
     );
     expect(await patch({ template: { spec: { containers: [fewer] } } })).toBe('allowed');
-    // Given up is given up.
+    // Once removed, the access cannot be added again.
     expect(
       await patch({ template: { spec: { containers: [{ ...fewer, securityContext: { privileged: true } }] } } }),
     ).toContain('container c: securityContext.privileged;');
@@ -286,16 +292,16 @@ describe('an agent in a target namespace', () => {
     expect(await patch({ template: { spec: { volumes: [elsewhere] } } })).toContain('volumes disk: hostPath /etc;');
   });
 
-  it('nobody else is held to it', async () => {
+  it('the policy affects nobody else', async () => {
     const other = { namespace, name: 'operator' };
     const operator = await accountIn(other.namespace, other.name);
     await bind('oplab-tikv-operate', other, namespace);
     const hostile = { hostPID: true, volumes: [hostPath], ...container({ privileged: true }) };
-    await eventually(async () => (await refusal(operator.create(PODS, pod(hostile)))) === 'allowed', 'a pod');
+    await eventually(async () => (await refusal(operator.create(PODS, pod(hostile)))) === 'allowed', { what: 'a pod' });
     await server.client.create(PODS, pod(hostile));
   });
 
-  it('a pod of many containers is judged, too', async () => {
+  it('the policy also checks a pod with many containers', async () => {
     const containers = Array.from({ length: 60 }, (_, index) => ({
       ...plain,
       name: `c${index}`,
@@ -319,7 +325,7 @@ describe('an agent in a target namespace', () => {
   });
 });
 
-it('agentsHostAccess takes the policy over agents away, and no other', async () => {
+it('agentsHostAccess removes the policy for agents, and no other', async () => {
   const helm = await ensureTool('helm');
   const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
   const policies = async (...set: string[]) => {

@@ -16,15 +16,9 @@ import {
   SERVICE_ACCOUNTS,
   STATEFUL_SETS,
 } from '../../src/kube/resources.ts';
-import {
-  AGENTS,
-  type ApiServer,
-  agentClass,
-  CLUSTER_ROLES,
-  eventually,
-  startApiServer,
-} from '../support/api-server.ts';
+import { AGENTS, type ApiServer, agentClass, CLUSTER_ROLES, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 
 const kind = (group: string, plural: string, name: string, namespaced = false): Resource => ({
   group,
@@ -81,18 +75,17 @@ beforeAll(async () => {
   }
   agent = await administrator(AGENTS, 'attempt-1');
   other = await administrator('elsewhere', 'somebody');
-  await eventually(
-    async () => (await refusal(agent.create(CONFIG_MAPS, { metadata }))) === 'allowed',
-    'rights of the agent',
-  );
+  await eventually(async () => (await refusal(agent.create(CONFIG_MAPS, { metadata }))) === 'allowed', {
+    what: 'rights of the agent',
+  });
   await eventually(
     async () =>
       /may not write/.test(await refusal(agent.create(NAMESPACES, { metadata: { name: 'n' } }, { dryRun: true }))),
-    'the policy over whole kinds in force',
+    { what: 'the policy over whole kinds in force' },
   );
   await eventually(
     async () => /oplab-runbook/.test(await refusal(agent.create(CONFIG_MAPS, runbook, { dryRun: true }))),
-    'the policy over the runbook in force',
+    { what: 'the policy over the runbook in force' },
   );
   await eventually(
     async () =>
@@ -101,7 +94,7 @@ beforeAll(async () => {
           agent.create(PODS, { metadata, spec: { serviceAccountName: 'powerful', containers } }, { dryRun: true }),
         ),
       ),
-    'the policy over identities in force',
+    { what: 'the policy over identities in force' },
   );
 }, 300_000);
 afterAll(() => server?.stop());

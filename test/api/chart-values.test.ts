@@ -1,4 +1,4 @@
-// What the oplab chart makes of its values, and what it refuses to make, without a cluster.
+// What the oplab chart renders from its values, and which values it refuses, without a cluster.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** What the chart renders of these values. @throws with what Helm says */
+/** What the chart renders with these values. @throws Error with Helm's message */
 async function render(values: object): Promise<KubeObject[]> {
   const file = path.join(folder, 'values.yaml');
   await writeFile(file, stringify(values));
@@ -50,13 +50,13 @@ describe('the roles that the controller may bind', () => {
     expect(more).toEqual([]);
   });
 
-  it('are none where the list is empty, rather than all', async () => {
+  it('are none, rather than all, if the list is empty', async () => {
     expect(await bindable({ bindableRoles: [], agentClass: { create: false } })).toEqual([]);
   });
 });
 
 describe('imagePullSecrets', () => {
-  it('reach every pod that the chart starts, and the agents', async () => {
+  it('apply to every pod that the chart starts, and to the agents', async () => {
     const pullSecrets = [{ name: 'registry' }];
     const made = await render({
       imagePullSecrets: pullSecrets,
@@ -74,11 +74,11 @@ describe('imagePullSecrets', () => {
   });
 });
 
-describe('what the chart makes up itself', () => {
+describe('what the chart generates itself', () => {
   const VALUES = { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } };
   const docker = (socket: object) => ({ endpoints: [ENDPOINT], socket });
 
-  it('is left out for Secrets that are named, so that rendering without a cluster gives the same twice', async () => {
+  it('is omitted if existing Secrets are named, so that two renderings without a cluster are the same', async () => {
     const values = {
       intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
       gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
@@ -95,7 +95,7 @@ describe('what the chart makes up itself', () => {
     expect(text('Deployment', 'oplab-docker-socket')).toContain('"secretName":"my-server"');
   });
 
-  it('is there by default', async () => {
+  it('is included by default', async () => {
     const made = await render({ ...VALUES, docker: docker({}) });
     const secrets = made.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
     expect(secrets.sort()).toEqual([
@@ -110,28 +110,32 @@ describe('what the chart makes up itself', () => {
 describe('the chart refuses', () => {
   const refused: readonly [string, object, RegExp][] = [
     [
-      'a pattern of namespaces that would match nothing',
+      'a namespace pattern, which would match nothing',
       { agentClass: { targetNamespaces: ['tikv-*'] } },
       /agentClass.*targetNamespaces.*0/,
     ],
-    ['agents beside the operator', { agentsNamespace: SYSTEM }, /agentsNamespace: "oplab-system".*give agents another/],
     [
-      'a Docker host that is a socket and an address',
+      'agents in the namespace of the operator',
+      { agentsNamespace: SYSTEM },
+      /agentsNamespace: "oplab-system".*give agents another/,
+    ],
+    [
+      'a Docker host with both a socket and an address',
       { docker: { endpoints: [{ name: 'local', socket: true, url: 'tcp://host:2376', tlsSecret: 's' }] } },
       /docker\.endpoints: "local" has socket: true and a url; leave out/,
     ],
     [
-      'the socket among the agents',
+      'the Docker socket in the namespace of the agents',
       { docker: { endpoints: [ENDPOINT], socket: { namespace: 'oplab-agents' } } },
-      /docker\.socket\.namespace: "oplab-agents" is taken by the agents/,
+      /docker\.socket\.namespace: "oplab-agents" is the namespace of the agents/,
     ],
     [
-      'a class with a Docker host that is not there',
+      'a class with a Docker host that does not exist',
       { agentClass: { docker: { endpoint: 'lokal', composeProject: 'shop' } }, docker: { endpoints: [ENDPOINT] } },
-      /agentClass\.docker\.endpoint: "lokal" is not the name of one of docker\.endpoints \(local\)/,
+      /agentClass\.docker\.endpoint: "lokal" is not one of docker\.endpoints \(local\)/,
     ],
     [
-      'a certificate of a CA that agents do not know',
+      'a certificate without the CA that agents need to trust',
       { gateway: { tls: { existingSecret: 'mine' } } },
       /gateway\.tls: existingSecret and ca belong together/,
     ],
@@ -140,13 +144,13 @@ describe('the chart refuses', () => {
       { docker: { endpoints: [ENDPOINT], socket: { serverSecret: 'mine' } } },
       /docker\.socket: serverSecret and clientSecret belong together/,
     ],
-    ['a class without a name that Kubernetes takes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
+    ['a class whose name is not valid in Kubernetes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
   ];
   it.each(refused)('%s, and says where', async (_what, values, message) => {
     await expect(render(values)).rejects.toThrow(message);
   });
 
-  it('none of these where they fit together', async () => {
+  it('none of these if the values fit together', async () => {
     const docker = { endpoints: [ENDPOINT, { name: 'far', url: 'tcp://host:2376', tlsSecret: 's' }] };
     const agentClass = { name: '123', targetNamespaces: ['tikv'], docker: { endpoint: 'far', label: 'a=b' } };
     const made = (await render({ docker, agentClass })).find(({ kind }) => kind === 'AgentClass');

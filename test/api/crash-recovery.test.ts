@@ -1,24 +1,19 @@
-// The controller is killed at each step of its work, or does not know that another one leads: the life cycle goes on.
+// The controller is killed at each step of its work, or does not know that another one leads. The
+// life cycle must continue.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { STEPS, type Step } from '../../src/controller/incident/reconciler-deps.ts';
+import { STEPS, type Step } from '../../src/controller/incident/steps.ts';
 import { NETWORK_POLICIES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
-import {
-  AGENTS,
-  type ApiServer,
-  eventually,
-  installSystemNamespace,
-  madeFor,
-  startApiServer,
-} from '../support/api-server.ts';
+import { AGENTS, type ApiServer, installSystemNamespace, madeFor, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
 const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];
 
 let server: ApiServer;
-/** Every pod that was ever made for an attempt, by the Incident's namespace. */
+/** Every pod that was ever created for an attempt, by the Incident's namespace. */
 const podsMade = new Map<string, Set<string>>();
 const watching = new AbortController();
 
@@ -40,7 +35,10 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** A controller that stops for ever when it comes to a step: no clean-up, and its lease is not given back. */
+/**
+ * A controller that stops permanently at a step: it does not clean up and does not release its
+ * lease.
+ */
 async function startDoomed(step: Step): Promise<{ dead: Promise<void>; bury: () => Promise<void> }> {
   const { promise: dead, resolve } = Promise.withResolvers<void>();
   let doomed: RunningController | undefined;
@@ -56,7 +54,7 @@ async function startDoomed(step: Step): Promise<{ dead: Promise<void>; bury: () 
 
 describe('a controller that is killed', () => {
   it.each(STEPS.map((step, index) => ({ step, namespace: `killed-${index}` })))(
-    'at step $step is followed by one that goes on, and there is never a second pod',
+    'at step $step is replaced by one that continues, and there is never a second pod',
     async ({ step, namespace }) => {
       const sick = await new Patient(server.client, namespace).admit();
       const doomed = await startDoomed(step);
@@ -78,7 +76,9 @@ describe('a controller that is killed', () => {
       } else await incident.seal();
       const done = await incident.finished();
       expect(done.status).toMatchObject({ phase: 'Resolved', attempts: [{ number: 1, reason: 'Claimed' }] });
-      await eventually(async () => (await madeFor(server.client, MADE, namespace)).length === 0, 'nothing is left');
+      await eventually(async () => (await madeFor(server.client, MADE, namespace)).length === 0, {
+        what: 'nothing is left',
+      });
       await incident.until('finalizer gone', ({ metadata }) => metadata.finalizers === undefined);
       expect(podsMade.get(namespace)?.size).toBe(1);
       await next?.stop();
@@ -87,9 +87,9 @@ describe('a controller that is killed', () => {
   );
 });
 
-describe('two controllers that both think that they lead', () => {
-  it('never give an Incident two pods, nor write over each other', async () => {
-    // Leases in two namespaces: neither knows of the other.
+describe('two controllers that both believe that they lead', () => {
+  it('never create two pods for an Incident, and never overwrite each other', async () => {
+    // With leases in two namespaces, neither knows about the other.
     await installSystemNamespace(server.client, 'other-system');
     const pair = await Promise.all([
       startController(server),

@@ -1,4 +1,5 @@
-// The CustomResourceDefinitions on a real API server: what they take, what they refuse, and how helpfully.
+// The CustomResourceDefinitions on a real API server: what they accept, what they refuse, and with
+// which messages.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AGENT_CLASSES, INCIDENTS, MONITORS, NAMESPACES } from '../../src/kube/resources.ts';
@@ -40,7 +41,7 @@ describe('Incident', () => {
     });
   });
 
-  it('takes every field of the example in the documentation', async () => {
+  it('accepts every field of the example in the documentation', async () => {
     await create({
       description: 'free text',
       severity: 'critical',
@@ -68,13 +69,13 @@ describe('Incident', () => {
     [
       'a check of two kinds',
       { verify: { checks: [{ ...check, http: { service: 's', port: 1, cel: 'true' } }] } },
-      /a check has exactly one of: http, kubernetes/,
+      /a check must set exactly one of: http, kubernetes/,
     ],
-    ['a check of no kind', { verify: { checks: [{ name: 'c' }] } }, /a check has exactly one of: http, kubernetes/],
+    ['a check of no kind', { verify: { checks: [{ name: 'c' }] } }, /must set exactly one of: http, kubernetes/],
     [
       'a check that reads a Secret',
       { verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, kind: 'Secret' } }] } },
-      /may not read Secrets; name another object/,
+      /may not read Secrets; choose another kind/,
     ],
     [
       'a check outside of the targets',
@@ -82,17 +83,17 @@ describe('Incident', () => {
         targetNamespaces: ['a'],
         verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, namespace: 'b' } }] },
       },
-      /only into the namespaces of targetNamespaces; add its namespace there/,
+      /namespace of each check must be in targetNamespaces; add it there/,
     ],
     [
       'a soak that does not end within the time limit',
       { verify: { soakSeconds: 60, checks: [check] }, limits: { timeoutSeconds: 60 } },
-      /spec\.verify\.soakSeconds: .*the soak must be shorter than limits\.timeoutSeconds/,
+      /spec\.verify\.soakSeconds: .*soakSeconds must be less than limits\.timeoutSeconds/,
     ],
     [
-      'the default soak, and no more time than it takes',
+      'the default soak and a time limit that is no longer',
       { limits: { timeoutSeconds: 30 } },
-      /the soak must be shorter/,
+      /soakSeconds must be less than/,
     ],
     ['an unknown severity', { severity: 'panic' }, /supported values: "critical", "warning", "info"/],
     ['a limit below its minimum', { limits: { attempts: 0 } }, /should be greater than or equal to 1/],
@@ -118,7 +119,7 @@ describe('Incident', () => {
   ];
   it.each(immutable)('does not let %s change', async (_what, spec, of) => {
     await expect(change(spec, of)).rejects.toThrow(
-      /cannot be changed: an Incident's spec is immutable but for suspend and cancel/,
+      /cannot be changed: only suspend and cancel can change in the spec of an Incident/,
     );
   });
 
@@ -129,8 +130,8 @@ describe('Incident', () => {
     await patch({ suspend: false });
     await patch({ cancel: true });
     await patch({ suspend: true });
-    await expect(patch({ cancel: false })).rejects.toThrow(/cancel is one-way/);
-    await expect(patch({ cancel: null })).rejects.toThrow(/cancel is one-way/);
+    await expect(patch({ cancel: false })).rejects.toThrow(/cancel cannot be unset/);
+    await expect(patch({ cancel: null })).rejects.toThrow(/cancel cannot be unset/);
   });
 
   it('is listed with the columns that people need', async () => {
@@ -142,11 +143,11 @@ describe('Incident', () => {
     for (const column of ['Phase', 'Severity', 'Attempt', 'Claim', 'Verified', 'Age']) {
       expect(status).toContain(`"name":"${column}"`);
     }
-    // The API server's own verdict on the schema.
+    // The API server's own assessment of the schema.
     expect(status).not.toContain('NonStructuralSchema');
   });
 
-  it('keeps its sealed head hash once it is written', async () => {
+  it('does not let its sealed head hash change once it is written', async () => {
     const { name } = (await create()).metadata;
     const seal = (sealedHeadHash: string) =>
       server.client.patch(
@@ -156,12 +157,12 @@ describe('Incident', () => {
         { subresource: 'status' },
       );
     await seal('h1');
-    await expect(seal('h2')).rejects.toThrow(/sealedHeadHash is written once/);
+    await expect(seal('h2')).rejects.toThrow(/sealedHeadHash cannot be changed/);
   });
 });
 
 describe('AgentClass', () => {
-  it('takes quantities as numbers and as text, and gets its defaults', async () => {
+  it('accepts quantities as numbers and as text, and gets its defaults', async () => {
     const resources = { agent: { requests: { cpu: 1, memory: '1Gi' } } };
     const made = await server.client.create(AGENT_CLASSES, agentClass('quantities', { resources }));
     expect(made.spec).toMatchObject({
@@ -177,23 +178,27 @@ describe('AgentClass', () => {
     [
       'a pattern for targets',
       { targetNamespaces: ['tikv', 'tikv-*'] },
-      /targetNamespaces\[1\].*tikv-\*.*name each namespace/,
+      /targetNamespaces\[1\].*tikv-\*.*list each namespace/,
     ],
-    ['a place for Incidents that is no namespace', { incidentNamespaces: ['Foo Bar'] }, /incidentNamespaces\[0\]/],
-    ['no target at all', { targetNamespaces: [] }, /targetNamespaces.*should have at least 1 items/],
     [
-      'a quantity that is none',
-      { resources: { agent: { limits: { memory: '1 GB' } } } },
-      /resources\.agent\.limits.*memory.*1 GB.*write one such as 500m, 2 or 1Gi/,
+      'a value of incidentNamespaces that is not a valid namespace name',
+      { incidentNamespaces: ['Foo Bar'] },
+      /incidentNamespaces\[0\]/,
     ],
-    ['a quantity below nothing', { resources: { sandbox: { requests: { cpu: -1 } } } }, /no quantity/],
-    ['a quantity below nothing, as text', { resources: { sandbox: { requests: { cpu: '-1m' } } } }, /no quantity/],
+    ['no target namespace at all', { targetNamespaces: [] }, /targetNamespaces.*should have at least 1 items/],
+    [
+      'an invalid quantity',
+      { resources: { agent: { limits: { memory: '1 GB' } } } },
+      /resources\.agent\.limits.*memory.*1 GB.*must be a quantity.* such as 500m, 2 or 1Gi/,
+    ],
+    ['a negative quantity', { resources: { sandbox: { requests: { cpu: -1 } } } }, /must be a quantity/],
+    ['a negative quantity, as text', { resources: { sandbox: { requests: { cpu: '-1m' } } } }, /must be a quantity/],
   ];
   it.each(refused)('with %s is refused', async (_what, spec, message) => {
     await expect(server.client.create(AGENT_CLASSES, agentClass(`refused-${count++}`, spec))).rejects.toThrow(message);
   });
 
-  it('takes namespaces by name, and quantities of every kind', async () => {
+  it('accepts namespaces by name, and quantities in every notation', async () => {
     const resources = { agent: { requests: { cpu: 0, memory: '0.5Gi', 'ephemeral-storage': '1e6' } } };
     const namespaces = { incidentNamespaces: ['*'], targetNamespaces: ['tikv', '0-a'] };
     await server.client.create(AGENT_CLASSES, agentClass('named', { ...namespaces, resources }));
@@ -226,13 +231,13 @@ describe('Monitor', () => {
     });
   });
 
-  it('may look into any of its targets', async () => {
-    const look = { service: 's', namespace: 'b', port: 1, cel: 'true' };
-    const verify = { checks: [{ name: 'c', http: look }] };
-    await watch({ check: { http: look }, incident: { summary: 's', targetNamespaces: ['a', 'b'], verify } });
+  it('may run checks in any of its targets', async () => {
+    const http = { service: 's', namespace: 'b', port: 1, cel: 'true' };
+    const verify = { checks: [{ name: 'c', http }] };
+    await watch({ check: { http }, incident: { summary: 's', targetNamespaces: ['a', 'b'], verify } });
   });
 
-  it('can change, for it is no instruction yet', async () => {
+  it('can be changed, because it is not yet an instruction', async () => {
     const { name } = (await watch()).metadata;
     const spec = { groupBy: ['instance'], incident: { summary: 'other' } };
     const changed = await server.client.patch(MONITORS, { namespace, name }, { spec });
@@ -240,42 +245,42 @@ describe('Monitor', () => {
   });
 
   const refused: readonly [string, object, RegExp][] = [
-    ['no check', { check: {} }, /a check has exactly one of: http, kubernetes, prometheus/],
+    ['no check', { check: {} }, /a check must set exactly one of: http, kubernetes, prometheus/],
     [
       'two checks',
       { check: { ...query, http: { service: 's', port: 1, cel: 'true' } } },
-      /a check has exactly one of: http, kubernetes, prometheus/,
+      /a check must set exactly one of: http, kubernetes, prometheus/,
     ],
     [
       'groupBy over CEL',
       { groupBy: ['instance'], check: { prometheus: { ...query.prometheus, cel: 'size(samples) < 3' } } },
-      /groupBy: only a prometheus check without cel has samples to tell apart/,
+      /groupBy: only allowed with a prometheus check that sets no cel/,
     ],
     [
       'groupBy over objects',
       { groupBy: ['instance'], check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', cel: 'true' } } },
-      /groupBy: only a prometheus check/,
+      /groupBy: only allowed with a prometheus check/,
     ],
     [
       'a list and a name',
       { check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', labelSelector: 'a=b', cel: 'true' } } },
-      /labelSelector: it chooses among the objects of a list/,
+      /labelSelector: not allowed together with name/,
     ],
     [
       'Incidents whose soak does not end within their time limit',
       { incident: { summary: 's', verify: { soakSeconds: 3600 }, limits: { timeoutSeconds: 60 } } },
-      /spec\.incident\.verify\.soakSeconds: .*the soak must be shorter/,
+      /spec\.incident\.verify\.soakSeconds: .*soakSeconds must be less than/,
     ],
     [
-      'its own check outside of the targets',
+      'its own check outside its target namespaces',
       {
         check: { prometheus: { ...query.prometheus, namespace: 'c' } },
         incident: { summary: 's', targetNamespaces: ['a', 'b'] },
       },
-      /a check may look only into the namespaces of incident\.targetNamespaces/,
+      /the namespace of each check must be in incident\.targetNamespaces/,
     ],
     [
-      'a check of its Incidents outside of the targets',
+      'a check of its Incidents outside their target namespaces',
       {
         incident: {
           summary: 's',
@@ -283,9 +288,9 @@ describe('Monitor', () => {
           verify: { checks: [{ name: 'c', http: { service: 's', namespace: 'b', port: 1, cel: 'true' } }] },
         },
       },
-      /add its namespace there/,
+      /must be in incident\.targetNamespaces; add it there/,
     ],
-    ['an interval of nothing', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
+    ['an interval of zero', { intervalSeconds: 0 }, /should be greater than or equal to 1/],
     [
       'a path prefix with a query',
       { check: { prometheus: { ...query.prometheus, pathPrefix: '/a?b' } } },

@@ -1,4 +1,5 @@
-// The life of an Incident against a real API server; the test plays kubelet and gateway, and turns the clock.
+// The life of an Incident against a real API server. The test plays the kubelet and the gateway,
+// and controls the clock.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -13,7 +14,8 @@ import {
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
 } from '../../src/kube/resources.ts';
-import { AGENTS, type ApiServer, eventually, madeFor, startApiServer } from '../support/api-server.ts';
+import { AGENTS, type ApiServer, madeFor, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { containerStatus, type IncidentProbe, Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
@@ -21,7 +23,7 @@ const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];
 
 let server: ApiServer;
 let running: RunningController;
-/** Milliseconds that the controller's clock is ahead. */
+/** By how many milliseconds the controller's clock is ahead. */
 let ahead = 0;
 const now = () => new Date(Date.now() + ahead);
 let count = 0;
@@ -46,7 +48,7 @@ const patient = (state?: string) => {
 const condition = (incident: Incident, type: string) => findCondition(incident.status?.conditions, type);
 const last = (incident: Incident) => incident.status?.attempts?.at(-1);
 
-/** Lets time pass for the controller. */
+/** Moves the controller's clock forward. */
 async function pass(seconds: number, incident: IncidentProbe): Promise<void> {
   ahead += seconds * 1000;
   await incident.poke();
@@ -74,20 +76,23 @@ describe('a repair that is claimed and holds', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
     await incident.until('finalizer gone', ({ metadata }) => metadata.finalizers === undefined);
     const wanted = ['Accepted', 'AttemptStarted', 'AttemptEnded', 'RepairClaimed', 'Verified', 'Resolved'];
-    await eventually(async () => {
-      const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
-      const reasons = items.map((event) => event.reason);
-      return wanted.every((reason) => reasons.includes(reason));
-    }, 'events');
+    await eventually(
+      async () => {
+        const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
+        const reasons = items.map((event) => event.reason);
+        return wanted.every((reason) => reasons.includes(reason));
+      },
+      { what: 'events' },
+    );
   });
 
-  it('loses pod and rights as soon as the claim is there, while the checks still run', async () => {
+  it('has no pod and no rights from the claim on, while the checks still run', async () => {
     const sick = await patient();
     const incident = await sick.report('broken');
     await incident.podRuns(1);
     await incident.claim(1, 'Fixed');
     await incident.until('verifying', ({ status }) => status?.phase === 'Verifying');
-    // Only the reading rights of the checks are left.
+    // Only the read rights of the checks are left.
     const left = await eventually(async () => {
       const made = await madeFor(server.client, MADE, sick.namespace);
       return made.length === 1 ? made : undefined;
@@ -96,7 +101,7 @@ describe('a repair that is claimed and holds', () => {
     await incident.delete();
   });
 
-  it('starts its soak again when a check breaks for a second', async () => {
+  it('starts its soak again when a check fails for a second', async () => {
     const sick = await patient('good');
     const verify = {
       soakSeconds: 6,
@@ -128,7 +133,7 @@ describe('a repair that is claimed and holds', () => {
 });
 
 describe('a repair that is claimed but does not hold', () => {
-  it('is tried again with the evidence, and then Escalated; never Succeeded', async () => {
+  it('is tried again with the evidence, and then Escalated, but never Succeeded', async () => {
     const sick = await patient();
     const incident = await sick.report('lie', { limits: { attempts: 2 } });
     await incident.podRuns(1);
@@ -152,7 +157,7 @@ describe('a repair that is claimed but does not hold', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('is Escalated at once when the agent says that it cannot', async () => {
+  it('is Escalated at once when the agent says that it cannot fix it', async () => {
     const incident = await (await patient()).report('hopeless');
     await incident.podRuns(1);
     await incident.claim(1, 'CannotFix');
@@ -163,7 +168,7 @@ describe('a repair that is claimed but does not hold', () => {
     });
   });
 
-  it('does not count when the checks cannot see anything', async () => {
+  it('does not count when the checks cannot be read', async () => {
     const sick = await patient();
     const verify = {
       soakSeconds: 0,
@@ -185,12 +190,12 @@ describe('a repair that is claimed but does not hold', () => {
     expect(error('typo')).toContain('field not found: nothing');
     expect(error('gone')).toContain('does not exist');
     expect(error('rights')).toContain('forbidden');
-    expect(error('kind')).toContain('knows no kind Nonsense');
+    expect(error('kind')).toContain('has no kind Nonsense');
     await incident.delete();
   });
 });
 
-describe('a pod that does not live', () => {
+describe('a pod that fails', () => {
   it('ends the attempt Interrupted, and the next one begins', async () => {
     const incident = await (await patient()).report('evicted');
     await incident.podRuns(1);
@@ -205,7 +210,7 @@ describe('a pod that does not live', () => {
     expect(condition(done, 'Finished')).toMatchObject({ reason: 'Escalated' });
   });
 
-  it('ends the attempt Interrupted when the agent ends without a conclusion', async () => {
+  it('ends the attempt Interrupted when the agent ends without a claim', async () => {
     const incident = await (await patient()).report('speechless', { limits: { attempts: 1 } });
     await incident.podRuns(1);
     await incident.podStatus(1, { phase: 'Succeeded' });
@@ -216,7 +221,7 @@ describe('a pod that does not live', () => {
     });
   });
 
-  it('ends the attempt StartFailed, with the kubelet’s words, when its image cannot be pulled', async () => {
+  it('ends the attempt StartFailed, with the kubelet’s message, when its image cannot be pulled', async () => {
     const incident = await (await patient()).report('imageless', { limits: { attempts: 1 } });
     const waiting = { waiting: { reason: 'ImagePullBackOff', message: 'no such image' } };
     await incident.podStatus(1, { phase: 'Pending', initContainerStatuses: [containerStatus('sandbox', waiting)] });
@@ -262,7 +267,7 @@ describe('limits', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('end the Incident when the gateway says that one is reached', async () => {
+  it('end the Incident when the gateway reports that one is reached', async () => {
     const incident = await (await patient()).report('costly');
     await incident.podRuns(1);
     const counts = {
@@ -278,7 +283,7 @@ describe('limits', () => {
     expect(condition(await incident.finished(), 'Succeeded')?.message).toContain('cost limit of 2000');
   });
 
-  it('of the author never go above those of the class', async () => {
+  it('of the author never exceed those of the class', async () => {
     const incident = await (await patient()).report('greedy', { limits: { timeoutSeconds: 80_000, maxTurns: 5 } });
     const { status } = await incident.until('accepted', (now) => condition(now, 'Accepted')?.status === 'True');
     expect(status?.limits).toMatchObject({ timeoutSeconds: 900, maxTurns: 5 });
@@ -287,7 +292,7 @@ describe('limits', () => {
 });
 
 describe('cancel', () => {
-  it('ends a running attempt and leaves nothing', async () => {
+  it('ends a running attempt and leaves nothing behind', async () => {
     const sick = await patient();
     const incident = await sick.report('stop');
     await incident.podRuns(1);
@@ -299,7 +304,7 @@ describe('cancel', () => {
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
-  it('finishes a minute later by itself when the gateway is away, and is sealed when it is back', async () => {
+  it('finishes after a minute without the gateway, and is sealed when the gateway is back', async () => {
     const incident = await (await patient()).report('sealless');
     await incident.podOf(1);
     await incident.spec({ cancel: true });
@@ -313,7 +318,7 @@ describe('cancel', () => {
 });
 
 describe('suspend', () => {
-  it('lets nothing start', async () => {
+  it('prevents any start', async () => {
     const incident = await (await patient()).report('held', { suspend: true });
     await incident.until('held', (now) => condition(now, 'Reconciling')?.reason === 'Suspended');
     await sleep(300);
@@ -323,7 +328,7 @@ describe('suspend', () => {
     await incident.delete();
   });
 
-  it('lets a running attempt go on, but nothing finish', async () => {
+  it('lets a running attempt continue, but prevents the end', async () => {
     const sick = await patient('good');
     const incident = await sick.report('held-later');
     await incident.podRuns(1);
@@ -331,7 +336,7 @@ describe('suspend', () => {
     await incident.claim(1, 'Fixed');
     const held = await incident.until(
       'held',
-      ({ status }) => status?.message?.startsWith('suspended; it would be Resolved') ?? false,
+      ({ status }) => status?.message?.startsWith('suspended; otherwise it would be Resolved') ?? false,
     );
     expect(condition(held, 'Finished')).toBeUndefined();
     await incident.spec({ suspend: false });
@@ -341,13 +346,13 @@ describe('suspend', () => {
 });
 
 describe('deletion', () => {
-  it('takes pod, account, policy and rights with it within seconds', async () => {
+  it('removes pod, account, policy and rights within seconds', async () => {
     const sick = await patient();
     const incident = await sick.report('deleted');
     await incident.podRuns(1);
     expect((await madeFor(server.client, MADE, sick.namespace)).length).toBeGreaterThanOrEqual(5);
     await incident.delete();
-    await eventually(async () => !(await incident.exists()), 'the Incident is gone', 5000);
+    await eventually(async () => !(await incident.exists()), { what: 'the Incident is gone', withinMs: 5000 });
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 
@@ -358,15 +363,14 @@ describe('deletion', () => {
     await server.client.delete(NAMESPACES, { name: sick.namespace });
     await eventually(
       async () => !(await server.client.list(NAMESPACES)).items.some((item) => item.metadata.name === sick.namespace),
-      'the namespace is gone',
-      30_000,
+      { what: 'the namespace is gone', withinMs: 30_000 },
     );
     expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
   });
 });
 
 describe('the orphan sweep', () => {
-  it('removes what belongs to no Incident, and nothing else', async () => {
+  it('removes objects that belong to no Incident, and nothing else', async () => {
     const metadata = (name: string, labels: Record<string, string>) => ({ namespace: AGENTS, name, labels });
     const ours = { 'app.kubernetes.io/managed-by': 'oplab', 'oplab.dev/incident-uid': 'gone-for-good' };
     await server.client.create(SERVICE_ACCOUNTS, {
@@ -375,7 +379,7 @@ describe('the orphan sweep', () => {
     await server.client.create(SERVICE_ACCOUNTS, { metadata: metadata('stranger', {}) });
     const names = async () =>
       (await server.client.list(SERVICE_ACCOUNTS, { namespace: AGENTS })).items.map((item) => item.metadata.name);
-    await eventually(async () => !(await names()).includes('orphan'), 'the orphan is gone');
+    await eventually(async () => !(await names()).includes('orphan'), { what: 'the orphan is gone' });
     expect(await names()).toContain('stranger');
     expect(await names()).toContain('oplab-verify-default');
   });

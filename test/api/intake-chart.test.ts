@@ -1,4 +1,5 @@
-// The controller as the chart starts it, with the chart's rights and settings: an alert in, an Incident, a message out.
+// The controller as the chart starts it, with the chart's rights and settings: an alert comes in,
+// an Incident follows, a message goes out.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,8 +12,9 @@ import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { kubeObject } from '../../src/kube/object.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
-import { ADMISSION_KINDS, applyChart, tokenOf } from '../support/chart.ts';
+import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { ADMISSION_KINDS, applyChart, createToken } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
 import { incidentsIn } from '../support/intake-harness.ts';
 import { TestReceiver } from '../support/receiver.ts';
@@ -52,7 +54,7 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** What the chart renders of these values. */
+/** What the chart renders with these values. */
 async function render(values: object) {
   const file = path.join(folder, 'values.yaml');
   await writeFile(file, stringify(values));
@@ -110,7 +112,7 @@ it('an alert becomes an Incident, and its end a message', async () => {
   );
 
   const kubeconfig = parse(await readFile(server.kubeconfig, 'utf8'));
-  kubeconfig.users[0].user = { token: await tokenOf(server, SYSTEM, 'oplab-controller') };
+  kubeconfig.users[0].user = { token: await createToken(server, SYSTEM, 'oplab-controller') };
   await writeFile(path.join(folder, 'kubeconfig'), stringify(kubeconfig));
   child = spawn(
     process.execPath,
@@ -136,13 +138,13 @@ it('an alert becomes an Incident, and its end a message', async () => {
   }
   onTestFailed(() => console.log(output));
   const { port } = await eventually(async () => {
-    const line = output.split('\n').find((text) => text.includes('the intake listens'));
+    const line = output.split('\n').find((text) => text.includes('the intake is listening'));
     return line === undefined ? undefined : z.object({ port: z.number() }).parse(JSON.parse(line));
   });
 
   const home = 'disks';
   await server.client.create(NAMESPACES, { metadata: { name: home } });
-  const tell = async (alert: object) => {
+  const send = async (alert: object) => {
     const answer = await fetch(`http://127.0.0.1:${port}/webhook`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}` },
@@ -155,15 +157,18 @@ it('an alert becomes an Incident, and its end a message', async () => {
     expect(await answer.json()).toMatchObject({ alerts: [{ route: 'disks' }] });
     expect(answer.status).toBe(200);
   };
-  await tell({ startsAt: '2026-03-01T12:00:00Z' });
+  await send({ startsAt: '2026-03-01T12:00:00Z' });
   const [incident] = await incidentsIn(server.client, home);
   expect(incident?.spec).toMatchObject({ suspend: true, limits: { maxTurns: 5 }, summary: 'the disk is full' });
-  await tell({ status: 'resolved', endsAt: '2026-03-01T12:10:00Z' });
+  await send({ status: 'resolved', endsAt: '2026-03-01T12:10:00Z' });
   const probe = new IncidentProbe(server.client, home, incident?.metadata.name ?? '');
   await probe.spec({ suspend: false });
   await probe.seal();
-  const told = await probe.until('told', ({ status }) => status?.notifications?.[0]?.state === 'Sent');
-  expect(told.status).toMatchObject({ phase: 'Resolved', notifications: [{ receiver: 'chat', event: 'Resolved' }] });
+  const notified = await probe.until('notified', ({ status }) => status?.notifications?.[0]?.state === 'Sent');
+  expect(notified.status).toMatchObject({
+    phase: 'Resolved',
+    notifications: [{ receiver: 'chat', event: 'Resolved' }],
+  });
   expect(receiver.received).toHaveLength(1);
   expect(receiver.received[0]?.body).toContain('Resolved: the disk is full');
 
@@ -175,7 +180,7 @@ it('an alert becomes an Incident, and its end a message', async () => {
   expect(output).not.toContain('SECRET');
 }, 120_000);
 
-it('a route that cannot work is refused by the chart, at the latest by the process, which ends and names the field', async () => {
+it('a route that cannot work is refused by the chart, or at the latest by the process, which exits and names the field', async () => {
   await expect(render({ intake: { routes: [{ namespace: 'n' }] } })).rejects.toThrow(/verify|prometheus/);
   const routes = path.join(folder, 'broken.json');
   await writeFile(

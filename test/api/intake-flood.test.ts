@@ -1,4 +1,5 @@
-// Ten thousand deliveries of a hundred alerts, most of them repetitions, ends and old news, in any order: the right Incidents.
+// Ten thousand deliveries of a hundred alerts in any order, most of them repetitions, ends and
+// outdated ones, lead to the right Incidents.
 
 import http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,9 +15,12 @@ const HOME = 'flood';
 const ALERTS = 100;
 const DELIVERIES = 10_000;
 const ROUTE = { name: 'all', namespace: HOME, prometheus: { service: 'prometheus' } };
-/** Deliveries under way at the same time. */
+/** Deliveries in progress at the same time. */
 const AT_ONCE = 1000;
-/** Of this process: two replicas, all senders and the test. What it takes by the clock depends on who else is at work. */
+/**
+ * CPU time of this process: two replicas, all senders and the test. The elapsed time depends on
+ * what else runs on the machine.
+ */
 const WITHIN_CPU_SECONDS = 40;
 
 let server: ApiServer;
@@ -41,7 +45,7 @@ function shuffle<T>(all: readonly T[], next: () => number): T[] {
     .map(({ one }) => one);
 }
 
-/** One alert's history: it fires and ends some times, and in the end it is over or not. */
+/** The history of one alert: it fires and ends several times, and is over at the end or not. */
 interface History {
   readonly fingerprint: string;
   readonly episodes: readonly { readonly startsAt: string; readonly endsAt: string | undefined }[];
@@ -63,8 +67,11 @@ const histories: readonly History[] = Array.from({ length: ALERTS }, (_, index) 
   return { fingerprint: `alert-${index}`, episodes };
 });
 
-/** `size` deliveries of one history: every episode's beginning and end at least once, and then again and again. */
-function deliveriesOf({ fingerprint, episodes }: History, size: number, next: () => number): Delivery[] {
+/**
+ * `size` deliveries of one history: the beginning and the end of every episode at least once, the
+ * rest repeated at random.
+ */
+function makeDeliveries({ fingerprint, episodes }: History, size: number, next: () => number): Delivery[] {
   const words = episodes.flatMap(({ startsAt, endsAt }): Delivery[] => {
     const firing: Delivery = { fingerprint, status: 'firing', startsAt, endsAt: '0001-01-01T00:00:00Z' };
     return endsAt === undefined ? [firing] : [firing, { fingerprint, status: 'resolved', startsAt, endsAt }];
@@ -92,7 +99,10 @@ function send(replica: IntakeHarness, { fingerprint, status, startsAt, endsAt }:
   });
 }
 
-/** As every sender does when its connection breaks, of which so many at once may; it cannot know what arrived. */
+/**
+ * Sends again when the connection breaks, as every sender does: it cannot know what arrived. With
+ * so many connections at once, some may break.
+ */
 async function insist(replica: IntakeHarness, delivery: Delivery, tries = 5): Promise<number> {
   try {
     return await send(replica, delivery);
@@ -103,18 +113,21 @@ async function insist(replica: IntakeHarness, delivery: Delivery, tries = 5): Pr
   }
 }
 
-/** All of them, so many at a time, each to a replica; tells how often each status was answered. */
+/**
+ * Sends all deliveries, AT_ONCE at a time, each to a replica. Returns how often each status was
+ * answered.
+ */
 async function sendAll(
   deliveries: readonly Delivery[],
-  replicaOf: (delivery: Delivery) => number,
+  chooseReplica: (delivery: Delivery) => number,
 ): Promise<Record<string, number>> {
   const waiting = deliveries.values();
   const answers: Record<string, number> = {};
   const worker = async (_: unknown, index: number) => {
-    // A server has room for some hundred connections that it has not accepted yet.
+    // A server queues only some hundred connections that it has not accepted yet.
     await sleep(index);
     for (const delivery of waiting) {
-      const replica = replicas[replicaOf(delivery)];
+      const replica = replicas[chooseReplica(delivery)];
       if (replica === undefined) throw new Error('no such replica');
       const status = await insist(replica, delivery);
       answers[status] = (answers[status] ?? 0) + 1;
@@ -124,29 +137,30 @@ async function sendAll(
   return answers;
 }
 
-it(`takes ${DELIVERIES} deliveries in any order, over two replicas, and ends in exactly the right Incidents`, async () => {
+it(`accepts ${DELIVERIES} deliveries in any order, over two replicas, and ends with exactly the right Incidents`, async () => {
   const next = random(7);
-  // Half of the alerts are first heard of by their beginning, as Alertmanager tells it; after that anything goes, anywhere.
-  // The other half comes in any order from the start, to one replica, which remembers ends that came too early.
+  // Half of the alerts are first delivered with their beginning, as Alertmanager does; the rest
+  // follows in any order, to any replica. The other half is delivered in any order from the start,
+  // to one replica, which remembers ends that came too early.
   const orderly = histories.filter((_, index) => index % 4 < 2);
   const wild = histories.filter((_, index) => index % 4 >= 2);
   const each = DELIVERIES / ALERTS;
   const firsts: Delivery[] = [];
   const rest: Delivery[] = [];
   for (const history of orderly) {
-    const [first, ...others] = deliveriesOf(history, each, next);
+    const [first, ...others] = makeDeliveries(history, each, next);
     if (first !== undefined) firsts.push(first);
     rest.push(...others);
   }
-  for (const history of wild) rest.push(...deliveriesOf(history, each, next));
+  for (const history of wild) rest.push(...makeDeliveries(history, each, next));
   expect(firsts.length + rest.length).toBe(DELIVERIES);
   const isWild = new Set(wild.map(({ fingerprint }) => fingerprint));
-  const replicaOf = ({ fingerprint }: Delivery) => (isWild.has(fingerprint) || next() < 0.5 ? 0 : 1);
+  const chooseReplica = ({ fingerprint }: Delivery) => (isWild.has(fingerprint) || next() < 0.5 ? 0 : 1);
 
   const began = performance.now();
   const cpuBefore = process.cpuUsage();
-  expect(await sendAll(shuffle(firsts, next), replicaOf)).toEqual({ 200: firsts.length });
-  expect(await sendAll(shuffle(rest, next), replicaOf)).toEqual({ 200: rest.length });
+  expect(await sendAll(shuffle(firsts, next), chooseReplica)).toEqual({ 200: firsts.length });
+  expect(await sendAll(shuffle(rest, next), chooseReplica)).toEqual({ 200: rest.length });
   const seconds = (performance.now() - began) / 1000;
   const cpu = process.cpuUsage(cpuBefore);
   const cpuSeconds = (cpu.user + cpu.system) / 1e6;
@@ -162,7 +176,8 @@ it(`takes ${DELIVERIES} deliveries in any order, over two replicas, and ends in 
     const found = byFingerprint.get(fingerprint) ?? [];
     const last = episodes.at(-1);
     const lives = last?.endsAt === undefined;
-    // An alert whose last end was heard of before any beginning needs no Incident; one that lives does.
+    // An alert whose last end was delivered before any beginning needs no Incident. An alert that
+    // is still firing does.
     if (found.length === 0 && isWild.has(fingerprint) && !lives) continue;
     expect(found, fingerprint).toHaveLength(1);
     const { metadata, spec, status } = found[0] ?? {};
@@ -175,7 +190,7 @@ it(`takes ${DELIVERIES} deliveries in any order, over two replicas, and ends in 
     byFingerprint.delete(fingerprint);
   }
   expect([...byFingerprint.keys()]).toEqual([]);
-  // Once more, all of it: old news changes nothing.
+  // All of it once more: outdated deliveries change nothing.
   const before = incidents.map(({ metadata }) => metadata.uid).sort();
   const again = shuffle(rest, next).slice(0, 500);
   expect(await sendAll(again, () => 0)).toEqual({ 200: again.length });

@@ -1,4 +1,5 @@
-// Alerts through the real Alertmanager (and a real Prometheus) into Incidents of a real API server.
+// Alerts go through the real Alertmanager (and a real Prometheus) and become Incidents in a real
+// API server.
 
 import { writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
@@ -7,7 +8,8 @@ import { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
 import { KubeError } from '../../src/kube/errors.ts';
 import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';
-import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
 import { incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
 import { startController } from '../support/running-controller.ts';
@@ -31,7 +33,7 @@ async function namespace(name: string): Promise<string> {
   return name;
 }
 
-/** An intake and an Alertmanager that sends to it, both gone when the test ends. */
+/** An intake and an Alertmanager that sends to it. Both are stopped when the test ends. */
 async function alerting(options: Parameters<typeof startIntakeHarness>[2] = {}, shownToken = TOKEN) {
   const intake = await startIntakeHarness(server, [ROUTE], options);
   stops.push(() => intake.stop());
@@ -45,7 +47,7 @@ async function alerting(options: Parameters<typeof startIntakeHarness>[2] = {}, 
 }
 
 describe('Alertmanager', () => {
-  it('opens an Incident for each alert of a group, counts repetitions on it, and says when the alert is over', async () => {
+  it('opens an Incident for each alert of a group, counts repetitions on it, and records when the alert is over', async () => {
     const home = await namespace('groups');
     const { intake, alertmanager } = await alerting();
     const startsAt = ago(60);
@@ -66,7 +68,8 @@ describe('Alertmanager', () => {
       expect(spec.source?.startTime).toBe(startsAt.toISOString());
       expect(status?.alarm?.state).toBe('Firing');
     }
-    // Alertmanager repeats what goes on every second here; that is no new Incident.
+    // Alertmanager repeats alerts that still fire every second here. That must not open a new
+    // Incident.
     const seen = await eventually(async () => {
       const found = await incidentsIn(server.client, home);
       return found.every(({ status }) => (status?.alarm?.occurrences ?? 0) >= 3) ? found : undefined;
@@ -88,7 +91,7 @@ describe('Alertmanager', () => {
     );
   });
 
-  it('that shows the wrong token opens nothing, until the Secret holds that one too', async () => {
+  it('with the wrong token opens nothing, until the Secret contains that token, too', async () => {
     const home = await namespace('tokens');
     const { intake, alertmanager } = await alerting({}, 'the-next-token');
     await postAlerts(alertmanager, [{ labels: { alertname: 'X', namespace: home }, startsAt: ago(5) }]);
@@ -100,7 +103,7 @@ describe('Alertmanager', () => {
     await eventually(async () => (await incidentsIn(server.client, home)).length === 1);
   });
 
-  it('loses nothing while the API server cannot be reached: it is told to come again, and does', async () => {
+  it('loses nothing while the API server cannot be reached: it is asked to send again, and does', async () => {
     const home = await namespace('unreachable');
     let failures = 3;
     const { intake, alertmanager } = await alerting({
@@ -124,7 +127,7 @@ describe('Alertmanager', () => {
     );
   });
 
-  it('is asked for the alert by a query that finds it, though Prometheus adds labels on the way', async () => {
+  it('is asked for the alert by a query that finds it, although Prometheus adds labels on the way', async () => {
     const home = await namespace('query');
     const { alertmanager } = await alerting();
     const prometheus = await startPrometheus({
@@ -142,7 +145,7 @@ describe('Alertmanager', () => {
     const query = incident?.spec.verify.checks[0]?.prometheus?.query ?? '';
     expect(query).toContain('cluster');
     expect(await samples(prometheus, query)).toHaveLength(1);
-    // Another alert of the same name is none of its business.
+    // The query must not match another alert of the same name.
     expect(await samples(prometheus, query.replace(home, 'elsewhere'))).toHaveLength(0);
   });
 });
@@ -161,7 +164,7 @@ describe('the generic webhook', () => {
       body: JSON.stringify(body),
     });
 
-  it('ends what never began: the Incident closes without an agent, what comes late opens nothing, what is new does', async () => {
+  it('closes an Incident without an agent, opens nothing for a late delivery, and opens one for a new episode', async () => {
     const home = await namespace('webhook');
     const intake = await startIntakeHarness(server, [{ name: 'hook', namespace: home, verify: { checks: [CHECK] } }]);
     stops.push(() => intake.stop());
@@ -185,7 +188,7 @@ describe('the generic webhook', () => {
     expect(all).toHaveLength(2);
   });
 
-  it('names the namespace that is not there, and does not ask to come again', async () => {
+  it('names the namespace that does not exist, and does not ask to send again', async () => {
     const intake = await startIntakeHarness(server, [
       { name: 'hook', namespace: 'not-there', verify: { checks: [CHECK] } },
     ]);

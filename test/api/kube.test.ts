@@ -1,4 +1,5 @@
-// The client and the reflector against a real API server: errors, paging, preconditions, watches that end and resume.
+// The client and the reflector against a real API server: errors, paging, preconditions, watches
+// that end and resume.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createKubeClient } from '../../src/kube/client.ts';
@@ -6,7 +7,8 @@ import { isAlreadyExists, isConflict, isForbidden, isGone, isInvalid, isNotFound
 import { LeaderLease } from '../../src/kube/leader-lease.ts';
 import { Reflector } from '../../src/kube/reflector.ts';
 import { CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 
 const namespace = 'kube-test';
 let server: ApiServer;
@@ -26,7 +28,7 @@ const failure = (call: Promise<unknown>) =>
   );
 
 describe('the client', () => {
-  it('tells errors apart', async () => {
+  it('distinguishes errors', async () => {
     const made = await make('once');
     expect(isNotFound(await failure(server.client.get(CONFIG_MAPS, { namespace, name: 'absent' })))).toBe(true);
     expect(isAlreadyExists(await failure(make('once')))).toBe(true);
@@ -64,7 +66,7 @@ describe('the client', () => {
     await Promise.all(items.map((item) => server.client.delete(CONFIG_MAPS, { namespace, name: item.metadata.name })));
   });
 
-  it('applies with a precondition, and lets another manager own its own fields', async () => {
+  it('applies with a precondition, and leaves other managers their own fields', async () => {
     const object = (data: object, resourceVersion?: string) => ({
       metadata: { namespace, name: 'applied', ...(resourceVersion === undefined ? {} : { resourceVersion }) },
       data,
@@ -76,11 +78,11 @@ describe('the client', () => {
       server.client.apply(CONFIG_MAPS, object({ a: '3' }, first.metadata.resourceVersion), { fieldManager: 'one' }),
     );
     expect(isConflict(await stale)).toBe(true);
-    // Leaving a field out gives it up.
+    // A field that is left out is no longer owned.
     expect((await server.client.apply(CONFIG_MAPS, object({}), { fieldManager: 'one' })).data).toEqual({ b: '2' });
   });
 
-  it('deletes only the very object that was meant', async () => {
+  it('deletes only the object with the expected UID', async () => {
     await make('meant');
     const ref = { namespace, name: 'meant' };
     expect(isConflict(await failure(server.client.delete(CONFIG_MAPS, ref, { uid: 'another' })))).toBe(true);
@@ -90,14 +92,15 @@ describe('the client', () => {
 });
 
 describe('a watch', () => {
-  it('from an expired resource version says so', async () => {
+  it('from an expired resource version reports that it is expired', async () => {
     const watch = server.client.watch(CONFIG_MAPS, {
       namespace,
       resourceVersion: '1',
       signal: AbortSignal.timeout(5000),
     });
     const error = await failure(watch[Symbol.asyncIterator]().next());
-    // Either it is too old, or this young server still has it all: then the first event comes.
+    // Either the version is too old, or this server has just started and still has everything. Then
+    // the first event comes.
     if (error !== undefined) expect(isGone(error)).toBe(true);
   });
 

@@ -1,4 +1,5 @@
-// Monitors against a real Prometheus and a real API server, with the rights of the chart: opened, counted, closed, or left alone.
+// Monitors against a real Prometheus and a real API server, with the chart's rights: they open,
+// count and close Incidents, or leave them alone.
 
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,8 +23,9 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 import { IncidentProbe, Patient } from '../support/incident-probe.ts';
 import { type Exposition, type PrometheusServer, startExposition, startPrometheus } from '../support/prometheus.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
@@ -37,7 +39,10 @@ let exposition: Exposition;
 let prometheus: PrometheusServer;
 let running: RunningController;
 
-/** There is no cluster network here: whatever goes to the Service of Prometheus goes to the one that runs. */
+/**
+ * There is no cluster network here, so requests to the Service of Prometheus go to the running
+ * process.
+ */
 const fetch: HttpFetch = (request, signal) =>
   httpFetch(request.port === 9090 ? { ...request, host: '127.0.0.1', port: prometheus.port } : request, signal);
 
@@ -91,10 +96,13 @@ class MonitorProbe {
 
   async until(what: string, holds: (monitor: Monitor) => boolean): Promise<Monitor> {
     let last: Monitor | undefined;
-    return eventually(async () => {
-      last = await this.read();
-      return holds(last) ? last : undefined;
-    }, `${this.ref.name}: ${what}`).catch((error: unknown) => {
+    return eventually(
+      async () => {
+        last = await this.read();
+        return holds(last) ? last : undefined;
+      },
+      { what: `${this.ref.name}: ${what}` },
+    ).catch((error: unknown) => {
       throw new Error(`${error}; status: ${JSON.stringify(last?.status, null, 1)}`);
     });
   }
@@ -111,10 +119,13 @@ class MonitorProbe {
   }
 
   incidentCount(count: number): Promise<Incident[]> {
-    return eventually(async () => {
-      const found = await this.incidents();
-      return found.length === count ? found : undefined;
-    }, `${this.ref.name} has ${count} Incidents`);
+    return eventually(
+      async () => {
+        const found = await this.incidents();
+        return found.length === count ? found : undefined;
+      },
+      { what: `${this.ref.name} has ${count} Incidents` },
+    );
   }
 
   async reasons(): Promise<string[]> {
@@ -131,14 +142,14 @@ async function kubectl(...args: string[]): Promise<string> {
 const bindings = async (uid: string | undefined) =>
   (await server.client.list(ROLE_BINDINGS, { labelSelector: `${LABEL_MONITOR_UID}=${uid}` })).items;
 
-/** Somebody works in the namespace, so that other Incidents there wait. */
+/** An Incident is in progress in the namespace, so other Incidents there wait. */
 async function occupy(patient: Patient): Promise<void> {
   const blocker = await patient.report('blocker', { severity: 'critical' });
   await blocker.podRuns(1);
 }
 
 describe('a Monitor', () => {
-  it('opens one Incident, leaves it alone while nothing can be seen, and closes it when the alarm is over', async () => {
+  it('opens one Incident, leaves it alone while nothing can be observed, and closes it when the alarm is over', async () => {
     onTestFailed(() => console.log(running.log.lines.join('\n')));
     const patient = await ward('watched');
     await occupy(patient);
@@ -165,7 +176,7 @@ describe('a Monitor', () => {
       return status?.phase === 'Pending' && status.alarm?.state === 'Firing';
     });
 
-    // The patient is well again, but nobody can see it.
+    // The patient is healthy again, but this cannot be observed.
     await prometheus.kill();
     exposition.set(HEALTHY);
     const blind = await watch.is('Unknown');
@@ -197,10 +208,10 @@ describe('a Monitor', () => {
     expect(await watch.reasons()).toEqual(expect.arrayContaining(['Firing', 'Observed', 'Cleared']));
 
     await server.client.delete(MONITORS, watch.ref);
-    await eventually(async () => (await bindings(healthy.metadata.uid)).length === 0, 'its rights are gone');
+    await eventually(async () => (await bindings(healthy.metadata.uid)).length === 0, { what: 'its rights are gone' });
   });
 
-  it('tells alarms apart by labels, counts what comes back on the same Incident, and holds what is held', async () => {
+  it('distinguishes alarms by labels, counts a returning alarm on the same Incident, and keeps Incidents on hold', async () => {
     exposition.set(BROKEN);
     await ward('grouped');
     const watch = await new MonitorProbe('grouped', 'by-store').apply({
@@ -229,12 +240,12 @@ describe('a Monitor', () => {
     const status = (await held.until('alarm cleared', (one) => one.status?.alarm?.state === 'Cleared')).status;
     expect(status?.alarm?.flaps).toBe(1);
     expect(status?.phase).toBe('Pending');
-    // Released, there is nothing left to do.
+    // After its release, there is nothing left to do.
     await held.spec({ suspend: false });
     await held.until('closes', (one) => findCondition(one.status?.conditions, 'Finished')?.reason === 'AlarmCleared');
   });
 
-  it('says what is wrong with it: a query that fails, a class that is missing, CEL that does not parse', async () => {
+  it('reports what is wrong with it: a query that fails, a class that is missing, CEL that does not parse', async () => {
     await ward('wrong');
     const query = await new MonitorProbe('wrong', 'query').apply({
       check: { prometheus: { service: 'prometheus', query: 'sum(' } },
@@ -245,7 +256,7 @@ describe('a Monitor', () => {
     const cel = await new MonitorProbe('wrong', 'cel').apply({
       check: { prometheus: { service: 'prometheus', query: 'up', cel: 'size(' } },
     });
-    expect((await query.is('Unknown')).status?.message).toMatch(/refuses the query: bad_data/);
+    expect((await query.is('Unknown')).status?.message).toMatch(/rejects the query: bad_data/);
     const reason = (monitor: Monitor) => findCondition(monitor.status?.conditions, 'Accepted')?.reason;
     expect(reason(await missing.until('refused', (monitor) => reason(monitor) !== undefined))).toBe('ClassNotFound');
     expect(reason(await cel.until('refused', (monitor) => reason(monitor) !== undefined))).toBe('InvalidCheck');
@@ -262,7 +273,7 @@ describe('the author of a Monitor', () => {
     namespaced,
   });
 
-  it('needs what the author of its Incidents would need, also for a change', async () => {
+  it('needs the rights that the author of its Incidents would need, even for a change', async () => {
     const namespace = 'authored';
     await ward(namespace);
     await server.client.create(NAMESPACES, { metadata: { name: 'foreign' } });
@@ -285,11 +296,15 @@ describe('the author of a Monitor', () => {
         () => 'created',
         (error: unknown) => (isForbidden(error) ? error.message : Promise.reject(error)),
       );
-    await eventually(async () => /may not use AgentClass default/.test(await attempt('m1')), 'no use, no Monitor');
+    await eventually(async () => /may not use AgentClass default/.test(await attempt('m1')), {
+      what: 'no use, no Monitor',
+    });
     await grant('ClusterRole', 'oplab-use-default', 'everywhere');
-    await eventually(async () => /may not target authored;/.test(await attempt('m2')), 'no target, no Monitor');
+    await eventually(async () => /may not target authored;/.test(await attempt('m2')), {
+      what: 'no target, no Monitor',
+    });
     await grant('ClusterRole', 'oplab-incident-author', 'here');
-    await eventually(async () => (await attempt('m3')) === 'created', 'with both, a Monitor');
+    await eventually(async () => (await attempt('m3')) === 'created', { what: 'with both, a Monitor' });
     expect(await attempt('m4', { incident: { summary: 's', targetNamespaces: ['foreign'] } })).toMatch(
       /may not target foreign;/,
     );

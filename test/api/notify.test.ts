@@ -1,4 +1,5 @@
-// Notifications over a real API server: whatever the receiver does and whenever the controller dies, nobody is told twice.
+// Notifications over a real API server: whatever the receiver does and whenever the controller
+// dies, no message is sent twice.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
@@ -8,7 +9,8 @@ import { Notifier, type NotifyOptions } from '../../src/controller/notify/notifi
 import type { Receiver } from '../../src/controller/notify/receiver.ts';
 import { createKubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
-import { type ApiServer, eventually, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { random } from '../support/random.ts';
 import { type Reception, TestReceiver } from '../support/receiver.ts';
@@ -28,7 +30,7 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => server?.stop());
 
-/** An Incident that has ended, as the controller leaves it. */
+/** An Incident that has ended, in the state in which the controller leaves it. */
 async function ended(phase: 'Escalated' | 'Resolved' = 'Escalated'): Promise<Incident> {
   count += 1;
   const name = `ended-${count}`;
@@ -53,10 +55,13 @@ async function rows(incident: Incident): Promise<readonly Notification[]> {
 }
 const SETTLED = ['Sent', 'Failed', 'Indeterminate'];
 const settled = (incident: Incident, messages = 1) =>
-  eventually(async () => {
-    const found = await rows(incident);
-    return found.length === messages && found.every(({ state }) => SETTLED.includes(state)) ? found : undefined;
-  }, 'every message is settled');
+  eventually(
+    async () => {
+      const found = await rows(incident);
+      return found.length === messages && found.every(({ state }) => SETTLED.includes(state)) ? found : undefined;
+    },
+    { what: 'every message is settled' },
+  );
 
 /** A notifier as the leader runs it; `kill` cuts it off from the API server, as SIGKILL would. */
 function startNotifier(receiver: TestReceiver, options: Partial<NotifyOptions> = {}) {
@@ -66,7 +71,7 @@ function startNotifier(receiver: TestReceiver, options: Partial<NotifyOptions> =
   const notifier = new Notifier(
     {
       receivers: [CHAT],
-      urlOf: async () => receiver.nextUrl(),
+      readUrl: async () => receiver.nextUrl(),
       backoff: BACKOFF,
       timeLimitMs: TIME_LIMIT_MS,
       ...options,
@@ -99,7 +104,7 @@ const ONCE: [string, Reception[], Partial<Notification>][] = [
 ];
 
 describe('a receiver that', () => {
-  it.each(ONCE)('%s is told at most once: %j', async (_what, receptions, end) => {
+  it.each(ONCE)('%s gets a message at most once: %j', async (_what, receptions, end) => {
     const receiver = await new TestReceiver().meet(...receptions).start();
     const running = startNotifier(receiver);
     onTestFailed(() => console.log(running.log.lines.join('\n')));
@@ -112,11 +117,11 @@ describe('a receiver that', () => {
     expect(new Set(receiver.received.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
     await running.stop();
     await receiver.stop();
-    // The URL is a secret: it is in no log, no event and not in status.
+    // The URL is a secret: it must not be in any log, event or status.
     expect(JSON.stringify([running.log.lines, running.notes, await rows(incident)])).not.toMatch(/SECRET|127\.0\.0\.1/);
   });
 
-  it('asks for patience gets it', async () => {
+  it('asks for a delay gets it', async () => {
     const receiver = await new TestReceiver().meet({ status: 429, retryAfter: '2' }).start();
     const running = startNotifier(receiver);
     const incident = await ended();
@@ -128,12 +133,12 @@ describe('a receiver that', () => {
     await receiver.stop();
   });
 
-  it('is broken keeps no other one from being told, nor is it told of what it did not ask for', async () => {
+  it('is broken does not affect other receivers, and each gets only the events that it asked for', async () => {
     const chat = await new TestReceiver().meet(403).start();
     const pager = await new TestReceiver().start();
     const running = startNotifier(chat, {
       receivers: [CHAT, PAGER],
-      urlOf: async (name) => (name === 'chat' ? chat : pager).nextUrl(),
+      readUrl: async (name) => (name === 'chat' ? chat : pager).nextUrl(),
     });
     const [bad, good] = [await ended('Escalated'), await ended('Resolved')];
     running.notifier.consider(bad);
@@ -147,7 +152,7 @@ describe('a receiver that', () => {
 });
 
 describe('a controller that dies', () => {
-  it('between the write and the first byte leaves a message that nobody sends', async () => {
+  it('between the write and the first byte leaves a message that is never sent', async () => {
     const receiver = await new TestReceiver().start();
     const first = startNotifier(receiver, { beforeSending: () => new Promise(() => {}) });
     const incident = await ended();
@@ -164,7 +169,7 @@ describe('a controller that dies', () => {
     await receiver.stop();
   });
 
-  it('between the first byte and the answer leaves a message that nobody sends again', async () => {
+  it('between the first byte and the answer leaves a message that is never sent again', async () => {
     const receiver = await new TestReceiver().start();
     const first = startNotifier(receiver);
     receiver.onMessage = () => first.kill();
@@ -180,7 +185,7 @@ describe('a controller that dies', () => {
     await receiver.stop();
   });
 
-  it('but does not know it loses to the next one: of two that lead, one sends', async () => {
+  it('but does not know it competes with its successor, and only one of them sends', async () => {
     const receiver = await new TestReceiver().start();
     const rivals = Array.from({ length: 4 }, () => startNotifier(receiver));
     const incidents = await Promise.all(Array.from({ length: 10 }, () => ended()));
@@ -194,7 +199,7 @@ describe('a controller that dies', () => {
   });
 });
 
-it('on random walks of failures and deaths nobody is told twice, and the status never says more than is true', async () => {
+it('on random walks of failures and deaths, no message is sent twice, and the status never claims more than is true', async () => {
   const next = random(42);
   const pick = <T>(all: readonly T[]): T => {
     const chosen = all[Math.floor(next() * all.length)];
@@ -224,22 +229,22 @@ it('on random walks of failures and deaths nobody is told twice, and the status 
     const last = startNotifier(receiver, { timeLimitMs: 100 });
     last.notifier.consider(incident);
     const [row] = await settled(incident);
-    const story = `walk ${walk}: ${JSON.stringify({ receptions, deaths, row, taken: receiver.taken.length })}`;
-    expect(receiver.taken.length, story).toBeLessThanOrEqual(1);
-    if (row?.state === 'Sent') expect(receiver.taken.length, story).toBe(1);
-    if (row?.state === 'Failed') expect(receiver.taken.length, story).toBe(0);
+    const details = `walk ${walk}: ${JSON.stringify({ receptions, deaths, row, taken: receiver.taken.length })}`;
+    expect(receiver.taken.length, details).toBeLessThanOrEqual(1);
+    if (row?.state === 'Sent') expect(receiver.taken.length, details).toBe(1);
+    if (row?.state === 'Failed') expect(receiver.taken.length, details).toBe(0);
     seen.add(row?.state ?? '');
     await last.stop();
     await receiver.stop();
   }
-  // Otherwise the walks did not go where it is dangerous.
+  // Otherwise the walks did not reach the dangerous states.
   expect([...seen].sort()).toEqual(['Failed', 'Indeterminate', 'Sent']);
 }, 60_000);
 
-it('a whole life ends with one message, which holds what the controller knows', async () => {
+it('a whole life ends with one message, which contains what the controller knows', async () => {
   const receiver = await new TestReceiver().start();
   const controller = await startController(server, {
-    notify: { receivers: [CHAT], urlOf: async () => receiver.nextUrl(), backoff: BACKOFF },
+    notify: { receivers: [CHAT], readUrl: async () => receiver.nextUrl(), backoff: BACKOFF },
   });
   onTestFailed(() => console.log(controller.log.lines.join('\n')));
   const incident = await (await new Patient(server.client, 'whole-life').admit()).report('broken', {
@@ -249,7 +254,7 @@ it('a whole life ends with one message, which holds what the controller knows', 
   await incident.claim(1, 'CannotFix');
   await incident.seal();
   expect((await incident.finished()).status?.phase).toBe('Escalated');
-  const done = await incident.until('told', ({ status }) => status?.notifications?.[0]?.state === 'Sent');
+  const done = await incident.until('a notification', ({ status }) => status?.notifications?.[0]?.state === 'Sent');
   expect(done.status?.notifications).toMatchObject([{ receiver: 'chat', event: 'Escalated', tries: 1 }]);
   const text = receiver.received.find(({ body }) => body.includes('whole-life/broken'))?.body ?? '';
   expect(text).toContain('Escalated: the patient is unwell');

@@ -1,4 +1,5 @@
-// The controller with exactly the rights that the chart gives it, over a whole life: enough, and not more.
+// The controller with exactly the rights that the chart grants, over the whole life of an Incident:
+// they are sufficient, and not excessive.
 
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import type { KubeClient } from '../../src/kube/client.ts';
@@ -20,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => server?.stop());
 
 describe('the controller with the rights of the chart', () => {
-  it('carries an Incident from apply to Resolved, and another through deletion, without being refused once', async () => {
+  it('takes an Incident from apply to Resolved, and another one through deletion, without a single refusal', async () => {
     const running = await startController(server, { client: asController, sweepEveryMs: 500 });
     onTestFailed(() => console.log(running.log.lines.join('\n')));
     const sick = await new Patient(server.client, 'least-privilege').admit();
@@ -41,7 +42,7 @@ describe('the controller with the rights of the chart', () => {
     expect(running.log.lines.filter((line) => line.startsWith('warn') || line.startsWith('error'))).toEqual([]);
   });
 
-  it('may not read Secrets or ConfigMaps, make pods elsewhere, or bind a role that the chart does not list', async () => {
+  it('may not read Secrets or ConfigMaps, create pods elsewhere, or bind a role that the chart does not list', async () => {
     const refused = (call: Promise<unknown>) => call.then(() => false, isForbidden);
     const secrets: Resource = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret', namespaced: true };
     expect(await refused(asController.list(secrets, { namespace: 'least-privilege' }))).toBe(true);

@@ -1,4 +1,5 @@
-// The Monitors and rules of helm/tikv: silent over a well cluster, and each speaks up for what it is there for.
+// The Monitors and rules of helm/tikv: they are silent for a healthy cluster, and each of them
+// detects its own failure.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -9,8 +10,8 @@ import { ensureTool } from '../../hack/toolchain/tools.ts';
 import type { CheckTarget } from '../../src/api/check.ts';
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
 import { Cel } from '../../src/checks/cel.ts';
-import { expressionOf } from '../../src/checks/observe.ts';
-import { checksOf } from '../../src/controller/monitor/acceptance.ts';
+import { checkExpression } from '../../src/checks/observe.ts';
+import { listChecks } from '../../src/controller/monitor/acceptance.ts';
 import { evaluated, isReadable, type QueryCase, recorded, type Sample, type Series } from '../support/promtool.ts';
 
 const chart = path.resolve(import.meta.dirname, '../../helm/tikv');
@@ -34,7 +35,7 @@ beforeAll(async () => {
 afterAll(() => cel.close());
 
 describe('the Monitors of the chart', () => {
-  it('are there for oplab alone, and not without its kinds', async () => {
+  it('are rendered only if the cluster serves the kinds of oplab', async () => {
     expect((await render()).size).toBe(0);
     expect((await render('--api-versions', 'oplab.dev/v1alpha1')).size).toBe(monitors.size);
     expect((await render('--api-versions', 'oplab.dev/v1alpha1', '--set', 'monitors.enabled=false')).size).toBe(0);
@@ -52,14 +53,14 @@ describe('the Monitors of the chart', () => {
     ]);
   });
 
-  it('are names and CEL that oplab takes, also for a long release name', async () => {
+  it('have names and CEL that oplab accepts, even with a long release name', async () => {
     const long = await render(
       '--set',
       'monitors.force=true,fullnameOverride=a-release-with-a-name-of-forty-characters',
     );
     expect(long.size).toBe(10);
     for (const { metadata } of long.values()) expect(metadata.name.length).toBeLessThanOrEqual(50);
-    const expressions = new Set([...monitors.values()].flatMap((one) => checksOf(one).map(expressionOf)));
+    const expressions = new Set([...monitors.values()].flatMap((one) => listChecks(one).map(checkExpression)));
     for (const expression of expressions) expect(await cel.syntaxError(expression), expression).toBeUndefined();
   });
 });
@@ -74,7 +75,7 @@ function check(name: string, of = 'workloads'): CheckTarget {
 describe('over recorded expositions', () => {
   const pd = (index: number) => ({ job: 'pd', instance: `tikv-pd-${index}:2379` });
   const tikv = (index: number) => ({ job: 'tikv', instance: `tikv-tikv-${index}:20180` });
-  /** Followers know of a leader, and count nothing. */
+  /** Followers report a leader, but no counts. */
   const follower = (index: number): Series => ({ name: 'etcd_server_has_leader', labels: pd(index), value: 1 });
   const load = (seconds: number): Series => ({
     name: 'oplab_load_transaction_p99_seconds',
@@ -87,7 +88,7 @@ describe('over recorded expositions', () => {
     return [...(await recorded('pd', pd(0))), follower(1), follower(2), ...stores.flat(), load(0.004)];
   }
 
-  /** The series with some of them changed: the first that has all these labels gets the value. */
+  /** The series with changed values: the first series with all these labels gets the value. */
   function changed(series: readonly Series[], name: string, labels: Record<string, string>, value: number): Series[] {
     const matches = (one: Series) =>
       one.name === name && Object.entries(labels).every(([key, text]) => one.labels[key] === text);
@@ -95,7 +96,7 @@ describe('over recorded expositions', () => {
     return series.map((one) => (matches(one) ? { ...one, value } : one));
   }
 
-  /** Every Monitor is asked; whoever is not named here has to be silent. */
+  /** Evaluates every Monitor. Those that are not named here must be silent. */
   function expecting(
     name: string,
     series: readonly Series[],
@@ -115,7 +116,7 @@ describe('over recorded expositions', () => {
     expect(await Promise.all(['pd', 'tikv'].map(isReadable))).toEqual([true, true]);
   });
 
-  it('each speaks up for what it is there for, and for nothing else; so do the rules', async () => {
+  it('each detects its own failure and nothing else, and so do the rules', async () => {
     const well = await cluster();
     const status = (type: string, value: number) => changed(well, 'pd_cluster_status', { type }, value);
     const region = (type: string, value: number) => changed(well, 'pd_regions_status', { type }, value);
@@ -231,14 +232,14 @@ describe('over recorded expositions', () => {
   });
 });
 
-describe('what the API servers of PD and Kubernetes say', () => {
-  const judge = (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
+describe('checks of the APIs of PD and Kubernetes', () => {
+  const evaluate = (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
     cel.evaluate(
-      target === undefined ? '' : expressionOf(target),
+      target === undefined ? '' : checkExpression(target),
       Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, { json: JSON.stringify(value) }])),
     );
-  const verdict = async (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
-    (await judge(target, variables)).type;
+  const evaluateType = async (target: CheckTarget | undefined, variables: Record<string, unknown>) =>
+    (await evaluate(target, variables)).type;
 
   const set = (name: string, replicas: number, readyReplicas?: number) => ({
     metadata: { name },
@@ -255,7 +256,7 @@ describe('what the API servers of PD and Kubernetes say', () => {
     ['one deleted', well.slice(1), 'failed'],
     ['another one beside them', [...well, set('other', 5, 1)], 'passed'],
   ])('workloads: %s', async (_what, objects, expected) => {
-    expect(await verdict(monitors.get('workloads')?.spec.check, { objects })).toBe(expected);
+    expect(await evaluateType(monitors.get('workloads')?.spec.check, { objects })).toBe(expected);
   });
 
   const pod = (container: object, conditions: object[] = []) => ({
@@ -278,7 +279,7 @@ describe('what the API servers of PD and Kubernetes say', () => {
       'failed',
     ],
   ])('pods: one %s', async (_what, object, expected) => {
-    expect(await verdict(monitors.get('pods')?.spec.check, { objects: [object] })).toBe(expected);
+    expect(await evaluateType(monitors.get('pods')?.spec.check, { objects: [object] })).toBe(expected);
   });
 
   const own = ['balance-hot-region-scheduler', 'balance-leader-scheduler', 'balance-region-scheduler'];
@@ -286,9 +287,9 @@ describe('what the API servers of PD and Kubernetes say', () => {
     ['only PD’s own', [...own, 'evict-slow-store-scheduler'], 'passed'],
     ['one left behind', [...own, 'evict-leader-scheduler'], 'failed'],
     ['one that is needed is missing', own.slice(1, 2), 'failed'],
-    ['PD cannot tell', 'no leader', 'error'],
+    ['PD does not know', 'no leader', 'error'],
   ])('schedulers: %s', async (_what, body, expected) => {
-    expect(await verdict(monitors.get('schedulers')?.spec.check, { status: 200, body })).toBe(expected);
+    expect(await evaluateType(monitors.get('schedulers')?.spec.check, { status: 200, body })).toBe(expected);
   });
 
   const store = (state: string) => ({ store: { id: 1, state_name: state } });
@@ -300,7 +301,7 @@ describe('what the API servers of PD and Kubernetes say', () => {
     ['one too few', up.slice(1), 'failed'],
     ['one on its way out', [...up, store('Offline')], 'failed'],
   ])('stores: %s', async (_what, stores, expected) => {
-    expect(await verdict(check('stores'), { status: 200, body: { count: stores.length, stores } })).toBe(expected);
+    expect(await evaluateType(check('stores'), { status: 200, body: { count: stores.length, stores } })).toBe(expected);
   });
 
   it.each<[string, string, object, string]>([
@@ -316,6 +317,6 @@ describe('what the API servers of PD and Kubernetes say', () => {
     ['ledger', 'not known yet', { ok: false, ledgerLost: 0, ageSeconds: -1 }, 'failed'],
     ['transaction', 'done', { ok: true, milliseconds: 4 }, 'passed'],
   ])('%s: %s', async (name, _what, body, expected) => {
-    expect(await verdict(check(name), { status: 200, body })).toBe(expected);
+    expect(await evaluateType(check(name), { status: 200, body })).toBe(expected);
   });
 });

@@ -1,4 +1,5 @@
-// What a repair is held against besides the checks: what stood before, what a check read before, and what the gateway has seen.
+// What a repair must satisfy in addition to the checks: the baseline, comparisons with earlier
+// readings, and the writes that the gateway has recorded.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
@@ -11,13 +12,14 @@ import {
   PERSISTENT_VOLUME_CLAIMS,
   STATEFUL_SETS,
 } from '../../src/kube/resources.ts';
-import { type ApiServer, agentClass, CLUSTER_ROLES, eventually, startApiServer } from '../support/api-server.ts';
+import { type ApiServer, agentClass, CLUSTER_ROLES, startApiServer } from '../support/api-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
 let server: ApiServer;
 let running: RunningController;
-/** Milliseconds that the controller's clock is ahead. */
+/** By how many milliseconds the controller's clock is ahead. */
 let ahead = 0;
 const now = () => new Date(Date.now() + ahead);
 let count = 0;
@@ -38,7 +40,7 @@ afterAll(async () => {
 const condition = (incident: Incident, type: string) => findCondition(incident.status?.conditions, type);
 const result = (incident: Incident, name: string) => incident.status?.verification?.find((one) => one.name === name);
 
-/** A patient with something that can be taken away. */
+/** A patient with a workload and a volume claim that can be taken away. */
 async function furnished(): Promise<Patient> {
   count += 1;
   const sick = await new Patient(server.client, `furnished-${count}`, now).admit();
@@ -64,7 +66,7 @@ async function makeStore({ namespace }: Patient, replicas: number): Promise<void
 }
 
 describe('the baseline', () => {
-  it('must survive: a patient that is scaled away is not repaired', async () => {
+  it('must be kept: a patient that is scaled away is not repaired', async () => {
     const sick = await furnished();
     const store = { namespace: sick.namespace, name: 'store' };
     const incident = await sick.report('quiet');
@@ -73,29 +75,29 @@ describe('the baseline', () => {
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     const broken = await incident.until('seen', (now) => condition(now, 'Verified')?.reason === 'BaselineBroken');
-    expect(result(broken, 'baseline')?.observed).toContain('asks for 0 replicas, before the first command for 3');
+    expect(result(broken, 'baseline')?.observed).toContain('requests 0 replicas, but 3 before the first command');
     await server.client.patch(STATEFUL_SETS, store, { spec: { replicas: 3 } });
     await incident.seal();
     expect(condition(await incident.finished(), 'Succeeded')).toMatchObject({ status: 'True', reason: 'Verified' });
   });
 
-  it('must survive: a volume claim that is deleted is missed', async () => {
+  it('must be kept: a deleted volume claim is noticed', async () => {
     const sick = await furnished();
     const incident = await sick.report('wipe');
     await incident.podRuns(1);
     const claim = { namespace: sick.namespace, name: 'data-store-0' };
-    // As where the claim protection finalizer is: deleted, but there as long as a pod uses it.
+    // As with the claim protection finalizer: deleted, but present as long as a pod uses it.
     await server.client.patch(PERSISTENT_VOLUME_CLAIMS, claim, { metadata: { finalizers: ['oplab.dev/test'] } });
     await server.client.delete(PERSISTENT_VOLUME_CLAIMS, claim);
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     const broken = await incident.until('seen', (now) => condition(now, 'Verified')?.reason === 'BaselineBroken');
-    expect(result(broken, 'baseline')?.observed).toContain('data-store-0 is gone or being deleted');
+    expect(result(broken, 'baseline')?.observed).toContain('data-store-0 no longer exists or is being deleted');
     await server.client.patch(PERSISTENT_VOLUME_CLAIMS, claim, { metadata: { finalizers: null } });
     await incident.delete();
   });
 
-  it('is what CEL can compare with', async () => {
+  it('is available to CEL for comparison', async () => {
     const sick = await furnished();
     const map = { namespace: sick.namespace, name: 'patient' };
     await server.client.patch(CONFIG_MAPS, map, { data: { count: '3' } });
@@ -114,25 +116,25 @@ describe('the baseline', () => {
     expect(result(done, 'more')?.observed).toBe('object.data.count = "4"; baseline.object.data.count = "3"');
   });
 
-  it('that cannot be read lets nothing start, and says which right is missing', async () => {
+  it('prevents any start if it cannot be read, and the message names the missing right', async () => {
     const rules = [{ apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }];
     await server.client.create(CLUSTER_ROLES, { metadata: { name: 'test-blind' }, rules });
     await server.client.create(AGENT_CLASSES, agentClass('blind', { readRoles: [{ name: 'test-blind' }] }));
     const sick = await furnished();
     const incident = await sick.report('unseen', { agentClassName: 'blind' });
-    const stuck = await incident.until('told why', ({ status }) => status?.message?.includes('readRoles') ?? false);
+    const stuck = await incident.until('a reason', ({ status }) => status?.message?.includes('readRoles') ?? false);
     expect(stuck.status?.message).toContain('let readRoles of AgentClass blind list statefulsets');
     expect(stuck.status?.attempts?.[0]?.podUID).toBeUndefined();
     await incident.delete();
   });
 
-  it('is a name that no check may have', async () => {
+  it('is a reserved name that no check may have', async () => {
     const kubernetes = { apiVersion: 'v1', kind: 'ConfigMap', name: 'patient', cel: 'true' };
     const refused = server.client.create(INCIDENTS, {
       metadata: { namespace: 'default', name: 'taken' },
       spec: { summary: 's', verify: { checks: [{ name: 'baseline', kubernetes }] } },
     });
-    await expect(refused).rejects.toThrow('give the check another one');
+    await expect(refused).rejects.toThrow('baseline is reserved');
   });
 });
 
@@ -156,14 +158,14 @@ describe('a false alarm', () => {
 });
 
 describe('an escalation', () => {
-  it('is handed over: looked at once more, with commands, also as an event', async () => {
+  it('is handed over: observed once more, with commands, and as an event', async () => {
     const sick = await furnished();
     const incident = await sick.report('beyond');
     await incident.podRuns(1);
     await incident.gatewayWrites({
       changes: { count: 1, last: [{ attempt: 1, seq: 7, plane: 'kubernetes', text: 'patch pods x/y' }] },
     });
-    // Not what the look before the first command saw.
+    // Not what was observed before the first command.
     await server.client.patch(
       CONFIG_MAPS,
       { namespace: sick.namespace, name: 'patient' },
@@ -178,20 +180,23 @@ describe('an escalation', () => {
     expect(handover?.attempts).toHaveLength(1);
     expect(handover?.changes).toEqual(['patch pods x/y (attempt 1, entry 7)']);
     expect(handover?.nextSteps[0]).toContain(`kubectl get configmap patient -n ${sick.namespace} -o yaml`);
-    await eventually(async () => {
-      const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
-      const event = items.find((one) => one.reason === 'HandedOver');
-      return String(event?.note).includes('object.data.state = "worse"');
-    }, 'an event with the hand-over');
+    await eventually(
+      async () => {
+        const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });
+        const event = items.find((one) => one.reason === 'HandedOver');
+        return String(event?.note).includes('object.data.state = "worse"');
+      },
+      { what: 'an event with the hand-over' },
+    );
   });
 });
 
 describe('deletion while an agent runs', () => {
-  it('is on record as the end of the attempt before the object goes', async () => {
+  it('is recorded as the end of the attempt before the object is removed', async () => {
     const sick = await furnished();
     const incident = await sick.report('unwanted');
     await incident.podRuns(1);
-    // Holds the object, so that its last state can be read.
+    // Keeps the object, so that its last state can be read.
     const { metadata } = await incident.read();
     await server.client.patch(INCIDENTS, incident.ref, {
       metadata: { finalizers: [...(metadata.finalizers ?? []), 'oplab.dev/test'] },
@@ -204,9 +209,9 @@ describe('deletion while an agent runs', () => {
   });
 });
 
-// Last, because it turns the clock, and claims carry the real time.
+// Last, because it moves the clock, and claims contain the real time.
 describe('the baseline over several attempts', () => {
-  it('is that of the first: a patient that is deleted is not repaired, one that is put back is', async () => {
+  it('is that of the first: a deleted patient is not repaired, but one that is restored is', async () => {
     const sick = await furnished();
     const store = { namespace: sick.namespace, name: 'store' };
     const incident = await sick.report('cure', { limits: { attempts: 2 } });
@@ -225,7 +230,7 @@ describe('the baseline over several attempts', () => {
     expect(result(broken, 'patient-good')).toMatchObject({ passing: true });
     expect(result(broken, 'baseline')).toMatchObject({
       passing: false,
-      observed: `StatefulSet ${sick.namespace}/store is gone, it had 3 replicas`,
+      observed: `StatefulSet ${sick.namespace}/store no longer exists; it had 3 replicas`,
       baseline: expect.stringContaining(`StatefulSet ${sick.namespace}/store: 3 replicas`),
     });
     ahead += 61_000;
@@ -234,9 +239,9 @@ describe('the baseline over several attempts', () => {
     const between = await incident.read();
     expect(between.status?.attempts?.[0]).toMatchObject({
       reason: 'ChecksFailed',
-      message: expect.stringContaining('store is gone, it had 3 replicas'),
+      message: expect.stringContaining('store no longer exists; it had 3 replicas'),
     });
-    // Not what stands now, but what stood before the first attempt, is what has to stand.
+    // The baseline is what existed before the first attempt, not what exists now.
     expect(between.status?.baseline).toEqual(before.status?.baseline);
 
     await makeStore(sick, 3);

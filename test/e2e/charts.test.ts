@@ -1,4 +1,4 @@
-// The charts as Helm sees them: clean, strict about their values, and with a test of their own that passes.
+// The charts in Helm: they lint cleanly, are strict about their values, and pass their own tests.
 
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -1,17 +1,18 @@
-// The write ledger can fail: an acknowledged key that is gone from TiKV is counted, named, and makes the patient unwell.
+// The write ledger can detect a loss: an acknowledged key that is missing from TiKV is counted and
+// named, and the patient is unhealthy.
 
 import { describe, expect, it } from 'vitest';
 import { judge, ledgerReport } from '../../lab/index.ts';
 import { child, KUBECONFIG } from '../support/live.ts';
 
-// Written once by the load and left alone, so that nobody rewrites it in between.
+// The load writes this key only once, so nothing rewrites it in between.
 const KEY = 't/oplab-load/p/0003';
 const target = { namespace: 'tikv', release: 'tikv', kubeconfig: KUBECONFIG, signal: new AbortController().signal };
 const load = (...args: string[]) =>
   child('kubectl', ['-n', 'tikv', 'exec', 'tikv-load-0', '--', '/oplab-load', ...args], { allowFailure: true });
 
 describe('the write ledger', () => {
-  it('misses an acknowledged key that a client deletes', async () => {
+  it('notices that a client has deleted an acknowledged key', async () => {
     const before = ledgerReport.parse(JSON.parse((await load('verify')).stdout));
     expect(before.ledgerLost).toBe(0);
     expect(before.acknowledged).toBeGreaterThan(0);

@@ -1,4 +1,5 @@
-// Real faults in a real TiKV cluster, repaired by the rehearsal model through what the shell prints, proven by checks.
+// Real faults in the TiKV cluster: the rehearsal model repairs them from what the shell prints, and
+// checks prove the repair.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -56,7 +57,8 @@ const incidents = new Incidents(trialContext, target.namespace);
 
 describe('with the rehearsal model, a stand-in for Claude', () => {
   beforeAll(async () => {
-    // The Incidents here are written by hand; those of Monitors about the same fault would only stand in their way.
+    // The Incidents here are created by hand. Those of Monitors about the same fault would be
+    // queued before them.
     await incidents.watch(await incidents.monitors(), false);
     await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: target.signal });
     const verdict = await soak(target, { seconds: 0, withinSeconds: 240 });
@@ -72,12 +74,12 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
   });
 
   it.each(['store-scaled-down', 'bad-config'])('%s is repaired and verified', async (scenario) => {
-    // An Incident of an earlier run is not this one's.
+    // Removes the Incident of an earlier run.
     await kubectl('-n', target.namespace, 'delete', 'incident', scenario, '--ignore-not-found', '--timeout=60s');
     const before = await stores();
     const [, injectSeconds] = await seconds(() => inject(scenario, target));
 
-    // The text gives nothing away: the same words for every fault.
+    // The text is the same for every fault, so it gives nothing away.
     const manifest = await example('incident.yaml');
     const spec = {
       ...(manifest.spec as Record<string, unknown>),
@@ -109,11 +111,12 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     expect(audit.code, audit.stdout + audit.stderr).toBe(0);
     expect(describeVerdict(verdict, false)).not.toContain('✗');
     expect(verdict.ledger.ledgerLost).toBe(0);
-    // The same stores, not new ones in their place.
+    // The same stores, not new ones that replace them.
     const identity = (list: typeof before) => list.map(({ id, pod }) => `${pod} is store ${id}`).sort();
     expect(identity(await stores())).toEqual(identity(before));
 
-    // The trail reads from question to proof: thought, ran, saw, changed; and the log is what status anchors.
+    // The trail leads from question to proof: thought, ran, saw, changed. The status anchors the
+    // log.
     const kinds = new Set(entries.map((entry) => entry.kind));
     for (const kind of [
       'reasoning',
@@ -133,7 +136,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     expect(status?.audit?.tail?.at(-1)?.seq).toBe(entries.length);
     for (const line of status?.audit?.tail ?? []) expect(Buffer.byteLength(line.text)).toBeLessThanOrEqual(512);
 
-    // Nothing of the attempt is left: no pod, no account, no right.
+    // Nothing of the attempt is left: no pod, no account, no rights.
     const label = `oplab.dev/incident-name=${scenario}`;
     expect(await kubectl('get', 'rolebindings', '-A', '-l', label, '-o', 'name')).toBe('');
     expect(
@@ -142,7 +145,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
   });
 });
 
-describe('as npm run e2e does it', () => {
+describe('as npm run e2e runs it', () => {
   it.each(['leftover-evict-leader', 'poisoned-log', 'false-alarm'])('%s', async (name) => {
     const trial = tikvTrial(scenarioNamed(name), patientDefaults);
     const report = await runTrial(trial, trialContext, { holdSeconds: 5, byHand: true });

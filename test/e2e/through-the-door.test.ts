@@ -1,11 +1,12 @@
-// Any server of the Messages API drives the same loop; and what an agent says is never enough.
+// Any server of the Messages API drives the same loop, and an agent's claim alone is never enough.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { eventually, kubectl, oplab, trail } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { kubectl, oplab, trail } from '../support/live.ts';
 import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
-import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
+import { conclude, readToolResults, shell } from '../support/scripted-model.ts';
 
 const status = (incident: Awaited<ReturnType<OperatorHarness['finished']>>, type: string) =>
   findCondition(incident.status?.conditions, type);
@@ -19,7 +20,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
   afterAll(() => lab?.close());
 
   it('runs several commands of one answer in order, and records each before it starts', async () => {
-    lab.puppet.play(
+    lab.model.play(
       shell('date +%s%3N; echo first', 'date +%s%3N; echo second', 'date +%s%3N; echo third'),
       shell(`kubectl -n ${lab.namespace} patch configmap patient --type=merge -p '{"data":{"state":"well"}}'`),
       conclude('fixed'),
@@ -29,7 +30,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(incident.status).toMatchObject({ phase: 'Resolved', claim: { outcome: 'Fixed' } });
     expect(status(incident, 'Succeeded')?.status).toBe('True');
 
-    const seen = resultsOf(lab.puppet.requests[1]);
+    const seen = readToolResults(lab.model.requests[1]);
     expect(seen).toHaveLength(3);
     expect(seen.map((result) => /first|second|third/.exec(result)?.[0])).toEqual(['first', 'second', 'third']);
 
@@ -39,7 +40,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(calls).toHaveLength(4);
     for (const [index, at] of started.entries()) expect(Date.parse(calls[index]?.time ?? '')).toBeLessThanOrEqual(at);
 
-    // The second witness: the write, as the API server was asked for it and as it answered.
+    // The second record: the write as the API server received it, and its answer.
     expect(ofKind(entries, 'kube_intent').map((entry) => entry.params)).toContainEqual(
       expect.objectContaining({ verb: 'patch', resource: 'configmaps', name: 'patient', namespace: lab.namespace }),
     );
@@ -47,7 +48,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect((await oplab('audit', 'verify', 'in-order', '-n', lab.namespace)).code).toBe(0);
   });
 
-  it('does not succeed when the agent says fixed and repairs nothing', async () => {
+  it('does not succeed when the agent claims a repair and repairs nothing', async () => {
     await kubectl(
       '-n',
       lab.namespace,
@@ -58,7 +59,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
       '-p',
       '{"data":{"state":"ill"}}',
     );
-    lab.puppet.play(conclude('fixed', 'all good, trust me'));
+    lab.model.play(conclude('fixed', 'all good, trust me'));
     await lab.open('only-said', { limits: { attempts: 1 } });
     const incident = await lab.finished('only-said', 280);
     expect(incident.status?.phase).toBe('Escalated');
@@ -68,9 +69,9 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(incident.status?.attempts).toMatchObject([{ reason: 'ChecksFailed' }]);
   });
 
-  it('passes exec, logs -f, cp and port-forward through the kube door', async () => {
+  it('forwards exec, logs -f, cp and port-forward through the kube door', async () => {
     const target = `-n ${lab.namespace} patient`;
-    lab.puppet.play(
+    lab.model.play(
       shell(
         `kubectl exec ${target} -- sh -c 'echo out; echo err >&2; exit 3'; echo "exit code $?"`,
         `echo hello > /tmp/file && kubectl cp /tmp/file ${lab.namespace}/patient:/tmp/copied && kubectl exec ${target} -- cat /tmp/copied`,
@@ -83,7 +84,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     );
     await lab.open('streams');
     await lab.finished('streams');
-    const [exec, copied, watched, spdy, bytes, forwarded] = resultsOf(lab.puppet.requests.at(-1));
+    const [exec, copied, watched, spdy, bytes, forwarded] = readToolResults(lab.model.requests.at(-1));
     expect(exec).toContain('exit code 3');
     expect(exec).toContain('err');
     expect(copied).toContain('hello');
@@ -98,8 +99,8 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(intents.some((params) => params.includes('portforward'))).toBe(true);
   });
 
-  it('ends the attempt and says which limit when the limit of turns is reached', async () => {
-    lab.puppet.play(shell('echo one'), shell('echo two'), shell('echo three'), shell('echo four'));
+  it('ends the attempt when the limit of turns is reached, and names the limit', async () => {
+    lab.model.play(shell('echo one'), shell('echo two'), shell('echo three'), shell('echo four'));
     await lab.open('out-of-turns', { limits: { maxTurns: 2, attempts: 1 } });
     const incident = await lab.finished('out-of-turns');
     expect(incident.status?.phase).toBe('Escalated');
@@ -107,8 +108,8 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(incident.status?.usage?.turns).toBe(2);
   });
 
-  it('cuts a running command off when the Incident is cancelled, and the pod goes', async () => {
-    lab.puppet.play(shell(`kubectl get configmaps -w -n ${lab.namespace}`));
+  it('cuts off a running command when the Incident is cancelled, and removes the pod', async () => {
+    lab.model.play(shell(`kubectl get configmaps -w -n ${lab.namespace}`));
     await lab.open('cancelled');
     const pod = await lab.agentPod('cancelled');
     await kubectl('-n', 'oplab-agents', 'wait', '--for=condition=Ready', `pod/${pod}`, '--timeout=60s');
@@ -126,24 +127,27 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     const incident = await lab.finished('cancelled', 30);
     expect(performance.now() - cancelledAt).toBeLessThan(30_000);
     expect(incident.status?.phase).toBe('Cancelled');
-    await eventually('the pod to go', 20, async () => {
-      const pods = await kubectl(
-        '-n',
-        'oplab-agents',
-        'get',
-        'pods',
-        '-l',
-        'oplab.dev/incident-name=cancelled',
-        '-o',
-        'name',
-      );
-      return pods === '';
-    });
+    await eventually(
+      async () => {
+        const pods = await kubectl(
+          '-n',
+          'oplab-agents',
+          'get',
+          'pods',
+          '-l',
+          'oplab.dev/incident-name=cancelled',
+          '-o',
+          'name',
+        );
+        return pods === '';
+      },
+      { what: 'the pod to go', withinMs: 20_000, everyMs: 500 },
+    );
   });
 
   it('drives the same loop when it does not stream', async () => {
-    lab.puppet.answers = 'json';
-    lab.puppet.play(
+    lab.model.answers = 'json';
+    lab.model.play(
       shell(
         'echo seen',
         `kubectl -n ${lab.namespace} patch configmap patient --type=merge -p '{"data":{"state":"well"}}'`,
@@ -152,9 +156,9 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     );
     await lab.open('json-only');
     const incident = await lab.finished('json-only');
-    lab.puppet.answers = 'as-asked';
+    lab.model.answers = 'as-asked';
     expect(incident.status?.phase).toBe('Resolved');
-    expect(resultsOf(lab.puppet.requests.at(-1))[0]).toContain('seen');
+    expect(readToolResults(lab.model.requests.at(-1))[0]).toContain('seen');
     expect(incident.status?.usage?.inputTokens).toBeGreaterThan(0);
   });
 });

@@ -1,16 +1,22 @@
-// After `helm uninstall` nothing hangs on oplab: no namespace, no Incident, no right in a target.
+// After `helm uninstall`, nothing waits for oplab and nothing is left: no namespace hangs, no
+// Incident hangs, no rights remain in a target.
 
 import { describe, expect, it } from 'vitest';
-import { child, eventually, kubectl, readIncident, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { child, kubectl, readIncident, tryKubectl } from '../support/live.ts';
 import { openOperatorHarness } from '../support/operator-harness.ts';
 import { shell } from '../support/scripted-model.ts';
 
 describe('helm uninstall', () => {
-  it('in the middle of an attempt lets every namespace go', async () => {
+  it('in the middle of an attempt leaves no namespace hanging', async () => {
     const lab = await openOperatorHarness();
-    lab.puppet.play(shell('sleep 60'));
+    lab.model.play(shell('sleep 60'));
     await lab.open('left-behind');
-    await eventually('the agent to work', 60, async () => lab.puppet.requests.length > 0);
+    await eventually(async () => lab.model.requests.length > 0, {
+      what: 'the agent to work',
+      withinMs: 60_000,
+      everyMs: 500,
+    });
     expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers).toContain('oplab.dev/cleanup');
     expect(
       await kubectl(
@@ -30,16 +36,16 @@ describe('helm uninstall', () => {
     });
     expect((await readIncident(lab.namespace, 'left-behind')).metadata.finalizers ?? []).toEqual([]);
     expect(await kubectl('-n', lab.namespace, 'get', 'rolebindings', '-o', 'name')).toBe('');
-    await eventually(
-      "the agents' namespace to go",
-      60,
-      async () => (await tryKubectl('get', 'namespace', 'oplab-agents')).code !== 0,
-    );
+    await eventually(async () => (await tryKubectl('get', 'namespace', 'oplab-agents')).code !== 0, {
+      what: "the agents' namespace to go",
+      withinMs: 60_000,
+      everyMs: 500,
+    });
     await kubectl('delete', 'namespace', lab.namespace, '--timeout=60s');
     // The record outlives the operator.
     expect(
       await kubectl('-n', 'oplab-system', 'get', 'pvc', 'oplab-gateway-audit', '-o', 'jsonpath={.status.phase}'),
     ).toBe('Bound');
-    await lab.puppet.close();
+    await lab.model.close();
   });
 });

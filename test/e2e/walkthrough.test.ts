@@ -1,32 +1,41 @@
-// docs/install.md and docs/operations.md, typed line by line on a cluster that has never seen oplab.
+// The commands of docs/install.md and docs/operations.md, run line by line on a cluster without a
+// trace of oplab.
 
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uninstallOperator } from '../../lab/index.ts';
-import { child, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { child, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
-/** Of the vendor's shape, worth nothing: what the agent is told over it is that nobody can be reached. */
+/**
+ * Shaped like the vendor's keys, but worthless: with it, the agent only learns that the model
+ * cannot be reached.
+ */
 const MODEL_KEY = 'sk-ant-walkthrough-0000000000000000';
 const INCIDENT = ['tikv', 'tikv-store-down'] as const;
 
-/** The blocks of one language on a page, in order. */
+/** The code blocks of one language on a page, in order. */
 async function blocks(page: string, language: string): Promise<string[]> {
   const text = await readFile(path.join(root, page), 'utf8');
   return [...text.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))].map(([, block = '']) => block);
 }
 
-describe('the documentation, typed as it stands', () => {
+describe('the commands in the documentation', () => {
   let folder = '';
-  /** Types the lines of a block; the chart takes this checkout's images, as there is no release to pull. */
+  /**
+   * Runs the lines of a block. The chart uses this checkout's images, because there is no release
+   * to pull.
+   */
   const type = async (block: string | undefined) => {
     expect(block).toBeDefined();
-    // `oplab top` wants a terminal; its tests give it one.
+    // `oplab top` needs a terminal. Its own tests provide one.
     for (const line of (block ?? '').split('\n').filter((candidate) => !/^(oplab top.*)?$/.test(candidate))) {
       const images = / upgrade --install /.test(line) ? ' --set image.tag=dev --set sandboxImage.tag=dev --wait' : '';
-      // What we feed is a socket to the child; /dev/stdin can be opened on a pipe, as on a terminal.
+      // The child's input is a socket. /dev/stdin can be opened on a pipe, as on a terminal, but
+      // not on a socket.
       await child('bash', ['-euo', 'pipefail', '-c', `exec < <(cat)\n${line}${images}`], {
         cwd: folder,
         ...(line.includes('/dev/stdin') ? { input: MODEL_KEY } : {}),
@@ -39,7 +48,11 @@ describe('the documentation, typed as it stands', () => {
     folder = await mkdtemp(path.join(tmpdir(), 'oplab-walkthrough-'));
     for (const name of ['helm', 'crds', 'examples']) await symlink(path.join(root, name), path.join(folder, name));
     await uninstallOperator(KUBECONFIG, AbortSignal.timeout(200_000));
-    await eventually('no trace of oplab', 90, async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0);
+    await eventually(async () => (await tryKubectl('get', 'ns', 'oplab-system')).code !== 0, {
+      what: 'no trace of oplab',
+      withinMs: 90_000,
+      everyMs: 500,
+    });
   });
   afterAll(async () => {
     await tryKubectl('delete', 'clusterrolebinding', 'sre-use-oplab');
@@ -47,28 +60,42 @@ describe('the documentation, typed as it stands', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('installs, lets an author in, stops an agent, checks the record, upgrades and uninstalls', async () => {
-    const [install, authors, otherModel, upgrade] = await blocks('docs/install.md', 'sh');
+  it('install oplab, admit an author, stop an agent, verify the log, upgrade and uninstall', async () => {
+    const [install, authors, otherModel, upgrade, uninstall] = await blocks('docs/install.md', 'sh');
     const values = (await blocks('docs/install.md', 'yaml')).find((block) => block.startsWith('# my-values.yaml\n'));
     expect(values).toBeDefined();
-    const [look, stop, record] = await blocks('docs/operations.md', 'sh');
+    const [observe, stop, record] = await blocks('docs/operations.md', 'sh');
 
     await type(install);
     await type(authors);
     const asAuthor = ['--as', 'alice', '--as-group', 'sre'];
-    await eventually('the author is let in', 20, async () => {
-      const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
-      return applied.code === 0;
-    });
+    await eventually(
+      async () => {
+        const applied = await tryKubectl(...asAuthor, 'create', '-f', path.join(root, 'examples/incident.yaml'));
+        return applied.code === 0;
+      },
+      { what: 'the author is admitted', withinMs: 20_000, everyMs: 500 },
+    );
 
-    // What is watched goes on until the Incident ends; the other lines come meanwhile.
-    const watching = look?.split('\n').find((line) => line.includes('incident watch')) ?? '';
+    // `oplab incident watch` runs until the Incident ends. The other lines run in the meantime.
+    const watching = observe?.split('\n').find((line) => line.includes('incident watch')) ?? '';
     const watched = child('bash', ['-c', watching], { allowFailure: true, timeoutMs: 180_000 });
-    await eventually('an attempt', 60, async () => {
-      const phase = await kubectl('-n', INCIDENT[0], 'get', 'incident', INCIDENT[1], '-o', 'jsonpath={.status.phase}');
-      return phase === 'Running';
-    });
-    await type(look?.replace(watching, ''));
+    await eventually(
+      async () => {
+        const phase = await kubectl(
+          '-n',
+          INCIDENT[0],
+          'get',
+          'incident',
+          INCIDENT[1],
+          '-o',
+          'jsonpath={.status.phase}',
+        );
+        return phase === 'Running';
+      },
+      { what: 'an attempt', withinMs: 60_000, everyMs: 500 },
+    );
+    await type(observe?.replace(watching, ''));
     await type(stop);
     expect((await finished(...INCIDENT, 60)).status?.phase).toBe('Cancelled');
     expect((await watched).stdout).toContain('Cancelled');
@@ -80,6 +107,7 @@ describe('the documentation, typed as it stands', () => {
 
     await kubectl('-n', INCIDENT[0], 'delete', 'incident', INCIDENT[1], '--timeout=60s');
     await type(upgrade);
+    await type(uninstall);
     expect((await tryKubectl('-n', 'oplab-system', 'get', 'deployment', 'oplab-gateway')).code).not.toBe(0);
   });
 });

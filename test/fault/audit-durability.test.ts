@@ -1,4 +1,5 @@
-// An acknowledged entry is on disk: shown by the order of system calls, by fsyncs that fail, and by killed processes.
+// An acknowledged entry is on disk. The tests show it with the order of system calls, with failing
+// fsyncs, and with killed processes.
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -18,7 +19,7 @@ let file: string;
 
 beforeAll(async () => {
   if (existsSync('/usr/bin/strace')) return;
-  // On Debian as root the tool is fetched; elsewhere the test says what is missing.
+  // As root on Debian, the tool is installed. Elsewhere the test reports what is missing.
   await run('apt-get', ['install', '-y', '--no-install-recommends', 'strace']).catch((error: unknown) => {
     throw new Error('these tests need strace; install it', { cause: error });
   });
@@ -30,7 +31,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-/** Runs the appender under strace; its output lines and the trace. */
+/** Runs the appender under strace. Returns its output lines and the trace. */
 async function traced(straceArguments: readonly string[], appenderArguments: readonly string[]) {
   const trace = path.join(directory, 'trace');
   const args = [
@@ -54,13 +55,13 @@ interface Call {
   readonly name: string;
   readonly target: string;
   readonly result: number;
-  /** Line numbers in the trace: when it was entered and when it was done. */
+  /** Line numbers in the trace at which the call was entered and finished. */
   readonly entered: number;
   readonly done: number;
 }
 
-/** The calls of a trace in which other threads may come between the two halves of a call. */
-function callsOf(trace: readonly string[]): Call[] {
+/** The calls of a trace in which lines of other threads may separate the two halves of a call. */
+function parseCalls(trace: readonly string[]): Call[] {
   const calls: Call[] = [];
   const open = new Map<string, { name: string; target: string; entered: number }>();
   for (const [at, line] of trace.entries()) {
@@ -83,7 +84,7 @@ describe('fsync comes before the ack', () => {
   it('in the order of system calls, for each entry', async () => {
     const { lines, trace } = await traced(['-e', 'trace=write,pwrite64,fsync,fdatasync'], ['k', '5', '1']);
     expect(lines.filter((line) => line.startsWith('ack'))).toHaveLength(5);
-    const calls = callsOf(trace);
+    const calls = parseCalls(trace);
     const acks = calls.filter((call) => call.name === 'write' && /"ack k-\d/.test(call.target));
     expect(acks).toHaveLength(5);
     let since = -1;
@@ -115,12 +116,12 @@ describe('fsync comes before the ack', () => {
     expect(lines).toEqual(['open', ...[0, 1, 2].map((n) => `rejected k-${n} OPLAB_AUDIT_UNAVAILABLE`)]);
   });
 
-  it('and so does a disk that turned read-only', async () => {
+  it('and neither does a disk that has become read-only', async () => {
     const { lines } = await traced(['-P', `${file}-wal`, '-e', 'inject=pwrite64:error=EROFS'], ['k', '3', '1']);
     expect(lines).toEqual(['open', ...[0, 1, 2].map((n) => `rejected k-${n} OPLAB_AUDIT_UNAVAILABLE`)]);
   });
 
-  it('and one failed fsync is survived: later entries are taken, and the chain is whole', async () => {
+  it('and the log recovers from one failed fsync: it accepts later entries, and the chain is intact', async () => {
     const { lines } = await traced(
       ['-P', `${file}-wal`, '-e', 'inject=fsync,fdatasync:error=EIO:when=4'],
       ['k', '30', '1'],
@@ -131,7 +132,7 @@ describe('fsync comes before the ack', () => {
   });
 });
 
-/** Every acknowledged entry is in the file under its number, and the file adds up. */
+/** Expects every acknowledged entry in the file under its number, and an intact file. */
 async function expectAcknowledged(lines: readonly string[]): Promise<number> {
   const report = verifyFile(file);
   expect(isSound(report), JSON.stringify(report)).toBe(true);
@@ -146,7 +147,7 @@ async function expectAcknowledged(lines: readonly string[]): Promise<number> {
   return acks.length;
 }
 
-it('a process killed in the middle of its appends, twenty times over, loses nothing that it acknowledged', {
+it('a process that is killed during its appends, twenty times, loses no acknowledged entry', {
   timeout: 300_000,
 }, async () => {
   const lines: string[] = [];
@@ -157,7 +158,7 @@ it('a process killed in the middle of its appends, twenty times over, loses noth
     const ended = new Promise((resolve) => child.once('exit', resolve));
     let doomed = false;
     for await (const line of createInterface({ input: child.stdout })) {
-      // A line that the kill cuts off was never read as an acknowledgement.
+      // A line that the kill cut off does not count as an acknowledgement.
       lines.push(line);
       if (doomed || !line.startsWith('ack')) continue;
       doomed = true;

@@ -1,4 +1,5 @@
-// A log whose storage fails refuses entries, says why, and takes them again when it can. Needs root for its small file systems.
+// A log whose storage fails refuses entries, says why, and accepts them again when it can. The
+// small file systems need root.
 
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, open, rm, statfs, truncate, writeFile } from 'node:fs/promises';
@@ -10,6 +11,7 @@ import type { NewEntry } from '../../src/audit/entry.ts';
 import { verifyChain } from '../../src/audit/hash-chain.ts';
 import { openAuditLog } from '../../src/audit/store.ts';
 import { AuditUnavailable } from '../../src/errors.ts';
+import { eventually } from '../support/eventually.ts';
 
 const run = promisify(execFile);
 const authorship = { session: 'full-disk', attempt: 1, writer: 'agent' } as const;
@@ -17,7 +19,7 @@ const entry = (key: string, bytes = 0): NewEntry => ({
   clientKey: key,
   kind: 'tool_result',
   content: key,
-  // Not all alike: the same text would be stored once.
+  // The texts differ, because the same text would be stored only once.
   ...(bytes === 0 ? {} : { blob: `${key} ${'x'.repeat(bytes)}` }),
 });
 
@@ -30,7 +32,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-/** A file system of its own, for one test. */
+/** A separate file system for one test. */
 async function withTmpfs<T>(size: string, work: (mount: string) => Promise<T>): Promise<T> {
   const mount = path.join(directory, 'mount');
   await mkdir(mount);
@@ -42,15 +44,7 @@ async function withTmpfs<T>(size: string, work: (mount: string) => Promise<T>): 
   }
 }
 
-async function eventually(condition: () => boolean, seconds: number): Promise<void> {
-  const deadline = Date.now() + seconds * 1000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('waited in vain');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-it('a full disk: fails closed, and goes on when there is room again', async () => {
+it('a full disk: refuses entries, and accepts them when there is room again', async () => {
   await withTmpfs('8m', async (mount) => {
     const log = await openAuditLog({ path: path.join(mount, 'audit.db') });
     const first = await log.append(authorship, entry('before'));
@@ -69,7 +63,7 @@ it('a full disk: fails closed, and goes on when there is room again', async () =
     await expect(log.append(authorship, entry('meanwhile'))).rejects.toBeInstanceOf(AuditUnavailable);
 
     await rm(path.join(mount, 'ballast'));
-    await eventually(() => log.failure === undefined, 20);
+    await eventually(() => log.failure === undefined, { withinMs: 20_000, everyMs: 50 });
     await log.append(authorship, entry(refused ?? '', 100_000));
     await log.append(authorship, entry('after'));
     const entries = await log.read(authorship.session);
@@ -81,7 +75,7 @@ it('a full disk: fails closed, and goes on when there is room again', async () =
   });
 });
 
-it('a read-only volume is refused when the log is opened, with what to do', async () => {
+it('a read-only volume is refused when the log is opened, and the message says what to do', async () => {
   await withTmpfs('8m', async (mount) => {
     const name = path.join(mount, 'audit.db');
     await (await openAuditLog({ path: name })).close();
@@ -90,7 +84,7 @@ it('a read-only volume is refused when the log is opened, with what to do', asyn
   });
 });
 
-it('a file that is no database, and a damaged one, are refused', async () => {
+it('a file that is not a database and a damaged database are refused', async () => {
   await writeFile(file, 'this is a letter, not a database; '.repeat(500));
   await expect(openAuditLog({ path: file })).rejects.toThrow(/corrupt .*keep the file as evidence/);
   await rm(file);
@@ -105,7 +99,7 @@ it('a file that is no database, and a damaged one, are refused', async () => {
   await expect(openAuditLog({ path: file })).rejects.toThrow(/corrupt/);
 });
 
-it('a file that lost its end is refused', async () => {
+it('a truncated file is refused', async () => {
   const log = await openAuditLog({ path: file });
   for (let n = 0; n < 20; n += 1) await log.append(authorship, entry(`k${n}`, 3000));
   await log.close();
@@ -116,7 +110,7 @@ it('a file that lost its end is refused', async () => {
   await expect(openAuditLog({ path: file })).rejects.toThrow(/corrupt/);
 });
 
-it('a second process is kept out, and the first is not disturbed', async () => {
+it('a second process is refused, and the first is not affected', async () => {
   const log = await openAuditLog({ path: file });
   const appender = path.join(import.meta.dirname, '../support/audit-appender.ts');
   const failed = await run(process.execPath, [appender, file, 'k', '1']).catch((error: { stdout: string }) => error);

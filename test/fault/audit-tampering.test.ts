@@ -1,4 +1,4 @@
-// Whoever changes the file behind the gateway's back is found out by `oplab audit verify`, which says what was changed.
+// `oplab audit verify` detects changes that bypass the gateway, and says what was changed.
 
 import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -59,7 +59,7 @@ beforeEach(async () => {
   await copyFile(original, file);
 });
 
-/** The verdict of the real command line. */
+/** The result of the real command line. */
 function verify(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
     const command = [main, 'audit', 'verify', '--file', file, ...args];
@@ -69,7 +69,10 @@ function verify(...args: string[]): Promise<{ code: number; stdout: string; stde
   });
 }
 
-/** Changes the file as somebody with write access to it would: without the triggers, then with them again. */
+/**
+ * Changes the file like someone with write access to it: drops the triggers and creates them again
+ * afterwards.
+ */
 function tamper(...statements: string[]): void {
   const db = new DatabaseSync(file, { enableForeignKeyConstraints: false });
   const triggers = db.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").all();
@@ -82,10 +85,10 @@ function tamper(...statements: string[]): void {
 const anchored = () => verify('--incident-file', incidentFile);
 
 it('finds nothing in an untouched file', async () => {
-  const verdict = await anchored();
-  expect(verdict.stdout).toContain('✓ tikv/store-down');
-  expect(verdict.stdout).toContain('status.audit.sealedHeadHash');
-  expect(verdict).toMatchObject({ code: 0, stderr: '' });
+  const result = await anchored();
+  expect(result.stdout).toContain('✓ tikv/store-down');
+  expect(result.stdout).toContain('status.audit.sealedHeadHash');
+  expect(result).toMatchObject({ code: 0, stderr: '' });
 });
 
 it('a flipped byte', async () => {
@@ -94,21 +97,21 @@ it('a flipped byte', async () => {
   expect(at).toBeGreaterThan(0);
   bytes[at] = (bytes[at] ?? 0) ^ 0x01;
   await writeFile(file, bytes);
-  const verdict = await verify();
-  expect(verdict.stdout).toContain('row 4 (tool_result) was changed');
-  expect(verdict.stderr).toContain('OPLAB_VERIFICATION_FAILED');
-  expect(verdict.code).toBe(4);
+  const result = await verify();
+  expect(result.stdout).toContain('row 4 (tool_result) was changed');
+  expect(result.stderr).toContain('OPLAB_VERIFICATION_FAILED');
+  expect(result.code).toBe(4);
 });
 
-it('a dropped last row, by the seal in the file and by the anchor in status', async () => {
+it('a dropped last row, with the seal in the file and with the anchor in the status', async () => {
   tamper('DELETE FROM entries WHERE seq = 8');
-  const verdict = await verify();
-  expect(verdict.stdout).toContain("the end is cut off: row 8 is missing; the file's seal knows 8 entries");
-  expect(verdict.code).toBe(4);
+  const result = await verify();
+  expect(result.stdout).toContain("the end is cut off: row 8 is missing; the file's seal covers 8 entries");
+  expect(result.code).toBe(4);
   tamper('DELETE FROM seals');
   expect((await verify()).code).toBe(0);
   const held = await anchored();
-  expect(held.stdout).toContain('row 8 is missing; status.audit.sealedHeadHash knows 8 entries');
+  expect(held.stdout).toContain('row 8 is missing; status.audit.sealedHeadHash covers 8 entries');
   expect(held.code).toBe(4);
 });
 
@@ -118,50 +121,50 @@ it('two swapped rows', async () => {
     'UPDATE entries SET seq = 3 WHERE seq = 6',
     'UPDATE entries SET seq = 6 WHERE seq = 1003',
   );
-  const verdict = await verify();
-  expect(verdict.stdout).toContain('rows 3 and 6 were swapped');
-  expect(verdict.stdout.match(/rows? \d/g)).toHaveLength(1);
-  expect(verdict.code).toBe(4);
+  const result = await verify();
+  expect(result.stdout).toContain('rows 3 and 6 were swapped');
+  expect(result.stdout.match(/rows? \d/g)).toHaveLength(1);
+  expect(result.code).toBe(4);
 });
 
-it('a row taken out of the middle', async () => {
+it('a row removed from the middle', async () => {
   tamper('DELETE FROM entries WHERE seq = 5');
   expect((await verify()).stdout).toContain('row 5 is missing');
 });
 
-it('a session taken out altogether, by the anchor', async () => {
+it('a session that was removed completely, with the anchor', async () => {
   tamper('DELETE FROM entries', 'DELETE FROM seals');
-  const verdict = await anchored();
-  expect(verdict.stdout).toContain('rows 1 to 8 are missing');
-  expect(verdict.code).toBe(4);
+  const result = await anchored();
+  expect(result.stdout).toContain('rows 1 to 8 are missing');
+  expect(result.code).toBe(4);
 });
 
-it('a changed text behind a digest, while a pruned one is no fault', async () => {
+it('a changed text under a digest, whereas a pruned text is not a fault', async () => {
   tamper(
     `UPDATE blobs SET bytes = CAST('nothing happened' AS BLOB) WHERE CAST(bytes AS TEXT) = 'whole output 2'`,
     `DELETE FROM blobs WHERE CAST(bytes AS TEXT) = 'whole output 4'`,
   );
-  const verdict = await verify();
-  expect(verdict.stdout).toContain('row 3: its stored text does not match its digest');
-  expect(verdict.stdout).not.toContain('row 5');
-  expect(verdict.code).toBe(4);
+  const result = await verify();
+  expect(result.stdout).toContain('row 3: its stored text does not match its digest');
+  expect(result.stdout).not.toContain('row 5');
+  expect(result.code).toBe(4);
 });
 
-it('triggers that were left out afterwards', async () => {
+it('triggers that were not restored', async () => {
   const db = new DatabaseSync(file);
   db.exec('DROP TRIGGER entries_no_update');
   db.close();
-  const verdict = await verify();
-  expect(verdict.stdout).toContain('entries_no_update');
-  expect(verdict.code).toBe(4);
+  const result = await verify();
+  expect(result.stdout).toContain('entries_no_update');
+  expect(result.code).toBe(4);
 });
 
-it('tells a machine the same, on a clean stdout', async () => {
+it('prints the same for programs, with nothing else on stdout', async () => {
   tamper("UPDATE entries SET content = 'x' WHERE seq = 2");
-  const verdict = await verify('-o', 'json');
-  expect(JSON.parse(verdict.stdout)).toMatchObject({
+  const result = await verify('-o', 'json');
+  expect(JSON.parse(result.stdout)).toMatchObject({
     valid: false,
     sessions: [{ session: uid, findings: [{ kind: 'changed', seq: 2 }] }],
   });
-  expect(verdict.code).toBe(4);
+  expect(result.code).toBe(4);
 });

@@ -1,4 +1,5 @@
-// The docker door: the real docker command, a real dockerd, one project that is opened, and another that must not be touched.
+// The docker door with the real docker command and a real dockerd: one project is open, and another
+// must not be touched.
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -12,11 +13,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 import { type DockerHarness, type DockerSandbox, runDocker, startDockerHarness } from '../support/docker-harness.ts';
-import { eventually } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
 
 let lab: DockerHarness;
 let sandbox: DockerSandbox;
-/** Containers that sleep: one of the project, one of somebody else. */
+/** Containers that sleep: one of the project, and one of another owner. */
 let mine: string;
 let foreign: string;
 const idle = ['sh', '-c', 'echo up; trap exit TERM; while :; do sleep 0.2; done'];
@@ -50,7 +51,7 @@ async function bare(method: string, url: string, body?: string, headers: Record<
 }
 
 describe('what the docker command sees', () => {
-  it('is the project and nothing else', async () => {
+  it('is only the project', async () => {
     const entries = await recorded(async () => {
       expect((await sandbox.docker('ps', '-a', '--format', '{{.Names}}')).stdout.trim()).toBe(mine);
       expect((await sandbox.docker('network', 'ls', '--format', '{{.Name}}')).stdout.trim()).toBe(
@@ -64,30 +65,30 @@ describe('what the docker command sees', () => {
       expect((await sandbox.docker('top', mine)).stdout).toContain('sleep');
       expect((await sandbox.docker('stats', '--no-stream', mine)).stdout).toContain(mine);
     });
-    // Reading is counted, not written down.
+    // Reads are counted, not recorded.
     expect(entries).toEqual([]);
   });
 
-  it('has no word of another project, by name, by id, or by the beginning of an id', async () => {
+  it('does not include another project, by name, by id, or by the prefix of an id', async () => {
     const id = await lab.host('inspect', '--format', '{{.Id}}', foreign);
     for (const name of [foreign, id, id.slice(0, 12)]) {
       for (const command of [['inspect'], ['logs'], ['stop'], ['rm', '-f'], ['exec'], ['cp']]) {
         const rest = command[0] === 'exec' ? ['id'] : [];
         const args = command[0] === 'cp' ? ['cp', `${name}:/etc/passwd`, '-'] : [...command, name, ...rest];
         const refused = await sandbox.docker(...args);
-        // `rm -f` counts what is not there as removed.
+        // `rm -f` treats a missing object as removed.
         expect(refused.stderr.toLowerCase(), args.join(' ')).toMatch(/no such (container|object)|could not find/);
       }
     }
     expect(await lab.host('inspect', '--format', '{{.State.Status}}', foreign)).toBe('running');
   });
 
-  it('shows images that the project is made of', async () => {
+  it('includes the images of the project', async () => {
     const images = (await sandbox.docker('images', '--format', '{{.Repository}}:{{.Tag}}')).stdout;
     expect(images).toContain(lab.image);
   });
 
-  it('hears of events of the project only', async () => {
+  it('includes only the events of the project', async () => {
     const events = spawn('docker', ['events', '--format', '{{.Actor.Attributes.name}} {{.Action}}'], {
       env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${sandbox.socketPath}` },
     });
@@ -96,7 +97,7 @@ describe('what the docker command sees', () => {
       heard += chunk;
     });
     try {
-      // The stream has begun when something is heard.
+      // The stream has begun when the first event arrives.
       await eventually(async () => {
         await lab.host('kill', '-s', 'CONT', mine);
         return heard.includes('kill') ? true : undefined;
@@ -112,7 +113,7 @@ describe('what the docker command sees', () => {
 });
 
 describe('what it changes', () => {
-  it('is on record before and after: stop and start', async () => {
+  it('is recorded before and after: stop and start', async () => {
     const entries = await recorded(async () => {
       expect((await sandbox.docker('stop', '-t', '1', mine)).stderr).toBe('');
       expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('exited');
@@ -158,7 +159,7 @@ describe('what it changes', () => {
     expect(end.params).toMatchObject({ status: 101, bytesIn: 6 });
   });
 
-  it('carries many bytes unharmed, both ways', async () => {
+  it('transfers many bytes unchanged in both directions', async () => {
     const input = 'x'.repeat(8_000_000);
     const ran = await runDocker(
       sandbox.socketPath,
@@ -187,7 +188,7 @@ describe('what it changes', () => {
     expect(await text(attached.stdout)).toBe('got a word\n');
   });
 
-  it('answers an exec also to those who do not ask to upgrade', async () => {
+  it('answers an exec even if the client does not request an upgrade', async () => {
     const made = await bare(
       'POST',
       `/v1.41/containers/${mine}/exec`,
@@ -198,7 +199,7 @@ describe('what it changes', () => {
     expect(answer).toEqual({ status: 200, text: 'raw\r\n' });
   });
 
-  it('copies in and out, and shows what came in', async () => {
+  it('copies in and out, and records what was copied in', async () => {
     const dir = await mkdtemp(path.join(tmpdir(), 'oplab-cp-'));
     await writeFile(path.join(dir, 'note.toml'), 'key = "value"\n');
     const entries = await recorded(async () => {
@@ -211,7 +212,7 @@ describe('what it changes', () => {
     expect(entries.filter(({ params }) => Object(params).operation === 'container.copy-out').length).toBeGreaterThan(0);
   });
 
-  it('makes containers that belong to the project', async () => {
+  it('creates containers that belong to the project', async () => {
     const name = `${lab.ours}-new`;
     const network = `${lab.ours}_default`;
     const run = await sandbox.docker(
@@ -268,9 +269,9 @@ describe('what it changes', () => {
     expect(entries).toEqual([]);
   });
 
-  it('does not let a foreign image be run, nor anything be pulled from elsewhere', async () => {
+  it('does not run an image of another owner, and pulls nothing from elsewhere', async () => {
     const [foreignImage, network] = [lab.image.replace(':1', '-foreign:1'), `${lab.ours}_default`];
-    // The same image under another name is known by its id; a name of its own is not.
+    // The same image is recognized by its id under another name. Another image is not.
     await lab.host('import', path.join(lab.tls, 'empty.tar'), `other-${lab.ours}:1`).catch(async () => {
       await writeFile(path.join(lab.tls, 'empty.tar'), Buffer.alloc(10_240));
       await lab.host('import', path.join(lab.tls, 'empty.tar'), `other-${lab.ours}:1`);
@@ -287,7 +288,7 @@ describe('what it changes', () => {
     expect(pulled.stderr).toContain('OPLAB_NOT_ALLOWED');
   });
 
-  it('gets nothing past by spelling', async () => {
+  it('cannot be circumvented by another spelling', async () => {
     const count = async () => (await lab.host('ps', '-aq')).split('\n').length;
     const before = await count();
     const inside = { Image: lab.image, Cmd: ['id'] };
@@ -320,7 +321,7 @@ describe('what it changes', () => {
 });
 
 describe('the lease', () => {
-  it('cuts logs -f and exec within a second when the attempt ends, and then nothing passes', async () => {
+  it('cuts logs -f and exec within a second when the attempt ends, and then forwards nothing', async () => {
     const other = await lab.sandbox('cut');
     const follow = ['logs', '-f', mine];
     const shell = ['exec', '-i', mine, 'sh', '-c', 'echo on; sleep 60'];
@@ -353,7 +354,7 @@ describe('the lease', () => {
     expect(outcome.content).toContain('the lease ended');
   });
 
-  it('of mode Diagnose looks and changes nothing', async () => {
+  it('in mode Diagnose allows reads and no changes', async () => {
     const looking = await lab.sandbox('looking', {}, 'Diagnose');
     expect((await looking.docker('ps', '--format', '{{.Names}}')).stdout).toContain(mine);
     expect((await looking.docker('stop', mine)).stderr).toContain('Diagnose');
@@ -361,7 +362,7 @@ describe('the lease', () => {
     expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
   });
 
-  it('of a class that opens another label, another host, or none, reaches nothing here', async () => {
+  it('of a class that opens another label, another host or none reaches nothing here', async () => {
     const other = await lab.sandbox('labelled', { composeProject: undefined, label: 'team=nobody' });
     expect((await other.docker('ps', '-aq')).stdout).toBe('');
     const elsewhere = await lab.sandbox('elsewhere', { endpoint: 'unheard-of' });
@@ -372,7 +373,7 @@ describe('the lease', () => {
     expect(await fetchDoor(attempt.agentToken)).toContain('OPLAB_UNAUTHENTICATED');
   });
 
-  it('with host mounts allowed gets host mounts', async () => {
+  it('with host mounts allowed may use host mounts', async () => {
     const mounting = await lab.sandbox('mounting', { allowHostMounts: true });
     const ran = await mounting.docker(
       'run',
@@ -404,7 +405,7 @@ async function fetchDoor(token: string): Promise<string> {
 }
 
 describe('the socket process', () => {
-  it.each(['none', 'stranger'])('lets nobody in but the gateway: certificate %s', async (who) => {
+  it.each(['none', 'stranger'])('accepts only the gateway: certificate %s', async (who) => {
     const folder = path.join(lab.tls, who);
     const identity =
       who === 'none'
@@ -424,7 +425,7 @@ describe('the socket process', () => {
     expect(got).toBe('');
   });
 
-  it('gone: writes are refused before anything is recorded as done, and work again when it is back', async () => {
+  it('while it is down: writes are refused before anything is recorded as done, and work again when it is back', async () => {
     await lab.socketProcess(false);
     const entries = await recorded(async () => {
       const refused = await sandbox.docker('stop', mine);

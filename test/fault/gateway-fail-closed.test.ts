@@ -1,17 +1,13 @@
-// No record, no action: while the audit log cannot be written, nothing reaches the model, the API server or the status.
+// Nothing happens without a record: while the audit log cannot be written, nothing reaches the
+// model, the API server or the status.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AuditUnavailable } from '../../src/errors.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
+import { eventually } from '../support/eventually.ts';
 import { message } from '../support/fake-model-api.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let attempt: Attempt;
@@ -29,7 +25,7 @@ afterEach(() => {
 const ask = () => lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 100, messages: [] });
 
 describe('while the log is down', () => {
-  it('forwards no model call, and says so in readiness', async () => {
+  it('forwards no model call, and is not ready', async () => {
     let forwarded = 0;
     lab.model(({ body, response }) => {
       forwarded += 1;
@@ -46,7 +42,7 @@ describe('while the log is down', () => {
     expect([read.status, read.text]).toEqual([503, expect.stringContaining('OPLAB_AUDIT_UNAVAILABLE: ')]);
   });
 
-  it('does not end an answer whose call could not be put on record', async () => {
+  it('does not complete an answer whose call could not be recorded', async () => {
     lab.model(({ body, response }) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(JSON.stringify(message(body.model, { input_tokens: 1, output_tokens: 1 })));
@@ -55,7 +51,7 @@ describe('while the log is down', () => {
     await expect(ask()).rejects.toThrow();
   });
 
-  it('writes nothing to Kubernetes whose intent is not on disk', async () => {
+  it('forwards no write to Kubernetes whose intent is not on disk', async () => {
     vi.spyOn(lab.gateway.log, 'append').mockRejectedValue(new AuditUnavailable('disk full'));
     const path = `/api/v1/namespaces/${TARGET}/configmaps`;
     const body = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'unrecorded' } });
@@ -68,7 +64,7 @@ describe('while the log is down', () => {
     expect(isNotFound(left)).toBe(true);
   });
 
-  it('takes no claim, and takes it when the log is back', async () => {
+  it('refuses a claim, and accepts it when the log is back', async () => {
     const claim = { outcome: 'Fixed', summary: 'done' };
     vi.spyOn(lab.gateway.log, 'append').mockRejectedValue(new AuditUnavailable('disk full'));
     expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(503);

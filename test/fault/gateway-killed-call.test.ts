@@ -1,4 +1,5 @@
-// A gateway that is killed while the model works: the call was begun, will be billed, and must not be forgotten.
+// A gateway is killed during a model call. The call has begun and will be billed, so it must not be
+// forgotten.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
@@ -6,11 +7,12 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { entry } from '../../src/audit/entry.ts';
-import { eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const main = path.join(import.meta.dirname, '../../src/main.ts');
 let lab: GatewayHarness;
-/** Takes every request and never answers. */
+/** Accepts every request and never answers. */
 let silent: Server;
 let asked = 0;
 let child: ChildProcess | undefined;
@@ -35,7 +37,7 @@ afterAll(async () => {
 const port = z.number();
 const serving = z.looseObject({ agent: port, kube: port, docker: port, read: port, health: port });
 
-/** A gateway in a process of its own, over the same log. */
+/** A gateway in a separate process, with the same log. */
 async function startProcess(): Promise<void> {
   const address = silent.address();
   const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, 'gateway'], {
@@ -60,7 +62,9 @@ async function startProcess(): Promise<void> {
   started.stdout.on('data', (chunk) => {
     output += chunk;
   });
-  const line = await eventually(() => output.split('\n').find((text) => text.includes('the gateway serves')), 60_000);
+  const line = await eventually(() => output.split('\n').find((text) => text.includes('the gateway serves')), {
+    withinMs: 60_000,
+  });
   lab.gateway = { ...lab.gateway, ports: serving.parse(JSON.parse(line)) };
 }
 
@@ -70,7 +74,7 @@ async function killProcess(): Promise<void> {
   await ended;
 }
 
-it('is charged at its upper bound by the next one, once', async () => {
+it('is charged once at its upper bound by the next gateway', async () => {
   const attempt = await lab.open('killed', { maxTurns: 1 });
   await lab.stopGateway();
   await startProcess();
@@ -85,14 +89,15 @@ it('is charged at its upper bound by the next one, once', async () => {
   expect(await call).toBe('cut off');
 
   await startProcess();
-  // The one turn is used: nothing goes to the model any more.
+  // The only turn is used up, so nothing goes to the model any more.
   expect((await ask()).status).toBe(429);
   expect(asked).toBe(1);
   const usage = await eventually(async () => {
     const { status } = await lab.incident('killed');
     return status?.usage?.limitReached === undefined ? undefined : status.usage;
   });
-  // 1000 output tokens at $20 per million are 20 thousandths of a dollar, and the prompt comes besides.
+  // 1000 output tokens at $20 per million cost 20 thousandths of a dollar. The prompt is added to
+  // that.
   expect(usage).toMatchObject({ turns: 1, modelCalls: 1, outputTokens: 1000, limitReached: 'turns' });
   expect(usage.costMilliUSD).toBeGreaterThanOrEqual(20);
 

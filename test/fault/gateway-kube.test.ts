@@ -1,17 +1,12 @@
-// The kube door: real kubectl, a real API server, and the record of every write in between.
+// The kube door between real kubectl and a real API server, and its record of every write.
 
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let attempt: Attempt;
@@ -23,7 +18,7 @@ afterAll(async () => {
   await lab?.close();
 });
 
-/** Entries of the kube door that were written while `work` ran. */
+/** Entries that the kube door wrote while `work` ran. */
 async function recorded(work: () => Promise<unknown>): Promise<Entry[]> {
   const before = (await lab.entries(attempt)).length;
   await work();
@@ -47,7 +42,7 @@ describe('the kube door', () => {
     expect(entries).toEqual([]);
   });
 
-  it('puts apply, patch, scale and delete on record: intent before, outcome after', async () => {
+  it('records apply, patch, scale and delete: an intent before, an outcome after', async () => {
     const kinds = (entries: Entry[]) => entries.map((entry) => `${entry.kind} ${entry.content}`);
     const created = await recorded(async () => {
       const made = await lab.kubectl(attempt, 'create', 'deployment', 'web', '--image=none', '--replicas=2');
@@ -58,7 +53,7 @@ describe('the kube door', () => {
       `kube_outcome create apps/deployments ${TARGET} web: 201`,
     ]);
     const [intent, outcome] = created;
-    // kubectl sends protobuf here: the intent shows its strings, the outcome the object.
+    // kubectl sends protobuf here. The intent shows its strings, and the outcome shows the object.
     expect(await lab.gateway.log.blob(intent?.blobDigest ?? '')).toMatch(/kind: Deployment(.|\n)*"none"/);
     expect(await lab.gateway.log.blob(outcome?.blobDigest ?? '')).toContain('"replicas":2');
     expect(outcome?.params).toMatchObject({ intentSeq: intent?.seq, status: 201, object: { name: 'web' } });
@@ -74,7 +69,7 @@ describe('the kube door', () => {
     ]);
   });
 
-  it('counts in status what was changed, and nothing else, also over a restart', async () => {
+  it('counts changes, and nothing else, in the status, even over a restart', async () => {
     const own = await lab.open('changes');
     const kubectl = (...args: string[]) => lab.kubectl(own, ...args);
     await kubectl('get', 'configmaps');
@@ -83,7 +78,7 @@ describe('the kube door', () => {
     await kubectl('create', 'namespace', 'mine');
     await kubectl('get', '--raw', `/api/v1/namespaces/${TARGET}/services/none:80/proxy/`);
     await kubectl('get', 'secrets');
-    // An intent may stand in status for a moment before its answer names the object.
+    // The status may show an intent for a moment before its answer names the object.
     const counted = (texts: readonly string[]) =>
       eventually(async () => {
         const { changes } = (await lab.incident('changes')).status ?? {};
@@ -98,7 +93,7 @@ describe('the kube door', () => {
     await lab.restartGateway();
     await kubectl('create', 'configmap', 'again');
     await counted([...done, `create configmaps ${TARGET}/again`]);
-    // The claim carries the count that was true when it was made.
+    // The claim contains the count at the time when it was made.
     await kubectl('delete', 'configmap', 'again');
     const claim = { outcome: 'Fixed', summary: 'done' };
     expect((await lab.ask(own, 'POST', '/agent/v1/conclude', claim)).status).toBe(200);
@@ -108,9 +103,9 @@ describe('the kube door', () => {
     });
   });
 
-  it('records a write that was refused with the API server’s own words', async () => {
+  it('records a refused write with the API server’s own message', async () => {
     const entries = await recorded(async () => {
-      const refused = await lab.kubectl(attempt, 'create', 'namespace', 'mine');
+      const refused = await lab.kubectl(attempt, 'create', 'priorityclass', 'mine', '--value=1');
       expect(refused.stderr).toContain('forbidden');
     });
     expect(entries.map((entry) => entry.kind)).toEqual(['kube_intent', 'kube_outcome']);
@@ -124,7 +119,7 @@ describe('the kube door', () => {
     expect(entries[0]?.content).toContain('(dry run)');
   });
 
-  it('is not talked into a dry run: the API server takes the options of a DELETE from the body', async () => {
+  it('is not deceived about a dry run: the API server reads the options of a DELETE from the body', async () => {
     await lab.kubectl(attempt, 'create', 'configmap', 'kept');
     const kept = `/api/v1/namespaces/${TARGET}/configmaps/kept`;
     const json = { 'content-type': 'application/json', 'content-length': '2' };
@@ -150,7 +145,7 @@ describe('the kube door', () => {
     expect(texts.join('')).not.toContain(encoded);
   });
 
-  it('does not let a caller be somebody else', async () => {
+  it('does not let a caller impersonate anyone', async () => {
     const review = JSON.stringify({ kind: 'SelfSubjectReview', apiVersion: 'authentication.k8s.io/v1' });
     const whoami = await bare(
       'POST',
@@ -169,7 +164,7 @@ describe('the kube door', () => {
     expect(whoami.text).not.toContain('system:masters');
   });
 
-  it('refuses what it could not show: binary and packed bodies', async () => {
+  it('refuses bodies that it could not show: binary and compressed ones', async () => {
     const path = `/api/v1/namespaces/${TARGET}/configmaps`;
     const binary = await bare('POST', path, { 'content-type': 'application/cbor' }, 'x');
     expect([binary.status, binary.text]).toEqual([400, expect.stringContaining('cannot be recorded')]);
@@ -181,7 +176,7 @@ describe('the kube door', () => {
     ).toBe(413);
   });
 
-  it('records an exec as a connection with its command, whatever became of it', async () => {
+  it('records an exec as a connection with its command, whatever its result', async () => {
     await lab.client.create((await import('../../src/kube/resources.ts')).SERVICE_ACCOUNTS, {
       apiVersion: 'v1',
       kind: 'ServiceAccount',
@@ -198,7 +193,7 @@ describe('the kube door', () => {
     expect(entries[1]?.params).toMatchObject({ status: 400 });
   });
 
-  it('takes no token of the agent, and no token at all', async () => {
+  it('refuses the agent’s token, and a request without a token', async () => {
     const { status } = await bare('GET', '/api/v1/pods', { authorization: `Bearer ${attempt.agentToken}` });
     expect(status).toBe(401);
     expect((await bare('GET', '/api/v1/pods', { authorization: '' })).status).toBe(401);
@@ -226,13 +221,13 @@ describe('the kube door', () => {
     expect(after.stderr).toContain('OPLAB_NO_LEASE: attempt 1 has ended');
   });
 
-  it('dies with the Incident: after a deletion nothing passes', async () => {
+  it('closes with the Incident: after a deletion it forwards nothing', async () => {
     const other = await lab.open('deleted');
     expect((await lab.kubectl(other, 'get', 'pods')).code).toBe(0);
     await lab.client.delete(INCIDENTS, { name: 'deleted', namespace: TARGET });
     await eventually(
       async () => ((await lab.kubectl(other, 'get', 'pods')).stderr.includes('OPLAB_NO_LEASE') ? true : undefined),
-      3000,
+      { withinMs: 3000 },
     );
     const head = await eventually(async () => {
       const now = await lab.gateway.log.head(other.session);

@@ -1,11 +1,13 @@
-// The model door: the key stays in, ceilings hold, what streams is settled, and nothing outlives its lease.
+// The model door: it keeps the key, enforces limits, settles streams, and ends everything with its
+// lease.
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {
@@ -23,10 +25,10 @@ const ask = (attempt: Attempt, body: object, headers?: Record<string, string>) =
     { model: 'claude-opus-5-5', max_tokens: 1000, messages: [], ...body },
     headers,
   );
-const usageOf = async (name: string) => (await lab.incident(name)).status?.usage;
+const readUsage = async (name: string) => (await lab.incident(name)).status?.usage;
 
 describe('the model door', () => {
-  it('forwards with its own key and none of the caller’s headers, and puts the call on record', async () => {
+  it('forwards with its own key and without the caller’s headers, and records the call', async () => {
     const attempt = await lab.open('forwards');
     let seen: Record<string, unknown> = {};
     lab.model(({ body, headers, response }) => {
@@ -53,7 +55,7 @@ describe('the model door', () => {
       requestId: 'req_1',
     });
     const usage = await eventually(async () => {
-      const now = await usageOf('forwards');
+      const now = await readUsage('forwards');
       return now?.turns === 1 ? now : undefined;
     });
     expect(usage).toMatchObject({ turns: 1, modelCalls: 1, inputTokens: 1000, outputTokens: 100, costMilliUSD: 6 });
@@ -77,7 +79,7 @@ describe('the model door', () => {
     }
   });
 
-  it('passes a stream through and settles it from its events', async () => {
+  it('forwards a stream and settles it from its events', async () => {
     const attempt = await lab.open('streams');
     lab.model(async ({ body, response }) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -88,7 +90,7 @@ describe('the model door', () => {
       );
       response.write(': comment\n\n');
       const delta = sse('message_delta', { delta: { stop_reason: 'tool_use' }, usage: { output_tokens: 42 } });
-      // Cut in the middle of an event: chunks are no units of meaning.
+      // The chunk ends in the middle of an event, because chunk boundaries have no meaning.
       response.write(delta.slice(0, 30));
       await sleep(20);
       response.write(delta.slice(30));
@@ -100,7 +102,7 @@ describe('the model door', () => {
     expect(call?.params).toMatchObject({ inputTokens: 500, outputTokens: 42, stopReason: 'tool_use', stream: true });
   });
 
-  it('charges a stream that is cut at its upper bound, and the caller sees that it was cut', async () => {
+  it('charges a cut stream at its upper bound, and the caller sees that it was cut', async () => {
     const attempt = await lab.open('cut');
     lab.model(async ({ body, response }) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -116,14 +118,14 @@ describe('the model door', () => {
     expect(call.content).toContain('cut off');
   });
 
-  it('refuses after the last turn, says so in status at once, and still takes the claim', async () => {
+  it('refuses calls after the last turn, shows that in the status at once, and still accepts the claim', async () => {
     const attempt = await lab.open('turns', { maxTurns: 2 });
     lab.model(({ body, response }) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: 1 })));
     });
     expect((await ask(attempt, {})).status).toBe(200);
-    // The small model's summaries are no turns.
+    // The small model's summaries do not count as turns.
     expect((await ask(attempt, { model: 'claude-haiku-5-5' })).status).toBe(200);
     expect((await ask(attempt, {})).status).toBe(200);
     const refused = await ask(attempt, {});
@@ -133,7 +135,9 @@ describe('the model door', () => {
       type: 'error',
       error: { type: 'rate_limit_error', code: 'OPLAB_LIMIT_REACHED' },
     });
-    await eventually(async () => ((await usageOf('turns'))?.limitReached === 'turns' ? true : undefined), 1000);
+    await eventually(async () => ((await readUsage('turns'))?.limitReached === 'turns' ? true : undefined), {
+      withinMs: 1000,
+    });
     expect((await ask(attempt, { model: 'claude-haiku-5-5' })).status).toBe(429);
     expect((await lab.entries(attempt)).filter((entry) => entry.clientKey === 'limit-reached')).toHaveLength(1);
     expect((await lab.kubectl(attempt, 'get', 'pods')).stderr).toContain('OPLAB_LIMIT_REACHED');
@@ -142,7 +146,7 @@ describe('the model door', () => {
     expect((await lab.incident('turns')).status?.claim).toMatchObject({ attempt: 1, outcome: 'CannotFix' });
   });
 
-  it('never lets the cost run over the limit: what a request may cost is reserved before it is forwarded', async () => {
+  it('never lets the cost exceed the limit: it reserves what a request may cost before it forwards it', async () => {
     // 16000 output tokens of Opus 5.5 may cost $0.32.
     const attempt = await lab.open('cost', { maxCostMilliUSD: 500 });
     let forwarded = 0;
@@ -155,17 +159,17 @@ describe('the model door', () => {
     const answers = await Promise.all([ask(attempt, { max_tokens: 16_000 }), ask(attempt, { max_tokens: 16_000 })]);
     expect(answers.map((answer) => answer.status).sort()).toEqual([200, 429]);
     expect(forwarded).toBe(1);
-    await eventually(async () => ((await usageOf('cost'))?.limitReached === 'cost' ? true : undefined));
-    expect((await usageOf('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
+    await eventually(async () => ((await readUsage('cost'))?.limitReached === 'cost' ? true : undefined));
+    expect((await readUsage('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
   });
 
-  it('refuses other models, models without a price, tools of the vendor and sources elsewhere', async () => {
+  it('refuses other models, models without a price, the vendor’s tools, and external sources', async () => {
     const attempt = await lab.open('policy', {}, { models: ['nobody-prices-me', 'claude-haiku-5-5'] });
     const code = async (body: object) => {
       const answer = await ask(attempt, { model: 'claude-haiku-5-5', ...body });
       return `${answer.status} ${JSON.stringify(answer.json)}`;
     };
-    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^400 .*not one of AgentClass default/);
+    expect(await code({ model: 'claude-opus-5-5' })).toMatch(/^400 .*AgentClass default does not allow model/);
     expect(await code({ model: 'nobody-prices-me' })).toMatch(/^400 .*has no price/);
     expect(await code({ tools: [{ type: 'web_search_20260318', name: 'web_search' }] })).toMatch(
       /^400 .*web_search_20260318/,
@@ -180,7 +184,7 @@ describe('the model door', () => {
     expect((await lab.entries(attempt)).some((entry) => entry.kind === 'model_call')).toBe(false);
   });
 
-  it('passes 429 and 529 on with their retry-after, and charges nothing for them', async () => {
+  it('forwards 429 and 529 with their retry-after, and charges nothing for them', async () => {
     const attempt = await lab.open('busy');
     lab.model(({ response }) => {
       response.writeHead(529, { 'content-type': 'application/json', 'retry-after': '7' });
@@ -191,10 +195,10 @@ describe('the model door', () => {
     const call = (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call');
     expect(call?.params).toMatchObject({ status: 529 });
     await sleep(1200);
-    expect((await usageOf('busy'))?.costMilliUSD).toBe(0);
+    expect((await readUsage('busy'))?.costMilliUSD).toBe(0);
   });
 
-  it('cuts a running stream within a second of a cancel, and refuses for good', async () => {
+  it('cuts a running stream within a second of a cancel, and refuses permanently', async () => {
     const attempt = await lab.open('cancelled');
     lab.model(({ body, response }) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -217,14 +221,14 @@ describe('the model door', () => {
     expect(refused.json).toMatchObject({ error: { code: 'OPLAB_NO_LEASE' } });
   });
 
-  it('takes no token of the sandbox', async () => {
+  it('refuses the sandbox’s token', async () => {
     const attempt = await lab.open('audience');
     const answer = await lab.ask({ ...attempt, agentToken: attempt.sandboxToken }, 'GET', '/agent/v1/task');
     expect(answer.status).toBe(401);
     expect(answer.json).toMatchObject({ error: { code: 'OPLAB_UNAUTHENTICATED' } });
   });
 
-  it('remembers what was spent over a restart', async () => {
+  it('remembers after a restart what was spent', async () => {
     const attempt = await lab.open('restart', { maxTurns: 1 });
     lab.model(({ body, response }) => {
       response.writeHead(200, { 'content-type': 'application/json' });

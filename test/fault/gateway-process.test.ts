@@ -1,9 +1,11 @@
-// The gateway as a process: it starts from its environment, serves, stops in order, and says what keeps it from starting.
+// The gateway as a process: it starts from its environment, serves, shuts down cleanly, and reports
+// what prevents a start.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 let lab: GatewayHarness;
@@ -47,7 +49,7 @@ const settings = () => ({
 });
 
 describe('oplab gateway', () => {
-  it('serves, and stops in order on SIGTERM', async () => {
+  it('serves, and shuts down cleanly on SIGTERM', async () => {
     const { mkdir } = await import('node:fs/promises');
     const dir = path.join(lab.dir, 'own');
     await mkdir(dir);
@@ -57,7 +59,7 @@ describe('oplab gateway', () => {
         output()
           .split('\n')
           .find((text) => text.includes('the gateway serves')),
-      30_000,
+      { withinMs: 30_000 },
     );
     const ports: { health: number } = JSON.parse(line);
     expect(await (await fetch(`http://127.0.0.1:${ports.health}/readyz`)).text()).toBe('ok\n');
@@ -72,7 +74,7 @@ describe('oplab gateway', () => {
     expect(output()).toContain('OPLAB_AUDIT_UNAVAILABLE');
   });
 
-  it('names the setting that does not fit', async () => {
+  it('names the invalid setting', async () => {
     const { exited, output } = gateway({ ...settings(), OPLAB_UPSTREAM_URL: 'ftp://elsewhere' });
     expect(await exited).toBe(2);
     expect(output()).toContain('OPLAB_UPSTREAM_URL');

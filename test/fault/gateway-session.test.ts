@@ -1,4 +1,5 @@
-// A session from opening to seal, as agent, controller and readers see it: task, start, entries, claim, witness, status, read API.
+// A session from opening to seal, as agent, controller and readers see it: task, start, entries,
+// claim, lifecycle entries, status, read API.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,13 +8,8 @@ import { verifyChain } from '../../src/audit/hash-chain.ts';
 import { lifecycleEvent } from '../../src/audit/lifecycle.ts';
 import { startResult, task } from '../../src/gateway/protocol.ts';
 import { CONFIG_MAPS, INCIDENTS } from '../../src/kube/resources.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {
@@ -28,7 +24,7 @@ const append = (attempt: Attempt, clientKey: string, content: string) =>
 const events = async (attempt: Attempt) => (await lab.entries(attempt)).flatMap((entry) => lifecycleEvent(entry) ?? []);
 
 describe('a session', () => {
-  it('tells the agent its task, runbook included, and begins once', async () => {
+  it('gives the agent its task, including the runbook, and starts once', async () => {
     await lab.client.create(CONFIG_MAPS, {
       apiVersion: 'v1',
       kind: 'ConfigMap',
@@ -36,28 +32,28 @@ describe('a session', () => {
       data: { 'facts.md': 'PD listens on port 2379' },
     });
     const attempt = await lab.open('begins');
-    const told = task.parse((await lab.ask(attempt, 'GET', '/agent/v1/task')).json);
-    expect(told).toMatchObject({
+    const given = task.parse((await lab.ask(attempt, 'GET', '/agent/v1/task')).json);
+    expect(given).toMatchObject({
       session: attempt.session,
       attempt: 1,
       targetNamespaces: [TARGET],
       turnsLeft: 60,
       mode: 'Repair',
     });
-    expect(told.runbooks[0]?.text).toContain('PD listens on port 2379');
-    expect(told.checks[0]?.text).toContain('object.data.state == "well"');
-    expect(Date.parse(told.deadline) - Date.now()).toBeGreaterThan(880_000);
+    expect(given.runbooks[0]?.text).toContain('PD listens on port 2379');
+    expect(given.checks[0]?.text).toContain('object.data.state == "well"');
+    expect(Date.parse(given.deadline) - Date.now()).toBeGreaterThan(880_000);
 
     const start = async (body: object) =>
       startResult.parse((await lab.ask(attempt, 'POST', '/agent/v1/start', body)).json);
     expect(await start({ run: 'one' })).toEqual({ alreadyStarted: false });
-    // The answer got lost, and the same run asks again.
+    // The answer was lost, and the same run asks again.
     expect(await start({ run: 'one' })).toEqual({ alreadyStarted: false });
     expect(await start({ run: 'two' })).toEqual({ alreadyStarted: true });
     expect(await start({})).toEqual({ alreadyStarted: true });
   });
 
-  it('takes an entry once under one key, and no entry that only the gateway may write', async () => {
+  it('accepts an entry once under one key, and refuses entries that only the gateway may write', async () => {
     const attempt = await lab.open('entries');
     const first = await append(attempt, '1-1', 'a thought');
     const again = await append(attempt, '1-1', 'a thought');
@@ -78,7 +74,7 @@ describe('a session', () => {
     ).toBe('entries');
   });
 
-  it('answers 409 until the pod is in status, and 403 for a pod that is not of the current attempt', async () => {
+  it('answers 409 until the pod is in the status, and 403 for a pod of another attempt', async () => {
     const first = await lab.open('takeover');
     const attempts = (await lab.incident('takeover')).status?.attempts ?? [];
     const { podUID, ...unentered } = attempts[0] ?? {};
@@ -96,7 +92,7 @@ describe('a session', () => {
     expect([late.status, late.json]).toMatchObject([403, { error: { code: 'OPLAB_NO_LEASE' } }]);
   });
 
-  it('writes the claim to status with its condition, and takes it back when the next attempt begins', async () => {
+  it('writes the claim and its condition to the status, and resets the condition when the next attempt begins', async () => {
     const attempt = await lab.open('claims');
     const claim = {
       outcome: 'Fixed',
@@ -109,7 +105,7 @@ describe('a session', () => {
     expect(status?.claim).toMatchObject({ ...claim, attempt: 1 });
     expect(isTrue(status?.conditions, 'RepairClaimed')).toBe(true);
     expect(status?.conditions?.find(({ type }) => type === 'RepairClaimed')?.reason).toBe('Fixed');
-    // The answer got lost: the same claim is the same claim. Another one is not.
+    // The answer was lost. The same claim is accepted again, but a different one is not.
     expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(200);
     expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', { ...claim, outcome: 'CannotFix' })).status).toBe(409);
     await lab.nextAttempt('claims');
@@ -119,7 +115,7 @@ describe('a session', () => {
     });
   });
 
-  it('writes no claim for an attempt that has ended meanwhile', async () => {
+  it('writes no claim for an attempt that has ended in the meantime', async () => {
     const attempt = await lab.open('late');
     await lab.client.patch(INCIDENTS, { name: 'late', namespace: TARGET }, { spec: { cancel: true } });
     const refused = await lab.ask(attempt, 'POST', '/agent/v1/conclude', { outcome: 'Fixed', summary: 'too late' });
@@ -127,13 +123,13 @@ describe('a session', () => {
     expect((await lab.incident('late')).status?.claim).toBeUndefined();
   });
 
-  it('lets a Diagnose class claim no repair', async () => {
+  it('does not let an agent of a Diagnose class claim a repair', async () => {
     const attempt = await lab.open('diagnose', {}, { mode: 'Diagnose' });
     const claim = { outcome: 'Fixed', summary: 'looked hard' };
     expect((await lab.ask(attempt, 'POST', '/agent/v1/conclude', claim)).status).toBe(400);
   });
 
-  it('anchors head and tail in status as it goes, writing at most once a second', async () => {
+  it('anchors the head and the last entries in the status while it goes on, at most once a second', async () => {
     const attempt = await lab.open('anchored');
     await sleep(1500);
     const before = (await lab.incident('anchored')).metadata.resourceVersion;
@@ -163,7 +159,7 @@ describe('a session', () => {
     expect(writes).toBeLessThanOrEqual(4);
   });
 
-  it('witnesses the life of an Incident, and seals when asked, over a restart without doubles', async () => {
+  it('records the life of an Incident and seals it on request, without duplicates after a restart', async () => {
     const attempt = await lab.open('life');
     await append(attempt, '1-1', 'a thought');
     await lab.ask(attempt, 'POST', '/agent/v1/conclude', { outcome: 'Fixed', summary: 'done' });
@@ -181,7 +177,8 @@ describe('a session', () => {
       eventually(async () =>
         (await events(attempt)).filter((event) => event === wanted).length === times ? true : undefined,
       );
-    // A state is witnessed, not a version: one that is gone before it could be written down leaves no entry.
+    // The gateway records states, not versions. A state that ends before it can be recorded leaves
+    // no entry.
     await seen('check');
     await lab.setStatus('life', { verification: [check(false, time())], soak: { restarts: 1 } });
     await seen('soak_restarted');
@@ -195,7 +192,8 @@ describe('a session', () => {
       message: text,
       lastTransitionTime: time(),
     });
-    // As the controller's own manager would: the condition that the gateway owns stays.
+    // Writes as the controller's field manager, so that the condition that the gateway owns is
+    // kept.
     const conditions = ((await lab.incident('life')).status?.conditions ?? []).concat();
     await lab.setStatus('life', {
       conditions: [
@@ -280,7 +278,7 @@ describe('the read API', () => {
     await reading;
   });
 
-  it('does not answer a page of another site', async () => {
+  it('does not answer a web page of another origin', async () => {
     const http = await import('node:http');
     const status = await new Promise((resolve) => {
       http.get(
@@ -299,7 +297,7 @@ describe('the read API', () => {
     expect(status).toBe(403);
   });
 
-  it('is ready, and counts what it did', async () => {
+  it('is ready, and counts its work', async () => {
     const get = async (path: string) =>
       await (await fetch(`http://127.0.0.1:${lab.gateway.ports.health}${path}`)).text();
     expect(await get('/readyz')).toBe('ok\n');

@@ -1,4 +1,5 @@
-// The gateway's way out and its own certificate: a proxy, a private CA, and files that change while it runs.
+// The gateway's path to the model API and its own certificate: a proxy, a private CA, and files
+// that change while it runs.
 
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,11 +12,12 @@ import { text } from 'node:stream/consumers';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { MODEL_KEY, message } from '../support/fake-model-api.ts';
-import { type Attempt, eventually, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const exec = promisify(execFile);
-/** Only the proxy knows where this is. */
+/** Only the proxy can resolve this name. */
 const MODEL_HOST = 'model.oplab.test';
 
 let dir: string;
@@ -24,12 +26,12 @@ let proxy: Server;
 let lab: GatewayHarness;
 let attempt: Attempt;
 let caFile: string;
-/** What the proxy was asked for, and all that it could read of what passed. */
+/** What the proxy was asked for, and everything that it could read of the traffic. */
 const tunnels: string[] = [];
 let readByProxy = '';
 let proxyWorks = true;
 
-/** A CA of our own, and a certificate for the model API by it. */
+/** A private CA, and a certificate for the model API that it has signed. */
 async function issue(name: string): Promise<{ ca: string; cert: string; key: string }> {
   const home = path.join(dir, name);
   await mkdir(home);
@@ -104,15 +106,15 @@ afterAll(async () => {
 const ask = () =>
   lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 1000, messages: [] });
 
-describe('the way to the model API', () => {
-  it('goes through the proxy, which sees where to and nothing else', async () => {
+describe('the path to the model API', () => {
+  it('goes through the proxy, which sees only the destination', async () => {
     expect((await ask()).status).toBe(200);
     expect(tunnels).toEqual([`${MODEL_HOST}:443`]);
     expect(readByProxy.length).toBeGreaterThan(0);
     expect(readByProxy).not.toContain(MODEL_KEY);
   });
 
-  it('trusts nobody whom the CA file does not name, and costs nothing then', async () => {
+  it('trusts only CAs in the CA file, and charges nothing for a refused server', async () => {
     const stranger = await issue('stranger');
     await writeFile(caFile, stranger.ca);
     const refused = await ask();
@@ -124,7 +126,7 @@ describe('the way to the model API', () => {
     expect(call?.params).not.toHaveProperty('costMicroUSD');
   });
 
-  it('takes a new CA from the file without a restart', async () => {
+  it('uses a new CA from the file without a restart', async () => {
     const second = await issue('second');
     model.setSecureContext({ cert: second.cert, key: second.key });
     model.closeAllConnections();
@@ -142,7 +144,7 @@ describe('the way to the model API', () => {
     expect((await ask()).status).toBe(200);
   });
 
-  it('has no other way than the proxy', () => {
+  it('never bypasses the proxy', () => {
     expect(new Set(tunnels)).toEqual(new Set([`${MODEL_HOST}:443`]));
     expect(tunnels.length).toBeGreaterThanOrEqual(4);
   });
@@ -161,23 +163,25 @@ describe('the certificate of the doors', () => {
       socket.on('error', reject);
     });
 
-  it('is read again when the files change, old connections stay, and half a change is none', async () => {
+  it('is read again when the files change, keeps old connections, and ignores half a change', async () => {
     const before = await shown();
     const open = tls.connect({ host: '127.0.0.1', port: lab.gateway.ports.agent, rejectUnauthorized: false });
     await new Promise((resolve) => open.once('secureConnect', resolve));
     const next = await issue('doors');
-    // As when the kubelet is in the middle of it: certificate and key do not belong together.
+    // As in the middle of an update by the kubelet: certificate and key do not match.
     await writeFile(path.join(lab.dir, 'tls.crt'), next.cert);
-    await eventually(
-      () => (lab.logLines.some((line) => line.includes('cannot be read again')) ? true : undefined),
-      20_000,
-    );
+    await eventually(() => (lab.logLines.some((line) => line.includes('cannot be read again')) ? true : undefined), {
+      withinMs: 20_000,
+    });
     expect(await shown()).toBe(before);
     await writeFile(path.join(lab.dir, 'tls.key'), next.key);
-    const after = await eventually(async () => {
-      const now = await shown();
-      return now === before ? undefined : now;
-    }, 20_000);
+    const after = await eventually(
+      async () => {
+        const now = await shown();
+        return now === before ? undefined : now;
+      },
+      { withinMs: 20_000 },
+    );
     expect(after).toBe(new (await import('node:crypto')).X509Certificate(next.cert).fingerprint256);
     expect(open.destroyed).toBe(false);
     open.destroy();

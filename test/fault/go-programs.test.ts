@@ -1,4 +1,4 @@
-// The tests that lie beside the Go programs of this checkout.
+// Runs the tests beside the Go programs of this checkout.
 
 import { globSync } from 'node:fs';
 import { expect, it } from 'vitest';

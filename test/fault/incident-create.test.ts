@@ -1,17 +1,18 @@
-// `oplab incident create` against a real API server, and `oplab session export` through a real gateway.
+// `oplab incident create` against a real API server, and `oplab session export` through a real
+// gateway.
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createColors } from 'picocolors';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { isTrue } from '../../src/api/meta.ts';
 import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
-import { createProgram } from '../../src/cli/program.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { eventually, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { commandLine, outputTo } from '../support/fake-environment.ts';
+import { type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let directory: string;
@@ -31,34 +32,28 @@ beforeEach(() => {
   stderr = '';
 });
 
-/** The command line as a user has it: a kubeconfig, the API server, the gateway. */
+/** The command line as for a user, with a kubeconfig, the API server and the gateway. */
 const oplab = (...args: string[]) => {
-  const environment = realEnvironment({
-    line: (text = '') => {
-      stdout += `${text}\n`;
-    },
-    write: (text) => {
+  const output = outputTo(
+    (text) => {
       stdout += text;
     },
-    note: (text) => {
-      stderr += `${text}\n`;
+    (text) => {
+      stderr += text;
     },
-    colors: createColors(false),
-    width: 80,
-    isTerminal: false,
-  });
+  );
   const connection = [
     ...['--kubeconfig', path.join(lab.dir, 'plane/kubeconfig')],
     ...['--gateway', `http://127.0.0.1:${lab.gateway.ports.read}`],
   ];
-  return createProgram(environment).parseAsync(['node', 'oplab', ...connection, ...args]);
+  return commandLine(realEnvironment(output))(...connection, ...args);
 };
 const names = async () =>
   (await lab.client.list(INCIDENTS, { namespace: TARGET })).items.map(({ metadata }) => metadata.name);
 const check = ['--object-check', `well=v1/ConfigMap/patient object.data.state == 'well'`];
 
 describe('incident create', () => {
-  it('makes an Incident of flags and prints it as the API server has it, defaults and all', async () => {
+  it('creates an Incident from flags and prints it as stored by the API server, with all defaults', async () => {
     await oplab(
       ...['-n', TARGET, 'incident', 'create', 'by-flags', '--summary', 'a store is gone', '--severity', 'critical'],
       ...[...check, '--soak-seconds', '5', '--max-turns', '7', '--label', 'store=4', '--suspend'],
@@ -77,7 +72,7 @@ describe('incident create', () => {
     expect((await lab.incident('by-flags')).spec.suspend).toBe(true);
   });
 
-  it('makes a name of the summary, and takes another one of the same summary', async () => {
+  it('derives a name from the summary, and another one for the same summary', async () => {
     for (const _ of [1, 2])
       await oplab('-n', TARGET, 'incident', 'create', '--summary', 'TiKV: store 4 is gone!', ...check, '-o', 'name');
     const [first = '', second = ''] = stdout.trim().split('\n');
@@ -85,22 +80,22 @@ describe('incident create', () => {
     expect(second).not.toBe(first);
   });
 
-  it('makes what a file says, several too, and lets the server judge without making them', async () => {
+  it('creates one or several Incidents from a file, and can let the server validate them without creating them', async () => {
     const example = await readFile(path.join(import.meta.dirname, '../../examples/incident.yaml'), 'utf8');
     const ours = example.replaceAll(/namespace: tikv$/gm, `namespace: ${TARGET}`).replace('[tikv]', `[${TARGET}]`);
     const file = path.join(directory, 'incidents.yaml');
     await writeFile(file, `${ours}---\n${ours.replace('name: tikv-store-down', 'name: another')}`);
     await oplab('incident', 'create', '-f', file, '--dry-run');
-    expect(stderr).toContain('would be created (dry run by the server)');
+    expect(stderr).toContain('would be created (server dry run)');
     expect(await names()).not.toContain('another');
     await oplab('incident', 'create', '-f', file, '-o', 'name');
     expect(stdout).toContain('incident.oplab.dev/tikv-store-down\nincident.oplab.dev/another\n');
     expect(await names()).toEqual(expect.arrayContaining(['tikv-store-down', 'another']));
-    // The same name again is refused, as kubectl create does.
+    // The same name is refused the second time, as with kubectl create.
     await expect(oplab('incident', 'create', '-f', file)).rejects.toMatchObject({ exitCode: 1 });
   });
 
-  it('dry run by the client prints what would be sent, without a cluster', async () => {
+  it('a client dry run prints what would be sent, without a cluster', async () => {
     await oplab(
       '-n',
       'x',
@@ -120,14 +115,14 @@ describe('incident create', () => {
 
   it.each([
     [['a', ...check], /--summary/],
-    [['a', '--summary', 's'], /how to tell that it is fixed/],
-    [['a/b/c', '--summary', 's', ...check], /is no name/],
-    [['a', '--summary', 's', '--http-check', 'x'], /write NAME=/],
+    [['a', '--summary', 's'], /at least one check is required/],
+    [['a/b/c', '--summary', 's', ...check], /is not a valid name/],
+    [['a', '--summary', 's', '--http-check', 'x'], /use the form NAME=/],
     [['UPPER', '--summary', 's', ...check], /metadata.name/],
     [['a', '--summary', 's', '--object-check', 'x=v1/Secret/y true'], /may not read Secrets/],
     [['-f', 'nowhere.yaml'], /nowhere.yaml cannot be read/],
     [['-f', 'package.json'], /apiVersion: must be oplab.dev/],
-  ])('ends with 2 and says what is wrong with the input: %j', async (args, message) => {
+  ])('exits with 2 and says what is wrong with the input: %j', async (args, message) => {
     await expect(oplab('-n', TARGET, 'incident', 'create', ...args)).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringMatching(message),
@@ -136,12 +131,12 @@ describe('incident create', () => {
 
   const well = { name: 'w', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'p', cel: 'true' } };
   it.each<[string, object, object]>([
-    ['two checks of one name', { name: 'a' }, { verify: { checks: [well, well] } }],
-    ['a name of no object', { name: 'Foo_Bar' }, {}],
+    ['two checks with the same name', { name: 'a' }, { verify: { checks: [well, well] } }],
+    ['an invalid object name', { name: 'Foo_Bar' }, {}],
     ['no name', {}, {}],
-    ['a field that is not there', { name: 'a' }, { severty: 'info' }],
+    ['a field that does not exist', { name: 'a' }, { severty: 'info' }],
     ['a target twice', { name: 'a' }, { targetNamespaces: ['x', 'x'] }],
-    ['a check of nothing', { name: 'a' }, { verify: { checks: [{ name: 'w' }] } }],
+    ['a check without a kind', { name: 'a' }, { verify: { checks: [{ name: 'w' }] } }],
     [
       'too many labels',
       { name: 'a' },
@@ -162,7 +157,7 @@ describe('incident create', () => {
     }
   });
 
-  it('refuses a field that does not exist, where kubectl only warns', async () => {
+  it('refuses a field that does not exist, although kubectl only warns', async () => {
     const file = path.join(directory, 'typo.yaml');
     const spec = {
       summary: 's',
@@ -179,7 +174,7 @@ describe('incident create', () => {
     });
   });
 
-  it('ends with 3 when there is no such namespace', async () => {
+  it('exits with 3 if the namespace does not exist', async () => {
     await expect(oplab('-n', 'nowhere', 'incident', 'create', 'a', '--summary', 's', ...check)).rejects.toMatchObject({
       exitCode: 3,
       message: expect.stringContaining('nowhere'),
@@ -188,15 +183,17 @@ describe('incident create', () => {
 });
 
 describe('session export', () => {
-  it('reads a session through the gateway, its Incident through the cluster, and what comes out verifies alone', async () => {
+  it('reads the session through the gateway and its Incident through the cluster, and the result verifies by itself', async () => {
     const attempt = await lab.open('exported');
     const { status } = await lab.ask(attempt, 'POST', '/audit/v1/entries', {
       ...{ clientKey: '1-1', kind: 'tool_result', tool: 'shell', exitCode: 0, content: 'said hello', blob: 'hello\n' },
       params: { call: '1-0' },
     });
     expect(status).toBe(200);
-    // The anchor in status follows the record.
-    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), 20_000);
+    // The anchor in the status is written after the record.
+    await eventually(async () => ((await lab.incident('exported')).status?.audit?.entries ? true : undefined), {
+      withinMs: 20_000,
+    });
     const file = path.join(directory, 'exported.json');
     await oplab('-n', TARGET, 'session', 'export', 'exported', '--to', file);
     const content = parseExport(await readFile(file, 'utf8'), file);

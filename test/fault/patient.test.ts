@@ -1,6 +1,8 @@
-// The patient itself, as processes: what was acknowledged stays, and a store that was away can be reached again.
+// The patient itself, as processes: acknowledged writes are kept, and a store that was down can be
+// reached again.
 //
-// Both faults were in what stands in for tikv-server; a patient that loses writes or stores by itself would blame the cure.
+// The stand-in for tikv-server once had both faults. If the patient lost writes or stores by
+// itself, the repair would be blamed.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -11,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ensureProgram } from '../../lab/index.ts';
+import { eventually } from '../support/eventually.ts';
 
 const comparison = z.object({
   acknowledged: z.number(),
@@ -29,7 +32,7 @@ const stores = z.object({
     .default([]),
 });
 
-/** PD, stores and load on loopback; everything ends with the test. */
+/** PD, stores and load on loopback. Everything ends with the test. */
 class Processes {
   readonly #dir: string;
   readonly #running = new Map<string, ChildProcess>();
@@ -49,7 +52,11 @@ class Processes {
       `--client-urls=http://${this.#pd}`,
       `--peer-urls=http://127.0.0.1:${peer}`,
     ]);
-    await eventually('PD has a leader', 30, async () => (await this.pd('/leader')) !== undefined);
+    await eventually(async () => (await this.pd('/leader')) !== undefined, {
+      what: 'PD has a leader',
+      withinMs: 30_000,
+      everyMs: 300,
+    });
   }
 
   async startStore(store: {
@@ -153,34 +160,33 @@ async function json(url: string): Promise<unknown> {
   }
 }
 
-async function eventually(what: string, withinSeconds: number, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + withinSeconds * 1000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`not within ${withinSeconds} s: ${what}`);
-    await sleep(300);
-  }
-}
-
 const ports = async (name: string) => ({ name, port: await freePort(), statusPort: await freePort() });
 
-it('keeps what it acknowledged while many transactions on few keys are read back', async () => {
+it('keeps acknowledged writes while many transactions on few keys are read back', async () => {
   patient = new Processes(await mkdtemp(path.join(tmpdir(), 'oplab-patient-')));
   await patient.startPd();
   await patient.startStore(await ports('store-0'));
   await patient.startLoad('--rate=200', '--keys=400', '--regions=2', '--pinned=8');
-  await eventually('the load is through all its keys', 40, async () => {
-    return ((await patient.compare())?.acknowledged ?? 0) >= 400;
-  });
+  await eventually(
+    async () => {
+      return ((await patient.compare())?.acknowledged ?? 0) >= 400;
+    },
+    { what: 'the load is through all its keys', withinMs: 40_000, everyMs: 300 },
+  );
   const end = performance.now() + 12_000;
   while (performance.now() < end) expect(await patient.compare()).toMatchObject({ ledgerLost: 0, unreadable: 0 });
 }, 90_000);
 
-it('is read from again after a store that led was away and leads again', async () => {
+it('serves reads again after a leading store was down and leads again', async () => {
   patient = new Processes(await mkdtemp(path.join(tmpdir(), 'oplab-patient-')));
   await patient.startPd();
   const three = [await ports('store-0'), await ports('store-1'), await ports('store-2')];
   for (const store of three) await patient.startStore(store);
-  await eventually('three stores', 30, async () => (await patient.stores()).length === 3);
+  await eventually(async () => (await patient.stores()).length === 3, {
+    what: 'three stores',
+    withinMs: 30_000,
+    everyMs: 300,
+  });
   await patient.startLoad('--rate=50', '--keys=400', '--regions=3', '--pinned=8');
   const victim = three[0];
   if (victim === undefined) throw new Error('no store');
@@ -188,21 +194,29 @@ it('is read from again after a store that led was away and leads again', async (
     (await patient.stores()).find(({ store }) => store.status_address.endsWith(`:${victim.statusPort}`));
   const id = (await known())?.store.id ?? 0;
   const others = (await patient.stores()).map(({ store }) => store.id).filter((other) => other !== id);
-  // Everything to one store, so that clients have talked to it, and again when it is back.
+  // Moves all leaders to one store, so that clients have used it, and does so again when it is
+  // back.
   const leadsAll = async () => ((await known())?.status.leader_count ?? 0) >= 3;
   let undo = await Promise.all(others.map((other) => patient.evictLeaders(other)));
-  await eventually('the store leads', 60, leadsAll);
-  await eventually('all can be read', 30, async () => (await patient.compare())?.unreadable === 0);
+  await eventually(leadsAll, { what: 'the store leads', withinMs: 60_000, everyMs: 300 });
+  await eventually(async () => (await patient.compare())?.unreadable === 0, {
+    what: 'all can be read',
+    withinMs: 30_000,
+    everyMs: 300,
+  });
   for (const release of undo) await release();
 
   await patient.stop(victim.name);
   await sleep(12_000);
   await patient.startStore(victim);
   undo = await Promise.all(others.map((other) => patient.evictLeaders(other)));
-  await eventually('the store leads again', 60, leadsAll);
-  await eventually('all can be read again', 30, async () => {
-    const seen = await patient.compare();
-    return seen !== undefined && seen.acknowledged > 0 && seen.unreadable === 0 && seen.ledgerLost === 0;
-  });
+  await eventually(leadsAll, { what: 'the store leads again', withinMs: 60_000, everyMs: 300 });
+  await eventually(
+    async () => {
+      const seen = await patient.compare();
+      return seen !== undefined && seen.acknowledged > 0 && seen.unreadable === 0 && seen.ledgerLost === 0;
+    },
+    { what: 'all can be read again', withinMs: 30_000, everyMs: 300 },
+  );
   for (const release of undo) await release();
 }, 240_000);

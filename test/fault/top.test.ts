@@ -7,13 +7,8 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { displayWidth } from '../../src/cli/table.ts';
 import { INCIDENTS, MONITORS } from '../../src/kube/resources.ts';
-import {
-  type Attempt,
-  eventually,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 import { openTmux, type Terminal } from '../support/tmux.ts';
 
 const exec = promisify(execFile);
@@ -21,7 +16,7 @@ const root = path.dirname(path.dirname(import.meta.dirname));
 const main = path.join(root, 'src/main.ts');
 
 let lab: GatewayHarness;
-/** The gateway under an address that stays when it restarts, and that can be taken away. */
+/** The gateway under an address that survives restarts and can be made unavailable. */
 let way: Server;
 let address: string;
 let terminal: Terminal | undefined;
@@ -75,7 +70,7 @@ async function append(attempt: Attempt, entry: object): Promise<string> {
 const live = (attempt: Attempt, callKey: string, text: string) =>
   lab.ask(attempt, 'POST', '/audit/v1/live', { callKey, stream: 'stdout', text });
 
-/** The session of an Incident, as far as an agent has come while a command runs. */
+/** The session of an Incident while an agent runs a command. */
 async function working(name: string): Promise<{ attempt: Attempt; call: string }> {
   const attempt = await lab.open(name);
   await lab.setStatus(name, { message: 'attempt 1 is at work' });
@@ -92,7 +87,7 @@ async function working(name: string): Promise<{ attempt: Attempt; call: string }
   return { attempt, call };
 }
 
-async function monitorOf(name: string, state: string, more: object = {}): Promise<void> {
+async function createMonitor(name: string, state: string, more: object = {}): Promise<void> {
   await lab.client.create(MONITORS, {
     apiVersion: 'oplab.dev/v1alpha1',
     kind: 'Monitor',
@@ -110,7 +105,7 @@ async function monitorOf(name: string, state: string, more: object = {}): Promis
   );
 }
 
-/** Every row fits, and the screen is full to the last row. */
+/** Expects that every row fits, and that the screen is filled to the last row. */
 function expectFits(screen: string, columns: number, rows: number): void {
   const lines = screen.replace(/\n$/, '').split('\n');
   expect(lines.length).toBeLessThanOrEqual(rows);
@@ -123,7 +118,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
   let session: { attempt: Attempt; call: string };
   const store = 'store-down';
   beforeAll(async () => {
-    await monitorOf('stores-up', 'Firing', {
+    await createMonitor('stores-up', 'Firing', {
       message: 'store 4 is Disconnected',
       alarms: [
         {
@@ -132,11 +127,11 @@ describe('oplab top', { timeout: 180_000 }, () => {
         },
       ],
     });
-    await monitorOf('pd-quorum', 'Healthy');
+    await createMonitor('pd-quorum', 'Healthy');
     session = await working(store);
   });
 
-  it('shows list, session, output as it streams, cost, Monitors and checks in 80x24', async () => {
+  it('shows the list, the session, streamed output, cost, Monitors and checks in 80x24', async () => {
     const { attempt, call } = session;
     const screen = await top({ columns: 80, rows: 24 });
     await screen.shows('kubectl -n patient rollout status');
@@ -145,7 +140,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     const seen = await screen.shows('half a li');
     expectFits(seen, 80, 24);
     for (const text of [
-      '1 open, 1 at work',
+      '1 open, 1 active',
       `● ${store}`,
       'thinks A store is gone; I look at the',
       'Do they come back?',
@@ -153,16 +148,16 @@ describe('oplab top', { timeout: 180_000 }, () => {
       'running, ',
       'attempt 1 is at work',
       'turn 0/60',
-      'Patient patient: ✗ ill (1 of 2 Firing)',
+      'Health patient: ✗ Firing (1 of 2)',
       '✗ stores-up',
       'store 4 is Disc',
       '✓ pd-quorum',
-      '○ well not looked at yet',
+      '○ well not checked yet',
       'cluster ok  gateway ok',
     ]) {
       expect(seen).toContain(text);
     }
-    // Seconds and dollars go on while nothing else happens.
+    // Seconds and dollars are updated while nothing else happens.
     const running = /running, (\d+) s/.exec(seen)?.[1] ?? '';
     await screen.showsNot(`running, ${running} s`);
     await lab.setStatus(store, {
@@ -177,13 +172,13 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(await screen.screen()).not.toContain('Incidents');
   });
 
-  it('follows the cursor, scrolls, zooms, helps, and gives the terminal back on ctrl-c', async () => {
+  it('follows the cursor, scrolls, zooms, shows help, and restores the terminal on ctrl-c', async () => {
     const other = await working('other-fault');
     for (let row = 1; row <= 40; row += 1) {
       await append(other.attempt, { kind: 'reasoning', content: `thought number ${row} of many` });
     }
     const screen = await top({ columns: 100, rows: 30 });
-    await screen.shows('2 open, 2 at work');
+    await screen.shows('2 open, 2 active');
     await screen.keys('End');
     const first = await screen.shows(/─ patient\/(store-down|other-fault)/);
     await screen.keys('Home');
@@ -203,7 +198,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.keys('Enter');
     await screen.showsNot('Monitors');
     await screen.keys('Enter', '?');
-    await screen.shows('the session on the whole screen, and back');
+    await screen.shows('zoom the session to the whole screen, and back');
     await screen.keys('?');
     await screen.shows('Monitors 2');
     await screen.keys('C-c');
@@ -213,7 +208,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await lab.client.delete(INCIDENTS, { name: 'other-fault', namespace: TARGET });
   });
 
-  it('fits after every change of size, down to what is too small, and back', async () => {
+  it('fits after every change of size, down to a size that is too small, and back', async () => {
     const screen = await top({ columns: 120, rows: 40 });
     await screen.shows('Do they come back?');
     for (const [columns, rows] of [
@@ -225,7 +220,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
       [80, 24],
     ] as const) {
       await screen.resize(columns, rows);
-      // The terminal reflows what it had before it is drawn anew.
+      // The terminal reflows its old content before the screen is drawn again.
       await eventually(async () => {
         const seen = await screen.screen();
         return seen.replace(/\n$/, '').split('\n').length === rows && /^oplab top.*\? help {2}q quit *\n$/s.test(seen)
@@ -234,29 +229,29 @@ describe('oplab top', { timeout: 180_000 }, () => {
       }).catch(() => undefined);
       expectFits(await screen.screen(), columns, rows);
     }
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
     await screen.resize(20, 5);
     await screen.shows('too small');
     await screen.resize(80, 24);
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
   });
 
-  it('says everything without colour, and without UTF-8', async () => {
+  it('shows everything without colour, and without UTF-8', async () => {
     const plain = await top({ columns: 80, rows: 24, env: { NO_COLOR: '1' } });
-    await plain.shows('Patient patient: ✗ ill');
+    await plain.shows('Health patient: ✗ Firing');
     expect(await plain.rawScreen()).not.toContain('\u001b[');
     await plain.close();
     const coloured = await top({ columns: 80, rows: 24 });
-    await coloured.shows('Patient patient: ✗ ill');
+    await coloured.shows('Health patient: ✗ Firing');
     expect(await coloured.rawScreen()).toContain('\u001b[31m');
     await coloured.close();
     const ascii = await top({ columns: 80, rows: 24, env: { LANG: 'C', LC_ALL: 'C' } });
-    const seen = await ascii.shows('Patient patient: x ill');
+    const seen = await ascii.shows('Health patient: x Firing');
     expect(seen).toMatch(/^[\x20-\x7e\n]*$/);
     expect(seen).toContain('-[Incidents 1]---');
   });
 
-  it('says that the gateway is away, and goes on by itself when it is back, each entry once', async () => {
+  it('reports that the gateway is unavailable, and continues by itself when it is back, with each entry once', async () => {
     const { attempt } = session;
     const screen = await top({ columns: 120, rows: 40 });
     await screen.shows('gateway ok');
@@ -265,7 +260,7 @@ describe('oplab top', { timeout: 180_000 }, () => {
     way.closeAllConnections();
     await new Promise((resolve) => way.close(resolve));
     await lab.restartGateway();
-    await screen.shows('gateway away');
+    await screen.shows('gateway down');
     await screen.shows('Waiting for the gateway:');
     expect(await screen.screen()).toContain('Do they come back?');
     await eventually(async () =>
@@ -285,35 +280,35 @@ describe('oplab top', { timeout: 180_000 }, () => {
     expect(seen.split('Do they come back?').length).toBe(2);
   });
 
-  it('goes to the shell on ctrl-z and comes back with fg', async () => {
+  it('returns to the shell on ctrl-z and resumes with fg', async () => {
     const screen = await top({ columns: 80, rows: 24 });
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
     await screen.keys('C-z');
-    await screen.showsNot('Patient patient');
+    await screen.showsNot('Health patient');
     await screen.keys('echo in the shell', 'Enter');
     await screen.shows(/^in the shell$/m);
     await screen.keys('fg', 'Enter');
-    await screen.shows('Patient patient');
+    await screen.shows('Health patient');
     await screen.resize(90, 20);
     await eventually(async () => ((await screen.screen()).split('\n').length === 21 ? true : undefined));
     await screen.keys('q');
-    await screen.showsNot('Patient patient');
+    await screen.showsNot('Health patient');
   });
 
-  it('ends with an error where there is no kubeconfig', async () => {
+  it('fails with an error if there is no kubeconfig', async () => {
     const line = [process.execPath, main, '--kubeconfig', '/nonexistent', '--gateway', address, 'top'].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
     await terminal.shows(/ended with [12]/);
     expect(await terminal.screen()).toContain('OPLAB_');
   });
 
-  it('shows no escape codes of a session, and a session that ends', async () => {
+  it('shows no escape codes from a session, and shows a session that ends', async () => {
     const { attempt } = session;
     const screen = await top({ columns: 80, rows: 24 });
     await screen.shows('gateway ok');
     await append(attempt, { kind: 'reasoning', content: '\u001b[2J\u001b]0;evil\u0007colourless' });
     await screen.shows('colourless');
-    expect(await screen.screen()).toContain('Patient patient');
+    expect(await screen.screen()).toContain('Health patient');
     await lab.setStatus(store, {
       phase: 'Resolved',
       message: 'Resolved: all checks have held',
@@ -326,23 +321,23 @@ describe('oplab top', { timeout: 180_000 }, () => {
       ],
     });
     await screen.shows(`✓ ${store}`);
-    await screen.shows('0 open, 0 at work');
+    await screen.shows('0 open, 0 active');
     await screen.keys('a');
     await screen.shows('show finished');
   });
 });
 
-describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, () => {
-  const tell = async () => {
+describe('the chapters of the demo above the panes', { timeout: 180_000 }, () => {
+  const startDemo = async () => {
     const kubeconfig = path.join(lab.dir, 'plane/kubeconfig');
-    const story = path.join(import.meta.dirname, '../support/demo-screen.ts');
-    const line = [process.execPath, story, kubeconfig, address, TARGET].join(' ');
+    const program = path.join(import.meta.dirname, '../support/demo-screen.ts');
+    const line = [process.execPath, program, kubeconfig, address, TARGET].join(' ');
     terminal = await openTmux(`clear; ${line}; echo "ended with $?"`, { columns: 80, rows: 24 });
     return terminal;
   };
 
-  it('goes through its chapters and waits at the end until the user leaves', async () => {
-    const screen = await tell();
+  it('shows its chapters and waits at the end until the user leaves', async () => {
+    const screen = await startDemo();
     for (const [index, name] of ['healthy', 'load', 'fault', 'detected', 'repair', 'verified'].entries()) {
       const seen = await screen.shows(` ${index + 1}/6 ${name} `);
       expectFits(seen, 80, 24);
@@ -350,12 +345,12 @@ describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, 
     await screen.shows('all is well – press q to leave');
     expect(await screen.screen()).toContain('Monitors 2');
     await screen.keys('q');
-    await screen.shows('the story has ended');
+    await screen.shows('the demo has ended');
     await screen.shows('ended with 0');
   });
 
-  it('goes on as text when the user leaves it before the end', async () => {
-    const screen = await tell();
+  it('continues as text when the user leaves before the end', async () => {
+    const screen = await startDemo();
     await screen.shows('2/6 load');
     await screen.keys('q');
     await screen.shows('== 4 of 6: detected');
@@ -364,11 +359,11 @@ describe('a story above the panes, as the demo tells it', { timeout: 180_000 }, 
   });
 });
 
-describe('where there is no terminal', () => {
+describe('without a terminal', () => {
   it.each([
-    ['output into a pipe', {}],
-    ['a terminal that cannot be drawn on', { TERM: 'dumb' }],
-  ])('says so and what to use instead: %s', async (_name, env) => {
+    ['output to a pipe', {}],
+    ['a dumb terminal', { TERM: 'dumb' }],
+  ])('reports that and names an alternative: %s', async (_name, env) => {
     const run = exec(process.execPath, [main, ...connection(), 'top'], { env: { ...process.env, ...env } });
     await expect(run).rejects.toMatchObject({
       code: 2,

@@ -1,8 +1,10 @@
-// An Incident is no way to gain rights: its author must hold `use` on the class and `target` on every target namespace.
+// Nobody gains rights through an Incident: its author must have `use` on the class and `target` in
+// every target namespace.
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { installOperator } from '../../lab/index.ts';
-import { apply, child, eventually, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
+import { eventually } from '../support/eventually.ts';
+import { apply, child, example, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
 describe('author rights', () => {
   const namespace = 'lab-author';
@@ -11,7 +13,7 @@ describe('author rights', () => {
     await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: AbortSignal.timeout(200_000) });
     await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
     await apply({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'author', namespace } });
-    // May write Incidents here, but neither use the class nor target anything.
+    // May write Incidents here, but may neither use the class nor target anything.
     await kubectl('-n', namespace, 'create', 'role', 'writer', '--verb=create,get', '--resource=incidents.oplab.dev');
     await kubectl(
       '-n',
@@ -39,13 +41,16 @@ describe('author rights', () => {
     });
   };
 
-  it('refuses, says which right is missing, and lets through when it is there', async () => {
-    // The API server learns of a new policy or binding a moment after it is written.
+  it('refuses and names the missing right, and admits when the right is there', async () => {
+    // The API server applies a new policy or binding a moment after it is written.
     const refusedFor = (reason: RegExp, targets: string[]) =>
-      eventually(`a refusal that says ${reason}`, 15, async () => {
-        const refused = await attempt(targets);
-        return refused.code !== 0 && reason.test(refused.stderr);
-      });
+      eventually(
+        async () => {
+          const refused = await attempt(targets);
+          return refused.code !== 0 && reason.test(refused.stderr);
+        },
+        { what: `a refusal that says ${reason}`, withinMs: 15_000, everyMs: 500 },
+      );
     await refusedFor(/spec\.agentClassName: you may not use AgentClass default.*verb "use"/, [namespace]);
     await kubectl(
       'create',
@@ -66,6 +71,10 @@ describe('author rights', () => {
       `--serviceaccount=${namespace}:author`,
     );
     await refusedFor(/may not target kube-system; ask for verb "target"/, [namespace, 'kube-system']);
-    await eventually('the author to be let through', 15, async () => (await attempt([namespace])).code === 0);
+    await eventually(async () => (await attempt([namespace])).code === 0, {
+      what: 'the author to be admitted',
+      withinMs: 15_000,
+      everyMs: 500,
+    });
   });
 });

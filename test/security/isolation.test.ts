@@ -1,22 +1,30 @@
-// The isolation of the sandbox: closed with the policies, open without them. A probe that cannot fail proves nothing.
+// The isolation of the sandbox: addresses are closed with the policies and open without them, so
+// the probe itself can fail.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apply, child, kubectl, trail, tryKubectl } from '../support/live.ts';
 import { type OperatorHarness, openOperatorHarness, pod } from '../support/operator-harness.ts';
-import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
+import { conclude, readToolResults, shell } from '../support/scripted-model.ts';
 
 const NODE = 'oplab-control-plane';
 const OUTSIDE = 'oplab-test-outside';
 const METADATA = '169.254.169.254';
-// TEST-NET-3 (RFC 5737): stands for any address of the internet, and leads to a container of ours.
+// TEST-NET-3 (RFC 5737): represents any address on the internet, and leads to a container of the
+// test.
 const INTERNET = '203.0.113.80';
 const answering = ['node', '-e', "require('http').createServer((q, s) => s.end('reached')).listen(8080)"];
 
-/** Answers every connection on port 80; Perl, because the node's image has that and little else. */
+/**
+ * Answers every connection on port 80. It is written in Perl, because the node's image has that and
+ * little else.
+ */
 const PERL_SERVER = `use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 80, Listen => 16, ReuseAddr => 1) or die $!;
 while (my $c = $s->accept) { sysread $c, my $q, 4096; print $c "HTTP/1.1 200 OK\\r\\nContent-Length: 7\\r\\nConnection: close\\r\\n\\r\\nreached"; close $c }`;
 
-/** A container beside the node that owns the metadata address and one of the internet; the node routes both to it. */
+/**
+ * A container beside the node that owns the metadata address and one address of the internet. The
+ * node routes both to it.
+ */
 async function startOutside(): Promise<void> {
   const docker = async (...args: string[]) => (await child('docker', args)).stdout.trim();
   await child('docker', ['rm', '-f', OUTSIDE], { allowFailure: true });
@@ -53,7 +61,7 @@ describe('from the sandbox', () => {
     await tryKubectl('delete', 'namespace', bystander, '--wait=false');
   });
 
-  it('API server, kubelet, metadata, internet and other namespaces are closed, and open up when the policies are deleted', async () => {
+  it('API server, kubelet, metadata, internet and other namespaces are closed, and become reachable when the policies are deleted', async () => {
     const ip = async (namespace: string) =>
       kubectl('-n', namespace, 'get', 'pod', 'web', '-o', 'jsonpath={.status.podIP}');
     const node = await kubectl(
@@ -70,16 +78,19 @@ describe('from the sandbox', () => {
       'other namespace': `http://${await ip(bystander)}:8080/`,
       "the target's own pods": `http://${await ip(lab.namespace)}:8080/`,
     };
-    const look = shell(
+    const probe = shell(
       ...Object.values(addresses).map((url) => `curl -ks -m 3 -o /dev/null -w 'http=%{http_code}' ${url} || true`),
     );
-    const reachable = (request: Parameters<typeof resultsOf>[0]) =>
+    const reachable = (request: Parameters<typeof readToolResults>[0]) =>
       Object.fromEntries(
-        Object.keys(addresses).map((name, index) => [name, !/http=000/.test(resultsOf(request)[index] ?? 'http=000')]),
+        Object.keys(addresses).map((name, index) => [
+          name,
+          !/http=000/.test(readToolResults(request)[index] ?? 'http=000'),
+        ]),
       );
 
-    lab.puppet.play(
-      look,
+    lab.model.play(
+      probe,
       async (request) => {
         expect(reachable(request)).toEqual({
           'API server': false,
@@ -90,19 +101,19 @@ describe('from the sandbox', () => {
           "the target's own pods": true,
         });
         await kubectl('-n', 'oplab-agents', 'delete', 'networkpolicies', '--all');
-        return look(request);
+        return probe(request);
       },
-      // Policies take a moment to go as they take one to come.
-      async (request) => look(request),
+      // It takes a moment until a deleted policy has no effect, as it does for a new one.
+      async (request) => probe(request),
       conclude('cannot_fix'),
     );
     await lab.open('isolation', { limits: { timeoutSeconds: 240 } });
     await lab.finished('isolation', 240);
-    const last = lab.puppet.requests.at(-1);
+    const last = lab.model.requests.at(-1);
     expect(reachable(last)).toEqual(Object.fromEntries(Object.keys(addresses).map((name) => [name, true])));
   });
 
-  it('probes its isolation before the first command, and says so on the record', async () => {
+  it('probes its isolation before the first command, and records the result', async () => {
     const entries = await trail(lab.namespace, 'isolation');
     const isolation = entries.findIndex((entry) => entry.kind === 'lifecycle' && /isolat/i.test(entry.content));
     const firstCall = entries.findIndex((entry) => entry.kind === 'tool_call');
@@ -117,13 +128,13 @@ describe('from the sandbox', () => {
       metadata: { name: 'hole', namespace: 'oplab-agents' },
       spec: { podSelector: {}, policyTypes: ['Egress'], egress: [{}] },
     });
-    lab.puppet.play(shell('echo must not run'));
-    const before = lab.puppet.requests.length;
+    lab.model.play(shell('echo must not run'));
+    const before = lab.model.requests.length;
     await lab.open('hole', { limits: { attempts: 1, timeoutSeconds: 180 } });
     const incident = await lab.finished('hole', 180);
     await kubectl('-n', 'oplab-agents', 'delete', 'networkpolicy', 'hole');
     expect(incident.status?.phase).toBe('Escalated');
-    expect(lab.puppet.requests.length).toBe(before);
+    expect(lab.model.requests.length).toBe(before);
     const entries = await trail(lab.namespace, 'hole');
     expect(entries.some((entry) => entry.kind === 'lifecycle' && /not isolated: api-server/.test(entry.content))).toBe(
       true,

@@ -1,9 +1,9 @@
-// The model's key: in the gateway, and nowhere else that anyone could look.
+// The model's key is in the gateway, and nowhere else.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { child, kubectl, oplab } from '../support/live.ts';
 import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
-import { conclude, resultsOf, shell } from '../support/scripted-model.ts';
+import { conclude, readToolResults, shell } from '../support/scripted-model.ts';
 
 describe('the model key', () => {
   let lab: OperatorHarness;
@@ -14,14 +14,14 @@ describe('the model key', () => {
 
   it('reaches the model server and appears in no environment, file, pod spec, log or audit entry', async () => {
     const outside: string[] = [];
-    lab.puppet.play(
+    lab.model.play(
       shell(
         'env',
         "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'",
         'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "',
-        // Split so that the search does not find its own command line.
+        // The key is split, so that the search does not find its own command line.
         `grep -rIl --exclude-dir=proc --exclude-dir=sys "${lab.modelKey.slice(0, 20)}""${lab.modelKey.slice(20)}" / 2>/dev/null | head; echo searched`,
-        // A model that says the key aloud must not get it into the record either.
+        // Even if the model prints the key, it must not get into the record.
         `echo ${lab.modelKey}`,
       ),
       async (request) => {
@@ -54,10 +54,10 @@ describe('the model key', () => {
     await lab.open('key-hunt');
     await lab.finished('key-hunt');
 
-    // It did its work: the puppet was shown it.
-    expect(lab.puppet.headers.some((headers) => headers['x-api-key'] === lab.modelKey)).toBe(true);
+    // The key was used: the scripted model received it.
+    expect(lab.model.headers.some((headers) => headers['x-api-key'] === lab.modelKey)).toBe(true);
 
-    const [env, environs, commandLines, files] = resultsOf(lab.puppet.requests.at(-1));
+    const [env, environs, commandLines, files] = readToolResults(lab.model.requests.at(-1));
     for (const seen of [env, environs, files]) expect(seen).not.toContain(lab.modelKey);
     expect(commandLines).toBeDefined();
     expect(files).toContain('searched');

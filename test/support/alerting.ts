@@ -1,4 +1,5 @@
-// The real Alertmanager, and the real Prometheus in front of it, as children of the test on loopback.
+// The real Alertmanager, and the real Prometheus in front of it, as child processes of the test on
+// loopback.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -7,11 +8,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { ensurePackages } from '../../hack/toolchain/apt.ts';
-import { eventually } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
 export interface Daemon {
   readonly url: string;
-  /** Its last words, for a test that failed. */
+  /** The end of its log, for a test that failed. */
   readonly log: () => string;
   stop(): Promise<void>;
 }
@@ -25,7 +26,10 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Starts a program with a configuration file and a folder for its data, and waits until it is ready. */
+/**
+ * Starts a program with a configuration file and a folder for its data, and waits until it is
+ * ready.
+ */
 async function startDaemon(
   program: string,
   config: object,
@@ -51,7 +55,7 @@ async function startDaemon(
   };
   const url = `http://${listen}`;
   try {
-    await eventually(async () => (await fetch(`${url}/-/ready`)).ok, `${program} ready`, 20_000);
+    await eventually(async () => (await fetch(`${url}/-/ready`)).ok, { what: `${program} ready`, withinMs: 20_000 });
   } catch (error) {
     await stop();
     throw new Error(`${error instanceof Error ? error.message : error}\n${log}`);
@@ -81,7 +85,7 @@ export async function startAlertmanager(receiver: object, route: object = {}): P
   ]);
 }
 
-/** Prometheus without targets: its rules are all there is. */
+/** Prometheus without targets: it only evaluates rules. */
 export async function startPrometheus(options: {
   readonly alertmanager: string;
   readonly externalLabels: Readonly<Record<string, string>>;
@@ -102,7 +106,8 @@ export async function startPrometheus(options: {
     `--config.file=${file}`,
     `--storage.tsdb.path=${storage}`,
     `--web.listen-address=${listen}`,
-    // It finds its Alertmanagers some seconds after the first alert, which is then sent again.
+    // Prometheus finds its Alertmanagers some seconds after the first alert, which is then sent
+    // again.
     '--rules.alert.resend-delay=1s',
   ]);
   return {
@@ -114,7 +119,10 @@ export async function startPrometheus(options: {
   };
 }
 
-/** What Prometheus would tell Alertmanager; the alert is over when `endsAt` is given and past. */
+/**
+ * The alert that Prometheus would send to Alertmanager. It is over if `endsAt` is given and in the
+ * past.
+ */
 export async function postAlerts(
   alertmanager: Daemon,
   alerts: readonly { labels: Record<string, string>; startsAt: Date; endsAt?: Date; annotations?: object }[],

@@ -1,15 +1,16 @@
-// A real API server with oplab's kinds in it, for tests: no nodes, no gateway; the test plays both.
+// A real API server with oplab's kinds, for tests. It has neither nodes nor a gateway: the test
+// plays both.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { customResourceDefinitions } from '../../src/api/crd.ts';
 import { LABEL_INCIDENT_NAMESPACE } from '../../src/api/group.ts';
 import { createKubeClient, type KubeClient, type NewKubeObject } from '../../src/kube/client.ts';
 import { kubeObject } from '../../src/kube/object.ts';
 import { AGENT_CLASSES, INCIDENTS, NAMESPACES, type Resource } from '../../src/kube/resources.ts';
 import { startControlPlane } from './control-plane.ts';
+import { eventually } from './eventually.ts';
 
 export const AGENTS = 'oplab-agents';
 export const SYSTEM = 'oplab-system';
@@ -90,30 +91,7 @@ export function agentClass(name: string, spec: object = {}): NewKubeObject {
   };
 }
 
-/** Polls until the value is neither undefined nor false; errors count as "not yet". */
-export async function eventually<T>(
-  read: () => Promise<T | undefined | false>,
-  what = 'the condition',
-  withinMs = 30_000,
-): Promise<T> {
-  const until = Date.now() + withinMs;
-  let last: unknown;
-  while (Date.now() < until) {
-    try {
-      const value = await read();
-      if (value !== undefined && value !== false) return value;
-      last = value;
-    } catch (error) {
-      last = error;
-    }
-    await sleep(25);
-  }
-  throw new Error(
-    `${what} did not come true within ${withinMs} ms; last: ${last instanceof Error ? last.message : last}`,
-  );
-}
-
-/** Objects that oplab made for any Incident of a namespace, as "Kind namespace/name". */
+/** Objects that oplab has created for any Incident of a namespace, as "Kind namespace/name". */
 export async function madeFor(client: KubeClient, resources: readonly Resource[], incidentNamespace: string) {
   const labelSelector = `${LABEL_INCIDENT_NAMESPACE}=${incidentNamespace}`;
   const lists = await Promise.all(

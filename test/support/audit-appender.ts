@@ -1,6 +1,8 @@
-// A child process for the fault tests: appends to a log and says on stdout, one line each, what became of every entry.
+// A child process for the fault tests: appends to a log and prints the result of every entry on one
+// line of stdout.
 //
-// Arguments: the file, a prefix of the client keys, how many entries, how many at once. `ack KEY SEQ`, `rejected KEY CODE`.
+// Arguments: the file, a prefix for the client keys, how many entries, how many at once. Output:
+// `ack KEY SEQ`, `rejected KEY CODE`.
 
 import { writeSync } from 'node:fs';
 import { openAuditLog } from '../../src/audit/store.ts';
@@ -18,7 +20,7 @@ try {
       const key = `${prefix}-${next++}`;
       try {
         const receipt = await log.append(authorship, { clientKey: key, kind: 'tool_call', content: `entry ${key}` });
-        // Synchronous, so that the order of system calls is the order of events.
+        // Writes synchronously, so that the order of system calls is the order of events.
         writeSync(1, `ack ${key} ${receipt.seq}\n`);
       } catch (error) {
         writeSync(1, `rejected ${key} ${error instanceof OplabError ? error.code : 'OTHER'}\n`);

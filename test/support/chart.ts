@@ -1,4 +1,5 @@
-// The parts of the oplab chart that an API server without nodes can take: kinds of rights, classes, admission policies.
+// The parts of the oplab chart that an API server without nodes accepts: RBAC objects, classes,
+// admission policies.
 
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -28,7 +29,7 @@ const KINDS: readonly Resource[] = [
   resource('scheduling.k8s.io', 'priorityclasses', 'PriorityClass', false),
 ];
 
-/** The kinds by which the chart says who may write what. */
+/** The kinds with which the chart controls who may write what. */
 export const ADMISSION_KINDS: readonly Resource[] = [
   resource('admissionregistration.k8s.io', 'validatingadmissionpolicies', 'ValidatingAdmissionPolicy', false),
   resource(
@@ -39,7 +40,7 @@ export const ADMISSION_KINDS: readonly Resource[] = [
   ),
 ];
 
-/** Applies what the chart renders of these kinds. */
+/** Applies the objects of these kinds that the chart renders. */
 export async function applyChart(server: ApiServer, more: readonly Resource[] = []): Promise<void> {
   const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
   const helm = await ensureTool('helm');
@@ -56,7 +57,7 @@ export async function applyChart(server: ApiServer, more: readonly Resource[] = 
 }
 
 /** A token of a service account. */
-export async function tokenOf(server: ApiServer, namespace: string, name: string): Promise<string> {
+export async function createToken(server: ApiServer, namespace: string, name: string): Promise<string> {
   const answer = await server.client.createSubresource(SERVICE_ACCOUNTS, { namespace, name }, 'token', {
     apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenRequest',
@@ -65,7 +66,7 @@ export async function tokenOf(server: ApiServer, namespace: string, name: string
   return String(Object(answer.status).token);
 }
 
-/** A client that is this service account. */
+/** A client that acts as this service account. */
 export async function clientAs(server: ApiServer, namespace: string, name: string): Promise<KubeClient> {
-  return createKubeClient({ kubeconfig: server.kubeconfig, token: await tokenOf(server, namespace, name) });
+  return createKubeClient({ kubeconfig: server.kubeconfig, token: await createToken(server, namespace, name) });
 }

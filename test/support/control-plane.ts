@@ -1,4 +1,4 @@
-// A real kube-apiserver with etcd on loopback, without nodes, for the tests in test/api.
+// A real kube-apiserver with etcd on loopback and without nodes, for the tests in test/api.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { openSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { ensureTool } from '../../hack/toolchain/tools.ts';
 
 /** How a control plane is started. */
 export interface ControlPlaneOptions {
-  /** An empty folder of the caller's: data, keys, logs and the kubeconfig go there. */
+  /** An empty folder of the caller for data, keys, logs and the kubeconfig. */
   readonly dir: string;
   readonly signal?: AbortSignal;
   /**
@@ -32,11 +32,11 @@ export interface ControlPlane {
   readonly caFile: string;
   /** The administrator's bearer token. */
   readonly token: string;
-  /** Ends all processes and waits for them; may be called more than once. */
+  /** Ends all processes and waits for them. May be called more than once. */
   stop(): Promise<void>;
 }
 
-/** What issues service account tokens here, and their default audience. */
+/** The issuer of service account tokens here, and their default audience. */
 export const serviceAccountIssuer = 'https://kubernetes.default.svc.cluster.local';
 
 const readyWithinMs = 90_000;
@@ -53,13 +53,13 @@ async function freePorts(count: number): Promise<number[]> {
     const address = server.address();
     return typeof address === 'object' && address !== null ? address.port : 0;
   });
-  // All are taken before the first is given back, so that no two are the same.
+  // All ports are opened before the first is closed, so that no two are the same.
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
 }
 
 /** A kubeconfig with one cluster and one bearer token. */
-export function kubeconfigOf(cluster: { url: string; caFile: string; token: string }): string {
+export function formatKubeconfig(cluster: { url: string; caFile: string; token: string }): string {
   return stringify({
     apiVersion: 'v1',
     kind: 'Config',
@@ -110,7 +110,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const start = (name: string, binary: string, args: readonly string[]): ChildProcess => {
     const log = openSync(at(`${name}.log`), 'a', 0o600);
     const child = spawn(binary, args, { stdio: ['ignore', log, log], cwd: dir });
-    // The exit code is read by whoever waits; without a listener a missing binary would end our
+    // The caller that waits reads the exit code. Without a listener, a missing binary would end our
     // process.
     child.once('error', () => undefined);
     children.push(child);
@@ -125,7 +125,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     for (const child of children.toReversed()) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue;
       const ended = new Promise((resolve) => child.once('exit', resolve));
-      // No data here needs a graceful end, and that of kube-apiserver takes many seconds.
+      // No data here needs a graceful shutdown, and that of kube-apiserver takes many seconds.
       child.kill('SIGKILL');
       await ended;
     }
@@ -183,7 +183,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await sleep(100);
   }
   const kubeconfig = at('kubeconfig');
-  await writeFile(kubeconfig, kubeconfigOf({ url, caFile, token }), { mode: 0o600 });
+  await writeFile(kubeconfig, formatKubeconfig({ url, caFile, token }), { mode: 0o600 });
   if (controllerManager !== undefined)
     start('kube-controller-manager', controllerManager, [
       `--kubeconfig=${kubeconfig}`,

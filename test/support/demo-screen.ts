@@ -1,10 +1,11 @@
-// A story in chapters told on screen, as the demo tells its own; a program for tests: demo-screen.ts KUBECONFIG GATEWAY NAMESPACE
+// A program for tests that shows chapters above the live screen, as the demo does: demo-screen.ts
+// KUBECONFIG GATEWAY NAMESPACE
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CHAPTERS, tellOnScreen } from '../../lab/index.ts';
 
 const [kubeconfig = '', gateway = '', namespace = ''] = process.argv.slice(2);
-const teller = tellOnScreen({ kubeconfig, gateway, namespace }, new AbortController().signal);
+const teller = await tellOnScreen({ kubeconfig, gateway, namespace }, new AbortController().signal);
 for (const name of CHAPTERS) {
   teller.chapter(name, `this is ${name}`);
   await teller.step('something is done', 1, async (note) => {
@@ -15,4 +16,4 @@ for (const name of CHAPTERS) {
   });
 }
 await teller.end('all is well');
-console.log('the story has ended');
+console.log('the demo has ended');

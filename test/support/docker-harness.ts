@@ -1,4 +1,5 @@
-// A gateway whose docker door leads to the machine's own dockerd: the socket process in between, the sandbox's socket in front.
+// A gateway whose docker door leads to the machine's own dockerd, through the socket process, with
+// the sandbox's socket in front of it.
 
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -17,7 +18,10 @@ import { type DockerRelay, startDockerRelay } from '../../src/sandbox/docker-rel
 import { type Attempt, type GatewayHarness, startGatewayHarness } from './gateway-harness.ts';
 
 const exec = promisify(execFile);
-/** Everything that a run makes on the host carries this label with the run's own value, and goes with it. */
+/**
+ * Everything that a run creates on the host has this label with the run's own value, and is removed
+ * by it.
+ */
 const RUN_LABEL = 'oplab.test/run';
 export const HOST_SOCKET = '/var/run/docker.sock';
 
@@ -29,31 +33,34 @@ export interface Ran {
 
 export interface DockerSandbox {
   readonly attempt: Attempt;
-  /** The socket that the attempt's commands see. */
+  /** The socket that the attempt's commands use. */
   readonly socketPath: string;
   docker(...args: string[]): Promise<Ran>;
 }
 
 export interface DockerHarness {
   readonly gateway: GatewayHarness;
-  /** The project that is opened, and another one on the same host. */
+  /** The project that is open, and another one on the same host. */
   readonly ours: string;
   readonly theirs: string;
   readonly image: string;
   readonly tls: string;
   readonly relayPort: number;
-  /** A sandbox with the docker door open as `access` says. */
+  /** A sandbox with the docker access that `access` describes. */
   sandbox(name: string, access?: Partial<DockerAccess>, mode?: 'Repair' | 'Diagnose'): Promise<DockerSandbox>;
-  /** The docker command with the host's own socket: the test's eyes and hands, past the gateway. */
+  /** The docker command with the host's own socket. It bypasses the gateway. */
   host(...args: string[]): Promise<string>;
-  /** Makes and starts a container of a project, past the gateway. */
+  /** Creates and starts a container of a project, and bypasses the gateway. */
   run(project: string, name: string, ...args: string[]): Promise<string>;
   /** Stops or starts the socket process. */
   socketProcess(up: boolean): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Keys and certificates: one CA, the socket's server, the gateway as its client, and a client of another name. */
+/**
+ * Keys and certificates: one CA, the socket's server, the gateway as its client, and a client with
+ * another name.
+ */
 export async function makeCertificates(dir: string): Promise<void> {
   const openssl = (...args: string[]) => exec('openssl', args, { cwd: dir });
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];

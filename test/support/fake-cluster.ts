@@ -1,8 +1,9 @@
-// For tests: a TiKV cluster that exists only in memory. What breaks it are options; what repairs it are the writes that a real one would take.
+// A TiKV cluster in memory, for tests. Options break it, and the same writes as in a real cluster
+// repair it.
 
 import { parseAllDocuments, stringify } from 'yaml';
 
-/** What a test may vary; nothing of the first part may matter to the rules. */
+/** What a test may vary. The names and numbers at the beginning must not matter to the rules. */
 export interface FakeClusterOptions {
   readonly namespace: string;
   readonly release: string;
@@ -10,12 +11,12 @@ export interface FakeClusterOptions {
   readonly storeIds: readonly number[];
   /** The release is unknown to Helm and to the annotations. */
   readonly withoutHelm?: boolean;
-  /** How many replicas of TiKV and of PD there are left. */
+  /** How many replicas of TiKV and of PD are left. */
   readonly scaledTo?: number;
   readonly pdScaledTo?: number;
-  /** A line that somebody has put under a section of tikv.toml, and which pods have met it. */
+  /** A line that someone has added to a section of tikv.toml, and which pods have loaded it. */
   readonly badOption?: { readonly section: string; readonly name: string; readonly pods: readonly number[] };
-  /** What the container's template has become, and which pods have met it. */
+  /** How the container's template was changed, and which pods run with the change. */
   readonly template?: {
     readonly pdEndpoints?: string;
     readonly image?: string;
@@ -23,22 +24,27 @@ export interface FakeClusterOptions {
     readonly cpu?: string;
     readonly pods: readonly number[];
   };
-  /** The pod with this ordinal has got an empty volume. `early`: the volume is older than the store all the same. */
+  /**
+   * The pod with this ordinal has an empty volume. `early`: this volume is nevertheless older than
+   * the store.
+   */
   readonly lostVolume?: { readonly pod: number; readonly early?: boolean };
   /** A file on the volume of the pod with this ordinal. */
   readonly bigFile?: { readonly pod: number; readonly path: string; readonly open?: boolean };
   readonly schedulers?: readonly string[];
-  /** A store that PD was told to remove; with it the limits of the schedule went to 0. */
+  /**
+   * A store that someone removed with PD's API. The schedule limits were set to 0 at the same time.
+   */
   readonly offline?: { readonly pod: number };
   readonly policy?: { readonly name: string; readonly pod: number; readonly ofRelease?: boolean };
   readonly quota?: { readonly name: string; readonly pod: number };
-  /** Scaling is accepted, and has no effect. */
+  /** Scaling is accepted but has no effect. */
   readonly stuck?: boolean;
   /** kubectl may not change anything. */
   readonly readOnly?: boolean;
 }
 
-/** A failed command: what it says on stderr. */
+/** A failed command. The message is its stderr. */
 export class Refusal extends Error {}
 
 const tomlWith = (bad: FakeClusterOptions['badOption']) => {
@@ -63,7 +69,7 @@ const tomlWith = (bad: FakeClusterOptions['badOption']) => {
 const OWN_SCHEDULERS = ['balance-region', 'balance-leader', 'balance-hot-region', 'evict-slow-store'];
 const IMAGE = 'registry.example/tikv:v8.5.3';
 const LIMITS = { 'region-schedule-limit': 2048, 'replica-schedule-limit': 64, 'leader-schedule-limit': 4 };
-/** Seconds since the epoch: when the stores started, and when claims were made. */
+/** When the stores started, in seconds since the epoch. Volume claims are dated relative to it. */
 const STARTED = 1_763_800_000;
 
 interface Template {
@@ -72,7 +78,7 @@ interface Template {
   resources: { requests: object; limits: Record<string, string> };
 }
 
-/** The cluster: its state, and what the programs that ask it print. */
+/** The cluster's state, and the output of the programs that query it. */
 export class FakeCluster {
   readonly options: FakeClusterOptions;
   readonly tikv: string;
@@ -83,7 +89,7 @@ export class FakeCluster {
   template: Template;
   schedulers: string[];
   limits: Record<string, number>;
-  /** Ordinals of pods that have met a broken configuration. */
+  /** Ordinals of pods that have loaded a broken configuration. */
   #met: Set<number>;
   #offline: number | undefined;
   #policy: string | undefined;
@@ -91,7 +97,7 @@ export class FakeCluster {
   #lost: 'yes' | 'buried' | 'joined' | 'no';
   #tombstone = false;
   #electing = 0;
-  /** Every accepted write: arguments of kubectl, or method and path of PD's API. */
+  /** Every accepted write: the arguments of kubectl, or the method and path of PD's API. */
   readonly writes: string[] = [];
 
   constructor(options: FakeClusterOptions) {
@@ -129,7 +135,7 @@ export class FakeCluster {
     };
   }
 
-  /** What a workload of the release looks like, with a template or the live one. */
+  /** A workload of the release, with the given template or the live one. */
   #workload(kind: string, name: string, replicas: number, ready: number, template: Template, port: number): object {
     return {
       apiVersion: 'apps/v1',
@@ -176,7 +182,7 @@ export class FakeCluster {
   #badOptionSet = () =>
     this.options.badOption !== undefined && new RegExp(`^${this.options.badOption.name} =`, 'm').test(this.toml);
 
-  /** Why a pod is not well: the reason that its container waits for, or `unready`. */
+  /** Why a pod is not healthy: the reason why its container waits, or `unready`. */
   #trouble(n: number): { waiting?: string; ended?: string } | undefined {
     if (this.#lost === 'yes' && this.options.lostVolume?.pod === n)
       return { waiting: 'CrashLoopBackOff', ended: 'Error' };
@@ -230,7 +236,7 @@ export class FakeCluster {
     const { namespace, storeIds, lostVolume } = this.options;
     if (url.hostname !== `${this.pd}.${namespace}.svc` && url.hostname !== '10.0.0.9')
       throw new Refusal(`curl: (6) Could not resolve host: ${url.hostname}`);
-    // Members that have come back elect a leader before they answer.
+    // Members that have returned elect a leader before they answer.
     if (this.pdReplicas < 2 || this.#electing-- > 0)
       throw new Refusal('curl: (22) The requested URL returned error: 503');
     const at = url.pathname.replace('/pd/api/v1', '');
@@ -265,7 +271,7 @@ export class FakeCluster {
     this.writes.push(text);
   }
 
-  /** Pods start anew: they are well if what they met is gone. */
+  /** Restarts pods. They are healthy if the broken configuration that they had loaded is gone. */
   #restart(): void {
     const wanted = this.#templateOf({});
     const settled =
@@ -462,7 +468,7 @@ export class FakeCluster {
     }
   }
 
-  /** What a program prints, or a Refusal. */
+  /** What a program prints. @throws Refusal */
   answer(program: string, args: readonly string[], stdin: string): unknown {
     if (program === 'kubectl') return this.#kubectl(args, stdin);
     if (program === 'helm') {

@@ -1,4 +1,5 @@
-// A Docker host of a few objects, for tests of the filter: one project of ours, one of somebody else.
+// A Docker host with a few objects, for tests of the filter: one project that is open, and one of
+// another owner.
 
 import {
   containerFacts,
@@ -6,12 +7,12 @@ import {
   execFacts,
   imageFacts,
   networkFacts,
-  repositoryOf,
+  parseRepository,
   volumeFacts,
 } from '../../src/gateway/doors/docker/facts.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 
-/** An id of 64 digits that is easy to tell from others. */
+/** An id of 64 digits that is easy to distinguish from others. */
 export const idOf = (digit: string): string => digit.repeat(64);
 
 const project = (name: string) => ({ [PROJECT_LABEL]: name });
@@ -56,7 +57,7 @@ const IMAGES = [
 const named = (name: string) => (object: { Id: string; Name: string }) =>
   object.Id === name || object.Name.replace(/^\//, '') === name || (name.length >= 4 && object.Id.startsWith(name));
 
-/** Finds things as the daemon does: by id, by name, by the beginning of an id. */
+/** Finds objects as the daemon does: by id, by name, or by the prefix of an id. */
 export function fakeFacts(): DockerFacts {
   return {
     container: async (ref) => containerFacts.optional().parse(CONTAINERS.find(named(ref))),
@@ -67,7 +68,7 @@ export function fakeFacts(): DockerFacts {
       imageFacts.optional().parse(IMAGES.find(({ Id, RepoTags }) => Id === ref || RepoTags.includes(ref))),
     images: async () => ({
       ids: new Set(['sha256:pingcap/tikv:v8.5.3']),
-      repositories: new Set([repositoryOf('pingcap/tikv:v8.5.3')]),
+      repositories: new Set([parseRepository('pingcap/tikv:v8.5.3')]),
     }),
   };
 }

@@ -1,4 +1,4 @@
-// For tests: the gateway as an agent sees it, over plain HTTP and in memory, with faults on demand.
+// The gateway as an agent sees it, for tests: in memory, over plain HTTP, with faults on demand.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type NewEntry, newEntry } from '../../src/audit/entry.ts';
@@ -17,7 +17,7 @@ export interface FakeGateway {
   readonly entries: RecordedEntry[];
   readonly conclusions: Conclusion[];
   readonly live: string[];
-  /** Bearer tokens as they came. */
+  /** Bearer tokens in the order in which they arrived. */
   readonly tokens: string[];
   readonly bodies: unknown[];
   close(): Promise<void>;
@@ -25,13 +25,13 @@ export interface FakeGateway {
 
 export interface FakeGatewayOptions {
   readonly task: Task;
-  /** A Messages API server to pass /v1/messages on to, or a handler of it. */
+  /** A server of the Messages API to which /v1/messages is forwarded, or a handler for it. */
   readonly messages: string | ((body: unknown, response: ServerResponse, count: number) => void | Promise<void>);
   readonly fault?: Fault;
   readonly alreadyStarted?: boolean;
 }
 
-async function textOf(incoming: IncomingMessage): Promise<string> {
+async function readText(incoming: IncomingMessage): Promise<string> {
   let text = '';
   incoming.setEncoding('utf8');
   for await (const chunk of incoming) text += String(chunk);
@@ -61,7 +61,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
 
   async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = incoming.url ?? '';
-    const text = await textOf(incoming);
+    const text = await readText(incoming);
     tokens.push(incoming.headers.authorization ?? '');
     const count = (counts.get(url) ?? 0) + 1;
     counts.set(url, count);

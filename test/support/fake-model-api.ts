@@ -1,10 +1,10 @@
-// A model API on strings: each test says how it answers.
+// A model API whose answers each test defines.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 
-/** Of the vendor's shape, worth nothing. */
+/** Shaped like the vendor's keys, but worthless. */
 export const MODEL_KEY = 'sk-ant-test03-0123456789abcdefghijklmnopqrstuvwxyz';
 
 /** What the model API does with a request. */
@@ -16,7 +16,7 @@ export type ModelHandler = (request: {
 
 const modelBody = z.looseObject({ model: z.string(), stream: z.boolean().optional(), max_tokens: z.number() });
 
-/** A model API on loopback. It answers 500 until it is told how to. */
+/** A model API on loopback. It answers 500 until a test sets a handler. */
 export async function startModelAPI() {
   let handler: ModelHandler = ({ response }) => void response.writeHead(500).end();
   const server = createServer((request, response) => {
@@ -39,7 +39,7 @@ export async function startModelAPI() {
   };
 }
 
-/** An answer in one piece, as the Messages API gives it. */
+/** A complete answer in the format of the Messages API. */
 export function message(model: string, usage: { input_tokens: number; output_tokens: number }, content = 'hello') {
   return {
     id: 'msg_1',

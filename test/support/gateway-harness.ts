@@ -1,4 +1,5 @@
-// A gateway in front of a real API server and a model API on strings: Incidents, pods and tokens are made by the test itself.
+// A gateway in front of a real API server and a fake model API. The test itself creates Incidents,
+// pods and tokens.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -7,7 +8,6 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
@@ -23,6 +23,7 @@ import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
+import { eventually } from './eventually.ts';
 import { MODEL_KEY, type ModelHandler, startModelAPI } from './fake-model-api.ts';
 
 const exec = promisify(execFile);
@@ -56,7 +57,7 @@ export interface GatewayHarness {
   gateway: Gateway;
   readonly logLines: string[];
   readonly dir: string;
-  /** Replaces what the model API does. */
+  /** Replaces the handler of the model API. */
   model(handler: ModelHandler): void;
   /** Creates an Incident with a running attempt, as the controller would. */
   open(name: string, limits?: Partial<Limits>, options?: AttemptOptions): Promise<Attempt>;
@@ -73,9 +74,9 @@ export interface GatewayHarness {
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<Answer>;
-  /** A request that is left open; resolves with the head of the answer. */
+  /** A request that stays open. Resolves with the head of the answer. */
   stream(attempt: Attempt, path: string, body: unknown): Promise<IncomingMessage>;
-  /** A bare request to the kube door. */
+  /** A plain HTTP request to the kube door. */
   kube(
     attempt: Attempt,
     method: string,
@@ -91,24 +92,14 @@ export interface GatewayHarness {
   entries(attempt: Attempt): Promise<Entry[]>;
   read(path: string): Promise<Answer>;
   restartGateway(): Promise<void>;
-  /** Stops the gateway for good; a test may put one of its own in its place. */
+  /** Stops the gateway permanently. A test may replace it with its own. */
   stopGateway(): Promise<void>;
   close(): Promise<void>;
 }
 
 const LIMITS: Limits = { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 };
 
-export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, ms = 20_000): Promise<T> {
-  const until = Date.now() + ms;
-  for (;;) {
-    const found = await probe();
-    if (found !== undefined) return found;
-    if (Date.now() > until) throw new Error(`not within ${ms} ms: ${probe.toString()}`);
-    await sleep(25);
-  }
-}
-
-/** @param environment more settings of the gateway, given the lab's folder */
+/** @param environment returns more settings for the gateway, given the harness's folder */
 export async function startGatewayHarness(
   environment: (dir: string) => Promise<Record<string, string>> = async () => ({}),
 ): Promise<GatewayHarness> {
@@ -205,13 +196,13 @@ export async function startGatewayHarness(
       request.on('error', reject);
       request.end(payload);
     });
-  const answerOf = async (response: IncomingMessage): Promise<Answer> => {
+  const readAnswer = async (response: IncomingMessage): Promise<Answer> => {
     const body = await text(response);
     let json: Record<string, unknown> = {};
     try {
       json = z.record(z.string(), z.unknown()).parse(JSON.parse(body));
     } catch {
-      // Not JSON: the text is there.
+      // The body is not JSON; its text is still available.
     }
     return { status: response.statusCode ?? 0, headers: response.headers, text: body, json };
   };
@@ -344,7 +335,7 @@ export async function startGatewayHarness(
       await client.patch(INCIDENTS, { name, namespace: TARGET }, { status }, { subresource: 'status' });
     },
     async ask(attempt, method, requestPath, body, headers) {
-      return await answerOf(await send(attempt, method, requestPath, body, headers));
+      return await readAnswer(await send(attempt, method, requestPath, body, headers));
     },
     async stream(attempt, requestPath, body) {
       return await send(attempt, 'POST', requestPath, body);
@@ -356,7 +347,7 @@ export async function startGatewayHarness(
             ...{ host: '127.0.0.1', port: lab.gateway.ports.kube, method, path: requestPath, ca, agent: false },
             headers: { authorization: `Bearer ${attempt.sandboxToken}`, ...headers },
           },
-          (response) => resolve(answerOf(response)),
+          (response) => resolve(readAnswer(response)),
         );
         request.on('error', reject);
         request.end(body);

@@ -1,21 +1,16 @@
-// Incidents and observations for tests of the plan; not part of any bundle.
+// Incidents and observations for tests of the plan.
 
 import type { AgentClass } from '../../src/api/agent-class.ts';
 import { agentClassSpec } from '../../src/api/agent-class.ts';
 import { FINALIZER } from '../../src/api/group.ts';
-import {
-  type Attempt,
-  type ClaimOutcome,
-  CONDITIONS,
-  type Incident,
-  incident as incidentSchema,
-} from '../../src/api/incident.ts';
+import { type Attempt, type ClaimOutcome, CONDITIONS, type Incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Observation } from '../../src/checks/observation.ts';
 import type { Observed, Plan } from '../../src/controller/incident/plan-builder.ts';
+import { anIncident } from './an-incident.ts';
 
 export const START = Date.UTC(2026, 0, 1);
-/** Seconds after the beginning of the tests' time. */
+/** The time this many seconds after the start of the tests' clock. */
 export const at = (second: number): Date => new Date(START + second * 1000);
 export const iso = (second: number): string => at(second).toISOString();
 
@@ -29,9 +24,7 @@ export const agentClass: AgentClass = {
 };
 
 export function incident(parts: { spec?: object; status?: object; metadata?: object } = {}): Incident {
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: {
       name: 'broken',
       namespace: 'tikv',
@@ -66,7 +59,7 @@ export function attempt(number: number, parts: Partial<Attempt> = {}): Attempt {
   };
 }
 
-/** Status of an Incident with these attempts, accepted and begun. */
+/** The status of an accepted and started Incident with these attempts. */
 export function begun(attempts: readonly Attempt[], more: object = {}): object {
   return {
     startTime: iso(0),
@@ -126,6 +119,6 @@ export const running = begun([attempt(1, { podUID: 'u1' })]);
 export const types = (made: Plan) => made.actions.map((action) => action.type);
 export const reasonOf = (made: Plan, type: keyof typeof CONDITIONS) =>
   findCondition(made.status?.conditions, CONDITIONS[type])?.reason;
-/** The phase that the Incident is to end in. */
+/** The phase in which the Incident is to end. */
 export const end = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message;
 export const lastReason = (made: Plan) => made.status?.attempts?.at(-1)?.reason;

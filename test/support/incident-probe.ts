@@ -1,4 +1,4 @@
-// A patient, an Incident about it, and the parts that kubelet and gateway play in its life.
+// A patient, an Incident about it, and the actions of the kubelet and the gateway in its life.
 
 import { GATEWAY_MANAGER } from '../../src/api/group.ts';
 import { type ClaimOutcome, type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
@@ -6,15 +6,22 @@ import { findCondition } from '../../src/api/meta.ts';
 import type { KubeClient, KubeObject } from '../../src/kube/client.ts';
 import { isConflict, isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS, INCIDENTS, NAMESPACES, PODS } from '../../src/kube/resources.ts';
-import { AGENTS, eventually } from './api-server.ts';
+import { AGENTS } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
-/** A patient: one ConfigMap that is healthy or not. The check reads it with the class's read-only identity. */
+/**
+ * A patient: one ConfigMap whose state is healthy or not. The check reads it with the class's
+ * read-only identity.
+ */
 export class Patient {
   readonly client: KubeClient;
   readonly namespace: string;
   readonly #now: () => Date;
 
-  /** @param now the controller's clock, where a test turns it: what the gateway writes must not seem old to it */
+  /**
+   * @param now the controller's clock, if a test moves it: what the gateway writes must not seem
+   * old to the controller
+   */
   constructor(client: KubeClient, namespace: string, now = () => new Date()) {
     this.client = client;
     this.namespace = namespace;
@@ -53,7 +60,7 @@ export class Patient {
   }
 }
 
-/** One Incident, with the parts that kubelet and gateway play in its life. */
+/** One Incident, and the actions of the kubelet and the gateway in its life. */
 export class IncidentProbe {
   readonly client: KubeClient;
   readonly ref: { readonly namespace: string; readonly name: string };
@@ -83,7 +90,7 @@ export class IncidentProbe {
     await this.client.patch(INCIDENTS, this.ref, { spec: change });
   }
 
-  /** Makes the controller look again, as any watch event would. */
+  /** Makes the controller reconcile again, as any watch event would. */
   async poke(): Promise<void> {
     await this.client.patch(INCIDENTS, this.ref, { metadata: { annotations: { poked: String(Date.now()) } } });
   }
@@ -104,8 +111,7 @@ export class IncidentProbe {
         last = await this.read();
         return holds(last) ? last : undefined;
       },
-      `${this.ref.name}: ${what}`,
-      withinMs,
+      { what: `${this.ref.name}: ${what}`, withinMs },
     ).catch((error: unknown) => {
       throw new Error(
         `${error instanceof Error ? error.message : error}; status: ${JSON.stringify(last?.status, null, 1)}`,
@@ -113,7 +119,7 @@ export class IncidentProbe {
     });
   }
 
-  /** The pod of the attempt, once its UID is in status. */
+  /** The pod of the attempt, once its UID is in the status. */
   async podOf(attempt: number): Promise<KubeObject> {
     const incident = await this.until(
       `attempt ${attempt} has a pod`,
@@ -125,7 +131,7 @@ export class IncidentProbe {
     return pod;
   }
 
-  /** As the kubelet would. */
+  /** Acts as the kubelet. */
   async podStatus(attempt: number, status: object): Promise<void> {
     const pod = await this.podOf(attempt);
     const ref = { namespace: AGENTS, name: pod.metadata.name };
@@ -143,7 +149,7 @@ export class IncidentProbe {
     );
   }
 
-  /** As the gateway would, when the agent concludes. */
+  /** Acts as the gateway when the agent concludes. */
   async claim(attempt: number, outcome: ClaimOutcome): Promise<void> {
     const time = this.#now().toISOString();
     await this.gatewayWrites({
@@ -167,7 +173,7 @@ export class IncidentProbe {
     });
   }
 
-  /** Applies to the gateway's part of the status what it has so far and this. */
+  /** Applies the gateway's part of the status: what it already contains, and these fields. */
   async gatewayWrites(change: object): Promise<void> {
     for (;;) {
       const { metadata, status } = await this.read();
@@ -193,7 +199,7 @@ export class IncidentProbe {
     }
   }
 
-  /** As the gateway would, when the controller asks for the seal. */
+  /** Acts as the gateway when the controller requests the seal. */
   async seal(): Promise<void> {
     await this.until(
       'the seal is requested',

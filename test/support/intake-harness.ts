@@ -1,4 +1,4 @@
-// An intake in the test's own process, over a real API server: two namespaces, a token, and routes that the test gives.
+// An intake in the test's own process, with a real API server, a token, and the test's routes.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ export interface IntakeHarness {
 
 export const TOKEN = 'a-token-of-the-test';
 
-/** A replica of its own: nothing is shared with another one but the API server. */
+/** A separate replica, which shares only the API server with others. */
 export async function startIntakeHarness(
   server: ApiServer,
   routes: readonly object[],
@@ -42,7 +42,7 @@ export async function startIntakeHarness(
     tokenFile,
     port: 0,
     host: '127.0.0.1',
-    book,
+    opener: book,
     log: silentLogger(),
     registry,
   });

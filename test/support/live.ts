@@ -1,13 +1,13 @@
 // The live cluster as end-to-end tests see it: through kubectl and the oplab CLI, as a user would.
 
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type ChildOptions, type ChildResult, run } from '../../hack/child.ts';
 import { type Incident, incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { type Entry, entry } from '../../src/audit/entry.ts';
+import { eventually } from './eventually.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 
@@ -26,7 +26,7 @@ export async function kubectl(...args: string[]): Promise<string> {
 /** kubectl that may fail. */
 export const tryKubectl = (...args: string[]) => child('kubectl', args, { allowFailure: true });
 
-/** The CLI from dist/, as it is installed. */
+/** The CLI from dist/, in the form in which it is installed. */
 export const oplab = (...args: string[]): Promise<ChildResult> =>
   child('node', [path.join(root, 'dist/main.mjs'), ...args], { allowFailure: true });
 
@@ -37,37 +37,19 @@ export async function readIncident(namespace: string, name: string): Promise<Inc
   return incident.parse(JSON.parse(await kubectl('-n', namespace, 'get', 'incident', name, '-o', 'json')));
 }
 
-/** Polls until a value comes out; the error says what was waited for. */
-export async function eventually<T>(
-  what: string,
-  seconds: number,
-  look: () => Promise<T | undefined | false>,
-): Promise<T> {
-  const deadline = performance.now() + seconds * 1000;
-  let last: unknown;
-  for (;;) {
-    try {
-      const seen = await look();
-      if (seen !== undefined && seen !== false) return seen;
-      last = undefined;
-    } catch (error) {
-      last = error;
-    }
-    if (performance.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`, { cause: last });
-    await sleep(500);
-  }
-}
-
 /** Waits for condition Finished. */
 export const finished = (namespace: string, name: string, seconds: number): Promise<Incident> =>
-  eventually(`Incident ${namespace}/${name} to finish`, seconds, async () => {
-    const seen = await readIncident(namespace, name);
-    return findCondition(seen.status?.conditions, 'Finished')?.status === 'True' ? seen : undefined;
-  });
+  eventually(
+    async () => {
+      const seen = await readIncident(namespace, name);
+      return findCondition(seen.status?.conditions, 'Finished')?.status === 'True' ? seen : undefined;
+    },
+    { what: `Incident ${namespace}/${name} to finish`, withinMs: seconds * 1000, everyMs: 500 },
+  );
 
 const entries = z.object({ items: z.array(entry) });
 
-/** The whole trail of an Incident, from the log. */
+/** The whole trail of an Incident, read from the log. */
 export async function trail(namespace: string, name: string): Promise<Entry[]> {
   const shown = await oplab('audit', 'show', name, '-n', namespace, '-o', 'json');
   if (shown.code !== 0) throw new Error(`oplab audit show failed (${shown.code}): ${shown.stderr}`);

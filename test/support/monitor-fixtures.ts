@@ -1,4 +1,4 @@
-// Monitors and looks for tests; not part of any bundle.
+// Monitors and failing probes for tests.
 
 import { type Monitor, monitor as monitorSchema } from '../../src/api/monitor.ts';
 import type { Failing } from '../../src/controller/monitor/probe.ts';

@@ -1,30 +1,37 @@
-// A laboratory on the live cluster: the operator thinks with a puppet outside the cluster, and works on a namespace of its own.
+// An operator on the live cluster that uses a scripted model outside the cluster, and works on a
+// separate namespace.
 
 import { randomBytes } from 'node:crypto';
 import { run } from '../../hack/child.ts';
 import { installOperator } from '../../lab/index.ts';
 import type { Incident } from '../../src/api/incident.ts';
-import { apply, eventually, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
+import { eventually } from './eventually.ts';
+import { apply, finished, KUBECONFIG, kubectl, tryKubectl } from './live.ts';
 import { type ScriptedModel, startScriptedModel } from './scripted-model.ts';
 
-/** Always the same, so that the operator is installed anew by the first laboratory of a run alone. */
-const PUPPET_PORT = 18_998;
+/** Always the same port, so that only the first harness of a run has to reinstall the operator. */
+const MODEL_PORT = 18_998;
 const SANDBOX_IMAGE = 'oplab.dev/oplab-sandbox:dev';
 
 export interface OperatorHarness {
-  readonly puppet: ScriptedModel;
+  readonly model: ScriptedModel;
   readonly namespace: string;
-  /** The key that the gateway holds for the puppet; of the vendor's shape, worth nothing. */
+  /**
+   * The gateway's key for the scripted model. It is shaped like the vendor's keys, but worthless.
+   */
   readonly modelKey: string;
-  /** Applies an Incident on the lab's namespace, whose check passes once ConfigMap `patient` says state=well. */
+  /**
+   * Applies an Incident about the harness's namespace. Its check passes once ConfigMap `patient`
+   * has state=well.
+   */
   open(name: string, spec?: Record<string, unknown>): Promise<void>;
   finished(name: string, seconds?: number): Promise<Incident>;
-  /** Waits until the agent pod of the Incident is there and returns its name. */
+  /** Waits until the agent pod of the Incident exists, and returns its name. */
   agentPod(name: string): Promise<string>;
   close(): Promise<void>;
 }
 
-/** The docker host as pods see it: the gateway of kind's network. */
+/** The address of the Docker host for pods: the gateway of kind's network. */
 async function dockerHost(): Promise<string> {
   const networks = await run('docker', [
     'network',
@@ -41,7 +48,7 @@ async function dockerHost(): Promise<string> {
 export async function openOperatorHarness(): Promise<OperatorHarness> {
   const namespace = `lab-${randomBytes(3).toString('hex')}`;
   const modelKey = `sk-ant-lab-${randomBytes(24).toString('hex')}`;
-  const puppet = await startScriptedModel({ host: '0.0.0.0', port: PUPPET_PORT });
+  const model = await startScriptedModel({ host: '0.0.0.0', port: MODEL_PORT });
   const signal = AbortSignal.timeout(300_000);
   await apply({
     apiVersion: 'v1',
@@ -54,12 +61,12 @@ export async function openOperatorHarness(): Promise<OperatorHarness> {
     model: 'rehearsal',
     set: {
       'rehearsal.enabled': 'false',
-      'model.baseURL': `http://${await dockerHost()}:${puppet.port}`,
+      'model.baseURL': `http://${await dockerHost()}:${model.port}`,
       'model.apiKey.existingSecret': 'lab-model-key',
-      'model.prices.puppet-1.input': '1',
-      'model.prices.puppet-1.output': '1',
-      'agentClass.model': 'puppet-1',
-      'agentClass.summaryModel': 'puppet-1',
+      'model.prices.scripted-1.input': '1',
+      'model.prices.scripted-1.output': '1',
+      'agentClass.model': 'scripted-1',
+      'agentClass.summaryModel': 'scripted-1',
     },
     signal,
   });
@@ -86,34 +93,37 @@ export async function openOperatorHarness(): Promise<OperatorHarness> {
     });
   };
   return {
-    puppet,
+    model,
     namespace,
     modelKey,
     open,
     finished: (name, seconds = 180) => finished(namespace, name, seconds),
     agentPod: (name) =>
-      eventually(`the agent pod of ${name}`, 60, async () => {
-        const names = await kubectl(
-          '-n',
-          'oplab-agents',
-          'get',
-          'pods',
-          '-l',
-          `oplab.dev/incident-name=${name}`,
-          '-o',
-          'name',
-        );
-        return names === '' ? undefined : names.split('\n')[0]?.replace('pod/', '');
-      }),
+      eventually(
+        async () => {
+          const names = await kubectl(
+            '-n',
+            'oplab-agents',
+            'get',
+            'pods',
+            '-l',
+            `oplab.dev/incident-name=${name}`,
+            '-o',
+            'name',
+          );
+          return names === '' ? undefined : names.split('\n')[0]?.replace('pod/', '');
+        },
+        { what: `the agent pod of ${name}`, withinMs: 60_000, everyMs: 500 },
+      ),
     close: async () => {
       await tryKubectl('-n', namespace, 'delete', 'incidents', '--all', '--timeout=60s');
       await tryKubectl('delete', 'namespace', namespace, '--wait=false');
-      await puppet.close();
+      await model.close();
     },
   };
 }
 
-/** A pod of the sandbox image, for what tests need inside the cluster. */
+/** A pod with the sandbox image, for what tests need inside the cluster. */
 export const pod = (
   name: string,
   namespace: string,

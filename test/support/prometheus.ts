@@ -1,4 +1,4 @@
-// A real Prometheus as a child process, and an exposition for it to scrape that the test writes.
+// A real Prometheus as a child process, and metrics for it to scrape, which the test writes.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -8,16 +8,16 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensurePackages } from '../../hack/toolchain/apt.ts';
 import { httpFetch } from '../../src/checks/http-fetch.ts';
-import { eventually } from './api-server.ts';
+import { eventually } from './eventually.ts';
 
 export interface Exposition {
   readonly port: number;
-  /** Text of the exposition format, from the next scrape on. */
+  /** Text in the exposition format, used from the next scrape on. */
   set(text: string): void;
   close(): void;
 }
 
-/** Serves metrics on a port of the loopback. */
+/** Serves metrics on a loopback port. */
 export async function startExposition(text: string): Promise<Exposition> {
   let current = text;
   const server = createServer((_request, response) => {
@@ -36,16 +36,16 @@ export async function startExposition(text: string): Promise<Exposition> {
 
 export interface PrometheusServer {
   readonly port: number;
-  /** As a node that is lost would; its data stays. */
+  /** Stops it abruptly, like a lost node. Its data is kept. */
   kill(): Promise<void>;
-  /** Starts it again on the same data and port. */
+  /** Starts it again with the same data and port. */
   start(): Promise<void>;
   /** The value of the only sample of a query, or undefined. */
   value(query: string): Promise<number | undefined>;
   close(): Promise<void>;
 }
 
-/** Scrapes each port once a second, as a job of that name. */
+/** Scrapes each port once a second, as a job with that name. */
 export async function startPrometheus(jobs: Readonly<Record<string, number>>): Promise<PrometheusServer> {
   await ensurePackages(['prometheus']);
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-prometheus-'));
@@ -72,7 +72,7 @@ export async function startPrometheus(jobs: Readonly<Record<string, number>>): P
       { stdio: 'ignore' },
     );
     child = started;
-    await eventually(async () => (await get('/-/ready')).status === 200, 'Prometheus is ready');
+    await eventually(async () => (await get('/-/ready')).status === 200, { what: 'Prometheus is ready' });
   };
   const kill = async () => {
     const dying = child;

@@ -1,4 +1,5 @@
-// Rules and queries against recorded expositions, evaluated by Prometheus' own promtool over synthetic time.
+// Rules and queries against recorded metrics, evaluated by Prometheus' own promtool over synthetic
+// time.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -7,12 +8,15 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { ensurePackages } from '../../hack/toolchain/apt.ts';
 
-/** One line of an exposition. */
+/** One line of recorded metrics. */
 export interface Series {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
-  /** What it is at the looks just before the evaluation, the latest last; before them it is `value`. */
+  /**
+   * The values at the last scrapes before the evaluation, the latest last. Before them it is
+   * `value`.
+   */
   readonly lately?: readonly number[];
 }
 
@@ -29,7 +33,7 @@ export interface QueryCase {
 
 const exposition = (name: string): string => path.join(import.meta.dirname, 'expositions', `${name}.prom`);
 
-/** A recorded exposition as it is scraped from this target. @throws Error when promtool cannot parse it */
+/** Recorded metrics as scraped from this target. @throws Error when a line is not a sample */
 export async function recorded(name: string, labels: Readonly<Record<string, string>>): Promise<Series[]> {
   const text = await readFile(exposition(name), 'utf8');
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -41,13 +45,16 @@ export async function recorded(name: string, labels: Readonly<Record<string, str
   });
 }
 
-/** Whether Prometheus can read the exposition; it has opinions about names besides, which are TiKV's own. */
+/**
+ * Whether Prometheus can read the recorded metrics. Its remarks about names do not count: the names
+ * are TiKV's own.
+ */
 export async function isReadable(name: string): Promise<boolean> {
   await ensurePackages(['prometheus']);
   const child = execFile('promtool', ['check', 'metrics']);
   child.stdin?.end(await readFile(exposition(name), 'utf8'));
   const code = await new Promise((resolve) => child.once('exit', resolve));
-  // 3: readable, with remarks.
+  // Code 3 means readable, with remarks.
   return code === 0 || code === 3;
 }
 
@@ -56,18 +63,21 @@ const labelsText = (labels: Readonly<Record<string, string>>): string =>
     .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
     .join(', ');
 
-/** Of 15 s each, until what is asked is asked. */
+/** Scrapes, 15 s apart, before the queries are evaluated. */
 const LOOKS = 36;
 
 const isCounter = (name: string): boolean => /_(total|bucket|sum|count)$/.test(name) && !/region_count$/.test(name);
 
-/** A gauge stays unless it is told otherwise; a counter grows by a hundredth of itself at each step. */
+/**
+ * A gauge keeps its value unless `lately` is given. A counter grows by a hundredth of its value at
+ * each step.
+ */
 function values({ name, value, lately }: Series): string {
   if (lately !== undefined) return `${value}+0x${LOOKS - lately.length} ${lately.join(' ')}`;
   return isCounter(name) ? `${value}+${value / 100}x40` : `${value}+0x40`;
 }
 
-/** What promtool has to say, after nine minutes of each case; empty when all is as expected. */
+/** promtool's messages after nine minutes of each case. Empty if everything is as expected. */
 export async function evaluated(rules: string, cases: readonly QueryCase[]): Promise<string> {
   await ensurePackages(['prometheus']);
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-promtool-'));

@@ -1,6 +1,6 @@
-// Numbers that look random and are the same in every run.
+// Pseudo-random numbers that are the same in every run.
 
-/** Each call gives the next number from 0 up to 1. */
+/** Each call returns the next number, at least 0 and below 1. */
 export function random(seed: number): () => number {
   let state = seed;
   return () => {

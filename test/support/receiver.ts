@@ -1,30 +1,34 @@
-// A stand-in for a chat or a pager on loopback: it answers as it is told, and remembers what it was given.
+// A stand-in for a chat or a pager on loopback. It answers as the test says, and remembers what it
+// has received.
 
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** How the next messages are met, one after another; when the list is used up, with 200. */
+/**
+ * How the next messages are answered, one after another. When the list is used up, the answer is
+ * 200.
+ */
 export type Reception =
   | number
   | { readonly status: number; readonly retryAfter: string }
-  /** It takes the whole message and never answers. */
+  /** Receives the whole message and never answers. */
   | 'hang'
-  /** It takes the whole message and hangs up. */
+  /** Receives the whole message and closes the connection. */
   | 'cut'
-  /** It is not there: the connection is refused. */
+  /** Is not running: the connection is refused. */
   | 'refuse';
 
 export interface ReceivedMessage {
   readonly at: number;
   readonly idempotencyKey: string | undefined;
   readonly body: string;
-  /** Whether a person may have read it: everything but a refusal by status. */
+  /** Whether a person may have read it: true unless it was refused by status. */
   readonly taken: boolean;
 }
 
 export class TestReceiver {
   readonly received: ReceivedMessage[] = [];
-  /** Told whenever a message has come in whole, before the answer. */
+  /** Called when a whole message has arrived, before the answer. */
   onMessage: () => void = () => {};
   readonly #receptions: Reception[] = [];
   readonly #path: string;
@@ -59,7 +63,7 @@ export class TestReceiver {
     return this;
   }
 
-  /** Where the next message goes: for `refuse` to a port that nobody listens on. */
+  /** The URL for the next message. For `refuse`, no process listens on its port. */
   nextUrl(): URL {
     const refused = this.#receptions[0] === 'refuse';
     if (refused) this.#receptions.shift();
@@ -71,7 +75,7 @@ export class TestReceiver {
     return this;
   }
 
-  /** Messages that somebody may have read. */
+  /** Messages that a person may have read. */
   get taken(): readonly ReceivedMessage[] {
     return this.received.filter(({ taken }) => taken);
   }

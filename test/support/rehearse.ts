@@ -1,50 +1,33 @@
-// For tests: the rules over commands that really run, without agent, gateway and shell server around them.
+// Runs the rules with real commands, for tests, without the agent, the gateway and the shell
+// server.
 
-import { spawn } from 'node:child_process';
 import { exitCodeOf, resultText } from '../../src/agent/shell.ts';
 import { callId, type MessageParam } from '../../src/rehearsal/conversation.ts';
 import { type Decision, decide } from '../../src/rehearsal/engine.ts';
 import type { RuleBook } from '../../src/rehearsal/rule.ts';
+import type { CommandMemory } from './command-memory.ts';
+import type { FakePrograms } from './fake-programs.ts';
 
-/** How a rehearsal ended, and what it ran on the way. */
+/** How a rehearsal ended, and what it ran. */
 export interface Rehearsed {
   readonly commands: readonly string[];
-  /** Rules in the order in which they spoke. */
+  /** Rules in the order in which they were applied. */
   readonly rules: readonly string[];
   readonly conclusion: NonNullable<Decision['conclude']>;
-}
-
-interface Ended {
-  readonly exitCode: number | null;
-  readonly signal: string | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function bash(command: string, directory: string, searchPath: string): Promise<Ended> {
-  const child = spawn('bash', ['-c', command], { cwd: directory, env: { PATH: searchPath, HOME: directory } });
-  child.stdin.end();
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    stdout += chunk;
-  });
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-    stderr += chunk;
-  });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, stdout, stderr }));
-  });
 }
 
 const UNTIMED = { type: 'exit' as const, durationMs: 1, timedOut: false, truncated: false, killedProcesses: 0 };
 
 /**
- * Lets the rules work in a directory until they conclude.
- * @throws Error when they have not done so after `turns` answers.
+ * Applies the rules until they conclude.
+ * @throws Error when they have not concluded after `turns` answers.
  */
-export async function rehearse(book: RuleBook, directory: string, bin: string, turns = 80): Promise<Rehearsed> {
+export async function rehearse(
+  book: RuleBook,
+  memory: CommandMemory,
+  programs: FakePrograms,
+  turns = 80,
+): Promise<Rehearsed> {
   const messages: MessageParam[] = [{ role: 'user', content: 'Something is wrong.' }];
   const commands: string[] = [];
   const rules: string[] = [];
@@ -63,7 +46,7 @@ export async function rehearse(book: RuleBook, directory: string, bin: string, t
     const results = [];
     for (const [index, command] of decision.commands.entries()) {
       commands.push(command);
-      const ended = await bash(command, directory, `${bin}:${process.env.PATH}`);
+      const ended = await memory.run(command, programs);
       const exit = { ...ended, ...UNTIMED, exitCode: exitCodeOf(ended) };
       results.push({ type: 'tool_result' as const, tool_use_id: ids[index] ?? '', content: resultText(exit, 60) });
     }

@@ -1,12 +1,14 @@
-// A Messages API server whose every answer a test writes: the strings by which tests move a real agent in a real sandbox.
+// A server of the Messages API whose answers the test writes. With it, tests control a real agent
+// in a real sandbox.
 //
-// Written apart from src/rehearsal on purpose: it is also the proof that any server of the API drives the same loop.
+// It deliberately shares no code with src/rehearsal: it also proves that any server of the API
+// drives the same loop.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 
-/** The part of a request that a test looks at. */
+/** The part of a request that tests read. */
 const messagesRequest = z.looseObject({
   model: z.string(),
   stream: z.boolean().optional(),
@@ -19,13 +21,13 @@ export type MessagesRequest = z.infer<typeof messagesRequest>;
 
 export type Block = { type: 'text'; text: string } | { type: 'tool_use'; name: string; input: Record<string, unknown> };
 
-/** What the puppet answers next, given what it was sent. */
+/** The next answer of the model to a request. */
 export type Move = (request: MessagesRequest) => Block[] | Promise<Block[]>;
 
 export interface ScriptedModelOptions {
-  /** Interface to listen on; all of them for a gateway in a cluster. */
+  /** The interface to listen on; must be all interfaces for a gateway in a cluster. */
   readonly host?: string;
-  /** Default: any free one. */
+  /** Default: any free port. */
   readonly port?: number;
 }
 
@@ -33,11 +35,11 @@ export interface ScriptedModel {
   readonly port: number;
   /** Requests to the agent model so far, in order. */
   readonly requests: MessagesRequest[];
-  /** Headers of all requests, for what must and must not be in them. */
+  /** Headers of all requests, to test what must and must not be in them. */
   readonly headers: Record<string, string | string[] | undefined>[];
-  /** Replaces the script. After the last move the puppet concludes that it cannot fix anything. */
+  /** Replaces the script. After the last move, the model concludes that it cannot fix anything. */
   play(...moves: Move[]): void;
-  /** `json` answers even a request for a stream with one JSON body; at first the puppet answers as asked. */
+  /** `json` answers even a streaming request with one JSON body. The default is `as-asked`. */
   answers: 'as-asked' | 'json';
   close(): Promise<void>;
 }
@@ -57,7 +59,7 @@ export const conclude =
   () => [{ type: 'tool_use', name: 'conclude', input: { outcome, summary, root_cause: 'a test', actions: [] } }];
 
 /** The text of all tool results in the last user turn. */
-export function resultsOf(request: MessagesRequest | undefined): string[] {
+export function readToolResults(request: MessagesRequest | undefined): string[] {
   const content = request?.messages.findLast((message) => message.role === 'user')?.content;
   if (content === undefined || typeof content === 'string') return [];
   return content.filter((block) => block.type === 'tool_result').map((block) => JSON.stringify(block.content));
@@ -70,9 +72,9 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
   let serial = 0;
 
   async function answer(request: MessagesRequest): Promise<Block[]> {
-    // The small model's summaries come without tools.
+    // Requests for summaries by the small model have no tools.
     if (request.tools === undefined || request.tools.length === 0)
-      return [{ type: 'text', text: 'a summary by the puppet' }];
+      return [{ type: 'text', text: 'a summary by the scripted model' }];
     requests.push(request);
     const move = script.shift() ?? conclude('cannot_fix', 'the script has ended');
     return move(request);
@@ -87,10 +89,10 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
     const body = await text(incoming);
     const request = messagesRequest.parse(JSON.parse(body));
     const blocks = (await answer(request)).map((block) =>
-      block.type === 'text' ? block : { ...block, id: `toolu_puppet_${++serial}` },
+      block.type === 'text' ? block : { ...block, id: `toolu_scripted_${++serial}` },
     );
     const message = {
-      id: `msg_puppet_${++serial}`,
+      id: `msg_scripted_${++serial}`,
       type: 'message',
       role: 'assistant',
       model: request.model,
@@ -103,7 +105,7 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
         cache_read_input_tokens: 0,
       },
     };
-    if (request.stream === true && puppet.answers !== 'json') stream(response, message, blocks);
+    if (request.stream === true && model.answers !== 'json') stream(response, message, blocks);
     else
       response
         .writeHead(200, { 'content-type': 'application/json' })
@@ -119,8 +121,8 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
   });
   await new Promise<void>((resolve) => server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve));
   const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the puppet has no port');
-  const puppet: ScriptedModel = {
+  if (address === null || typeof address === 'string') throw new Error('the scripted model has no port');
+  const model: ScriptedModel = {
     port: address.port,
     answers: 'as-asked',
     requests,
@@ -134,7 +136,7 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
         server.closeAllConnections();
       }),
   };
-  return puppet;
+  return model;
 }
 
 type IdentifiedBlock =
@@ -162,7 +164,7 @@ function stream(
         content_block: { type: 'tool_use', id: block.id, name: block.name, input: {} },
       });
       const json = JSON.stringify(block.input);
-      // In two pieces, cut where it hurts.
+      // Sends the JSON in two pieces that are not valid by themselves.
       for (const partial_json of [json.slice(0, 7), json.slice(7)])
         send('content_block_delta', { index, delta: { type: 'input_json_delta', partial_json } });
     }

@@ -1,4 +1,5 @@
-// A real terminal for tests: tmux with a server of its own, keys sent to it, its screen captured.
+// A real terminal for tests: a separate tmux server that receives keys and whose screen is
+// captured.
 
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -9,16 +10,16 @@ import { ensurePackages } from '../../hack/toolchain/apt.ts';
 const exec = promisify(execFile);
 
 export interface Terminal {
-  /** What is on the screen: lines without what trails. */
+  /** The lines on the screen, without trailing blanks. */
   screen(): Promise<string>;
   /** The screen with its escape codes. */
   rawScreen(): Promise<string>;
   /** Keys by tmux's names: `Down`, `Tab`, `q`, `C-c`. */
   keys(...names: string[]): Promise<void>;
   resize(columns: number, rows: number): Promise<void>;
-  /** Waits until the screen shows it. @throws with the screen as it is */
+  /** Waits until the screen shows the text. @throws Error with the current screen */
   shows(what: string | RegExp, ms?: number): Promise<string>;
-  /** Waits until the screen shows it no more. */
+  /** Waits until the screen no longer shows the text. */
   showsNot(what: string | RegExp, ms?: number): Promise<string>;
   close(): Promise<void>;
 }
@@ -29,7 +30,10 @@ export interface TerminalOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs a shell line in a new terminal; the terminal stays when the program has ended, with a shell's prompt `$ `. */
+/**
+ * Runs a shell line in a new terminal. When the program has ended, the terminal stays open with the
+ * prompt `$ `.
+ */
 export async function openTmux(line: string, options: TerminalOptions): Promise<Terminal> {
   await ensurePackages(['tmux']);
   const socket = `oplab-test-${randomUUID()}`;
@@ -41,7 +45,7 @@ export async function openTmux(line: string, options: TerminalOptions): Promise<
     ...Object.entries(env).flatMap(([name, value]) => ['-e', `${name}=${value}`]),
     'sh -i',
   );
-  // The status line would take one of the rows.
+  // Turns off the status line, which would take one of the rows.
   await tmux('set', '-g', 'status', 'off');
   await tmux('resize-window', '-t', 't', '-x', String(options.columns), '-y', String(options.rows));
   await tmux('send-keys', '-t', 't', '-l', line);

@@ -1,4 +1,4 @@
-{{/* Labels of everything in this chart; call with (dict "root" $ "component" "gateway"). */}}
+{{/* The labels of all objects in this chart. Call with (dict "root" $ "component" "gateway"). */}}
 {{- define "oplab.labels" -}}
 app.kubernetes.io/name: oplab
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -38,7 +38,7 @@ app.kubernetes.io/component: {{ .component }}
 {{ default "oplab-model-key" .Values.model.apiKey.existingSecret }}
 {{- end }}
 
-{{/* The pod security that every container of ours runs with. */}}
+{{/* The security context of every container in this chart. */}}
 {{- define "oplab.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -53,7 +53,7 @@ fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* Routes and receivers, as the controller reads them; where the URLs come from is the kubelet's affair. */}}
+{{/* Routes and receivers for the controller. It needs no urlFrom: the kubelet mounts the URLs. */}}
 {{- define "oplab.controllerConfig" -}}
 {{- $receivers := list }}
 {{- range .Values.notifications }}{{ $receivers = append $receivers (omit . "urlFrom") }}{{ end -}}
@@ -61,20 +61,22 @@ routes.json: {{ dict "routes" .Values.intake.routes | toJson | quote }}
 receivers.json: {{ $receivers | toJson | quote }}
 {{- end }}
 
-{{/* Namespaces that are oplab's own, where no agent may work; a list, in JSON as in CEL. */}}
+{{/* oplab's own namespaces, in which no agent may work, as a list that is valid in JSON and CEL. */}}
 {{- define "oplab.ownNamespaces" -}}
 {{ list .Release.Namespace .Values.agentsNamespace .Values.docker.socket.namespace | uniq | toJson }}
 {{- end }}
 
 {{/*
-What an author must hold in each target namespace; call with (dict "root" $ "field" "spec.targetNamespaces").
-One validation a target: asking the authorizer costs 350,000, one expression may cost 1,000,000 and all of a policy 10,000,000.
-As many as maxItems of the field; what is beyond them would not be asked about, so it is refused.
+The rights that an author needs in each target namespace. Call with
+(dict "root" $ "field" "spec.targetNamespaces").
+There is one validation per target because of CEL cost limits: an authorizer check costs 350,000, an
+expression may cost 1,000,000 and all expressions of a policy 10,000,000. The number of validations is
+the field's maxItems; targets beyond it would go unchecked, so they are rejected.
 */}}
 {{- define "oplab.targetValidations" -}}
 {{- $most := 8 -}}
 - expression: "variables.targets.size() <= {{ $most }}"
-  messageExpression: "'{{ .field }}: at most {{ $most }} namespaces, not ' + string(variables.targets.size())"
+  messageExpression: "'{{ .field }}: must list at most {{ $most }} namespaces, not ' + string(variables.targets.size())"
 - expression: "!variables.targets.exists(ns, ns in variables.own)"
   reason: Forbidden
   messageExpression: "'{{ .field }}: no agent may work in ' + variables.targets.filter(ns, ns in variables.own).join(', ') + ', which is oplab\\'s own: the model key, the audit log and the agents are there; name other namespaces'"

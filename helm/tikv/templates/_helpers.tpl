@@ -1,4 +1,4 @@
-{{/* The release's name, or release-chart unless the one contains the other. */}}
+{{/* The release name, followed by the chart name unless the release name contains it. */}}
 {{- define "tikv.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -8,7 +8,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* Labels of everything in this chart; call with (dict "root" $ "component" "pd"). */}}
+{{/* The labels of all objects in this chart. Call with (dict "root" $ "component" "pd"). */}}
 {{- define "tikv.labels" -}}
 {{ include "tikv.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -49,12 +49,12 @@ imagePullSecrets: {{ toJson . }}
 {{- end }}
 {{- end }}
 
-{{/* DNS suffix of a component's pods: pod name + this. */}}
+{{/* The DNS suffix of a component's pods, which follows the pod name. */}}
 {{- define "tikv.peerDomain" -}}
 {{ include "tikv.fullname" .root }}-{{ .component }}-peer.{{ .root.Release.Namespace }}.svc
 {{- end }}
 
-{{/* Where clients find PD. */}}
+{{/* PD's address for clients. */}}
 {{- define "tikv.pdEndpoint" -}}
 {{ include "tikv.fullname" . }}-pd:2379
 {{- end }}

@@ -1,4 +1,7 @@
-{{/* What V means for this release: what must hold before a repair counts. Counts are those that the release was installed with. */}}
+{{/*
+The verification checks of this release: all of them must pass before a repair counts. Expected numbers
+of stores, members and replicas are those of the release's values.
+*/}}
 {{- define "tikv.verifyChecks" -}}
 {{- $full := include "tikv.fullname" . -}}
 {{- $pd := printf "%s-pd" $full -}}
@@ -7,7 +10,8 @@
     service: {{ $pd }}
     port: 2379
     path: /pd/api/v1/stores
-    # A Tombstone is what a correct repair may leave behind. PD says Disconnected when a heartbeat is 20 s late.
+    # A correct repair may leave a Tombstone behind. PD reports Disconnected when a heartbeat is 20
+    # s late.
     cel: >-
       status == 200
       && body.stores.filter(s, s.store.state_name == "Up").size() == {{ .Values.tikv.replicas }}
@@ -24,14 +28,18 @@
     port: 2379
     path: /pd/api/v1/health
     cel: status == 200 && body.size() == {{ .Values.pd.replicas }} && body.all(m, m.health)
-{{- /* Offline peers are on stores that are not Up. PD counts them when a region changes, so that its count may lag behind for hours. */}}
+{{- /*
+There is no check for offline peers: they are on stores that are not Up, and PD updates their count only
+when a region changes, so it may be hours old.
+*/}}
 {{- range list "miss" "down" }}
 - name: regions-{{ . }}
   http: {service: {{ $pd }}, port: 2379, path: /pd/api/v1/regions/check/{{ . }}-peer, cel: status == 200 && body.count == 0}
 {{- end }}
 - name: regions-pending
   {{- if .Values.prometheus.enabled }}
-  # A peer that PD moves for balance is pending until its snapshot has arrived: at work, not ill. Ill is what does not come to an end.
+  # A peer that PD moves for balance is pending until its snapshot has arrived, which is healthy.
+  # Only a peer that stays pending is a fault.
   {{- include "tikv.prometheusCheck" (dict "root" . "query" `max(min_over_time(pd_regions_status{type="pending-peer-region-count"}[30s])) > 0`) | nindent 2 }}
   {{- else }}
   http: {service: {{ $pd }}, port: 2379, path: /pd/api/v1/regions/check/pending-peer, cel: status == 200 && body.count == 0}
@@ -44,24 +52,27 @@
 - name: transaction
   http: {service: {{ $full }}-load, port: 8080, path: /probe, cel: status == 200 && body.ok}
 - name: ledger
-  # The same ledger as before: one that was begun anew has forgotten what was lost.
+  # The ledger must be the same as before: a new one would not know which writes were lost.
   http: {service: {{ $full }}-load, port: 8080, path: /verdict, cel: status == 200 && body.ok && body.ledgerLost == 0 && (!has(baseline.body) || body.ledgerId == baseline.body.ledgerId)}
 {{- end }}
 {{- end }}
 
-{{/* PD's own schedulers, all that it needs and none that somebody left behind. */}}
+{{/* PD runs the schedulers it needs, and none that somebody left behind. */}}
 {{- define "tikv.schedulersCheck" -}}
 http:
   service: {{ include "tikv.fullname" . }}-pd
   port: 2379
   path: /pd/api/v1/schedulers
-  # Where PD cannot tell, its answer is no list, and this is no true or false.
+  # If PD cannot answer, the body is not a list, and the expression yields neither true nor false.
   cel: >-
     body.all(s, s in {{ toJson .Values.monitors.schedulers }})
     && ["balance-leader-scheduler", "balance-region-scheduler"].all(s, s in body)
 {{- end }}
 
-{{/* Each StatefulSet asks for as many replicas as the release does, and has them: scaling down is no cure. */}}
+{{/*
+Each StatefulSet specifies as many replicas as the release, and they are ready. Scaling down is not a
+repair.
+*/}}
 {{- define "tikv.workloadsCheck" -}}
 {{- $full := include "tikv.fullname" . -}}
 {{- $wanted := dict (printf "%s-pd" $full) .Values.pd.replicas (printf "%s-tikv" $full) .Values.tikv.replicas -}}
@@ -78,7 +89,10 @@ kubernetes:
     objects.size() > 0
 {{- end }}
 
-{{/* A Monitor; call with (dict "root" $ "name" "severity" "forSeconds" "summary" "description" "groupBy" "check"). */}}
+{{/*
+A Monitor. Call with
+(dict "root" $ "name" "severity" "forSeconds" "summary" "description" "groupBy" "check").
+*/}}
 {{- define "tikv.monitor" -}}
 {{- $root := .root -}}
 {{- $values := $root.Values.monitors -}}
@@ -117,14 +131,17 @@ spec:
         {{- include "tikv.verifyChecks" $root | nindent 8 }}
 {{ end }}
 
-{{/* A check that asks Prometheus; call with (dict "root" $ "query" …). */}}
+{{/* A check that queries Prometheus. Call with (dict "root" $ "query" …). */}}
 {{- define "tikv.prometheusCheck" -}}
 prometheus:
   service: {{ include "tikv.fullname" .root }}-prometheus
   query: {{ .query | quote }}
 {{- end }}
 
-{{/* No pod waits for something that does not come by itself, and none was killed for its memory and is not back. */}}
+{{/*
+No pod waits for something that will not resolve by itself, and every container that was OOM-killed is
+ready again.
+*/}}
 {{- define "tikv.podsCheck" -}}
 kubernetes:
   apiVersion: v1

@@ -1,219 +1,45 @@
-// oplab audit verify
+// Flags and help of `oplab audit verify`.
 
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { parse } from 'yaml';
-import { z } from 'zod';
-import { type Incident, sessionOf } from '../../api/incident.ts';
-import { verifyExport } from '../../audit/export.ts';
-import type { Anchor, Finding } from '../../audit/hash-chain.ts';
-import { anchorsOfStatus, isSound, type SessionReport, verifyFile, verifySession } from '../../audit/verify.ts';
-import { InvalidInput, messageOf, NotFound, VerificationFailed } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { parseIncident } from '../incidents.ts';
-import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
-import { readExport } from '../reader/file-reader.ts';
-import { findingLine, renderSessionReport } from '../render/verification.ts';
-import { resolveSession } from '../resolve-session.ts';
-
-const flags = connectionFlags.extend({
-  output: z.enum(['text', 'json']).default('text'),
-  all: z.boolean().default(false),
-  file: z.string().optional(),
-  incidentFile: z.array(z.string()).default([]),
-});
-type Flags = z.infer<typeof flags>;
+import type { OpenEnvironment } from '../environment.ts';
 
 const EXAMPLES = `
 Examples:
   oplab audit verify tikv-store-down -n tikv       the log against the Incident's status
-  oplab audit verify --all                         every session of the log, every Incident
+  oplab audit verify --all                         all sessions in the log and all Incidents
   oplab audit verify --file audit.db               offline: the file against itself
   oplab audit verify --file audit.db --incident-file incident.yaml
                                                    offline: the file against a saved status
   oplab audit verify --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
                                                    offline: a session export against itself
 
-A chain that was rewritten from some row to its end is consistent in itself: only an anchor outside of the file,
-the Incident's status, shows that.`;
+If all rows from some row to the end are rewritten, the chain is still consistent. Only an anchor outside the file,
+the Incident's status, reveals this.`;
 
 /** Adds the command to its parent. */
-export function addAuditVerify(parent: Command, environment: Environment): void {
+export function addAuditVerify(parent: Command, open: OpenEnvironment): void {
   parent
     .command('verify')
-    .description('check the log: rows against the hash chain, the chain against the anchors in status')
+    .description('verify the log: rows against the hash chain, the chain against the anchors in status')
     .argument('[incident]', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
-    .option('--all', 'every session')
+    .option('--all', 'verify all sessions')
     .option(
       '--file <path>',
-      'a SQLite file that no gateway has open, or a session export, instead of the gateway; the cluster is not asked',
+      'read a SQLite file that no gateway has open, or a session export, instead of querying gateway and cluster',
     )
     .option(
       '--incident-file <path>',
-      'saved Incidents (YAML or JSON) whose status anchors the log; may be repeated',
+      'saved Incidents (YAML or JSON) whose status contains anchors of the log; may be repeated',
       append,
     )
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .addHelpText('after', EXAMPLES)
     .action(async (text: string | undefined, _options: unknown, command: Command) => {
-      const given = flagsOf(command, flags);
-      if (text === undefined && !given.all && given.file === undefined) {
-        throw new InvalidInput('name an Incident, or say --all, or --file audit.db');
-      }
-      if (text !== undefined && given.all) throw new InvalidInput('name an Incident or say --all, not both');
-      const saved = await savedIncidents(given.incidentFile);
-      const report =
-        given.file === undefined
-          ? await verifyThroughGateway(environment, given, text, saved)
-          : await verifyOffline(environment, given.file, given, text, saved);
-      conclude(environment, given, report);
+      const { verifyAudit } = await import('../actions/audit-verify.ts');
+      await verifyAudit(await open(), command, text);
     });
 }
 
 function append(value: string, earlier: string[] | undefined): string[] {
   return [...(earlier ?? []), value];
-}
-
-/** Incidents from files, of which a List may hold several. @throws InvalidInput */
-async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
-  const list = z.looseObject({ items: z.array(z.looseObject({})) });
-  const incidents: Incident[] = [];
-  for (const path of paths) {
-    let raw: unknown;
-    try {
-      raw = parse(await readFile(path, 'utf8'));
-    } catch (error) {
-      throw new InvalidInput(`${path} cannot be read as YAML or JSON: ${messageOf(error)}`, error);
-    }
-    const many = list.safeParse(raw);
-    for (const item of many.success ? many.data.items : [raw]) {
-      const incident = parseIncident(z.looseObject({}).parse(item), path);
-      if (incident.metadata.uid === '') {
-        throw new InvalidInput(
-          `${path}: Incident ${incident.metadata.name} has no uid; save it with kubectl get -o yaml`,
-        );
-      }
-      incidents.push(incident);
-    }
-  }
-  return incidents;
-}
-
-interface Report {
-  readonly source: string;
-  readonly findings: readonly Finding[];
-  readonly sessions: readonly SessionReport[];
-}
-
-async function verifyOffline(
-  environment: Environment,
-  file: string,
-  given: Flags,
-  text: string | undefined,
-  saved: readonly Incident[],
-): Promise<Report> {
-  const anchors = new Map(saved.map((incident) => [sessionOf(incident), anchorsOfStatus(incident.status?.audit)]));
-  let sessions: string[] | undefined;
-  if (text !== undefined) {
-    const reader = environment.file(file);
-    try {
-      const named = saved.find(({ metadata }) =>
-        [metadata.name, `${metadata.namespace ?? ''}/${metadata.name}`].includes(text),
-      );
-      const { namespace } = given;
-      const note = environment.output.note;
-      sessions = [
-        named === undefined ? (await resolveSession(text, { reader, namespace, note })).session : sessionOf(named),
-      ];
-    } finally {
-      await reader.close();
-    }
-  }
-  const exported = readExport(file);
-  if (exported !== undefined) {
-    const { id } = exported.session;
-    if (sessions !== undefined && !sessions.includes(id)) {
-      throw new NotFound(`${file} holds session ${id}, not that of "${text}"`);
-    }
-    return { source: file, findings: [], sessions: [verifyExport(exported, anchors.get(id))] };
-  }
-  const report = verifyFile(file, { anchors, ...(sessions === undefined ? {} : { sessions }) });
-  return { source: file, findings: report.findings, sessions: report.sessions };
-}
-
-async function verifyThroughGateway(
-  environment: Environment,
-  given: Flags,
-  text: string | undefined,
-  saved: readonly Incident[],
-): Promise<Report> {
-  const reader = environment.gateway(given);
-  try {
-    const incidents = environment.incidents(given);
-    // The anchors are read before the entries: a session that goes on meanwhile only grows past them.
-    const targets = new Map<string, Incident | undefined>();
-    if (text === undefined) {
-      for (const { incident } of await incidents.list(undefined)) {
-        if (incident.status?.audit?.entries !== undefined) targets.set(sessionOf(incident), incident);
-      }
-      for (const { session } of await reader.sessions()) if (!targets.has(session)) targets.set(session, undefined);
-    } else {
-      const namespace = environment.namespace(given);
-      const resolved = await resolveSession(text, { reader, incidents, namespace, note: environment.output.note });
-      if (resolved.summary === undefined && resolved.incident?.status?.audit === undefined) {
-        throw new NotFound(`Incident "${text}" has no session in the log yet`);
-      }
-      targets.set(resolved.session, resolved.incident);
-    }
-    const sessions: SessionReport[] = [];
-    for (const [session, incident] of targets) {
-      const anchors = [incident, ...saved.filter((candidate) => sessionOf(candidate) === session)].flatMap(
-        (candidate) => anchorsOfStatus(candidate?.status?.audit),
-      );
-      sessions.push(await verifyOne(reader, session, incident, anchors));
-    }
-    return { source: reader.source, findings: [], sessions };
-  } finally {
-    await reader.close();
-  }
-}
-
-async function verifyOne(
-  reader: AuditReader,
-  session: string,
-  incident: Incident | undefined,
-  anchors: readonly Anchor[],
-): Promise<SessionReport> {
-  const summary = await reader.session(session);
-  const name =
-    incident === undefined
-      ? summary?.incident
-      : { namespace: incident.metadata.namespace ?? '', name: incident.metadata.name };
-  return verifySession({
-    session,
-    incident: name ?? { namespace: '', name: '' },
-    entries: summary === undefined ? [] : await allEntries(reader, session),
-    sealed: summary?.sealed ?? false,
-    anchors,
-  });
-}
-
-/** Prints the verdict. @throws VerificationFailed */
-function conclude({ output }: Environment, given: Flags, report: Report): void {
-  const sound = isSound(report);
-  if (given.output === 'json') {
-    output.line(JSON.stringify({ valid: sound, ...report }, null, 2));
-  } else {
-    for (const finding of report.findings)
-      output.line(`${output.colors.red('✗')} ${findingLine(finding, output.colors).trim()}`);
-    for (const session of report.sessions) {
-      for (const line of renderSessionReport(session, output.colors)) output.line(line);
-    }
-    if (report.sessions.length === 0) output.line('There are no sessions.');
-  }
-  if (sound) return;
-  const broken = report.sessions.filter((session) => session.findings.length > 0).length;
-  throw new VerificationFailed(
-    `${report.source}: ${broken} of ${report.sessions.length} sessions do not add up${report.findings.length === 0 ? '' : ', and the file itself is not sound'}`,
-  );
 }

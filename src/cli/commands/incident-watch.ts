@@ -1,130 +1,24 @@
-// oplab incident watch
+// Flags and help of `oplab incident watch`.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { CONDITIONS, type Incident, sessionOf } from '../../api/incident.ts';
-import { findCondition, isTrue } from '../../api/meta.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
-import { messageOf, NotFound } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { cost } from '../format.ts';
-import type { Incidents } from '../incidents.ts';
-import type { Output } from '../output.ts';
-import type { AuditReader } from '../reader/audit-reader.ts';
-import { LiveView } from '../render/live-view.ts';
-import { parseName } from '../resolve-session.ts';
-
-/** How often the Incident itself is looked at, in milliseconds. */
-const LOOK_MS = 1000;
-/** How long after Finished the rest of the trail is waited for, in milliseconds. */
-const REST_MS = 5000;
+import type { OpenEnvironment } from '../environment.ts';
 
 const EXAMPLES = `
 Examples:
   oplab incident watch tikv-store-down -n tikv
   kubectl apply -f incident.yaml && oplab incident watch tikv/tikv-store-down
 
-Ends when the Incident is finished: exit code 0 if it succeeded, else 1.`;
+Ends when the Incident is finished, with exit code 0 if it succeeded and 1 otherwise.`;
 
 /** Adds the command to its parent. */
-export function addIncidentWatch(parent: Command, environment: Environment): void {
+export function addIncidentWatch(parent: Command, open: OpenEnvironment): void {
   parent
     .command('watch')
-    .description('follow an Incident to its end: what is thought, run, seen and changed, as it happens')
+    .description('follow an Incident to its end: reasoning, commands, results and changes as they happen')
     .argument('<name>', 'NAME or NAMESPACE/NAME')
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
-      const given = flagsOf(command, connectionFlags);
-      const { namespace = environment.namespace(given), name } = parseName(text, given.namespace);
-      const incidents = environment.incidents(given);
-      const reader = environment.gateway(given);
-      try {
-        const { incident } = await incidents.get(namespace, name);
-        const end = await watch(environment.output, incidents, reader, incident);
-        if (!isTrue(end?.status?.conditions, CONDITIONS.Succeeded)) process.exitCode = 1;
-      } finally {
-        await reader.close();
-      }
+      const { watchIncident } = await import('../actions/incident-watch.ts');
+      await watchIncident(await open(), command, text);
     });
-}
-
-/** Prints until the Incident is finished; the Incident as it then is, or undefined when it was deleted. */
-export async function watch(
-  output: Output,
-  incidents: Incidents,
-  reader: AuditReader,
-  first: Incident,
-): Promise<Incident | undefined> {
-  const { namespace = '', name } = first.metadata;
-  output.line(output.colors.bold(`Incident ${namespace}/${name}: ${withoutControls(first.spec.summary)}`));
-  const view = new LiveView(output);
-  const following = new AbortController();
-  const follow = (async () => {
-    for await (const event of reader.follow(sessionOf(first), { signal: following.signal })) view.show(event);
-  })();
-  // Its failure is looked at below; until then it is nobody's unhandled rejection.
-  follow.catch(() => undefined);
-  try {
-    const end = await untilFinished(output, view, incidents, first, follow);
-    await Promise.race([follow, sleep(REST_MS, undefined, { ref: false })]);
-    view.flush();
-    output.line();
-    output.line(end === undefined ? `Incident ${namespace}/${name} was deleted.` : lastLine(end, output));
-    return end;
-  } finally {
-    following.abort();
-    await follow.catch(() => undefined);
-  }
-}
-
-async function untilFinished(
-  output: Output,
-  view: LiveView,
-  incidents: Incidents,
-  first: Incident,
-  follow: Promise<void>,
-): Promise<Incident | undefined> {
-  const { namespace = '', name } = first.metadata;
-  let incident = first;
-  let told = '';
-  let trouble = '';
-  let broken: unknown;
-  follow.catch((error: unknown) => {
-    broken = error;
-  });
-  for (;;) {
-    const state = `${incident.status?.phase ?? 'Pending'}${incident.status?.message ? `: ${incident.status.message}` : ''}`;
-    if (state !== told) view.remark(state);
-    told = state;
-    if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) return incident;
-    // The trail cannot be read at all: there is nothing to watch.
-    if (broken !== undefined) throw broken;
-    await sleep(LOOK_MS);
-    try {
-      const { incident: next } = await incidents.get(namespace, name);
-      // Another Incident of the same name is not the one that is watched.
-      if (sessionOf(next) !== sessionOf(first)) return undefined;
-      incident = next;
-      trouble = '';
-    } catch (error) {
-      if (error instanceof NotFound) return undefined;
-      const message = messageOf(error);
-      if (message !== trouble) output.note(`waiting: ${message}`);
-      trouble = message;
-    }
-  }
-}
-
-function lastLine({ metadata, status }: Incident, { colors }: Output): string {
-  const succeeded = isTrue(status?.conditions, CONDITIONS.Succeeded);
-  const reason = findCondition(status?.conditions, CONDITIONS.Finished)?.reason ?? status?.phase ?? 'Finished';
-  const message = status?.message ? `: ${withoutControls(status.message)}` : '';
-  const { usage, claim } = status ?? {};
-  const facts = [
-    ...(claim === undefined ? [] : [`claimed ${claim.outcome}`]),
-    isTrue(status?.conditions, CONDITIONS.Verified) ? 'verified' : 'not verified',
-    ...(usage === undefined ? [] : [`${usage.turns} turns`, cost(usage.costMilliUSD)]),
-  ];
-  const mark = succeeded ? colors.green('✓') : colors.red('✗');
-  return `${mark} ${metadata.namespace ?? ''}/${metadata.name} ${reason}${message} (${facts.join(', ')})`;
 }

@@ -1,32 +1,25 @@
-// oplab session post-mortem
+// Flags and help of `oplab session post-mortem`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
-import { verifyExport } from '../../audit/export.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { postMortem } from '../render/post-mortem.ts';
-import { exportsOf } from '../session-source.ts';
-
-const flags = connectionFlags.extend({ file: z.string().optional() });
+import type { OpenEnvironment } from '../environment.ts';
 
 const EXAMPLES = `
 Examples:
   oplab session post-mortem tikv-store-down -n tikv > post-mortem.md
   oplab session post-mortem tikv-store-down --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
 
-The same as oplab session export --format markdown --to -. It is made from the record alone: no model writes it.`;
+Equivalent to oplab session export --format markdown --to -. Generated from the record alone, without a model.`;
 
 /** Adds the command to its parent. */
-export function addSessionPostMortem(parent: Command, environment: Environment): void {
+export function addSessionPostMortem(parent: Command, open: OpenEnvironment): void {
   parent
     .command('post-mortem')
-    .description('print a Markdown post-mortem: what was wrong, what was done, what the checks said, in order of time')
+    .description('print a Markdown post-mortem: what was wrong, what was done, and the results of the checks')
     .argument('<session>', 'NAME or NAMESPACE/NAME of the Incident, or the id of the session')
-    .option('--file <path>', 'read a SQLite file, or a session export, instead of asking the gateway')
+    .option('--file <path>', 'read a SQLite file or a session export instead of querying the gateway')
     .addHelpText('after', EXAMPLES)
     .action(async (text: string, _options: unknown, command: Command) => {
-      for await (const exported of exportsOf(environment, flagsOf(command, flags), text)) {
-        environment.output.write(postMortem(exported, verifyExport(exported)));
-      }
+      const { printPostMortem } = await import('../actions/session-post-mortem.ts');
+      await printPostMortem(await open(), command, text);
     });
 }

@@ -1,10 +1,8 @@
-// oplab top
+// Flags and help of `oplab top`.
 
 import type { Command } from 'commander';
 import { NotATerminal } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
-import { isUtf8 } from '../tui/paint.ts';
-import { runTop } from '../tui/top.ts';
+import type { OpenEnvironment } from '../environment.ts';
 
 const HELP = `
 Examples:
@@ -13,44 +11,30 @@ Examples:
   kubectl -n oplab-system port-forward deploy/oplab-gateway 8080 &
   oplab top --gateway http://127.0.0.1:8080
 
-Keys: arrows select and scroll, tab goes to the next pane, enter zooms, f follows, ? helps, q quits.
-It only reads. Without colour: NO_COLOR=1. Where there is no terminal: oplab incident list, oplab incident watch.`;
+Keys: arrows select and scroll, tab goes to the next pane, enter zooms, f follows, ? shows help, q quits.
+This command only reads. To disable colors, set NO_COLOR=1. Without a terminal, use oplab incident list and oplab
+incident watch.`;
 
 /** Adds the command to its parent. */
-export function addTop(parent: Command, environment: Environment): void {
+export function addTop(parent: Command, open: OpenEnvironment): void {
   parent
     .command('top')
-    .description('watch live: Incidents, the session that runs, Monitors and the health of the patient')
+    .description('live view of Incidents, the running session, Monitors and the health of their namespaces')
     .addHelpText('after', HELP)
     .action(async (_options: unknown, command: Command) => {
-      const given = flagsOf(command, connectionFlags);
       requireTerminal(process);
-      const reader = environment.gateway(given);
-      try {
-        await runTop({
-          incidents: environment.incidents(given),
-          monitors: environment.monitors(given),
-          reader,
-          namespace: given.allNamespaces ? undefined : given.namespace,
-          painter: { colors: environment.output.colors, unicode: isUtf8() },
-          streams: process,
-          now: environment.now,
-        });
-      } finally {
-        await reader.close();
-        // A request that still hangs must not keep the shell waiting.
-        setTimeout(() => process.exit(), 500).unref();
-      }
+      const { showTop } = await import('../actions/top.ts');
+      await showTop(await open(), command);
     });
 }
 
 /** @throws NotATerminal */
 export function requireTerminal({ stdin, stdout, env }: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'env'>): void {
-  const instead = 'use oplab incident list, oplab incident watch or oplab audit show';
+  const instead = 'use oplab incident list, oplab incident watch or oplab audit show instead';
   if (!stdin.isTTY || !stdout.isTTY) {
     throw new NotATerminal(`oplab top needs a terminal for input and output; ${instead}`);
   }
   if (env.TERM === undefined || env.TERM === '' || env.TERM === 'dumb') {
-    throw new NotATerminal(`oplab top cannot draw on a terminal of type "${env.TERM ?? ''}"; ${instead}`);
+    throw new NotATerminal(`oplab top does not support terminals of type "${env.TERM ?? ''}"; ${instead}`);
   }
 }

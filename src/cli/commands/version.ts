@@ -1,11 +1,11 @@
-// oplab version
+// `oplab version`: short enough to need no action.
 
 import type { Command } from 'commander';
-import type { Environment } from '../environment.ts';
+import type { Output } from '../output.ts';
 import { versionLine } from '../version.ts';
 
 /** Adds the command to its parent. */
-export function addVersion(parent: Command, { output }: Environment): void {
+export function addVersion(parent: Command, output: Output): void {
   parent
     .command('version')
     .description('print the version of this program')

@@ -1,15 +1,17 @@
-// What the commands need of an audit log, wherever it is: behind the gateway, or in a file.
+// The interface through which commands read an audit log, from the gateway or from a file.
 
 import type { Entry } from '../../audit/entry.ts';
 import type { ReadOptions, SessionSummary } from '../../audit/log.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 
-/** What a follower sees of a session while it runs. */
+/** An event of a session that is being followed. */
 export type FollowEvent =
   | { readonly type: 'entry'; readonly entry: Entry }
   | { readonly type: 'live'; readonly chunk: LiveChunk }
   | { readonly type: 'sealed' }
-  /** The gateway is away or does not know the session yet; the follower goes on by itself when it is back. */
+  /**
+   * The gateway is unreachable or does not have the session yet. The follower retries by itself.
+   */
   | { readonly type: 'waiting'; readonly reason: string };
 
 export interface FollowOptions {
@@ -19,15 +21,18 @@ export interface FollowOptions {
 
 /** Read access to the sessions of a log. */
 export interface AuditReader {
-  /** Where it reads, for people. */
+  /** What is read, for messages. */
   readonly source: string;
   sessions(): Promise<SessionSummary[]>;
-  /** Undefined when there is no such session. */
+  /** Undefined if the session does not exist. */
   session(id: string): Promise<SessionSummary | undefined>;
   entries(id: string, options?: ReadOptions): Promise<Entry[]>;
-  /** Every entry after `afterSeq`, once and in order, and live output as it comes; ends with `sealed`. */
+  /**
+   * Every entry after `afterSeq`, once and in order, and live output as it arrives. Ends with
+   * `sealed`.
+   */
   follow(id: string, options: FollowOptions): AsyncIterable<FollowEvent>;
-  /** Undefined when it was pruned. */
+  /** Undefined if it was pruned. */
   blob(digest: string): Promise<string | undefined>;
   close(): Promise<void>;
 }

@@ -1,9 +1,10 @@
-// The log in a session export: one session, all of it in memory.
+// Reads the log of a session export: one session, kept in memory.
 
 import type { SessionExport } from '../../audit/export.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import type { AuditReader } from './audit-reader.ts';
 
+/** A reader over a parsed session export. */
 export function openExportReader(file: SessionExport, path: string): AuditReader {
   const { session: of, entries, blobs } = file;
   const summary: SessionSummary = {

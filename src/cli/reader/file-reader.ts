@@ -1,4 +1,4 @@
-// The log in a file: a SQLite file that no gateway has open, such as a copy of its volume, or a session export.
+// Reads the log from a file: a SQLite file that no gateway has open, or a session export.
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { AuditDatabase } from '../../audit/database.ts';
@@ -6,7 +6,10 @@ import { parseExport, type SessionExport } from '../../audit/export.ts';
 import type { AuditReader } from './audit-reader.ts';
 import { openExportReader } from './export-reader.ts';
 
-/** The export in a file; undefined when the file is none, such as a SQLite file. @throws InvalidInput for a broken export */
+/**
+ * The export in a file; undefined if it is another kind of file. @throws InvalidInput if it is
+ * broken
+ */
 export function readExport(path: string): SessionExport | undefined {
   if (!beginsLikeJson(path)) return undefined;
   return parseExport(readFileSync(path, 'utf8'), path);
@@ -17,7 +20,7 @@ function beginsLikeJson(path: string): boolean {
   try {
     file = openSync(path, 'r');
   } catch {
-    // Whoever opens it as a log says what is wrong with it.
+    // Opening it as a SQLite file reports the error.
     return false;
   }
   try {
@@ -31,7 +34,11 @@ function beginsLikeJson(path: string): boolean {
   }
 }
 
-/** @throws AuditUnavailable when the file is no audit log, or in use; InvalidInput for a broken export */
+/**
+ * Opens a SQLite file or a session export.
+ * @throws AuditUnavailable if the file is not an audit log or is in use; InvalidInput if the export
+ * is broken
+ */
 export function openFileReader(path: string): AuditReader {
   const exported = readExport(path);
   if (exported !== undefined) return openExportReader(exported, path);

@@ -1,10 +1,10 @@
-// An address that fetch never opens is the caller's mistake: no waiting, no second try.
+// A port that fetch blocks is a user error: no waiting, no retry.
 
 import { expect, it } from 'vitest';
 import { InvalidInput } from '../../errors.ts';
 import { openGatewayReader } from './gateway-reader.ts';
 
-it('says what is wrong with a port that fetch blocks, instead of waiting for it', async () => {
+it('reports a port that fetch blocks instead of waiting for it', async () => {
   let connections = 0;
   const reader = openGatewayReader({
     connect: async () => {

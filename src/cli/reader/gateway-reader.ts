@@ -1,8 +1,8 @@
-// The log behind the gateway's read API. Survives restarts of the gateway: it connects again and goes on where it was.
+// Reads the log through the gateway's read API. It reconnects and resumes after gateway restarts.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { type Entry, entryOfJson } from '../../audit/entry.ts';
+import { type Entry, parseEntry } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import { GatewayUnreachable, InvalidInput, messageOf, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
@@ -10,27 +10,27 @@ import { errorBody } from '../../net/error-body.ts';
 import { serverSentEvents } from '../../net/server-sent-events.ts';
 import type { AuditReader, FollowEvent, FollowOptions } from './audit-reader.ts';
 
-/** A way to the read API, such as a port-forward. */
+/** A connection to the read API, such as a port-forward. */
 export interface GatewayConnection {
   /** For example http://127.0.0.1:43210 */
   readonly url: string;
-  /** What the way itself has to say about a failure. */
+  /** The last error of the port-forward, which explains a failed request better than fetch does. */
   readonly lastError?: string | undefined;
   close(): Promise<void>;
 }
 
 export interface GatewayReaderOptions {
-  /** Opens a way to the gateway that runs now; called again after each failure. */
+  /** Connects to the running gateway; called again after each failure. */
   readonly connect: () => Promise<GatewayConnection>;
-  /** Pause before the next try of a follower, in milliseconds. */
+  /** The pause between retries, in milliseconds. */
   readonly retryMs?: number;
-  /** A stream without even a heartbeat for so long is dead, in milliseconds. */
+  /** A stream without data or heartbeats for this long is considered dead, in milliseconds. */
   readonly silenceMs?: number;
 }
 
 const REQUEST_TIMEOUT_MS = 30_000;
 const ATTEMPTS = 3;
-/** All that fetch says of an address with a port that it blocks. */
+/** fetch's complete error message for a port that it blocks. */
 const BAD_PORT = 'bad port';
 
 const sessionSummary = z.object({
@@ -47,7 +47,7 @@ const sessionSummary = z.object({
 const sessionList = z.object({ items: z.array(sessionSummary) });
 const entryList = z.object({ items: z.array(z.unknown()) });
 
-/** A reader over HTTP. The first connection is made by the first request. */
+/** A reader over HTTP. The first request opens the connection. */
 export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
   const { connect, retryMs = 1000, silenceMs = 60_000 } = options;
   let connection: GatewayConnection | undefined;
@@ -62,18 +62,21 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     await dropped?.close();
   };
 
-  /** The answer, of which the body is still to be read. @throws NotFound, GatewayUnreachable, or what the gateway says */
+  /**
+   * The response, whose body is not read yet.
+   * @throws NotFound, GatewayUnreachable, or the error that the gateway reports
+   */
   const open = async (path: string, signal?: AbortSignal): Promise<Response> => {
-    const way = await connected();
+    const current = await connected();
     let response: Response;
     try {
-      response = await fetch(way.url + path, signal === undefined ? {} : { signal });
+      response = await fetch(current.url + path, signal === undefined ? {} : { signal });
     } catch (error) {
-      const reason = way.lastError ?? causeOf(error);
+      const reason = current.lastError ?? causeOf(error);
       await drop();
       if (reason === BAD_PORT) {
         throw new InvalidInput(
-          `--gateway ${way.url}: fetch blocks this port, which belongs to another protocol (https://fetch.spec.whatwg.org/#port-blocking); forward the gateway to another one: kubectl -n oplab-system port-forward deploy/oplab-gateway 8080`,
+          `--gateway ${current.url}: this port is reserved for another protocol, and fetch blocks it (https://fetch.spec.whatwg.org/#port-blocking); forward the gateway to another port: kubectl -n oplab-system port-forward deploy/oplab-gateway 8080`,
           error,
         );
       }
@@ -83,7 +86,10 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     throw refusal(response.status, await response.text().catch(() => ''));
   };
 
-  /** Tries again on a new connection: reads are free of effects, and a gateway that restarts is away for seconds only. */
+  /**
+   * Retries on a new connection: reads have no side effects, and a restarting gateway is back
+   * within seconds.
+   */
   const get = async (path: string): Promise<string> => {
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -93,7 +99,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         const final = error instanceof OplabError && !(error instanceof GatewayUnreachable);
         if (final || attempt >= ATTEMPTS) {
           if (error instanceof OplabError) throw error;
-          throw new GatewayUnreachable(`the gateway's answer was cut off: ${causeOf(error)}`, error);
+          throw new GatewayUnreachable(`the gateway's response was cut off: ${causeOf(error)}`, error);
         }
         await drop();
         await sleep(retryMs);
@@ -104,13 +110,16 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
   async function* followOnce(id: string, afterSeq: number, outer: AbortSignal): AsyncGenerator<FollowEvent> {
     const silence = new AbortController();
     const signal = AbortSignal.any([outer, silence.signal]);
-    const watchdog = setTimeout(() => silence.abort(new Error('no sign of life')), silenceMs);
+    const watchdog = setTimeout(
+      () => silence.abort(new Error('the gateway has stopped sending heartbeats')),
+      silenceMs,
+    );
     try {
       const response = await open(`/api/v1/sessions/${encodeURIComponent(id)}/stream?afterSeq=${afterSeq}`, signal);
       if (response.body === null) return;
       for await (const event of serverSentEvents(response.body)) {
         watchdog.refresh();
-        if (event.type === 'entry') yield { type: 'entry', entry: entryOfJson(JSON.parse(event.data)) };
+        if (event.type === 'entry') yield { type: 'entry', entry: parseEntry(JSON.parse(event.data)) };
         else if (event.type === 'live') yield { type: 'live', chunk: liveChunk.parse(JSON.parse(event.data)) };
         else if (event.type === 'sealed') yield { type: 'sealed' };
       }
@@ -122,14 +131,14 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
 
   async function* follow(id: string, { afterSeq = 0, signal }: FollowOptions): AsyncGenerator<FollowEvent> {
     let seen = afterSeq;
-    let told = '';
+    let reported = '';
     while (!signal.aborted) {
       let reason = 'the stream ended';
       try {
         for await (const event of followOnce(id, seen, signal)) {
-          told = '';
+          reported = '';
           if (event.type === 'entry') {
-            // After a reconnect the gateway starts where it is asked to; this makes sure of it.
+            // The gateway should resume after `seen`; this check ensures that nothing is repeated.
             if (event.entry.seq <= seen) continue;
             seen = event.entry.seq;
           }
@@ -143,8 +152,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         if (!(error instanceof NotFound)) await drop();
       }
       if (signal.aborted) return;
-      if (reason !== told) yield { type: 'waiting', reason };
-      told = reason;
+      if (reason !== reported) yield { type: 'waiting', reason };
+      reported = reason;
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -164,7 +173,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       const query = new URLSearchParams({ afterSeq: String(read.afterSeq ?? 0) });
       if (read.limit !== undefined) query.set('limit', String(read.limit));
       const text = await get(`/api/v1/sessions/${encodeURIComponent(id)}/entries?${query}`);
-      return entryList.parse(JSON.parse(text)).items.map(entryOfJson);
+      return entryList.parse(JSON.parse(text)).items.map(parseEntry);
     },
     follow,
     async blob(digest) {
@@ -179,7 +188,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
   };
 }
 
-/** What fetch hides behind "fetch failed". */
+/** The error behind fetch's generic "fetch failed". */
 function causeOf(error: unknown): string {
   return error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
 }
@@ -189,10 +198,10 @@ function refusal(status: number, body: string): OplabError {
   try {
     parsed = errorBody.safeParse(JSON.parse(body));
   } catch {
-    // Not the gateway's own words.
+    // The body is not from the gateway itself.
   }
   const message = parsed?.success ? parsed.data.error.message : `HTTP ${status} ${body.slice(0, 200)}`.trim();
   if (status === 404) return new NotFound(message);
-  if (status >= 500) return new GatewayUnreachable(`the gateway cannot serve now: ${message}`);
+  if (status >= 500) return new GatewayUnreachable(`the gateway cannot serve the request at the moment: ${message}`);
   return new OplabError('OPLAB_GATEWAY_REFUSED', message);
 }

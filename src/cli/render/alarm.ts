@@ -1,11 +1,11 @@
-// The alarm behind an Incident and the messages that were sent about it, for people.
+// Renders the alarm behind an Incident and the notifications sent about it, for people.
 
 import type { Incident } from '../../api/incident.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { age, dateTime } from '../format.ts';
 import { wrap } from '../table.ts';
 
-/** Who raised the Incident, and how the alarm goes on. */
+/** The source that opened the Incident, and the current state of its alarm. */
 export function alarmLines({ spec, status }: Incident, now: Date, width: number): string[] {
   const { source } = spec;
   if (source === undefined) return [];
@@ -23,7 +23,7 @@ export function alarmLines({ spec, status }: Incident, now: Date, width: number)
   );
 }
 
-/** Which receivers were told what. */
+/** The notifications and their delivery state, one per receiver and event. */
 export function notificationLines({ status }: Incident, width: number): string[] {
   return (status?.notifications ?? []).flatMap(({ receiver, event, state, tries, time, message }) =>
     wrap(

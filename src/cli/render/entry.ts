@@ -1,9 +1,10 @@
-// One entry of the trail as lines for people: who, when, what; below it what was thought, run, seen or changed.
+// Renders one entry of the trail for people: a summary line, and below it the entry's content.
 
 import { z } from 'zod';
+import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
-import { entryText, withoutControls } from '../../audit/excerpt.ts';
+import { entryText } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
 import type { Colors } from '../output.ts';
 import { wrap } from '../table.ts';
@@ -11,7 +12,7 @@ import { wrap } from '../table.ts';
 export interface EntryRendering {
   readonly colors: Colors;
   readonly width: number;
-  /** The full text behind the entry's digest; null: it was pruned; undefined: not asked for. */
+  /** The full text behind the entry's digest; null if it was pruned, undefined if not requested. */
   readonly blob?: string | null | undefined;
 }
 
@@ -19,7 +20,7 @@ const INDENT = '      ';
 
 const dryRunParams = z.looseObject({ dryRun: z.unknown().optional() });
 
-/** The lines of one entry, the first of which stands alone as a summary line. */
+/** The lines of one entry; the first line is its summary. */
 export function renderEntry(entry: Entry, options: EntryRendering): string[] {
   const { colors, width } = options;
   const attempt = entry.attempt > 0 ? `${entry.writer}#${entry.attempt}` : entry.writer;
@@ -49,7 +50,7 @@ function title(entry: Entry, { bold, cyan, green, red, yellow }: Colors): string
   }
 }
 
-/** How a command ended, in brackets of few words. */
+/** How a command ended, in parentheses. */
 function ending(entry: Entry): string {
   const parts: string[] = [];
   if (entry.exitCode !== null) parts.push(`exit ${entry.exitCode}`);
@@ -60,8 +61,8 @@ function ending(entry: Entry): string {
     if (timedOut) parts.push('timed out');
     else if (signal !== undefined && signal !== null) parts.push(signal);
     if (indeterminate) parts.push('indeterminate');
-    if (truncated) parts.push('output cut');
-    if (killedProcesses > 0) parts.push(`${killedProcesses} left processes killed`);
+    if (truncated) parts.push('output truncated');
+    if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
   }
   return parts.length === 0 ? '' : `(${parts.join(', ')})`;
 }
@@ -73,7 +74,7 @@ function body(entry: Entry, { bold, dim }: Colors, width: number): string[] {
       const reason = entry.content === '' ? [] : prose(entry.content).map((line) => dim(line));
       const call = callParams.safeParse(entry.params);
       if (call.success) {
-        // As it was typed: a command that is wrapped could not be copied.
+        // Commands are not wrapped, so that they can be copied.
         const lines = withoutControls(call.data.command).split('\n');
         return [...reason, ...lines.map((line, index) => `${INDENT}${bold(index === 0 ? `$ ${line}` : `  ${line}`)}`)];
       }
@@ -114,7 +115,7 @@ function indented(lines: readonly string[]): string[] {
   return lines.map((line) => (line === '' ? '' : INDENT + line));
 }
 
-/** "31 entries", with the thousands set apart. */
+/** A number of entries with thousands separators: "1,031 entries". */
 export function entriesText(entries: number): string {
   return `${count(entries)} ${entries === 1 ? 'entry' : 'entries'}`;
 }

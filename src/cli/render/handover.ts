@@ -1,13 +1,13 @@
-// The hand-over of an escalated Incident, and the writes that the gateway has seen, for people.
+// Renders the hand-over of an escalated Incident and the writes seen by the gateway, for people.
 
 import type { Incident } from '../../api/incident.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { wrap } from '../table.ts';
 
-/** A step that ends in a command: what to look at, and how. */
+/** A step that ends in commands: what to check, and how. */
 const COMMAND = /^(.*?): ((?:kubectl|oplab) .*)$/s;
 
-/** What a person who takes over should know, the most urgent first. */
+/** What a person who takes over needs to know, the most urgent first. */
 export function handoverLines({ status }: Incident, width: number): string[] {
   const { handover } = status ?? {};
   if (handover === undefined) return [];
@@ -29,7 +29,7 @@ function bullet(text: string, width: number): string[] {
   return wrap(text, width - 4).map((line, index) => `${index === 0 ? '  - ' : '    '}${line}`);
 }
 
-/** Commands stand on lines of their own and are never broken: they are there to be pasted. */
+/** Each command gets its own line and is never wrapped, so that it can be pasted. */
 function stepLines(step: string, width: number): string[] {
   const [, what, commands] = COMMAND.exec(step) ?? [];
   if (what === undefined || commands === undefined) return bullet(step, width);
@@ -39,7 +39,7 @@ function stepLines(step: string, width: number): string[] {
   ];
 }
 
-/** The writes that passed the gateway, the last ones with their entry in the trail. */
+/** The number of writes that passed the gateway, and the last of them with their trail entries. */
 export function changeLines({ status }: Incident, width: number): string[] {
   const { changes } = status ?? {};
   if (changes === undefined) return [];

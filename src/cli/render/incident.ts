@@ -1,8 +1,8 @@
-// An Incident for people: its row in the list, and the whole of it.
+// Renders all details of an Incident for people.
 
 import { CONDITIONS, type Incident, targetNamespacesOf } from '../../api/incident.ts';
-import { type Condition, findCondition } from '../../api/meta.ts';
-import { withoutControls } from '../../audit/excerpt.ts';
+import type { Condition } from '../../api/meta.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { age, clock, cost, count, dateTime } from '../format.ts';
 import type { Colors } from '../output.ts';
 import { table, wrap } from '../table.ts';
@@ -10,46 +10,12 @@ import { alarmLines, notificationLines } from './alarm.ts';
 import { entriesText } from './entry.ts';
 import { changeLines, handoverLines } from './handover.ts';
 
-export interface IncidentColumns {
-  readonly allNamespaces: boolean;
-  readonly wide: boolean;
-}
-
-/** The header of `incident list`. */
-export function incidentHeader({ allNamespaces, wide }: IncidentColumns): string[] {
-  return [
-    ...(allNamespaces ? ['NAMESPACE'] : []),
-    ...['NAME', 'PHASE', 'SEVERITY', 'ATTEMPT', 'CLAIM', 'VERIFIED', 'COST', 'AGE'],
-    ...(wide ? ['CLASS', 'ENTRIES', 'MESSAGE'] : []),
-    'SUMMARY',
-  ];
-}
-
-/** The row of one Incident, in the order of the header. */
-export function incidentRow(incident: Incident, now: Date, { allNamespaces, wide }: IncidentColumns): string[] {
-  const { metadata, spec, status } = incident;
-  const attempts = status?.attempts?.length ?? 0;
-  const allowed = status?.limits?.attempts;
-  return [
-    ...(allNamespaces ? [metadata.namespace ?? ''] : []),
-    metadata.name,
-    status?.phase ?? 'Pending',
-    spec.severity,
-    attempts === 0 ? '' : `${attempts}${allowed === undefined ? '' : `/${allowed}`}`,
-    status?.claim?.outcome ?? '',
-    findCondition(status?.conditions, CONDITIONS.Verified)?.status ?? '',
-    cost(status?.usage?.costMilliUSD),
-    age(metadata.creationTimestamp, now),
-    ...(wide
-      ? [spec.agentClassName, String(status?.audit?.entries ?? ''), withoutControls(status?.message ?? '')]
-      : []),
-    withoutControls(spec.summary),
-  ];
-}
-
 const LABEL_WIDTH = 14;
 
-/** Everything about one Incident, as lines of at most `width` columns where text can be broken. */
+/**
+ * All details of one Incident. Lines have at most `width` columns wherever their text can be
+ * wrapped.
+ */
 export function renderIncident(incident: Incident, now: Date, colors: Colors, width: number): string[] {
   const { metadata, spec, status } = incident;
   const lines: string[] = [];
@@ -93,7 +59,7 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
     ),
   );
   section('Attempts', attemptLines(incident, width - 2));
-  section("Claim (the agent's word)", claimLines(incident, width - 2));
+  section('Claim (by the agent)', claimLines(incident, width - 2));
   section('Checks', checkLines(incident, now, colors, width - 2));
   section('Changes (seen by the gateway)', changeLines(incident, width - 2));
   section(
@@ -105,7 +71,7 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
   return lines;
 }
 
-/** In the order in which they come true in the life of an Incident; unknown ones last. */
+/** Sorts conditions by when they become true in the lifecycle of an Incident; unknown ones last. */
 function inOrder(conditions: readonly Condition[]): Condition[] {
   const order: string[] = Object.values(CONDITIONS);
   const place = ({ type }: Condition) => (order.includes(type) ? order.indexOf(type) : order.length);
@@ -138,11 +104,11 @@ function claimLines({ status }: Incident, width: number): string[] {
 
 function checkLines({ spec, status }: Incident, now: Date, { green, red }: Colors, width: number): string[] {
   const results = status?.verification ?? [];
-  // Beside the author's checks stands oplab's own: whether what was there before still is.
+  // The results include oplab's own check `baseline`, which the author did not write.
   const names = new Set([...spec.verify.checks, ...results].map(({ name }) => name));
   const lines = [...names].flatMap((name) => {
     const result = results.find((candidate) => candidate.name === name);
-    if (result === undefined) return [`? ${name}: not looked at yet`];
+    if (result === undefined) return [`? ${name}: not checked yet`];
     const held = result.passing
       ? `holds since ${age(result.passingSince ?? result.observedTime, now)}`
       : 'does not hold';
@@ -159,7 +125,7 @@ function checkLines({ spec, status }: Incident, now: Date, { green, red }: Color
     ];
   });
   const soak = status?.soak;
-  const restarts = soak === undefined || soak.restarts === 0 ? '' : `, started again ${soak.restarts} times`;
+  const restarts = soak === undefined || soak.restarts === 0 ? '' : `, restarted ${soak.restarts} times`;
   const since = soak?.startTime === undefined ? '' : `, running since ${dateTime(soak.startTime)}`;
   return [...lines, `all must hold for ${spec.verify.soakSeconds} s without a break${since}${restarts}`];
 }
@@ -183,11 +149,11 @@ function auditLines({ status }: Incident, { dim }: Colors): string[] {
   const state = audit.sealedHeadHash === undefined ? 'not sealed yet' : 'sealed';
   return [
     `${entriesText(audit.entries ?? 0)}, ${state}, head ${head}`,
-    dim('the last entries are below; all of them: oplab audit show'),
+    dim('the last entries follow; to show all: oplab audit show'),
   ];
 }
 
-/** The tail of the trail in status, one line an entry. */
+/** The tail of the trail in the Incident's status, one line per entry. */
 export function tailLines(incident: Incident, entries: number, width: number): string[] {
   const tail = (incident.status?.audit?.tail ?? []).slice(-entries);
   const rows = tail.map((entry) => [

@@ -1,17 +1,17 @@
-// A session as it happens: entries as they are written, and between them the output of the command that runs.
+// Prints a session live: its entries and, between them, the output of the running command.
 
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { clock } from '../format.ts';
 import type { Output } from '../output.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';
 import { renderEntry } from './entry.ts';
 
-/** Lines of live output per command; a person reads no more, and the log has it all. */
+/** The maximum number of live output lines per command. The log has the complete output. */
 const MAX_LIVE_LINES = 200;
 
 export class LiveView {
   readonly #output: Output;
-  /** The line that a command has begun and not ended yet. */
+  /** The beginning of a line that the command has not finished yet. */
   #partial = '';
   #lines = 0;
 
@@ -39,7 +39,7 @@ export class LiveView {
     }
   }
 
-  /** A word on the Incident's state, in the same column as the entries. */
+  /** Prints the Incident's state, aligned with the entries. */
   remark(text: string): void {
     this.flush();
     const { colors } = this.#output;
@@ -48,7 +48,7 @@ export class LiveView {
     );
   }
 
-  /** Ends a line that is still open. */
+  /** Prints an unfinished line. */
   flush(): void {
     if (this.#partial !== '') this.#print(this.#partial);
     this.#partial = '';
@@ -66,7 +66,7 @@ export class LiveView {
     const { colors } = this.#output;
     const shown =
       this.#lines > MAX_LIVE_LINES
-        ? colors.dim('(more output; all of it: oplab audit show --full)')
+        ? colors.dim('(more output omitted; to show all: oplab audit show --full)')
         : withoutControls(line);
     this.#output.line(`      ${colors.dim('|')} ${shown}`);
   }

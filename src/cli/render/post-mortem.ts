@@ -1,15 +1,17 @@
-// A post-mortem in Markdown, made from a session's record and nothing else: facts, verdicts, times, and room for people.
+// Generates a Markdown post-mortem from a session's record alone, with sections for people to fill
+// in.
 
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, costParams, resultParams } from '../../audit/entry-params.ts';
-import { entryText, withoutControls } from '../../audit/excerpt.ts';
+import { entryText } from '../../audit/excerpt.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import type { SessionReport } from '../../audit/verify.ts';
 import { clock, cost, count, dateTime, duration } from '../format.ts';
 
-/** The document; ends with a line break. */
+/** The complete document, with a final line break. */
 export function postMortem(file: SessionExport, report: SessionReport): string {
   const parsed = incidentSchema.safeParse(file.incident);
   const incident = parsed.success ? parsed.data : undefined;
@@ -19,17 +21,17 @@ export function postMortem(file: SessionExport, report: SessionReport): string {
     `> ${text(session.summary)}`,
     facts(file, incident),
     ...section('What was wrong', wrong(file, incident)),
-    ...section('Was it repaired?', verdict(incident, session.outcome)),
+    ...section('Was it repaired?', repairResult(incident, session.outcome)),
     ...section('What was changed', changes(file.entries)),
-    ...section('What was run', commands(file.entries)),
-    ...section('Time line', timeline(file.entries)),
-    ...section('For whoever takes over', handover(incident)),
+    ...section('Commands', commands(file.entries)),
+    ...section('Timeline', timeline(file.entries)),
+    ...section('Hand-over', handover(incident)),
     ...section('The record', record(file, report)),
-    '## For people to write\n\n- Impact on users:\n- Why it was possible:\n- What will keep it from happening again, by whom, by when:',
+    '## To be completed by people\n\n- Impact on users:\n- Why it was possible:\n- How a recurrence will be prevented, by whom, by when:',
   ].join('\n\n')}\n`;
 }
 
-/** Text of others as Markdown shows it and does not obey it, on one line. */
+/** Untrusted text on one line, escaped so that Markdown shows it literally. */
 function text(value: string): string {
   return withoutControls(value)
     .replace(/\s+/g, ' ')
@@ -37,7 +39,7 @@ function text(value: string): string {
     .replace(/[\\`*_[\]<>|#~!]/g, '\\$&');
 }
 
-/** Code in a table or a sentence, on one line. */
+/** Code on one line, for use in a table or a sentence. */
 function code(value: string): string {
   const line = withoutControls(value)
     .replace(/\s*\n\s*/g, ' ⏎ ')
@@ -93,7 +95,7 @@ function facts(file: SessionExport, incident: Incident | undefined): string {
       'Verified after',
       verified?.status === 'True' ? span(incident?.metadata.creationTimestamp, verified.lastTransitionTime) : '',
     ],
-    ['Took', span(incident?.metadata.creationTimestamp ?? session.openedAt, status?.finishTime ?? session.lastAt)],
+    ['Duration', span(incident?.metadata.creationTimestamp ?? session.openedAt, status?.finishTime ?? session.lastAt)],
     ['Attempts', String(status?.attempts?.length ?? Math.max(0, ...entries.map(({ attempt }) => attempt)))],
     ['Model', text(models)],
     ['Cost', cost(micro / 1000)],
@@ -110,29 +112,28 @@ function wrong(file: SessionExport, incident: Incident | undefined): string[] {
   const lines = [text(incident?.spec.summary ?? file.session.summary)];
   if (incident?.spec.description !== undefined) lines.push('', text(incident.spec.description));
   if (claim !== undefined && claim.rootCause !== '')
-    lines.push('', `**Root cause, as the agent says:** ${text(claim.rootCause)}`);
+    lines.push('', `**Root cause, according to the agent:** ${text(claim.rootCause)}`);
   return lines;
 }
 
-function verdict(incident: Incident | undefined, outcome: string | null): string[] {
+function repairResult(incident: Incident | undefined, outcome: string | null): string[] {
   const status = incident?.status;
   if (incident === undefined || status === undefined) {
-    return [`The Incident is not in the file; the record says: ${text(outcome ?? 'no outcome yet')}.`];
+    return [`The file does not contain the Incident. Outcome in the record: ${text(outcome ?? 'none yet')}.`];
   }
   const { claim, verification = [], soak } = status;
   const verified = findCondition(status.conditions, CONDITIONS.Verified);
   const claimed =
     claim === undefined ? 'The agent made no claim.' : `The agent claimed **${claim.outcome}**: ${text(claim.summary)}`;
-  const judged =
+  const checked =
     verified?.status === 'True'
       ? `The checks held for ${incident.spec.verify.soakSeconds} s without a break: **verified**.`
       : `**Not verified**${verified === undefined ? '' : `: ${text(verified.message || verified.reason)}`}.`;
-  const restarts =
-    soak === undefined || soak.restarts === 0 ? '' : ` The soak had to start again ${soak.restarts} times.`;
+  const restarts = soak === undefined || soak.restarts === 0 ? '' : ` The soak was restarted ${soak.restarts} times.`;
   return [
     claimed,
     '',
-    judged + restarts,
+    checked + restarts,
     '',
     ...tableOf(
       ['check', 'holds', 'before', 'at the end'],
@@ -150,9 +151,9 @@ const isIntent = ({ kind }: Entry) => kind === 'kube_intent' || kind === 'docker
 
 function changes(entries: readonly Entry[]): string[] {
   const intents = entries.filter(isIntent);
-  if (intents.length === 0) return ['No write passed a door of the gateway.'];
+  if (intents.length === 0) return ['No writes passed the gateway.'];
   return tableOf(
-    ['row', 'time', 'write', 'answer'],
+    ['row', 'time', 'write', 'response'],
     intents.map((intent) => {
       const outcome = entries.find(
         ({ seq, clientKey }) => seq > intent.seq && clientKey === `${intent.clientKey}:outcome`,
@@ -174,7 +175,7 @@ function commands(entries: readonly Entry[]): string[] {
     }),
   );
   return tableOf(
-    ['row', 'time', 'why', 'command', 'exit', 'what came of it'],
+    ['row', 'time', 'why', 'command', 'exit', 'result'],
     entries.flatMap((entry) => {
       const call = entry.kind === 'tool_call' ? callParams.safeParse(entry.params) : undefined;
       if (!call?.success) return [];
@@ -195,7 +196,7 @@ function commands(entries: readonly Entry[]): string[] {
   );
 }
 
-/** What happened, without the single commands and writes, which have tables of their own. */
+/** Lifecycle, reasoning and claims. Commands and writes have separate tables. */
 function timeline(entries: readonly Entry[]): string[] {
   return entries
     .filter(
@@ -225,9 +226,9 @@ function record(file: SessionExport, report: SessionReport): string[] {
   const { entries, headHash, sealed } = file.session;
   const sound = report.findings.length === 0;
   return [
-    `${count(entries)} entries, ${sealed ? 'sealed' : '**not sealed**: the session went on'}, head \`${headHash}\`, exported ${dateTime(file.exportedAt)}.`,
+    `${count(entries)} entries, ${sealed ? 'sealed' : '**not sealed**: the session was still open'}, head \`${headHash}\`, exported ${dateTime(file.exportedAt)}.`,
     '',
-    sound ? 'The hash chain adds up.' : '**The record does not add up:**',
+    sound ? 'The hash chain is intact.' : '**The record failed verification:**',
     ...(sound ? [] : ['', ...report.findings.map((finding) => `- ${text(finding.message)}`)]),
   ];
 }

@@ -1,4 +1,4 @@
-// The verdict on each session, as lines for people.
+// Renders the verification result of each session, for people.
 
 import type { Finding } from '../../audit/hash-chain.ts';
 import type { SessionReport } from '../../audit/verify.ts';
@@ -11,7 +11,7 @@ export function renderSessionReport(report: SessionReport, colors: Colors): stri
   const name = incident.name === '' ? session : `${incident.namespace}/${incident.name} (${session})`;
   const mark = findings.length === 0 ? colors.green('✓') : colors.red('✗');
   const held =
-    anchors.length === 0 ? 'no anchor: only the chain itself was checked' : `held against ${anchors.join(', ')}`;
+    anchors.length === 0 ? 'no anchor: only the chain itself was checked' : `checked against ${anchors.join(', ')}`;
   const texts =
     blobs.checked + blobs.pruned === 0
       ? ''

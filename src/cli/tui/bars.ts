@@ -1,4 +1,4 @@
-// The lines around the panes: what is open and who answers, the chapter of a story, the keys.
+// The lines around the panes: counts and connections at the top, the chapter, and the keys.
 
 import { clock } from '../format.ts';
 import { isFinished, isWorkedOn, type Link, type TopState } from './state.ts';
@@ -7,17 +7,17 @@ import { inWidth, type Line, lineWidth, type Span, span, styled } from './styled
 function linkSpan(name: string, link: Link): Span {
   if (link === 'connected') return span(`${name} ok`, 'good');
   if (link === 'connecting') return span(`${name} …`, 'warn');
-  return span(`${name} away`, 'bad');
+  return span(`${name} down`, 'bad');
 }
 
-/** How the gateway's stream stands, as far as one is open. */
+/** The state of the gateway's stream. */
 export function gatewayLink({ trail }: TopState): Link {
   if (trail === undefined || (trail.entries.length === 0 && trail.waiting === undefined)) return 'connecting';
   if (trail.waiting === undefined || isUnopened(trail.waiting)) return 'connected';
   return { away: trail.waiting };
 }
 
-/** The gateway answers; it only has no such session yet. */
+/** Whether the gateway responded that it does not have the session yet. */
 export function isUnopened(reason: string): boolean {
   return /is not in the log/.test(reason);
 }
@@ -28,7 +28,7 @@ export function topLine(state: TopState, width: number): Line {
   const left: Line = [
     span('oplab top', 'bold'),
     span(` ${state.namespace ?? 'all namespaces'}  `),
-    span(`${open.length} open, ${working} at work`, working > 0 ? 'warn' : 'plain'),
+    span(`${open.length} open, ${working} active`, working > 0 ? 'warn' : 'plain'),
   ];
   const away = typeof state.cluster === 'object' ? state.cluster.away : undefined;
   const right: Line = [
@@ -57,13 +57,13 @@ export function keyLine(state: TopState, width: number): Line {
     ['enter', state.zoomed ? 'unzoom' : 'zoom'],
     ...(state.trailTop === 'end' ? [] : ([['f', 'follow']] as [string, string][])),
     ['a', state.hideFinished ? 'show finished' : 'hide finished'],
-    ...(state.pinned ? ([['esc', 'go by itself']] as [string, string][]) : []),
+    ...(state.pinned ? ([['esc', 'auto-select']] as [string, string][]) : []),
     ['?', 'help'],
     ['q', 'quit'],
   ];
   const line: Span[] = [];
   let used = 0;
-  // What does not fit is left out from the middle: help and quit are always there.
+  // Keys that do not fit are omitted from the middle, so that help and quit are always shown.
   for (const [index, [key, text]] of keys.entries()) {
     const after = keys
       .slice(Math.max(index + 1, keys.length - 2))

@@ -1,4 +1,4 @@
-// The checks of the Incident under the cursor: what has to hold before its repair counts, and whether it does.
+// The checks of the selected Incident: what must hold before its repair counts, and what does.
 
 import { CONDITIONS, type Incident } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
@@ -7,16 +7,16 @@ import type { Box } from './box.ts';
 import { selectedIncident, type TopState } from './state.ts';
 import { folded, type Line, span, styled } from './styled-line.ts';
 
-/** A line for the claim and the soak, and one for each check; what was seen follows a check that does not hold. */
+/** A line for claim and soak, and one for each check; a failing check shows what was observed. */
 function checkLines(incident: Incident, now: Date): Line[] {
   const { spec, status } = incident;
   const results = new Map((status?.verification ?? []).map((result) => [result.name, result]));
   const names = [...new Set([...spec.verify.checks.map(({ name }) => name), ...results.keys()])];
   return [
-    verdictLine(incident, now),
+    claimLine(incident, now),
     ...names.flatMap((name): Line[] => {
       const result = results.get(name);
-      if (result === undefined) return [[span('○ ', 'dim'), span(name), span(' not looked at yet', 'dim')]];
+      if (result === undefined) return [[span('○ ', 'dim'), span(name), span(' not checked yet', 'dim')]];
       if (result.passing) {
         const since = age(result.passingSince ?? result.observedTime, now);
         return [[span('✓ ', 'good'), span(name), span(` holds ${since}`, 'good')]];
@@ -27,7 +27,7 @@ function checkLines(incident: Incident, now: Date): Line[] {
   ];
 }
 
-function verdictLine({ spec, status }: Incident, now: Date): Line {
+function claimLine({ spec, status }: Incident, now: Date): Line {
   const verified = findCondition(status?.conditions, CONDITIONS.Verified);
   const claimed = status?.claim === undefined ? 'no claim yet' : `claimed ${status.claim.outcome}`;
   if (verified?.status === 'True') return [span(`${claimed}, `), span('verified', 'good')];
@@ -40,7 +40,7 @@ function verdictLine({ spec, status }: Incident, now: Date): Line {
   ];
 }
 
-/** What to do next, for the person who takes over an Incident that was escalated. */
+/** The summary and next steps for the person who takes over an escalated Incident. */
 function handoverLines({ status }: Incident, width: number): Line[] {
   const handed = status?.handover;
   if (handed === undefined || status?.phase !== 'Escalated') return [];

@@ -1,17 +1,17 @@
-// The keys of `oplab top` and what its signs mean.
+// The help screen of `oplab top`: its keys and symbols.
 
 import { EMPTY, type Line, span, styled } from './styled-line.ts';
 
 const KEYS: readonly [string, string][] = [
   ['↑ ↓  k j', 'select an Incident, or scroll the pane in focus'],
-  ['tab  ← →  h l', 'the next pane, the one before'],
-  ['PgUp PgDn  g G', 'by pages; to the beginning, to the end'],
-  ['enter  z', 'the session on the whole screen, and back'],
+  ['tab  ← →  h l', 'go to the next or previous pane'],
+  ['PgUp PgDn  g G', 'scroll by page; go to the beginning or end'],
+  ['enter  z', 'zoom the session to the whole screen, and back'],
   ['f', 'follow the session again after scrolling'],
-  ['esc', 'let the cursor go by itself to what is worked on'],
-  ['a', 'hide or show Incidents that are over'],
-  ['ctrl-l', 'draw the screen anew'],
-  ['ctrl-z', 'to the shell; fg brings it back'],
+  ['esc', 'select the active Incident automatically'],
+  ['a', 'hide or show finished Incidents'],
+  ['ctrl-l', 'redraw the screen'],
+  ['ctrl-z', 'suspend; fg resumes'],
   ['q  ctrl-c', 'quit'],
 ];
 
@@ -22,7 +22,7 @@ export function helpLines(): Line[] {
     ...KEYS.map(([key, text]): Line => [span(` ${key.padEnd(16)}`, 'bold'), span(text)]),
     EMPTY,
     styled(` ${SIGNS}`),
-    styled(' This program only reads. Abort: kubectl patch incident NAME --type merge', 'dim'),
+    styled(' This program only reads. To cancel: kubectl patch incident NAME --type merge', 'dim'),
     styled(`   -p '{"spec":{"cancel":true}}'`, 'dim'),
   ];
 }

@@ -1,4 +1,4 @@
-// The list of Incidents: what is open above what is over, the cursor on one of them.
+// The list of Incidents: open ones above finished ones, with the cursor on one of them.
 
 import { type Incident, sessionOf } from '../../api/incident.ts';
 import { age } from '../format.ts';
@@ -40,17 +40,22 @@ function emptyList(state: TopState, width: number): Line[] {
   const where = state.namespace === undefined ? '' : ` in namespace ${state.namespace}`;
   const text =
     typeof state.cluster === 'object'
-      ? `The cluster cannot be read: ${state.cluster.away}. Trying again.${hint(state)}`
+      ? `Cannot read from the cluster: ${state.cluster.away}. Retrying.${hint(state)}`
       : state.cluster === 'connecting'
-        ? 'Asking the cluster.'
-        : `No Incidents${where}. All is quiet, or nothing watches; see the Monitors below.`;
+        ? 'Connecting to the cluster.'
+        : `No Incidents${where}. The Monitors below show what is being checked.`;
   return folded(text, width - 2).map((line) => styled(` ${line}`, typeof state.cluster === 'object' ? 'bad' : 'dim'));
 }
 
-/** Who may read one namespace only is told so by the API server, but not what to do about it. */
+/**
+ * A hint for users with access to one namespace only: the API server's error does not say what to
+ * do.
+ */
 function hint({ cluster, namespace }: TopState): string {
   const forbidden = typeof cluster === 'object' && /forbidden/i.test(cluster.away);
-  return forbidden && namespace === undefined ? ' With rights in one namespace only: oplab top -n NAMESPACE.' : '';
+  return forbidden && namespace === undefined
+    ? ' If you have access to one namespace only, use oplab top -n NAMESPACE.'
+    : '';
 }
 
 function incidentLines(state: TopState, incident: Incident, width: number, tall: boolean): Line[] {

@@ -1,9 +1,9 @@
-// Keys as terminals send them, whole and cut in two.
+// Key sequences as terminals send them, complete and split in two.
 
 import { expect, it } from 'vitest';
 import { parseKeys } from './keys.ts';
 
-it('knows arrows in both modes, pages, tabs and letters', () => {
+it('parses arrows in both modes, pages, tabs and letters', () => {
   expect(parseKeys('\u001b[A\u001bOBjq\t\u001b[Z\u001b[5~\r\u0003').keys).toEqual([
     'up',
     'down',
@@ -17,17 +17,17 @@ it('knows arrows in both modes, pages, tabs and letters', () => {
   ]);
 });
 
-it('keeps a sequence that was cut off until the rest comes', () => {
+it('keeps an incomplete sequence until the rest arrives', () => {
   const first = parseKeys('k\u001b[');
   expect(first).toEqual({ keys: [{ character: 'k' }], rest: '\u001b[' });
   expect(parseKeys(`${first.rest}B`)).toEqual({ keys: ['down'], rest: '' });
 });
 
-it('takes an escape that nothing follows for the key', () => {
+it('parses an escape that nothing follows as the escape key', () => {
   expect(parseKeys('\u001b')).toEqual({ keys: [], rest: '\u001b' });
   expect(parseKeys('\u001b', true)).toEqual({ keys: ['escape'], rest: '' });
 });
 
-it('passes over what it does not know: function keys, mouse reports, deletes', () => {
+it('ignores unknown input: function keys, mouse reports, deletes', () => {
   expect(parseKeys('\u001b[15~\u001b[<0;1;1M\u007f\u0000x').keys).toEqual([{ character: 'x' }]);
 });

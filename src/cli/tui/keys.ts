@@ -1,4 +1,4 @@
-// From the bytes that a terminal sends to the keys that were pressed.
+// Parses terminal input into keys.
 
 export type Key =
   | 'up'
@@ -56,13 +56,13 @@ const CONTROLS: Readonly<Record<string, Key>> = {
 };
 
 const ESC = '\u001b';
-/** What follows an escape: a sequence that is whole, or the beginning of one. */
+/** What may follow an escape: a complete sequence, or the beginning of one. */
 const WHOLE = /^(?:\[[0-?]*[ -/]*[@-~]|O[ -~])/;
 const BEGUN = /^(?:$|\[[0-?]*[ -/]*$|O$)/;
 
 /**
- * The keys in a piece of input, and what is left of it: a slow line may cut a sequence in two. With `final` nothing is left:
- * an escape that nothing followed is the key itself.
+ * Returns the keys in the input, and its unparsed rest: a slow connection may split a sequence.
+ * With `final`, nothing is left over: an escape that nothing follows is the escape key.
  */
 export function parseKeys(input: string, final = false): { keys: Key[]; rest: string } {
   const keys: Key[] = [];

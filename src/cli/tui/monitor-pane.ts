@@ -1,4 +1,4 @@
-// The Monitors and what they say of the patient: one line for its health, one for each Monitor, the worst first.
+// The Monitors: one line for the health of their namespaces, and one for each Monitor, worst first.
 
 import type { Monitor } from '../../api/monitor.ts';
 import { age } from '../format.ts';
@@ -16,43 +16,36 @@ const STATES: Record<MonitorState, { glyph: string; tone: Tone; rank: number }> 
   Suspended: { glyph: '-', tone: 'dim', rank: 4 },
 };
 
-/** A Monitor that nobody has looked at yet knows nothing. */
+/** The state of a Monitor; Unknown before its first check. */
 const stateOf = (monitor: Monitor): MonitorState => monitor.status?.state ?? 'Unknown';
 
-/** The health of each namespace that is watched, by the worst of its Monitors. */
-function patientLine(state: TopState): Line {
+/** The health of each monitored namespace, which is the state of its worst Monitor. */
+function healthLine(state: TopState): Line {
   if (state.monitors === undefined || state.monitors.length === 0) return EMPTY;
   const namespaces = Map.groupBy(state.monitors, ({ metadata }) => metadata.namespace ?? '');
   return [...namespaces].flatMap(([namespace, monitors], index) => {
     const states = monitors.map(stateOf);
     const worst = states.reduce((a, b) => (STATES[b].rank < STATES[a].rank ? b : a));
     const many = states.filter((candidate) => candidate === worst).length;
-    const text = {
-      Firing: 'ill',
-      Unknown: 'not seen',
-      Pending: 'failing',
-      Healthy: 'healthy',
-      Suspended: 'not watched',
-    }[worst];
     return [
-      span(index === 0 ? 'Patient ' : ', ', 'dim'),
+      span(index === 0 ? 'Health ' : ', ', 'dim'),
       span(`${namespace}: `),
-      span(`${STATES[worst].glyph} ${text}`, STATES[worst].tone),
-      span(` (${many} of ${monitors.length} ${worst})`, 'dim'),
+      span(`${STATES[worst].glyph} ${worst}`, STATES[worst].tone),
+      span(` (${many} of ${monitors.length})`, 'dim'),
     ];
   });
 }
 
-/** A line for each Monitor: state, since when, and what was seen or what is wrong. */
+/** A line for each Monitor: state, since when, and what was observed or what is wrong. */
 function monitorLines(state: TopState, width: number): Line[] {
   if (state.monitors === undefined || state.monitors.length === 0) {
     const where = state.namespace === undefined ? '' : ` in namespace ${state.namespace}`;
     const text =
       state.monitors === undefined
         ? state.monitorsAway === undefined
-          ? 'Asking for Monitors.'
-          : `Monitors cannot be read: ${state.monitorsAway}`
-        : `No Monitors${where}: nothing watches, and Incidents are opened by people alone.`;
+          ? 'Loading Monitors.'
+          : `Cannot read Monitors: ${state.monitorsAway}`
+        : `No Monitors${where}: no checks run, and only people and alerts open Incidents.`;
     return folded(text, width).map((line) => styled(line, 'dim'));
   }
   const { monitors } = state;
@@ -65,25 +58,25 @@ function monitorLines(state: TopState, width: number): Line[] {
 }
 
 function monitorLine(monitor: Monitor, name: string, column: number, now: Date): Line {
-  const is = stateOf(monitor);
-  const { glyph, tone } = STATES[is];
+  const current = stateOf(monitor);
+  const { glyph, tone } = STATES[current];
   const { status } = monitor;
   const alarms = status?.alarms ?? [];
   const since = alarms.map((alarm) => alarm.startTime).sort()[0];
-  const when = is === 'Healthy' || since === undefined ? '' : ` ${age(since, now)}`;
-  // What is wrong says more than what was seen; for a Monitor that is content neither is needed, but it fills the line.
-  const text = (is === 'Healthy' ? status?.observed : (status?.message ?? status?.observed)) ?? '';
+  const when = current === 'Healthy' || since === undefined ? '' : ` ${age(since, now)}`;
+  // The message explains more than the observed value; a healthy Monitor has only the latter.
+  const text = (current === 'Healthy' ? status?.observed : (status?.message ?? status?.observed)) ?? '';
   const opened = alarms.flatMap(({ incident }) => incident ?? [])[0];
   return [
     span(`${glyph} `, tone),
     ...inWidth(styled(name), column),
-    span(` ${is}${when}`, tone),
+    span(` ${current}${when}`, tone),
     span(text === '' ? '' : `  ${text}`, 'dim'),
     span(opened === undefined ? '' : ` → ${opened}`),
   ];
 }
 
-/** The pane, with as many Monitors as fit below the line of the patient. */
+/** The pane, with as many Monitors as fit below the health line. */
 export function monitorBox(
   state: TopState,
   width: number,
@@ -95,7 +88,7 @@ export function monitorBox(
   const more = all.length - top - room;
   const title = `Monitors ${state.monitors?.length ?? 0}${more > 0 ? `, ${more} more below` : ''}`;
   return {
-    box: { pane: 'monitors', title, lines: [patientLine(state), ...all.slice(top, top + room)] },
+    box: { pane: 'monitors', title, lines: [healthLine(state), ...all.slice(top, top + room)] },
     metrics: { monitorLines: all.length, monitorHeight: room },
   };
 }

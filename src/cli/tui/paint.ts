@@ -1,14 +1,14 @@
-// From lines to what is written to the terminal: colours where they are wanted, plain ASCII where nothing else is understood.
+// Turns lines into terminal output: with colors if wanted, in ASCII if the locale is not UTF-8.
 
 import { z } from 'zod';
 import { parseEnvironment } from '../../environment.ts';
 import type { Colors } from '../output.ts';
 import type { Line, Tone } from './styled-line.ts';
 
-/** What the terminal at the other end can show. */
+/** What the terminal can display. */
 export interface Painter {
   readonly colors: Colors;
-  /** False in a locale that is not UTF-8: glyphs become letters of the same width. */
+  /** False in a locale that is not UTF-8; glyphs are then replaced by ASCII of the same width. */
   readonly unicode: boolean;
 }
 
@@ -54,7 +54,7 @@ function toAscii(text: string): string {
   return text.replace(/[^\x20-\x7e]/gu, (character) => ASCII[character] ?? '?');
 }
 
-/** Whether the locale's character set is UTF-8, as POSIX ranks the variables. */
+/** Whether the locale's character set is UTF-8, with the variables' precedence in POSIX. */
 export function isUtf8(environment?: NodeJS.ProcessEnv): boolean {
   const { LC_ALL, LC_CTYPE, LANG } = parseEnvironment(locale, environment);
   return /utf-?8/i.test(LC_ALL ?? LC_CTYPE ?? LANG ?? '');

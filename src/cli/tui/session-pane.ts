@@ -1,4 +1,4 @@
-// The session of the Incident under the cursor: what is wrong, what it has cost, and the trail as it grows.
+// The session of the selected Incident: its summary, its usage, and its trail, live.
 
 import type { Incident } from '../../api/incident.ts';
 import { count, duration } from '../format.ts';
@@ -9,14 +9,14 @@ import { isFinished, type Metrics, selectedIncident, type TopState } from './sta
 import { EMPTY, folded, inWidth, type Line, span, styled } from './styled-line.ts';
 import { statusTailLines, trailLines } from './trail-lines.ts';
 
-/** In dollars, fine enough to be seen ticking. */
+/** A cost in US dollars, with enough digits to show each model call. */
 function money(microUSD: number): string {
   return `$${(microUSD / 1_000_000).toFixed(4)}`;
 }
 
-function spentLine(state: TopState, incident: Incident): Line {
+function usageLine(state: TopState, incident: Incident): Line {
   const { usage, limits, startTime, finishTime, attempts } = incident.status ?? {};
-  // Status follows the record by a moment; the record counts every call as it ends.
+  // Status lags slightly behind the record, which has the cost of every call as soon as it ends.
   const cost = Math.max((usage?.costMilliUSD ?? 0) * 1000, state.trail?.costMicroUSD ?? 0);
   const of = (limit: string | undefined) => (limit === undefined ? '' : `/${limit}`);
   const tokens =
@@ -40,11 +40,11 @@ function elapsed(from: string, to: string | undefined, now: Date): string {
 
 type TrailMetrics = Pick<Metrics, 'trailLines' | 'trailHeight'>;
 
-/** The pane; the metrics say what there is to scroll. */
+/** The pane, and the metrics for scrolling it. */
 export function sessionBox(state: TopState, width: number, rows: number): { box: Box; metrics: TrailMetrics } {
   const incident = selectedIncident(state);
   if (incident === undefined) {
-    const hint = styled(' The session of the Incident under the cursor goes here.', 'dim');
+    const hint = styled(' Shows the session of the selected Incident.', 'dim');
     return { box: { pane: 'session', title: 'Session', lines: [hint] }, metrics: { trailLines: 0, trailHeight: 1 } };
   }
   const { namespace = '', name } = incident.metadata;
@@ -57,7 +57,7 @@ export function sessionBox(state: TopState, width: number, rows: number): { box:
       [span(phase, tone), span(message === '' ? '' : `: ${message.replace(new RegExp(`^${phase}:? `), '')}`)],
       width,
     ),
-    inWidth(spentLine(state, incident), width),
+    inWidth(usageLine(state, incident), width),
   ];
   const notes = sessionNotes(state, incident, width);
   const room = Math.max(1, rows - head.length - notes.length);
@@ -77,7 +77,7 @@ export function sessionBox(state: TopState, width: number, rows: number): { box:
   };
 }
 
-/** The trail, or as long as the gateway does not give it, what of it stands in status. */
+/** The trail, or its tail from the Incident's status while the gateway does not provide it. */
 function linesOf({ trail, now }: TopState, incident: Incident, width: number): Line[] {
   if (trail !== undefined && trail.entries.length > 0) return trailLines(trail, width, now);
   if (trail?.waiting === undefined) return [];
@@ -88,14 +88,15 @@ function padded(count: number): Line[] {
   return Array.from({ length: Math.max(0, count) }, () => EMPTY);
 }
 
-/** Why nothing comes, where that is not plain to see. */
+/** Explains why no entries arrive, if that is not obvious. */
 function sessionNotes({ trail }: TopState, incident: Incident, width: number): Line[] {
   if (trail === undefined || trail.sealed) return [];
-  if (trail.waiting === undefined) return trail.entries.length === 0 ? [styled('Asking the gateway.', 'dim')] : [];
+  if (trail.waiting === undefined)
+    return trail.entries.length === 0 ? [styled('Connecting to the gateway.', 'dim')] : [];
   const text = isUnopened(trail.waiting)
     ? isFinished(incident)
-      ? 'The log of this gateway has nothing of it.'
-      : 'Nothing is on record yet.'
+      ? "This gateway's log has no entries of this session."
+      : 'There are no entries yet.'
     : `Waiting for the gateway: ${trail.waiting}`;
   return folded(text, width)
     .slice(0, 3)

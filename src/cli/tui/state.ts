@@ -1,4 +1,4 @@
-// All that `oplab top` knows and where its cursor is. Pure: each event makes a new state, and the screen is made from it alone.
+// The state of `oplab top`, as a pure reducer over events. The screen depends on this state alone.
 
 import { CONDITIONS, type Incident, sessionOf } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
@@ -7,18 +7,18 @@ import type { FollowEvent } from '../reader/audit-reader.ts';
 import type { Key } from './keys.ts';
 import { emptyTrail, grow, type Trail } from './trail.ts';
 
-/** Whether something answers; a reason says why it does not. */
+/** The state of a connection; `away` is the reason why it does not respond. */
 export type Link = 'connecting' | 'connected' | { readonly away: string };
 
 export type Pane = 'incidents' | 'session' | 'monitors';
 const PANES: readonly Pane[] = ['incidents', 'session', 'monitors'];
 
-/** A part of a story that is told above the panes, as the demo does. */
+/** A chapter shown above the panes, used by the demo. */
 export interface Chapter {
   readonly number: number;
   readonly of: number;
   readonly title: string;
-  /** What happens just now. */
+  /** What is happening now. */
   readonly text: string;
 }
 
@@ -29,18 +29,18 @@ export interface TopState {
   readonly cluster: Link;
   /** In the order of the list. */
   readonly incidents: readonly Incident[];
-  /** Undefined: the cluster knows no Monitors, or they may not be read. */
+  /** Undefined: the cluster does not serve Monitors, or they cannot be read. */
   readonly monitors: readonly Monitor[] | undefined;
   readonly monitorsAway: string | undefined;
-  /** Session of the Incident under the cursor. */
+  /** The session of the selected Incident. */
   readonly selected: string | undefined;
-  /** False: the cursor goes by itself to the Incident that is worked on. */
+  /** False: the cursor moves automatically to the active Incident. */
   readonly pinned: boolean;
   readonly trail: Trail | undefined;
   readonly focus: Pane;
-  /** First line of the trail that is shown; `end` follows what comes. */
+  /** The first visible line of the trail; `end` follows new lines. */
   readonly trailTop: number | 'end';
-  /** First Monitor that is shown. */
+  /** The first visible Monitor. */
   readonly monitorTop: number;
   readonly zoomed: boolean;
   readonly hideFinished: boolean;
@@ -49,7 +49,7 @@ export interface TopState {
   readonly quit: boolean;
 }
 
-/** What the last screen had room for; scrolling is counted in it. */
+/** The dimensions of the last screen, on which scrolling is based. */
 export interface Metrics {
   readonly trailLines: number;
   readonly trailHeight: number;
@@ -102,7 +102,7 @@ export function reduce(state: TopState, event: TopEvent): TopState {
     case 'monitors':
       return { ...state, monitors: event.items, monitorsAway: event.away };
     case 'session':
-      // A stream that was left may still have something to say.
+      // An aborted stream may still deliver an event.
       if (state.trail?.session !== event.session) return state;
       return { ...state, trail: grow(state.trail, event.event) };
     case 'key':
@@ -110,7 +110,7 @@ export function reduce(state: TopState, event: TopEvent): TopState {
   }
 }
 
-/** How an object is named on screen: with its namespace where more than one is in view. */
+/** An object's name on screen: with its namespace if the list spans several. */
 export function shownName(
   metadata: { readonly namespace?: string | undefined; readonly name: string },
   among: readonly { readonly metadata: { readonly namespace?: string | undefined } }[],
@@ -121,7 +121,7 @@ export function shownName(
 
 export const isFinished = (incident: Incident) => isTrue(incident.status?.conditions, CONDITIONS.Finished);
 
-/** The Incidents of the list, as the screen shows them. */
+/** The Incidents that the list shows. */
 export function listed(state: TopState): readonly Incident[] {
   if (!state.hideFinished) return state.incidents;
   return state.incidents.filter((incident) => !isFinished(incident) || sessionOf(incident) === state.selected);
@@ -133,7 +133,9 @@ export function selectedIncident(state: TopState): Incident | undefined {
 
 const SEVERITIES = ['critical', 'warning', 'info'];
 
-/** Open ones first, as the queue takes them: severity, then age; below them those that are over, the latest first. */
+/**
+ * Open Incidents first, in queue order (severity, then age), then finished ones, the latest first.
+ */
 function inOrder(a: Incident, b: Incident): number {
   const over = Number(isFinished(a)) - Number(isFinished(b));
   if (over !== 0) return over;
@@ -143,7 +145,7 @@ function inOrder(a: Incident, b: Incident): number {
   return severity !== 0 ? severity : time(a).localeCompare(time(b)) || a.metadata.name.localeCompare(b.metadata.name);
 }
 
-/** Where the cursor goes by itself: to what is worked on, else to what happened last. */
+/** The Incident that is selected automatically: an active one, else the first in the list. */
 function mostInteresting(incidents: readonly Incident[]): Incident | undefined {
   return incidents.find(isWorkedOn) ?? incidents[0];
 }
@@ -156,7 +158,7 @@ function withCursor(state: TopState): TopState {
   const current = selectedIncident(state);
   if (state.pinned && current !== undefined) return state;
   if (current !== undefined && isWorkedOn(current)) return state;
-  // What has just ended stays in view until something else begins.
+  // An Incident that has just finished stays selected until another one starts.
   const next = mostInteresting(state.incidents);
   if (current !== undefined && (next === undefined || isFinished(next))) return state;
   return select(state, next, false);

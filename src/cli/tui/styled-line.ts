@@ -1,9 +1,9 @@
-// A line of the screen before it is painted: runs of text, each in a tone. What is decided on is text, never escape codes.
+// A line of the screen before painting: runs of text, each with a tone, without escape codes.
 
-import { withoutControls } from '../../audit/excerpt.ts';
+import { withoutControls } from '../../audit/controls.ts';
 import { characters, cutToWidth, displayWidth, wrap } from '../table.ts';
 
-/** What a run of text means; the painter knows how that looks, with colours and without. */
+/** The meaning of a run of text. The painter maps it to a color, if colors are used. */
 export type Tone = 'plain' | 'dim' | 'bold' | 'good' | 'bad' | 'warn' | 'call' | 'selected';
 
 export interface Span {
@@ -14,7 +14,7 @@ export type Line = readonly Span[];
 
 export const EMPTY: Line = [];
 
-/** One run. Control characters are taken out here, so that nothing of a session can steer the terminal. */
+/** One run. Control characters are removed, so that session output cannot control the terminal. */
 export function span(text: string, tone: Tone = 'plain'): Span {
   return { text: withoutControls(text).replace(/[\t\n]/g, ' '), tone };
 }
@@ -24,17 +24,17 @@ export function styled(text: string, tone: Tone = 'plain'): Line {
   return [span(text, tone)];
 }
 
-/** Terminal columns of the line. */
+/** The number of terminal columns of the line. */
 export function lineWidth(line: Line): number {
   return line.reduce((sum, { text }) => sum + displayWidth(text), 0);
 }
 
-/** The text alone. */
+/** The line's text without tones. */
 export function lineText(line: Line): string {
   return line.map(({ text }) => text).join('');
 }
 
-/** The line in exactly so many columns: cut with an ellipsis, or filled up with blanks. */
+/** The line in exactly `width` columns: truncated with an ellipsis, or padded with spaces. */
 export function inWidth(line: Line, width: number): Line {
   if (width <= 0) return EMPTY;
   const cut: Span[] = [];
@@ -48,7 +48,7 @@ export function inWidth(line: Line, width: number): Line {
       used += partWidth;
       continue;
     }
-    // The ellipsis is due even where this run alone would fit to the column: something follows it.
+    // Even if this run fits exactly, it needs an ellipsis, because more text follows.
     const text = partWidth === room ? `${cutToWidth(`${part.text} `, room)}` : cutToWidth(part.text, room);
     cut.push({ text, tone: part.tone });
     used += displayWidth(text);
@@ -57,18 +57,20 @@ export function inWidth(line: Line, width: number): Line {
   return used < width ? [...cut, { text: ' '.repeat(width - used), tone: 'plain' }] : cut;
 }
 
-/** The same line all in one tone, for the row of a cursor. */
+/** The same line in a single tone, for the selected row. */
 export function inTone(line: Line, tone: Tone): Line {
   return line.map(({ text }) => ({ text, tone }));
 }
 
-/** Text in lines of at most `width` columns: broken at blanks, and inside of words that are longer than a line. */
+/**
+ * Text in lines of at most `width` columns, broken at spaces, or within words longer than a line.
+ */
 export function folded(text: string, width: number): string[] {
   const room = Math.max(1, width);
   return wrap(withoutControls(text).replaceAll('\t', '    '), room).flatMap((line) => split(line, room));
 }
 
-/** Text in lines of at most `width` columns, with all its blanks: for what programs print. */
+/** Text in lines of at most `width` columns, keeping all spaces; for program output. */
 export function chopped(text: string, width: number): string[] {
   return split(withoutControls(text).replaceAll('\t', '    '), Math.max(1, width));
 }

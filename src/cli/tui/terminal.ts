@@ -1,36 +1,36 @@
-// The terminal itself: a screen of its own that is given back untouched, keys, size; writes only the rows that changed.
+// The terminal: alternate screen, keys and size. Writes only the rows that changed.
 
 import { type Key, parseKeys } from './keys.ts';
 import type { Size } from './view.ts';
 
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l\u001b[2J';
 const LEAVE = '\u001b[?7h\u001b[?25h\u001b[?1049l';
-/** Terminals that know it show everything in between at once; others pass over it. */
+/** Synchronized output: terminals that support it show everything in between at once. */
 const TOGETHER = ['\u001b[?2026h', '\u001b[?2026l'] as const;
-/** After so long an escape is the key, and not the beginning of an arrow, in milliseconds. */
+/** After this time, an escape is the key and not the start of a sequence, in milliseconds. */
 const ESCAPE_MS = 50;
 
 export interface TerminalEvents {
   key(key: Key): void;
-  /** The size changed, or the screen was lost. */
+  /** The size changed, or the screen must be redrawn. */
   resized(): void;
-  /** The terminal is gone, or asks to end. */
+  /** The terminal was closed, or a signal asks the program to end. */
   ended(): void;
 }
 
 export interface Terminal {
   readonly size: Size;
-  /** Shows these rows; those that have not changed are not written again. */
+  /** Shows these rows, writing only those that changed. */
   show(rows: readonly string[]): void;
-  /** Forgets what is on the screen: the next rows are written in full. */
+  /** Discards what is known of the screen, so that the next show() writes all rows. */
   forget(): void;
-  /** Gives the terminal back. */
+  /** Restores the terminal. */
   close(): void;
 }
 
 export type Streams = Pick<NodeJS.Process, 'stdin' | 'stdout'>;
 
-/** Takes the terminal over. */
+/** Switches to the alternate screen and raw mode, and starts reading keys. */
 export function openTerminal({ stdin, stdout }: Streams, events: TerminalEvents): Terminal {
   let shown: readonly string[] = [];
   let full = true;
@@ -100,7 +100,7 @@ export function openTerminal({ stdin, stdout }: Streams, events: TerminalEvents)
       return { columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 };
     },
     show(rows) {
-      // A line that cannot keep up, such as a slow ssh, gets the latest screen when it is free again.
+      // A slow connection skips screens and gets the latest one when it has drained.
       if (!open) return;
       if (stdout.writableNeedDrain) {
         if (!draining) stdout.once('drain', drained);

@@ -1,4 +1,4 @@
-// `oplab top` at work: feeds from the cluster and the gateway go into the state, keys too, and the screen comes out.
+// Runs `oplab top`: feeds data from cluster and gateway, and keys, into the state, and draws it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, NotFound } from '../../errors.ts';
@@ -10,10 +10,10 @@ import { type Chapter, initialState, reduce, type TopEvent } from './state.ts';
 import { openTerminal, type Streams, type Terminal } from './terminal.ts';
 import { screen } from './view.ts';
 
-/** How often the cluster is asked, in milliseconds. */
+/** How often the cluster is queried, in milliseconds. */
 const INCIDENTS_MS = 1000;
 const MONITORS_MS = 2000;
-/** Events that come close together share one screen, in milliseconds. */
+/** Events within this time are drawn together, in milliseconds. */
 const FRAME_MS = 40;
 
 export interface TopOptions {
@@ -25,13 +25,15 @@ export interface TopOptions {
   readonly painter: Painter;
   readonly streams: Streams;
   readonly now: () => Date;
-  /** Ends it from outside. */
+  /** Ends the program from outside. */
   readonly signal?: AbortSignal;
-  /** Hands out what tells a chapter above the panes. */
-  readonly story?: (tell: (chapter: Chapter) => void) => void;
+  /** Receives a function that shows a chapter above the panes. */
+  readonly story?: (show: (chapter: Chapter) => void) => void;
 }
 
-/** Runs until the user quits or the terminal goes away; the terminal is given back as it was, also after a failure. */
+/**
+ * Runs until the user quits or the terminal is closed. Restores the terminal, also after a failure.
+ */
 export async function runTop(options: TopOptions): Promise<void> {
   const { reader, namespace, painter, now } = options;
   const stopping = new AbortController();
@@ -55,7 +57,7 @@ export async function runTop(options: TopOptions): Promise<void> {
       last = screen(state, terminal.size);
       terminal.show(last.lines.map((line) => paintLine(line, painter)));
     } catch (error) {
-      // Thrown from here it would be printed on the screen that is about to be given back.
+      // An error thrown here would be printed on the alternate screen and lost.
       fail(error);
     }
   };
@@ -84,7 +86,8 @@ export async function runTop(options: TopOptions): Promise<void> {
         dispatch({ type: 'session', session, event });
       }
     })().catch((error: unknown) => {
-      // Such as an answer that this version cannot read; the rest of the screen goes on.
+      // For example, a response that this version cannot read. The rest of the screen keeps
+      // working.
       if (!ended.aborted) dispatch({ type: 'session', session, event: { type: 'waiting', reason: messageOf(error) } });
     });
   };
@@ -130,7 +133,10 @@ export async function runTop(options: TopOptions): Promise<void> {
   if (failure !== undefined) throw failure;
 }
 
-/** Does something at once and then with a pause in between, until the signal; does not wait for what hangs at the end. */
+/**
+ * Repeats work with a pause in between until the signal aborts; does not wait for hanging work
+ * then.
+ */
 async function again(pauseMs: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   while (!signal.aborted) {

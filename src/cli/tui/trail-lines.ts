@@ -1,4 +1,4 @@
-// The trail as lines of a narrow pane: what was thought, run, printed, seen and changed, with the time in front.
+// Renders the trail for a narrow pane: reasoning, commands, output, results and writes with times.
 
 import type { TailEntry } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
@@ -8,12 +8,12 @@ import { clock, count, duration } from '../format.ts';
 import { chopped, folded, type Line, type Span, span, styled, type Tone } from './styled-line.ts';
 import type { LiveText, Trail } from './trail.ts';
 
-/** Lines of output that stay below a command once its result is there. */
+/** The number of output lines kept below a command once it has its result. */
 const KEPT_LINES = 8;
 const INDENT = '  ';
 
-/** Entries do not change, so their lines are made once for each width. */
-const made = new WeakMap<Entry, { width: number; lines: readonly Line[] }>();
+/** Entries are immutable, so their lines are cached for one width. */
+const cache = new WeakMap<Entry, { width: number; lines: readonly Line[] }>();
 
 /** The whole trail, oldest first. */
 export function trailLines(trail: Trail, width: number, now: Date): Line[] {
@@ -27,10 +27,10 @@ export function trailLines(trail: Trail, width: number, now: Date): Line[] {
       attempt = entry.attempt;
       lines.push(styled(`Attempt ${attempt}`, 'bold'));
     }
-    let known = made.get(entry);
+    let known = cache.get(entry);
     if (known === undefined || known.width !== width) {
       known = { width, lines: entryLines(entry, width) };
-      made.set(entry, known);
+      cache.set(entry, known);
     }
     lines.push(...known.lines);
     if (entry.kind === 'tool_call' && entry.writer === 'agent') lines.push(...runningLines(trail, entry, width, now));
@@ -38,7 +38,7 @@ export function trailLines(trail: Trail, width: number, now: Date): Line[] {
   return lines;
 }
 
-/** The tail of the trail that stands in the Incident's status. */
+/** The tail of the trail in the Incident's status. */
 export function statusTailLines(tail: readonly TailEntry[], width: number): Line[] {
   if (tail.length === 0) return [];
   return [
@@ -57,11 +57,11 @@ function headed(time: string, head: Span, text: readonly string[], tone: Tone): 
   return [top, ...rest.map((line) => styled(INDENT + line, tone))];
 }
 
-/** Text behind a short head: the first line beside it, the rest indented. */
+/** Text after a short head: the first line on the same line, the rest indented below. */
 function beside(entry: Entry, head: string, headTone: Tone, text: string, tone: Tone, width: number): Line[] {
   if (text === '') return headed(entry.time, span(head, headTone), [], tone);
   const lead = clock(entry.time).length + 1 + head.length + 1;
-  // Folded for the narrower of the two, or on a line of its own where little room is left.
+  // If little room is left beside the head, the text starts on the next line.
   if (width - lead < 20) {
     return headed(entry.time, span(head, headTone), ['', ...folded(text, width - INDENT.length)], tone);
   }
@@ -71,7 +71,7 @@ function beside(entry: Entry, head: string, headTone: Tone, text: string, tone: 
   return headed(entry.time, span(`${head} `, headTone), [first, ...below], tone);
 }
 
-/** The lines of one entry; none for what only the books need. */
+/** The lines of one entry; none for model calls, which matter only for accounting. */
 function entryLines(entry: Entry, width: number): Line[] {
   const below = (text: string, tone: Tone): Line[] =>
     text === '' ? [] : folded(text, width - INDENT.length).map((line) => styled(INDENT + line, tone));
@@ -103,7 +103,7 @@ function entryLines(entry: Entry, width: number): Line[] {
       return beside(entry, 'docker', 'warn', entryText(entry), 'warn', width);
     case 'kube_outcome':
     case 'docker_outcome':
-      return beside(entry, 'answer', 'dim', entryText(entry), 'dim', width);
+      return beside(entry, 'response', 'dim', entryText(entry), 'dim', width);
     case 'lifecycle':
       return beside(entry, '·', 'dim', entryText(entry), entry.writer === 'gateway' ? 'bold' : 'dim', width);
     case 'model_call':
@@ -135,7 +135,7 @@ function ending(entry: Entry): string {
   return parts.join(', ');
 }
 
-/** What a command prints, and while it runs, for how long. */
+/** The output of a command and, while it runs, for how long it has been running. */
 function runningLines(trail: Trail, call: Entry, width: number, now: Date): Line[] {
   const live = trail.live.get(call.clientKey);
   const over = trail.sealed || trail.answered.has(call.clientKey) || !isLastCall(trail, call);
@@ -145,7 +145,7 @@ function runningLines(trail: Trail, call: Entry, width: number, now: Date): Line
   return [...lines, styled(`${INDENT}running, ${duration(seconds * 1000).replace(/\.0 s$| ms$/, ' s')}`, 'warn')];
 }
 
-/** A later attempt, or a claim, shows that an earlier call is over even where its result is missing. */
+/** False if a later attempt shows that the call is over, even if its result is missing. */
 function isLastCall(trail: Trail, call: Entry): boolean {
   const last = trail.entries.at(-1);
   return last !== undefined && last.attempt === call.attempt;
@@ -156,6 +156,7 @@ function outputLines(live: LiveText, width: number, over: boolean): Line[] {
   const kept = over ? all.slice(-KEPT_LINES) : all;
   const hidden = live.earlier + all.length - kept.length;
   const shown = kept.flatMap((line) => chopped(line, width - INDENT.length - 2));
-  const note = hidden === 0 ? [] : [styled(`${INDENT}│ ${count(hidden)} lines before: audit show --full`, 'dim')];
+  const note =
+    hidden === 0 ? [] : [styled(`${INDENT}│ ${count(hidden)} earlier lines: oplab audit show --full`, 'dim')];
   return [...note, ...shown.map((line): Line => [span(`${INDENT}│ `, 'dim'), span(line)])];
 }

@@ -1,37 +1,37 @@
-// The trail of the session on screen, as it grows: entries in order, and what the commands print while they run.
+// The trail of the displayed session: its entries in order, and the live output of its commands.
 
 import type { Entry } from '../../audit/entry.ts';
 import { costParams, resultParams } from '../../audit/entry-params.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';
 
-/** Entries that are kept on screen; `oplab audit show` has all of them. */
+/** The number of entries kept for display; `oplab audit show` has all of them. */
 const MAX_ENTRIES = 2000;
-/** Lines of live output that are kept of each command. */
+/** The number of live output lines kept for each command. */
 const MAX_LIVE_LINES = 300;
 
-/** What a command has printed so far. */
+/** The output of a command so far. */
 export interface LiveText {
   readonly lines: readonly string[];
-  /** The line that is begun and not ended. */
+  /** An unfinished line. */
   readonly partial: string;
-  /** Lines that were printed before those that are kept. */
+  /** The number of earlier lines that were dropped. */
   readonly earlier: number;
 }
 
 export interface Trail {
   readonly session: string;
   readonly entries: readonly Entry[];
-  /** Entries before the first that is kept. */
+  /** The number of earlier entries that were dropped. */
   readonly earlier: number;
   /** By the key of the call. */
   readonly live: ReadonlyMap<string, LiveText>;
-  /** Keys of calls that have their result. */
+  /** The keys of calls that have a result. */
   readonly answered: ReadonlySet<string>;
-  /** Of all model calls on record, in millionths of a US dollar. */
+  /** The cost of all recorded model calls, in millionths of a US dollar. */
   readonly costMicroUSD: number;
   readonly sealed: boolean;
-  /** Why nothing comes at the moment; undefined while the stream is open. */
+  /** Why no events arrive at the moment; undefined while the stream is open. */
   readonly waiting: string | undefined;
 }
 
@@ -66,7 +66,7 @@ export function grow(trail: Trail, event: FollowEvent): Trail {
 }
 
 function withEntry(trail: Trail, entry: Entry): Trail {
-  // A stream that begins anew may repeat itself.
+  // A restarted stream may repeat entries.
   const last = trail.entries.at(-1);
   if (last !== undefined && entry.seq <= last.seq) return { ...trail, waiting: undefined };
   const entries = [...trail.entries, entry];
@@ -88,7 +88,7 @@ function withEntry(trail: Trail, entry: Entry): Trail {
   return next;
 }
 
-/** Output with one more chunk; a carriage return starts its line again, as progress bars do. */
+/** Output with one more chunk. A carriage return overwrites the line, as progress bars do. */
 function printed(before: LiveText | undefined, { text }: LiveChunk): LiveText {
   const all = ((before?.partial ?? '') + text).replaceAll('\r\n', '\n').split('\n');
   const partial = all.pop() ?? '';

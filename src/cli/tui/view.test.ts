@@ -1,8 +1,9 @@
-// The screen as a function of what is known: what is shown, what the cursor does, and that it always fits.
+// The screen as a function of its state: its content, the cursor, and that it always fits.
 
 import { describe, expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
 import { API_VERSION } from '../../api/group.ts';
-import { type Incident, incident } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
 import { type Monitor, monitor } from '../../api/monitor.ts';
 import type { Entry } from '../../audit/entry.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';
@@ -27,9 +28,7 @@ function incidentOf(
     message: '',
     lastTransitionTime: now.toISOString(),
   };
-  return incident.parse({
-    apiVersion: API_VERSION,
-    kind: 'Incident',
+  return anIncident({
     metadata: {
       namespace: 'tikv',
       name,
@@ -126,22 +125,22 @@ describe('the screen', () => {
     }
   });
 
-  it('says what it waits for while nothing is known, and why when the cluster cannot be read', () => {
-    expect(shown(start())).toContain('Asking the cluster.');
+  it('shows what it waits for, and why the cluster cannot be read', () => {
+    expect(shown(start())).toContain('Connecting to the cluster.');
     expect(shown(told(start(), { type: 'cluster-away', reason: 'forbidden: no list' }))).toMatch(
-      /cannot be read:[\s\S]*forbidden/,
+      /Cannot read from the[\s\S]*forbidden/,
     );
     expect(shown(told(start(), incidents()))).toContain('No Incidents.');
   });
 
-  it('keeps what it knew while the cluster is away', () => {
+  it('keeps what it knew while the cluster is unreachable', () => {
     const state = told(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
-    expect(shown(state)).toContain('cluster away');
+    expect(shown(state)).toContain('cluster down');
     expect(shown(state)).toContain('summary of store-down');
     expect(shown(told(state, incidents(incidentOf('store-down', 'Running'))))).toContain('cluster ok');
   });
 
-  it('shows health by the worst Monitor of each namespace, the worst first', () => {
+  it('shows the health of each namespace by its worst Monitor, and lists Monitors worst first', () => {
     const text = shown(
       told(start(), {
         type: 'monitors',
@@ -154,18 +153,16 @@ describe('the screen', () => {
       }),
       { columns: 160, rows: 30 },
     );
-    expect(text).toContain('Patient tikv: ✗ ill (1 of 3 Firing), shop: ✓ healthy (1 of 1 Healthy)');
+    expect(text).toContain('Health tikv: ✗ Firing (1 of 3), shop: ✓ Healthy (1 of 1)');
     expect(text).toMatch(/✗ tikv\/c[\s\S]*\? tikv\/b[\s\S]*✓ shop\/d[\s\S]*✓ tikv\/a/);
   });
 
-  it('says that nothing watches where there are no Monitors, or why they cannot be read', () => {
+  it('says that there are no Monitors, or why they cannot be read', () => {
     expect(shown(told(start(), { type: 'monitors', items: [] }))).toContain('No Monitors');
-    expect(shown(told(start(), { type: 'monitors', items: undefined, away: 'the cluster does not know' }))).toContain(
-      'does not know',
-    );
+    expect(shown(told(start(), { type: 'monitors', items: undefined, away: 'not served' }))).toContain('not served');
   });
 
-  it('tells whoever takes over an escalated Incident what is wrong and what to look at', () => {
+  it('shows the summary and next steps of an escalated Incident', () => {
     const handover = {
       summary: 'PD has no quorum',
       attempts: [],
@@ -178,7 +175,7 @@ describe('the screen', () => {
     );
   });
 
-  it('shows the tail of the trail from status while the gateway is away from the start', () => {
+  it('shows the tail of the trail from status if the gateway is unreachable from the start', () => {
     const tail = [{ seq: 7, time: '2026-01-01T00:09:00Z', kind: 'tool_call', tool: 'shell', text: 'kubectl get pods' }];
     const state = told(start(), incidents(incidentOf('a', 'Running', { status: { audit: { tail } } })));
     expect(shown(state)).not.toContain('kubectl get pods');
@@ -189,12 +186,12 @@ describe('the screen', () => {
     );
   });
 
-  it('says what to do to whom only one namespace is allowed', () => {
+  it('hints at -n to users with access to one namespace only', () => {
     const state = told(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
     expect(shown(state).replace(/[\s│]+/g, ' ')).toContain('-n NAMESPACE');
   });
 
-  it('counts cost by the record while status is behind it', () => {
+  it('counts cost by the record while status lags behind', () => {
     const usage = {
       turns: 1,
       modelCalls: 1,
@@ -210,7 +207,7 @@ describe('the screen', () => {
     expect(shown(told(state, of('a', call)))).toContain('$0.0123');
   });
 
-  it('shows output below its command as it comes, and of progress bars the last state', () => {
+  it('shows live output below its command, and the last state of progress bars', () => {
     const call = entryOf('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
     const key = call.type === 'entry' ? call.entry.clientKey : '';
     const chunk = (text: string): FollowEvent => ({ type: 'live', chunk: { callKey: key, stream: 'stdout', text } });
@@ -226,7 +223,7 @@ describe('the screen', () => {
     expect(shown(state)).not.toContain('50%');
   });
 
-  it('never obeys what a session says to the terminal', () => {
+  it('removes terminal control characters from session output', () => {
     const state = told(
       start(),
       incidents(incidentOf('a', 'Running')),
@@ -239,7 +236,7 @@ describe('the screen', () => {
 describe('the cursor', () => {
   const session = (state: TopState) => state.selected?.replace('uid-', '');
 
-  it('goes by itself to what is worked on, stays there until something else begins, and not away from work', () => {
+  it('moves automatically to an active Incident, and stays until another one becomes active', () => {
     let state = told(
       start(),
       incidents(incidentOf('waiting', 'Pending', { severity: 'critical' }), incidentOf('first', 'Running')),
@@ -256,7 +253,7 @@ describe('the cursor', () => {
     expect(session(state)).toBe('second');
   });
 
-  it('stays where the user has put it until escape, and falls back when that Incident is gone', () => {
+  it('stays where the user put it until escape, and moves on if that Incident is deleted', () => {
     const both = incidents(incidentOf('a', 'Running'), incidentOf('b', 'Pending'));
     let state = press(told(start(), both), 'down');
     expect(session(state)).toBe('b');
@@ -266,7 +263,7 @@ describe('the cursor', () => {
     expect(session(state)).toBe('a');
   });
 
-  it('lists open Incidents as the queue takes them, above those that are over; a hides these', () => {
+  it('lists open Incidents in queue order above finished ones, which `a` hides', () => {
     const state = told(
       start(),
       incidents(
@@ -280,7 +277,7 @@ describe('the cursor', () => {
     expect(shown(press(state, letter('a')))).not.toContain('✓ over');
   });
 
-  it('scrolls the session without being moved by what comes, and follows again', () => {
+  it('scrolls the session independently of new entries, and follows again', () => {
     let state = press(busy(), 'tab', 'home');
     const page = shown(state);
     expect(page).toContain('lines below');
@@ -290,7 +287,7 @@ describe('the cursor', () => {
     expect(press(state, 'end').trailTop).toBe('end');
   });
 
-  it('leaves on q and ctrl-c, from the help too', () => {
+  it('quits on q and ctrl-c, also from the help', () => {
     expect(press(start(), letter('q')).quit).toBe(true);
     expect(press(start(), letter('?'), 'interrupt').quit).toBe(true);
   });
@@ -314,7 +311,7 @@ describe('the cursor', () => {
 });
 
 describe('a line', () => {
-  it('is cut or filled to the column, wide characters counted', () => {
+  it('is truncated or padded to the exact width, also with wide characters', () => {
     expect(lineText(inWidth(styled('abc'), 5))).toBe('abc  ');
     expect(lineText(inWidth(styled('abcdef'), 4))).toBe('abc…');
     expect(lineText(inWidth(styled('日本語'), 4))).toBe('日… ');

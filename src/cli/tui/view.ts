@@ -1,4 +1,4 @@
-// The screen of `oplab top`, made from its state: exactly as many lines as the terminal has rows, each exactly as wide.
+// Lays out the screen of `oplab top` from its state, exactly as large as the terminal.
 
 import { chapterLines, keyLine, topLine } from './bars.ts';
 import { type Box, beside, boxed } from './box.ts';
@@ -20,16 +20,16 @@ export interface Screen {
   readonly metrics: Metrics;
 }
 
-/** Below this nothing sensible fits. */
+/** The smallest supported terminal. */
 export const SMALLEST: Size = { columns: 30, rows: 8 };
-/** Below this only the pane in focus is shown. */
+/** Below this size, only the pane in focus is shown. */
 const SPLIT: Size = { columns: 70, rows: 16 };
 
 const NO_METRICS: Metrics = { trailLines: 0, trailHeight: 1, monitorLines: 0, monitorHeight: 1, incidentHeight: 1 };
 
 export function screen(state: TopState, size: Size): Screen {
   if (size.columns < SMALLEST.columns || size.rows < SMALLEST.rows) {
-    const text = `too small: at least ${SMALLEST.columns}x${SMALLEST.rows} are needed`;
+    const text = `terminal too small: needs at least ${SMALLEST.columns}x${SMALLEST.rows}`;
     return {
       lines: whole(
         folded(text, size.columns).map((line) => styled(line)),
@@ -77,7 +77,7 @@ function bodyOf(state: TopState, size: Size): Screen {
   };
 }
 
-/** The pane in focus alone: on small screens, and when it is asked for. */
+/** Only the pane in focus: on small screens, or when zoomed. */
 function onePane(state: TopState, { columns, rows }: Size): Screen {
   const session = sessionBox(state, columns, rows - 1);
   const watch = monitorBox(state, columns, rows - 1);

@@ -1,51 +1,55 @@
-// An alarm as its source tells it, and the Incident that is opened for it: its name, its label, its text. Pure.
+// An alarm as its source reports it, and the name, label and spec of its Incident. Pure.
 
 import { createHash } from 'node:crypto';
 import { LABEL_FINGERPRINT } from '../../api/group.ts';
 import type { IncidentSource, IncidentSpec, Severity } from '../../api/incident.ts';
 import type { NewKubeObject } from '../../kube/client.ts';
 
-/** Something fires. Saying it again, in whatever order, does no harm. */
+/** An alarm that fires. Reporting it repeatedly, in any order, is harmless. */
 export interface Alarm {
-  /** `fingerprint` and `startTime` together are the episode: one Incident at the most. */
+  /**
+   * `fingerprint` and `startTime` identify the episode, for which at most one Incident is opened.
+   */
   readonly source: IncidentSource;
-  /** Where its Incident lives. */
+  /** The namespace of its Incident. */
   readonly namespace: string;
   readonly severity: Severity;
-  /** As the alarm gave them; they become alertLabels and alertAnnotations. */
+  /** As the source gave them; they become alertLabels and alertAnnotations. */
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
-  /** What else the Incident says. */
+  /** The other fields of the Incident's spec. */
   readonly incident: Pick<IncidentSpec, 'summary' | 'verify'> &
     Partial<Pick<IncidentSpec, 'description' | 'agentClassName' | 'targetNamespaces' | 'limits' | 'suspend'>>;
-  /** How often it was seen and came back since it was last raised, and when it was last seen; default: once, now. */
+  /** What was seen since it was last raised; default: once, now. */
   readonly seen?: { readonly count: number; readonly lastTime: string; readonly flaps?: number };
 }
 
-/** Something has ceased to fire. */
+/** The end of an alarm. */
 export interface AlarmEnd {
   readonly fingerprint: string;
   readonly namespace: string;
-  /** When (RFC 3339). An end from before the present episode is old news. */
+  /** In RFC 3339. An end before the start of the current episode is ignored. */
   readonly endTime: string;
-  /** What was seen since it was last raised. */
+  /** What was seen since the alarm was last raised. */
   readonly seen?: Alarm['seen'];
 }
 
-/** What a name may keep of the source's name, in characters. */
+/** The part of a name that comes from the source's name, in characters at most. */
 const READABLE = 40;
-/** Hex digits that make a name unique; more, should a name be taken by something else. */
+/**
+ * The number of hex digits that make a name unique. If another object has the name, more are used.
+ */
 export const NAME_DIGITS = 8;
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** A label's value for any fingerprint: itself if it fits, else its digest. */
+/** The label value for a fingerprint: the fingerprint itself if it is valid, else its digest. */
 export function fingerprintLabel(fingerprint: string): string {
   const fits = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/.test(fingerprint);
   return fits ? fingerprint : sha256(fingerprint).slice(0, 40);
 }
 
-/** The same episode always has the same name, so that whoever raises it twice finds it taken. */
+/** The name of an Incident. An episode always has the same name, so it cannot be opened twice. */
 export function incidentName(source: IncidentSource, digits: number = NAME_DIGITS): string {
   const readable = source.name
     .toLowerCase()
@@ -57,7 +61,7 @@ export function incidentName(source: IncidentSource, digits: number = NAME_DIGIT
 }
 
 /** The Incident of an alarm, ready to be created. */
-export function incidentOf(alarm: Alarm, name: string): NewKubeObject {
+export function buildIncident(alarm: Alarm, name: string): NewKubeObject {
   const { source, namespace, severity, labels, annotations, incident } = alarm;
   return {
     metadata: { namespace, name, labels: { [LABEL_FINGERPRINT]: fingerprintLabel(source.fingerprint) } },

@@ -1,35 +1,37 @@
-// What one more word about an alarm means, given its last Incident: opened, counted, cleared, or old news. Pure.
+// Decides what a new report about an alarm means for its current Incident. Pure.
 
 import type { AlarmStatus } from '../../api/incident.ts';
 
-/** The Incident of a fingerprint that counts: the open one, else the one whose episode began last. */
+/** The current Incident of a fingerprint: the open one, or else the one with the latest episode. */
 export interface KnownIncident {
   readonly name: string;
   /** When its episode began. */
   readonly startTime: string;
-  /** Its end is decided: nothing can be added to it, and a new episode gets an Incident of its own. */
+  /**
+   * Whether its end is decided: then it takes no reports, and a new episode gets a new Incident.
+   */
   readonly finished: boolean;
   readonly alarm: AlarmStatus | undefined;
 }
 
-export interface Sighting {
+export interface FiringReport {
   readonly startTime: string;
-  /** How often it was seen, when last, and how often it came back in between. */
+  /** How often it was seen, when it was last seen, and how often it came back in between. */
   readonly count: number;
   readonly lastTime: string;
   readonly flaps: number;
 }
 
-/** `alarm` as it shall be: the very object that was known where nothing is to be written. */
+/** `alarm` is the new value. It is the identical known object when nothing needs to be written. */
 export type Transition =
   | { readonly kind: 'opened' | 'counted' | 'back' | 'cleared'; readonly alarm: AlarmStatus }
-  /** It was known already, or is over already. */
+  /** The report is old: its episode or end is already known. */
   | { readonly kind: 'stale'; readonly alarm: AlarmStatus | undefined };
 
 const ms = (time: string): number => Date.parse(time);
 const later = (a: string, b: string): string => (ms(a) >= ms(b) ? a : b);
 
-const first = ({ startTime, count, lastTime, flaps }: Sighting): AlarmStatus => ({
+const firstStatus = ({ startTime, count, lastTime, flaps }: FiringReport): AlarmStatus => ({
   state: 'Firing',
   occurrences: count,
   firstSeen: startTime,
@@ -39,15 +41,15 @@ const first = ({ startTime, count, lastTime, flaps }: Sighting): AlarmStatus => 
 });
 
 /**
- * The alarm fires.
- * @param lastEnd the latest end that was told for the fingerprint while no Incident was there to hold it
+ * Handles a report that the alarm fires.
+ * @param lastEnd the latest end that was reported while no open Incident could record it
  */
-export function onFiring(known: KnownIncident | undefined, sighting: Sighting, lastEnd?: string): Transition {
-  const { startTime, count, lastTime, flaps } = sighting;
-  // Messages may overtake each other: an episode that is over when it is first heard of opens nothing.
+export function onFiring(known: KnownIncident | undefined, report: FiringReport, lastEnd?: string): Transition {
+  const { startTime, count, lastTime, flaps } = report;
+  // Reports may arrive out of order: an episode whose end arrived first opens nothing.
   const overAlready = lastEnd !== undefined && ms(startTime) < ms(lastEnd);
   if (known === undefined) {
-    return overAlready ? { kind: 'stale', alarm: undefined } : { kind: 'opened', alarm: first(sighting) };
+    return overAlready ? { kind: 'stale', alarm: undefined } : { kind: 'opened', alarm: firstStatus(report) };
   }
   const { alarm } = known;
   const reachesTo = later(known.startTime, alarm?.startTime ?? known.startTime);
@@ -57,11 +59,11 @@ export function onFiring(known: KnownIncident | undefined, sighting: Sighting, l
   if (known.finished) {
     return isKnownEpisode || endedBefore || overAlready
       ? { kind: 'stale', alarm }
-      : { kind: 'opened', alarm: first(sighting) };
+      : { kind: 'opened', alarm: firstStatus(report) };
   }
   if (alarm === undefined) {
-    // Whoever opened it was interrupted before it could say so.
-    return { kind: 'counted', alarm: { ...first(sighting), firstSeen: known.startTime, startTime: reachesTo } };
+    // The replica that opened it was interrupted before it wrote the status.
+    return { kind: 'counted', alarm: { ...firstStatus(report), firstSeen: known.startTime, startTime: reachesTo } };
   }
   const seen = {
     occurrences: alarm.occurrences + count,
@@ -77,30 +79,30 @@ export function onFiring(known: KnownIncident | undefined, sighting: Sighting, l
 }
 
 /**
- * The alarm has ceased to fire.
- * @param untold what was seen of it since it was last raised
+ * Handles a report that the alarm has stopped firing.
+ * @param unreported what was seen of it since it was last raised
  */
 export function onResolved(
   known: KnownIncident | undefined,
   endTime: string,
-  untold?: Omit<Sighting, 'startTime'>,
+  unreported?: Omit<FiringReport, 'startTime'>,
 ): Transition {
   if (known === undefined) return { kind: 'stale', alarm: undefined };
   const { startTime } = known;
-  const alarm = known.alarm ?? first({ startTime, count: 1, lastTime: startTime, flaps: 0 });
-  // An end from before the present episode began belongs to an older one.
+  const alarm = known.alarm ?? firstStatus({ startTime, count: 1, lastTime: startTime, flaps: 0 });
+  // An end before the start of the current episode belongs to an earlier one.
   if (ms(endTime) < ms(later(startTime, alarm.startTime ?? startTime))) return { kind: 'stale', alarm: known.alarm };
   if (alarm.state === 'Cleared' && alarm.clearedTime !== undefined) {
     if (ms(endTime) <= ms(alarm.clearedTime)) return { kind: 'stale', alarm: known.alarm };
     return { kind: 'stale', alarm: { ...alarm, clearedTime: endTime } };
   }
   const counted =
-    untold === undefined
+    unreported === undefined
       ? {}
       : {
-          occurrences: alarm.occurrences + untold.count,
-          flaps: alarm.flaps + untold.flaps,
-          lastSeen: later(alarm.lastSeen, untold.lastTime),
+          occurrences: alarm.occurrences + unreported.count,
+          flaps: alarm.flaps + unreported.flaps,
+          lastSeen: later(alarm.lastSeen, unreported.lastTime),
         };
   return { kind: 'cleared', alarm: { ...alarm, ...counted, state: 'Cleared', clearedTime: endTime } };
 }

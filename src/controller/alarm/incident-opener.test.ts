@@ -1,4 +1,4 @@
-// The alarm book against an API server in memory that refuses, conflicts and is slow: one Incident an episode.
+// The Incident opener against an in-memory API server with refusals, conflicts and delays.
 
 import { describe, expect, it } from 'vitest';
 import { API_VERSION, LABEL_FINGERPRINT } from '../../api/group.ts';
@@ -13,12 +13,12 @@ import { IncidentOpener } from './incident-opener.ts';
 const T0 = Date.UTC(2026, 0, 1);
 const at = (second: number): string => new Date(T0 + second * 1000).toISOString();
 
-/** As much of an API server as the book uses. */
+/** The parts of an API server that the opener uses. */
 class Memory {
   readonly objects = new Map<string, KubeObject>();
   readonly calls = { list: 0, create: 0, apply: 0 };
   readonly notes: Note[] = [];
-  /** Of the next status writes, so many meet another writer. */
+  /** How many of the next status writes conflict with another writer. */
   conflicts = 0;
   #version = 0;
 
@@ -50,7 +50,7 @@ class Memory {
       const isStale = object.metadata?.resourceVersion !== known.metadata.resourceVersion;
       if (this.conflicts > 0 || isStale) {
         this.conflicts -= 1;
-        throw new KubeError(409, 'Conflict', 'somebody wrote');
+        throw new KubeError(409, 'Conflict', 'it was changed');
       }
       const written = this.#stored({ ...known, status: { ...Object(known.status), ...Object(object.status) } });
       this.objects.set(known.metadata.name, written);
@@ -58,7 +58,7 @@ class Memory {
     },
   };
 
-  readonly book = new IncidentOpener({
+  readonly opener = new IncidentOpener({
     client: this.client,
     now: () => new Date(T0 + 1000_000),
     record: (_incident, note) => this.notes.push(note),
@@ -100,12 +100,12 @@ const alarm = (startTime: number, fingerprint = 'f1', name = 'stores-up'): Alarm
 });
 const end = (endTime: number, fingerprint = 'f1') => ({ fingerprint, namespace: 'tikv', endTime: at(endTime) });
 
-describe('the alarm book', () => {
-  it('opens one Incident for an episode and counts the rest', async () => {
-    const { book, ...memory } = new Memory();
-    const first = await book.raise(alarm(10));
+describe('the Incident opener', () => {
+  it('opens one Incident for an episode and counts further alarms', async () => {
+    const { opener, ...memory } = new Memory();
+    const first = await opener.raise(alarm(10));
     expect(first).toEqual({ incident: incidentName(alarm(10).source), opened: true });
-    expect(await book.raise(alarm(10))).toEqual({ ...first, opened: false });
+    expect(await opener.raise(alarm(10))).toEqual({ ...first, opened: false });
     const stored = [...memory.objects.values()];
     expect(stored).toHaveLength(1);
     expect(stored[0]).toMatchObject({
@@ -115,63 +115,63 @@ describe('the alarm book', () => {
     });
   });
 
-  it('shares one write among all calls of a moment', async () => {
+  it('writes once for simultaneous calls', async () => {
     const memory = new Memory();
-    const raised = await Promise.all(Array.from({ length: 50 }, () => memory.book.raise(alarm(10))));
+    const raised = await Promise.all(Array.from({ length: 50 }, () => memory.opener.raise(alarm(10))));
     expect(new Set(raised.map(({ incident }) => incident)).size).toBe(1);
     expect(memory.calls).toEqual({ list: 1, create: 1, apply: 1 });
     expect(memory.incidents()[0]?.status?.alarm?.occurrences).toBe(50);
   });
 
-  it('keeps fingerprints apart', async () => {
+  it('opens an Incident for each fingerprint', async () => {
     const memory = new Memory();
-    await Promise.all([memory.book.raise(alarm(10, 'f1')), memory.book.raise(alarm(10, 'f2'))]);
+    await Promise.all([memory.opener.raise(alarm(10, 'f1')), memory.opener.raise(alarm(10, 'f2'))]);
     expect(memory.incidents().map((incident) => incident.spec.source?.fingerprint)).toEqual(['f1', 'f2']);
   });
 
-  it('reads again after a conflict, and still says who opened', async () => {
+  it('reads again after a conflict, and still reports that it opened the Incident', async () => {
     const memory = new Memory();
     memory.conflicts = 2;
-    expect((await memory.book.raise(alarm(10))).opened).toBe(true);
+    expect((await memory.opener.raise(alarm(10))).opened).toBe(true);
     expect(memory.calls.create).toBe(1);
     expect(memory.incidents()[0]?.status?.alarm?.occurrences).toBe(1);
   });
 
   it('never opens a finished episode again, and opens the next one', async () => {
     const memory = new Memory();
-    const { incident } = await memory.book.raise(alarm(10));
+    const { incident } = await memory.opener.raise(alarm(10));
     memory.finish(incident ?? '');
-    expect(await memory.book.raise(alarm(10))).toEqual({ incident, opened: false });
-    await memory.book.clear(end(20));
-    expect((await memory.book.raise(alarm(30))).opened).toBe(true);
+    expect(await memory.opener.raise(alarm(10))).toEqual({ incident, opened: false });
+    await memory.opener.clear(end(20));
+    expect((await memory.opener.raise(alarm(30))).opened).toBe(true);
     expect(memory.incidents()).toHaveLength(2);
   });
 
   it('clears the open Incident and counts a flap when the alarm comes back', async () => {
     const memory = new Memory();
-    await memory.book.raise(alarm(10));
-    await memory.book.clear(end(20));
+    await memory.opener.raise(alarm(10));
+    await memory.opener.clear(end(20));
     expect(memory.incidents()[0]?.status?.alarm).toMatchObject({ state: 'Cleared', clearedTime: at(20) });
-    expect((await memory.book.raise(alarm(30))).opened).toBe(false);
+    expect((await memory.opener.raise(alarm(30))).opened).toBe(false);
     expect(memory.incidents()[0]?.status?.alarm).toMatchObject({ state: 'Firing', flaps: 1, occurrences: 2 });
     expect(memory.notes.map(({ reason }) => reason)).toEqual(['Opened', 'AlarmCleared', 'AlarmBack']);
   });
 
-  it('opens nothing for an episode whose end came first', async () => {
+  it('opens nothing for an episode whose end arrived first', async () => {
     const memory = new Memory();
-    await memory.book.clear(end(20));
-    expect(await memory.book.raise(alarm(10))).toEqual({ incident: undefined, opened: false });
-    expect((await memory.book.raise(alarm(30))).opened).toBe(true);
+    await memory.opener.clear(end(20));
+    expect(await memory.opener.raise(alarm(10))).toEqual({ incident: undefined, opened: false });
+    expect((await memory.opener.raise(alarm(30))).opened).toBe(true);
   });
 
-  it('takes another name when something else has it', async () => {
+  it('uses a longer name when another object has the first one', async () => {
     const memory = new Memory();
     const name = incidentName(alarm(10).source);
     await memory.client.create(
       { group: '', version: '', plural: '', kind: '', namespaced: true },
       { metadata: { name, namespace: 'tikv' }, spec: { summary: 'by hand', verify: alarm(10).incident.verify } },
     );
-    const raised = await memory.book.raise(alarm(10));
+    const raised = await memory.opener.raise(alarm(10));
     expect(raised.opened).toBe(true);
     expect(raised.incident).toMatch(new RegExp(`^${name}[0-9a-f]{8}$`));
   });
@@ -179,18 +179,18 @@ describe('the alarm book', () => {
   it('opens one Incident when two replicas raise the same episode at the same time', async () => {
     const memory = new Memory();
     const other = new IncidentOpener({ client: memory.client, now: () => new Date(T0), record: () => {} });
-    const raised = await Promise.all([memory.book.raise(alarm(10)), other.raise(alarm(10))]);
+    const raised = await Promise.all([memory.opener.raise(alarm(10)), other.raise(alarm(10))]);
     expect(new Set(raised.map(({ incident }) => incident)).size).toBe(1);
     expect(raised.filter(({ opened }) => opened)).toHaveLength(1);
     expect(memory.incidents()[0]?.status?.alarm?.occurrences).toBe(2);
   });
 
-  it('passes on what the API server refuses, to all who wait, and goes on after it', async () => {
+  it('rejects all waiting calls when the API server refuses, and recovers afterwards', async () => {
     const memory = new Memory();
     const create = memory.client.create;
     memory.client.create = () => Promise.reject(new KubeError(403, 'Forbidden', 'no'));
-    await expect(Promise.all([memory.book.raise(alarm(10)), memory.book.raise(alarm(10))])).rejects.toThrow('no');
+    await expect(Promise.all([memory.opener.raise(alarm(10)), memory.opener.raise(alarm(10))])).rejects.toThrow('no');
     memory.client.create = create;
-    expect((await memory.book.raise(alarm(10))).opened).toBe(true);
+    expect((await memory.opener.raise(alarm(10))).opened).toBe(true);
   });
 });

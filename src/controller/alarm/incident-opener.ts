@@ -1,4 +1,4 @@
-// Opens at most one Incident per episode of an alarm. Its memory is the API server, so that any replica may do it.
+// Opens at most one Incident per episode of an alarm, on any replica: the API server has the state.
 
 import { ALARM_MANAGER, LABEL_FINGERPRINT } from '../../api/group.ts';
 import { type AlarmStatus, CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
@@ -9,13 +9,15 @@ import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { backoffMs } from '../../net/retry.ts';
 import type { Note } from '../event.ts';
-import { type Alarm, type AlarmEnd, fingerprintLabel, incidentName, incidentOf, NAME_DIGITS } from './alarm.ts';
+import { type Alarm, type AlarmEnd, buildIncident, fingerprintLabel, incidentName, NAME_DIGITS } from './alarm.ts';
 import { type KnownIncident, onFiring, onResolved, type Transition } from './episode.ts';
 
-/** What became of an alarm. `incident` is undefined when its episode was over before it was first heard of. */
+/**
+ * The result of raising an alarm. Without `incident`, its episode had ended before it was reported.
+ */
 export interface Raised {
   readonly incident: string | undefined;
-  /** This very call, or one that it shared a write with, has opened it. */
+  /** Whether this call, or another call in the same write, opened the Incident. */
   readonly opened: boolean;
 }
 
@@ -30,20 +32,21 @@ type Entry =
   | { readonly type: 'raise'; readonly alarm: Alarm; readonly done: PromiseWithResolvers<Raised> }
   | { readonly type: 'clear'; readonly end: AlarmEnd; readonly done: PromiseWithResolvers<void> };
 
-/** Somebody else writes to the same Incident: read and try again, this often. */
+/** How often a write is tried when others write to the same Incident. */
 const MAX_TRIES = 12;
-/** From one write about a fingerprint to the next, in ms at least. */
+/** The shortest interval between two writes for a fingerprint, in ms. */
 const GATHER_MS = 150;
 const RETRY = { baseMs: 10, maxMs: 500 };
-/** Of so many fingerprints it is remembered which Incident is open, and which ends came before their beginning. */
+/** The number of fingerprints whose open Incident, or early end, is remembered. */
 const MAX_REMEMBERED = 10_000;
 
 export class IncidentOpener {
   readonly #options: IncidentOpenerOptions;
-  /** What waits, by namespace and fingerprint; a key is there while its fingerprint is being worked on. */
+  /** Waiting entries by namespace and fingerprint; a key exists while it is being handled. */
   readonly #waiting = new Map<string, Entry[]>();
+  /** The latest end of a fingerprint that arrived without an open Incident. */
   readonly #ends = new Map<string, string>();
-  /** Name of the Incident that was open last; saves searching for it. */
+  /** The name of the Incident that was last seen open; saves a list request. */
   readonly #lastOpen = new Map<string, string>();
 
   constructor(options: IncidentOpenerOptions) {
@@ -51,8 +54,9 @@ export class IncidentOpener {
   }
 
   /**
-   * Opens the Incident of the alarm's episode, or counts it on the one that is open. Resolves when that is written.
-   * @throws KubeError: forbidden when a right is missing, invalid when the Incident fits no schema
+   * Opens the Incident of the alarm's episode, or counts the alarm on the open one. Resolves once
+   * this is written.
+   * @throws KubeError: forbidden when a right is missing, invalid when the schema is violated
    */
   raise(alarm: Alarm): Promise<Raised> {
     const done = Promise.withResolvers<Raised>();
@@ -60,7 +64,10 @@ export class IncidentOpener {
     return done.promise;
   }
 
-  /** Records on the Incident of the fingerprint that its alarm is over; the plan decides what follows. @throws KubeError */
+  /**
+   * Records the end of the alarm on its Incident; the plan decides what follows.
+   * @throws KubeError
+   */
   clear(end: AlarmEnd): Promise<void> {
     const done = Promise.withResolvers<void>();
     this.#enter(end.namespace, end.fingerprint, { type: 'clear', end, done });
@@ -78,9 +85,9 @@ export class IncidentOpener {
     void this.#drain(key, namespace, fingerprint);
   }
 
-  /** Handles what is reported about a fingerprint in turn; whatever came in meanwhile shares the next write. */
+  /** Handles the reports of a fingerprint in turn. Later reports share the next write. */
   async #drain(key: string, namespace: string, fingerprint: string): Promise<void> {
-    // Yields first, so that calls of the same moment share a write.
+    // Yields first, so that simultaneous calls share a write.
     await Promise.resolve();
     for (;;) {
       const batch = this.#waiting.get(key) ?? [];
@@ -94,7 +101,7 @@ export class IncidentOpener {
       } catch (error) {
         for (const { done } of batch) done.reject(error);
       }
-      // In a storm the next reports gather meanwhile and share a write; the first report never waits.
+      // In an alert storm, further reports collect and share a write. The first never waits.
       await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
     }
   }
@@ -120,7 +127,7 @@ export class IncidentOpener {
     }
   }
 
-  /** The Incident of the fingerprint that counts. There is one open at the most, so that one which is known need not be searched. */
+  /** The current Incident of the fingerprint. At most one is open; a known one needs no search. */
   async #find(key: string, namespace: string, fingerprint: string): Promise<Incident | undefined> {
     const name = this.#lastOpen.get(key);
     const known = name === undefined ? undefined : await this.#get({ namespace, name });
@@ -140,7 +147,7 @@ export class IncidentOpener {
     }
   }
 
-  /** The open Incident of the fingerprint, else the one whose episode began last. */
+  /** The open Incident of the fingerprint, or else the one with the latest episode. */
   async #search(namespace: string, fingerprint: string): Promise<Incident | undefined> {
     const labelSelector = `${LABEL_FINGERPRINT}=${fingerprintLabel(fingerprint)}`;
     const { items } = await this.#options.client.list(INCIDENTS, { namespace, labelSelector });
@@ -149,24 +156,24 @@ export class IncidentOpener {
         const parsed = incidentSchema.safeParse(object);
         return parsed.success && parsed.data.spec.source?.fingerprint === fingerprint ? [parsed.data] : [];
       })
-      .sort((a, b) => startOf(a) - startOf(b));
+      .sort((a, b) => episodeStart(a) - episodeStart(b));
     return incidents.findLast((incident) => !isFinished(incident)) ?? incidents.at(-1);
   }
 
-  /** Carries out a batch: at most one Incident is created, and one status written. */
+  /** Handles a batch: creates at most one Incident and writes at most one status. */
   async #settle(task: {
     readonly key: string;
     readonly before: Incident | undefined;
     readonly batch: readonly Entry[];
     readonly digits: number;
-    /** Names of Incidents that this batch has created, also in a try before this. */
+    /** Names of Incidents that this batch has created, in this try or an earlier one. */
     readonly created: Set<string>;
   }): Promise<(() => void)[]> {
     const { key, before, batch, digits, created } = task;
     const now = this.#options.now().toISOString();
     const answers: (() => void)[] = [];
     const kinds = new Set<Transition['kind']>();
-    let known = before === undefined ? undefined : knownFrom(before);
+    let known = before === undefined ? undefined : toKnownIncident(before);
     let toOpen: Alarm | undefined;
     let lastEnd = this.#ends.get(key);
     for (const entry of batch) {
@@ -208,9 +215,9 @@ export class IncidentOpener {
   async #open(alarm: Alarm, name: string, created: Set<string>): Promise<Incident> {
     const { client, record } = this.#options;
     try {
-      const made = incidentSchema.parse(await client.create(INCIDENTS, incidentOf(alarm, name)));
+      const made = incidentSchema.parse(await client.create(INCIDENTS, buildIncident(alarm, name)));
       created.add(name);
-      record(made, { type: 'Normal', reason: 'Opened', note: `by ${alarm.source.kind} ${alarm.source.name}` });
+      record(made, { type: 'Normal', reason: 'Opened', note: `opened by ${alarm.source.kind} ${alarm.source.name}` });
       return made;
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
@@ -220,7 +227,8 @@ export class IncidentOpener {
   }
 
   async #writeAlarm(incident: Incident, alarm: AlarmStatus): Promise<Incident> {
-    // The version is a precondition: an Incident that has just finished must not swallow a new episode.
+    // The resource version is a precondition: a new episode must not be lost on an Incident that
+    // has just finished.
     const document = { metadata: unchanged(incident), status: { alarm } };
     return incidentSchema.parse(await applyStatus(this.#options.client, INCIDENTS, document, ALARM_MANAGER));
   }
@@ -231,29 +239,32 @@ export class IncidentOpener {
       this.#options.record(incident, { type: 'Warning', reason: 'AlarmBack', note });
     }
     if (kinds.has('cleared') && alarm.state === 'Cleared') {
-      const note = `the alarm is over since ${alarm.clearedTime ?? 'now'}`;
+      const note = `the alarm cleared at ${alarm.clearedTime ?? 'an unknown time'}`;
       this.#options.record(incident, { type: 'Normal', reason: 'AlarmCleared', note });
     }
   }
 }
 
-/** The name of an Incident is taken: by the same episode, which another replica opened a moment ago, or by something else. */
+/**
+ * The name of an Incident is taken, either by the same episode, opened by another replica, or by
+ * something else.
+ */
 class NameTaken extends Error {
   readonly incident: Incident;
   readonly bySameEpisode: boolean;
   constructor(incident: Incident, alarm: Alarm) {
-    super(`Incident ${incident.metadata.namespace}/${incident.metadata.name} exists already`);
+    super(`Incident ${incident.metadata.namespace}/${incident.metadata.name} already exists`);
     this.incident = incident;
     this.bySameEpisode =
       incident.spec.source?.fingerprint === alarm.source.fingerprint &&
-      startOf(incident) === Date.parse(alarm.source.startTime);
+      episodeStart(incident) === Date.parse(alarm.source.startTime);
   }
 }
 
-const startOf = (incident: Incident): number =>
+const episodeStart = (incident: Incident): number =>
   Date.parse(incident.spec.source?.startTime ?? incident.metadata.creationTimestamp ?? '');
 
-/** Ended, or its end is decided. */
+/** Whether it has ended, its end is decided, or it is being deleted. */
 function isFinished(incident: Incident): boolean {
   return (
     incident.metadata.deletionTimestamp !== undefined ||
@@ -261,7 +272,7 @@ function isFinished(incident: Incident): boolean {
   );
 }
 
-function knownFrom(incident: Incident): KnownIncident {
+function toKnownIncident(incident: Incident): KnownIncident {
   return {
     name: incident.metadata.name,
     startTime: incident.spec.source?.startTime ?? incident.metadata.creationTimestamp ?? '',
@@ -274,7 +285,9 @@ function latest(a: string | undefined, b: string): string {
   return a === undefined || Date.parse(a) < Date.parse(b) ? b : a;
 }
 
-/** Forgets what was said longest ago. */
+/**
+ * Remembers a value, and forgets the one that was set the longest time ago when there are too many.
+ */
 function remember(memory: Map<string, string>, key: string, value: string): void {
   memory.delete(key);
   memory.set(key, value);

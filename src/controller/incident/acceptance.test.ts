@@ -1,4 +1,4 @@
-// Whether an Incident is accepted, as its plan shows it: what is refused ends before anything is spent.
+// Whether an Incident is accepted: the plan of a refused one ends it before any cost arises.
 
 import { describe, expect, it } from 'vitest';
 import { agentClass, at, end, incident, observed, reasonOf, types } from '../../../test/support/incident-fixtures.ts';
@@ -42,12 +42,12 @@ describe('a new Incident', () => {
     expect(made.status?.message).toContain('check c: cel: 1:3: found end');
   });
 
-  it('fails when its soak does not fit into the time that its class gives', () => {
+  it('fails when its soak does not fit into the time limit of its class', () => {
     const verify = { soakSeconds: 900, checks: incident().spec.verify.checks };
     const made = plan(incident({ spec: { verify } }), observed(), at(0));
     expect(end(made)).toBe('Failed');
     expect(reasonOf(made, 'Finished')).toBe('SoakTooLong');
-    expect(made.status?.message).toContain('verify.soakSeconds: 900 s do not fit into the time limit of 900 s');
+    expect(made.status?.message).toContain('verify.soakSeconds: 900 s must be less than the time limit of 900 s');
     expect(types(made)).not.toContain('prepare-attempt');
     const shorter = plan(incident({ spec: { verify: { ...verify, soakSeconds: 899 } } }), observed(), at(0));
     expect(types(shorter)).toContain('prepare-attempt');

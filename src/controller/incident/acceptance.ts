@@ -1,23 +1,23 @@
-// Whether an Incident can be worked on at all: its class exists and allows it, its checks make sense. Pure.
+// Whether an Incident can be worked on: its class exists and allows it, its checks are valid. Pure.
 
 import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
 import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { effectiveLimits, type Limits, soakProblem } from '../../api/limits.ts';
-import { namespaceOf } from '../../checks/observe.ts';
+import { resolveNamespace } from '../../checks/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 
 type Refused = 'NamespaceNotAllowed' | 'InvalidCheck' | 'SoakTooLong';
 
 export type Acceptance =
   | { readonly type: 'accepted'; readonly agentClass: AgentClass; readonly limits: Limits }
-  /** Something outside of the Incident is missing; it may come. */
+  /** Something outside the Incident is missing, and may still be created. */
   | { readonly type: 'waiting'; readonly reason: 'ClassNotFound'; readonly message: string }
-  /** The spec cannot change, so this is the end. */
+  /** Final, because these fields of the spec cannot change. */
   | { readonly type: 'refused'; readonly reason: Refused; readonly message: string };
 
 /**
- * @param syntaxErrors what is wrong with the CEL of a check, by the check's name
- * @param ownNamespaces those of oplab itself, which no class can open
+ * @param syntaxErrors syntax errors in the CEL of checks, by check name
+ * @param ownNamespaces oplab's own namespaces, which no class can allow
  */
 export function acceptance(
   incident: Incident,
@@ -44,21 +44,21 @@ export function acceptance(
   if (!allowsNamespace(agentClass.spec.incidentNamespaces, metadata.namespace ?? '')) {
     return refuse(
       'NamespaceNotAllowed',
-      `AgentClass ${spec.agentClassName} allows no Incidents in namespace ${metadata.namespace}; it allows: ${agentClass.spec.incidentNamespaces.join(', ')}`,
+      `AgentClass ${spec.agentClassName} does not allow Incidents in namespace ${metadata.namespace}; it allows: ${agentClass.spec.incidentNamespaces.join(', ')}`,
     );
   }
   const forbidden = targets.filter((target) => !allowsNamespace(agentClass.spec.targetNamespaces, target));
   if (forbidden.length > 0) {
     return refuse(
       'NamespaceNotAllowed',
-      `AgentClass ${spec.agentClassName} does not work in ${forbidden.join(', ')}; it works in: ${agentClass.spec.targetNamespaces.join(', ')}`,
+      `AgentClass ${spec.agentClassName} does not allow targetNamespaces ${forbidden.join(', ')}; it allows: ${agentClass.spec.targetNamespaces.join(', ')}`,
     );
   }
   for (const check of spec.verify.checks) {
     const syntaxError = syntaxErrors.get(check.name);
     if (syntaxError !== undefined) return refuse('InvalidCheck', `check ${check.name}: cel: ${syntaxError}`);
     try {
-      namespaceOf(check, targets);
+      resolveNamespace(check, targets);
     } catch (error) {
       return refuse('InvalidCheck', `check ${check.name}: ${error instanceof Error ? error.message : String(error)}`);
     }

@@ -1,18 +1,19 @@
 // The agent pod and the objects around it, which isolate it.
 
 import { describe, expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
 import { dockerAccess } from '../../api/docker-access.ts';
-import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
+import { verifyAccountName } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
-import { networkPolicy, roleBindings, verifyBindings } from './attempt-objects.ts';
-import { attemptName, incidentLabels, verifyAccountName } from './names.ts';
+import { attemptName, incidentLabels } from './names.ts';
+import { networkPolicy } from './network-policy.ts';
+import { roleBindings, verifyBindings } from './role-bindings.ts';
 
 const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
 const incident = (name = 'tikv-store-down'): Incident =>
-  incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  anIncident({
     metadata: { name, namespace: 'ops', uid: '0a1b2c3d-4444-5555-6666-777788889999' },
     spec: { summary: 's', targetNamespaces: ['tikv', 'pd'], verify: { checks: [check] } },
   });
@@ -47,8 +48,7 @@ const pod = agentPod({
   incident: incident(),
   attempt: 2,
   spec,
-  agentsNamespace: 'oplab-agents',
-  systemNamespace: 'oplab-system',
+  installation: { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
   secondsLeft: 100.9,
 });
 const podSpec: PodSpec = JSON.parse(JSON.stringify(pod.spec));
@@ -68,11 +68,11 @@ describe('the agent pod', () => {
     expect(pod.metadata?.annotations).toMatchObject({ 'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false' });
   });
 
-  it('pulls its images with what the class names', () => {
+  it('pulls its images with the pull secrets and policy of the class', () => {
     expect(pod.spec).toMatchObject({ imagePullSecrets: [{ name: 'registry' }] });
   });
 
-  it('holds no service account token that the API server takes', () => {
+  it('contains no service account token that the API server accepts', () => {
     expect(pod.spec).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false });
     const audiences = podSpec.volumes.flatMap(
       (volume) => JSON.stringify(volume.projected ?? '').match(/"audience":"([^"]+)"/)?.[1] ?? [],
@@ -88,7 +88,7 @@ describe('the agent pod', () => {
     expect(mounts(sandbox)).not.toContain('agent-token');
   });
 
-  it('is confined as Pod Security "restricted" wants, and with a read-only root', () => {
+  it('meets Pod Security "restricted" and has a read-only root', () => {
     expect(pod.spec).toMatchObject({
       securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
       runtimeClassName: 'gvisor',
@@ -106,14 +106,14 @@ describe('the agent pod', () => {
       if (volume.emptyDir !== undefined) expect(volume.emptyDir.sizeLimit).toBeDefined();
   });
 
-  it('asks by default for nothing beyond a limit that the class sets', () => {
+  it('has no default request above a limit of the class', () => {
     expect(sandbox.resources).toEqual({
       requests: { 'ephemeral-storage': '64Mi' },
       limits: { cpu: 2, memory: '2Gi', 'ephemeral-storage': '1Gi' },
     });
   });
 
-  it('tells each process where its door is', () => {
+  it('configures each process with the address of its door', () => {
     expect(env(agent)).toMatchObject({
       OPLAB_GATEWAY_URL: 'https://oplab-gateway.oplab-system.svc:8443',
       NODE_EXTRA_CA_CERTS: '/etc/oplab/ca/ca.crt',
@@ -126,10 +126,13 @@ describe('the agent pod', () => {
 });
 
 describe('a class that opens a Docker host', () => {
-  it('gives the sandbox alone a folder for the socket, and the way to the door', () => {
+  it('gives only the sandbox a folder for the socket and the address of the door', () => {
     const opened = agentPod({
-      ...{ incident: incident(), attempt: 1, agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
-      ...{ secondsLeft: 60, spec: { ...spec, docker: dockerAccess.parse({ endpoint: 'local', label: 'a=b' }) } },
+      incident: incident(),
+      attempt: 1,
+      installation: { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' },
+      secondsLeft: 60,
+      spec: { ...spec, docker: dockerAccess.parse({ endpoint: 'local', label: 'a=b' }) },
     });
     const [sandbox] = Object(opened.spec).initContainers;
     const [own] = Object(opened.spec).containers;
@@ -140,13 +143,13 @@ describe('a class that opens a Docker host', () => {
   });
 });
 
-describe('around the pod', () => {
-  const context = { incident: incident(), attempt: 2, agentsNamespace: 'oplab-agents' };
+describe('the objects around the pod', () => {
+  const ref = { incident: incident(), attempt: 2 };
 
-  it('the policy opens the targets to this attempt alone', () => {
-    expect(networkPolicy(context).object.spec).toMatchObject({
+  it('include a policy that opens the targets to this attempt only', () => {
+    expect(networkPolicy(ref, 'oplab-agents').object.spec).toMatchObject({
       podSelector: {
-        matchLabels: { 'oplab.dev/incident-uid': context.incident.metadata.uid, 'oplab.dev/attempt': '2' },
+        matchLabels: { 'oplab.dev/incident-uid': ref.incident.metadata.uid, 'oplab.dev/attempt': '2' },
       },
       policyTypes: ['Egress'],
       egress: [
@@ -160,9 +163,9 @@ describe('around the pod', () => {
     });
   });
 
-  it('rights are bound in each target: the repairing roles to repair, the reading ones to look', () => {
+  it('bind roles in each target: repairRoles in mode Repair, readRoles in mode Diagnose', () => {
     const roles = (mode: 'Repair' | 'Diagnose') =>
-      roleBindings(context, { ...spec, mode }).map(({ object }) => [
+      roleBindings(ref, { ...spec, mode }, 'oplab-agents').map(({ object }) => [
         object.metadata?.namespace,
         Object(object.roleRef).name,
       ]);
@@ -174,15 +177,13 @@ describe('around the pod', () => {
       ['tikv', 'read'],
       ['pd', 'read'],
     ]);
-    const subjects = verifyBindings(context.incident, 'default', spec, 'oplab-agents').map(
-      ({ object }) => object.subjects,
-    );
+    const subjects = verifyBindings(ref.incident, 'default', spec, 'oplab-agents').map(({ object }) => object.subjects);
     expect(subjects[0]).toEqual([{ kind: 'ServiceAccount', name: 'oplab-verify-default', namespace: 'oplab-agents' }]);
   });
 });
 
 describe('names', () => {
-  it('are readable, unique by the UID, and valid however long or odd the Incident’s name is', () => {
+  it('are readable, unique by UID, and valid for any name of an Incident', () => {
     expect(attemptName(incident(), 2)).toBe('tikv-store-down-0a1b2c3d-2');
     for (const name of ['a'.repeat(253), `${'x'.repeat(29)}-.y`, 'a.b.c']) {
       expect(attemptName(incident(name), 10)).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);

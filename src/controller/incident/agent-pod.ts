@@ -1,4 +1,4 @@
-// The agent pod: the agent, and beside it the sandbox in which commands run. A pure builder; it holds no secret worth stealing.
+// Builds the agent pod: the agent, and the sandbox in which its commands run. Pure.
 
 import type { AgentClassSpec } from '../../api/agent-class.ts';
 import { AGENT_AUDIENCE, AGENT_CONTAINER, SANDBOX_AUDIENCE, SANDBOX_CONTAINER } from '../../api/group.ts';
@@ -6,9 +6,10 @@ import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
 import { ports } from '../../gateway/protocol.ts';
 import type { NewKubeObject } from '../../kube/client.ts';
 import { SOCKET_PATH } from '../../sandbox/protocol.ts';
+import type { Installation } from '../installation.ts';
 import { attemptLabels, attemptName } from './names.ts';
 
-/** The user that everything in the pod runs as. */
+/** The UID and GID of all containers in the pod. */
 const USER = 65532;
 const HOME = '/home/oplab';
 const SOCKET_FOLDER = '/run/oplab';
@@ -16,9 +17,12 @@ const CA_FOLDER = '/etc/oplab/ca';
 const CA_FILE = `${CA_FOLDER}/ca.crt`;
 const TOKEN_FOLDER = '/var/run/secrets/oplab';
 const TOKEN_FILE = `${TOKEN_FOLDER}/token`;
-/** Made by the chart in the agents' namespace. */
+/** The chart creates it in the agents' namespace. */
 const CA_CONFIG_MAP = 'oplab-gateway-ca';
-/** The kubelet renews a projected token well before this; one of a dead pod is refused by its UID. In seconds. */
+/**
+ * Lifetime of a projected token, in seconds. The kubelet renews it well before it expires. The
+ * token of a dead pod is refused by the UID of the pod.
+ */
 const TOKEN_SECONDS = 3600;
 
 const DEFAULT_RESOURCES = {
@@ -36,23 +40,20 @@ export interface PodOptions {
   readonly incident: Incident;
   readonly attempt: number;
   readonly spec: AgentClassSpec;
-  readonly agentsNamespace: string;
-  readonly systemNamespace: string;
-  /** What is left of the Incident's time limit, in seconds. */
+  readonly installation: Installation;
+  /** The time that is left of the Incident's time limit, in seconds. */
   readonly secondsLeft: number;
-  /** More addresses that the sandbox proves closed: "name=host:port,…". */
-  readonly isolationProbes?: string;
 }
 
-/** The pod of an attempt. It ends with the agent, for the sandbox is a native sidecar. */
+/** The pod of an attempt. It ends with the agent, because the sandbox is a native sidecar. */
 export function agentPod(options: PodOptions): NewKubeObject {
-  const { incident, attempt, spec, agentsNamespace } = options;
+  const { incident, attempt, spec, installation } = options;
   const name = attemptName(incident, attempt);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
-      namespace: agentsNamespace,
+      namespace: installation.agentsNamespace,
       name,
       labels: {
         ...attemptLabels(incident, attempt),
@@ -60,7 +61,7 @@ export function agentPod(options: PodOptions): NewKubeObject {
         'app.kubernetes.io/component': 'agent',
       },
       annotations: {
-        // A node that is drained for scale-down would cut a repair off in the middle.
+        // Scaling down a node would interrupt a repair.
         'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false',
         'kubectl.kubernetes.io/default-container': AGENT_CONTAINER,
       },
@@ -97,21 +98,21 @@ export function agentPod(options: PodOptions): NewKubeObject {
   };
 }
 
-/** What every container of the pod is held to; Pod Security "restricted" and more. */
+/** The security context of every container: Pod Security "restricted", and a read-only root. */
 const containerSecurity = {
   allowPrivilegeEscalation: false,
   readOnlyRootFilesystem: true,
   capabilities: { drop: ['ALL'] },
 };
 
-function agentContainer({ spec, systemNamespace }: PodOptions): object {
+function agentContainer({ spec, installation }: PodOptions): object {
   return {
     name: AGENT_CONTAINER,
     image: spec.images.agent,
     imagePullPolicy: spec.images.pullPolicy,
     args: ['agent'],
     env: [
-      { name: 'OPLAB_GATEWAY_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.agent}` },
+      { name: 'OPLAB_GATEWAY_URL', value: `https://oplab-gateway.${installation.systemNamespace}.svc:${ports.agent}` },
       { name: 'NODE_EXTRA_CA_CERTS', value: CA_FILE },
       { name: 'OPLAB_TOKEN_FILE', value: TOKEN_FILE },
       { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
@@ -126,13 +127,14 @@ function agentContainer({ spec, systemNamespace }: PodOptions): object {
   };
 }
 
-function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: PodOptions): object {
+function sandboxContainer({ incident, spec, installation }: PodOptions): object {
+  const { systemNamespace, isolationProbes } = installation;
   return {
     name: SANDBOX_CONTAINER,
     image: spec.images.sandbox,
     imagePullPolicy: spec.images.pullPolicy,
     args: ['sandbox'],
-    // An init container that is restarted always is a native sidecar: it starts first, and ends with the agent.
+    // Makes the init container a native sidecar: it starts before the agent and ends with it.
     restartPolicy: 'Always',
     env: [
       { name: 'OPLAB_KUBE_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.kube}` },
@@ -148,7 +150,7 @@ function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: 
         ? []
         : [{ name: 'OPLAB_ISOLATION_PROBES', value: isolationProbes }]),
     ],
-    // curl is part of every sandbox image, and starts thirty times faster than a second node would.
+    // Every sandbox image contains curl, which starts thirty times faster than Node.
     startupProbe: {
       exec: { command: ['curl', '-fsS', '--max-time', '2', '--unix-socket', SOCKET_PATH, 'http://sandbox/healthz'] },
       periodSeconds: 1,
@@ -158,7 +160,7 @@ function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: 
     securityContext: containerSecurity,
     resources: resourcesOf(spec, 'sandbox'),
     volumeMounts: [
-      // The root is read-only, and docker commands look for their socket in /var/run, which is /run.
+      // Docker commands expect their socket in /var/run, a link to /run, and the root is read-only.
       ...(spec.docker === undefined ? [] : [{ name: 'run', mountPath: '/run' }]),
       { name: 'socket', mountPath: SOCKET_FOLDER },
       { name: 'tmp', mountPath: '/tmp' },
@@ -172,7 +174,7 @@ function sandboxContainer({ incident, spec, systemNamespace, isolationProbes }: 
 function resourcesOf(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
   const wanted = spec.resources?.[container];
   const defaults = DEFAULT_RESOURCES[container];
-  // A request by default must not exceed a limit that the class sets; without one Kubernetes requests the limit.
+  // A default request must not exceed a limit of the class, which Kubernetes requests instead.
   const requests = Object.entries(defaults.requests).filter(([name]) => wanted?.limits?.[name] === undefined);
   return {
     limits: { ...defaults.limits, ...wanted?.limits },

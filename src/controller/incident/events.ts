@@ -1,4 +1,4 @@
-// Events on Incidents and Monitors, for `kubectl describe`. Losing one loses nothing that is not in status and log as well.
+// Records events on Incidents and Monitors. A lost event is harmless: status and log say the same.
 
 import { API_VERSION } from '../../api/group.ts';
 import type { Incident } from '../../api/incident.ts';
@@ -9,10 +9,10 @@ import type { Log } from '../../kube/log.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import type { Note } from '../event.ts';
 
-/** What the API takes for a note, in characters. */
+/** The longest note that the API accepts, in characters. */
 const MAX_NOTE = 1024;
 
-/** A recorder of events on objects of one of our kinds; it never holds anybody up. */
+/** Makes a recorder of events on objects of one kind. The recorder never throws or waits. */
 export function eventRecorder(
   client: Pick<KubeClient, 'create'>,
   instance: string,

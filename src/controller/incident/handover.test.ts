@@ -1,9 +1,9 @@
-// The hand-over: what is wrong, what was tried, what was changed, and commands that a person can paste.
+// The hand-over: summary, attempts, changes, and next steps with commands that a person can paste.
 
 import { describe, expect, it } from 'vitest';
 import { attempt, begun, claim, incident, iso, LIMITS } from '../../../test/support/incident-fixtures.ts';
 import { handover as handoverSchema } from '../../api/incident.ts';
-import { handoverNote, handoverOf } from './handover.ts';
+import { buildHandover, handoverNote } from './handover.ts';
 
 const checks = [
   {
@@ -47,29 +47,29 @@ function escalated(more: object = {}, count = 1) {
 }
 
 describe('a hand-over', () => {
-  it('tells what is wrong: the failing checks with what was seen, and the diagnosis of the agent', () => {
-    const { summary } = handoverOf(escalated(), 'AgentEscalated');
+  it('summarizes the failing checks with their evidence, and the diagnosis of the agent', () => {
+    const { summary } = buildHandover(escalated(), 'AgentEscalated');
     expect(summary.split('\n')).toEqual([
       'a store is down',
-      `failing when last looked at (${iso(300)}):`,
+      `failing at the last observation (${iso(300)}):`,
       '- stores-up: stores-up seen',
       '- down-peers: down-peers seen',
       'the agent of attempt 2 says: CannotFix: did it',
-      'the cause, as it sees it: the disk is gone',
+      'cause according to the agent: the disk is gone',
     ]);
   });
 
-  it('tells what was tried and what was changed', () => {
-    const { attempts, changes } = handoverOf(escalated(), 'AgentEscalated');
+  it('lists attempts and changes', () => {
+    const { attempts, changes } = buildHandover(escalated(), 'AgentEscalated');
     expect(attempts).toEqual([
       'attempt 1 (60 s): ChecksFailed: the agent claimed Fixed: scaled up',
-      'attempt 2 (140 s): Claimed: the agent says: CannotFix; it did: looked at PD',
+      'attempt 2 (140 s): Claimed: the agent says: CannotFix; actions: looked at PD',
     ]);
     expect(changes).toEqual(['patch apps/statefulsets t/s1 (attempt 1, entry 1)']);
   });
 
-  it('names the commands that make the same looks, for the checks that fail and those never looked at', () => {
-    const { nextSteps } = handoverOf(escalated(), 'AgentEscalated');
+  it('gives the commands of the checks that fail or were never observed', () => {
+    const { nextSteps } = buildHandover(escalated(), 'AgentEscalated');
     const query = encodeURIComponent('sum(x{a="b"}) > 0');
     expect(nextSteps.slice(0, 3)).toEqual([
       String.raw`stores-up must hold (body.count == 3): kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?state=0&x='\''1'\'''`,
@@ -78,18 +78,18 @@ describe('a hand-over', () => {
         `kubectl get --raw '/api/v1/namespaces/mon/services/https:prom:9090/proxy/p/api/v1/query?query=${query}'`,
       ),
     ]);
-    expect(nextSteps).toContain('what the agent thought, ran and saw: oplab audit show tikv/broken --full');
+    expect(nextSteps).toContain('reasoning, commands and output of the agent: oplab audit show tikv/broken --full');
     expect(nextSteps.join('\n')).not.toContain('tikv-tikv');
   });
 
-  it('says so when the patient itself is no longer there', () => {
+  it('says so when the baseline is broken', () => {
     const gone = escalated({ verification: [result('baseline', false, 'StatefulSet tikv/x is gone')] });
-    expect(handoverOf(gone, 'AttemptsExhausted').nextSteps[0]).toContain(
+    expect(buildHandover(gone, 'AttemptsExhausted').nextSteps[0]).toContain(
       'kubectl get statefulsets,deployments,persistentvolumeclaims -n tikv; kubectl get',
     );
   });
 
-  it('says which limit was too small', () => {
+  it('names the limit that was too low', () => {
     const usage = {
       turns: 60,
       modelCalls: 60,
@@ -98,23 +98,23 @@ describe('a hand-over', () => {
       cacheReadTokens: 0,
       cacheWriteTokens: 0,
     };
-    const spent = escalated({ usage: { ...usage, costMilliUSD: 1, limitReached: 'turns' } });
-    expect(handoverOf(spent, 'LimitReached').nextSteps.at(-1)).toContain('the limit of turns was too small');
-    expect(handoverOf(spent, 'LimitReached').nextSteps.at(-1)).toContain(`"maxTurns":${LIMITS.maxTurns}`);
+    const limited = escalated({ usage: { ...usage, costMilliUSD: 1, limitReached: 'turns' } });
+    expect(buildHandover(limited, 'LimitReached').nextSteps.at(-1)).toContain('the limit on turns was too low');
+    expect(buildHandover(limited, 'LimitReached').nextSteps.at(-1)).toContain(`"maxTurns":${LIMITS.maxTurns}`);
   });
 
-  it('claims nothing that nobody knows', () => {
+  it('says what is not known', () => {
     const bare = incident({
       status: begun([attempt(1, { endTime: iso(60), reason: 'StartFailed', message: 'no image' })]),
     });
-    const { summary, attempts, changes, nextSteps } = handoverOf(bare, 'AttemptsExhausted');
-    expect(summary).toContain('no agent got as far as a diagnosis');
+    const { summary, attempts, changes, nextSteps } = buildHandover(bare, 'AttemptsExhausted');
+    expect(summary).toContain('the checks were never observed\nno agent reached a diagnosis');
     expect(attempts).toEqual(['attempt 1 (60 s): StartFailed: no image']);
-    expect(changes).toEqual(['not known: the gateway has not said']);
-    expect(nextSteps.at(-1)).toBe('no pod ever started; why: kubectl describe incident broken -n tikv');
+    expect(changes).toEqual(['unknown: the gateway has not reported any count of writes']);
+    expect(nextSteps.at(-1)).toBe('no pod ever started; to find out why: kubectl describe incident broken -n tikv');
   });
 
-  it('fits the schema, however much there is to tell', () => {
+  it('fits the schema, however long its parts are', () => {
     const long = 'x'.repeat(4096);
     const attempts = Array.from({ length: 20 }, (_, index) =>
       attempt(index + 1, { endTime: iso(60), reason: 'Interrupted', message: long }),
@@ -134,9 +134,9 @@ describe('a hand-over', () => {
         },
       }),
     });
-    const made = handoverOf(full, 'LimitReached');
+    const made = buildHandover(full, 'LimitReached');
     expect(handoverSchema.parse(made)).toEqual(made);
-    expect(made.changes[0]).toBe('400 writes in all, the last 15:');
+    expect(made.changes[0]).toBe('400 writes in total; the last 15:');
     expect(handoverNote(made).length).toBeLessThanOrEqual(1024);
   });
 });

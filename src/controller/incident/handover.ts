@@ -1,4 +1,4 @@
-// The hand-over of an escalated Incident: what a person needs at three in the morning, made of what is on record. Pure.
+// Builds the hand-over of an escalated Incident for the person on call, from its status. Pure.
 
 import { BASELINE, type Check } from '../../api/check.ts';
 import { type Attempt, type Handover, type Incident, targetNamespacesOf } from '../../api/incident.ts';
@@ -6,15 +6,15 @@ import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 import { baselineCommand, checkCommand } from './observation-commands.ts';
 
-/** What the schema lets a line be, and how many there may be. */
+/** The longest line, in characters, and the most lines that the schema allows. */
 const MAX_LINE = 1024;
 const MAX_LINES = 16;
-/** Shares of `summary`, which may have 4096 characters. */
+/** Parts of `summary`, which may have 4096 characters. */
 const EVIDENCE = 2200;
 const DIAGNOSIS = 600;
 
 /** @param reason why the Incident ends: the reason of its condition Finished */
-export function handoverOf(incident: Incident, reason: string): Handover {
+export function buildHandover(incident: Incident, reason: string): Handover {
   return {
     summary: summarize(incident),
     attempts: describeAttempts(incident),
@@ -23,7 +23,7 @@ export function handoverOf(incident: Incident, reason: string): Handover {
   };
 }
 
-/** The hand-over as an event may hold it, in characters. */
+/** The hand-over, shortened to the 1024 characters of an event. */
 export function handoverNote({ summary, changes, nextSteps }: Handover): string {
   return [
     `summary: ${truncate(summary, 450)}`,
@@ -35,21 +35,25 @@ export function handoverNote({ summary, changes, nextSteps }: Handover): string 
 function summarize({ spec, status }: Incident): string {
   const results = status?.verification ?? [];
   const failing = results.filter((result) => !result.passing);
-  const seen = results.map((result) => result.observedTime).sort();
-  const when = seen.at(-1) ?? 'never';
+  const lastObserved = results
+    .map((result) => result.observedTime)
+    .sort()
+    .at(-1);
   const share = Math.floor(EVIDENCE / Math.max(1, failing.length));
   const { claim } = status ?? {};
   return [
     truncate(spec.summary, MAX_LINE / 2),
-    failing.length > 0 || results.length === 0
-      ? `failing when last looked at (${when}):`
-      : `all checks held when last looked at (${when}), but no claim of a repair stood up`,
+    lastObserved === undefined
+      ? 'the checks were never observed'
+      : failing.length > 0
+        ? `failing at the last observation (${lastObserved}):`
+        : `all checks held at the last observation (${lastObserved}), but no claimed repair was verified`,
     ...failing.map((result) => `- ${truncate(failingEvidence([result]), share)}`),
     ...(claim === undefined
-      ? ['no agent got as far as a diagnosis']
+      ? ['no agent reached a diagnosis']
       : [
           `the agent of attempt ${claim.attempt} says: ${claim.outcome}: ${truncate(claim.summary, DIAGNOSIS)}`,
-          ...(claim.rootCause === '' ? [] : [`the cause, as it sees it: ${truncate(claim.rootCause, DIAGNOSIS)}`]),
+          ...(claim.rootCause === '' ? [] : [`cause according to the agent: ${truncate(claim.rootCause, DIAGNOSIS)}`]),
         ]),
   ].join('\n');
 }
@@ -58,30 +62,31 @@ function describeAttempts({ status }: Incident): string[] {
   const attempts = (status?.attempts ?? []).slice(-MAX_LINES);
   const { claim } = status ?? {};
   return attempts.map((attempt) => {
-    const did =
-      claim?.attempt === attempt.number && claim.actions.length > 0 ? `; it did: ${claim.actions.join('; ')}` : '';
-    // The message of a claim that the checks did not confirm tells the actions already.
-    const more = attempt.reason === 'ChecksFailed' ? '' : did;
+    // With ChecksFailed, the message lists the actions already.
+    const listsActions =
+      claim?.attempt === attempt.number && claim.actions.length > 0 && attempt.reason !== 'ChecksFailed';
+    const actions = listsActions ? `; actions: ${claim.actions.join('; ')}` : '';
     return truncate(
-      `attempt ${attempt.number}${span(attempt)}: ${attempt.reason}: ${attempt.message ?? ''}${more}`,
+      `attempt ${attempt.number}${duration(attempt)}: ${attempt.reason}: ${attempt.message ?? ''}${actions}`,
       MAX_LINE,
     );
   });
 }
 
-function span({ startTime, endTime }: Attempt): string {
+function duration({ startTime, endTime }: Attempt): string {
   if (endTime === undefined) return '';
   return ` (${Math.round((Date.parse(endTime) - Date.parse(startTime)) / 1000)} s)`;
 }
 
 function describeChanges({ status }: Incident): string[] {
   const { changes } = status ?? {};
-  if (changes === undefined) return ['not known: the gateway has not said'];
-  if (changes.count === 0)
-    return ['nothing through the API server; what commands did over the network, the trail tells'];
+  if (changes === undefined) return ['unknown: the gateway has not reported any count of writes'];
+  if (changes.count === 0) return ['none through the API server; the trail shows what commands did over the network'];
   const shown = changes.last.slice(-(MAX_LINES - 1));
   const lines = shown.map(({ attempt, seq, text }) => truncate(`${text} (attempt ${attempt}, entry ${seq})`, MAX_LINE));
-  return changes.count > shown.length ? [`${changes.count} writes in all, the last ${shown.length}:`, ...lines] : lines;
+  return changes.count > shown.length
+    ? [`${changes.count} writes in total; the last ${shown.length}:`, ...lines]
+    : lines;
 }
 
 function adviseNextSteps(incident: Incident, reason: string): string[] {
@@ -90,45 +95,48 @@ function adviseNextSteps(incident: Incident, reason: string): string[] {
   const name = `${metadata.namespace}/${metadata.name}`;
   const results = status?.verification ?? [];
   const fails = (check: Pick<Check, 'name'>) => !results.some((result) => result.name === check.name && result.passing);
-  const looks = [
+  const observations = [
     ...(results.length > 0 && results.some((result) => result.name === BASELINE) && fails({ name: BASELINE })
-      ? [`${BASELINE}: what stood before is not all there: ${baselineCommand(targets)}`]
+      ? [`${BASELINE}: workloads or volumes differ from the recorded ones: ${baselineCommand(targets)}`]
       : []),
     ...spec.verify.checks.filter(fails).map((check) => checkCommand(check, targets)),
   ];
   const rest = [
     `events: ${targets.map((target) => `kubectl get events -n ${target} --sort-by=.lastTimestamp`).join('; ')}`,
-    `what the agent thought, ran and saw: oplab audit show ${name} --full`,
+    `reasoning, commands and output of the agent: oplab audit show ${name} --full`,
     ...(status?.changes?.count
-      ? [`what it changed: oplab audit show ${name} --full --kind kube_intent,kube_outcome`]
+      ? [`changes by the agent: oplab audit show ${name} --full --kind kube_intent,kube_outcome`]
       : []),
     ...adviceFor(reason, incident),
   ];
   const room = MAX_LINES - rest.length;
   const shown =
-    looks.length > room
-      ? [...looks.slice(0, room - 1), `${looks.length - room + 1} more checks fail: oplab incident show ${name}`]
-      : looks;
+    observations.length > room
+      ? [
+          ...observations.slice(0, room - 1),
+          `${observations.length - room + 1} more checks fail: oplab incident show ${name}`,
+        ]
+      : observations;
   return [...shown, ...rest].map((line) => truncate(line, MAX_LINE));
 }
 
-/** What the reason of the end itself suggests. */
+/** Next steps that follow from the reason of the end. */
 function adviceFor(reason: string, { spec, status, metadata }: Incident): string[] {
   const name = `${metadata.name} -n ${metadata.namespace}`;
   switch (reason) {
     case 'LimitReached': {
       const { limits, usage } = status ?? {};
-      const spent = usage?.limitReached ?? 'time';
-      const most = limits === undefined ? '' : ` (${JSON.stringify(limits)})`;
+      const limit = usage?.limitReached ?? 'time';
+      const configured = limits === undefined ? '' : ` (${JSON.stringify(limits)})`;
       return [
-        `the limit of ${spent} was too small${most}: create the Incident anew with more in spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
+        `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
       ];
     }
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
-        ? [`no pod ever started; why: kubectl describe incident ${name}`]
-        : ['once the cause is gone, or to let an agent try again, create the Incident anew: this one is finished'];
+        ? [`no pod ever started; to find out why: kubectl describe incident ${name}`]
+        : ['this Incident is finished; to let an agent try again, or once the cause is removed, create a new one'];
     default:
-      return ['to let an agent try again with more to go on, create the Incident anew: this one is finished'];
+      return ['this Incident is finished; to let an agent try again with more information, create a new one'];
   }
 }

@@ -1,4 +1,4 @@
-// Names and labels of what oplab makes for an Incident: by them objects are found again after a crash, and swept.
+// Names and labels of the objects made for an Incident; they identify these objects after a crash.
 
 import {
   LABEL_ATTEMPT,
@@ -9,42 +9,40 @@ import {
   MANAGED_BY,
 } from '../../api/group.ts';
 import type { Incident } from '../../api/incident.ts';
+import { baseName } from '../built-object.ts';
 
 type Named = Pick<Incident, 'metadata'>;
 
-/** What all names of an Incident begin with: readable, and unique by the UID. */
-export function baseName(incident: Named): string {
-  const readable = incident.metadata.name.replaceAll('.', '-').slice(0, 30).replace(/-+$/, '');
-  return `${readable}-${incident.metadata.uid.slice(0, 8)}`;
+/** An attempt of an Incident. */
+export interface AttemptRef {
+  readonly incident: Incident;
+  readonly attempt: number;
 }
 
-/** Pod, service account, policy and bindings of an attempt. */
+/**
+ * The name of the pod, service account and policy of an attempt, and the prefix of its bindings.
+ */
 export function attemptName(incident: Named, attempt: number): string {
   return `${baseName(incident)}-${attempt}`;
 }
 
-/** The bindings of the identity that runs the checks, per Incident. */
+/** The name prefix of the bindings that let the checks of one Incident run. */
 export function verifyBindingName(incident: Named): string {
   return `${baseName(incident)}-verify`;
 }
 
-/** The service account in the agents' namespace that runs the checks of a class. */
-export function verifyAccountName(className: string): string {
-  return `oplab-verify-${className.replaceAll('.', '-')}`;
-}
-
-/** On everything that is made for an Incident. */
+/** Labels of everything that is made for an Incident. */
 export function incidentLabels(incident: Named): Record<string, string> {
   return {
     [LABEL_MANAGED_BY]: MANAGED_BY,
     [LABEL_INCIDENT_UID]: incident.metadata.uid,
-    // A label holds 63 characters; the name is for people, the UID is what finds.
+    // A label holds 63 characters. The name is for people; objects are found by the UID.
     [LABEL_INCIDENT_NAME]: incident.metadata.name.slice(0, 63).replace(/[-._]+$/, ''),
     [LABEL_INCIDENT_NAMESPACE]: incident.metadata.namespace ?? '',
   };
 }
 
-/** On everything that is made for one attempt. */
+/** Labels of everything that is made for one attempt. */
 export function attemptLabels(incident: Named, attempt: number): Record<string, string> {
   return { ...incidentLabels(incident), [LABEL_ATTEMPT]: String(attempt) };
 }

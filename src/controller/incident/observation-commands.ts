@@ -1,25 +1,25 @@
-// A check as a command that a person can paste: the same look, with their own rights. Pure.
+// Turns a check into a kubectl command that observes the same with a person's own rights. Pure.
 
 import type { Check } from '../../api/check.ts';
 import { truncate } from '../../api/truncate.ts';
-import { expressionOf } from '../../checks/observe.ts';
+import { checkExpression } from '../../checks/observe.ts';
 
-/** Of an expression, in characters; the whole of it is in the Incident. */
+/** The longest expression shown, in characters; the Incident has all of it. */
 const MAX_CEL = 300;
 
-/** "stores-up must hold (body.count == 3): kubectl get --raw '…'". */
+/** For example "stores-up must hold (body.count == 3): kubectl get --raw '…'". */
 export function checkCommand(check: Check, targetNamespaces: readonly string[]): string {
-  return `${check.name} must hold (${truncate(expressionOf(check), MAX_CEL)}): ${commandOf(check, targetNamespaces[0] ?? 'default')}`;
+  return `${check.name} must hold (${truncate(checkExpression(check), MAX_CEL)}): ${kubectlCommand(check, targetNamespaces[0] ?? 'default')}`;
 }
 
-/** What lists all that a baseline is made of. */
+/** Lists everything that a baseline records. */
 export function baselineCommand(targetNamespaces: readonly string[]): string {
   return targetNamespaces
     .map((namespace) => `kubectl get statefulsets,deployments,persistentvolumeclaims -n ${namespace}`)
     .join('; ');
 }
 
-function commandOf({ http, kubernetes, prometheus }: Check, first: string): string {
+function kubectlCommand({ http, kubernetes, prometheus }: Check, first: string): string {
   if (http !== undefined) {
     return throughService(http, http.namespace ?? first, http.path);
   }
@@ -34,22 +34,22 @@ function commandOf({ http, kubernetes, prometheus }: Check, first: string): stri
     `kubectl get ${kind.toLowerCase()}${group}`,
     ...(name === undefined ? [] : [name]),
     `-n ${namespace ?? first}`,
-    ...(labelSelector === undefined ? [] : [`-l ${quoted(labelSelector)}`]),
+    ...(labelSelector === undefined ? [] : [`-l ${quote(labelSelector)}`]),
     '-o yaml',
   ].join(' ');
 }
 
-/** By the API server's proxy: needs no port-forward, and works from wherever kubectl does. */
+/** Uses the API server's service proxy, so no port-forward is needed. */
 function throughService(
   to: { readonly service: string; readonly port: number; readonly scheme: 'http' | 'https' },
   namespace: string,
   path: string,
 ): string {
   const service = `${to.scheme === 'https' ? 'https:' : ''}${to.service}:${to.port}`;
-  return `kubectl get --raw ${quoted(`/api/v1/namespaces/${namespace}/services/${service}/proxy${path}`)}`;
+  return `kubectl get --raw ${quote(`/api/v1/namespaces/${namespace}/services/${service}/proxy${path}`)}`;
 }
 
-/** As one word for a POSIX shell. */
-function quoted(text: string): string {
+/** Quotes the text as one word for a POSIX shell. */
+function quote(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

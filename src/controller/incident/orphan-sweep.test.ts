@@ -1,4 +1,4 @@
-// What counts as an orphan, and what must never be taken for one.
+// Which objects count as orphans, and which must never be deleted.
 
 import { describe, expect, it } from 'vitest';
 import { at, attempt, begun, condition, incident, iso } from '../../../test/support/incident-fixtures.ts';
@@ -11,7 +11,7 @@ const object = (labels: Record<string, string>) => kubeObject.parse({ metadata: 
 const all = (...incidents: ReturnType<typeof incident>[]) => new Map(incidents.map((one) => [one.metadata.uid, one]));
 const first = incident({ status: begun([attempt(1)]) });
 
-describe('an object of ours', () => {
+describe('an object with the labels of oplab', () => {
   it('is an orphan when its Incident is gone or finished', () => {
     expect(isOrphan(object(attemptLabels(first, 1)), all(), at(60))).toBe(true);
     const finished = incident({
@@ -27,12 +27,12 @@ describe('an object of ours', () => {
     expect(isOrphan(object(incidentLabels(ended)), all(ended), at(60))).toBe(false);
   });
 
-  it('of an attempt that has just ended is left to the reconciler', () => {
+  it('is left to the reconciler when its attempt has only just ended', () => {
     const ended = incident({ status: begun([attempt(1, { endTime: iso(50), reason: 'Claimed' })]) });
     expect(isOrphan(object(attemptLabels(ended, 1)), all(ended), at(60))).toBe(false);
   });
 
-  it('of a live attempt, or of nobody that we know, is none', () => {
+  it('is no orphan when its attempt is live or it has no UID of an Incident', () => {
     expect(isOrphan(object(attemptLabels(first, 1)), all(first), at(60))).toBe(false);
     expect(isOrphan(object({ app: 'other' }), all(), at(60))).toBe(false);
   });
@@ -40,8 +40,8 @@ describe('an object of ours', () => {
 
 describe('a sweep', () => {
   it.each([
-    ['says what it removed', true, ['orphan removed']],
-    ['says nothing of what the reconciler took away since it was listed', false, []],
+    ['logs what it removed', true, ['orphan removed']],
+    ['logs nothing when the reconciler was faster', false, []],
   ])('%s', async (_what, there, said) => {
     const messages: string[] = [];
     const warn = (_details: object, message: string) => void messages.push(message);

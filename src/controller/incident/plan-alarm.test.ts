@@ -1,4 +1,4 @@
-// An alarm that clears closes its Incident only where nobody has begun to work, and nobody holds it.
+// An alarm that clears ends its Incident only if no agent has started and it is not suspended.
 
 import { describe, expect, it } from 'vitest';
 import { at, attempt, begun, condition, incident, iso, observed } from '../../../test/support/incident-fixtures.ts';
@@ -34,12 +34,12 @@ describe('an Incident whose alarm has cleared', () => {
     expect(ended.notes.map((note) => note.type)).toEqual(['Normal']);
   });
 
-  it('ends also when its class is missing, for nobody is needed any more', () => {
+  it('also ends when its class is missing', () => {
     const made = plan(incident({ status: { alarm: alarm('Cleared') } }), observed({ agentClass: undefined }), at(30));
     expect(reason(made)).toBe('AlarmCleared');
   });
 
-  it('stays while it is held', () => {
+  it('does not end while it is suspended', () => {
     const held = incident({ spec: { suspend: true }, status: begun([], { alarm: alarm('Cleared') }) });
     const made = plan(held, observed(), at(30));
     expect(reason(made)).toBeUndefined();

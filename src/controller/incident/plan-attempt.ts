@@ -1,31 +1,31 @@
-// A live attempt: is it starting, working, or over? Pure.
+// Plans a live attempt: whether it is starting, working or over. Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import type { Attempt } from '../../api/incident.ts';
 import type { Learned, Observed, PlanBuilder } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
 import { reachedLimit } from './reached-limit.ts';
-import { claimOf } from './status.ts';
+import { findClaim } from './status.ts';
 
-/** A pod that something hinders from starting has this long to overcome it, in ms. */
+/** A pod that reports a problem must start within this time, in ms. */
 const START_TROUBLE_MS = 60_000;
-/** A pod that merely takes its time (a large image on a slow line) has this long, in ms. */
+/** A pod that is only slow, such as one with a large image, must start within this time, in ms. */
 const START_SLOW_MS = 300_000;
-/** How often a start is looked at, in ms; pod events come besides. */
+/** How often a starting attempt is planned again, in ms, in addition to pod events. */
 const START_POLL_MS = 2000;
 
 export function planAttempt(builder: PlanBuilder, observed: Observed, attempt: Attempt): void {
-  const claim = claimOf(builder.incident, attempt);
+  const claim = findClaim(builder.incident, attempt);
   if (claim !== undefined) {
     builder.endAttempt('Claimed', `the agent says: ${claim.outcome}: ${claim.summary}`);
     builder.note('Normal', 'RepairClaimed', `attempt ${attempt.number}: ${claim.outcome}: ${claim.summary}`);
-    builder.progress('Verifying', 'Verifying', 'the agent has ended; the checks decide');
+    builder.progress('Verifying', 'Verifying', 'the agent has ended; verifying its claim');
     builder.requeueNow();
     return;
   }
-  const spent = reachedLimit(builder.withUsage, builder.now);
-  if (spent !== undefined) {
-    builder.endAttempt('LimitReached', spent);
+  const limit = reachedLimit(builder.withUsage, builder.now);
+  if (limit !== undefined) {
+    builder.endAttempt('LimitReached', limit);
     builder.requeueNow();
     return;
   }
@@ -36,7 +36,7 @@ export function planAttempt(builder: PlanBuilder, observed: Observed, attempt: A
   else planPod(builder, observed.pod?.uid === attempt.podUID ? observed.pod : undefined, attempt);
 }
 
-/** The attempt is on record, its pod is not (yet): somebody was interrupted, or the API server refuses something. */
+/** Plans an attempt without a recorded pod: its start was interrupted, or something refused it. */
 function planPodless(builder: PlanBuilder, observed: Observed, attempt: Attempt): void {
   const learned = observed.learned?.attempt === attempt.number ? observed.learned : undefined;
   if (learned?.podUID !== undefined) {
@@ -47,7 +47,7 @@ function planPodless(builder: PlanBuilder, observed: Observed, attempt: Attempt)
   const age = builder.since(attempt.startTime);
   const problem =
     observed.agentClass === undefined
-      ? `AgentClass ${builder.incident.spec.agentClassName} does not exist any more`
+      ? `AgentClass ${builder.incident.spec.agentClassName} no longer exists`
       : observed.startProblem;
   if (age >= START_TROUBLE_MS) {
     startFailed(builder, problem ?? 'the pod could not be created in time');
@@ -63,8 +63,8 @@ function planPodless(builder: PlanBuilder, observed: Observed, attempt: Attempt)
 }
 
 /**
- * What is left to do until the attempt has its pod. The baseline is in status before any pod exists; once a pod did,
- * it is too late for one.
+ * Adds the actions that remain until the attempt has its pod. The baseline is recorded before the
+ * first pod exists; after that, a baseline would contain the agent's own changes.
  */
 export function addStartActions(
   builder: PlanBuilder,
@@ -75,7 +75,7 @@ export function addStartActions(
   const needsBaseline =
     builder.status.baseline === undefined && !builder.status.attempts?.some(({ podUID }) => podUID !== undefined);
   if (needsBaseline && firstObservation !== undefined) builder.change(firstObservation);
-  // Only this process, a moment ago, can have learned it: account and rights are there.
+  // This process observed the baseline a moment ago, so the account and its bindings exist.
   else builder.addAction({ type: 'prepare-attempt', attempt, agentClass });
   if (needsBaseline && firstObservation === undefined) builder.addAction({ type: 'observe-baseline', attempt });
   else builder.addAction({ type: 'create-pod', attempt, agentClass });
@@ -101,7 +101,7 @@ function planPod(builder: PlanBuilder, pod: PodView | undefined, attempt: Attemp
       reason: 'PodRunning',
       message: `pod ${attempt.podName}`,
     });
-    builder.progress('Running', 'AgentRunning', `attempt ${attempt.number}: the agent works`);
+    builder.progress('Running', 'AgentRunning', `attempt ${attempt.number}: the agent is working`);
     return;
   }
   const age = builder.since(attempt.startTime);
@@ -117,7 +117,7 @@ function planPod(builder: PlanBuilder, pod: PodView | undefined, attempt: Attemp
     reason: 'Starting',
     message: `pod ${attempt.podName}${detail}`,
   });
-  builder.progress('Running', 'AttemptStarting', `attempt ${attempt.number}: the pod starts${detail}`);
+  builder.progress('Running', 'AttemptStarting', `attempt ${attempt.number}: the pod is starting${detail}`);
   builder.requeueAfter(START_POLL_MS);
 }
 

@@ -1,4 +1,4 @@
-// A plan in the making: the status as it shall be, what is to be done, what people are told, when to look again.
+// Builds a plan: the new status, the actions, the events, and when to plan again.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import {
@@ -24,22 +24,22 @@ import {
   withEndedAttempt,
 } from './status.ts';
 
-/** What is done besides writing the status; the status is written first, so that nothing exists that it does not know of. */
+/** An action of a plan. The status is written first, so that it covers every object that exists. */
 export type Action =
   | { readonly type: 'add-finalizer' }
-  /** Everything that the pod of an attempt needs: account, policy and rights. */
+  /** Applies everything that the pod of an attempt needs: accounts, policy and role bindings. */
   | { readonly type: 'prepare-attempt'; readonly attempt: number; readonly agentClass: AgentClass }
-  /** Observes checks and workloads before the first command. The next plan records what was learned. */
+  /** Observes checks and workloads before the first command. The next plan records the result. */
   | { readonly type: 'observe-baseline'; readonly attempt: number }
-  /** The pod, unless it exists. The next plan records its UID. */
+  /** Creates the pod unless it exists. The next plan records its UID. */
   | { readonly type: 'create-pod'; readonly attempt: number; readonly agentClass: AgentClass }
-  /** Pod, account, policy and rights of one attempt. */
+  /** Deletes the pod, account, policy and role bindings of one attempt. */
   | { readonly type: 'clean-attempt'; readonly attempt: number }
-  /** Whatever was ever made for the Incident. */
+  /** Deletes everything that was ever made for the Incident. */
   | { readonly type: 'clean-incident' }
   | { readonly type: 'remove-finalizer' };
 
-/** What the actions of a start have learned. It is lost in a crash, and learned again. */
+/** What the actions of a start have learned. After a crash, it is learned again. */
 export interface Learned {
   readonly attempt: number;
   /** As it goes into status. */
@@ -47,43 +47,45 @@ export interface Learned {
   readonly podUID?: string;
 }
 
-/** What was read besides the Incident itself. */
+/** What was read in addition to the Incident itself. */
 export interface Observed {
   readonly agentClass: AgentClass | undefined;
-  /** What is wrong with the CEL of checks, by name. */
+  /** Syntax errors in the CEL of checks, by check name. */
   readonly syntaxErrors: ReadonlyMap<string, string>;
-  /** Where oplab itself runs, and no agent may work. */
+  /** The namespaces of oplab itself, where no agent may work. */
   readonly ownNamespaces: readonly string[];
-  /** The pod of the last attempt, as the API server has it now. */
+  /** The pod of the live attempt, as the API server has it now. */
   readonly pod: PodView | undefined;
-  /** Pods of ended attempts that may still run. */
+  /** The number of pods of ended attempts that may still run. */
   readonly oldPods: number;
   readonly blocker: Blocker | undefined;
-  /** All checks as just observed, and when they were observed before; undefined when they were not. */
+  /**
+   * The checks as just observed, and when they were observed before; undefined without observation.
+   */
   readonly observation:
     | { readonly observations: readonly Observation[]; readonly lastObserved: string | undefined }
     | undefined;
-  /** Clean-ups that were carried out already: `attempt-<n>`, `incident`. */
+  /** Clean-ups that are done: `attempt-<n>`, `incident`. */
   readonly cleaned: ReadonlySet<string>;
-  /** What the start of an attempt has learned, until status shows it. */
+  /** What the start of an attempt has learned, until it is in status. */
   readonly learned: Learned | undefined;
   /** Why the last try to start the attempt failed. */
   readonly startProblem: string | undefined;
 }
 
 export interface Plan {
-  /** Undefined when the status stays as it is. */
+  /** Undefined when the status does not change. */
   readonly status: ControllerStatus | undefined;
   readonly actions: readonly Action[];
   readonly notes: readonly Note[];
-  /** Milliseconds until somebody has to look again, if nothing happens before. */
+  /** Milliseconds until the Incident has to be planned again, if no event comes first. */
   readonly requeueAfterMs: number | undefined;
 }
 
-/** Milliseconds after which an Incident is planned again when it need not wait: the least that the queue knows. */
+/** Plans again at once: the shortest delay of the queue, in ms. */
 export const REQUEUE_NOW = 1;
 
-/** What the schema of status lets a message be, in characters. */
+/** The longest message that the schema of status allows, in characters. */
 const MAX_MESSAGE = 4096;
 
 export class PlanBuilder {
@@ -110,7 +112,7 @@ export class PlanBuilder {
     return this.now.toISOString();
   }
 
-  /** Milliseconds from then until now; negative for a time to come. */
+  /** Milliseconds from then until now; negative for a time in the future. */
   since(time: string): number {
     return this.now.getTime() - Date.parse(time);
   }
@@ -129,7 +131,7 @@ export class PlanBuilder {
     return isTrue(this.#status.conditions, type);
   }
 
-  /** Where the Incident stands, for people; `reason` says why it is not finished. */
+  /** Reports the progress of the Incident; `reason` is why it is not finished yet. */
   progress(phase: Phase, reason: string, message: string): void {
     this.change({ phase, message });
     this.condition({ type: 'Reconciling', status: 'True', reason, message });
@@ -176,7 +178,7 @@ export class PlanBuilder {
     this.#actions.push(action);
   }
 
-  /** The planned status, with what the gateway has counted. */
+  /** The planned status, with the usage that the gateway has counted. */
   get withUsage(): ControllerStatus & Pick<IncidentStatus, 'usage'> {
     return { ...this.#status, usage: this.incident.status?.usage };
   }
@@ -185,7 +187,7 @@ export class PlanBuilder {
     this.requeueAfter(REQUEUE_NOW);
   }
 
-  /** Plans again after this long; the earliest request counts. */
+  /** Plans again after this many milliseconds; the earliest request counts. */
   requeueAfter(afterMs: number): void {
     this.#requeueAfterMs = Math.min(
       this.#requeueAfterMs ?? Number.POSITIVE_INFINITY,

@@ -1,4 +1,4 @@
-// The plan of an Incident that comes to its end, decided or deleted.
+// The plan of an Incident whose end is decided, or that is deleted.
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -62,7 +62,7 @@ describe('a decided end', () => {
     expect(succeeded(plan(sealing({ audit: { finalHeadHash: 'h' } }, conditions), clean, at(10)))).toBe('False');
   });
 
-  it('that is Escalated is handed over', () => {
+  it('produces a hand-over when it is Escalated', () => {
     const escalated = sealing({
       audit: { finalHeadHash: 'h' },
       conditions: [
@@ -78,7 +78,7 @@ describe('a decided end', () => {
     expect(plan(sealing({ audit: { finalHeadHash: 'h' } }, both), clean, at(10)).status?.handover).toBeUndefined();
   });
 
-  it('finishes without the seal after a minute', () => {
+  it('finishes without a seal after a minute', () => {
     const made = plan(sealing({}, both), clean, at(60));
     expect(reasonOf(made, 'AuditSealed')).toBe('GatewayUnavailable');
     expect(made.status?.phase).toBe('Resolved');
@@ -96,11 +96,11 @@ describe('deletion', () => {
     const deleting = incident({ status: running, metadata: { deletionTimestamp: iso(1) } });
     const made = plan(deleting, observed(), at(2));
     expect(types(made)).toEqual(['clean-attempt', 'clean-incident', 'remove-finalizer']);
-    // The log stays, and shall tell how the attempt ended.
+    // The log outlives the Incident and needs the end of the attempt.
     expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'Deleted', endTime: iso(2) });
   });
 
-  it('of a finished Incident has nothing to do', () => {
+  it('has nothing to do for a finished Incident', () => {
     const gone = incident({ metadata: { deletionTimestamp: iso(1), finalizers: ['someone.else/finalizer'] } });
     expect(types(plan(gone, observed(), at(2)))).toEqual([]);
   });

@@ -1,19 +1,19 @@
-// The end of an Incident: decided, sealed by the gateway, then finished. Pure.
+// Plans the end of an Incident: decide it, wait for the gateway to seal the log, finish. Pure.
 
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 import { nextResults } from '../../checks/soak.ts';
-import { handoverNote, handoverOf } from './handover.ts';
+import { buildHandover, handoverNote } from './handover.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
 import { decidedEnd, type EndReason, type FinalPhase, SEAL_REQUESTED } from './status.ts';
 
-/** The gateway has this long to seal the log before the Incident finishes without it, in ms. */
+/** How long an Incident waits for the gateway to seal its log before it finishes anyway, in ms. */
 const SEAL_WAIT_MS = 60_000;
 
 /**
- * Decides the end and asks the gateway to seal the log. Everything that was made for the Incident goes.
- * A suspended Incident does not close by itself: it says what it would do, and waits.
+ * Decides the end, asks the gateway to seal the log, and deletes everything made for the Incident.
+ * A suspended Incident does not end by itself: it reports its would-be end, and waits.
  */
 export function requestEnd(builder: PlanBuilder, phase: FinalPhase, reason: EndReason, message: string): void {
   const { spec } = builder.incident;
@@ -21,7 +21,7 @@ export function requestEnd(builder: PlanBuilder, phase: FinalPhase, reason: EndR
     builder.progress(
       builder.status.phase === 'Verifying' ? 'Verifying' : 'Pending',
       'Suspended',
-      `suspended; it would be ${phase}: ${message}`,
+      `suspended; otherwise it would be ${phase}: ${message}`,
     );
     return;
   }
@@ -39,8 +39,8 @@ export function requestEnd(builder: PlanBuilder, phase: FinalPhase, reason: EndR
 }
 
 /**
- * Whoever takes over needs to know the current state, not the one before the first command: records an observation.
- * False while it is outstanding. A suspended Incident ends later, and is observed then.
+ * Records an observation for the hand-over, which shows the current state, not the baseline.
+ * False while the observation is missing. A suspended Incident ends later, and is observed then.
  */
 export function isObservedBeforeHandover(builder: PlanBuilder, observed: Observed): boolean {
   if (builder.incident.spec.suspend) return true;
@@ -52,11 +52,11 @@ export function isObservedBeforeHandover(builder: PlanBuilder, observed: Observe
   return true;
 }
 
-/** Waits for the seal, then finishes. */
+/** Waits for the seal, then finishes the Incident. */
 export function planSealing(builder: PlanBuilder, observed: Observed): void {
   const end = decidedEnd(builder.status);
   if (end === undefined) return;
-  // Finished means that nothing is left: no pod, no rights.
+  // A finished Incident has neither pods nor role bindings left.
   if (!observed.cleaned.has('incident')) {
     builder.addAction({ type: 'clean-incident' });
     builder.requeueNow();
@@ -74,14 +74,14 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
       type: 'AuditSealed',
       status: 'False',
       reason: 'GatewayUnavailable',
-      message: `the gateway did not seal the log within ${SEAL_WAIT_MS / 1000} s; it will when it is back`,
+      message: `the gateway did not seal the log within ${SEAL_WAIT_MS / 1000} s; it will do so when it is available again`,
     });
   }
   const verified = isTrue(builder.status.conditions, CONDITIONS.Verified);
   const claimed = isTrue(builder.incident.status?.conditions, CONDITIONS.RepairClaimed);
   const succeeded = end.phase === 'Resolved' && verified && claimed;
   if (end.phase === 'Escalated') {
-    const handover = handoverOf(builder.incident, end.reason);
+    const handover = buildHandover(builder.incident, end.reason);
     builder.change({ handover });
     builder.note('Warning', 'HandedOver', handoverNote(handover));
   }
@@ -109,7 +109,7 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
   builder.addAction({ type: 'remove-finalizer' });
 }
 
-/** A gateway that was away has come back and sealed the log of a finished Incident. */
+/** Records the seal of a gateway that was unavailable when the Incident finished. */
 export function sealLate(builder: PlanBuilder): void {
   const head = builder.incident.status?.audit?.finalHeadHash;
   if (head === undefined || builder.status.audit?.sealedHeadHash !== undefined) return;

@@ -1,4 +1,4 @@
-// Acceptance, the queue, and the start of an attempt. Pure.
+// Plans acceptance, waiting in the queue, and the start of an attempt. Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { type ClassSnapshot, CONDITIONS, type IncidentStatus } from '../../api/incident.ts';
@@ -11,18 +11,20 @@ import { isObservedBeforeHandover, requestEnd } from './plan-end.ts';
 import { type LimitFacts, reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 
-/** How long a new attempt waits for the old pod to be gone, in ms; its lease is dead in any case. */
+/**
+ * How long a new attempt waits for the old pod to go, in ms. The lease of that pod is dead already.
+ */
 const OLD_POD_WAIT_MS = 60_000;
-/** A class that is missing, or a free namespace, is noticed by watches; this is for the case that one got lost. */
-const PATIENCE_MS = 60_000;
+/** Watches report a new class or a free namespace. This interval covers a lost event. In ms. */
+const FALLBACK_POLL_MS = 60_000;
 
-/** Says in conditions whether the Incident can be worked on. */
+/** Records in conditions whether the Incident can be worked on. */
 export function accept(builder: PlanBuilder, accepted: Acceptance): void {
   const before = findCondition(builder.status.conditions, CONDITIONS.Accepted);
   if (accepted.type === 'accepted') {
-    // What an agent was started under holds to the end, whatever becomes of the class.
+    // The limits of the first attempt apply to the end, even if the class changes.
     if (builder.status.attempts === undefined) builder.change({ limits: accepted.limits });
-    const message = `works with AgentClass ${accepted.agentClass.metadata.name}`;
+    const message = `uses AgentClass ${accepted.agentClass.metadata.name}`;
     builder.condition({ type: 'Accepted', status: 'True', reason: 'Accepted', message });
     if (builder.holds('Stalled')) builder.condition({ type: 'Stalled', status: 'False', reason: 'Accepted' });
     if (before?.status !== 'True') builder.note('Normal', 'Accepted', message);
@@ -34,7 +36,7 @@ export function accept(builder: PlanBuilder, accepted: Acceptance): void {
   if (before?.reason !== reason) builder.note('Warning', reason, message);
 }
 
-/** Why no attempt will follow the last one; undefined while one may. */
+/** Why no further attempt will start; undefined while one may. */
 export function findEscalation(
   status: LimitFacts & Pick<IncidentStatus, 'attempts'>,
   now: Date,
@@ -43,17 +45,17 @@ export function findEscalation(
   const last = attempts.at(-1);
   const reached = reachedLimit(status, now);
   if (last?.reason === 'LimitReached' || reached !== undefined) {
-    return { reason: 'LimitReached', message: reached ?? last?.message ?? 'a limit is reached' };
+    return { reason: 'LimitReached', message: reached ?? last?.message ?? 'a limit was reached' };
   }
   if (last === undefined || limits === undefined || attempts.length < limits.attempts) return undefined;
   const how = attempts.length === 1 ? 'the only attempt' : `all ${attempts.length} attempts`;
   return {
     reason: 'AttemptsExhausted',
-    message: `${how} ended; the last one: ${last.reason}: ${last.message ?? ''}`,
+    message: `${how} ended, the last with ${last.reason}: ${last.message ?? ''}`,
   };
 }
 
-/** Between attempts: starts the next one, waits for what hinders it, or ends the Incident when none is left. */
+/** Between attempts: starts the next one, waits for what prevents it, or ends the Incident. */
 export function planNextAttempt(
   builder: PlanBuilder,
   observed: Observed,
@@ -72,11 +74,11 @@ export function planNextAttempt(
   }
   if (accepted.type === 'waiting') {
     builder.progress('Pending', accepted.reason, accepted.message);
-    builder.requeueAfter(PATIENCE_MS);
+    builder.requeueAfter(FALLBACK_POLL_MS);
     return;
   }
   if (builder.incident.spec.suspend) {
-    builder.progress('Pending', 'Suspended', 'suspended: set spec.suspend to false to go on');
+    builder.progress('Pending', 'Suspended', 'suspended: set spec.suspend to false to continue');
     return;
   }
   if (observed.blocker !== undefined) {
@@ -85,7 +87,7 @@ export function planNextAttempt(
       ? `which works on namespace ${target}`
       : `which is earlier in the queue for namespace ${target}`;
     builder.progress('Pending', 'Queued', `waiting for Incident ${namespace}/${name}, ${why}`);
-    builder.requeueAfter(PATIENCE_MS);
+    builder.requeueAfter(FALLBACK_POLL_MS);
     return;
   }
   if (observed.oldPods > 0 && last?.endTime !== undefined && builder.since(last.endTime) < OLD_POD_WAIT_MS) {
@@ -103,7 +105,7 @@ function planAttemptStart(builder: PlanBuilder, number: number, agentClass: Agen
     sessionID: builder.session,
     podName: name,
     serviceAccountName: name,
-    class: snapshotOf(agentClass),
+    class: takeSnapshot(agentClass),
     startTime: builder.time,
   });
   builder.progress('Running', 'AttemptStarting', `starting attempt ${number}`);
@@ -114,7 +116,7 @@ function planAttemptStart(builder: PlanBuilder, number: number, agentClass: Agen
       type: 'Verified',
       status: 'Unknown',
       reason: 'NotClaimed',
-      message: 'no repair is claimed yet',
+      message: 'no repair has been claimed yet',
     });
   builder.note(
     'Normal',
@@ -125,7 +127,7 @@ function planAttemptStart(builder: PlanBuilder, number: number, agentClass: Agen
   builder.requeueAfter(1000);
 }
 
-function snapshotOf({ metadata, spec }: AgentClass): ClassSnapshot {
+function takeSnapshot({ metadata, spec }: AgentClass): ClassSnapshot {
   return {
     name: metadata.name,
     generation: metadata.generation ?? 0,

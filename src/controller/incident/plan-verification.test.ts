@@ -1,4 +1,4 @@
-// The plan of an Incident whose agent has claimed: what the checks make of the claim.
+// The plan of an Incident whose agent has made a claim: how the checks confirm or refute it.
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -28,45 +28,45 @@ describe('a claimed repair', () => {
         ...more,
       }),
     });
-  const look = (second: number, passing: boolean, lastObserved?: number) => ({
+  const observe = (second: number, passing: boolean, lastObserved?: number) => ({
     observations: [sees(second, passing)],
     lastObserved: lastObserved === undefined ? undefined : iso(lastObserved),
   });
 
-  it('is looked at; one that cannot be, or is over, is not', () => {
+  it('needs an observation, unlike a running attempt or a cancelled Incident', () => {
     expect(needsObservation(claimed(), at(101))).toBe(true);
     expect(needsObservation(incident({ status: running }), at(101))).toBe(false);
     expect(needsObservation(claimed({}, { cancel: true }), at(101))).toBe(false);
   });
 
   it('is Resolved only after the whole soak', () => {
-    const first = plan(claimed(), observed({ observation: look(101, true) }), at(101));
+    const first = plan(claimed(), observed({ observation: observe(101, true) }), at(101));
     expect(first.status?.soak).toEqual({ startTime: iso(101), restarts: 0 });
     expect(end(first)).toBeUndefined();
     const soaking = { soak: { startTime: iso(101), restarts: 0 } };
-    expect(end(plan(claimed(soaking), observed({ observation: look(110, true, 109) }), at(110)))).toBeUndefined();
-    const last = plan(claimed(soaking), observed({ observation: look(111, true, 110) }), at(111));
+    expect(end(plan(claimed(soaking), observed({ observation: observe(110, true, 109) }), at(110)))).toBeUndefined();
+    const last = plan(claimed(soaking), observed({ observation: observe(111, true, 110) }), at(111));
     expect(end(last)).toBe('Resolved');
     expect(reasonOf(last, 'Verified')).toBe('ChecksHeld');
   });
 
-  it('that breaks in the soak starts it again', () => {
+  it('restarts the soak when a check fails', () => {
     const soaking = claimed({ soak: { startTime: iso(101), restarts: 0 } });
-    const made = plan(soaking, observed({ observation: look(105, false, 104) }), at(105));
+    const made = plan(soaking, observed({ observation: observe(105, false, 104) }), at(105));
     expect(made.status?.soak).toEqual({ restarts: 1 });
     expect(made.notes.map((note) => note.reason)).toContain('SoakRestarted');
   });
 
-  it('that does not come true within the grace is an attempt with ChecksFailed', () => {
-    expect(lastReason(plan(claimed(), observed({ observation: look(159, false) }), at(159)))).toBe('Claimed');
-    const made = plan(claimed(), observed({ observation: look(160, false) }), at(160));
+  it('ends the attempt with ChecksFailed when the checks fail throughout the grace period', () => {
+    expect(lastReason(plan(claimed(), observed({ observation: observe(159, false) }), at(159)))).toBe('Claimed');
+    const made = plan(claimed(), observed({ observation: observe(160, false) }), at(160));
     expect(made.status?.attempts?.[0]).toMatchObject({ reason: 'ChecksFailed', endTime: iso(100) });
     expect(made.status?.attempts?.[0]?.message).toBe(
-      'the agent claimed Fixed: did it\nbut the checks did not hold:\nc: object.x = false\nthe cause, as it saw it: r',
+      'the agent claimed Fixed: did it\nbut the checks did not hold:\nc: object.x = false\ncause according to the agent: r',
     );
   });
 
-  it('does not count when the patient was taken away, and says so by name', () => {
+  it('is not confirmed when a workload of the baseline was deleted, and names it', () => {
     const gone: Observation = {
       name: 'baseline',
       passing: false,
@@ -90,40 +90,40 @@ describe('a claimed repair', () => {
       { count: 2, last: [{ attempt: 1, seq: 9, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/t' }] },
       'has seen 2 writes, the last: patch apps/statefulsets tikv/t',
     ],
-    // Nobody has counted.
+    // The gateway has not reported a count.
     ['Verified', undefined, 'NothingWrong'],
-  ])('of a false alarm is Resolved with %s', (reason, changes, text) => {
+  ])('of NothingWrong is Resolved with %s', (reason, changes, text) => {
     const soaked = claimed({
       claim: claim(1, 'NothingWrong', 100),
       soak: { startTime: iso(101), restarts: 0 },
       ...(changes === undefined ? {} : { changes }),
     });
-    const made = plan(soaked, observed({ observation: look(111, true, 110) }), at(111));
+    const made = plan(soaked, observed({ observation: observe(111, true, 110) }), at(111));
     expect(end(made)).toBe('Resolved');
     expect(reasonOf(made, 'Finished')).toBe(reason);
     expect(findCondition(made.status?.conditions, 'Finished')?.message).toContain(text);
   });
 
-  it('that nothing was wrong is no repair of what is broken', () => {
+  it('of NothingWrong is not confirmed while a check fails', () => {
     const wrong = claimed({ claim: claim(1, 'NothingWrong', 100), changes: { count: 0, last: [] } });
-    expect(lastReason(plan(wrong, observed({ observation: look(160, false) }), at(160)))).toBe('ChecksFailed');
+    expect(lastReason(plan(wrong, observed({ observation: observe(160, false) }), at(160)))).toBe('ChecksFailed');
   });
 
-  it('may finish a soak that runs when the grace is over', () => {
+  it('may finish a running soak after the grace period', () => {
     const soaking = claimed({ soak: { startTime: iso(155), restarts: 3 } });
-    expect(lastReason(plan(soaking, observed({ observation: look(161, true, 160) }), at(161)))).toBe('Claimed');
+    expect(lastReason(plan(soaking, observed({ observation: observe(161, true, 160) }), at(161)))).toBe('Claimed');
   });
 
-  it('is Escalated when the agent says that it cannot', () => {
+  it('is Escalated when the agent claims CannotFix', () => {
     const given = claimed({ claim: claim(1, 'CannotFix', 100) });
     expect(needsObservation(given, at(101))).toBe(true);
     expect(end(plan(given, observed(), at(101)))).toBeUndefined();
-    const made = plan(given, observed({ observation: look(101, false) }), at(101));
+    const made = plan(given, observed({ observation: observe(101, false) }), at(101));
     expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
     expect(made.status?.verification?.[0]).toMatchObject({ passing: false, observedTime: iso(101) });
   });
 
-  it('counts no turns any more, but time', () => {
+  it('is subject to the time limit only', () => {
     const counts = {
       turns: 60,
       modelCalls: 1,
@@ -133,20 +133,20 @@ describe('a claimed repair', () => {
       cacheWriteTokens: 1,
     };
     const usage = { ...counts, costMilliUSD: 1, limitReached: 'turns' };
-    expect(end(plan(claimed({ usage }), observed({ observation: look(101, true) }), at(101)))).toBeUndefined();
-    expect(reasonOf(plan(claimed(), observed({ observation: look(900, true) }), at(900)), 'Finished')).toBe(
+    expect(end(plan(claimed({ usage }), observed({ observation: observe(101, true) }), at(101)))).toBeUndefined();
+    expect(reasonOf(plan(claimed(), observed({ observation: observe(900, true) }), at(900)), 'Finished')).toBe(
       'LimitReached',
     );
   });
 
-  it('does not close while the Incident is suspended', () => {
+  it('does not end the Incident while it is suspended', () => {
     const soaked = claimed({ soak: { startTime: iso(101), restarts: 0 } }, { suspend: true });
-    const made = plan(soaked, observed({ observation: look(112, true, 111) }), at(112));
+    const made = plan(soaked, observed({ observation: observe(112, true, 111) }), at(112));
     expect(end(made)).toBeUndefined();
-    expect(made.status?.message).toContain('suspended; it would be Resolved');
+    expect(made.status?.message).toContain('suspended; otherwise it would be Resolved');
   });
 
-  it('writes results that say nothing new only every few seconds', () => {
+  it('writes unchanged results only every few seconds', () => {
     const before = claimed({
       soak: { startTime: iso(101), restarts: 0 },
       verification: [
@@ -154,9 +154,9 @@ describe('a claimed repair', () => {
       ],
       phase: 'Verifying',
     });
-    const once = plan(before, observed({ observation: look(103, true, 102) }), at(103));
+    const once = plan(before, observed({ observation: observe(103, true, 102) }), at(103));
     expect(once.status?.verification?.[0]?.observedTime).toBe(iso(101));
-    const later = plan(before, observed({ observation: look(110, true, 109) }), at(110));
+    const later = plan(before, observed({ observation: observe(110, true, 109) }), at(110));
     expect(later.status?.verification?.[0]?.observedTime).toBe(iso(110));
   });
 });

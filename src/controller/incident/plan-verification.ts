@@ -1,4 +1,4 @@
-// A claimed repair is judged: the checks must hold for the whole soak. The agent's word alone counts for nothing. Pure.
+// Plans the verification of a claimed repair: the checks must hold for the whole soak. Pure.
 
 import { BASELINE } from '../../api/check.ts';
 import type { CheckResult, Claim } from '../../api/incident.ts';
@@ -10,9 +10,9 @@ import { reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 import { unconfirmedClaim } from './unconfirmed-claim.ts';
 
-/** How often the checks are looked at, in ms: a break of a second must not slip through. */
+/** The interval between observations, in ms: a failure of one second must not go unnoticed. */
 export const OBSERVE_EVERY_MS = 750;
-/** Results that say nothing new are written to status only this often, in ms; the API server has other work. */
+/** Unchanged results are written to status only this often, in ms, to spare the API server. */
 const WRITE_EVERY_MS = 8000;
 
 export function planVerification(builder: PlanBuilder, observed: Observed, claim: Claim): void {
@@ -28,7 +28,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     requestEnd(builder, 'Escalated', 'AgentEscalated', `the agent cannot fix it: ${claim.summary}`);
     return;
   }
-  // Turns, tokens and cost are behind us; of the limits only time still counts.
+  // The agent has ended, so the time limit is the only one that still applies.
   const timeLeft = timeLeftMs(builder);
   if (observed.observation === undefined) {
     builder.requeueNow();
@@ -40,12 +40,12 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
   const results = nextResults(before, observations);
   const soak = nextSoak(builder.status.soak, results, { at, lastObserved });
   for (const result of results) {
-    const was = before?.find((candidate) => candidate.name === result.name);
-    if (!result.passing && was?.passing)
+    const previous = before?.find((candidate) => candidate.name === result.name);
+    if (!result.passing && previous?.passing)
       builder.note('Warning', 'CheckFailed', truncate(failingEvidence([result]), 1000));
   }
   const restarted = soak.restarts > (builder.status.soak?.restarts ?? 0);
-  if (restarted) builder.note('Warning', 'SoakRestarted', `the soak starts again (${soak.restarts} so far)`);
+  if (restarted) builder.note('Warning', 'SoakRestarted', `the soak restarted (${soak.restarts} restarts so far)`);
   const soakChanged = soak.startTime !== builder.status.soak?.startTime || restarted;
   if (soakChanged || hasMaterialChange(before, results)) builder.change({ verification: results, soak });
 
@@ -54,7 +54,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     const message = `all checks have held for ${spec.verify.soakSeconds} s`;
     builder.condition({ type: 'Verified', status: 'True', reason: 'ChecksHeld', message });
     builder.note('Normal', 'Verified', message);
-    const { reason, text } = repairedHow(builder, claim);
+    const { reason, text } = describeSuccess(builder, claim);
     requestEnd(builder, 'Resolved', reason, `${message}; ${text}`);
     return;
   }
@@ -63,7 +63,7 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
       builder,
       'Escalated',
       'LimitReached',
-      `${reachedLimit(builder.withUsage, builder.now) ?? 'the time limit is reached'} while the checks ran`,
+      `${reachedLimit(builder.withUsage, builder.now) ?? 'the time limit is reached'} during verification`,
     );
     return;
   }
@@ -74,10 +74,10 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
       type: 'Verified',
       status: 'False',
       reason: 'Soaking',
-      message: `all checks hold; they must for ${spec.verify.soakSeconds} s`,
+      message: `all checks hold; they must hold for ${spec.verify.soakSeconds} s`,
     });
     const until = new Date(Date.parse(soak.startTime) + spec.verify.soakSeconds * 1000).toISOString();
-    builder.progress('Verifying', 'Soaking', `all checks hold; verified at ${until} if they go on to`);
+    builder.progress('Verifying', 'Soaking', `all checks hold; the repair is verified at ${until} if they still hold`);
     builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, left));
     return;
   }
@@ -94,31 +94,31 @@ export function planVerification(builder: PlanBuilder, observed: Observed, claim
     builder.change({ verification: results, soak });
     builder.endAttempt('ChecksFailed', unconfirmedClaim(claim, results));
     const failing = results.filter((result) => !result.passing).map((result) => result.name);
-    builder.note('Warning', 'ChecksFailed', `the claim is not confirmed; failing: ${failing.join(', ')}`);
+    builder.note('Warning', 'ChecksFailed', `the claim was not confirmed; failing: ${failing.join(', ')}`);
     builder.requeueNow();
     return;
   }
   const failing = results.filter((result) => !result.passing).map((result) => result.name);
-  builder.progress('Verifying', 'ChecksFailing', `claimed, but these checks do not hold: ${failing.join(', ')}`);
+  builder.progress('Verifying', 'ChecksFailing', `a repair is claimed, but these checks fail: ${failing.join(', ')}`);
   builder.requeueAfter(Math.min(OBSERVE_EVERY_MS, Math.max(1, graceLeft)));
 }
 
-/** Resolved, but how: the agent's word about changes is held against the gateway's. */
-function repairedHow(builder: PlanBuilder, claim: Claim): { readonly reason: EndReason; readonly text: string } {
-  const said = `the agent says: ${claim.outcome}: ${claim.summary}`;
+/** Why the Incident is resolved. A NothingWrong claim is checked against the gateway's count. */
+function describeSuccess(builder: PlanBuilder, claim: Claim): { readonly reason: EndReason; readonly text: string } {
+  const statement = `the agent says: ${claim.outcome}: ${claim.summary}`;
   const { changes } = builder.incident.status ?? {};
-  // Without a witness nobody can say that nothing was touched.
-  if (claim.outcome !== 'NothingWrong' || changes === undefined) return { reason: 'Verified', text: said };
-  if (changes.count === 0) return { reason: 'NothingToRepair', text: `nothing was changed; ${said}` };
+  // Without the gateway's count it is unknown whether anything was changed.
+  if (claim.outcome !== 'NothingWrong' || changes === undefined) return { reason: 'Verified', text: statement };
+  if (changes.count === 0) return { reason: 'NothingToRepair', text: `nothing was changed; ${statement}` };
   const last = changes.last.at(-1);
   const writes = changes.count === 1 ? 'a write' : `${changes.count} writes`;
   return {
     reason: 'HealthyButChanged',
-    text: `but the gateway has seen ${writes}${last === undefined ? '' : `, the last: ${last.text}`}; ${said}`,
+    text: `but the gateway has seen ${writes}${last === undefined ? '' : `, the last: ${last.text}`}; ${statement}`,
   };
 }
 
-/** Milliseconds of the time limit that are left; undefined when there is none. */
+/** Milliseconds left of the time limit; undefined when there is none. */
 function timeLeftMs(builder: PlanBuilder): number | undefined {
   const { limits, startTime } = builder.status;
   return limits === undefined || startTime === undefined
@@ -128,8 +128,8 @@ function timeLeftMs(builder: PlanBuilder): number | undefined {
 
 function hasMaterialChange(before: readonly CheckResult[] | undefined, now: readonly CheckResult[]): boolean {
   return now.some((result) => {
-    const was = before?.find((candidate) => candidate.name === result.name);
-    if (was === undefined || was.passing !== result.passing) return true;
-    return Date.parse(result.observedTime) - Date.parse(was.observedTime) >= WRITE_EVERY_MS;
+    const previous = before?.find((candidate) => candidate.name === result.name);
+    if (previous === undefined || previous.passing !== result.passing) return true;
+    return Date.parse(result.observedTime) - Date.parse(previous.observedTime) >= WRITE_EVERY_MS;
   });
 }

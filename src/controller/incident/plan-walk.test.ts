@@ -1,4 +1,4 @@
-// Random walks through the life of an Incident, with crashes between any two steps: what must hold on every path.
+// Random walks through the life of an Incident, with a crash after any step, keep its invariants.
 
 import { expect, it } from 'vitest';
 import { at, claim, firstObservation, incident, iso, observed, sees } from '../../../test/support/incident-fixtures.ts';
@@ -10,7 +10,7 @@ import type { Learned, Plan } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
 import { liveAttempt } from './status.ts';
 
-/** A small deterministic generator (mulberry32), so that a failing walk can be walked again. */
+/** A small deterministic generator (mulberry32), so that a failing walk can be repeated. */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {
@@ -40,7 +40,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (current !== undefined) current = incidentSchema.parse({ ...current, status: { ...current.status, ...change } });
   };
 
-  const carryOut = (made: Plan) => {
+  const perform = (made: Plan) => {
     const crashed = () => {
       if (!chance(0.15)) return false;
       trail.push('crash');
@@ -148,7 +148,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
       }),
       at(second),
     );
-    carryOut(made);
+    perform(made);
     check(current, pods, trail);
     if (isTrue(current?.status?.conditions, 'Finished') && current?.metadata.finalizers === undefined) break;
   }
@@ -186,7 +186,7 @@ function check(current: Incident | undefined, pods: readonly PodView[], trail: r
   }
 }
 
-it('holds on three hundred random walks with crashes, and most of them come to an end', () => {
+it('keeps its invariants on three hundred random walks with crashes, most of which reach an end', () => {
   const ends = new Map<string, number>();
   for (let seed = 1; seed <= 300; seed += 1) {
     const { incident: last } = walk(seed);
@@ -194,7 +194,7 @@ it('holds on three hundred random walks with crashes, and most of them come to a
       last === undefined ? 'deleted' : isTrue(last.status?.conditions, 'Finished') ? last.status?.phase : 'unfinished';
     ends.set(phase ?? '?', (ends.get(phase ?? '?') ?? 0) + 1);
   }
-  // All kinds of ends were reached, so the walks went where it matters.
+  // The walks reach every kind of end.
   for (const phase of ['Resolved', 'Escalated', 'Cancelled', 'deleted'])
     expect(ends.get(phase) ?? 0, phase).toBeGreaterThan(3);
   expect(ends.get('unfinished') ?? 0).toBeLessThan(30);

@@ -1,4 +1,4 @@
-// The plan of an Incident, state by state: what follows from what.
+// The plan of an Incident, state by state.
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -44,7 +44,7 @@ describe('a new Incident', () => {
     expect(made.notes.map((note) => note.reason)).toEqual(['Accepted', 'AttemptStarted']);
   });
 
-  it('waits for whoever works on its namespace, and says for whom', () => {
+  it('waits for the Incident that works on its namespace, and names it', () => {
     const blocker = { namespace: 'a', name: 'other', target: 'tikv', working: true };
     const made = plan(incident(), observed({ blocker }), at(0));
     expect(made.status?.message).toBe('waiting for Incident a/other, which works on namespace tikv');
@@ -56,7 +56,7 @@ describe('a new Incident', () => {
     expect(types(plan(incident({ spec: { suspend: true } }), observed(), at(0)))).toEqual([]);
   });
 
-  it('is over at once when it is cancelled', () => {
+  it('ends at once when it is cancelled', () => {
     const made = plan(incident({ spec: { cancel: true } }), observed(), at(0));
     expect(end(made)).toBe('Cancelled');
     expect(made.status?.attempts).toBeUndefined();
@@ -66,17 +66,17 @@ describe('a new Incident', () => {
 describe('an attempt on record without a pod', () => {
   const podless = incident({ status: begun([attempt(1)]) });
 
-  it('is started, whoever was interrupted there', () => {
+  it('is started after an interruption', () => {
     expect(types(plan(podless, observed(), at(1)))).toEqual(['prepare-attempt', 'observe-baseline']);
   });
 
-  it('gets its pod once the baseline that was observed is in the same plan', () => {
+  it('gets its pod in the plan that records the observed baseline', () => {
     const made = plan(podless, observed({ learned: { attempt: 1, firstObservation } }), at(1));
     expect(made.status).toMatchObject(firstObservation);
     expect(types(made)).toEqual(['create-pod']);
   });
 
-  it('records the UID of the pod that was created, and creates no other', () => {
+  it('records the UID of the created pod, and creates no other', () => {
     const made = plan(podless, observed({ learned: { attempt: 1, podUID: 'u1' } }), at(1));
     expect(made.status?.attempts).toMatchObject([{ number: 1, podUID: 'u1' }]);
     expect(types(made)).toEqual([]);
@@ -89,7 +89,7 @@ describe('an attempt on record without a pod', () => {
     expect(types(made)).toEqual(['prepare-attempt', 'create-pod']);
   });
 
-  it('ends StartFailed after a minute, with what hindered it', () => {
+  it('ends StartFailed after a minute, with the problem', () => {
     const made = plan(podless, observed({ startProblem: 'rolebindings is forbidden' }), at(61));
     expect(lastReason(made)).toBe('StartFailed');
     expect(made.status?.attempts?.[0]?.message).toBe('rolebindings is forbidden');
@@ -127,7 +127,7 @@ describe('a running attempt', () => {
     expect(types(made)).toEqual(['clean-attempt']);
   });
 
-  it('waits a minute for an image that cannot be pulled, five for a pod that is merely slow', () => {
+  it('waits one minute for an image that cannot be pulled, five for a pod that is only slow', () => {
     const stuck = observed({ pod: podOf({ type: 'starting', problem: 'ErrImagePull' }) });
     const slow = observed({ pod: podOf({ type: 'starting' }) });
     expect(lastReason(plan(incident({ status: running }), stuck, at(59)))).toBeUndefined();
@@ -136,7 +136,7 @@ describe('a running attempt', () => {
     expect(lastReason(plan(incident({ status: running }), slow, at(301)))).toBe('StartFailed');
   });
 
-  it('ends with the claim, even if the pod is gone by then', () => {
+  it('ends with its claim, even if the pod is already gone', () => {
     const claimed = incident({ status: { ...running, claim: claim(1, 'Fixed') } });
     const made = plan(claimed, observed(), at(5));
     expect(lastReason(made)).toBe('Claimed');
@@ -152,7 +152,7 @@ describe('a running attempt', () => {
     expect(lastReason(made)).toBeUndefined();
   });
 
-  it('ends LimitReached when time is up or the gateway says that something is reached', () => {
+  it('ends LimitReached when time is up or the gateway reports a reached limit', () => {
     const pod = podOf({ type: 'running' });
     expect(lastReason(plan(incident({ status: running }), observed({ pod }), at(900)))).toBe('LimitReached');
     const counts = {
@@ -171,7 +171,7 @@ describe('a running attempt', () => {
     });
   });
 
-  it('wakes up for the time limit', () => {
+  it('is planned again at its time limit', () => {
     const made = plan(incident({ status: running }), observed({ pod: podOf({ type: 'running' }) }), at(890));
     expect(made.requeueAfterMs).toBe(10_000);
   });
@@ -197,7 +197,7 @@ describe('between attempts', () => {
     expect(made.status?.startTime).toBe(iso(0));
   });
 
-  it('the next one waits until the old pod is gone, but not for ever', () => {
+  it('the next one waits a limited time until the old pod is gone', () => {
     const status = begun([ended('Interrupted')]);
     expect(types(plan(incident({ status }), observed({ oldPods: 1 }), at(6)))).toEqual([]);
     expect(types(plan(incident({ status }), observed({ oldPods: 1 }), at(70)))).toEqual([
@@ -211,7 +211,7 @@ describe('between attempts', () => {
       ended('Interrupted'),
       attempt(2, { endTime: iso(9), reason: 'ChecksFailed', message: 'evidence' }),
     ]);
-    // Not before somebody has looked how things stand.
+    // Not before the checks were observed for the hand-over.
     expect(needsObservation(incident({ status }), at(10))).toBe(true);
     expect(end(plan(incident({ status }), observed(), at(10)))).toBeUndefined();
     const observation = { observations: [sees(10, true)], lastObserved: undefined };
@@ -222,12 +222,12 @@ describe('between attempts', () => {
     expect(made.status?.verification?.[0]).toMatchObject({ passing: true, observedTime: iso(10) });
   });
 
-  it('one that is suspended says what it would do, and is not looked at for it', () => {
+  it('a suspended Incident reports its would-be end without an observation', () => {
     const held = incident({ status: begun([ended('LimitReached')]), spec: { suspend: true } });
     expect(needsObservation(held, at(6))).toBe(false);
     const made = plan(held, observed(), at(6));
     expect(end(made)).toBeUndefined();
-    expect(made.status?.message).toContain('it would be Escalated');
+    expect(made.status?.message).toContain('otherwise it would be Escalated');
   });
 
   it('none is started after a limit was reached', () => {
@@ -236,7 +236,7 @@ describe('between attempts', () => {
     expect(reasonOf(plan(spent, observed({ observation }), at(6)), 'Finished')).toBe('LimitReached');
   });
 
-  it('the old one is cleaned up again by whoever does not know that it was', () => {
+  it('the old one is cleaned up again by a controller that does not know it was', () => {
     const made = plan(incident({ status: begun([ended('Interrupted')]) }), observed({ cleaned: new Set() }), at(6));
     expect(made.actions[0]).toEqual({ type: 'clean-attempt', attempt: 1 });
   });

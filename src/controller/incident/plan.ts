@@ -1,4 +1,4 @@
-// From what is to what shall be done: the whole life cycle of an Incident as one pure function.
+// Plans an Incident: its whole life cycle as one pure function of what was observed.
 
 import { FINALIZER } from '../../api/group.ts';
 import { CONDITIONS, type Incident } from '../../api/incident.ts';
@@ -9,11 +9,11 @@ import { type Observed, type Plan, PlanBuilder } from './plan-builder.ts';
 import { planSealing, requestEnd, sealLate } from './plan-end.ts';
 import { accept, findEscalation, planNextAttempt } from './plan-start.ts';
 import { planVerification } from './plan-verification.ts';
-import { claimOf, decidedEnd, liveAttempt } from './status.ts';
+import { decidedEnd, findClaim, liveAttempt } from './status.ts';
 
 /**
- * What to do about an Incident now. The same state gives the same plan, so it does not matter who was killed where:
- * whoever comes next reads what is there and goes on.
+ * Plans what to do about an Incident now. The same state gives the same plan, so a controller that
+ * takes over after a crash at any point reads the state and continues.
  */
 export function plan(incident: Incident, observed: Observed, now: Date): Plan {
   const builder = new PlanBuilder(incident, now);
@@ -21,7 +21,7 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
 
   if (incident.metadata.deletionTimestamp !== undefined) {
     if (hasFinalizer) {
-      // On record for the log, which outlives the object.
+      // For the audit log, which outlives the object.
       if (liveAttempt(builder.status) !== undefined) builder.endAttempt('Deleted', 'the Incident was deleted');
       builder.addAction({ type: 'clean-incident' });
       builder.addAction({ type: 'remove-finalizer' });
@@ -40,8 +40,8 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
   }
   if (incident.spec.cancel) {
     if (liveAttempt(builder.status) !== undefined) builder.endAttempt('Cancelled', 'the Incident was cancelled');
-    builder.note('Normal', 'Cancelled', 'cancelled by its spec');
-    requestEnd(builder, 'Cancelled', 'Cancelled', 'cancelled by its spec');
+    builder.note('Normal', 'Cancelled', 'cancelled by spec.cancel');
+    requestEnd(builder, 'Cancelled', 'Cancelled', 'cancelled by spec.cancel');
     return builder.finish();
   }
 
@@ -54,15 +54,15 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
   if (last !== undefined && !observed.cleaned.has(`attempt-${last.number}`)) {
     builder.addAction({ type: 'clean-attempt', attempt: last.number });
   }
-  const claim = claimOf(incident, last);
+  const claim = findClaim(incident, last);
   if (last?.reason === 'Claimed' && claim !== undefined) {
     planVerification(builder, observed, claim);
     return builder.finish();
   }
 
-  const clearedTime = alarmOver(incident);
+  const clearedTime = clearedBeforeStart(incident);
   if (clearedTime !== undefined) {
-    requestEnd(builder, 'Resolved', 'AlarmCleared', `the alarm cleared at ${clearedTime}, before an agent was started`);
+    requestEnd(builder, 'Resolved', 'AlarmCleared', `the alarm cleared at ${clearedTime}, before an agent started`);
     return builder.finish();
   }
 
@@ -74,23 +74,24 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
 }
 
 /**
- * When the alarm of an Incident cleared that nobody has begun to work on and that nobody holds; else undefined.
- * Once an agent was started, its claim and the checks decide: half a repair is no end.
+ * When the alarm cleared, if no agent was ever started and the Incident is not suspended; else
+ * undefined. After an agent has started, only its claim and the checks decide, because an alarm may
+ * clear in the middle of a repair.
  */
-function alarmOver(incident: Incident): string | undefined {
+function clearedBeforeStart(incident: Incident): string | undefined {
   const { alarm, attempts } = incident.status ?? {};
   if (incident.spec.suspend || (attempts?.length ?? 0) > 0 || alarm?.state !== 'Cleared') return undefined;
   return alarm.clearedTime;
 }
 
-/** Whether the plan needs the checks observed: a claim is being verified, or a person is about to take over. Pure. */
+/** Whether the plan needs an observation: to verify a claim, or for a hand-over. Pure. */
 export function needsObservation(incident: Incident, now: Date): boolean {
   if (incident.metadata.deletionTimestamp !== undefined || incident.spec.cancel) return false;
   if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
   const { status } = incident;
   const last = status?.attempts?.at(-1);
   if (status === undefined || last?.endTime === undefined) return false;
-  const outcome = last.reason === 'Claimed' ? claimOf(incident, last)?.outcome : undefined;
+  const outcome = last.reason === 'Claimed' ? findClaim(incident, last)?.outcome : undefined;
   if (outcome !== undefined && outcome !== 'CannotFix') return true;
   return !incident.spec.suspend && (outcome === 'CannotFix' || findEscalation(status, now) !== undefined);
 }

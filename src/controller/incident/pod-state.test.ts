@@ -1,4 +1,4 @@
-// Pod statuses as the kubelet writes them, and what they mean for an attempt.
+// Pod statuses as the kubelet writes them, and the state of the attempt that follows.
 
 import { describe, expect, it } from 'vitest';
 import { kubeObject } from '../../kube/object.ts';
@@ -8,7 +8,7 @@ const state = (status: object) => podState(kubeObject.parse({ metadata: { name: 
 const container = (name: string, inner: object, restartCount = 0) => ({ name, restartCount, state: inner });
 
 describe('podState', () => {
-  it('starts while images are pulled and the sandbox comes up', () => {
+  it('is starting while images are pulled and the sandbox starts', () => {
     expect(state({})).toEqual({ type: 'starting' });
     const creating = [container('sandbox', { waiting: { reason: 'ContainerCreating' } })];
     expect(state({ phase: 'Pending', initContainerStatuses: creating })).toEqual({ type: 'starting' });
@@ -35,7 +35,7 @@ describe('podState', () => {
     expect(state({ phase: 'Pending', conditions })).toEqual({ type: 'starting', problem: 'Unschedulable: 0/1 nodes' });
   });
 
-  it('runs once the agent runs, also between two of its starts', () => {
+  it('is running once the agent runs, even between two restarts', () => {
     expect(state({ phase: 'Running', containerStatuses: [container('agent', { running: {} })] })).toEqual({
       type: 'running',
     });
@@ -43,12 +43,12 @@ describe('podState', () => {
     expect(state({ phase: 'Running', containerStatuses: crashed })).toEqual({ type: 'running' });
   });
 
-  it('has ended when the agent fails again and again', () => {
+  it('has ended when the agent fails repeatedly', () => {
     const crashed = [container('agent', { waiting: { reason: 'CrashLoopBackOff' } }, 5)];
     expect(state({ phase: 'Running', containerStatuses: crashed })).toMatchObject({ type: 'ended', completed: false });
   });
 
-  it('has ended with the reason of the kubelet', () => {
+  it('has ended with the reason that the kubelet gives', () => {
     expect(state({ phase: 'Succeeded' })).toMatchObject({ type: 'ended', completed: true });
     expect(state({ phase: 'Failed', reason: 'Evicted', message: 'low on memory' })).toEqual({
       type: 'ended',

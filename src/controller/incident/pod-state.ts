@@ -1,4 +1,4 @@
-// What a pod's status says about an attempt: starting (and what hinders it), running, or ended (and why). Pure.
+// Derives the state of an attempt from the status of its pod: starting, running or ended. Pure.
 
 import { z } from 'zod';
 import { AGENT_CONTAINER } from '../../api/group.ts';
@@ -34,7 +34,7 @@ const podStatus = z.object({
 export type PodState =
   | { readonly type: 'starting'; readonly problem?: string }
   | { readonly type: 'running' }
-  /** `completed`: the agent ended by itself, without an error. */
+  /** `completed`: the agent exited by itself, without an error. */
   | { readonly type: 'ended'; readonly completed: boolean; readonly message: string };
 
 export interface PodView {
@@ -46,10 +46,12 @@ export interface PodView {
   readonly state: PodState;
 }
 
-/** An agent that fails as often as this will not come right by being started again. */
+/** After this many restarts, another one is not expected to help. */
 const MAX_RESTARTS = 5;
 
-/** Waiting reasons that mean trouble; all others (ContainerCreating, PodInitializing) mean that things take their time. */
+/**
+ * Waiting reasons that indicate a problem; others (ContainerCreating, PodInitializing) are normal.
+ */
 const TROUBLE =
   /^(ErrImage|ImagePull|InvalidImageName|Create.*Error|RunContainerError|CrashLoopBackOff|RegistryUnavailable)/;
 
@@ -83,7 +85,7 @@ export function podState(pod: KubeObject): PodState {
   return { type: 'starting' };
 }
 
-/** Whether nothing of the pod can run any more. */
+/** Whether nothing in the pod can run any more. */
 export function hasEnded(pod: PodView): boolean {
   return pod.state.type === 'ended' && pod.state.completed;
 }

@@ -1,4 +1,4 @@
-// The queue of a namespace: who goes first, who holds it, who does not.
+// The queue of a namespace: which Incident holds it, which is next, and which do not count.
 
 import { describe, expect, it } from 'vitest';
 import { attempt, begun, condition, incident, iso } from '../../../test/support/incident-fixtures.ts';
@@ -24,12 +24,12 @@ const name = (...all: Parameters<typeof findBlocker>) => findBlocker(...all)?.na
 const working = (attemptParts: object = {}) => begun([attempt(1, attemptParts)]);
 
 describe('findBlocker', () => {
-  it('is nobody for an Incident alone, or with others elsewhere', () => {
+  it('finds none for an Incident that shares its targets with no other', () => {
     const elsewhere = of('elsewhere', { spec: { targetNamespaces: ['other'] }, status: working() });
     expect(findBlocker(of('a'), [of('a'), elsewhere])).toBeUndefined();
   });
 
-  it('is whoever works on one of the targets, whatever its severity', () => {
+  it('finds the Incident that works on one of the targets, whatever its severity', () => {
     const busy = of('busy', {
       spec: { severity: 'info', targetNamespaces: ['x', 'tikv'] },
       status: working(),
@@ -42,11 +42,11 @@ describe('findBlocker', () => {
     });
   });
 
-  it('is whoever was just started, even before the copy shows it', () => {
+  it('finds an Incident that was just started, even before the cache shows it', () => {
     expect(name(of('a'), [of('b', { second: 5 })], new Set(['uid-b']))).toBe('b');
   });
 
-  it('orders those who wait by severity, then age, then name', () => {
+  it('orders waiting Incidents by severity, then age, then name', () => {
     const critical = of('critical', { spec: { severity: 'critical' }, second: 9 });
     const old = of('old', { second: 1 });
     const young = of('young', { second: 5 });
@@ -59,13 +59,13 @@ describe('findBlocker', () => {
     expect(name(twin, [twin, young])).toBeUndefined();
   });
 
-  it('lets one that has begun go on before one that has not', () => {
+  it('prefers an Incident with an earlier attempt', () => {
     const begunOne = of('begun', { second: 9, status: working({ endTime: iso(3), reason: 'Interrupted' }) });
     expect(name(of('fresh', { spec: { severity: 'critical' } }), [begunOne])).toBe('begun');
     expect(name(begunOne, [of('fresh', { spec: { severity: 'critical' } })])).toBeUndefined();
   });
 
-  it('does not count those who cannot start: suspended, cancelled, being deleted, not accepted, finished', () => {
+  it('ignores Incidents that cannot start: suspended, cancelled, being deleted, not accepted, finished', () => {
     const finished = { conditions: [...accepted.conditions, condition('Finished', 'True', 'Resolved')] };
     const others = [
       of('suspended', { spec: { suspend: true } }),
@@ -78,12 +78,12 @@ describe('findBlocker', () => {
     expect(findBlocker(of('a', { second: 100 }), others)).toBeUndefined();
   });
 
-  it('counts one whose repair is being checked', () => {
+  it('counts an Incident whose repair is being verified', () => {
     const verifying = of('verifying', { status: working({ endTime: iso(3), reason: 'Claimed' }) });
     expect(name(of('a', { spec: { severity: 'critical' } }), [verifying])).toBe('verifying');
   });
 
-  it('never lets two wait for each other', () => {
+  it('never lets two Incidents wait for each other', () => {
     const states = [accepted, working(), working({ endTime: iso(3), reason: 'Interrupted' })];
     for (const [first, second] of states.flatMap((left) => states.map((right) => [left, right] as const))) {
       const [a, b] = [of('a', { status: first }), of('b', { status: second, second: 1 })];

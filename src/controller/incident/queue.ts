@@ -1,30 +1,30 @@
-// Who may work on a target namespace: one Incident at a time, by severity, then age, then name. Pure.
+// The queue for target namespaces: one Incident at a time, by severity, then age, then name. Pure.
 
 import { CONDITIONS, type Incident, type Severity, targetNamespacesOf } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { liveAttempt } from './status.ts';
 
-/** The Incident that has to be waited for, and the namespace that it works on. */
+/** The Incident that another one has to wait for, and the namespace that both target. */
 export interface Blocker {
   readonly namespace: string;
   readonly name: string;
   readonly target: string;
-  /** It works there now; else it is merely earlier in the queue. */
+  /** True when it works there now; false when it is only earlier in the queue. */
   readonly working: boolean;
 }
 
 const SEVERITIES: readonly Severity[] = ['critical', 'warning', 'info'];
 
 /**
- * Who has to go before `incident`; undefined when it may start.
- * @param starting UIDs of Incidents whose start was just decided and may not be visible in `all` yet
+ * Finds the Incident that has to go before `incident`; undefined when it may start.
+ * @param starting UIDs of Incidents whose start was just written, and may be missing in `all`
  */
 export function findBlocker(
   incident: Incident,
   all: readonly Incident[],
   starting: ReadonlySet<string> = new Set(),
 ): Blocker | undefined {
-  // It holds its targets already.
+  // It already holds its targets.
   if (isWorking(incident)) return undefined;
   const targets = targetNamespacesOf(incident);
   const rivals = all
@@ -42,23 +42,27 @@ export function findBlocker(
   return { namespace: other.metadata.namespace ?? '', name: other.metadata.name, target, working };
 }
 
-/** It has an agent, or its repair is being checked, or its end is being sealed: its targets are taken. */
+/**
+ * Whether it holds its targets: it has an agent, or its claimed repair is being verified or sealed.
+ */
 export function isWorking(incident: Incident): boolean {
   if (isTrue(incident.status?.conditions, CONDITIONS.Finished)) return false;
   if (liveAttempt(incident.status) !== undefined) return true;
   return incident.status?.attempts?.at(-1)?.reason === 'Claimed' && !incident.spec.suspend;
 }
 
-/** It would start, or start another attempt, if the namespace were free. */
+/** Whether it would start an attempt if its targets were free. */
 function isWaiting(incident: Incident): boolean {
   const { spec, status, metadata } = incident;
   if (metadata.deletionTimestamp !== undefined || spec.suspend || spec.cancel) return false;
-  // Decided ends, and ends, have this condition; whoever is not accepted cannot start.
+  // The condition exists once the end is decided.
   if (findCondition(status?.conditions, CONDITIONS.Finished) !== undefined) return false;
   return isTrue(status?.conditions, CONDITIONS.Accepted);
 }
 
-/** Begun ones first: a half-done repair is worse than one not begun. */
+/**
+ * Incidents with an attempt come first: a repair left half done is worse than one not yet begun.
+ */
 function compare(a: Incident, b: Incident): number {
   const begun = (incident: Incident) => ((incident.status?.attempts?.length ?? 0) > 0 ? 0 : 1);
   return (

@@ -1,11 +1,11 @@
-// Which limit of an Incident is reached, if any. Pure; the gateway counts turns, tokens and cost.
+// Finds the reached limit of an Incident, if any. The gateway counts turns, tokens and cost. Pure.
 
 import type { IncidentStatus } from '../../api/incident.ts';
 
-/** What decides whether a limit is reached. */
+/** The parts of a status that decide whether a limit is reached. */
 export type LimitFacts = Pick<IncidentStatus, 'limits' | 'startTime' | 'usage'>;
 
-/** One sentence about the limit that is reached; undefined while none is. */
+/** Describes the limit that is reached; undefined while none is. */
 export function reachedLimit({ limits, startTime, usage }: LimitFacts, now: Date): string | undefined {
   if (limits === undefined) return undefined;
   if (startTime !== undefined && now.getTime() - Date.parse(startTime) >= limits.timeoutSeconds * 1000) {

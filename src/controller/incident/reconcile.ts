@@ -1,35 +1,37 @@
-// One round over one Incident: read, plan, act. Knows nothing that it could not read again, but for what saves work.
+// Reconciles one Incident: read, plan, act. What it remembers between rounds only saves work.
 
 import { FINALIZER, LABEL_ATTEMPT } from '../../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespacesOf } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
 import { observeBaseline } from '../../checks/baseline.ts';
 import type { Observation } from '../../checks/observation.ts';
-import { type CheckContext, expressionOf, observeChecks } from '../../checks/observe.ts';
+import { type CheckContext, checkExpression, observeChecks } from '../../checks/observe.ts';
 import { messageOf } from '../../errors.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
+import { ownNamespaces } from '../installation.ts';
 import { cleanUp } from './clean-up.ts';
 import { needsObservation, plan } from './plan.ts';
 import { type Action, type Learned, type Observed, type Plan, REQUEUE_NOW } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
 import { findBlocker } from './queue.ts';
-import type { ReconcilerDeps, Step } from './reconciler-deps.ts';
+import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
+import type { Step } from './steps.ts';
 import { writeStatus } from './write-status.ts';
 
-/** An observation that is younger than this is not repeated, however many events come, in ms. */
+/** An observation that is younger than this is used again, in ms. */
 const OBSERVE_AGAIN_MS = 400;
-/** After a failed start the next try comes after this, in ms. */
+/** The delay before a failed start is retried, in ms. */
 const START_RETRY_MS = 1000;
 
-/** How far a local copy may lag, in ms. */
+/** How far the cache may lag, in ms. */
 const MAX_COPY_LAG_MS = 30_000;
 
-/** What saves work; losing it costs a few calls and never correctness. */
+/** Saves work. Losing it costs a few calls, never correctness. */
 interface Memory {
   readonly cleaned: Set<string>;
   learned?: Learned;
@@ -44,7 +46,10 @@ export class IncidentReconciler {
   readonly #deps: ReconcilerDeps;
   readonly #memories = new Map<string, Memory>();
   readonly #uids = new Map<string, string>();
-  /** Incidents whose start was written (and when), until the local copy shows it: two starts must see each other. */
+  /**
+   * When the start of an Incident was written, by UID, until the cache shows it. Two starts for the
+   * same namespace must not miss each other.
+   */
   readonly #starting = new Map<string, number>();
   #decision: Promise<unknown> = Promise.resolve();
 
@@ -52,7 +57,7 @@ export class IncidentReconciler {
     this.#deps = deps;
   }
 
-  /** Handles one Incident; returns the milliseconds after which to come again. @throws KubeError; then try again */
+  /** @returns milliseconds until the next round, if one is needed. @throws KubeError; retry then */
   async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
     let raw: KubeObject;
     try {
@@ -64,7 +69,10 @@ export class IncidentReconciler {
     }
     const parsed = incidentSchema.safeParse(raw);
     if (!parsed.success) {
-      this.#deps.log.error({ key, error: parsed.error.message }, 'the Incident does not fit its schema; left alone');
+      this.#deps.log.error(
+        { key, error: parsed.error.message },
+        'the Incident does not match its schema and is ignored',
+      );
       return undefined;
     }
     const incident = parsed.data;
@@ -82,7 +90,7 @@ export class IncidentReconciler {
       const again = await this.#act(decided.incident, decided.plan, memory, signal);
       return again ?? decided.plan.requeueAfterMs;
     } catch (error) {
-      // Somebody wrote in between, most often the gateway: what was planned is void, so read again at once.
+      // The Incident was changed in between, most often by the gateway, so the plan is void.
       if (isConflict(error)) return REQUEUE_NOW;
       if (isNotFound(error) && signal.aborted) return undefined;
       throw error;
@@ -104,18 +112,18 @@ export class IncidentReconciler {
     const [pod, syntaxErrors, observation] = await Promise.all([
       live?.podUID === undefined ? undefined : this.#pod(live.podName),
       this.#syntaxErrors(incident, memory),
-      needsObservation(incident, deps.now()) ? this.#observeChecks(incident, memory) : undefined,
+      needsObservation(incident, deps.seams.now()) ? this.#observeChecks(incident, memory) : undefined,
     ]);
-    const oldPods = deps
+    const oldPods = deps.caches
       .pods(incident.metadata.uid)
       .map(podView)
       .filter(
         (view) => view.attempt <= (last?.number ?? 0) && view.uid !== live?.podUID && view.state.type !== 'ended',
       );
     return {
-      agentClass: deps.agentClass(incident.spec.agentClassName),
+      agentClass: deps.caches.agentClass(incident.spec.agentClassName),
       syntaxErrors,
-      ownNamespaces: deps.ownNamespaces,
+      ownNamespaces: ownNamespaces(deps.installation),
       pod,
       oldPods: oldPods.length,
       observation,
@@ -125,10 +133,10 @@ export class IncidentReconciler {
     };
   }
 
-  /** From the API server, not from the copy: a copy that lags must not make a fresh pod look gone. */
+  /** Reads from the API server: in a lagging cache, a new pod would seem to be gone. */
   async #pod(name: string): Promise<PodView | undefined> {
     try {
-      return podView(await this.#deps.client.get(PODS, { namespace: this.#deps.agentsNamespace, name }));
+      return podView(await this.#deps.client.get(PODS, { namespace: this.#deps.installation.agentsNamespace, name }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -140,7 +148,7 @@ export class IncidentReconciler {
     if (isTrue(incident.status?.conditions, CONDITIONS.Accepted)) return new Map();
     const errors = new Map<string, string>();
     for (const check of incident.spec.verify.checks) {
-      const error = await this.#deps.cel.syntaxError(expressionOf(check));
+      const error = await this.#deps.checks.syntaxError(checkExpression(check));
       if (error !== undefined) errors.set(check.name, error);
     }
     memory.syntaxErrors = errors;
@@ -151,17 +159,17 @@ export class IncidentReconciler {
     const known = memory.observation;
     const knownTime = known?.observations[0]?.time;
     if (known !== undefined && knownTime !== undefined) {
-      const age = this.#deps.now().getTime() - Date.parse(knownTime);
+      const age = this.#deps.seams.now().getTime() - Date.parse(knownTime);
       if (age >= 0 && age < OBSERVE_AGAIN_MS) return known;
     }
-    const observations = await observeAll(incident, this.#deps.checkContext(incident.spec.agentClassName));
-    // After a restart the status says when the checks were last observed, if the soak was on then.
-    const recorded = incident.status?.soak?.startTime === undefined ? undefined : latest(incident);
+    const observations = await observeAll(incident, this.#deps.checks.contextFor(incident.spec.agentClassName));
+    // After a restart of the controller, a running soak shows that status has the last observation.
+    const recorded = incident.status?.soak?.startTime === undefined ? undefined : lastObservedTime(incident);
     memory.observation = { observations, lastObserved: knownTime ?? recorded };
     return memory.observation;
   }
 
-  /** Plans and writes the status, one Incident at a time: who may start is decided over all of them. */
+  /** Plans and writes the status, one Incident at a time: which one may start depends on all. */
   #planAndWrite(
     incident: Incident,
     observed: Omit<Observed, 'blocker'>,
@@ -170,19 +178,19 @@ export class IncidentReconciler {
     const decision = this.#decision.then(async () => {
       if (signal.aborted) return undefined;
       const deps = this.#deps;
-      const blocker = findBlocker(incident, deps.incidents(), this.#stillStarting());
-      const decided = plan(incident, { ...observed, blocker }, deps.now());
+      const blocker = findBlocker(incident, deps.caches.incidents(), this.#stillStarting());
+      const decided = plan(incident, { ...observed, blocker }, deps.seams.now());
       let current = incident;
       if (decided.actions.some((action) => action.type === 'add-finalizer')) {
         current = await this.#patchFinalizers(current, [...(current.metadata.finalizers ?? []), FINALIZER]);
-        await deps.checkpoint('finalizer-added', current);
+        await deps.seams.checkpoint('finalizer-added', current);
       }
       if (decided.status !== undefined) {
         const before = current;
         current = await writeStatus(deps.client, before, decided.status);
         if (decided.actions.some((action) => action.type === 'prepare-attempt')) this.noteStarted(current);
         for (const note of decided.notes) deps.record(current, note);
-        await deps.checkpoint(writtenStep(before, current), current);
+        await deps.seams.checkpoint(writtenStep(before, current), current);
       }
       return { incident: current, plan: decided };
     });
@@ -190,17 +198,17 @@ export class IncidentReconciler {
     return decision;
   }
 
-  /** Counts an Incident as working although the local copy may not show it yet. */
+  /** Counts an Incident as working before the cache shows it. */
   noteStarted(incident: Incident): void {
     this.#starting.set(incident.metadata.uid, Date.now());
   }
 
   #stillStarting(): ReadonlySet<string> {
-    for (const { status, metadata } of this.#deps.incidents()) {
-      const seen = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
-      if (seen) this.#starting.delete(metadata.uid);
+    for (const { status, metadata } of this.#deps.caches.incidents()) {
+      const isVisible = liveAttempt(status) !== undefined || isTrue(status?.conditions, CONDITIONS.Finished);
+      if (isVisible) this.#starting.delete(metadata.uid);
     }
-    // A copy that lags longer than this has other troubles; an attempt that came and went must not block for ever.
+    // The cache may never show a short attempt, which must not block the queue for ever.
     for (const [uid, at] of this.#starting) if (Date.now() - at > MAX_COPY_LAG_MS) this.#starting.delete(uid);
     return new Set(this.#starting.keys());
   }
@@ -209,14 +217,14 @@ export class IncidentReconciler {
     let current = incident;
     for (const action of decided.actions) {
       if (signal.aborted) return undefined;
-      const outcome = await this.#carryOut(action, current, memory, signal);
+      const outcome = await this.#perform(action, current, memory, signal);
       if (typeof outcome === 'number') return outcome;
       current = outcome;
     }
     return undefined;
   }
 
-  async #carryOut(action: Action, incident: Incident, memory: Memory, signal: AbortSignal): Promise<Incident | number> {
+  async #perform(action: Action, incident: Incident, memory: Memory, signal: AbortSignal): Promise<Incident | number> {
     const deps = this.#deps;
     switch (action.type) {
       case 'add-finalizer':
@@ -233,25 +241,25 @@ export class IncidentReconciler {
           return START_RETRY_MS;
         }
       case 'clean-attempt':
-        await cleanUp(deps.client, incident, deps.agentsNamespace, action.attempt);
+        await cleanUp(deps.client, incident, deps.installation.agentsNamespace, action.attempt);
         memory.cleaned.add(`attempt-${action.attempt}`);
-        await deps.checkpoint('attempt-cleaned', incident);
+        await deps.seams.checkpoint('attempt-cleaned', incident);
         return incident;
       case 'clean-incident':
-        await cleanUp(deps.client, incident, deps.agentsNamespace);
+        await cleanUp(deps.client, incident, deps.installation.agentsNamespace);
         memory.cleaned.add('incident');
-        await deps.checkpoint('incident-cleaned', incident);
+        await deps.seams.checkpoint('incident-cleaned', incident);
         return incident;
       case 'remove-finalizer': {
         const others = (incident.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
         const freed = await this.#patchFinalizers(incident, others);
-        await deps.checkpoint('finalizer-removed', freed);
+        await deps.seams.checkpoint('finalizer-removed', freed);
         return freed;
       }
     }
   }
 
-  /** Goes on with the start of an attempt. What it learns is for the next plan, which writes it to status. */
+  /** Performs one step of a start. The next plan writes what it learns to status. */
   async #start(
     action: StartAction,
     incident: Incident,
@@ -261,15 +269,15 @@ export class IncidentReconciler {
     const deps = this.#deps;
     const { attempt } = action;
     if (action.type === 'prepare-attempt') {
-      await makeSurroundings(deps, incident, attempt, action.agentClass);
+      await makeSurroundings(deps, { incident, attempt }, action.agentClass);
       return incident;
     }
     if (action.type === 'observe-baseline') {
-      memory.learned = { attempt, firstObservation: await observeFirst(deps, incident, signal) };
-      await deps.checkpoint('baseline-observed', incident);
+      memory.learned = { attempt, firstObservation: await observeFirst(deps.checks, incident, signal) };
+      await deps.seams.checkpoint('baseline-observed', incident);
     } else {
-      memory.learned = { attempt, podUID: await createPod(deps, incident, attempt, action.agentClass) };
-      await deps.checkpoint('pod-made', incident);
+      memory.learned = { attempt, podUID: await createPod(deps, { incident, attempt }, action.agentClass) };
+      await deps.seams.checkpoint('pod-made', incident);
     }
     delete memory.startProblem;
     return REQUEUE_NOW;
@@ -292,26 +300,26 @@ export class IncidentReconciler {
   }
 }
 
-/** Which step a write of status was: the ones after which a pod may exist have their own names. */
+/** Names a write of status: those after which a pod may exist have their own names. */
 function writtenStep({ status: before }: Incident, { status: after }: Incident): Step {
   if (before?.baseline === undefined && after?.baseline !== undefined) return 'baseline-recorded';
   const recorded = liveAttempt(after)?.podUID !== undefined && liveAttempt(before)?.podUID === undefined;
   return recorded ? 'pod-recorded' : 'status-written';
 }
 
-/** All checks, and whether what stood before the first command still stands. */
+/** Observes all checks, and whether the workloads of the baseline still exist. */
 async function observeAll(incident: Incident, context: CheckContext): Promise<Observation[]> {
   const { baseline } = incident.status ?? {};
   const targets = targetNamespacesOf(incident);
   const readings = new Map(baseline?.readings?.map(({ check, json }) => [check, json]));
-  const [seen, standing] = await Promise.all([
+  const [checks, workloads] = await Promise.all([
     observeChecks(incident.spec.verify.checks, targets, context, readings),
     baseline === undefined ? [] : observeBaseline(baseline, targets, context.kube, context.now).then((one) => [one]),
   ]);
-  return [...seen, ...standing];
+  return [...checks, ...workloads];
 }
 
-function latest(incident: Incident): string | undefined {
+function lastObservedTime(incident: Incident): string | undefined {
   return incident.status?.verification
     ?.map((result) => result.observedTime)
     .sort()

@@ -1,4 +1,4 @@
-// The steps that start an attempt. Each may have been done before; none writes status, the next plan does.
+// The steps that start an attempt. Each is idempotent, and none writes status: the next plan does.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
@@ -11,50 +11,58 @@ import type { KubeObject } from '../../kube/client.ts';
 import { isAlreadyExists } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import { backoffMs, pause } from '../../net/retry.ts';
+import type { BuiltObject } from '../built-object.ts';
+import type { ClassChecks } from '../class-checks.ts';
+import { verifyAccount } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
-import { networkPolicy, roleBindings, serviceAccount, verifyAccount, verifyBindings } from './attempt-objects.ts';
+import type { AttemptRef } from './names.ts';
+import { networkPolicy } from './network-policy.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
+import { roleBindings, verifyBindings } from './role-bindings.ts';
+import { serviceAccount } from './service-account.ts';
 import type { ControllerStatus } from './status.ts';
 
-/** Rights that were just bound take a moment to reach the authorizer; longer than this, they are missing. In ms. */
+/** How long new role bindings may take to reach the authorizer, in ms. */
 const RIGHTS_WAIT_MS = 3000;
 
-/** Makes what the pod needs: account, policy and rights. Each may exist already. @throws KubeError */
+/**
+ * Applies what the pod needs: service accounts, network policy and role bindings.
+ * @throws KubeError
+ */
 export async function makeSurroundings(
-  deps: ReconcilerDeps,
-  incident: Incident,
-  number: number,
+  { client, installation, seams }: Pick<ReconcilerDeps, 'client' | 'installation' | 'seams'>,
+  ref: AttemptRef,
   agentClass: AgentClass,
 ): Promise<void> {
-  const { agentsNamespace } = deps;
-  const context = { incident, attempt: number, agentsNamespace };
+  const { agentsNamespace } = installation;
+  const { incident } = ref;
   const className = agentClass.metadata.name;
-  const account = serviceAccount(context);
-  const apply = ({ resource, object }: ReturnType<typeof serviceAccount>) =>
-    deps.client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
-  await apply(account);
-  await deps.checkpoint('account-made', incident);
+  const apply = ({ resource, object }: BuiltObject) =>
+    client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
+  await apply(serviceAccount(ref, agentsNamespace));
+  await seams.checkpoint('account-made', incident);
   await Promise.all(
     [
       verifyAccount(className, agentsNamespace),
-      networkPolicy(context),
+      networkPolicy(ref, agentsNamespace),
       ...verifyBindings(incident, className, agentClass.spec, agentsNamespace),
-      ...roleBindings(context, agentClass.spec),
+      ...roleBindings(ref, agentClass.spec, agentsNamespace),
     ].map(apply),
   );
-  await deps.checkpoint('surroundings-made', incident);
+  await seams.checkpoint('surroundings-made', incident);
 }
 
 /**
- * Observes the checks, and what runs in the target namespaces, before the first command.
- * @throws CheckUnreadable when the workloads cannot be read: without them, deleting the patient would pass for a repair
+ * Observes the checks, and the workloads in the target namespaces, before the first command.
+ * @throws CheckUnreadable when the workloads cannot be read. Without a baseline, deleting the
+ * workloads could be mistaken for a repair.
  */
 export async function observeFirst(
-  deps: Pick<ReconcilerDeps, 'checkContext'>,
+  checks: Pick<ClassChecks, 'contextFor'>,
   incident: Incident,
   signal: AbortSignal,
 ): Promise<Required<Pick<ControllerStatus, 'verification' | 'baseline'>>> {
-  const { observations, baseline } = await observeBeforeFirstCommand(deps, incident, signal);
+  const { observations, baseline } = await observeBeforeFirstCommand(checks, incident, signal);
   return {
     verification: baselineResults([...observations, baselineObservation(baseline)]),
     baseline: withReadings(baseline, observations),
@@ -62,12 +70,12 @@ export async function observeFirst(
 }
 
 async function observeBeforeFirstCommand(
-  deps: Pick<ReconcilerDeps, 'checkContext'>,
+  checks: Pick<ClassChecks, 'contextFor'>,
   incident: Incident,
   signal: AbortSignal,
 ): Promise<{ readonly observations: readonly Observation[]; readonly baseline: Baseline }> {
   const { agentClassName, verify } = incident.spec;
-  const context = deps.checkContext(agentClassName);
+  const context = checks.contextFor(agentClassName);
   const targets = targetNamespacesOf(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {
@@ -79,7 +87,7 @@ async function observeBeforeFirstCommand(
         if (refused && !last) return undefined;
         if (!refused) throw error;
         throw new CheckUnreadable(
-          `${error.message}; let readRoles of AgentClass ${agentClassName} list statefulsets, deployments and persistentvolumeclaims`,
+          `${error.message}; the readRoles of AgentClass ${agentClassName} must allow listing statefulsets, deployments and persistentvolumeclaims`,
           { forbidden: true, cause: error },
         );
       }),
@@ -97,38 +105,38 @@ function withReadings(baseline: Baseline, observations: readonly Observation[]):
   return readings.length === 0 ? baseline : { ...baseline, readings };
 }
 
-/** The UID of the attempt's pod, created now or by a controller that was interrupted here. */
+/**
+ * Creates the attempt's pod unless an interrupted controller has already done so.
+ * @returns its UID
+ */
 export async function createPod(
-  deps: ReconcilerDeps,
-  incident: Incident,
-  number: number,
+  { client, installation, seams }: Pick<ReconcilerDeps, 'client' | 'installation' | 'seams'>,
+  { incident, attempt }: AttemptRef,
   agentClass: AgentClass,
 ): Promise<string> {
   const { limits, startTime } = incident.status ?? {};
-  const spent = startTime === undefined ? 0 : (deps.now().getTime() - Date.parse(startTime)) / 1000;
+  const elapsedSeconds = startTime === undefined ? 0 : (seams.now().getTime() - Date.parse(startTime)) / 1000;
   const pod = agentPod({
     incident,
-    attempt: number,
+    attempt,
     spec: agentClass.spec,
-    agentsNamespace: deps.agentsNamespace,
-    systemNamespace: deps.systemNamespace,
-    secondsLeft: (limits?.timeoutSeconds ?? 0) - spent,
-    isolationProbes: deps.isolationProbes,
+    installation,
+    secondsLeft: (limits?.timeoutSeconds ?? 0) - elapsedSeconds,
   });
   let created: KubeObject;
   try {
-    created = await deps.client.create(PODS, pod);
+    created = await client.create(PODS, pod);
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    const ref = { namespace: deps.agentsNamespace, name: pod.metadata?.name ?? '' };
-    created = await deps.client.get(PODS, ref);
+    const ref = { namespace: installation.agentsNamespace, name: pod.metadata?.name ?? '' };
+    created = await client.get(PODS, ref);
     const labels = created.metadata.labels ?? {};
-    if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(number)) {
-      throw new Error(`pod ${ref.namespace}/${ref.name} exists, but belongs to something else`);
+    if (labels[LABEL_INCIDENT_UID] !== incident.metadata.uid || labels[LABEL_ATTEMPT] !== String(attempt)) {
+      throw new Error(`pod ${ref.namespace}/${ref.name} exists, but does not belong to this attempt`);
     }
     if (created.metadata.deletionTimestamp != null)
-      throw new Error(`pod ${ref.name} of an earlier try is still ending`);
+      throw new Error(`pod ${ref.name} of an earlier try is still terminating`);
   }
-  if (created.metadata.uid === undefined) throw new Error('the API server gave the pod no UID');
+  if (created.metadata.uid === undefined) throw new Error('the API server returned a pod without a UID');
   return created.metadata.uid;
 }

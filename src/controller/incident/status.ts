@@ -1,4 +1,4 @@
-// The controller's part of an Incident's status, and how it changes. Pure; what the gateway owns is never in here.
+// The controller's part of an Incident's status, without the fields that the gateway owns. Pure.
 
 import {
   type Attempt,
@@ -11,7 +11,7 @@ import {
 import { type Condition, findCondition, setCondition } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 
-/** What the controller writes by server-side apply; leaving a field out removes it. */
+/** The fields that the controller writes by server-side apply. Leaving a field out removes it. */
 export type ControllerStatus = Omit<
   IncidentStatus,
   'claim' | 'usage' | 'audit' | 'changes' | 'alarm' | 'notifications'
@@ -19,7 +19,7 @@ export type ControllerStatus = Omit<
   audit?: { sealedHeadHash: string };
 };
 
-/** Why an Incident ended; the reason of its conditions Finished and Succeeded. */
+/** Why an Incident ended: the reason of Succeeded, and of Finished as long as that is False. */
 export type EndReason =
   | 'Verified'
   | 'NothingToRepair'
@@ -36,7 +36,7 @@ export type EndReason =
 export type FinalPhase = Extract<Phase, 'Resolved' | 'Escalated' | 'Failed' | 'Cancelled'>;
 const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 'Cancelled'];
 
-/** Reason of AuditSealed while the gateway is asked to seal; the condition's message is the phase to come. */
+/** The reason of AuditSealed while the gateway is asked to seal; the message is the final phase. */
 export const SEAL_REQUESTED = 'SealRequested';
 
 /** The controller's part of a status as it was read. */
@@ -65,7 +65,7 @@ export interface ConditionChange {
   readonly message?: string;
 }
 
-/** The conditions with one set; `lastTransitionTime` moves only when the status does. */
+/** Sets one condition; its `lastTransitionTime` changes only when its status does. */
 export function withCondition(
   conditions: readonly Condition[] | undefined,
   change: ConditionChange,
@@ -75,7 +75,7 @@ export function withCondition(
   return setCondition(conditions, change, { now, generation, order: Object.values(CONDITIONS) });
 }
 
-/** The attempts with the last one ended. */
+/** Ends the last attempt. */
 export function withEndedAttempt(
   attempts: readonly Attempt[],
   end: { readonly reason: AttemptReason; readonly message: string; readonly at: string },
@@ -87,19 +87,19 @@ export function withEndedAttempt(
   );
 }
 
-/** The attempt that runs or starts now; undefined between attempts. */
+/** The attempt that is starting or running; undefined between attempts. */
 export function liveAttempt(status: Pick<IncidentStatus, 'attempts'> | undefined): Attempt | undefined {
   const last = status?.attempts?.at(-1);
   return last !== undefined && last.endTime === undefined ? last : undefined;
 }
 
-/** The claim of the given attempt, if the agent has made one. */
-export function claimOf(incident: Incident, attempt: Attempt | undefined) {
+/** The claim of the given attempt, if its agent has made one. */
+export function findClaim(incident: Incident, attempt: Attempt | undefined) {
   const claim = incident.status?.claim;
   return attempt !== undefined && claim?.attempt === attempt.number ? claim : undefined;
 }
 
-/** The end that was decided and waits for the seal; undefined before. */
+/** The decided end that is waiting for the seal; undefined if none is. */
 export function decidedEnd(
   status: Pick<IncidentStatus, 'conditions'> | undefined,
 ):
@@ -113,7 +113,7 @@ export function decidedEnd(
   return { phase, reason: finished.reason, message: finished.message, since: sealed.lastTransitionTime };
 }
 
-/** Whether two statuses say the same. */
+/** Whether two statuses are equal, regardless of the order of their fields. */
 export function sameStatus(a: ControllerStatus, b: ControllerStatus): boolean {
   return canonical(a) === canonical(b);
 }

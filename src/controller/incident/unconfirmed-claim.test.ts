@@ -1,4 +1,4 @@
-// What is passed on of a claim that did not hold: something of everything, whatever the lengths.
+// The description of an unconfirmed claim keeps something of every part, whatever their lengths.
 
 import { expect, it } from 'vitest';
 import { claim, iso } from '../../../test/support/incident-fixtures.ts';
@@ -11,7 +11,7 @@ const result = (name: string, passing: boolean, observed: string) => ({
   observedTime: iso(1),
 });
 
-it('tells the claim, what fails and what was done', () => {
+it('describes the claim, the failing checks and the actions', () => {
   const made = unconfirmedClaim({ ...claim(1, 'Fixed'), actions: ['scaled up', 'waited'] }, [
     result('stores', false, 'body.count = 2'),
     result('pods', true, 'all there'),
@@ -22,8 +22,8 @@ it('tells the claim, what fails and what was done', () => {
     'but the checks did not hold:',
     'stores: body.count = 2',
     'baseline: StatefulSet tikv/x is gone',
-    'the cause, as it saw it: r',
-    'what it did: scaled up; waited',
+    'cause according to the agent: r',
+    'actions: scaled up; waited',
   ]);
 });
 
@@ -33,7 +33,7 @@ it('leaves out no failing check and no part of the claim, and fits into status',
   const actions = Array.from({ length: 32 }, () => long.slice(0, 1024));
   const made = unconfirmedClaim({ ...claim(1, 'Fixed'), summary: long, rootCause: long, actions }, results);
   expect(made.length).toBeLessThanOrEqual(4096);
-  for (const part of [...results.map(({ name }) => `${name}: `), 'the cause, as it saw it: ', 'what it did: ']) {
+  for (const part of [...results.map(({ name }) => `${name}: `), 'cause according to the agent: ', 'actions: ']) {
     expect(made).toContain(part);
   }
 });

@@ -1,4 +1,4 @@
-// Writes the controller's part of a status. The resource version is a precondition: a stale leader loses by conflict.
+// Writes the controller's part of a status. A stale leader gets a conflict if the Incident changed.
 
 import { CONTROLLER_MANAGER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
@@ -7,7 +7,10 @@ import type { KubeClient } from '../../kube/client.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import type { ControllerStatus } from './status.ts';
 
-/** @returns the Incident as it is now. @throws KubeError (isConflict when somebody wrote in between) */
+/**
+ * @returns the Incident as written.
+ * @throws KubeError (isConflict when it was changed in between)
+ */
 export async function writeStatus(
   client: Pick<KubeClient, 'apply'>,
   incident: Incident,

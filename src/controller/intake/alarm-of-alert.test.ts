@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { incidentSpec } from '../../api/incident.ts';
 import { AlertRefused, InvalidInput } from '../../errors.ts';
-import { incidentOf } from '../alarm/alarm.ts';
-import { alarmOf } from './alarm-of-alert.ts';
+import { buildIncident } from '../alarm/alarm.ts';
+import { buildAlarm } from './alarm-of-alert.ts';
 import type { Alert } from './alert.ts';
-import { parseIntakeConfig, type Route, routeOf } from './route.ts';
+import { findRoute, parseIntakeConfig, type Route } from './route.ts';
 
 const parse = (...routes: object[]): readonly Route[] =>
   parseIntakeConfig(JSON.stringify({ routes }), 'routes.json').routes;
@@ -36,9 +36,9 @@ describe('routing', () => {
     { name: 'no-team', match: { team: '' }, namespace: 'tikv', prometheus },
     { match: { team: '/a|b/' }, namespace: '{{ $labels.namespace }}', prometheus },
   );
-  const routed = (labels: Record<string, string>) => routeOf(routes, alert(labels))?.name;
+  const routed = (labels: Record<string, string>) => findRoute(routes, alert(labels))?.name;
 
-  it('takes the first route whose matchers all hold', () => {
+  it('takes the first route whose matchers all match', () => {
     expect(routed({ alertname: 'PD_down', namespace: 'tikv' })).toBe('pd');
     expect(routed({ alertname: 'PD_down', namespace: 'other' })).toBe('no-team');
     expect(routed({ team: 'b' })).toBe('route-3');
@@ -56,7 +56,7 @@ describe('routing', () => {
     [{ namespace: 'tikv', verify: { checks: [{ name: 'two' }] } }, 'exactly one of'],
     [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes[0].verify.soakSeconds'],
     [{ namespace: 'tikv', prometheus, verify: { checks: [{ ...CHECK, name: 'alert' }] } }, 'alert'],
-  ])('refuses a route that cannot work, by its field: %j', (route, named) => {
+  ])('refuses an invalid route and names its field: %j', (route, named) => {
     const error = refusal(() => parse(route));
     expect(error).toBeInstanceOf(InvalidInput);
     expect(String(error)).toContain(named);
@@ -64,12 +64,12 @@ describe('routing', () => {
 });
 
 describe('the alarm of an alert', () => {
-  it('asks Prometheus for the alert itself, and makes an Incident that fits its schema', () => {
+  it('checks the alert in Prometheus, and makes an Incident that matches its schema', () => {
     const [route] = parse({ name: 'tikv', namespace: '{{ $labels.namespace }}', prometheus, limits: { maxTurns: 5 } });
     if (route === undefined) throw new Error('no route');
-    const alarm = alarmOf(route, alert({ alertname: 'StoreDown', namespace: 'tikv-2' }, { severity: 'critical' }));
+    const alarm = buildAlarm(route, alert({ alertname: 'StoreDown', namespace: 'tikv-2' }, { severity: 'critical' }));
     expect(alarm).toMatchObject({ namespace: 'tikv-2', severity: 'critical' });
-    const spec = incidentSpec.parse(incidentOf(alarm, 'n').spec);
+    const spec = incidentSpec.parse(buildIncident(alarm, 'n').spec);
     expect(spec).toMatchObject({
       summary: 'it is down',
       severity: 'critical',
@@ -93,7 +93,7 @@ describe('the alarm of an alert', () => {
     ]);
   });
 
-  it("has the route's severity before the alert's, and its checks beside the one for the alert", () => {
+  it("prefers the route's severity to the alert's, and adds the route's checks to the one for the alert", () => {
     const [route] = parse({
       namespace: 'n',
       severity: 'info',
@@ -101,10 +101,10 @@ describe('the alarm of an alert', () => {
       verify: { soakSeconds: 5, checks: [CHECK] },
     });
     if (route === undefined) throw new Error('no route');
-    const alarm = alarmOf(route, alert({ alertname: 'X' }, { severity: 'critical' }));
+    const alarm = buildAlarm(route, alert({ alertname: 'X' }, { severity: 'critical' }));
     expect(alarm.severity).toBe('info');
     expect(alarm.incident.verify).toMatchObject({ soakSeconds: 5, checks: [{ name: 'alert' }, { name: 'patient' }] });
-    expect(alarmOf(route, alert({})).incident.verify.checks).toMatchObject([{ name: 'patient' }]);
+    expect(buildAlarm(route, alert({})).incident.verify.checks).toMatchObject([{ name: 'patient' }]);
   });
 
   it.each([
@@ -120,10 +120,10 @@ describe('the alarm of an alert', () => {
       'targetNamespaces[1]',
     ],
     [{ namespace: 'n', prometheus }, {}, 'alertname'],
-  ])('is refused when the alert lacks what the route takes from it: %j %j', (definition, labels, named) => {
+  ])('is refused when the alert lacks a label that the route uses: %j %j', (definition, labels, named) => {
     const [route] = parse(definition);
     if (route === undefined) throw new Error('no route');
-    const error = refusal(() => alarmOf(route, alert(labels)));
+    const error = refusal(() => buildAlarm(route, alert(labels)));
     expect(error).toBeInstanceOf(AlertRefused);
     expect(String(error)).toContain(named);
   });

@@ -1,4 +1,4 @@
-// From an alert and its route to the alarm: where the Incident is opened, what it says and what proves it mended. Pure.
+// Builds the alarm of an alert by its route: the Incident's namespace, text and checks. Pure.
 
 import { type Check, NO_SAMPLES } from '../../api/check.ts';
 import { dnsLabel } from '../../api/meta.ts';
@@ -9,17 +9,20 @@ import type { Alert } from './alert.ts';
 import { alertsQuery } from './alerts-query.ts';
 import { ALERT_CHECK, type Route } from './route.ts';
 
-/** The namespace of the alert's Incident. @throws AlertRefused when the route takes it from a label that does not name one */
-export function namespaceOf(route: Route, alert: Alert): string {
-  return filled(route, 'namespace', route.namespace, alert);
+/**
+ * The namespace of the alert's Incident.
+ * @throws AlertRefused when a label gives no valid name for it
+ */
+export function incidentNamespace(route: Route, alert: Alert): string {
+  return fillNamespace(route, 'namespace', route.namespace, alert);
 }
 
-/** @throws AlertRefused when the route cannot make an Incident of this alert */
-export function alarmOf(route: Route, alert: Alert): Alarm {
+/** @throws AlertRefused when the route cannot make an Incident from this alert */
+export function buildAlarm(route: Route, alert: Alert): Alarm {
   const { fingerprint, startTime, labels, annotations, summary, description, kind } = alert;
-  const namespace = namespaceOf(route, alert);
+  const namespace = incidentNamespace(route, alert);
   const targetNamespaces = route.targetNamespaces?.map((template, index) =>
-    filled(route, `targetNamespaces[${index}]`, template, alert),
+    fillNamespace(route, `targetNamespaces[${index}]`, template, alert),
   );
   const severity = route.severity ?? alert.severity ?? 'warning';
   return {
@@ -33,19 +36,19 @@ export function alarmOf(route: Route, alert: Alert): Alarm {
       ...(description === undefined ? {} : { description }),
       agentClassName: route.agentClassName,
       ...(targetNamespaces === undefined ? {} : { targetNamespaces: [...new Set(targetNamespaces)] }),
-      verify: { soakSeconds: route.verify.soakSeconds, checks: checksOf(route, alert) },
+      verify: { soakSeconds: route.verify.soakSeconds, checks: buildChecks(route, alert) },
       ...(route.limits === undefined ? {} : { limits: route.limits }),
       suspend: route.suspend,
     },
   };
 }
 
-/** The route, and which of its alerts: Incidents are named after it. */
+/** The route and the name of the alert: Incidents are named after it. */
 function sourceName(route: Route, { labels }: Alert): string {
   return labels.alertname === undefined ? route.name : `${route.name}/${labels.alertname}`.slice(0, 253);
 }
 
-function checksOf(route: Route, alert: Alert): Check[] {
+function buildChecks(route: Route, alert: Alert): Check[] {
   const { alertname, ...others } = alert.labels;
   if (route.prometheus !== undefined && alertname !== undefined) {
     const query = alertsQuery({ alertname, ...others });
@@ -53,11 +56,11 @@ function checksOf(route: Route, alert: Alert): Check[] {
   }
   if (route.verify.checks.length > 0) return route.verify.checks;
   throw new AlertRefused(
-    `route ${route.name} has no verify.checks, and an alert without the label alertname cannot be asked for in Prometheus`,
+    `route ${route.name} has no verify.checks, and without the label alertname the alert cannot be found in Prometheus`,
   );
 }
 
-function filled(route: Route, field: string, template: string, alert: Alert): string {
+function fillNamespace(route: Route, field: string, template: string, alert: Alert): string {
   const text = fillTemplate(template, {
     labels: alert.labels,
     others: {},

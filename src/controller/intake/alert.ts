@@ -1,46 +1,48 @@
-// One alert as the intake sees it, whoever sent it, cut to what an Incident takes.
+// An alert in the form that is common to all senders, cut to the sizes that an Incident allows.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Severity } from '../../api/incident.ts';
 
-/** An alert that began, goes on, or is over. Times are RFC 3339 in UTC. */
+/** An alert that fires or is resolved. Times are RFC 3339 in UTC. */
 export interface Alert {
   readonly kind: 'Alertmanager' | 'Webhook';
   readonly firing: boolean;
-  /** The same for all occurrences of the alert. */
+  /** Identical for all occurrences of the alert. */
   readonly fingerprint: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly summary: string;
   readonly description?: string;
-  /** What the sender says of it; undefined when it says nothing that we know. */
+  /** As the sender gave it; undefined when it gave none that is known. */
   readonly severity?: Severity;
   /** When this episode began. */
   readonly startTime: string;
-  /** When it was over; only of an alert that is. */
+  /** When the alert was resolved; undefined while it fires. */
   readonly endTime?: string;
 }
 
-/** What the schema of an Incident takes. */
+/** The limits in the schema of an Incident. */
 const MAX_LABELS = 64;
 const MAX_VALUE = 4096;
 const MAX_SUMMARY = 512;
 const MAX_DESCRIPTION = 16384;
 
-/** RFC 3339 with any offset and any precision, as UTC in milliseconds. */
+/** RFC 3339 with any offset and precision, converted to UTC with milliseconds. */
 export const instant = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
 
-/** Names and values; not bounded here, because a long one is no reason to lose an alarm. */
+/**
+ * Names and values. Values have no limit here, because a long one is no reason to lose an alarm.
+ */
 export const stringMap = z.record(z.string().min(1).max(256), z.string());
 
-/** The labels, the same in every order; for senders that give no fingerprint. */
-export function fingerprintOf(parts: Readonly<Record<string, string>>): string {
+/** A fingerprint that does not depend on the order of the labels, for senders that give none. */
+export function hashLabels(parts: Readonly<Record<string, string>>): string {
   const canonical = JSON.stringify(Object.entries(parts).sort(([a], [b]) => (a < b ? -1 : 1)));
   return createHash('sha256').update(canonical).digest('hex').slice(0, 16);
 }
 
-/** At most as many and as long as an Incident takes. */
+/** Cuts the number and the length of values to what an Incident allows. */
 export function cutMap(map: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(map)
@@ -49,7 +51,7 @@ export function cutMap(map: Readonly<Record<string, string>>): Record<string, st
   );
 }
 
-/** One line. */
+/** Makes one line, and cuts it to what an Incident allows. */
 export function cutSummary(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ').trim();
   return line.length > MAX_SUMMARY ? `${line.slice(0, MAX_SUMMARY - 1)}…` : line;
@@ -69,7 +71,7 @@ const SEVERITIES: Readonly<Record<string, Severity>> = {
   none: 'info',
 };
 
-/** The words of the field for how bad it is; undefined for any other word. */
-export function severityOf(word: string | undefined): Severity | undefined {
+/** The severity that a common severity label means; undefined for an unknown one. */
+export function parseSeverity(word: string | undefined): Severity | undefined {
   return word === undefined ? undefined : SEVERITIES[word.toLowerCase()];
 }

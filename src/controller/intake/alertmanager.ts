@@ -1,4 +1,4 @@
-// Alertmanager's webhook: the payload of version 4, into alerts.
+// Converts the webhook payload of Alertmanager (version 4) into alerts.
 
 import { z } from 'zod';
 import {
@@ -6,9 +6,9 @@ import {
   cutDescription,
   cutMap,
   cutSummary,
-  fingerprintOf,
+  hashLabels,
   instant,
-  severityOf,
+  parseSeverity,
   stringMap,
 } from './alert.ts';
 
@@ -23,27 +23,27 @@ const alertmanagerAlert = z.looseObject({
   fingerprint: z.string().min(1).max(128).optional(),
 });
 
-/** One delivery: a group of alerts, firing and resolved ones mixed. */
+/** One delivery: a group of alerts, both firing and resolved. */
 export const alertmanagerPayload = z.looseObject({
   version: z.literal('4'),
   alerts: z.array(alertmanagerAlert),
-  /** How many of the group were left out because of `max_alerts`. */
+  /** How many alerts of the group were left out because of `max_alerts`. */
   truncatedAlerts: z.number().int().default(0),
 });
 
 /** The alerts of a delivery, in its order. */
-export function alertsOfAlertmanager(payload: z.infer<typeof alertmanagerPayload>): Alert[] {
+export function alertsFromAlertmanager(payload: z.infer<typeof alertmanagerPayload>): Alert[] {
   return payload.alerts.map((alert): Alert => {
     const { labels, annotations, startsAt, endsAt, status } = alert;
-    const severity = severityOf(labels.severity);
-    const description = descriptionOf(annotations, alert.generatorURL);
+    const severity = parseSeverity(labels.severity);
+    const description = buildDescription(annotations, alert.generatorURL);
     return {
       kind: 'Alertmanager',
       firing: status === 'firing',
-      fingerprint: alert.fingerprint ?? fingerprintOf(labels),
+      fingerprint: alert.fingerprint ?? hashLabels(labels),
       labels: cutMap(labels),
       annotations: cutMap(annotations),
-      summary: cutSummary(annotations.summary || annotations.message || titleOf(labels)),
+      summary: cutSummary(annotations.summary || annotations.message || formatLabels(labels)),
       ...(description === '' ? {} : { description }),
       ...(severity === undefined ? {} : { severity }),
       startTime: startsAt,
@@ -53,14 +53,14 @@ export function alertsOfAlertmanager(payload: z.infer<typeof alertmanagerPayload
   });
 }
 
-/** In the notation of PromQL, for alerts without a sentence of their own. */
-function titleOf(labels: Readonly<Record<string, string>>): string {
+/** The labels in PromQL notation, as the summary of alerts without one. */
+function formatLabels(labels: Readonly<Record<string, string>>): string {
   const { alertname = 'alert', ...others } = labels;
   const list = Object.entries(others).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return list.length === 0 ? alertname : `${alertname}{${list.join(', ')}}`;
 }
 
-function descriptionOf(annotations: Readonly<Record<string, string>>, generatorURL: string | undefined): string {
+function buildDescription(annotations: Readonly<Record<string, string>>, generatorURL: string | undefined): string {
   const parts = [
     annotations.description,
     annotations.runbook_url && `Runbook: ${annotations.runbook_url}`,

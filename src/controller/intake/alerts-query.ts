@@ -1,12 +1,13 @@
-// PromQL that finds an alert again: as long as it returns something, the alert is pending or firing.
+// Builds the PromQL that finds an alert: while it returns a series, the alert is pending or firing.
 
-/** What a prometheus check takes, less room for the rest of the query. */
+/** The longest query of a check, less some room for the rest of this one. In characters. */
 const MAX_QUERY = 4000;
 
 /**
- * `ALERTS` with the alert's own labels. Labels that the series does not carry do not count against it, for Prometheus
- * adds its external labels only on the way to Alertmanager; a query that demanded them would find nothing, ever, and the
- * check would hold for nothing. What would make the query too long is left out: it then finds more, not less.
+ * `ALERTS` with the labels of the alert. Each matcher also accepts series without the label,
+ * because Prometheus adds its external labels only to what it sends to Alertmanager. A query that
+ * required them would never find the alert, and the check would always hold. Labels that would
+ * make the query too long are left out, so that it finds more series, not fewer.
  */
 export function alertsQuery(labels: Readonly<Record<string, string>> & { readonly alertname: string }): string {
   const { alertname, ...others } = labels;
@@ -22,12 +23,12 @@ export function alertsQuery(labels: Readonly<Record<string, string>> & { readonl
   return `ALERTS{${matchers.join(',')}}`;
 }
 
-/** For RE2, which Prometheus anchors at both ends. */
+/** Escapes text for RE2, which Prometheus anchors at both ends. */
 function escapeRegex(text: string): string {
   return text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 }
 
-/** A string of PromQL, which follows Go. */
+/** A PromQL string, which follows the rules of Go. */
 function quote(text: string): string {
   return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n').replaceAll('\r', '\\r')}"`;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { alertmanagerPayload, alertsOfAlertmanager } from './alertmanager.ts';
-import { alertsOfWebhook, webhookPayload } from './webhook.ts';
+import { alertmanagerPayload, alertsFromAlertmanager } from './alertmanager.ts';
+import { alertsFromWebhook, webhookPayload } from './webhook.ts';
 
 const NOW = new Date('2026-03-01T12:00:00Z');
 
@@ -26,11 +26,11 @@ function delivery(alert: object, group: object = {}): object {
     ...group,
   };
 }
-const parsed = (alert: object) => alertsOfAlertmanager(alertmanagerPayload.parse(delivery(alert)))[0];
-const webhook = (content: unknown) => alertsOfWebhook(webhookPayload.parse(content), NOW);
+const parsed = (alert: object) => alertsFromAlertmanager(alertmanagerPayload.parse(delivery(alert)))[0];
+const webhook = (content: unknown) => alertsFromWebhook(webhookPayload.parse(content), NOW);
 
 describe('an alert of Alertmanager', () => {
-  it('keeps what was said, with its time in UTC', () => {
+  it('keeps its content, with times in UTC', () => {
     expect(parsed({})).toEqual({
       kind: 'Alertmanager',
       firing: true,
@@ -50,18 +50,18 @@ describe('an alert of Alertmanager', () => {
     expect(over).toMatchObject({ firing: false, endTime: '2026-03-01T11:00:00.000Z' });
   });
 
-  it('is named by its labels when it has no sentence of its own', () => {
+  it('is summarized by its labels when it has no summary', () => {
     expect(parsed({ annotations: {}, labels: { alertname: 'X', pod: 'a"b' } })?.summary).toBe('X{pod="a\\"b"}');
   });
 
-  it('without a fingerprint has the same one whatever the order of its labels', () => {
+  it('gets a fingerprint that does not depend on the order of its labels', () => {
     const one = parsed({ fingerprint: undefined, labels: { a: '1', b: '2' } });
     const other = parsed({ fingerprint: undefined, labels: { b: '2', a: '1' } });
     expect(one?.fingerprint).toBe(other?.fingerprint);
     expect(one?.fingerprint).not.toBe(parsed({ fingerprint: undefined, labels: { a: '1', b: '3' } })?.fingerprint);
   });
 
-  it('is cut to what an Incident takes', () => {
+  it('is cut to what an Incident allows', () => {
     const labels = Object.fromEntries(Array.from({ length: 90 }, (_, index) => [`l${index}`, 'x'.repeat(5000)]));
     const alert = parsed({
       labels,
@@ -91,13 +91,13 @@ describe('an alert of the generic webhook', () => {
     });
   });
 
-  it('may come in a list, and may end without saying anything but which one', () => {
+  it('may be in a list, and needs only a fingerprint to be resolved', () => {
     const [first, second] = webhook([{ summary: 'a' }, { status: 'resolved', fingerprint: 'f' }]);
     expect(first?.firing).toBe(true);
     expect(second).toMatchObject({ firing: false, fingerprint: 'f', endTime: NOW.toISOString() });
   });
 
-  it('is told from others by fingerprint, else labels, else summary', () => {
+  it('is identified by its fingerprint, else its labels, else its summary', () => {
     const [a, b, c, d] = webhook([
       { summary: 'a', labels: { host: '1' } },
       { summary: 'b', labels: { host: '1' } },

@@ -1,16 +1,16 @@
-// The token that senders of alerts show, out of a mounted Secret that may change while we run.
+// Checks the bearer token of senders against a mounted Secret, which may change at any time.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { IntakeUnavailable, messageOf, Unauthenticated } from '../../errors.ts';
 
-/** How long what was read counts, in milliseconds; the kubelet itself takes up to a minute to swap the file. */
+/** How long the file is cached, in ms. The kubelet itself takes up to a minute to update it. */
 const REREAD_MS = 2000;
 
-/** Equal lengths, whatever was sent: the comparison tells nothing by the time it takes. */
+/** All digests have the same length, so the time of a comparison reveals nothing. */
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
-/** One token a line: while a token is changed, the old and the new one may both count. */
+/** The file has one token per line, so that an old and a new one can be valid together. */
 export class BearerToken {
   readonly #file: string;
   #known: { readonly until: number; readonly digests: Promise<readonly Buffer[]> } | undefined;
@@ -19,14 +19,14 @@ export class BearerToken {
     this.#file = file;
   }
 
-  /** @throws Unauthenticated, IntakeUnavailable when there is no token to compare with: nobody is let in then */
+  /** @throws Unauthenticated; IntakeUnavailable when there is no token to compare with */
   async check(authorization: string | undefined): Promise<void> {
     const digests = await this.#digests();
     const token = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
     if (token === undefined) throw new Unauthenticated('send the header Authorization: Bearer <token>');
-    const shown = digest(token);
-    const matches = digests.filter((expected) => timingSafeEqual(expected, shown));
-    if (matches.length === 0) throw new Unauthenticated('the token is not the one in the Secret');
+    const given = digest(token);
+    const matches = digests.filter((expected) => timingSafeEqual(expected, given));
+    if (matches.length === 0) throw new Unauthenticated('the token does not match the Secret');
   }
 
   #digests(): Promise<readonly Buffer[]> {
@@ -46,10 +46,10 @@ export class BearerToken {
     try {
       text = await readFile(this.#file, 'utf8');
     } catch (error) {
-      throw new IntakeUnavailable(`the intake's token cannot be read: ${messageOf(error)}`, error);
+      throw new IntakeUnavailable(`the token of the intake cannot be read: ${messageOf(error)}`, error);
     }
     const tokens = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
-    if (tokens.length === 0) throw new IntakeUnavailable("the intake's token is empty");
+    if (tokens.length === 0) throw new IntakeUnavailable('the Secret with the token of the intake is empty');
     return tokens.map(digest);
   }
 }

@@ -1,4 +1,4 @@
-// Routes: which alert becomes an Incident where, with which class, and what proves it mended. Written by the platform owner.
+// Routes, written by the platform owner: they give alerts a namespace, a class and checks.
 
 import { z } from 'zod';
 import { type Check, check, prometheusCheck } from '../../api/check.ts';
@@ -8,10 +8,10 @@ import { dnsLabel } from '../../api/meta.ts';
 import { InvalidInput } from '../../errors.ts';
 import type { Alert } from './alert.ts';
 
-/** Name of the check that asks Prometheus whether the alert is still there. */
+/** The name of the check that asks Prometheus whether the alert still exists. */
 export const ALERT_CHECK = 'alert';
 
-/** A value of a label, or a regular expression between slashes that matches all of it. */
+/** The value of a label, or a regular expression between slashes that matches the whole value. */
 const matcher = z.string().transform((text, context): ((value: string) => boolean) => {
   const expression = /^\/(.*)\/$/s.exec(text)?.[1];
   if (expression === undefined) return (value) => value === text;
@@ -21,17 +21,17 @@ const matcher = z.string().transform((text, context): ((value: string) => boolea
   } catch (error) {
     context.addIssue({
       code: 'custom',
-      message: `no regular expression: ${error instanceof Error ? error.message : ''}`,
+      message: `not a valid regular expression: ${error instanceof Error ? error.message : ''}`,
     });
     return z.NEVER;
   }
 });
 
-/** May take the value of a label of the alert: {{ $labels.namespace }}. */
+/** May contain a label of the alert: {{ $labels.namespace }}. */
 const namespaceTemplate = z.string().min(1).max(256);
 
 const soleCheck = check.refine(
-  (one: Check) => [one.http, one.kubernetes, one.prometheus].filter((look) => look !== undefined).length === 1,
+  (one: Check) => [one.http, one.kubernetes, one.prometheus].filter((target) => target !== undefined).length === 1,
   { error: 'a check has exactly one of: http, kubernetes, prometheus' },
 );
 
@@ -43,7 +43,7 @@ const route = z
     targetNamespaces: z.array(namespaceTemplate).min(1).max(8).optional(),
     agentClassName: z.string().min(1).max(253).default('default'),
     severity: severity.optional(),
-    /** Where the alert was raised; gives the check that it is there no more. */
+    /** The Prometheus that raised the alert; adds a check that the alert no longer exists. */
     prometheus: prometheusCheck.omit({ query: true, cel: true }).strict().optional(),
     verify: z
       .strictObject({
@@ -55,7 +55,7 @@ const route = z
     suspend: z.boolean().default(false),
   })
   .refine(({ prometheus, verify }) => prometheus !== undefined || verify.checks.length > 0, {
-    error: 'give prometheus, verify.checks or both: an Incident needs a check that tells when it is over',
+    error: 'set prometheus, verify.checks or both: an Incident needs a check that can confirm its repair',
   })
   .refine(({ verify, limits }) => verify.soakSeconds < (limits?.timeoutSeconds ?? Number.POSITIVE_INFINITY), {
     path: ['verify', 'soakSeconds'],
@@ -63,10 +63,10 @@ const route = z
   })
   .refine(({ verify }) => verify.checks.every(({ name }) => name !== ALERT_CHECK), {
     path: ['verify', 'checks'],
-    error: `the name ${ALERT_CHECK} is taken by the check that asks Prometheus for the alert`,
+    error: `the name ${ALERT_CHECK} is reserved for the check that asks Prometheus for the alert`,
   });
 
-/** What the intake is told by the chart. */
+/** The configuration that the chart gives to the intake. */
 export const intakeConfig = z.strictObject({
   routes: z
     .array(route)
@@ -89,7 +89,9 @@ export function parseIntakeConfig(text: string, where: string): IntakeConfig {
   return parsed.data;
 }
 
-/** The first route whose matchers all hold; a label that is missing counts as empty. */
-export function routeOf(routes: readonly Route[], alert: Pick<Alert, 'labels'>): Route | undefined {
-  return routes.find(({ match }) => Object.entries(match).every(([name, holds]) => holds(alert.labels[name] ?? '')));
+/** The first route whose matchers all match. A missing label counts as empty. */
+export function findRoute(routes: readonly Route[], alert: Pick<Alert, 'labels'>): Route | undefined {
+  return routes.find(({ match }) =>
+    Object.entries(match).every(([name, matches]) => matches(alert.labels[name] ?? '')),
+  );
 }

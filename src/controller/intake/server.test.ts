@@ -18,8 +18,8 @@ const ROUTES = parseIntakeConfig(
 ).routes;
 const LABELS = { team: 'a', alertname: 'X' };
 
-/** A book that can be told to fail. */
-class TestBook {
+/** An Incident opener that can be made to fail. */
+class FakeOpener {
   readonly raised: Alarm[] = [];
   readonly cleared: AlarmEnd[] = [];
   failure: (alarm: Alarm) => Error | undefined = () => undefined;
@@ -36,17 +36,17 @@ class TestBook {
   }
 }
 
-let book: TestBook;
+let opener: FakeOpener;
 let server: IntakeServer;
 let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
   await writeFile(path.join(folder, 'token'), `${TOKEN}\n`);
-  book = new TestBook();
+  opener = new FakeOpener();
   const log = silentLogger();
   server = await startIntakeServer({
-    intake: new Intake({ routes: ROUTES, book, log }),
+    intake: new Intake({ routes: ROUTES, opener, log }),
     token: new BearerToken(path.join(folder, 'token')),
     port: 0,
     host: '127.0.0.1',
@@ -72,7 +72,7 @@ const problem = (code: string, named = '') => ({
 });
 
 describe('the intake', () => {
-  it('raises what fires, clears what is over, and says what became of each', async () => {
+  it('raises firing alerts, clears resolved ones, and reports the result of each', async () => {
     const { status, content } = await send('/webhook', [
       { summary: 'a', fingerprint: 'f1', labels: LABELS },
       { status: 'resolved', fingerprint: 'f2', labels: LABELS, endsAt: '2026-03-01T12:00:00Z' },
@@ -84,19 +84,19 @@ describe('the intake', () => {
         { fingerprint: 'f2', route: 'team-a', result: 'cleared' },
       ],
     });
-    expect(book.raised).toMatchObject([{ source: { fingerprint: 'f1' }, namespace: 'n' }]);
-    expect(book.cleared).toEqual([{ fingerprint: 'f2', namespace: 'n', endTime: '2026-03-01T12:00:00.000Z' }]);
+    expect(opener.raised).toMatchObject([{ source: { fingerprint: 'f1' }, namespace: 'n' }]);
+    expect(opener.cleared).toEqual([{ fingerprint: 'f2', namespace: 'n', endTime: '2026-03-01T12:00:00.000Z' }]);
   });
 
-  it('lets nobody in without the token, and no token in that only begins like it', async () => {
+  it('refuses a missing token, and one that only begins like the right one', async () => {
     for (const token of ['', 'correct', `${TOKEN}x`]) {
       const answer = await send('/webhook', { summary: 'a', labels: LABELS }, { token });
       expect(answer).toMatchObject({ status: 401, content: problem('OPLAB_UNAUTHENTICATED') });
     }
-    expect(book.raised).toEqual([]);
+    expect(opener.raised).toEqual([]);
   });
 
-  it('knows only its two paths', async () => {
+  it('serves only its two paths', async () => {
     expect((await send('/webhook', '', { method: 'GET' })).status).toBe(404);
     expect(await send('/other', {})).toMatchObject({
       status: 404,
@@ -104,7 +104,7 @@ describe('the intake', () => {
     });
   });
 
-  it('names the field of a body that does not fit', async () => {
+  it('names the invalid field of a body', async () => {
     const wrong = await send('/alertmanager', {
       version: '4',
       alerts: [{ status: 'firing', labels: {}, startsAt: 7 }],
@@ -114,29 +114,29 @@ describe('the intake', () => {
     expect(await send('/webhook', '')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'empty') });
   });
 
-  it('does not read on when a body is too long', async () => {
+  it('stops reading a body that is too long', async () => {
     const answer = await send('/webhook', { summary: 'x'.repeat(3 * 1024 * 1024) });
     expect(answer).toMatchObject({ status: 413, content: problem('OPLAB_TOO_LARGE') });
   });
 
-  it('says which alert has no route, and takes the others', async () => {
+  it('names an alert without a route, and accepts the others', async () => {
     const answer = await send('/webhook', [
       { summary: 'a', labels: { team: 'b' } },
       { summary: 'b', labels: LABELS },
     ]);
     expect(answer).toMatchObject({ status: 422, content: problem('OPLAB_NO_ROUTE', '"team":"b"') });
-    expect(book.raised).toHaveLength(1);
+    expect(opener.raised).toHaveLength(1);
   });
 
-  it('asks to send again what could not be written, also when another alert was refused for good', async () => {
-    book.failure = ({ source }) => {
+  it('asks for a retry when an alert could not be written, even if another one was refused', async () => {
+    opener.failure = ({ source }) => {
       if (source.fingerprint === 'refused') return new KubeError(422, 'Invalid', 'spec.summary: too long');
       return source.fingerprint === 'later' ? new KubeError(0, 'Unreachable', 'no answer') : undefined;
     };
     const alerts = ['refused', 'later', 'good'].map((fingerprint) => ({ summary: 'a', fingerprint, labels: LABELS }));
     const answer = await send('/webhook', alerts);
     expect(answer).toMatchObject({ status: 503, retryAfter: '5', content: problem('OPLAB_INTAKE_UNAVAILABLE') });
-    expect(book.raised.map(({ source }) => source.fingerprint)).toEqual(['good']);
+    expect(opener.raised.map(({ source }) => source.fingerprint)).toEqual(['good']);
     expect(
       (
         await send(
@@ -147,8 +147,8 @@ describe('the intake', () => {
     ).toBe(422);
   });
 
-  it('counts an error of which nobody knows as one that may pass', async () => {
-    book.failure = () => new TypeError('secret detail');
+  it('asks for a retry after an unknown error, without revealing it', async () => {
+    opener.failure = () => new TypeError('secret detail');
     const answer = await send('/webhook', { summary: 'a', labels: LABELS });
     expect(answer.status).toBe(503);
     expect(JSON.stringify(answer.content)).not.toContain('secret detail');
@@ -156,7 +156,7 @@ describe('the intake', () => {
 });
 
 describe('the token', () => {
-  it('may change, and the old one counts for as long as it stands in the file', async () => {
+  it('may change, and the old one is valid as long as it is in the file', async () => {
     const file = path.join(folder, 'rotated');
     await writeFile(file, 'old\nnew\n');
     const token = new BearerToken(file);
@@ -166,7 +166,7 @@ describe('the token', () => {
     await expect(new BearerToken(file).check('Bearer old')).rejects.toMatchObject({ code: 'OPLAB_UNAUTHENTICATED' });
   });
 
-  it('that is missing or empty lets nobody in, and asks the sender to come again', async () => {
+  it('is unavailable when its file is missing or empty', async () => {
     await expect(new BearerToken(path.join(folder, 'none')).check('Bearer x')).rejects.toBeInstanceOf(
       IntakeUnavailable,
     );

@@ -1,4 +1,4 @@
-// The intake's HTTP server: POST /alertmanager and /webhook. It answers 200 only when what it was told is in the API server.
+// The intake's HTTP server. It answers 200 only after a delivery is in the API server.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { ERRORS, IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
@@ -6,18 +6,18 @@ import { parseJson, readBody } from '../../net/http-answer.ts';
 import { createTlsServer, listen } from '../../net/tls-server.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { Alert } from './alert.ts';
-import { alertmanagerPayload, alertsOfAlertmanager } from './alertmanager.ts';
+import { alertmanagerPayload, alertsFromAlertmanager } from './alertmanager.ts';
 import type { BearerToken } from './bearer-token.ts';
 import type { Intake, Receipt } from './intake.ts';
-import { alertsOfWebhook, webhookPayload } from './webhook.ts';
+import { alertsFromWebhook, webhookPayload } from './webhook.ts';
 
 export interface IntakeServerOptions {
   readonly intake: Pick<Intake, 'take'>;
   readonly token: Pick<BearerToken, 'check'>;
-  /** 0 picks a free one. */
+  /** 0 picks a free port. */
   readonly port: number;
   readonly host?: string;
-  /** Plain HTTP without. */
+  /** Without it, the server speaks plain HTTP. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   readonly log: Logger;
   readonly onAnswer?: (path: string, status: number, seconds: number) => void;
@@ -25,15 +25,15 @@ export interface IntakeServerOptions {
 
 export interface IntakeServer {
   readonly port: number;
-  /** Takes nothing new, and resolves when what is under way has been answered. */
+  /** Stops accepting requests, and resolves when the pending ones have been answered. */
   close(): Promise<void>;
 }
 
-/** Of one delivery, in bytes: some thousand alerts. */
+/** The largest delivery, in bytes: a few thousand alerts. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
-/** How long a server that closes waits for what is under way, in milliseconds. */
-const PATIENCE_MS = 5000;
-/** What Alertmanager and others wait before they send again, in seconds. */
+/** How long a closing server waits for pending requests, in ms. */
+const CLOSE_WAIT_MS = 5000;
+/** How long senders should wait before they send again, in seconds. */
 const RETRY_AFTER = '5';
 
 interface Answer {
@@ -52,7 +52,7 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
     const began = performance.now();
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     answer(options, path, request)
-      .catch((error: unknown) => answerOfFailure(error, log))
+      .catch((error: unknown) => errorAnswer(error, log))
       .then(({ status, body }) => {
         options.onAnswer?.(path, status, (performance.now() - began) / 1000);
         const text = JSON.stringify(body);
@@ -61,7 +61,8 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
           'content-length': Buffer.byteLength(text),
           ...(status === 503 ? { 'retry-after': RETRY_AFTER } : {}),
           ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
-          // What was not read of a body that is refused would be taken for the next request; a closing server takes none.
+          // The unread rest of a refused body would be parsed as the next request. A closing server
+          // accepts no further requests.
           ...(request.complete && !closing.signal.aborted ? {} : { connection: 'close' }),
         });
         response.end(text);
@@ -69,7 +70,7 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
   };
   const server: Server =
     tls === undefined ? createServer(handler) : createTlsServer(tls, handler, { logger: log, signal: closing.signal });
-  // A sender that is told 408 does not come again, so a slow moment of ours must not look like a slow sender.
+  // Senders do not retry after a 408, so these limits leave room for a slow moment of this process.
   server.headersTimeout = 30_000;
   server.requestTimeout = 60_000;
   server.keepAliveTimeout = 75_000;
@@ -79,7 +80,7 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
     close: () =>
       new Promise((resolve) => {
         closing.abort();
-        const timer = setTimeout(() => server.closeAllConnections(), PATIENCE_MS);
+        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_WAIT_MS);
         server.close(() => {
           clearTimeout(timer);
           resolve();
@@ -92,18 +93,18 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
 async function answer(options: IntakeServerOptions, path: string, request: IncomingMessage): Promise<Answer> {
   const parse = PARSERS[path];
   if (parse === undefined || request.method !== 'POST') {
-    throw new NotFound('there is POST /alertmanager and POST /webhook');
+    throw new NotFound('the intake serves POST /alertmanager and POST /webhook only');
   }
-  // Before the body: strangers cannot make us read.
+  // Checked before the body is read, so that unauthenticated senders cause no work.
   await options.token.check(request.headers.authorization);
   const alerts = parse(await readBody(request, MAX_BODY_BYTES), options.log);
   const receipts = await options.intake.take(alerts);
   const failed = receipts.filter(({ result }) => result === 'failed');
   const refused = receipts.filter(({ result }) => result === 'refused');
-  // To send again is right as long as anything may still be taken; what was taken already does no harm then.
+  // A retry is right if it can help at least one alert. It is harmless for accepted ones.
   const problem = failed[0]?.error ?? refused[0]?.error;
   if (problem === undefined) return { status: 200, body: { alerts: receipts } };
-  const count = `${failed.length + refused.length} of ${receipts.length} alerts not taken`;
+  const count = `${failed.length + refused.length} of ${receipts.length} alerts not accepted`;
   const error = { code: problem.code, message: `${count}; ${problem.message}` };
   return { status: ERRORS[problem.code].status, body: { error, alerts: receipts } };
 }
@@ -114,18 +115,18 @@ const PARSERS: Readonly<Record<string, (body: Buffer, log: Logger) => Alert[]>> 
     if (payload.truncatedAlerts > 0) {
       log.warn(
         { left: payload.truncatedAlerts },
-        'Alertmanager left alerts out of a group: raise max_alerts of the receiver',
+        'Alertmanager left alerts out of a group: increase max_alerts of the receiver',
       );
     }
-    return alertsOfAlertmanager(payload);
+    return alertsFromAlertmanager(payload);
   },
   '/webhook': (body) => {
     if (body.length === 0) throw new InvalidInput('the body is empty; send an alert or a list of alerts');
-    return alertsOfWebhook(parseJson(body, webhookPayload), new Date());
+    return alertsFromWebhook(parseJson(body, webhookPayload), new Date());
   },
 };
 
-function answerOfFailure(error: unknown, log: Logger): Answer {
+function errorAnswer(error: unknown, log: Logger): Answer {
   if (!(error instanceof OplabError)) log.error({ err: error }, 'the intake failed');
   const known =
     error instanceof OplabError ? error : new IntakeUnavailable('the intake failed; its log says why', error);

@@ -1,4 +1,4 @@
-// The intake as the chart sets it up: routes and token from files, alarms into the book, metrics of what came and what became of it.
+// Starts the intake as the chart configures it: routes and token from files, and its metrics.
 
 import { readFile } from 'node:fs/promises';
 import type { Logger } from '../../observability/logger.ts';
@@ -12,24 +12,27 @@ import { type IntakeServer, type IntakeServerOptions, startIntakeServer } from '
 export interface StartIntakeOptions extends Pick<IntakeServerOptions, 'port' | 'host' | 'tls'> {
   readonly routesFile: string;
   readonly tokenFile: string;
-  readonly book: Pick<IncidentOpener, 'raise' | 'clear'>;
+  readonly opener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Logger;
   readonly registry: Registry;
 }
 
-/** Resolves when it listens. @throws InvalidInput that names the field of the file that does not fit */
+/**
+ * Resolves when the server listens.
+ * @throws InvalidInput that names the invalid field of the file
+ */
 export async function startIntake(options: StartIntakeOptions): Promise<IntakeServer> {
-  const { routesFile, tokenFile, book, log, registry, ...listening } = options;
+  const { routesFile, tokenFile, opener, log, registry, ...listening } = options;
   const { routes } = parseIntakeConfig(await readFile(routesFile, 'utf8'), routesFile);
   const alerts = new Counter({
     name: 'oplab_intake_alerts_total',
-    help: 'Alerts taken in, by route and by what became of them.',
+    help: 'Alerts received, by route and result.',
     labelNames: ['route', 'result'],
     registers: [registry],
   });
   const seconds = new Histogram({
     name: 'oplab_intake_request_seconds',
-    help: 'From a delivery to its answer.',
+    help: 'Time from a delivery to its answer.',
     labelNames: ['path', 'status'],
     buckets: SECONDS_BUCKETS,
     registers: [registry],
@@ -39,15 +42,15 @@ export async function startIntake(options: StartIntakeOptions): Promise<IntakeSe
     ...listening,
     intake: new Intake({
       routes,
-      book,
+      opener,
       log,
       onReceipt: ({ route, result }) => alerts.inc({ route: route ?? 'none', result }),
     }),
     token: new BearerToken(tokenFile),
     log,
-    // Strangers choose paths; a metric with a series for each of them would grow without end.
+    // Anyone can choose a path, so a series per path would make the metric grow without limit.
     onAnswer: (path, status, took) => seconds.observe({ path: paths.has(path) ? path : 'other', status }, took),
   });
-  log.info({ port: server.port, routes: routes.map(({ name }) => name) }, 'the intake listens');
+  log.info({ port: server.port, routes: routes.map(({ name }) => name) }, 'the intake is listening');
   return server;
 }

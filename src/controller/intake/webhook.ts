@@ -1,4 +1,4 @@
-// The generic webhook: one alert or a list of them, in as few fields as a script or another alarm system has at hand.
+// The generic webhook: one alert or a list, with few fields, for scripts and other systems.
 
 import { z } from 'zod';
 import { severity } from '../../api/incident.ts';
@@ -7,9 +7,9 @@ import {
   cutDescription,
   cutMap,
   cutSummary,
-  fingerprintOf,
+  hashLabels,
   instant,
-  severityOf,
+  parseSeverity,
   stringMap,
 } from './alert.ts';
 
@@ -30,26 +30,26 @@ const webhookAlert = z
     error: 'an alert that fires needs a summary',
   });
 
-/** Always a list; a single alert counts as a list of one, so that errors name the field and not a choice of two forms. */
+/** A single alert becomes a list of one, so that errors name a field and not a union. */
 export const webhookPayload = z.preprocess(
   (content) => (Array.isArray(content) ? content : [content]),
   z.array(webhookAlert),
 );
 
 /**
- * The alerts of a delivery. Without a fingerprint the labels are it, or the summary where there are none; without
- * startsAt the episode begins now, which tells a delivery that is repeated after the end of its Incident from a new alarm
- * no more.
+ * The alerts of a delivery. The fingerprint defaults to a hash of the labels, or of the summary if
+ * there are no labels. Without startsAt the episode begins now, so a delivery that is repeated
+ * after its Incident has finished counts as a new alarm.
  */
-export function alertsOfWebhook(payload: z.infer<typeof webhookPayload>, now: Date): Alert[] {
+export function alertsFromWebhook(payload: z.infer<typeof webhookPayload>, now: Date): Alert[] {
   return payload.map((alert): Alert => {
     const { labels, annotations, summary = '', description, startsAt, endsAt } = alert;
-    const level = alert.severity ?? severityOf(labels.severity);
+    const level = alert.severity ?? parseSeverity(labels.severity);
     const firing = alert.status === 'firing';
     return {
       kind: 'Webhook',
       firing,
-      fingerprint: alert.fingerprint ?? fingerprintOf(Object.keys(labels).length === 0 ? { summary } : labels),
+      fingerprint: alert.fingerprint ?? hashLabels(Object.keys(labels).length === 0 ? { summary } : labels),
       labels: cutMap(labels),
       annotations: cutMap(annotations),
       summary: cutSummary(summary),

@@ -1,47 +1,53 @@
-// The alarms of a Monitor from one look to the next: pending, firing, clearing, gone; flapping is damped. Pure.
+// Computes the alarms of a Monitor after each probe: pending, firing, clearing, cleared. Pure.
 
 import type { MonitorAlarm, MonitorSpec } from '../../api/monitor.ts';
 import type { Failing } from './probe.ts';
 
-/** What has become of the Incident of an alarm. */
+/** What became of the Incident of an alarm. */
 export type IncidentOutcome =
   | 'open'
-  /** The repair was verified, or the alarm cleared: what fails after that is new. */
+  /** The repair was verified, or the alarm cleared. A later failure starts a new episode. */
   | 'resolved'
-  /** Over without a repair: the alarm goes on, and nobody is sent again. */
+  /** It ended without a repair. The alarm goes on, but no further Incident is opened for it. */
   | 'ended'
-  /** Somebody has deleted it, which asks for another try. */
+  /** Someone deleted it. If the check still fails, another Incident is opened. */
   | 'missing';
 
 export interface MonitorAlarms {
   readonly alarms: readonly MonitorAlarm[];
-  /** When alarms came back lately, in epoch milliseconds, by fingerprint. */
+  /** When each alarm recently came back, in epoch milliseconds, by fingerprint. */
   readonly flaps: ReadonlyMap<string, readonly number[]>;
 }
 
 export interface AlarmContext {
   readonly rules: Pick<MonitorSpec, 'forSeconds' | 'clearSeconds'>;
-  /** Nobody could see, or nobody looked, since the look before: what has to last "without a break" starts again. */
+  /**
+   * There is a gap since the last successful probe, so everything that must last without a break
+   * starts again.
+   */
   readonly broken: boolean;
-  readonly outcomeOf: (incident: string) => IncidentOutcome;
+  readonly findOutcome: (incident: string) => IncidentOutcome;
   readonly now: Date;
 }
 
 export interface AlarmStep {
-  readonly watch: MonitorAlarms;
+  readonly next: MonitorAlarms;
   /** Fingerprints of alarms that need an Incident now. */
   readonly raise: readonly string[];
-  /** Alarms that are over, with the time since which they hold. They stay in `watch` until that is told. */
+  /**
+   * Alarms that are over, and since when their check holds. They stay in `next` until this is
+   * reported.
+   */
   readonly clear: readonly { readonly fingerprint: string; readonly endTime: string }[];
-  /** Fingerprints of alarms that came back before they had cleared. */
+  /** Fingerprints of alarms that came back before they were cleared. */
   readonly back: readonly string[];
-  /** How many combinations of labels fail for which there is no room. */
+  /** How many more combinations of labels fail than the status can hold. */
   readonly omitted: number;
 }
 
-/** A flap counts for so long, in ms. */
+/** How long a flap counts, in ms. */
 const FLAP_MS = 10 * 60_000;
-/** What the schema has room for. */
+/** The maximum of the schema. */
 export const MAX_ALARMS = 64;
 
 type Change =
@@ -49,7 +55,7 @@ type Change =
   | { readonly type: 'drop' }
   | { readonly type: 'clear'; readonly alarm: MonitorAlarm; readonly endTime: string };
 
-/** What follows from a look that saw something. */
+/** The alarms after a successful probe. */
 export function nextAlarms(before: MonitorAlarms, failing: readonly Failing[], context: AlarmContext): AlarmStep {
   const now = context.now.getTime();
   const flaps = new Map<string, readonly number[]>();
@@ -78,30 +84,30 @@ export function nextAlarms(before: MonitorAlarms, failing: readonly Failing[], c
   for (const known of before.alarms) {
     const found = byFingerprint.get(known.fingerprint);
     if (found === undefined) {
-      take(holding(known, context));
+      take(afterHolding(known, context));
       continue;
     }
     byFingerprint.delete(known.fingerprint);
-    const isNew = known.incident !== undefined && context.outcomeOf(known.incident) === 'resolved';
+    const isNew = known.incident !== undefined && context.findOutcome(known.incident) === 'resolved';
     if (isNew || known.state === 'Clearing') noteFlap(known.fingerprint);
-    take(isNew ? failingAnew(found, context, isDue) : failingOn(known, found, context, isDue));
+    take(isNew ? startEpisode(found, context, isDue) : keepFailing(known, found, context, isDue));
   }
   const fresh = [...byFingerprint.values()].sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1));
   const room = Math.max(0, MAX_ALARMS - alarms.length);
-  for (const found of fresh.slice(0, room)) take(failingAnew(found, context, isDue));
-  return { watch: { alarms, flaps }, raise, clear, back, omitted: Math.max(0, fresh.length - room) };
+  for (const found of fresh.slice(0, room)) take(startEpisode(found, context, isDue));
+  return { next: { alarms, flaps }, raise, clear, back, omitted: Math.max(0, fresh.length - room) };
 }
 
-/** How long an alarm must fail before an Incident is opened, in ms: whoever flapped lately has to prove more. */
+/** How long a check must fail before an Incident is opened, in ms: longer after recent flaps. */
 export function holdMs(rules: AlarmContext['rules'], recentFlaps: number): number {
   return (rules.forSeconds + recentFlaps * rules.clearSeconds) * 1000;
 }
 
-function failingAnew(found: Failing, { now }: AlarmContext, isRipe: (alarm: MonitorAlarm) => boolean): Change {
+function startEpisode(found: Failing, { now }: AlarmContext, isDue: (alarm: MonitorAlarm) => boolean): Change {
   const time = now.toISOString();
   const alarm: MonitorAlarm = {
     fingerprint: found.fingerprint,
-    ...about(found),
+    ...describeFailing(found),
     state: 'Pending',
     since: time,
     startTime: time,
@@ -109,22 +115,22 @@ function failingAnew(found: Failing, { now }: AlarmContext, isRipe: (alarm: Moni
     occurrences: 1,
     flaps: 0,
   };
-  return isRipe(alarm) ? { type: 'keep', alarm: { ...alarm, state: 'Firing' }, raise: true } : { type: 'keep', alarm };
+  return isDue(alarm) ? { type: 'keep', alarm: { ...alarm, state: 'Firing' }, raise: true } : { type: 'keep', alarm };
 }
 
-function failingOn(
+function keepFailing(
   known: MonitorAlarm,
   found: Failing,
-  { now, broken, outcomeOf }: AlarmContext,
-  isRipe: (alarm: MonitorAlarm) => boolean,
+  { now, broken, findOutcome }: AlarmContext,
+  isDue: (alarm: MonitorAlarm) => boolean,
 ): Change {
   const time = now.toISOString();
-  const seen = { ...known, ...about(found), lastSeen: time, occurrences: known.occurrences + 1 };
+  const seen = { ...known, ...describeFailing(found), lastSeen: time, occurrences: known.occurrences + 1 };
   switch (known.state) {
     case 'Pending': {
-      // The hold begins with the first failure that is known to have lasted.
+      // After a gap, forSeconds count from the present failure: nothing is known about the gap.
       if (broken) return { type: 'keep', alarm: { ...seen, since: time, startTime: time } };
-      return isRipe(known)
+      return isDue(known)
         ? { type: 'keep', alarm: { ...seen, state: 'Firing', since: time }, raise: true }
         : { type: 'keep', alarm: seen };
     }
@@ -132,29 +138,29 @@ function failingOn(
       return {
         type: 'keep',
         alarm: { ...seen, state: 'Firing', since: time, flaps: known.flaps + 1 },
-        raise: needsIncident(known, outcomeOf),
+        raise: needsIncident(known, findOutcome),
         isBack: true,
       };
     case 'Firing':
-      return { type: 'keep', alarm: seen, raise: needsIncident(known, outcomeOf) };
+      return { type: 'keep', alarm: seen, raise: needsIncident(known, findOutcome) };
   }
 }
 
-const needsIncident = ({ incident }: MonitorAlarm, outcomeOf: AlarmContext['outcomeOf']): boolean =>
-  incident === undefined || outcomeOf(incident) === 'missing';
+const needsIncident = ({ incident }: MonitorAlarm, findOutcome: AlarmContext['findOutcome']): boolean =>
+  incident === undefined || findOutcome(incident) === 'missing';
 
-function holding(known: MonitorAlarm, { rules, now, broken, outcomeOf }: AlarmContext): Change {
+function afterHolding(known: MonitorAlarm, { rules, now, broken, findOutcome }: AlarmContext): Change {
   const time = now.toISOString();
   if (known.state === 'Pending') return { type: 'drop' };
   const isContinued = known.state === 'Clearing' && !broken;
   const alarm: MonitorAlarm = isContinued ? known : { ...known, state: 'Clearing', since: time };
-  // Checks have held for the whole soak already.
-  const isRepaired = known.incident !== undefined && outcomeOf(known.incident) === 'resolved';
+  // The checks have already held for the whole soak.
+  const isRepaired = known.incident !== undefined && findOutcome(known.incident) === 'resolved';
   const isOver = isRepaired || now.getTime() - Date.parse(alarm.since) >= rules.clearSeconds * 1000;
   return isOver ? { type: 'clear', alarm, endTime: alarm.since } : { type: 'keep', alarm };
 }
 
-function about(found: Failing): Pick<MonitorAlarm, 'labels' | 'value'> {
+function describeFailing(found: Failing): Pick<MonitorAlarm, 'labels' | 'value'> {
   return {
     ...(Object.keys(found.group).length === 0 ? {} : { labels: { ...found.group } }),
     ...(found.value === '' ? {} : { value: found.value }),

@@ -1,31 +1,33 @@
-// What the leader remembers of a Monitor between looks. Losing it costs some writes and forgets recent flaps, never an Incident.
+// What the leader remembers about a Monitor between probes. Losing it never loses an Incident.
 
 import type { MonitorStatus } from '../../api/monitor.ts';
 import type { Refusal } from './acceptance.ts';
 
-/** Sightings that are not told to the Incident yet. */
+/** Occurrences that are not yet counted on the Incident. */
 export interface Unreported {
   readonly count: number;
   readonly flaps: number;
-  /** When they were told last, in epoch milliseconds. */
+  /** When occurrences were last reported, in epoch milliseconds. */
   readonly reportedAt: number;
 }
 
+/** When it is lost, recent flaps are forgotten and some statuses are written again. */
 export interface MonitorMemory {
   readonly uid: string;
   status: MonitorStatus | undefined;
-  /** What the last round was made for: spec and class. Another one is looked at, at once. */
+  /** Spec and class of the last round. When either changes, the next round is due at once. */
   version: string | undefined;
   refusal: Refusal | undefined;
-  /** Epoch milliseconds; undefined: not before something changes. */
-  nextLookAt: number | undefined;
-  lastLookAt: number | undefined;
+  /** In epoch milliseconds; undefined until something changes. */
+  nextProbeAt: number | undefined;
+  /** The last successful probe, in epoch milliseconds; undefined after a failed one. */
+  lastProbeAt: number | undefined;
   writtenAt: number;
-  /** For which version the rights were bound, and when. */
-  rights: { readonly version: string; readonly at: number } | undefined;
+  /** The version that the read bindings were created for, and when. */
+  bound: { readonly version: string; readonly at: number } | undefined;
   flaps: ReadonlyMap<string, readonly number[]>;
   readonly unreported: Map<string, Unreported>;
-  /** Why the last try to open an Incident failed. */
+  /** Why the last attempt to write an Incident failed. */
   problem: string | undefined;
 }
 
@@ -35,19 +37,19 @@ export function emptyMemory(uid: string, status: MonitorStatus | undefined): Mon
     status,
     version: undefined,
     refusal: undefined,
-    nextLookAt: 0,
-    lastLookAt: lastSeenIn(status),
+    nextProbeAt: 0,
+    lastProbeAt: lastProbeIn(status),
     writtenAt: 0,
-    rights: undefined,
+    bound: undefined,
     flaps: new Map(),
     unreported: new Map(),
     problem: undefined,
   };
 }
 
-/** When the last leader saw something, if it saw something when it looked last. */
-function lastSeenIn(status: MonitorStatus | undefined): number | undefined {
+/** The time of the previous leader's last probe, if that probe was successful. */
+function lastProbeIn(status: MonitorStatus | undefined): number | undefined {
   const { state, lastObservedTime } = status ?? {};
-  const couldSee = state === 'Healthy' || state === 'Pending' || state === 'Firing';
-  return couldSee && lastObservedTime !== undefined ? Date.parse(lastObservedTime) : undefined;
+  const wasObserved = state === 'Healthy' || state === 'Pending' || state === 'Firing';
+  return wasObserved && lastObservedTime !== undefined ? Date.parse(lastObservedTime) : undefined;
 }

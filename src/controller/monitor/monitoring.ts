@@ -1,4 +1,4 @@
-// The Monitors of a controller: their local copy, their queue, and what of them is metered. Composition only.
+// The Monitors of a controller: their local copy, their queue and their metrics. Composition only.
 
 import { type Monitor, monitor as monitorSchema } from '../../api/monitor.ts';
 import type { KubeClient } from '../../kube/client.ts';
@@ -10,7 +10,7 @@ import { WorkQueue } from '../../kube/work-queue.ts';
 import { MonitorReconciler } from './reconcile.ts';
 import type { MonitorReconcilerDeps } from './reconciler-deps.ts';
 
-/** Looks that are under way at the same time: mostly waiting for answers. */
+/** Probes that run at the same time. They mostly wait for responses. */
 const CONCURRENCY = 8;
 
 export class Monitoring {
@@ -45,33 +45,33 @@ export class Monitoring {
     return this.#monitors.synced();
   }
 
-  /** As the local copy has them. */
+  /** From the local copy. */
   list(): readonly Monitor[] {
     return this.#monitors.list();
   }
 
-  /** Looks of this process that saw nothing, by Monitor. */
+  /** Failed probes of this process, by Monitor. */
   failures(): readonly { readonly monitor: Monitor; readonly count: number }[] {
     return [...this.#failures.values()];
   }
 
-  /** An AgentClass has changed: whoever was refused for it may look now. */
+  /** An AgentClass changed, so the Monitors that use it are checked again. */
   classChanged(className: string): void {
     for (const monitor of this.#monitors.list()) {
       if (monitor.spec.incident.agentClassName === className) this.#queue?.add(keyOf(monitor));
     }
   }
 
-  /** Watches until the signal aborts; only the leader does. */
-  async watch(
-    deps: Omit<MonitorReconcilerDeps, 'monitor' | 'failedToSee' | 'log'>,
+  /** Runs the Monitors until the signal aborts. Only the leader calls it. */
+  async run(
+    deps: Omit<MonitorReconcilerDeps, 'monitor' | 'onFailedProbe' | 'log'>,
     signal: AbortSignal,
   ): Promise<void> {
     const reconciler = new MonitorReconciler({
       ...deps,
       log: this.#log,
       monitor: (key) => this.#monitors.get(key),
-      failedToSee: (monitor) => {
+      onFailedProbe: (monitor) => {
         const key = keyOf(monitor);
         this.#failures.set(key, { monitor, count: (this.#failures.get(key)?.count ?? 0) + 1 });
       },

@@ -1,20 +1,20 @@
-// What of a change of a Monitor's status is worth an event. Pure, but for the telling.
+// The events that a change of a Monitor's status causes. Pure, except for the recording.
 
 import { findCondition } from '../../api/meta.ts';
 import type { Monitor, MonitorStatus } from '../../api/monitor.ts';
 import type { Note } from '../event.ts';
 
-/** One event per change, not per look. */
-export function noteChanges(
+/** Records one event for each change, not for each probe. */
+export function recordChanges(
   monitor: Monitor,
   before: MonitorStatus | undefined,
   after: MonitorStatus,
   record: (monitor: Monitor, note: Note) => void,
 ): void {
-  for (const note of notesOf(before, after)) record(monitor, note);
+  for (const note of listNotes(before, after)) record(monitor, note);
 }
 
-export function notesOf(before: MonitorStatus | undefined, after: MonitorStatus): Note[] {
+function listNotes(before: MonitorStatus | undefined, after: MonitorStatus): Note[] {
   const notes: Note[] = [];
   const changed = (type: string) => {
     const now = findCondition(after.conditions, type);
@@ -25,11 +25,11 @@ export function notesOf(before: MonitorStatus | undefined, after: MonitorStatus)
   if (accepted?.status === 'False') notes.push({ type: 'Warning', reason: accepted.reason, note: accepted.message });
   const observed = changed('Observed');
   if (observed?.status === 'False') {
-    const note = `nothing can be seen, so nothing is opened or closed: ${observed.message}`;
+    const note = `the check cannot be observed, so nothing is opened or cleared: ${observed.message}`;
     notes.push({ type: 'Warning', reason: `Observation${observed.reason}`, note });
   }
   if (observed?.status === 'True' && findCondition(before?.conditions, 'Observed')?.status === 'False') {
-    notes.push({ type: 'Normal', reason: 'Observed', note: 'it can see again' });
+    notes.push({ type: 'Normal', reason: 'Observed', note: 'the check can be observed again' });
   }
   const known = new Map(before?.alarms?.map((alarm) => [alarm.fingerprint, alarm]));
   for (const alarm of after.alarms ?? []) {
@@ -41,7 +41,7 @@ export function notesOf(before: MonitorStatus | undefined, after: MonitorStatus)
       notes.push({
         type: 'Warning',
         reason: 'Flapping',
-        note: `came back before it had cleared (${alarm.flaps} times)`,
+        note: `the alarm came back before it was cleared (${alarm.flaps} times)`,
       });
     }
   }

@@ -1,4 +1,4 @@
-// The rights by which a Monitor can look: its class's reading roles in its targets, for as long as it watches.
+// The role bindings that let an active Monitor read its targets: the readRoles of its class.
 
 import { createHash } from 'node:crypto';
 import type { AgentClass } from '../../api/agent-class.ts';
@@ -6,16 +6,16 @@ import { CONTROLLER_MANAGER, LABEL_MANAGED_BY, LABEL_MONITOR_UID, MANAGED_BY } f
 import type { Monitor } from '../../api/monitor.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { MONITORS, ROLE_BINDINGS } from '../../kube/resources.ts';
-import { type BuiltObject, verifyAccount } from '../incident/attempt-objects.ts';
-import { baseName, verifyAccountName } from '../incident/names.ts';
-import { targetsOf } from './targets.ts';
+import { type BuiltObject, baseName } from '../built-object.ts';
+import { verifyAccount, verifyAccountName } from '../verify-account.ts';
+import { listTargets } from './targets.ts';
 
-/** The bindings of a Monitor. Pure. */
-export function readBindings(monitor: Monitor, agentClass: AgentClass, agentsNamespace: string): BuiltObject[] {
+/** Builds the bindings of a Monitor. Pure. */
+export function buildReadBindings(monitor: Monitor, agentClass: AgentClass, agentsNamespace: string): BuiltObject[] {
   const account = verifyAccountName(agentClass.metadata.name);
-  return targetsOf(monitor).flatMap((namespace) =>
+  return listTargets(monitor).flatMap((namespace) =>
     agentClass.spec.readRoles.map((role) => {
-      // What a binding refers to cannot be changed, so another role or account needs another name.
+      // The roleRef of a binding is immutable, so another role needs another name.
       const identity = createHash('sha256').update(`${role.kind}/${role.name}/${account}`).digest('hex').slice(0, 6);
       return {
         resource: ROLE_BINDINGS,
@@ -33,14 +33,17 @@ export function readBindings(monitor: Monitor, agentClass: AgentClass, agentsNam
   );
 }
 
-/** Makes what the Monitor needs, and removes what it needed before. @throws KubeError */
+/**
+ * Creates the bindings that the Monitor needs, and deletes those it no longer needs.
+ * @throws KubeError
+ */
 export async function ensureReadBindings(
   client: Pick<KubeClient, 'apply' | 'list' | 'delete'>,
   monitor: Monitor,
   agentClass: AgentClass,
   agentsNamespace: string,
 ): Promise<void> {
-  const bindings = readBindings(monitor, agentClass, agentsNamespace);
+  const bindings = buildReadBindings(monitor, agentClass, agentsNamespace);
   const wanted = [verifyAccount(agentClass.metadata.name, agentsNamespace), ...bindings];
   await Promise.all(
     wanted.map(({ resource, object }) =>
@@ -51,24 +54,31 @@ export async function ensureReadBindings(
   await deleteReadBindings(client, monitor.metadata.uid, (key) => !keys.has(key));
 }
 
-/** Takes the Monitor's rights away again. @throws KubeError */
+/** Deletes the Monitor's bindings. @throws KubeError */
 export async function deleteReadBindings(
   client: Pick<KubeClient, 'list' | 'delete'>,
   monitorUID: string,
-  which: (key: string) => boolean = () => true,
+  isUnneeded: (key: string) => boolean = () => true,
 ): Promise<void> {
   const { items } = await client.list(ROLE_BINDINGS, { labelSelector: `${LABEL_MONITOR_UID}=${monitorUID}` });
-  const doomed = items.filter(({ metadata }) => which(`${metadata.namespace}/${metadata.name}`));
+  const unneeded = items.filter(({ metadata }) => isUnneeded(`${metadata.namespace}/${metadata.name}`));
   await Promise.all(
-    doomed.map(({ metadata: { namespace, name, uid } }) => client.delete(ROLE_BINDINGS, { namespace, name }, { uid })),
+    unneeded.map(({ metadata: { namespace, name, uid } }) =>
+      client.delete(ROLE_BINDINGS, { namespace, name }, { uid }),
+    ),
   );
 }
 
-/** Removes the rights of Monitors that are gone: nobody may have looked when they went. @throws KubeError */
+/**
+ * Deletes the bindings of Monitors that no longer exist, because a Monitor may be deleted while no
+ * controller runs.
+ * @returns how many there were
+ * @throws KubeError
+ */
 export async function deleteOrphanedReadBindings(client: Pick<KubeClient, 'list' | 'delete'>): Promise<number> {
   const { items } = await client.list(ROLE_BINDINGS, { labelSelector: LABEL_MONITOR_UID });
   if (items.length === 0) return 0;
-  // Listed after the bindings: a Monitor is always there before its bindings are.
+  // Listed after the bindings, because a Monitor always exists before its bindings do.
   const monitors = new Set((await client.list(MONITORS)).items.map(({ metadata }) => metadata.uid));
   const orphans = items.filter(({ metadata }) => !monitors.has(metadata.labels?.[LABEL_MONITOR_UID]));
   await Promise.all(

@@ -1,9 +1,9 @@
-// The rounds of a Monitor against injected eyes, clock and alarm book: when it looks, what it writes, what it never concludes.
+// The rounds of a Monitor: when it runs its check, what it writes, and what it never concludes.
 
 import { beforeEach, describe, expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
 import { monitor, START } from '../../../test/support/monitor-fixtures.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
-import { incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Monitor, MonitorStatus } from '../../api/monitor.ts';
 import { Discovery } from '../../checks/discovery.ts';
@@ -24,14 +24,14 @@ class MonitorHarness {
   now = START;
   current: Monitor | undefined;
   answer: HttpAnswer | Error = vector();
-  looks = 0;
+  probes = 0;
   failures = 0;
   readonly raised: Alarm[] = [];
   readonly cleared: AlarmEnd[] = [];
   readonly notes: Note[] = [];
   readonly written: MonitorStatus[] = [];
   readonly bindings = new Map<string, KubeObject>();
-  bookIsClosed = false;
+  cannotWrite = false;
   isForbidden = false;
   phase: 'Pending' | 'Resolved' = 'Pending';
   readonly reconciler: MonitorReconciler;
@@ -66,7 +66,7 @@ class MonitorHarness {
           read: async () => ({}),
         },
         fetch: async () => {
-          this.looks += 1;
+          this.probes += 1;
           if (this.answer instanceof Error) throw this.answer;
           return this.answer;
         },
@@ -80,31 +80,31 @@ class MonitorHarness {
         now: () => new Date(this.now),
       }),
       cel: { syntaxError: async (expression) => (expression === 'size(' ? 'it does not parse' : undefined) },
-      book: {
+      incidentOpener: {
         raise: async (alarm) => {
-          if (this.bookIsClosed) throw new Error('quota exceeded');
+          if (this.cannotWrite) throw new Error('quota exceeded');
           this.raised.push(alarm);
           return { incident: 'store-down-1', opened: this.raised.length === 1 };
         },
         clear: async (end) => {
-          if (this.bookIsClosed) throw new Error('quota exceeded');
+          if (this.cannotWrite) throw new Error('quota exceeded');
           this.cleared.push(end);
         },
       },
       record: (_monitor, note) => this.notes.push(note),
-      failedToSee: () => {
+      onFailedProbe: () => {
         this.failures += 1;
       },
       random: () => 0.5,
     });
   }
 
-  /** One round; returns for how long the Monitor wants to rest. */
+  /** Runs one round and returns the milliseconds until the next one. */
   round(): Promise<number | undefined> {
     return this.reconciler.reconcile(KEY, NEVER);
   }
 
-  /** Rounds for so many seconds, each when the Monitor wants it. */
+  /** Runs rounds for the given seconds, each when it is due. */
   async pass(seconds: number): Promise<void> {
     const until = this.now + seconds * 1000;
     while (this.now < until) this.now += (await this.round()) ?? seconds * 1000;
@@ -125,9 +125,7 @@ class MonitorHarness {
         ? [{ type: 'Finished', status: 'True', reason: 'Resolved', message: '', lastTransitionTime: 't' }]
         : [];
     const check = { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
-    return incidentSchema.parse({
-      apiVersion: 'oplab.dev/v1alpha1',
-      kind: 'Incident',
+    return anIncident({
       metadata: { name: key.split('/')[1], namespace: 'tikv' },
       spec: { summary: 's', verify: { checks: [check] } },
       status: { conditions },
@@ -171,163 +169,166 @@ function vector(...labels: Record<string, string>[]): HttpAnswer {
 const BAD = vector({ store: '4' });
 const DEAD = new Error('ECONNREFUSED');
 
-let ward: MonitorHarness;
+let harness: MonitorHarness;
 beforeEach(() => {
-  ward = new MonitorHarness();
+  harness = new MonitorHarness();
 });
 
 describe('a Monitor whose Prometheus is dead', () => {
-  it('changes no Incident in ten minutes, and says so once', async () => {
-    ward.answer = BAD;
-    await ward.pass(30);
-    expect(ward.raised).toHaveLength(1);
-    const [raised, writes] = [ward.raised.length, ward.written.length];
-    ward.answer = DEAD;
-    await ward.pass(600);
-    expect(ward.failures).toBeGreaterThanOrEqual(59);
-    expect([ward.raised.length, ward.cleared.length]).toEqual([raised, 0]);
-    expect(ward.status).toMatchObject({ state: 'Unknown', alarms: [{ state: 'Firing', incident: 'store-down-1' }] });
-    expect(findCondition(ward.status?.conditions, 'Healthy')?.status).toBe('Unknown');
-    expect(ward.reasons().filter((reason) => reason === 'ObservationUnreadable')).toHaveLength(1);
-    // Nothing new is written now and then only.
-    expect(ward.written.length - writes).toBeLessThanOrEqual(21);
+  it('changes no Incident in ten minutes, and records one event', async () => {
+    harness.answer = BAD;
+    await harness.pass(30);
+    expect(harness.raised).toHaveLength(1);
+    const [raised, writes] = [harness.raised.length, harness.written.length];
+    harness.answer = DEAD;
+    await harness.pass(600);
+    expect(harness.failures).toBeGreaterThanOrEqual(59);
+    expect([harness.raised.length, harness.cleared.length]).toEqual([raised, 0]);
+    expect(harness.status).toMatchObject({ state: 'Unknown', alarms: [{ state: 'Firing', incident: 'store-down-1' }] });
+    expect(findCondition(harness.status?.conditions, 'Healthy')?.status).toBe('Unknown');
+    expect(harness.reasons().filter((reason) => reason === 'ObservationUnreadable')).toHaveLength(1);
+    // A status without material changes is written at times only.
+    expect(harness.written.length - writes).toBeLessThanOrEqual(21);
 
-    ward.answer = vector();
-    await ward.pass(40);
-    expect(ward.cleared).toHaveLength(1);
-    // Seen at 0, 10 and 20 s, told once: the rest is told at the end.
-    expect(ward.cleared[0]?.seen).toMatchObject({ count: 2 });
-    expect(ward.reasons()).toContain('Observed');
+    harness.answer = vector();
+    await harness.pass(40);
+    expect(harness.cleared).toHaveLength(1);
+    // It failed at 0, 10 and 20 s and was reported once. The rest is reported at the end.
+    expect(harness.cleared[0]?.seen).toMatchObject({ count: 2 });
+    expect(harness.reasons()).toContain('Observed');
   });
 
   it('opens nothing either', async () => {
-    ward.answer = DEAD;
-    await ward.pass(600);
-    expect([ward.raised.length, ward.cleared.length]).toEqual([0, 0]);
+    harness.answer = DEAD;
+    await harness.pass(600);
+    expect([harness.raised.length, harness.cleared.length]).toEqual([0, 0]);
   });
 
-  it('does not take a hold for lasting that nobody saw', async () => {
-    ward = new MonitorHarness({ forSeconds: 60 });
-    ward.answer = BAD;
-    await ward.pass(20);
-    ward.answer = DEAD;
-    await ward.pass(120);
-    ward.answer = BAD;
-    await ward.pass(50);
-    expect(ward.raised).toEqual([]);
-    await ward.pass(20);
-    expect(ward.raised).toHaveLength(1);
+  it('does not count the time without observations as failing', async () => {
+    harness = new MonitorHarness({ forSeconds: 60 });
+    harness.answer = BAD;
+    await harness.pass(20);
+    harness.answer = DEAD;
+    await harness.pass(120);
+    harness.answer = BAD;
+    await harness.pass(50);
+    expect(harness.raised).toEqual([]);
+    await harness.pass(20);
+    expect(harness.raised).toHaveLength(1);
   });
 });
 
 describe('rounds', () => {
-  it('come at the interval, and just when a hold is over', async () => {
-    expect(await ward.round()).toBe(10_000);
-    ward = new MonitorHarness({ forSeconds: 3 });
-    ward.answer = BAD;
-    expect(await ward.round()).toBe(3000);
+  it('come at the interval, and exactly when forSeconds end', async () => {
+    expect(await harness.round()).toBe(10_000);
+    harness = new MonitorHarness({ forSeconds: 3 });
+    harness.answer = BAD;
+    expect(await harness.round()).toBe(3000);
   });
 
-  it('that come too early, after our own writes for example, look at nothing', async () => {
-    await ward.round();
-    ward.now += 4000;
-    expect(await ward.round()).toBe(6000);
-    expect(ward.looks).toBe(1);
+  it('that come too early, for example after our own writes, run no check', async () => {
+    await harness.round();
+    harness.now += 4000;
+    expect(await harness.round()).toBe(6000);
+    expect(harness.probes).toBe(1);
   });
 
   it('come at once when the spec changes', async () => {
-    await ward.round();
-    ward.current = monitor({ intervalSeconds: 60 }, { metadata: { generation: 2 } });
-    expect(await ward.round()).toBe(60_000);
-    expect(ward.looks).toBe(2);
+    await harness.round();
+    harness.current = monitor({ intervalSeconds: 60 }, { metadata: { generation: 2 } });
+    expect(await harness.round()).toBe(60_000);
+    expect(harness.probes).toBe(2);
   });
 
-  it('count occurrences on the Incident now and then', async () => {
-    ward.answer = BAD;
-    await ward.pass(100);
-    const counts = ward.raised.map(({ seen }) => seen?.count ?? 0);
+  it('report occurrences to the Incident at times', async () => {
+    harness.answer = BAD;
+    await harness.pass(100);
+    const counts = harness.raised.map(({ seen }) => seen?.count ?? 0);
     expect(counts.length).toBeLessThanOrEqual(4);
     expect(counts[0]).toBe(1);
     expect(counts.slice(1).every((count) => count === 3)).toBe(true);
-    expect(new Set(ward.raised.map(({ source }) => source.startTime)).size).toBe(1);
+    expect(new Set(harness.raised.map(({ source }) => source.startTime)).size).toBe(1);
   });
 
-  it('go on where the last leader was', async () => {
-    ward.answer = BAD;
-    await ward.round();
-    const next = new MonitorHarness({}, { status: ward.status ?? {} });
-    next.now = ward.now + 5000;
+  it('continue where the previous leader stopped', async () => {
+    harness.answer = BAD;
+    await harness.round();
+    const next = new MonitorHarness({}, { status: harness.status ?? {} });
+    next.now = harness.now + 5000;
     next.answer = BAD;
-    next.raised.push(...ward.raised);
+    next.raised.push(...harness.raised);
     await next.round();
-    expect(next.status?.alarms?.[0]?.startTime).toBe(ward.status?.alarms?.[0]?.startTime);
+    expect(next.status?.alarms?.[0]?.startTime).toBe(harness.status?.alarms?.[0]?.startTime);
   });
 });
 
-describe('an Incident that cannot be opened', () => {
-  it('is told of, and opened by a later look', async () => {
-    ward.answer = BAD;
-    ward.bookIsClosed = true;
-    await ward.round();
-    expect(ward.status?.message).toMatch(/quota exceeded/);
-    expect(ward.status?.state).toBe('Firing');
-    ward.bookIsClosed = false;
-    ward.now += 10_000;
-    await ward.round();
-    expect(ward.raised).toHaveLength(1);
-    expect(ward.status?.message).not.toMatch(/quota/);
+describe('an Incident that cannot be written', () => {
+  it('is reported in the status, and opened after a later probe', async () => {
+    harness.answer = BAD;
+    harness.cannotWrite = true;
+    await harness.round();
+    expect(harness.status?.message).toMatch(/quota exceeded/);
+    expect(harness.status?.state).toBe('Firing');
+    harness.cannotWrite = false;
+    harness.now += 10_000;
+    await harness.round();
+    expect(harness.raised).toHaveLength(1);
+    expect(harness.status?.message).not.toMatch(/quota/);
   });
 
-  it('nor be told that its alarm is over, stays on the list', async () => {
-    ward.answer = BAD;
-    await ward.round();
-    ward.answer = vector();
-    ward.bookIsClosed = true;
-    await ward.pass(60);
-    expect(ward.status?.alarms).toHaveLength(1);
-    ward.bookIsClosed = false;
-    await ward.pass(20);
-    expect(ward.cleared).toHaveLength(1);
-    expect(ward.status?.alarms).toEqual([]);
+  it('keeps an alarm in the status until the end of the alarm is reported', async () => {
+    harness.answer = BAD;
+    await harness.round();
+    harness.answer = vector();
+    harness.cannotWrite = true;
+    await harness.pass(60);
+    expect(harness.status?.alarms).toHaveLength(1);
+    harness.cannotWrite = false;
+    await harness.pass(20);
+    expect(harness.cleared).toHaveLength(1);
+    expect(harness.status?.alarms).toEqual([]);
   });
 });
 
-describe('rights', () => {
-  it('are bound while it watches, and gone when it is suspended or deleted', async () => {
-    await ward.round();
-    expect([...ward.bindings.values()]).toMatchObject([
+describe('read bindings', () => {
+  it('exist while the Monitor is active, and are deleted when it is suspended or deleted', async () => {
+    await harness.round();
+    expect([...harness.bindings.values()]).toMatchObject([
       {
         metadata: { namespace: 'tikv', labels: { 'oplab.dev/monitor-uid': '0a1b2c3d-4444' } },
         roleRef: { name: 'read' },
         subjects: [{ name: 'oplab-verify-default', namespace: 'oplab-agents' }],
       },
     ]);
-    ward.current = monitor({ suspend: true }, { metadata: { generation: 2 } });
-    expect(await ward.round()).toBeUndefined();
-    expect(ward.bindings.size).toBe(0);
-    expect(ward.status?.state).toBe('Suspended');
-    ward.current = monitor({}, { metadata: { generation: 3 } });
-    await ward.round();
-    expect(ward.bindings.size).toBe(1);
-    ward.current = undefined;
-    expect(await ward.round()).toBeUndefined();
-    expect(ward.bindings.size).toBe(0);
+    harness.current = monitor({ suspend: true }, { metadata: { generation: 2 } });
+    expect(await harness.round()).toBeUndefined();
+    expect(harness.bindings.size).toBe(0);
+    expect(harness.status?.state).toBe('Suspended');
+    harness.current = monitor({}, { metadata: { generation: 3 } });
+    await harness.round();
+    expect(harness.bindings.size).toBe(1);
+    harness.current = undefined;
+    expect(await harness.round()).toBeUndefined();
+    expect(harness.bindings.size).toBe(0);
   });
 
-  it('that were just bound may need a moment; after it, their lack is told', async () => {
-    ward.isForbidden = true;
-    expect(await ward.round()).toBe(250);
-    expect(ward.written).toEqual([]);
-    ward.now += 4000;
-    await ward.round();
-    expect(findCondition(ward.status?.conditions, 'Observed')).toMatchObject({ status: 'False', reason: 'Forbidden' });
+  it('that are new may take a moment to work; after that, the status reports the refusal', async () => {
+    harness.isForbidden = true;
+    expect(await harness.round()).toBe(250);
+    expect(harness.written).toEqual([]);
+    harness.now += 4000;
+    await harness.round();
+    expect(findCondition(harness.status?.conditions, 'Observed')).toMatchObject({
+      status: 'False',
+      reason: 'Forbidden',
+    });
   });
 });
 
-describe('a Monitor that cannot be worked with', () => {
+describe('a Monitor that is not accepted', () => {
   it.each([
     [
-      'a target of oplab itself, whatever its class allows',
+      'a target that is a namespace of oplab itself, whatever its class allows',
       { incident: { summary: 's', targetNamespaces: ['tikv', 'oplab-system'] } },
       'NamespaceNotAllowed',
     ],
@@ -338,13 +339,13 @@ describe('a Monitor that cannot be worked with', () => {
       'InvalidCheck',
     ],
     [
-      'a soak that is longer than its class gives time for',
+      'a soak that is not shorter than the time limit of its class',
       { incident: { summary: 's', verify: { soakSeconds: 3600 } } },
       'SoakTooLong',
     ],
     ['CEL that does not parse', { check: { prometheus: { service: 'p', query: 'up', cel: 'size(' } } }, 'InvalidCheck'],
     [
-      'a check that is named like its own',
+      "a check with the name of the Monitor's own check",
       {
         incident: {
           summary: 's',
@@ -355,12 +356,12 @@ describe('a Monitor that cannot be worked with', () => {
       },
       'InvalidCheck',
     ],
-  ])('because of %s does not look, and says why', async (_why, spec, reason) => {
-    ward = new MonitorHarness(spec);
-    expect(await ward.round()).toBeUndefined();
-    expect(ward.looks).toBe(0);
-    expect(findCondition(ward.status?.conditions, 'Accepted')).toMatchObject({ status: 'False', reason });
-    expect(ward.reasons()).toEqual([reason]);
-    expect(ward.bindings.size).toBe(0);
+  ])('because of %s runs no check and reports why', async (_why, spec, reason) => {
+    harness = new MonitorHarness(spec);
+    expect(await harness.round()).toBeUndefined();
+    expect(harness.probes).toBe(0);
+    expect(findCondition(harness.status?.conditions, 'Accepted')).toMatchObject({ status: 'False', reason });
+    expect(harness.reasons()).toEqual([reason]);
+    expect(harness.bindings.size).toBe(0);
   });
 });

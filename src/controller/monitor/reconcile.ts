@@ -1,4 +1,4 @@
-// One round over one Monitor: may it look, look, decide, tell the alarm book, write the status, come again.
+// Reconciles one Monitor: accepts it, runs a probe, reports its alarms, writes the status.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER } from '../../api/group.ts';
@@ -10,28 +10,31 @@ import { applyStatus } from '../../kube/apply-status.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { MONITORS } from '../../kube/resources.ts';
-import { expressionsOf, refusalOf } from './acceptance.ts';
+import { findRefusal, listExpressions } from './acceptance.ts';
 import { type IncidentOutcome, nextAlarms } from './alarms.ts';
 import { emptyMemory, type MonitorMemory } from './monitor-memory.ts';
-import { noteChanges } from './notes.ts';
-import { observe, type Probe } from './probe.ts';
+import { recordChanges } from './notes.ts';
+import { type Probe, runProbe } from './probe.ts';
 import { deleteReadBindings, ensureReadBindings } from './read-bindings.ts';
 import type { MonitorReconcilerDeps } from './reconciler-deps.ts';
 import { reportAlarms } from './report.ts';
-import { hasMaterialChange, refusedStatus, seenStatus, suspendedStatus, unseenStatus } from './status.ts';
+import { failedStatus, hasMaterialChange, observedStatus, refusedStatus, suspendedStatus } from './status.ts';
 
-/** A status that says nothing new is written this often, in ms. */
+/** How often a status without material changes is written, in ms. */
 const WRITE_EVERY_MS = 30_000;
-/** Rights that were just bound take a moment to reach the authorizer; longer than this, they are missing. In ms. */
-const RIGHTS_WAIT_MS = 3000;
-const RIGHTS_RETRY_MS = 250;
-/** Rights that somebody took away come back after this, in ms. */
+/**
+ * New bindings take a moment to reach the authorizer. After this time a permission counts as
+ * missing. In ms.
+ */
+const BINDING_WAIT_MS = 3000;
+const BINDING_RETRY_MS = 250;
+/** How often the bindings are applied again, in case someone deleted them, in ms. */
 const REBIND_MS = 5 * 60_000;
-/** Looks are spread, so that Monitors that were made together do not look together; part of the interval. */
+/** Spreads the probes of Monitors that were created together, as a fraction of the interval. */
 const JITTER = 0.1;
-/** Nothing that lasts is looked at more often, in ms. */
+/** The shortest time between two probes, in ms. */
 const MIN_WAIT_MS = 250;
-/** Longer between two looks than this many intervals, and nobody can say what was in between. */
+/** After a gap of more intervals than this, nothing is known about the time between two probes. */
 const GAP_INTERVALS = 3;
 const GAP_MIN_MS = 60_000;
 
@@ -43,7 +46,11 @@ export class MonitorReconciler {
     this.#deps = deps;
   }
 
-  /** Handles one Monitor; returns the milliseconds after which to come again. @throws KubeError; then try again */
+  /**
+   * Handles one Monitor.
+   * @returns the milliseconds after which to requeue it; undefined if only a change requires it
+   * @throws KubeError; the caller tries again
+   */
   async reconcile(key: string, signal: AbortSignal): Promise<number | undefined> {
     const deps = this.#deps;
     const monitor = deps.monitor(key);
@@ -58,17 +65,19 @@ export class MonitorReconciler {
     if (memory === undefined) return undefined;
     const agentClass = deps.agentClass(monitor.spec.incident.agentClassName);
     const now = deps.now().getTime();
-    const version = versionOf(monitor, agentClass);
+    const version = describeVersion(monitor, agentClass);
     if (memory.version !== version) {
       memory.refusal = await this.#refusal(monitor, agentClass);
       memory.version = version;
-    } else if (memory.nextLookAt === undefined) return undefined;
-    else if (now < memory.nextLookAt) return memory.nextLookAt - now;
+    } else if (memory.nextProbeAt === undefined) return undefined;
+    else if (now < memory.nextProbeAt) return memory.nextProbeAt - now;
     if (signal.aborted) return undefined;
     return await this.#round(monitor, agentClass, memory, signal);
   }
 
-  /** From the API server: what the last leader wrote must be known before anything is decided. */
+  /**
+   * Reads the API server, because what the previous leader wrote must be known before any decision.
+   */
   async #load(key: string, monitor: Monitor): Promise<MonitorMemory | undefined> {
     try {
       const read = monitorSchema.parse(await this.#deps.client.get(MONITORS, splitKey(key)));
@@ -84,11 +93,11 @@ export class MonitorReconciler {
 
   async #refusal(monitor: Monitor, agentClass: AgentClass | undefined): Promise<MonitorMemory['refusal']> {
     const errors = new Map<string, string>();
-    for (const expression of new Set(expressionsOf(monitor))) {
+    for (const expression of new Set(listExpressions(monitor))) {
       const error = await this.#deps.cel.syntaxError(expression);
       if (error !== undefined) errors.set(expression, error);
     }
-    return refusalOf(monitor, agentClass, errors, this.#deps.ownNamespaces);
+    return findRefusal(monitor, agentClass, errors, this.#deps.ownNamespaces);
   }
 
   async #round(
@@ -100,74 +109,74 @@ export class MonitorReconciler {
     const deps = this.#deps;
     const time = deps.now().toISOString();
     if (monitor.spec.suspend || memory.refusal !== undefined || agentClass === undefined) {
-      if (memory.rights !== undefined || memory.writtenAt === 0) await deleteReadBindings(deps.client, memory.uid);
-      memory.rights = undefined;
-      memory.lastLookAt = undefined;
-      memory.nextLookAt = undefined;
+      if (memory.bound !== undefined || memory.writtenAt === 0) await deleteReadBindings(deps.client, memory.uid);
+      memory.bound = undefined;
+      memory.lastProbeAt = undefined;
+      memory.nextProbeAt = undefined;
       const status =
         memory.refusal === undefined || monitor.spec.suspend
           ? suspendedStatus(monitor, memory.status, time)
           : refusedStatus(monitor, memory.status, memory.refusal, time);
       await this.#write(monitor, memory, status);
-      // A change of spec or class is noticed by watches.
+      // A watch reports changes of the spec and of the class.
       return undefined;
     }
     const startedAt = deps.now().getTime();
     await this.#bind(monitor, agentClass, memory);
-    const sight = await observe(monitor, deps.checkContext(agentClass.metadata.name));
+    const probe = await runProbe(monitor, deps.checkContext(agentClass.metadata.name));
     if (signal.aborted) return undefined;
-    if (sight.type === 'unseen' && sight.reason === 'Forbidden') {
-      const boundAt = memory.rights?.at ?? 0;
-      if (deps.now().getTime() - boundAt < RIGHTS_WAIT_MS) return RIGHTS_RETRY_MS;
-      // Somebody may have taken them away: bind again before the next look.
-      memory.rights = undefined;
+    if (probe.type === 'failed' && probe.reason === 'Forbidden') {
+      const boundAt = memory.bound?.at ?? 0;
+      if (deps.now().getTime() - boundAt < BINDING_WAIT_MS) return BINDING_RETRY_MS;
+      // Someone may have deleted the bindings: create them again before the next probe.
+      memory.bound = undefined;
     }
-    await this.#conclude(monitor, memory, sight, signal);
+    await this.#report(monitor, memory, probe, signal);
     const { intervalSeconds } = monitor.spec;
     const interval = intervalSeconds * 1000 * (1 + (deps.random() - 0.5) * 2 * JITTER);
     const ended = deps.now().getTime();
     const wait = Math.max(MIN_WAIT_MS, Math.min(startedAt + interval - ended, dueIn(memory, monitor, ended)));
-    memory.nextLookAt = ended + wait;
+    memory.nextProbeAt = ended + wait;
     return wait;
   }
 
   async #bind(monitor: Monitor, agentClass: AgentClass, memory: MonitorMemory): Promise<void> {
     const now = this.#deps.now().getTime();
     const version = memory.version ?? '';
-    if (memory.rights?.version === version && now - memory.rights.at < REBIND_MS) return;
+    if (memory.bound?.version === version && now - memory.bound.at < REBIND_MS) return;
     await ensureReadBindings(this.#deps.client, monitor, agentClass, this.#deps.agentsNamespace);
-    memory.rights = { version, at: this.#deps.now().getTime() };
+    memory.bound = { version, at: this.#deps.now().getTime() };
   }
 
-  async #conclude(monitor: Monitor, memory: MonitorMemory, sight: Probe, signal: AbortSignal): Promise<void> {
+  async #report(monitor: Monitor, memory: MonitorMemory, probe: Probe, signal: AbortSignal): Promise<void> {
     const deps = this.#deps;
     const before = memory.status;
-    if (sight.type === 'unseen') {
-      deps.failedToSee(monitor);
-      // What has to last without a break has to begin again.
-      memory.lastLookAt = undefined;
-      await this.#write(monitor, memory, unseenStatus(monitor, before, sight));
+    if (probe.type === 'failed') {
+      deps.onFailedProbe(monitor);
+      // Everything that must last without a break starts again.
+      memory.lastProbeAt = undefined;
+      await this.#write(monitor, memory, failedStatus(monitor, before, probe));
       return;
     }
-    const now = Date.parse(sight.time);
+    const now = Date.parse(probe.time);
     const gap = Math.max(GAP_MIN_MS, GAP_INTERVALS * monitor.spec.intervalSeconds * 1000);
-    const broken = memory.lastLookAt === undefined || now - memory.lastLookAt > gap;
-    memory.lastLookAt = now;
-    const step = nextAlarms({ alarms: before?.alarms ?? [], flaps: memory.flaps }, sight.failing, {
+    const broken = memory.lastProbeAt === undefined || now - memory.lastProbeAt > gap;
+    memory.lastProbeAt = now;
+    const step = nextAlarms({ alarms: before?.alarms ?? [], flaps: memory.flaps }, probe.failing, {
       rules: monitor.spec,
       broken,
-      outcomeOf: (name) => this.#outcomeOf(monitor, name),
+      findOutcome: (name) => this.#findOutcome(monitor, name),
       now: new Date(now),
     });
-    memory.flaps = step.watch.flaps;
-    const alarms = await reportAlarms(deps, monitor, memory, step, sight);
+    memory.flaps = step.next.flaps;
+    const alarms = await reportAlarms(deps, monitor, memory, step, probe);
     if (signal.aborted) return;
     const { flaps, problem } = memory;
-    const status = seenStatus(monitor, before, { sight, alarms, omitted: step.omitted, flaps, problem });
+    const status = observedStatus(monitor, before, { probe, alarms, omitted: step.omitted, flaps, problem });
     await this.#write(monitor, memory, status);
   }
 
-  #outcomeOf(monitor: Monitor, name: string): IncidentOutcome {
+  #findOutcome(monitor: Monitor, name: string): IncidentOutcome {
     const incident = this.#deps.incident(`${monitor.metadata.namespace}/${name}`);
     if (incident === undefined || incident.metadata.deletionTimestamp !== undefined) return 'missing';
     const { conditions } = incident.status ?? {};
@@ -175,7 +184,7 @@ export class MonitorReconciler {
     return findCondition(conditions, CONDITIONS.Finished)?.reason === 'Resolved' ? 'resolved' : 'ended';
   }
 
-  /** Only what is new is written at once; only the leader does, and what it writes are its own findings. */
+  /** Writes material changes at once, and everything else at times. Only the leader writes. */
   async #write(monitor: Monitor, memory: MonitorMemory, status: MonitorStatus): Promise<void> {
     const now = this.#deps.now().getTime();
     const before = memory.status;
@@ -186,26 +195,26 @@ export class MonitorReconciler {
       const document = { metadata: { name, namespace, uid }, status };
       await applyStatus(this.#deps.client, MONITORS, document, CONTROLLER_MANAGER);
     } catch (error) {
-      // Deleted, or made anew in between: the watch will say so.
+      // It was deleted, and maybe created again. The watch will report it.
       if (isNotFound(error)) return;
       memory.writtenAt = 0;
       this.#deps.log.warn(
         { monitor: name, error: messageOf(error) },
-        'the status could not be written; the next look tries again',
+        'the status cannot be written: trying again after the next probe',
       );
       return;
     }
     memory.writtenAt = now;
-    noteChanges(monitor, before, status, this.#deps.record);
+    recordChanges(monitor, before, status, this.#deps.record);
   }
 }
 
-/** Spec and class of a round; the class's generation stands for its roles and namespaces. */
-function versionOf({ metadata }: Monitor, agentClass: AgentClass | undefined): string {
+/** Identifies the spec and the class of a round. */
+function describeVersion({ metadata }: Monitor, agentClass: AgentClass | undefined): string {
   return `${metadata.generation ?? 0}/${agentClass?.metadata.uid ?? ''}/${agentClass?.metadata.generation ?? 0}`;
 }
 
-/** Milliseconds until something that lasts will have lasted long enough. */
+/** Milliseconds until the next alarm has been pending or clearing for long enough. */
 function dueIn(memory: MonitorMemory, { spec }: Monitor, now: number): number {
   const due = (memory.status?.alarms ?? []).flatMap((alarm) => {
     if (alarm.state === 'Firing') return [];

@@ -1,4 +1,4 @@
-// What the Monitor reconciler is given: the API server, local copies, eyes, the alarm book, a clock. Tests hand in their own.
+// The dependencies of the Monitor reconciler. Tests pass in their own.
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import type { Incident } from '../../api/incident.ts';
@@ -12,23 +12,23 @@ import type { Note } from '../event.ts';
 
 export interface MonitorReconcilerDeps {
   readonly client: KubeClient;
-  /** Where the accounts are that look. */
+  /** The namespace of the service accounts that run the checks. */
   readonly agentsNamespace: string;
-  /** Where oplab itself runs, and no agent may work. */
+  /** The namespaces of oplab itself, in which no agent may work. */
   readonly ownNamespaces: readonly string[];
   readonly log: Log;
   readonly now: () => Date;
-  /** From the local copies, by "namespace/name". */
+  /** Reads the local copies, by "namespace/name". */
   readonly monitor: (key: string) => Monitor | undefined;
   readonly incident: (key: string) => Incident | undefined;
   readonly agentClass: (name: string) => AgentClass | undefined;
-  /** Sees with the read-only identity of a class. */
+  /** What the checks need to run with the read-only identity of a class. */
   readonly checkContext: (className: string) => CheckContext;
   readonly cel: Pick<Cel, 'syntaxError'>;
-  readonly book: Pick<IncidentOpener, 'raise' | 'clear'>;
+  readonly incidentOpener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly record: (monitor: Monitor, note: Note) => void;
-  /** A look saw nothing; for metrics. */
-  readonly failedToSee: (monitor: Monitor) => void;
-  /** Between 0 and 1. */
+  /** Called for each failed probe, for metrics. */
+  readonly onFailedProbe: (monitor: Monitor) => void;
+  /** Returns a number between 0 and 1. */
   readonly random: () => number;
 }

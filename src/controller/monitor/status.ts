@@ -1,4 +1,4 @@
-// What a Monitor's status says after a look: state and conditions, in words for people. Pure.
+// The status of a Monitor after a round: state, conditions and messages. Pure.
 
 import { type Condition, setCondition } from '../../api/meta.ts';
 import {
@@ -13,13 +13,12 @@ import type { Refusal } from './acceptance.ts';
 import { holdMs } from './alarms.ts';
 import type { Probe } from './probe.ts';
 
-/** What the schema lets a message be, in characters. */
+/** The maximum length of a message in the schema, in characters. */
 const MAX_MESSAGE = 4096;
 
 type Change = Omit<Parameters<typeof setCondition>[1], 'type'> & { readonly type: keyof typeof MONITOR_CONDITIONS };
 
-/** A status in the making. */
-class StatusDraft {
+class StatusBuilder {
   #status: MonitorStatus;
   readonly #now: string;
   readonly #generation: number | undefined;
@@ -36,11 +35,11 @@ class StatusDraft {
     return this;
   }
 
-  say(state: NonNullable<MonitorStatus['state']>, message: string): this {
+  setState(state: NonNullable<MonitorStatus['state']>, message: string): this {
     return this.set({ state, message: truncate(message, MAX_MESSAGE) });
   }
 
-  condition(change: Change): this {
+  setCondition(change: Change): this {
     const message = truncate(change.message ?? '', MAX_MESSAGE);
     const context = {
       now: this.#now,
@@ -56,77 +55,86 @@ class StatusDraft {
   }
 }
 
-/** Of a Monitor that is not to look. */
+/** The status of a suspended Monitor. */
 export function suspendedStatus(monitor: Monitor, before: MonitorStatus | undefined, now: string): MonitorStatus {
   const message = 'suspended: set spec.suspend to false to go on';
-  return new StatusDraft(before, monitor, now)
-    .say('Suspended', message)
-    .condition({ type: 'Observed', status: 'Unknown', reason: 'Suspended', message })
-    .condition({ type: 'Healthy', status: 'Unknown', reason: 'Suspended', message }).done;
+  return new StatusBuilder(before, monitor, now)
+    .setState('Suspended', message)
+    .setCondition({ type: 'Observed', status: 'Unknown', reason: 'Suspended', message })
+    .setCondition({ type: 'Healthy', status: 'Unknown', reason: 'Suspended', message }).done;
 }
 
-/** Of a Monitor that cannot be worked with. */
+/** The status of a Monitor that is not accepted. */
 export function refusedStatus(
   monitor: Monitor,
   before: MonitorStatus | undefined,
   { reason, message }: Refusal,
   now: string,
 ): MonitorStatus {
-  return new StatusDraft(before, monitor, now)
-    .say('Unknown', message)
-    .condition({ type: 'Accepted', status: 'False', reason, message })
-    .condition({ type: 'Observed', status: 'Unknown', reason: 'NotAccepted', message })
-    .condition({ type: 'Healthy', status: 'Unknown', reason: 'NotAccepted', message }).done;
+  return new StatusBuilder(before, monitor, now)
+    .setState('Unknown', message)
+    .setCondition({ type: 'Accepted', status: 'False', reason, message })
+    .setCondition({ type: 'Observed', status: 'Unknown', reason: 'NotAccepted', message })
+    .setCondition({ type: 'Healthy', status: 'Unknown', reason: 'NotAccepted', message }).done;
 }
 
-/** After a look that saw nothing: the alarms stay as they are. */
-export function unseenStatus(
+/** The status after a failed probe. The alarms do not change. */
+export function failedStatus(
   monitor: Monitor,
   before: MonitorStatus | undefined,
-  sight: Extract<Probe, { type: 'unseen' }>,
+  probe: Extract<Probe, { type: 'failed' }>,
 ): MonitorStatus {
-  const { reason, error: message, time } = sight;
-  return accepted(monitor, before, time)
-    .say('Unknown', message)
-    .condition({ type: 'Observed', status: 'False', reason, message })
-    .condition({ type: 'Healthy', status: 'Unknown', reason: 'Unobserved', message: 'nothing could be seen' }).done;
+  const { reason, error: message, time } = probe;
+  return acceptedStatus(monitor, before, time)
+    .setState('Unknown', message)
+    .setCondition({ type: 'Observed', status: 'False', reason, message })
+    .setCondition({
+      type: 'Healthy',
+      status: 'Unknown',
+      reason: 'Unobserved',
+      message: 'the check cannot be observed',
+    }).done;
 }
 
-export interface SeenParts {
-  readonly sight: Extract<Probe, { type: 'seen' }>;
+export interface ObservedParts {
+  readonly probe: Extract<Probe, { type: 'observed' }>;
   readonly alarms: readonly MonitorAlarm[];
   readonly omitted: number;
-  /** How often the alarms came back lately, by fingerprint. */
+  /** When each alarm recently came back, by fingerprint. */
   readonly flaps: ReadonlyMap<string, readonly number[]>;
-  /** Why no Incident could be opened. */
+  /** Why an Incident cannot be written. */
   readonly problem: string | undefined;
 }
 
-/** After a look that saw something. */
-export function seenStatus(monitor: Monitor, before: MonitorStatus | undefined, parts: SeenParts): MonitorStatus {
-  const { sight, alarms } = parts;
-  const holds = sight.failing.length === 0;
-  const message = messageFor(monitor.spec, parts);
+/** The status after a successful probe. */
+export function observedStatus(
+  monitor: Monitor,
+  before: MonitorStatus | undefined,
+  parts: ObservedParts,
+): MonitorStatus {
+  const { probe, alarms } = parts;
+  const holds = probe.failing.length === 0;
+  const message = describeAlarms(monitor.spec, parts);
   const state = alarms.some((alarm) => alarm.state !== 'Pending')
     ? 'Firing'
     : alarms.length > 0
       ? 'Pending'
       : 'Healthy';
-  return accepted(monitor, before, sight.time)
-    .set({ observed: sight.observed, lastObservedTime: sight.time, alarms: [...alarms] })
-    .say(state, message)
-    .condition({ type: 'Observed', status: 'True', reason: 'Seen' })
-    .condition({
+  return acceptedStatus(monitor, before, probe.time)
+    .set({ observed: probe.observed, lastObservedTime: probe.time, alarms: [...alarms] })
+    .setState(state, message)
+    .setCondition({ type: 'Observed', status: 'True', reason: 'Seen' })
+    .setCondition({
       type: 'Healthy',
       status: holds ? 'True' : 'False',
       reason: holds ? 'CheckHolds' : 'CheckFails',
-      message: holds ? '' : sight.observed,
+      message: holds ? '' : probe.observed,
     }).done;
 }
 
-function accepted(monitor: Monitor, before: MonitorStatus | undefined, now: string): StatusDraft {
-  const message = `looks with AgentClass ${monitor.spec.incident.agentClassName}`;
-  return new StatusDraft(before, monitor, now).condition({
+function acceptedStatus(monitor: Monitor, before: MonitorStatus | undefined, now: string): StatusBuilder {
+  const message = `the check runs with AgentClass ${monitor.spec.incident.agentClassName}`;
+  return new StatusBuilder(before, monitor, now).setCondition({
     type: 'Accepted',
     status: 'True',
     reason: 'Accepted',
@@ -134,34 +142,36 @@ function accepted(monitor: Monitor, before: MonitorStatus | undefined, now: stri
   });
 }
 
-function messageFor(spec: MonitorSpec, { alarms, omitted, flaps, problem }: SeenParts): string {
+function describeAlarms(spec: MonitorSpec, { alarms, omitted, flaps, problem }: ObservedParts): string {
   const lines = alarms.map((alarm) => {
-    const who = Object.entries(alarm.labels ?? {})
+    const labels = Object.entries(alarm.labels ?? {})
       .map(([label, value]) => `${label}=${value}`)
       .join(', ');
-    const about = who === '' ? '' : `${who}: `;
+    const prefix = labels === '' ? '' : `${labels}: `;
     if (alarm.state === 'Pending') {
       const wait = holdMs(spec, flaps.get(alarm.fingerprint)?.length ?? 0);
       const due = new Date(Date.parse(alarm.since) + wait).toISOString();
-      return `${about}fails since ${alarm.since}; an Incident is opened at ${due} if it goes on`;
+      return `${prefix}failing since ${alarm.since}; if this continues, an Incident is opened at ${due}`;
     }
     const incident = alarm.incident === undefined ? 'no Incident yet' : `Incident ${alarm.incident}`;
-    if (alarm.state === 'Firing') return `${about}fails since ${alarm.startTime}: ${incident}`;
+    if (alarm.state === 'Firing') return `${prefix}failing since ${alarm.startTime}: ${incident}`;
     const due = new Date(Date.parse(alarm.since) + spec.clearSeconds * 1000).toISOString();
-    return `${about}holds since ${alarm.since}: ${incident}; cleared at ${due} if it goes on to`;
+    return `${prefix}holding since ${alarm.since}: ${incident}; if this continues, the alarm is cleared at ${due}`;
   });
   if (lines.length === 0) lines.push('the check holds');
-  if (omitted > 0) lines.push(`${omitted} more fail; a Monitor keeps ${alarms.length} apart: group by fewer labels`);
+  if (omitted > 0) {
+    lines.push(`${omitted} more alarms are left out: a Monitor holds at most ${alarms.length}; group by fewer labels`);
+  }
   if (problem !== undefined) lines.push(problem);
   return lines.join('\n');
 }
 
-/** Whether somebody would miss it if the new status were not written now: anything but times and counts. */
+/** Whether a status is worth writing at once: anything changed except times and counts. */
 export function hasMaterialChange(before: MonitorStatus | undefined, after: MonitorStatus): boolean {
   const essence = ({ state, message, conditions, alarms, observedGeneration }: MonitorStatus) =>
     JSON.stringify({
       state,
-      // What hinders a look may be told in other words each time.
+      // The same failure of a probe may have another message each time.
       message: state === 'Unknown' ? undefined : message,
       observedGeneration,
       conditions: conditions?.map(({ type, status, reason }) => [type, status, reason]),

@@ -1,7 +1,7 @@
-// Where a Monitor looks, and where the agents of its Incidents work: the same namespaces.
+// The target namespaces of a Monitor: its checks read them, and its agents work in them.
 
 import type { Monitor } from '../../api/monitor.ts';
 
-export function targetsOf(monitor: Pick<Monitor, 'metadata' | 'spec'>): readonly string[] {
+export function listTargets(monitor: Pick<Monitor, 'metadata' | 'spec'>): readonly string[] {
   return monitor.spec.incident.targetNamespaces ?? [monitor.metadata.namespace ?? 'default'];
 }

@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
-import { eventOf, slackBody, webhookBody } from './message.ts';
+import { anIncident } from '../../../test/support/an-incident.ts';
+import type { Incident } from '../../api/incident.ts';
+import { findEvent, slackBody, webhookBody } from './message.ts';
 
 function incident(phase: 'Escalated' | 'Resolved', status: object = {}): Incident {
   const at = '2026-03-01T12:00:00Z';
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: { name: 'store-down', namespace: 'tikv', uid: 'u-1' },
     spec: {
       summary: 'store 4 is down',
@@ -54,12 +53,12 @@ const HANDOVER = {
 
 describe('a Slack message', () => {
   const textOf = (one: Incident) => {
-    const event = eventOf(one);
+    const event = findEvent(one);
     if (event === undefined) throw new Error('not finished');
     return JSON.parse(slackBody(one, event));
   };
 
-  it('of an Incident that is escalated holds the hand-over, and where to read on', () => {
+  it('about an escalated Incident has the hand-over and the command for the full trail', () => {
     const { text, attachments } = textOf(incident('Escalated', { handover: HANDOVER }));
     expect(text).toBe('Escalated: store 4 is down (tikv/store-down)');
     expect(attachments[0].text).toBe(
@@ -67,42 +66,42 @@ describe('a Slack message', () => {
         '*Summary*\nstore 4 has no disk',
         '*Attempts*\n• attempt 1: looked',
         '*Next steps*\n• kubectl get pvc',
-        '*The whole trail*\noplab audit show store-down -n tikv',
+        '*Full trail*\noplab audit show store-down -n tikv',
       ].join('\n\n'),
     );
     expect(attachments[0].color).toBe('danger');
-    expect(attachments[0].fields).toContainEqual({ title: 'Took', value: '2 min 30 s', short: true });
+    expect(attachments[0].fields).toContainEqual({ title: 'Duration', value: '2 min 30 s', short: true });
     expect(attachments[0].fields).toContainEqual({ title: 'Cost', value: '$0.123', short: true });
   });
 
-  it('without a hand-over tells the failing checks and what the agent says', () => {
+  it('without a hand-over has the failing checks and the statement of the agent', () => {
     const { attachments } = textOf(incident('Escalated'));
     expect(attachments[0].text).toContain('the disk is gone');
     expect(attachments[0].text).toContain('• stores: body.count = 2');
   });
 
-  it('of an Incident that is resolved holds cause, deeds and proof', () => {
+  it('about a resolved Incident has the cause, the actions and the evidence of the checks', () => {
     const { text, attachments } = textOf(incident('Resolved'));
     expect(text).toContain('Resolved: ');
     expect(attachments[0].text).toContain('• looked at pods');
-    expect(attachments[0].text).toContain('*Checks, 30 s without a break*\n• stores: holds (body.count = 2)');
+    expect(attachments[0].text).toContain('*Checks, held for 30 s without a break*\n• stores: holds (body.count = 2)');
     expect(attachments[0].color).toBe('good');
   });
 
-  it('calls nobody and hides no links, whatever the agent wrote', () => {
+  it('has no mentions and no disguised links, whatever the agent wrote', () => {
     const nasty = '<!channel> <https://evil|click> @here & @everyone';
     const { attachments } = textOf(incident('Escalated', { handover: { ...HANDOVER, summary: nasty } }));
     expect(attachments[0].text).toContain('&lt;!channel&gt; &lt;https://evil|click&gt;');
     expect(attachments[0].text).not.toMatch(/@(here|everyone)/);
   });
 
-  it('is bounded', () => {
+  it('is limited in length', () => {
     const long = { ...HANDOVER, attempts: Array.from({ length: 16 }, () => 'x'.repeat(1024)) };
     expect(textOf(incident('Escalated', { handover: long })).attachments[0].text.length).toBeLessThanOrEqual(7000);
   });
 });
 
-it('a webhook message holds what the status says, and the same key for every try', () => {
+it('a webhook message has the content of the status, and the same key for every try', () => {
   const one = incident('Escalated', { handover: HANDOVER });
   const body = webhookBody(one, 'pager', 'Escalated');
   expect(webhookBody(one, 'pager', 'Escalated')).toBe(body);

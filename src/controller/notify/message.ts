@@ -1,4 +1,4 @@
-// What people are told of the end of an Incident. Pure; made of the status alone, so that every try says the same.
+// Builds messages about the end of an Incident, so that every try sends the same. Pure.
 
 import { CONDITIONS, type Incident, type Notification, targetNamespacesOf } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
@@ -6,46 +6,48 @@ import { truncate } from '../../api/truncate.ts';
 
 export type NotifiedEvent = Notification['event'];
 
-/** What stands under one heading. */
+/** A heading and the lines below it. */
 interface Part {
   readonly title: string;
   readonly lines: readonly string[];
 }
 
-/** The event that an Incident's end is; undefined while it lasts, and for ends that nobody has to be told of. */
-export function eventOf(incident: Incident): NotifiedEvent | undefined {
+/**
+ * The event to notify about; undefined while the Incident lasts, and for ends without notification.
+ */
+export function findEvent(incident: Incident): NotifiedEvent | undefined {
   const { status } = incident;
   if (findCondition(status?.conditions, CONDITIONS.Finished)?.status !== 'True') return undefined;
   return status?.phase === 'Escalated' || status?.phase === 'Resolved' ? status.phase : undefined;
 }
 
-/** The same for every try of one message, and for no other. */
+/** Identical for every try of one message, and different from every other message. */
 export function idempotencyKey(incident: Incident, receiver: string, event: NotifiedEvent): string {
   return `${incident.metadata.uid}-${event}-${receiver}`;
 }
 
-/** In Slack's older form, which Mattermost, Rocket.Chat and Discord's /slack understand as well. */
+/** In Slack's older format, which Mattermost, Rocket.Chat and Discord's /slack also accept. */
 export function slackBody(incident: Incident, event: NotifiedEvent): string {
   const title = `${event}: ${incident.spec.summary} (${where(incident)})`;
-  const text = partsOf(incident, event)
+  const text = listParts(incident, event)
     .filter(({ lines }) => lines.length > 0)
-    .map(({ title: heading, lines }) => `*${heading}*\n${lines.map(quiet).join('\n')}`)
+    .map(({ title: heading, lines }) => `*${heading}*\n${lines.map(neutralize).join('\n')}`)
     .join('\n\n');
   return JSON.stringify({
-    text: quiet(title),
+    text: neutralize(title),
     attachments: [
       {
         color: event === 'Resolved' ? 'good' : incident.spec.severity === 'critical' ? 'danger' : 'warning',
-        fallback: quiet(title),
+        fallback: neutralize(title),
         text: truncate(text, MAX_TEXT),
         mrkdwn_in: ['text'],
-        fields: factsOf(incident).map(([name, value]) => ({ title: name, value: quiet(value), short: true })),
+        fields: listFacts(incident).map(([name, value]) => ({ title: name, value: neutralize(value), short: true })),
       },
     ],
   });
 }
 
-/** For programs: the parts of spec and status that matter, by their own names. */
+/** For programs: the relevant parts of spec and status, under their own names. */
 export function webhookBody(incident: Incident, receiver: string, event: NotifiedEvent): string {
   const { metadata, spec, status } = incident;
   return JSON.stringify({
@@ -63,7 +65,7 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
       source: spec.source,
       alertLabels: spec.alertLabels,
       phase: status?.phase,
-      reason: reasonOf(incident),
+      reason: endReason(incident),
       message: status?.message,
       startTime: status?.startTime,
       finishTime: status?.finishTime,
@@ -82,10 +84,10 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
   });
 }
 
-function partsOf(incident: Incident, event: NotifiedEvent): Part[] {
+function listParts(incident: Incident, event: NotifiedEvent): Part[] {
   const { status, spec } = incident;
-  const show = {
-    title: 'The whole trail',
+  const trail = {
+    title: 'Full trail',
     lines: [`oplab audit show ${incident.metadata.name} -n ${incident.metadata.namespace}`],
   };
   const { claim, handover } = status ?? {};
@@ -96,57 +98,57 @@ function partsOf(incident: Incident, event: NotifiedEvent): Part[] {
         { title: 'Attempts', lines: bullets(handover.attempts) },
         { title: 'Changes', lines: bullets(handover.changes) },
         { title: 'Next steps', lines: bullets(handover.nextSteps) },
-        show,
+        trail,
       ];
     }
     const failing = (status?.verification ?? []).filter(({ passing }) => !passing);
     return [
       { title: 'Why', lines: status?.message === undefined ? [] : [status.message] },
       {
-        title: 'The agent says',
+        title: 'Statement of the agent',
         lines: claim === undefined ? [] : [claim.summary, claim.rootCause].filter((line) => line !== ''),
       },
       {
-        title: 'Checks that do not hold',
+        title: 'Failing checks',
         lines: bullets(failing.map(({ name, observed, error }) => `${name}: ${error ?? observed ?? ''}`)),
       },
-      show,
+      trail,
     ];
   }
-  const proofs = (status?.verification ?? []).map(
+  const evidence = (status?.verification ?? []).map(
     ({ name, passing, observed }) =>
       `${name}: ${passing ? 'holds' : 'does not hold'}${observed === undefined ? '' : ` (${truncate(observed, MAX_EVIDENCE)})`}`,
   );
   return [
-    { title: 'How it ended', lines: status?.message === undefined ? [] : [status.message] },
+    { title: 'Outcome', lines: status?.message === undefined ? [] : [status.message] },
     {
-      title: 'Cause, as the agent sees it',
+      title: 'Cause according to the agent',
       lines: claim === undefined || claim.rootCause === '' ? [] : [claim.rootCause],
     },
-    { title: 'Done', lines: bullets(claim?.actions ?? []) },
+    { title: 'Actions', lines: bullets(claim?.actions ?? []) },
     {
-      title: `Checks, ${spec.verify.soakSeconds} s without a break`,
-      lines: status?.soak?.startTime === undefined ? [] : bullets(proofs),
+      title: `Checks, held for ${spec.verify.soakSeconds} s without a break`,
+      lines: status?.soak?.startTime === undefined ? [] : bullets(evidence),
     },
-    show,
+    trail,
   ];
 }
 
-function factsOf(incident: Incident): [string, string][] {
+function listFacts(incident: Incident): [string, string][] {
   const { status, spec } = incident;
   const facts: [string, string | undefined][] = [
     ['Incident', where(incident)],
     ['Severity', spec.severity],
-    ['Reason', reasonOf(incident)],
+    ['Reason', endReason(incident)],
     ['Attempts', String(status?.attempts?.length ?? 0)],
-    ['Took', tookOf(incident)],
+    ['Duration', duration(incident)],
     ['Cost', status?.usage === undefined ? undefined : `$${(status.usage.costMilliUSD / 1000).toFixed(3)}`],
   ];
   return facts.filter((fact): fact is [string, string] => fact[1] !== undefined);
 }
 
-/** From the first attempt, or where there was none from the Incident itself, to the end. */
-function tookOf(incident: Incident): string | undefined {
+/** From the start of the first attempt, or the creation of an Incident without one, to the end. */
+function duration(incident: Incident): string | undefined {
   const { status, metadata } = incident;
   const start = status?.startTime ?? metadata.creationTimestamp;
   if (start === undefined || status?.finishTime === undefined) return undefined;
@@ -155,18 +157,18 @@ function tookOf(incident: Incident): string | undefined {
 }
 
 const where = ({ metadata }: Incident) => `${metadata.namespace}/${metadata.name}`;
-const reasonOf = ({ status }: Incident) =>
+const endReason = ({ status }: Incident) =>
   findCondition(status?.conditions, CONDITIONS.Succeeded)?.reason ??
   findCondition(status?.conditions, CONDITIONS.Finished)?.reason;
 const bullets = (lines: readonly string[]) => lines.map((line) => `• ${line}`);
 
-/** Slack cuts an attachment itself, but in the middle of a word and without a sign. In characters. */
+/** Slack would cut a longer attachment in the middle of a word, without a mark. In characters. */
 const MAX_TEXT = 7000;
 const MAX_EVIDENCE = 200;
 const MAX_LINE = 1500;
 
-/** Texts of agents and alarms are shown, not obeyed: no links in disguise, and nobody is called by @channel. */
-function quiet(text: string): string {
+/** Neutralizes markup in texts of agents and alarms: disguised links and mentions (@channel). */
+function neutralize(text: string): string {
   return truncate(text, MAX_LINE)
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')

@@ -1,4 +1,4 @@
-// The notifier: notifies receivers of the end of Incidents, while this process leads.
+// Notifies receivers of the end of Incidents while this process leads.
 
 import { randomUUID } from 'node:crypto';
 import { NOTIFIER_MANAGER } from '../../api/group.ts';
@@ -18,16 +18,16 @@ import { BACKOFF, backoffStep, type NotifyPlan, planNotifications, rowKey, type 
 import { type Delivery, post } from './post.ts';
 import type { Receiver, UrlSource } from './receiver.ts';
 
-/** How the controller sends notifications. */
+/** Where and how notifications are sent. */
 export interface NotifyOptions {
   readonly receivers: readonly Receiver[];
-  readonly urlOf: UrlSource;
+  readonly readUrl: UrlSource;
   readonly backoff?: BackoffOptions;
-  /** Of one POST, in milliseconds. */
+  /** The time limit of one POST, in milliseconds. */
   readonly timeLimitMs?: number;
-  /** Called for every message whose state changed; for metrics. */
+  /** Called for every message whose state has changed; for metrics. */
   readonly onSettled?: (row: Notification) => void;
-  /** For tests: called between the write of Sending and the first byte. */
+  /** For tests: called between the write of Sending and the POST. */
   readonly beforeSending?: () => Promise<void>;
 }
 
@@ -38,7 +38,7 @@ interface NotifierDeps {
   readonly record: (incident: Incident, note: Note) => void;
 }
 
-/** Incidents whose messages are sent at the same time. */
+/** How many Incidents are handled at the same time. */
 const CONCURRENCY = 4;
 
 export class Notifier {
@@ -46,7 +46,7 @@ export class Notifier {
   readonly #deps: NotifierDeps;
   readonly #queue: WorkQueue;
   readonly #sender = randomUUID();
-  /** By UID, then by message. Forgotten when the Incident is gone; losing it makes what is on its way Indeterminate. */
+  /** By UID, then by message. Without an entry, a message that is Sending becomes Indeterminate. */
   readonly #tries = new Map<string, Map<string, Try>>();
   readonly #uids = new Map<string, string>();
 
@@ -60,20 +60,24 @@ export class Notifier {
     });
   }
 
-  /** To be called with every Incident that changes, also with all there are at the start. Most have nothing to report. */
+  /**
+   * Call it for all Incidents at the start, and for each one that changes. Most need no message.
+   */
   consider(incident: Incident): void {
     const tries = this.#tries.get(incident.metadata.uid) ?? new Map<string, Try>();
     const { rows, send, requeueAfterMs } = this.#plan(incident, tries, true);
     if (rows !== undefined || send.length > 0 || requeueAfterMs !== undefined) this.#queue.add(keyOf(incident));
   }
 
-  /** @param key of an Incident that was deleted, or of which everything is reported */
+  /** @param key of an Incident that was deleted, or whose messages are all settled */
   forget(key: string): void {
     this.#tries.delete(this.#uids.get(key) ?? '');
     this.#uids.delete(key);
   }
 
-  /** Sends until the signal aborts; resolves when what was on its way is on record. */
+  /**
+   * Sends until the signal aborts, and resolves when the results of pending messages are recorded.
+   */
   run(signal: AbortSignal): Promise<void> {
     return this.#queue.run(signal);
   }
@@ -87,7 +91,7 @@ export class Notifier {
       }
       const tries = this.#triesOf(key, incident.metadata.uid);
       const plan = this.#plan(incident, tries, !signal.aborted);
-      // Known before it is written: when the answer to the write is lost, the row is still our own.
+      // Remembered before the write: if the write's answer is lost, the row is still our own.
       for (const row of plan.send) {
         const notBefore = tries.get(rowKey(row))?.notBefore;
         tries.set(rowKey(row), { tries: row.tries, delivery: undefined, notBefore });
@@ -143,7 +147,10 @@ export class Notifier {
     return tries;
   }
 
-  /** The resource version is the fence: of two leaders that both want to send, one loses here. @returns false then */
+  /**
+   * The resource version is the fence: if two leaders want to send, one fails here.
+   * @returns false then
+   */
   async #write(incident: Incident, rows: readonly Notification[]): Promise<boolean> {
     const document = { metadata: unchanged(incident), status: { notifications: rows } };
     try {
@@ -160,7 +167,7 @@ export class Notifier {
     if (receiver === undefined) return { type: 'refused', why: 'the receiver is no longer configured' };
     let url: URL;
     try {
-      url = await this.#options.urlOf(receiver.name);
+      url = await this.#options.readUrl(receiver.name);
     } catch (error) {
       return { type: 'again', why: messageOf(error) };
     }
@@ -176,7 +183,7 @@ export class Notifier {
     const details = { incident: keyOf(incident), receiver, event, state, tries, reason: message };
     if (state === 'Sent') this.#deps.log.info(details, 'notification sent');
     else this.#deps.log.warn(details, 'notification not sent');
-    // Only the first retry is reported; the outcome is reported later.
+    // Only the first retry is reported, and later the final result.
     if (state === 'Retrying' && tries > 1) return;
     const reason = { Sent: 'Notified', Retrying: 'NotificationDelayed', Failed: 'NotificationFailed' };
     this.#deps.record(incident, {

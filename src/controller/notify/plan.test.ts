@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
+import { anIncident } from '../../../test/support/an-incident.ts';
+import type { Incident, Notification } from '../../api/incident.ts';
 import { BACKOFF, backoffStep, MAX_TRIES, planNotifications, type Try } from './plan.ts';
 import type { Receiver } from './receiver.ts';
 
@@ -12,9 +13,7 @@ const ALL: readonly Receiver[] = [
 
 function ended(phase: string, notifications: Notification[] = [], finishTime = AGO(1000)): Incident {
   const condition = { type: 'Finished', status: 'True', reason: 'r', message: '', lastTransitionTime: finishTime };
-  return incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  return anIncident({
     metadata: { name: 'i', namespace: 'n', uid: 'u' },
     spec: { summary: 's', verify: { checks: [{ name: 'c' }] } },
     status: { phase, finishTime, conditions: [condition], notifications },
@@ -41,7 +40,7 @@ const planOf = (
 ) => planNotifications(incident, { receivers, tries, sender: ME, now, ...rest });
 const only = (...names: string[]) => ALL.filter(({ name }) => names.includes(name));
 
-describe('a message that nobody has begun', () => {
+describe('a message that no process has begun', () => {
   it('goes to the receivers of its event, once the Incident has finished', () => {
     expect(planOf(ended('Escalated'), ALL, NOTHING, NOW).send).toMatchObject([
       { receiver: 'chat', event: 'Escalated', state: 'Sending', tries: 1 },
@@ -58,17 +57,17 @@ describe('a message that nobody has begun', () => {
     expect(rows).toEqual(send);
   });
 
-  it('is not sent about an end of long ago, of which a new receiver would hear now', () => {
+  it('is not sent about an old end to a new receiver', () => {
     expect(planOf(ended('Escalated', [], AGO(2 * 3600_000)), ALL, NOTHING, NOW).send).toEqual([]);
   });
 
-  it('is not begun by a process that is about to end', () => {
+  it('is not begun by a process that is about to exit', () => {
     expect(planOf(ended('Escalated'), ALL, NOTHING, NOW, { mayStart: false }).rows).toBeUndefined();
   });
 });
 
 describe('a message that is Sending', () => {
-  it('by a process that is gone is Indeterminate, and stays so', () => {
+  it('by a process that is gone becomes Indeterminate permanently', () => {
     const lost = planOf(ended('Escalated', [row('Sending')]), only('chat'), NOTHING, NOW);
     expect(lost).toMatchObject({
       send: [],
@@ -79,7 +78,7 @@ describe('a message that is Sending', () => {
     expect(after).toEqual({ rows: undefined, settled: [], send: [], requeueAfterMs: undefined });
   });
 
-  it('by another process, begun in the same moment as our own, is not our own', () => {
+  it('by another process that began at the same time is not our own', () => {
     const theirs = row('Sending', { message: 'by another' });
     expect(planOf(ended('Escalated', [theirs]), only('chat'), knows(theirs), NOW)).toMatchObject({
       send: [],
@@ -87,7 +86,7 @@ describe('a message that is Sending', () => {
     });
   });
 
-  it('in a try that we know nothing of is not our own', () => {
+  it('in a try that this process does not know is not our own', () => {
     const theirs = row('Sending', { tries: 2, message: `by ${ME}` });
     const tries = knows(row('Sending'), { delivery: { type: 'again', why: 'x' } });
     expect(planOf(ended('Escalated', [theirs]), only('chat'), tries, NOW).rows).toMatchObject([
@@ -95,7 +94,7 @@ describe('a message that is Sending', () => {
     ]);
   });
 
-  it('and was written by us, but not sent yet, is sent without another write', () => {
+  it('and was written but not sent by this process is sent without another write', () => {
     const own = row('Sending', { message: `by ${ME}` });
     const plan = planOf(ended('Escalated', [own]), only('chat'), knows(own), NOW);
     expect(plan).toMatchObject({ rows: undefined, send: [own] });
@@ -115,7 +114,7 @@ describe('a message that is Sending', () => {
       { type: 'again', why: 'answered 500' },
       { state: 'Retrying', message: 'answered 500' },
     ],
-  ] as const)('becomes what is known of it: %j', (delivery, state) => {
+  ] as const)('takes the state of its delivery: %j', (delivery, state) => {
     const own = row('Sending', { message: `by ${ME}` });
     const plan = planOf(ended('Escalated', [own]), only('chat'), knows(own, { delivery }), NOW);
     expect(plan.rows).toMatchObject([state]);
@@ -134,7 +133,7 @@ describe('a message that is Sending', () => {
 describe('a message that is Retrying', () => {
   const waiting = row('Retrying', { tries: 3 });
 
-  it('waits for the back-off, whoever leads', () => {
+  it('waits for the back-off, even under a new leader', () => {
     const early = planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
     expect(early).toMatchObject({ send: [], requeueAfterMs: backoffStep(3, BACKOFF) - 1000 });
     const due = new Date(NOW.getTime() + backoffStep(3, BACKOFF));
@@ -143,17 +142,17 @@ describe('a message that is Retrying', () => {
     ]);
   });
 
-  it('waits for what the receiver asked for', () => {
+  it('waits as long as the receiver asked for', () => {
     const tries = knows(waiting, { notBefore: NOW.getTime() + 60_000 });
     expect(planOf(ended('Escalated', [waiting]), only('chat'), tries, NOW).requeueAfterMs).toBe(60_000);
   });
 
-  it('goes on however long ago the end was', () => {
+  it('is retried however long ago the end was', () => {
     const old = ended('Escalated', [{ ...waiting, time: AGO(3 * 3600_000) }], AGO(4 * 3600_000));
     expect(planOf(old, only('chat'), NOTHING, NOW).send).toHaveLength(1);
   });
 
-  it('fails when its receiver is configured no more', () => {
+  it('fails when its receiver is no longer configured', () => {
     expect(planOf(ended('Escalated', [waiting]), only('pager'), NOTHING, NOW).rows).toMatchObject([
       { receiver: 'chat', state: 'Failed' },
       { receiver: 'pager', state: 'Sending' },

@@ -1,35 +1,36 @@
-// Which messages of an Incident are to be sent now, and what became of those that were. Pure.
+// Plans which messages of an Incident to send now, and records the results of earlier ones. Pure.
 //
-// A message is in status as Sending before its first byte leaves. Whoever finds a Sending that is not its own cannot know
-// whether it arrived, and makes it Indeterminate: nobody sends it again. So a crash loses a message at worst, and says so.
+// A message is Sending in status before its first byte is sent. A process that finds a Sending
+// message of another process cannot know whether it arrived, so it makes the message Indeterminate
+// and does not send it again. At worst, a crash loses a message, and the status says so.
 
 import type { Incident, Notification } from '../../api/incident.ts';
 import type { BackoffOptions } from '../../net/retry.ts';
-import { eventOf } from './message.ts';
+import { findEvent } from './message.ts';
 import type { Delivery } from './post.ts';
 import type { Receiver } from './receiver.ts';
 
-/** After this many tries a message counts as Failed; with the back-off below that is about four hours. */
+/** After this many tries a message is Failed. With the back-off below, that is about four hours. */
 export const MAX_TRIES = 24;
 export const BACKOFF: BackoffOptions = { baseMs: 2000, maxMs: 15 * 60_000 };
-/** An end that is older than this when it is first seen is history: a new receiver is not told of the past. In ms. */
+/** Ends older than this get no new message: a new receiver is not notified of the past. In ms. */
 const NEWS_MS = 60 * 60_000;
 
-/** What this process knows of a message beyond the status. */
+/** What this process knows about a message in addition to the status. */
 export interface Try {
   readonly tries: number;
-  /** Undefined before it was sent. */
+  /** Undefined until it has been sent. */
   readonly delivery: Delivery | undefined;
-  /** Not before this moment (epoch milliseconds), when the receiver or the back-off said so. */
+  /** The earliest time of the next try, in epoch ms, if the receiver or the back-off set one. */
   readonly notBefore: number | undefined;
 }
 
 export interface NotifyPlan {
-  /** All messages as they shall stand in status; undefined when they stay as they are. */
+  /** All messages for the status; undefined when they do not change. */
   readonly rows: readonly Notification[] | undefined;
-  /** Of these, the ones whose state changes to an end or a retry: for events and metrics. */
+  /** The rows that become final or Retrying; for events and metrics. */
   readonly settled: readonly Notification[];
-  /** To be sent as soon as they stand in status as Sending. */
+  /** The rows to send as soon as they are Sending in status. */
   readonly send: readonly Notification[];
   /** Milliseconds until the next retry is due. */
   readonly requeueAfterMs: number | undefined;
@@ -40,11 +41,11 @@ export const rowKey = ({ receiver, event }: Pick<Notification, 'receiver' | 'eve
 export interface NotifySituation {
   readonly receivers: readonly Receiver[];
   readonly tries: ReadonlyMap<string, Try>;
-  /** Names this process and no other: a Sending that bears it is our own. */
+  /** Identifies this process, and the messages that it is sending. */
   readonly sender: string;
   readonly now: Date;
   readonly backoff?: BackoffOptions;
-  /** False when this process is about to end: then nothing new is begun. Default true. */
+  /** False when this process is about to exit and must begin no message. Default true. */
   readonly mayStart?: boolean;
 }
 
@@ -79,24 +80,24 @@ export function planNotifications(incident: Incident, situation: NotifySituation
     const known = tries.get(rowKey(row));
     const receiver = receivers.find(({ name }) => name === row.receiver);
     if (row.state === 'Sending') {
-      // Not by its time: two processes may begin in the same millisecond.
+      // The time does not identify a try, because two processes may begin in the same millisecond.
       const own = known !== undefined && known.tries === row.tries && row.message === `by ${sender}`;
-      if (!own) settle(row, 'Indeterminate', 'the controller ended while it was being sent; it may have arrived');
+      if (!own) settle(row, 'Indeterminate', 'the controller stopped while sending it; it may have arrived');
       else if (known.delivery === undefined) send.push(row);
       else settleDelivery(row, known.delivery, settle);
     } else if (row.state === 'Retrying') {
       if (receiver === undefined) {
-        settle(row, 'Failed', `${row.message ?? 'it did not arrive'}; the receiver is configured no more`);
+        settle(row, 'Failed', `${row.message ?? 'it did not arrive'}; the receiver is no longer configured`);
         continue;
       }
-      // A leader that is new does not know what the receiver asked for; the back-off is what it goes by.
+      // A new leader does not know what the receiver asked for, and uses the back-off.
       const dueAt = known?.notBefore ?? Date.parse(row.time) + backoffStep(row.tries, backoff);
       const wait = dueAt - now.getTime();
       if (wait > 0) requeueAfterMs = Math.min(requeueAfterMs ?? Number.POSITIVE_INFINITY, wait);
       else if (mayStart) begin(row);
     }
   }
-  const event = eventOf(incident);
+  const event = findEvent(incident);
   const finishTime = incident.status?.finishTime;
   const isNews = finishTime === undefined || now.getTime() - Date.parse(finishTime) < NEWS_MS;
   if (event !== undefined && isNews && mayStart) {
@@ -121,7 +122,9 @@ function settleDelivery(
   else settle(row, 'Retrying', delivery.why);
 }
 
-/** Exponential, without jitter: the status alone must tell when the next try is due. */
+/**
+ * Exponential, and without jitter, so that the status alone determines when the next try is due.
+ */
 export function backoffStep(tries: number, { baseMs, maxMs }: BackoffOptions): number {
   return Math.min(maxMs, baseMs * 2 ** Math.min(Math.max(0, tries - 1), 30));
 }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { judge, post } from './post.ts';
+import { interpretAnswer, post } from './post.ts';
 
 const SECRET = '/services/T000/SECRET';
 const MESSAGE = { body: '{"text":"hello"}', idempotencyKey: 'key-1' };
@@ -22,7 +22,7 @@ const answering = (handler: (request: IncomingMessage, response: ServerResponse)
   listen(createServer(handler));
 
 describe('a POST', () => {
-  it('carries the message and the key that is the same for every try', async () => {
+  it('contains the message and its idempotency key', async () => {
     const seen: unknown[] = [];
     const url = await answering((request, response) => {
       let body = '';
@@ -36,31 +36,31 @@ describe('a POST', () => {
     expect(seen).toEqual([['POST', SECRET, 'key-1', MESSAGE.body]]);
   });
 
-  it('to a port that nobody listens on may be made again', async () => {
+  it('to a port without a listener may be repeated', async () => {
     const server = net.createServer();
     const url = await listen(server);
     await new Promise<void>((resolve) => server.close(() => resolve()));
     expect(await post(url, MESSAGE)).toEqual({ type: 'again', why: 'the connection was refused' });
   });
 
-  it('whose connection never came about may be made again', async () => {
-    // TLS is spoken to a server that says nothing: no byte of the message has left.
+  it('whose connection was not established may be repeated', async () => {
+    // The server does not answer the TLS handshake, so no byte of the message is sent.
     const url = await listen(net.createServer(() => {}));
     url.protocol = 'https:';
     expect(await post(url, MESSAGE, LIMIT_MS)).toMatchObject({ type: 'again' });
   });
 
-  it('that nobody answers may have arrived', async () => {
+  it('without an answer may have arrived', async () => {
     const url = await answering((request) => request.resume());
     expect(await post(url, MESSAGE, LIMIT_MS)).toEqual({ type: 'unknown', why: `no answer within ${LIMIT_MS} ms` });
   });
 
-  it('that is cut off after the body may have arrived', async () => {
+  it('whose connection is closed after the body may have arrived', async () => {
     const url = await answering((request) => request.on('end', () => request.socket.destroy()).resume());
-    expect(await post(url, MESSAGE, LIMIT_MS)).toEqual({ type: 'unknown', why: 'the connection was cut' });
+    expect(await post(url, MESSAGE, LIMIT_MS)).toEqual({ type: 'unknown', why: 'the connection was closed' });
   });
 
-  it('that is refused says so in the word of the receiver, but never with text that holds the URL', async () => {
+  it('that is refused reports the word of the receiver, but never text that contains the URL', async () => {
     let body = 'no_service';
     const url = await answering((_request, response) => response.writeHead(404).end(body));
     expect(await post(url, MESSAGE)).toEqual({ type: 'refused', why: 'the receiver answered 404 no_service' });
@@ -81,6 +81,6 @@ it.each([
   [500, undefined, { type: 'again' }],
   [503, '1', { type: 'again', afterMs: 1000 }],
   [504, undefined, { type: 'unknown' }],
-])('an answer %i with Retry-After %s is judged', (status, retryAfter, delivery) => {
-  expect(judge(status, retryAfter, new Date('2026-03-01T12:00:00Z'))).toMatchObject(delivery);
+])('an answer %i with Retry-After %s determines the delivery', (status, retryAfter, delivery) => {
+  expect(interpretAnswer(status, retryAfter, new Date('2026-03-01T12:00:00Z'))).toMatchObject(delivery);
 });

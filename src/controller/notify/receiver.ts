@@ -1,4 +1,4 @@
-// Receivers: who is told of the end of an Incident. Their URLs are secrets, and are read from files when they are needed.
+// The receivers of notifications. Their URLs are secrets, and are read from files when needed.
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { InvalidInput } from '../../errors.ts';
 const receiver = z.strictObject({
   name: dnsLabel,
   type: z.enum(['slack', 'webhook']),
-  // Not `on`: that is a boolean in YAML 1.1, which Helm reads.
+  // Not `on`, which is a boolean in the YAML 1.1 that Helm reads.
   events: z
     .array(z.enum(['Escalated', 'Resolved']))
     .min(1)
@@ -21,7 +21,7 @@ const receivers = z
   .array(receiver)
   .max(16)
   .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, {
-    error: 'each receiver has a name of its own',
+    error: 'the names of receivers must be unique',
   });
 
 /** @throws InvalidInput that names the field */
@@ -37,22 +37,22 @@ export function parseReceivers(text: string, where: string): Receiver[] {
   return parsed.data;
 }
 
-/** Where a receiver listens; rejects with an Error whose message says what is wrong and never what the URL is. */
+/** Reads the URL of a receiver. Rejects with an Error whose message never contains the URL. */
 export type UrlSource = (receiver: string) => Promise<URL>;
 
-/** URLs out of a folder with a file for each receiver, as a Secret is mounted; read each time, so that a new one counts. */
-export function urlsFrom(folder: string): UrlSource {
+/** Reads URLs from a mounted Secret with one file per receiver, each time, as they may change. */
+export function readUrlsFrom(folder: string): UrlSource {
   return async (name) => {
     const text = await readFile(path.join(folder, name), 'utf8').catch(() => {
-      throw new Error('its URL cannot be read: the Secret or the key in it is missing');
+      throw new Error('its URL cannot be read: the Secret or its key is missing');
     });
     return parseUrl(text);
   };
 }
 
-/** @throws Error that does not repeat the text */
+/** @throws Error that does not contain the text */
 export function parseUrl(text: string): URL {
   const url = URL.canParse(text.trim()) ? new URL(text.trim()) : undefined;
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
-  throw new Error('its Secret holds no http or https URL');
+  throw new Error('its Secret does not contain an http or https URL');
 }

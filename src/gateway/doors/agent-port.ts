@@ -1,4 +1,4 @@
-// The agents' port (8443): which path is which door, and how each door refuses.
+// The agents' port (8443): maps paths to doors and defines the form of each door's refusals.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { KubeClient } from '../../kube/client.ts';
@@ -18,7 +18,7 @@ export interface AgentPort {
   readonly audience: string;
   readonly client: Pick<KubeClient, 'withToken'>;
   readonly model: ModelDoor;
-  /** For everything but the model, which counts its own. */
+  /** For all doors except the model door, which has its own limit. */
   readonly concurrency: Concurrency;
 }
 
@@ -38,7 +38,7 @@ export function agentPort(
     name,
     audience,
     purpose,
-    // The others append, or read what needs no record.
+    // The other doors append an entry, or read something that needs no record.
     requiresAudit: name === 'model',
     concurrency: name === 'model' ? model.concurrency : concurrency,
     read: () => undefined,
@@ -74,7 +74,7 @@ export function agentPort(
     if (route === undefined) {
       request.resume();
       sendJson(response, 404, {
-        error: { code: 'OPLAB_NOT_FOUND', message: `there is no ${request.method} ${path} here` },
+        error: { code: 'OPLAB_NOT_FOUND', message: `${request.method} ${path} is not an endpoint of this port` },
       });
       return;
     }
@@ -82,7 +82,7 @@ export function agentPort(
   };
 }
 
-/** A refusal in the gateway's own words. */
+/** A refusal in the gateway's own format. */
 function gatewayRefusal(error: unknown): Refused {
   const { status, code, message, retry } = refusalOf(error);
   return jsonRefusal(status, { error: { code, message } }, retryHeaders(retry, error));
@@ -107,10 +107,10 @@ const MODEL_ERROR_TYPES: Readonly<Record<number, string>> = {
   503: 'api_error',
 };
 
-/** A refusal in the shape of the Messages API, with our code in it. */
+/** A refusal in the format of the Messages API, with the OPLAB code in it. */
 function modelRefusal(error: unknown): Refused {
   const { status, code, message, retry } = refusalOf(error);
-  // The model API not answering is a bad gateway; the gateway itself not being able to serve is 503.
+  // 502 if the model API does not answer; 503 if the gateway itself cannot serve.
   const shown = code === 'OPLAB_UPSTREAM_UNAVAILABLE' ? 502 : status;
   const body = { type: 'error', error: { type: MODEL_ERROR_TYPES[shown] ?? 'api_error', code, message } };
   return jsonRefusal(shown, body, retryHeaders(retry, error));

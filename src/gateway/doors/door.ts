@@ -66,7 +66,19 @@ export interface Intent {
   outcome(outcome: Outcome): Promise<void>;
 }
 
-/** A request that goes on to an upstream: what is sent is what was read and is recorded. */
+/** A request as it is put on record and sent to an upstream. */
+export interface ForwardedRequest {
+  readonly method: string;
+  /** Path and query, byte by byte. */
+  readonly path: string;
+  /** All that is said in headers, but for the credentials of the gateway's side. */
+  readonly headers: Readonly<OutgoingHttpHeaders>;
+  readonly body: Buffer;
+}
+
+/**
+ * A request that goes on to an upstream. The front hands the same value to `record` and to `open`.
+ */
 export interface ForwardPlan {
   /** Who answers, for messages: "the API server". */
   readonly upstream: string;
@@ -74,17 +86,22 @@ export interface ForwardPlan {
   readonly writes: boolean;
   /** The answer goes on as long as somebody listens. */
   readonly follows: boolean;
-  /** As it is forwarded. */
-  readonly body: Buffer;
-  /** Puts the intent on record, if there is to be one. Resolves when it is on disk. @throws AuditUnavailable */
-  record(): Promise<Intent | undefined>;
+  readonly request: ForwardedRequest;
+  /**
+   * Puts the intent on record, if there is to be one. Resolves when it is on disk.
+   * @throws AuditUnavailable
+   */
+  record(request: ForwardedRequest): Promise<Intent | undefined>;
   /** Opens the request to the upstream, with its time limits; its body is still to be sent. */
-  open(): OutgoingRequest;
+  open(request: ForwardedRequest): OutgoingRequest;
   /** The headers of an answer that go back. */
   headers(answer: IncomingMessage): OutgoingHttpHeaders;
   /** Makes less of a read's answer, if it was a good one. */
   readonly reduce?: (body: Buffer) => Buffer;
-  /** Of an upgrade: what the caller has sent of the new protocol, where that is not all of the exchange's head. */
+  /**
+   * Of an upgrade: what the caller has sent of the new protocol, where that is not all of the
+   * exchange's head.
+   */
   readonly head?: Buffer;
 }
 
@@ -100,7 +117,9 @@ export interface Refused {
   readonly body: string;
 }
 
-/** A door: everything that the front does not know. `Wanted` is the request as the door reads it. */
+/**
+ * A door: everything that the front does not know. `Wanted` is the request as the door reads it.
+ */
 export interface Door<Wanted> {
   /** In metrics and logs. */
   readonly name: 'agent' | 'audit' | 'model' | 'kube' | 'docker';
@@ -108,7 +127,10 @@ export interface Door<Wanted> {
   readonly audience: string;
   /** Which state of a lease is enough. */
   readonly purpose: Purpose;
-  /** Closed while the audit log cannot be written. The doors whose every request is an append learn it from that. */
+  /**
+   * Closed while the audit log cannot be written. The doors whose every request is an append learn
+   * it from that.
+   */
   readonly requiresAudit: boolean;
   readonly concurrency: Concurrency;
   /** Reads what is wanted from the line of the request. @throws InvalidInput, NotAllowed */

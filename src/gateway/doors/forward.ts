@@ -9,9 +9,14 @@ import { TimedOut } from '../../net/timed-out.ts';
 import type { Exchange, ForwardPlan, Intent } from './door.ts';
 import type { Held } from './held-exchange.ts';
 
-/** The answer to a write is collected, so that its outcome is on record before the caller sees it. */
+/**
+ * The answer to a write is collected, so that its outcome is on record before the caller sees it.
+ */
 const MAX_ANSWER = 64 * 1024 * 1024;
-/** An answer that is not meant to go on must not pause longer than this, and its caller neither. In milliseconds. */
+/**
+ * An answer that is not meant to go on must not pause longer than this, and its caller neither. In
+ * milliseconds.
+ */
 const PAUSE_MS = 60_000;
 
 type RequestExchange = Extract<Exchange, { type: 'request' }>;
@@ -28,13 +33,19 @@ export async function forwardRequest(
   plan: ForwardPlan,
   intent: Intent | undefined,
 ): Promise<number> {
-  const outgoing = plan.open();
-  outgoing.body.end(plan.body);
+  const outgoing = send(plan);
   const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(held.signal));
   const isCollected = (plan.writes && !plan.follows) || plan.reduce !== undefined;
   if (isCollected) await deliver(held, exchange, plan, intent, answer);
   else await stream(held, exchange, plan, intent, answer);
   return exchange.response.statusCode;
+}
+
+/** Sends what was put on record. */
+export function send(plan: ForwardPlan): OutgoingRequest {
+  const outgoing = plan.open(plan.request);
+  outgoing.body.end(plan.request.body);
+  return outgoing;
 }
 
 /** Waits for the head of an answer. @throws UpstreamUnavailable that names the upstream */

@@ -1,4 +1,5 @@
-// The front of the doors alone: whom it admits, what it reports, and that it always gives back what it took.
+// The front of the doors alone: whom it admits, what it reports, and that it always gives back what
+// it took.
 
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
@@ -9,7 +10,7 @@ import { openRequest } from '../../net/request.ts';
 import { Concurrency } from '../concurrency.ts';
 import { InFlight } from '../in-flight.ts';
 import type { Lease, LeaseDecision } from '../leases.ts';
-import type { AnswerPlan, Door, ForwardPlan, GatewayContext, Intent, Outcome } from './door.ts';
+import type { AnswerPlan, Door, ForwardedRequest, ForwardPlan, GatewayContext, Intent, Outcome } from './door.ts';
 import { serve } from './front.ts';
 
 const servers: Server[] = [];
@@ -146,7 +147,8 @@ async function open(options: Options = {}) {
     return async () => {
       const [socket] = await connected;
       const closed = once(socket, 'close');
-      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen: it is ended here.
+      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen:
+      // it is ended here.
       if (type === 'upgrade') socket.destroy();
       else request.destroy();
       await closed;
@@ -176,28 +178,33 @@ async function upstream(
   });
   const port = await listening(server);
   const intent: Intent = { outcome: async (outcome) => void steps.push(outcome) };
+  const isUpgrade = more.upgrades === true;
+  const forwarded: ForwardedRequest[] = [];
   const plan = async (): Promise<ForwardPlan> => ({
     upstream: 'the upstream',
     writes: true,
     follows: false,
-    body: Buffer.from('body'),
-    record: async () => {
+    request: {
+      method: isUpgrade ? 'GET' : 'POST',
+      path: '/path',
+      headers: isUpgrade ? { connection: 'Upgrade', upgrade: 'websocket' } : { 'x-header': 'h' },
+      body: Buffer.from('body'),
+    },
+    record: async (request) => {
+      forwarded.push(request);
       steps.push('recorded');
       await more.record?.();
       return intent;
     },
-    open: () => {
-      const isUpgrade = more.upgrades === true;
-      return openRequest({
-        url: new URL(`http://127.0.0.1:${port}/`),
-        method: isUpgrade ? 'GET' : 'POST',
-        headers: isUpgrade ? { connection: 'Upgrade', upgrade: 'websocket' } : {},
-        limits: { head: more.silent === true ? 100 : 5000 },
-      });
+    open: (request) => {
+      forwarded.push(request);
+      const { method, path, headers } = request;
+      const limits = { head: more.silent === true ? 100 : 5000 };
+      return openRequest({ url: new URL(`http://127.0.0.1:${port}/`), method, path, headers, limits });
     },
     headers: () => ({}),
   });
-  return { plan, steps };
+  return { plan, steps, forwarded };
 }
 
 it('serves an admitted caller, counts it once, and gives its place back', async () => {
@@ -283,6 +290,25 @@ it('records the intent before anything is sent, and the outcome before the answe
   const { ask } = await open({ plan });
   expect(await ask()).toEqual({ status: 201, body: 'made' });
   expect(steps).toEqual(['recorded', 'sent', { status: 201, body: Buffer.from('made') }]);
+});
+
+it.each(['request', 'upgrade'] as const)('records of a %s the very value that it sends', async (type) => {
+  const { plan, forwarded } = await upstream(() => ({ status: 201, body: 'made' }), { upgrades: type === 'upgrade' });
+  const { ask, upgrade } = await open({ plan });
+  await (type === 'upgrade' ? upgrade() : ask());
+  expect(forwarded).toHaveLength(2);
+  expect(forwarded[1]).toBe(forwarded[0]);
+});
+
+it('sends method, path, headers and body as they are recorded', async () => {
+  const seen: unknown[] = [];
+  const { plan } = await upstream(({ method, url, headers }) => {
+    seen.push(method, url, headers['x-header'], headers['content-length'] ?? headers['transfer-encoding']);
+    return { status: 201, body: 'made' };
+  });
+  const { ask } = await open({ plan });
+  await ask();
+  expect(seen).toEqual(['POST', '/path', 'h', '4']);
 });
 
 it('sends nothing when the intent cannot be recorded', async () => {

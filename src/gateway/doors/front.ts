@@ -34,7 +34,8 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
     const plan = await door.plan(caller, wanted, exchange);
     status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
   } catch (error) {
-    // Whether the lease says so or the budget: a limit that is reached is reported here, for all doors.
+    // Whether the lease says so or the budget: a limit that is reached is reported here, for all
+    // doors.
     if (error instanceof LimitReached && lease !== undefined) await reportLimitReached(gateway, lease, error);
     status = refuse(gateway, door, exchange, error);
   } finally {
@@ -43,12 +44,18 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   }
 }
 
-/** Reads stop as well as writes: what the agent sees next could not be put on record either. @throws AuditUnavailable */
+/**
+ * Reads stop as well as writes: what the agent sees next could not be put on record either.
+ * @throws AuditUnavailable
+ */
 function requireAudit(log: Pick<AuditLog, 'failure'>): void {
   if (log.failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${log.failure}`);
 }
 
-/** Takes a place, and holds the session's seal back until the request has had its say. @throws TooBusy */
+/**
+ * Takes a place, and holds the session's seal back until the request has had its say.
+ * @throws TooBusy
+ */
 function enter<Wanted>(gateway: GatewayContext, door: Door<Wanted>, { lease }: Caller): () => void {
   const leave = door.concurrency.enter(lease.session);
   const done = gateway.inFlight.begin(lease.session);
@@ -64,14 +71,17 @@ async function answer(plan: AnswerPlan, exchange: Exchange): Promise<number> {
   return exchange.response.statusCode;
 }
 
-/** The intent is on disk before anything is sent, and the outcome before the caller sees the end of the answer. */
+/**
+ * The intent is on disk before anything is sent, and the outcome before the caller sees the end of
+ * the answer.
+ */
 async function forward(
   gateway: GatewayContext,
   caller: Caller,
   exchange: Exchange,
   plan: ForwardPlan,
 ): Promise<number> {
-  const recorded = await plan.record();
+  const recorded = await plan.record(plan.request);
   const intent = plan.writes ? recorded : undefined;
   return await whileHeld(gateway, caller, exchange, intent, async (held) =>
     exchange.type === 'upgrade'

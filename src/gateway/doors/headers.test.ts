@@ -1,10 +1,10 @@
-// What a caller may not say about itself.
+// Forwarded headers do not contain what a caller may not say about itself.
 
 import { describe, expect, it } from 'vitest';
 import { requestHeaders, responseHeaders, upgradeHeaders } from './headers.ts';
 
 describe('requestHeaders', () => {
-  it('takes out who the caller says it is, and what belongs to its connection', () => {
+  it('removes headers that claim an identity or belong to the connection', () => {
     const headers = requestHeaders({
       authorization: 'Bearer x',
       cookie: 'a=b',
@@ -22,7 +22,7 @@ describe('requestHeaders', () => {
     expect(headers).toEqual({ accept: 'application/json', 'user-agent': 'kubectl' });
   });
 
-  it('takes a token out of the WebSocket subprotocols and keeps the rest', () => {
+  it('removes a token from the WebSocket subprotocols and keeps the others', () => {
     const offered = 'v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0, v4.channel.k8s.io';
     expect(upgradeHeaders({ upgrade: 'websocket', 'sec-websocket-protocol': offered })).toEqual({
       connection: 'Upgrade',
@@ -34,7 +34,7 @@ describe('requestHeaders', () => {
 });
 
 describe('responseHeaders', () => {
-  it('keeps what clients read', () => {
+  it('keeps the headers that clients read', () => {
     expect(
       responseHeaders({
         'content-type': 'application/json',

@@ -1,9 +1,9 @@
-// Headers on their way through a forwarding door: what a caller may not say about itself is taken out, and what ends at a hop stays there.
+// Removes hop-by-hop headers and headers that claim an identity from forwarded messages.
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { InvalidInput } from '../../errors.ts';
 
-/** Belong to one connection, not to the request. */
+/** Headers that belong to one connection, not to the request. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -17,7 +17,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 
-/** Say who the caller is or came through; the gateway alone says that. */
+/** Headers that say who the caller is or where it comes from. Only the gateway may set them. */
 const IDENTITY: ReadonlySet<string> = new Set([
   'authorization',
   'cookie',
@@ -30,10 +30,10 @@ const IDENTITY: ReadonlySet<string> = new Set([
 ]);
 const IDENTITY_PREFIXES = ['impersonate-', 'x-remote-', 'x-forwarded-', 'x-original-'];
 
-/** A bearer token can hide in the list of WebSocket subprotocols. */
+/** Prefix of a bearer token in the list of WebSocket subprotocols. */
 const BEARER_PROTOCOL = 'base64url.bearer.authorization.k8s.io.';
 
-/** The caller's headers that go on to the API server. */
+/** The caller's headers that are forwarded to the API server. */
 export function requestHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeaders {
   const named = listed(incoming.connection);
   const outgoing: OutgoingHttpHeaders = {};
@@ -50,12 +50,12 @@ export function requestHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeade
   return outgoing;
 }
 
-/** The headers of a request that asks for another protocol on its connection. */
+/** The headers of an upgrade request. */
 export function upgradeHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeaders {
   return { ...requestHeaders(incoming), connection: 'Upgrade', upgrade: incoming.upgrade ?? '' };
 }
 
-/** The API server's headers that go back to the caller. */
+/** The API server's headers that are returned to the caller. */
 export function responseHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeaders {
   const named = listed(incoming.connection);
   return Object.fromEntries(

@@ -1,5 +1,5 @@
-// An exchange that goes on to an upstream, under its lease: cut when the lease dies or the caller hangs up, and never
-// left without an outcome.
+// An exchange that goes on to an upstream, under its lease: cut when the lease dies or the caller
+// hangs up, and never left without an outcome.
 
 import { AuditUnavailable, InvalidInput, messageOf, NoLease, UpstreamUnavailable } from '../../errors.ts';
 import type { Caller, Exchange, GatewayContext, Intent, Outcome } from './door.ts';
@@ -18,7 +18,8 @@ export interface Held {
 
 /**
  * Runs `forward` while the caller's lease is held.
- * @param intent what was put on record for a write. If `forward` fails, its outcome is recorded as not known
+ * @param intent what was put on record for a write. If `forward` fails, its outcome is recorded as
+ * not known
  * @throws NoLease when nothing may be sent any more; otherwise what `forward` throws
  */
 export async function whileHeld(

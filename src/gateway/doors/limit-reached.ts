@@ -1,4 +1,5 @@
-// A limit has refused a request: say so in the log once, and in status at once, so that the controller can end the attempt.
+// A limit has refused a request: say so in the log once, and in status at once, so that the
+// controller can end the attempt.
 
 import { type LimitReached, messageOf } from '../../errors.ts';
 import { LIMIT_REACHED_EVENT } from '../budget.ts';
@@ -15,7 +16,8 @@ export async function reportLimitReached(gateway: GatewayContext, lease: Lease, 
     const done = gateway.inFlight.begin(session);
     try {
       await record(gateway, lease, 'gateway', {
-        // One per session: limits are of the Incident, and the first one that was hit is the reason.
+        // One per session: limits are of the Incident, and the first one that was hit is the
+        // reason.
         clientKey: 'limit-reached',
         kind: 'lifecycle',
         params: { event: LIMIT_REACHED_EVENT, limit: reached.limit, attempt },

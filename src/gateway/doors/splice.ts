@@ -1,4 +1,5 @@
-// A connection that changes its protocol on the way through a recording door: both sides joined, counted, and recorded.
+// A connection that changes its protocol on the way through a recording door: both sides joined,
+// counted, and recorded.
 
 import { Transform } from 'node:stream';
 import { messageOf } from '../../errors.ts';
@@ -6,7 +7,7 @@ import { readBeginning } from '../../net/answer-body.ts';
 import { join } from '../../net/join.ts';
 import { endWithResponse, formatResponseHead } from '../../net/raw-response.ts';
 import type { Exchange, ForwardPlan, GatewayContext, Intent } from './door.ts';
-import { answeredBy } from './forward.ts';
+import { answeredBy, send } from './forward.ts';
 import { responseHeaders } from './headers.ts';
 import { type Held, recordOutcome } from './held-exchange.ts';
 
@@ -28,8 +29,7 @@ export async function splice(
   intent: Intent | undefined,
 ): Promise<number> {
   const { upstream: name, head = sent } = plan;
-  const outgoing = plan.open();
-  outgoing.body.end(plan.body);
+  const outgoing = send(plan);
   const answered = await answeredBy(plan, outgoing, () => outgoing.receiveHead(held.signal));
   const { response } = answered;
   const status = response.statusCode ?? 502;
@@ -59,7 +59,8 @@ export async function splice(
   );
   if (head.length > 0) inward.stream.write(head);
   if (answered.rest.length > 0) outward.stream.write(answered.rest);
-  // The lease is held until the last byte is delivered: a gate without a lease lets nothing through.
+  // The lease is held until the last byte is delivered: a gate without a lease lets nothing
+  // through.
   await join(socket, upstream, {
     inward: inward.stream,
     outward: outward.stream,
@@ -72,7 +73,10 @@ export async function splice(
   return status;
 }
 
-/** Asks the lease for each piece, besides the cut when it dies: nothing passes in between. And counts. */
+/**
+ * Asks the lease for each piece, besides the cut when it dies: nothing passes in between. And
+ * counts.
+ */
 function gate(held: Held): { readonly stream: Transform; bytes(): number } {
   let bytes = 0;
   const stream = new Transform({

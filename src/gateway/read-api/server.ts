@@ -1,5 +1,6 @@
-// The read API: sessions, entries, blobs, and a live stream, for CLI and page. On the pod's loopback only; Kubernetes' own rights
-// to port-forward are the login.
+// The read API: sessions, entries, blobs and a live stream, for the CLI and the page. It listens
+// only on the pod's loopback interface: access is controlled by the Kubernetes permission to
+// port-forward.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
@@ -23,7 +24,7 @@ const page = z.object({
   limit: z.coerce.number().int().min(1).max(MAX_LIMIT).default(200),
 });
 
-/** Creates the server; it does not listen yet. */
+/** Creates the server. It does not listen yet. */
 export function createReadApi(api: ReadApi): Server {
   const server = createServer((request, response) => {
     request.resume();
@@ -39,18 +40,23 @@ export function createReadApi(api: ReadApi): Server {
 async function answer(api: ReadApi, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://localhost');
   const notFound = (what: string) => sendJson(response, 404, { error: { code: 'OPLAB_NOT_FOUND', message: what } });
-  // A page of another site must not read here through a name that it has pointed at the reader's loopback.
+  // Prevents DNS rebinding: a web page must not read the API through a name that resolves to
+  // loopback.
   if (!/^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(request.headers.host ?? '')) {
-    sendJson(response, 403, { error: { code: 'OPLAB_NOT_ALLOWED', message: 'ask for localhost or 127.0.0.1' } });
+    sendJson(response, 403, {
+      error: { code: 'OPLAB_NOT_ALLOWED', message: 'the Host header must be localhost or 127.0.0.1' },
+    });
     return;
   }
   if (request.method !== 'GET') {
-    sendJson(response, 405, { error: { code: 'OPLAB_NOT_ALLOWED', message: 'there is only reading here' } });
+    sendJson(response, 405, {
+      error: { code: 'OPLAB_NOT_ALLOWED', message: `method ${request.method} is not allowed: this API is read-only` },
+    });
     return;
   }
   const [root, version, collection, id, part, ...more] = url.pathname.split('/').slice(1).map(decodeURIComponent);
   if (root !== 'api' || version !== 'v1' || more.length > 0) {
-    notFound(`there is no ${url.pathname}`);
+    notFound(`${url.pathname} does not exist`);
     return;
   }
   if (collection === 'sessions' && id === undefined) {
@@ -60,7 +66,7 @@ async function answer(api: ReadApi, request: IncomingMessage, response: ServerRe
   if (collection === 'blobs' && id !== undefined && part === undefined) {
     const text = await api.log.blob(id);
     if (text === undefined) {
-      notFound(`blob ${id} is not in the log, or was pruned`);
+      notFound(`blob ${id} is not in the log or was pruned`);
       return;
     }
     response.writeHead(200, {
@@ -72,7 +78,7 @@ async function answer(api: ReadApi, request: IncomingMessage, response: ServerRe
     return;
   }
   if (collection !== 'sessions' || id === undefined) {
-    notFound(`there is no ${url.pathname}`);
+    notFound(`${url.pathname} does not exist`);
     return;
   }
   const { log } = api;
@@ -83,7 +89,7 @@ async function answer(api: ReadApi, request: IncomingMessage, response: ServerRe
     return;
   }
   if (part !== 'entries' && part !== 'stream') {
-    notFound(`there is no ${url.pathname}`);
+    notFound(`${url.pathname} does not exist`);
     return;
   }
   if ((await log.head(id)) === undefined) {
@@ -91,13 +97,13 @@ async function answer(api: ReadApi, request: IncomingMessage, response: ServerRe
     return;
   }
   const parsed = page.safeParse(Object.fromEntries(url.searchParams));
-  if (!parsed.success) throw new InvalidInput(`afterSeq and limit are numbers: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw new InvalidInput(`afterSeq and limit must be numbers: ${z.prettifyError(parsed.error)}`);
   const { afterSeq, limit } = parsed.data;
   if (part === 'entries') {
     sendJson(response, 200, { items: await log.read(id, { afterSeq, limit }) });
     return;
   }
-  // A browser that reconnects says so itself.
+  // A browser that reconnects sends the last id that it received.
   const resumed = Number(request.headers['last-event-id'] ?? 0);
   const from = Number.isInteger(resumed) && resumed > afterSeq ? resumed : afterSeq;
   await streamSession({ log, live: api.live }, id, from, response, api.signal);

@@ -1,4 +1,5 @@
-// A session as server-sent events: first what is on record, then what comes, until the session is sealed or the reader leaves.
+// A session as server-sent events: first the recorded entries, then new ones, until the session is
+// sealed or the reader disconnects.
 
 import type { ServerResponse } from 'node:http';
 import type { AuditLog } from '../../audit/log.ts';
@@ -6,7 +7,10 @@ import { formatServerSentEvent } from '../../net/server-sent-events.ts';
 import type { LiveOutput } from '../live-output.ts';
 
 const PAGE = 200;
-/** So that proxies keep the connection and readers notice a dead one, in milliseconds. */
+/**
+ * Interval of heartbeats in milliseconds. They keep proxies from closing the connection and reveal
+ * a dead one.
+ */
 const HEARTBEAT_MS = 10_000;
 
 export interface StreamSource {
@@ -30,10 +34,10 @@ export async function streamSession(
   });
   response.flushHeaders();
   let wake: (() => void) | undefined;
-  let news = true;
+  let hasNews = true;
   let open = true;
-  const poke = () => {
-    news = true;
+  const notify = () => {
+    hasNews = true;
     wake?.();
   };
   const close = () => {
@@ -44,10 +48,10 @@ export async function streamSession(
   signal.addEventListener('abort', close, { once: true });
   const unsubscribe = [
     source.log.onAppend((entry) => {
-      if (entry.session === session) poke();
+      if (entry.session === session) notify();
     }),
     source.live.subscribe(session, (chunk) => {
-      // Live output is a courtesy: a reader that does not keep up misses some of it.
+      // Live output is best effort: a reader that does not keep up misses some of it.
       if (!response.writableNeedDrain) response.write(formatServerSentEvent('live', chunk));
     }),
   ];
@@ -57,8 +61,8 @@ export async function streamSession(
   let seq = afterSeq;
   try {
     while (open) {
-      // Entries are read from the log rather than queued, so a slow reader costs no memory.
-      news = false;
+      // Entries are read from the log instead of being queued, so a slow reader costs no memory.
+      hasNews = false;
       const head = await source.log.head(session);
       const entries = await source.log.read(session, { afterSeq: seq, limit: PAGE });
       for (const entry of entries) {
@@ -71,7 +75,7 @@ export async function streamSession(
         response.write(formatServerSentEvent('sealed', { entries: head.entries, headHash: head.headHash }));
         return;
       }
-      if (news || !open) continue;
+      if (hasNews || !open) continue;
       await new Promise<void>((resolve) => {
         wake = resolve;
       });

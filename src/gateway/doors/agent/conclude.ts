@@ -1,4 +1,5 @@
-// POST conclude: the agent's claim. On record first, then in the Incident's status, fenced by its resourceVersion.
+// POST conclude: records the agent's claim and then writes it to the Incident's status, fenced by
+// its resourceVersion.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Claim } from '../../../api/incident.ts';
@@ -19,7 +20,9 @@ export async function postConclude(
 ): Promise<void> {
   const { outcome, summary, rootCause, actions } = parseJson(await readBody(request, 256 * 1024), conclusion);
   if (lease.class.mode === 'Diagnose' && outcome === 'Fixed') {
-    throw new NotAllowed('this class only diagnoses: conclude with CannotFix and the diagnosis, or NothingWrong');
+    throw new NotAllowed(
+      'the AgentClass has mode Diagnose: conclude with CannotFix and the diagnosis, or with NothingWrong',
+    );
   }
   try {
     const receipt = await record(gateway, lease, 'gateway', {
@@ -30,7 +33,7 @@ export async function postConclude(
     });
     const claim: Claim = { attempt: lease.attempt, outcome, summary, rootCause, actions, time: receipt.time };
     await gateway.status.claim(lease.session, claim, (incident) => {
-      // Asked again and accepted the first time: nothing to add.
+      // A repeated request whose claim was accepted the first time needs no second write.
       const decision = leaseFor(incident, lease.attempt, lease.podUID, undefined, Date.now());
       if (decision.state === 'live' || decision.state === 'reached') return;
       if (receipt.duplicate && incident.status?.claim?.attempt === lease.attempt) throw new AlreadyAccepted();

@@ -1,4 +1,4 @@
-// POST start: the agent begins its attempt. Recorded once; a second begin means that the first run was cut off.
+// POST start: records once that the agent starts. A second start means that the first was cut off.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
@@ -7,7 +7,7 @@ import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import type { startResult } from '../../protocol.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 
-/** `run` names this run of the container; it lets a start whose answer got lost be asked for again. */
+/** `run` names this run of the container, so that a start whose answer was lost can be repeated. */
 const startRequest = z.object({ run: z.string().max(64).optional() });
 
 export async function postStart(

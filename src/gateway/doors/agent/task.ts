@@ -1,4 +1,5 @@
-// GET task: everything that the agent is told, from the Incident, the class as it was when the attempt began, and the runbooks.
+// GET task: everything that the agent needs to know, from the Incident, the class snapshot of the
+// attempt, and the runbooks.
 
 import type { ServerResponse } from 'node:http';
 import { stringify } from 'yaml';
@@ -15,7 +16,7 @@ import { scopeOf } from '../docker/scope.ts';
 import type { Caller, GatewayContext } from '../door.ts';
 
 const configMap = z.looseObject({ data: z.record(z.string(), z.string()).optional() });
-/** Of one namespace's runbook, in characters. */
+/** The maximum length of one namespace's runbook, in characters. */
 const RUNBOOK_LIMIT = 16_384;
 
 export async function getTask(
@@ -25,7 +26,7 @@ export async function getTask(
   response: ServerResponse,
 ): Promise<void> {
   const incident = gateway.leases.incident(lease.session);
-  if (incident === undefined) throw new NoLease('the Incident is gone');
+  if (incident === undefined) throw new NoLease('the Incident no longer exists');
   const [budget, runbooks] = await Promise.all([
     gateway.budgets.of(lease.session),
     readRunbooks(gateway, client, lease),
@@ -33,7 +34,7 @@ export async function getTask(
   sendJson(response, 200, taskFor(incident, lease, budget.usage().turns, runbooks));
 }
 
-/** The task of an attempt, as data. */
+/** Builds the task of an attempt. */
 export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, runbooks: Task['runbooks']): Task {
   const { spec, metadata, status } = incident;
   const { description, alertLabels, alertAnnotations } = spec;
@@ -70,7 +71,9 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
   };
 }
 
-/** Read with the attempt's own token: what the agent may not read is not shown to it either. */
+/**
+ * Reads runbooks with the attempt's own token, so that the agent sees only those that it may read.
+ */
 async function readRunbooks(
   gateway: GatewayContext,
   client: Pick<KubeClient, 'withToken'>,
@@ -84,7 +87,7 @@ async function readRunbooks(
       const text = parts.join('\n\n').slice(0, RUNBOOK_LIMIT);
       return text === '' ? [] : [{ namespace, text }];
     } catch (error) {
-      // Most namespaces have none, and an agent without it can still work.
+      // Most namespaces have no runbook, and the agent can work without one.
       gateway.logger.debug({ namespace, error: messageOf(error) }, 'no runbook');
       return [];
     }

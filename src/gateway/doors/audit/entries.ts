@@ -1,4 +1,4 @@
-// POST entries: the agent puts something on record. The answer comes after the fsync.
+// POST entries: appends an entry of the agent to its session. The answer is sent after the fsync.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EntryKind, newEntry } from '../../../audit/entry.ts';
@@ -6,10 +6,10 @@ import { NotAllowed } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 
-/** A blob of 1 MiB in JSON's worst escape, and the rest of an entry. */
+/** Enough for a blob of 1 MiB with every character escaped, and the rest of an entry. */
 const MAX_BODY = 8 * 1024 * 1024;
 
-/** What the gateway itself is the witness of cannot be put on record by the agent. */
+/** The kinds that the agent may write. The gateway itself records the other kinds. */
 const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'lifecycle'];
 
 export async function postEntry(
@@ -20,7 +20,7 @@ export async function postEntry(
 ): Promise<void> {
   const entry = parseJson(await readBody(request, MAX_BODY), newEntry);
   if (!KINDS.includes(entry.kind)) {
-    throw new NotAllowed(`entries of kind ${entry.kind} are written by the gateway alone`);
+    throw new NotAllowed(`only the gateway may write entries of kind ${entry.kind}`);
   }
   sendJson(response, 200, await record(gateway, lease, 'agent', entry));
 }

@@ -1,4 +1,4 @@
-// POST live: a chunk of output while a command runs, handed on to whoever watches. Never stored.
+// POST live: passes a chunk of command output to the watchers of the session. Never stored.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseJson, readBody } from '../../../net/http-answer.ts';

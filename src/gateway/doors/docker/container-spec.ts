@@ -1,4 +1,4 @@
-// The body of a container's creation: its fields, and which of them reach out of the container. Pure.
+// The body of a request to create a container, and which fields give access to the host. Pure.
 
 import { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
@@ -10,7 +10,7 @@ const int = z.number().int();
 const strings = z.array(z.string());
 const stringMap = z.record(z.string(), z.string());
 const command = z.union([z.string(), strings]);
-/** Passes through only where the class allows privileged containers; what it holds is the daemon's business. */
+/** Accepted only if the class allows privileged containers. Its contents are not checked. */
 const opaque = z.json();
 
 const healthcheck = goObject({
@@ -78,7 +78,7 @@ const hostConfig = goObject({
   Mounts: z.array(mount).optional(),
   VolumesFrom: strings.optional(),
   VolumeDriver: z.string().optional(),
-  // The client's own business; the daemon does not look at it.
+  // Used only by the client. The daemon ignores it.
   ContainerIDFile: z.string().optional(),
   ConsoleSize: z.array(int).optional(),
   LogConfig: goObject({ Type: z.string().optional(), Config: stringMap.optional() }).optional(),
@@ -121,7 +121,7 @@ const hostConfig = goObject({
 });
 export type HostConfig = z.infer<typeof hostConfig>;
 
-/** What an endpoint may ask for; which network it is stands outside. */
+/** The settings of an endpoint. Its network is given outside. */
 export const endpoint = goObject({
   IPAMConfig: goObject({
     IPv4Address: z.string().optional(),
@@ -163,10 +163,10 @@ export const containerSpec = goObject({
 });
 export type ContainerSpec = z.infer<typeof containerSpec>;
 
-/** The body of a container's update. */
+/** The body of a request to update a container. */
 export const updateSpec = goObject({ ...resourceShape, RestartPolicy: restartPolicy.optional() });
 
-/** Log drivers that keep what they are given on the host itself. */
+/** Log drivers that keep logs on the host itself. */
 const LOCAL_LOGS: ReadonlySet<string> = new Set(['', 'json-file', 'local', 'none']);
 const LOG_OPTIONS: ReadonlySet<string> = new Set(['max-size', 'max-file', 'compress', 'mode', 'max-buffer-size']);
 const HARMLESS_SECURITY: ReadonlySet<string> = new Set([
@@ -174,12 +174,12 @@ const HARMLESS_SECURITY: ReadonlySet<string> = new Set([
   'no-new-privileges:true',
   'no-new-privileges=true',
 ]);
-/** Those that the runtime keeps to the container's own namespaces. */
+/** Sysctls that affect only the container's own namespaces. */
 const OWN_SYSCTL = /^(net\.|kernel\.(msg|sem|shm)|fs\.mqueue\.)/;
 
 type Resources = z.infer<typeof updateSpec>;
 
-/** Refuses what reaches the host's devices, kernel or scheduling. @throws NotAllowed */
+/** Refuses access to the host's devices, kernel or scheduling. @throws NotAllowed */
 export function checkResources(wanted: Resources, access: DockerAccess): void {
   if (access.allowPrivileged) return;
   const denied = (
@@ -196,7 +196,7 @@ export function checkResources(wanted: Resources, access: DockerAccess): void {
   if (denied !== undefined) throw needs('allowPrivileged', denied[0]);
 }
 
-/** Refuses what the class does not allow a container to have of its host. @throws NotAllowed, InvalidInput */
+/** Refuses access to the host that the class does not allow. @throws NotAllowed, InvalidInput */
 export function checkHostConfig(wanted: HostConfig, access: DockerAccess): void {
   checkResources(wanted, access);
   if (!access.allowPrivileged) checkPrivileges(wanted);
@@ -205,11 +205,11 @@ export function checkHostConfig(wanted: HostConfig, access: DockerAccess): void 
       if (wanted[field] === 'host') throw needs('allowHostNamespaces', `${field} host`);
     }
   }
-  oneOf('UTSMode', wanted.UTSMode, ['', 'host']);
-  oneOf('UsernsMode', wanted.UsernsMode, ['', 'host']);
-  oneOf('CgroupnsMode', wanted.CgroupnsMode, ['', 'private', 'host']);
-  oneOf('Isolation', wanted.Isolation, ['', 'default']);
-  oneOf('VolumeDriver', wanted.VolumeDriver, ['', 'local']);
+  requireOneOf('UTSMode', wanted.UTSMode, ['', 'host']);
+  requireOneOf('UsernsMode', wanted.UsernsMode, ['', 'host']);
+  requireOneOf('CgroupnsMode', wanted.CgroupnsMode, ['', 'private', 'host']);
+  requireOneOf('Isolation', wanted.Isolation, ['', 'default']);
+  requireOneOf('VolumeDriver', wanted.VolumeDriver, ['', 'local']);
 }
 
 function checkPrivileges(wanted: HostConfig): void {
@@ -217,7 +217,7 @@ function checkPrivileges(wanted: HostConfig): void {
   if (!isZeroValue(wanted.CapAdd)) throw needs('allowPrivileged', 'CapAdd');
   const security = wanted.SecurityOpt?.find((option) => !HARMLESS_SECURITY.has(option));
   if (security !== undefined) throw needs('allowPrivileged', `SecurityOpt ${security}`);
-  // An empty list takes the masks away; only an absent one keeps them.
+  // An empty list removes the masks. Only an absent list keeps them.
   if (wanted.MaskedPaths !== undefined) throw needs('allowPrivileged', 'MaskedPaths');
   if (wanted.ReadonlyPaths !== undefined) throw needs('allowPrivileged', 'ReadonlyPaths');
   for (const field of ['Runtime', 'StorageOpt', 'Annotations'] as const) {
@@ -232,7 +232,7 @@ function checkPrivileges(wanted: HostConfig): void {
   if (option !== undefined) throw needs('allowPrivileged', `log option ${option}`);
 }
 
-/** What a Bind is, before anybody has looked whether the volume exists. */
+/** A parsed bind or mount. The volume may not exist. */
 export interface Bind {
   /** Undefined: an anonymous volume. */
   readonly volume: string | undefined;
@@ -240,27 +240,31 @@ export interface Bind {
 
 const BIND_OPTIONS: ReadonlySet<string> = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', 'copy']);
 
-/** @returns the volume that a Bind names; host paths are the class's to allow. @throws NotAllowed, InvalidInput */
+/**
+ * Checks a bind and returns its volume. The class decides on host paths. @throws NotAllowed,
+ * InvalidInput
+ */
 export function checkBind(bind: string, access: DockerAccess): Bind {
   const parts = bind.split(':');
   const [source = '', target, options] = parts;
   if (parts.length === 1) return { volume: undefined };
-  if (parts.length > 3 || source === '') throw new InvalidInput(`the bind "${bind.slice(0, 200)}" cannot be read`);
+  if (parts.length > 3 || source === '') throw new InvalidInput(`"${bind.slice(0, 200)}" is not a valid bind`);
   if (source.startsWith('/')) {
     if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${source.slice(0, 200)}`);
     return { volume: undefined };
   }
-  if (!isName(source)) throw new InvalidInput(`"${source.slice(0, 100)}" is neither a host path nor a volume`);
+  if (!isName(source))
+    throw new InvalidInput(`"${source.slice(0, 100)}" is neither a host path nor a valid volume name`);
   const known = options === undefined || options.split(',').every((option) => BIND_OPTIONS.has(option));
-  if (!target?.startsWith('/') || !known) throw new InvalidInput(`the bind "${bind.slice(0, 200)}" cannot be read`);
+  if (!target?.startsWith('/') || !known) throw new InvalidInput(`"${bind.slice(0, 200)}" is not a valid bind`);
   return { volume: source };
 }
 
-/** @returns the volume that a mount names, if any. @throws NotAllowed, InvalidInput */
+/** Checks a mount and returns its volume, if any. @throws NotAllowed, InvalidInput */
 export function checkMount(wanted: Mount, access: DockerAccess): Bind {
   switch (wanted.Type) {
     case 'tmpfs':
-      if (!isZeroValue(wanted.Source)) throw new InvalidInput('a tmpfs has no source');
+      if (!isZeroValue(wanted.Source)) throw new InvalidInput('a mount of type tmpfs must not have a source');
       return { volume: undefined };
     case 'bind':
       if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${(wanted.Source ?? '').slice(0, 200)}`);
@@ -270,35 +274,38 @@ export function checkMount(wanted: Mount, access: DockerAccess): Bind {
       checkVolumeDriver(Name, Options, access);
       const source = wanted.Source ?? '';
       if (source === '') return { volume: undefined };
-      if (!isName(source)) throw new InvalidInput(`"${source.slice(0, 100)}" cannot be the name of a volume`);
+      if (!isName(source)) throw new InvalidInput(`"${source.slice(0, 100)}" is not a valid volume name`);
       return { volume: source };
     }
     default:
-      throw new NotAllowed(`mounts of type ${wanted.Type.slice(0, 20)} do not pass here: volume, tmpfs or bind`);
+      throw new NotAllowed(`mount type ${wanted.Type.slice(0, 20)} is not allowed: use volume, tmpfs or bind`);
   }
 }
 
-/** The local driver's options can name a folder of the host, or a server elsewhere. @throws NotAllowed */
+/**
+ * Options of the local driver can name a folder of the host or another server. @throws NotAllowed
+ */
 export function checkVolumeDriver(
   driver: string | undefined,
   options: Readonly<Record<string, string>> | undefined,
   access: DockerAccess,
 ): void {
-  oneOf('volume driver', driver, ['', 'local']);
+  requireOneOf('volume driver', driver, ['', 'local']);
   if (!isZeroValue(options) && !access.allowHostMounts) throw needs('allowHostMounts', 'options of a volume driver');
 }
 
 /** @throws InvalidInput */
 export function checkImageName(image: string): void {
-  if (!isImageReference(image)) throw new InvalidInput(`"${image.slice(0, 100)}" cannot be the name of an image`);
+  if (!isImageReference(image)) throw new InvalidInput(`"${image.slice(0, 100)}" is not a valid image name`);
 }
 
+/** The error for something that the class allows only with a flag. */
 export function needs(flag: keyof DockerAccess, what: string): NotAllowed {
-  return new NotAllowed(`${what}: the AgentClass does not allow it (docker.${flag})`);
+  return new NotAllowed(`the AgentClass does not allow ${what} (docker.${flag})`);
 }
 
-function oneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
+function requireOneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
   if (value !== undefined && !allowed.includes(value)) {
-    throw new NotAllowed(`${field} ${value.slice(0, 60)} does not pass here`);
+    throw new NotAllowed(`${field} ${value.slice(0, 60)} is not allowed`);
   }
 }

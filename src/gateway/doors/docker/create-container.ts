@@ -1,4 +1,5 @@
-// What a container may be created as: nothing that leads out of it or out of the scope, and always with the scope's label.
+// Checks a request to create a container: it gives no access outside the container and the scope,
+// and always has the scope's label.
 
 import type { z } from 'zod';
 import { InvalidInput, messageOf, NotAllowed, NotFound } from '../../../errors.ts';
@@ -17,12 +18,12 @@ import type { ScopedObjects } from './scoped-objects.ts';
 
 type Endpoint = z.infer<typeof endpoint>;
 
-/** How many containers VolumesFrom may name. */
+/** The maximum number of containers in VolumesFrom. */
 const MAX_CONTAINERS_NAMED = 32;
 
 /**
- * The body as it is forwarded, with everything that it names written as an id.
- * @throws NotAllowed, InvalidInput; NotFound for the image alone, because clients take that for a reason to pull it
+ * The body to forward, in which names are replaced by IDs.
+ * @throws NotAllowed, InvalidInput; NotFound only for the image, because clients then pull it
  */
 export async function scopedContainer(wanted: ContainerSpec, objects: ScopedObjects): Promise<ContainerSpec> {
   checkHostConfig(wanted.HostConfig ?? {}, objects.access);
@@ -42,7 +43,7 @@ async function withNeighbours(wanted: ContainerSpec, objects: ScopedObjects): Pr
     ...(host.Binds ?? []).map((bind) => checkBind(bind, objects.access)),
     ...(host.Mounts ?? []).map((mount) => checkMount(mount, objects.access)),
   ];
-  // One that is not there would be made by the daemon, and belong to nobody.
+  // The daemon would create a missing volume without the scope's label.
   for (const name of new Set(sources.flatMap(({ volume }) => volume ?? []))) await objects.volume(name);
   return {
     ...wanted,
@@ -78,13 +79,13 @@ async function networkMode(wanted: ContainerSpec, objects: ScopedObjects): Promi
     if (wanted.NetworkDisabled === true) return 'none';
     if (objects.access.allowHostNamespaces) return mode;
     throw new NotAllowed(
-      `the default network is shared with everything on the host: name a network of ${objects.scope.text}, or none`,
+      `the default network is shared with all containers on the host: use a network of ${objects.scope.text}, or "none"`,
     );
   }
   return (await objects.network(mode)).id;
 }
 
-/** `container:X` with X in the scope and in namespaces of its own, or one of the words. */
+/** Accepts one of the words, or `container:X` if X is in the scope and has its own namespace. */
 async function sharedMode(
   objects: ScopedObjects,
   field: 'NetworkMode' | 'PidMode' | 'IpcMode',
@@ -93,23 +94,24 @@ async function sharedMode(
 ): Promise<string> {
   if (words.includes(mode)) return mode;
   const other = /^container:(.+)$/.exec(mode)?.[1];
-  if (other === undefined || !isName(other)) throw new NotAllowed(`${field} ${mode.slice(0, 60)} does not pass here`);
+  if (other === undefined || !isName(other)) throw new NotAllowed(`${field} ${mode.slice(0, 60)} is not allowed`);
   const container = await objects.container(other);
   objects.requireUnprivileged(container);
   const further = container.shares[field];
   if (further !== undefined && !objects.access.allowHostNamespaces) {
-    throw needs('allowHostNamespaces', `${field} of ${container.name}, which is ${further} itself`);
+    throw needs('allowHostNamespaces', `${field} of container ${container.name}, which itself uses ${further}`);
   }
   return `container:${container.id}`;
 }
 
 async function volumesFrom(wanted: readonly string[], objects: ScopedObjects): Promise<string[]> {
-  if (wanted.length > MAX_CONTAINERS_NAMED) throw new InvalidInput('VolumesFrom names too many containers');
+  if (wanted.length > MAX_CONTAINERS_NAMED)
+    throw new InvalidInput(`VolumesFrom may name at most ${MAX_CONTAINERS_NAMED} containers`);
   const passing: string[] = [];
   for (const source of wanted) {
     const [name = '', mode, ...rest] = source.split(':');
     if (!isName(name) || rest.length > 0 || (mode !== undefined && mode !== 'ro' && mode !== 'rw')) {
-      throw new InvalidInput(`VolumesFrom "${source.slice(0, 100)}" cannot be read`);
+      throw new InvalidInput(`"${source.slice(0, 100)}" is not valid in VolumesFrom`);
     }
     const container = await objects.container(name);
     objects.requireUnprivileged(container);
@@ -124,7 +126,7 @@ async function endpoints(
 ): Promise<Record<string, Endpoint>> {
   const passing: Record<string, Endpoint> = {};
   for (const [name, settings] of Object.entries(wanted)) {
-    // Under these names stand settings of no network that could be meant.
+    // These names do not refer to a network of the scope.
     if (name === 'none' || (name === 'host' && objects.access.allowHostNamespaces)) {
       passing[name] = settings ?? {};
       continue;
@@ -134,7 +136,7 @@ async function endpoints(
       continue;
     }
     const { id } = await objects.network(name);
-    if (Object.hasOwn(passing, id)) throw new InvalidInput(`the network ${name} stands twice`);
+    if (Object.hasOwn(passing, id)) throw new InvalidInput(`network ${name} occurs twice`);
     passing[id] = settings ?? {};
   }
   return passing;

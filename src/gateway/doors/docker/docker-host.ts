@@ -1,54 +1,55 @@
-// The way to a Docker host for the docker door: TCP with TLS in both directions, and the facts that decisions depend on.
+// Requests to a Docker host over mutual TLS, and the facts that the docker door decides on.
 
-import type { OutgoingHttpHeaders } from 'node:http';
 import path from 'node:path';
 import { z } from 'zod';
 import { messageOf, NotAllowed, OplabError, UpstreamUnavailable } from '../../../errors.ts';
 import { readAnswer } from '../../../net/answer-body.ts';
 import { keepFresh, readCertificates } from '../../../net/certificate-files.ts';
 import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
+import type { ForwardedRequest } from '../door.ts';
 import {
   containerFacts,
   type DockerFacts,
   execFacts,
   imageFacts,
   networkFacts,
-  repositoryOf,
+  parseRepository,
   volumeFacts,
 } from './facts.ts';
 import type { Scope } from './scope.ts';
 
-/** One Docker host, as the gateway is told of it. */
+/** The configuration of one Docker host. */
 export const dockerEndpoint = z.object({
-  /** What AgentClasses call it. */
+  /** The name that AgentClasses use. */
   name: z.string().min(1).max(63),
   url: z
     .url({ protocol: /^(tcp|https)$/ })
     .refine((url) => new URL(url).hostname !== '', 'tcp://host:port')
     .transform((url) => new URL(url.replace(/^tcp:/, 'https:'))),
-  /** A folder with ca.crt, tls.crt and tls.key: whom to trust, and who the gateway is. */
+  /**
+   * A folder with ca.crt, tls.crt and tls.key: the trusted CA and the gateway's client certificate.
+   */
   tls: z.string().min(1),
 });
 export type DockerEndpoint = z.infer<typeof dockerEndpoint>;
 
-/** For a question of the door's own, in milliseconds. */
+/** How long to wait for an answer to the door's own request, in milliseconds. */
 const FACT_MS = 15_000;
 const MAX_FACT = 8 * 1024 * 1024;
-/** Docker's own port with TLS. */
+/** Docker's default port for TLS. */
 const DEFAULT_PORT = 2376;
+
+export interface DockerHostOptions {
+  readonly limits: TimeLimits;
+  /** Use a separate connection that may be half-open. */
+  readonly own?: boolean;
+}
 
 export interface DockerHost {
   readonly name: string;
   /** Opens a request. @throws UpstreamUnavailable when the certificates cannot be read */
-  request(options: {
-    readonly method: string;
-    readonly path: string;
-    readonly headers: OutgoingHttpHeaders;
-    readonly limits: TimeLimits;
-    /** A connection of its own, which may be closed in one direction. */
-    readonly own?: boolean;
-  }): OutgoingRequest;
-  /** The facts about this host, within a scope. */
+  request(request: Omit<ForwardedRequest, 'body'>, options: DockerHostOptions): OutgoingRequest;
+  /** The facts about this host in a scope. */
   facts(scope: Scope): DockerFacts;
   close(): void;
 }
@@ -64,12 +65,15 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
       keyFile: path.join(endpoint.tls, 'tls.key'),
     }),
   );
-  const request: DockerHost['request'] = ({ method, path: way, headers, limits, own = false }) => {
+  const request: DockerHost['request'] = ({ method, path: way, headers }, { limits, own = false }) => {
     let tls: ReturnType<typeof certificates>;
     try {
       tls = certificates();
     } catch (error) {
-      throw new UpstreamUnavailable(`Docker host ${endpoint.name} cannot be asked: ${messageOf(error)}`, error);
+      throw new UpstreamUnavailable(
+        `the certificates of Docker host ${endpoint.name} cannot be read: ${messageOf(error)}`,
+        error,
+      );
     }
     return openRequest({
       url,
@@ -81,12 +85,15 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
       ...(own ? { allowHalfOpen: true } : { agent }),
     });
   };
-  /** Images seen in a scope, by its label: a container that was removed can be made again from the same image. */
+  /**
+   * Images seen in a scope, by its label, so that a removed container can be created again from its
+   * image.
+   */
   const seen = new Map<string, { ids: Set<string>; repositories: Set<string> }>();
   return {
     name: endpoint.name,
     request,
-    facts: (scope) => factsOf(request, endpoint.name, scope, seen),
+    facts: (scope) => createFacts(request, endpoint.name, scope, seen),
     close: () => agent.destroy(),
   };
 }
@@ -98,7 +105,7 @@ const listed = z.array(
   })),
 );
 
-function factsOf(
+function createFacts(
   request: DockerHost['request'],
   host: string,
   scope: Scope,
@@ -109,7 +116,10 @@ function factsOf(
     if (answer === undefined) return undefined;
     const parsed = schema.safeParse(answer);
     if (!parsed.success)
-      throw new UpstreamUnavailable(`Docker host ${host} answers ${way} in a way that is not known`, parsed.error);
+      throw new UpstreamUnavailable(
+        `Docker host ${host} answered ${way} with JSON of an unexpected form`,
+        parsed.error,
+      );
     return parsed.data;
   };
   return {
@@ -126,26 +136,29 @@ function factsOf(
       seen.set(key, known);
       for (const { reference, id } of containers ?? []) {
         if (id !== '') known.ids.add(id);
-        // A container of an image without a name shows its id.
+        // A container of an image without a name shows the image's ID.
         if (reference !== '' && !/^(sha256:)?[0-9a-f]{12,64}$/.test(reference))
-          known.repositories.add(repositoryOf(reference));
+          known.repositories.add(parseRepository(reference));
       }
       return known;
     },
   };
 }
 
-/** A question of the door's own; undefined for 404 and for words that fit several things. @throws UpstreamUnavailable */
+/**
+ * The door's own request. Returns undefined for 404 and for ambiguous names. @throws
+ * UpstreamUnavailable
+ */
 async function get(request: DockerHost['request'], host: string, way: string): Promise<unknown> {
   try {
     const limits = { head: FACT_MS, whole: FACT_MS };
-    const outgoing = request({ method: 'GET', path: way, headers: { accept: 'application/json' }, limits });
+    const outgoing = request({ method: 'GET', path: way, headers: { accept: 'application/json' } }, { limits });
     outgoing.body.end();
     const answer = await outgoing.receiveResponse();
     const body = (await readAnswer(answer, MAX_FACT)).toString('utf8');
     if (answer.statusCode === 404 || answer.statusCode === 400) return undefined;
     if (answer.statusCode !== 200)
-      throw new UpstreamUnavailable(`Docker host ${host} answers ${answer.statusCode} to ${way}`);
+      throw new UpstreamUnavailable(`Docker host ${host} answered ${way} with status ${answer.statusCode}`);
     return JSON.parse(body);
   } catch (error) {
     if (error instanceof OplabError) throw error;
@@ -153,7 +166,7 @@ async function get(request: DockerHost['request'], host: string, way: string): P
   }
 }
 
-/** The Docker hosts that the gateway knows, by name. */
+/** The gateway's Docker hosts by name. */
 export class DockerHosts {
   readonly #hosts: ReadonlyMap<string, DockerHost>;
 
@@ -165,7 +178,7 @@ export class DockerHosts {
   get(name: string): DockerHost {
     const host = this.#hosts.get(name);
     if (host !== undefined) return host;
-    throw new NotAllowed(`the gateway knows no Docker host ${name}: add it to docker.endpoints of the chart`);
+    throw new NotAllowed(`the gateway has no Docker host ${name}: add it to docker.endpoints in the chart's values`);
   }
 
   close(): void {

@@ -1,11 +1,11 @@
-// The docker door: what a request to a Docker host becomes. Requests, logs -f, events and pulls; and attach and exec, which
-// change to "tcp".
+// The docker door: what a request to a Docker host becomes. Requests, logs -f, events and pulls;
+// and attach and exec, which change to "tcp".
 
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
-import type { Caller, Door, Exchange, ForwardPlan, GatewayContext } from '../door.ts';
+import type { Caller, Door, Exchange, ForwardedRequest, ForwardPlan, GatewayContext } from '../door.ts';
 import { responseHeaders } from '../headers.ts';
 import type { DockerHost, DockerHosts } from './docker-host.ts';
 import { filterRequest, type Passing } from './filter.ts';
@@ -80,20 +80,14 @@ async function planRequest(
     upstream: `Docker host ${host.name}`,
     writes: route.kind === 'write',
     follows: route.follows === true,
-    body: passing.body ?? Buffer.alloc(0),
-    record: async () =>
-      route.kind === 'read'
-        ? undefined
-        : await recordIntent(gateway, caller, passing, { host: host.name, userAgent: request.headers['user-agent'] }),
-    open: () =>
-      host.request({
-        method: route.method,
-        path: passing.path,
-        headers: forwardedHeaders(request, passing),
-        limits: { head: ANSWER_MS },
-        // An answer that ends with its connection must not leave that connection to others.
-        own: route.hijacks === true,
-      }),
+    request: forwardedRequest(request, passing),
+    record: async (forwarded) => {
+      const details = { host: host.name, userAgent: request.headers['user-agent'] };
+      return route.kind === 'read' ? undefined : await recordIntent(gateway, caller, passing, forwarded, details);
+    },
+    open: (forwarded) =>
+      // An answer that ends with its connection must not leave that connection to others.
+      host.request(forwarded, { limits: { head: ANSWER_MS }, own: route.hijacks === true }),
     headers: (answer) => responseHeaders(answer.headers),
     ...(reduction === undefined || docker === undefined
       ? {}
@@ -122,22 +116,18 @@ async function planUpgrade(
     upstream: `Docker host ${host.name}`,
     writes: true,
     follows: true,
-    body: passing.body ?? Buffer.alloc(0),
-    record: async () => await recordIntent(gateway, caller, passing, details),
-    open: () =>
-      host.request({
-        method: route.method,
-        path: passing.path,
-        headers: { ...forwardedHeaders(request, passing), connection: 'Upgrade', upgrade: 'tcp' },
-        limits: { head: UPGRADE_ANSWER_MS },
-        own: true,
-      }),
+    request: forwardedRequest(request, passing, { connection: 'Upgrade', upgrade: 'tcp' }),
+    record: async (forwarded) => await recordIntent(gateway, caller, passing, forwarded, details),
+    open: (forwarded) => host.request(forwarded, { limits: { head: UPGRADE_ANSWER_MS }, own: true }),
     headers: (answer) => responseHeaders(answer.headers),
     head: rest,
   };
 }
 
-/** Decides whether a request may pass. @throws NotAllowed, NotFound, InvalidInput, UpstreamUnavailable */
+/**
+ * Decides whether a request may pass.
+ * @throws NotAllowed, NotFound, InvalidInput, UpstreamUnavailable
+ */
 async function authorize({ caller, wanted, host }: Admitted, body: Buffer): Promise<Passing> {
   const { docker, mode, name } = caller.lease.class;
   if (docker === undefined) throw new NotAllowed(`AgentClass ${name} opens no Docker host`);
@@ -149,15 +139,25 @@ function bodyLimit(wanted: DockerRequest): number {
   return MAX_BODY[wanted.route.body ?? 'none'];
 }
 
-/** Nothing of the caller's headers goes on but what it can read. */
-function forwardedHeaders(request: IncomingMessage, passing: Passing): OutgoingHttpHeaders {
+/** As the filter has made it. Nothing of the caller's headers goes on but what it can read. */
+function forwardedRequest(
+  request: IncomingMessage,
+  passing: Passing,
+  upgrade: OutgoingHttpHeaders = {},
+): ForwardedRequest {
   const { accept } = request.headers;
+  const { path, contentType, reduction, body = Buffer.alloc(0) } = passing;
+  const { method, kind } = passing.request.route;
   return {
-    ...(accept === undefined || passing.request.route.kind === 'write' || passing.reduction !== undefined
-      ? {}
-      : { accept }),
-    ...(passing.contentType === undefined ? {} : { 'content-type': passing.contentType }),
-    'content-length': passing.body?.length ?? 0,
-    'user-agent': 'oplab-gateway',
+    method,
+    path,
+    headers: {
+      ...(accept === undefined || kind === 'write' || reduction !== undefined ? {} : { accept }),
+      ...(contentType === undefined ? {} : { 'content-type': contentType }),
+      'content-length': body.length,
+      'user-agent': 'oplab-gateway',
+      ...upgrade,
+    },
+    body,
   };
 }

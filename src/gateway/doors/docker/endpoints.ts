@@ -1,4 +1,4 @@
-// The file that tells the gateway which Docker hosts there are.
+// The file that lists the Docker hosts of the gateway.
 
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
@@ -8,19 +8,19 @@ import { type DockerEndpoint, dockerEndpoint } from './docker-host.ts';
 
 const endpointFile = z.object({ endpoints: z.array(dockerEndpoint).max(64) });
 
-/** Reads it; without a file there is no Docker host. @throws InvalidInput */
+/** Reads the file. Without a file, there are no Docker hosts. @throws InvalidInput */
 export async function loadDockerEndpoints(file: string | undefined): Promise<readonly DockerEndpoint[]> {
   if (file === undefined) return [];
   let content: unknown;
   try {
     content = parse(await readFile(file, 'utf8'));
   } catch (error) {
-    throw new InvalidInput(`the Docker endpoints ${file} cannot be read: ${messageOf(error)}`, error);
+    throw new InvalidInput(`the Docker endpoints file ${file} cannot be read: ${messageOf(error)}`, error);
   }
   const parsed = endpointFile.safeParse(content ?? { endpoints: [] });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`, parsed.error);
   const { endpoints } = parsed.data;
-  const twice = endpoints.find(({ name }, index) => endpoints.findIndex((other) => other.name === name) !== index);
-  if (twice !== undefined) throw new InvalidInput(`${file}: the Docker host ${twice.name} stands twice`);
+  const duplicate = endpoints.find(({ name }, index) => endpoints.findIndex((other) => other.name === name) !== index);
+  if (duplicate !== undefined) throw new InvalidInput(`${file}: Docker host ${duplicate.name} is listed twice`);
   return endpoints;
 }

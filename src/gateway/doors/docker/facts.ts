@@ -1,4 +1,4 @@
-// What a Docker host tells about its objects, as far as a decision depends on it.
+// The facts about a Docker host's objects that decisions depend on.
 
 import { z } from 'zod';
 import { labels } from './scope.ts';
@@ -23,7 +23,7 @@ const hostFacts = z.object({
   Devices: z.array(z.unknown()).nullish(),
 });
 
-/** Something of the host that is inside a container, and what a class must allow for commands to run there. */
+/** Access to the host from a container, and the flag that a class needs to run commands in it. */
 export interface Power {
   readonly flag: 'allowPrivileged' | 'allowHostMounts' | 'allowHostNamespaces';
   readonly why: string;
@@ -44,9 +44,9 @@ export const containerFacts = z
     labels: Config.Labels,
     image: Config.Image,
     imageID: Image,
-    /** What it has of its host; nothing for an ordinary container. */
-    powers: powersOf(HostConfig, Mounts ?? []),
-    /** Namespaces that are not its own, as `host` or `container:…`. */
+    /** Its access to the host. Empty for an ordinary container. */
+    powers: listPowers(HostConfig, Mounts ?? []),
+    /** Namespaces that it shares, as `host` or `container:…`. */
     shares: {
       NetworkMode: foreignMode(HostConfig?.NetworkMode),
       PidMode: foreignMode(HostConfig?.PidMode),
@@ -93,26 +93,28 @@ export const imageFacts = z
   }));
 export type ImageFacts = z.infer<typeof imageFacts>;
 
-/** Images that the scope's containers are made of. */
+/** Images that the scope's containers use. */
 export interface ScopeImages {
   readonly ids: ReadonlySet<string>;
   /** Without tag and digest. */
   readonly repositories: ReadonlySet<string>;
 }
 
-/** Answers about one host; undefined where there is no such thing. */
+/** Facts about one host. Undefined if the object does not exist. */
 export interface DockerFacts {
   container(ref: string): Promise<ContainerFacts | undefined>;
   exec(id: string): Promise<ExecFacts | undefined>;
   network(ref: string): Promise<NetworkFacts | undefined>;
   volume(name: string): Promise<VolumeFacts | undefined>;
   image(ref: string): Promise<ImageFacts | undefined>;
-  /** Of the containers that are there, and of those that were seen before. */
+  /** The images of existing containers and of those seen before. */
   images(): Promise<ScopeImages>;
 }
 
-/** The repository of a reference: no tag, no digest, no default registry, as Docker shortens it. */
-export function repositoryOf(reference: string): string {
+/**
+ * The repository of a reference: without tag, digest and default registry, as Docker shortens it.
+ */
+export function parseRepository(reference: string): string {
   const undigested = reference.split('@')[0] ?? '';
   const slash = undigested.lastIndexOf('/');
   const colon = undigested.indexOf(':', slash + 1);
@@ -121,7 +123,7 @@ export function repositoryOf(reference: string): string {
   return bare.replace(/^library\/(?=[^/]+$)/, '');
 }
 
-/** Folders through which the daemon's socket, or everything, can be reached. */
+/** Folders of the host that give access to the daemon's socket or to the whole host. */
 const SOCKET_PATHS: ReadonlySet<string> = new Set([
   '/',
   '/run',
@@ -140,20 +142,22 @@ function foreignMode(mode: string | undefined): string | undefined {
   return mode === 'host' || mode?.startsWith('container:') ? mode : undefined;
 }
 
-function powersOf(
+function listPowers(
   host: z.infer<typeof hostFacts> | undefined,
   mounts: readonly { Type: string; Source: string }[],
 ): readonly Power[] {
   const powers: Power[] = [];
   const has = (flag: Power['flag'], why: string) => powers.push({ flag, why });
   if (host?.Privileged === true) has('allowPrivileged', 'it is privileged');
-  if ((host?.CapAdd.length ?? 0) > 0) has('allowPrivileged', `it has capabilities added (${host?.CapAdd.join(', ')})`);
-  if ((host?.Devices?.length ?? 0) > 0) has('allowPrivileged', 'it has devices of its host');
+  if ((host?.CapAdd.length ?? 0) > 0) has('allowPrivileged', `it has added capabilities (${host?.CapAdd.join(', ')})`);
+  if ((host?.Devices?.length ?? 0) > 0) has('allowPrivileged', 'it has access to devices of its host');
   if (host?.SecurityOpt.some((option) => option.includes('unconfined'))) has('allowPrivileged', 'it is not confined');
   for (const mode of [host?.NetworkMode, host?.PidMode, host?.IpcMode]) {
     if (mode === 'host') has('allowHostNamespaces', 'it shares a namespace of its host');
   }
-  const way = mounts.find(({ Type, Source }) => Type === 'bind' && SOCKET_PATHS.has(Source.replace(/(?<=.)\/+$/, '')));
-  if (way !== undefined) has('allowHostMounts', `it mounts ${way.Source} of its host`);
+  const socketMount = mounts.find(
+    ({ Type, Source }) => Type === 'bind' && SOCKET_PATHS.has(Source.replace(/(?<=.)\/+$/, '')),
+  );
+  if (socketMount !== undefined) has('allowHostMounts', `it mounts ${socketMount.Source} of its host`);
   return powers;
 }

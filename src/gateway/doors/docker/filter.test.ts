@@ -1,4 +1,4 @@
-// The docker door's filter, as somebody would try it who wants out of the project, or out of a container.
+// The docker door's filter, tested with attempts to break out of the project or out of a container.
 
 import { describe, expect, it } from 'vitest';
 import { fakeFacts, idOf } from '../../../../test/support/fake-docker-facts.ts';
@@ -33,11 +33,11 @@ describe('what can be seen', () => {
     ['/networks', '{"driver":{"bridge":true}}'],
     ['/volumes', '{"dangling":["true"]}'],
     ['/events', '{"label":["a=b"],"type":["container"]}'],
-    // The caller cannot talk the limit away, whichever way it writes its own.
+    // The caller's own label filter, in either form, cannot remove the scope's label.
     ['/containers/json', `{"label":{"${PROJECT_LABEL}=bank":true}}`],
     ['/containers/json', `{"label":{"${PROJECT_LABEL}=shop":false}}`],
     ['/containers/json', 'null'],
-  ])('%s with filters %s is asked with the label, besides what was asked', async (path, filters) => {
+  ])('%s with filters %s gets the label in addition to its filters', async (path, filters) => {
     const query = filters === undefined ? '' : `?filters=${encodeURIComponent(filters)}`;
     const { path: forwarded } = await through('GET', `/v1.41${path}${query}`);
     const sent = JSON.parse(new URL(forwarded, 'http://x').searchParams.get('filters') ?? '');
@@ -77,13 +77,13 @@ describe('what can be seen', () => {
     'DELETE /volumes/bank_data?force=1',
     'GET /images/bank-core:1/json',
     'GET /images/bank-core:1/history',
-  ])('what is not in the project is not there: %s', async (line) => {
+  ])('does not find objects outside the project: %s', async (line) => {
     const [method = '', url = ''] = line.split(' ');
     const body = method === 'POST' && url.endsWith('exec') ? { Cmd: ['id'] } : '';
     await expect(through(method, url, body)).rejects.toEqual(refusal('NOT_FOUND'));
   });
 
-  it('says the same of what is somebody else’s and of what is not there', async () => {
+  it('gives the same answer for an object outside the project and for one that does not exist', async () => {
     const message = async (name: string) => {
       const refused = await through('GET', `/containers/${name}/json`).catch((error: Error) => error);
       return 'message' in refused ? refused.message.replace(name, 'X') : 'passed';
@@ -91,7 +91,7 @@ describe('what can be seen', () => {
     expect(await message('bank')).toBe(await message('nobody'));
   });
 
-  it('forwards to the id that was looked at, whatever the caller called it', async () => {
+  it('forwards the ID that was checked, whatever name the caller used', async () => {
     for (const name of ['tikv0', 'aaaa', idOf('a')]) {
       const { path, target } = await through('POST', `/v1.41/containers/${name}/start`);
       expect(path).toBe(`/v1.41/containers/${idOf('a')}/start`);
@@ -99,7 +99,7 @@ describe('what can be seen', () => {
     }
   });
 
-  it('limits to a label as well, with an equals sign in its value', async () => {
+  it('can be limited to a label with an equals sign in its value', async () => {
     await expect(
       through('GET', '/containers/tikv0/json', '', { label: `${PROJECT_LABEL}=shop` }),
     ).resolves.toBeDefined();
@@ -108,7 +108,7 @@ describe('what can be seen', () => {
     );
   });
 
-  it('reads labels by their own names only', async () => {
+  it('reads only own properties as labels', async () => {
     await expect(through('GET', '/containers/bare/json', '', { label: 'constructor=x' })).rejects.toEqual(
       refusal('NOT_FOUND'),
     );
@@ -129,13 +129,13 @@ describe('mode Diagnose', () => {
     await expect(through(method, url, '{}', { mode: 'Diagnose' })).rejects.toEqual(refusal('NOT_ALLOWED'));
   });
 
-  it('looks', async () => {
+  it('allows reads', async () => {
     await expect(through('GET', '/containers/tikv0/logs?stdout=1', '', { mode: 'Diagnose' })).resolves.toBeDefined();
   });
 });
 
 describe('creating a container', () => {
-  it('puts the label on it, and sends only what was read', async () => {
+  it('adds the label and forwards only the parsed fields', async () => {
     const { json, path, text } = await create({
       Cmd: ['--pd=pd0:2379'],
       Labels: { a: 'b' },
@@ -176,7 +176,7 @@ describe('creating a container', () => {
     ['allowPrivileged', { SecurityOpt: ['seccomp=unconfined'] }],
     ['allowPrivileged', { SecurityOpt: ['no-new-privileges', 'apparmor:unconfined'] }],
     ['allowPrivileged', { SecurityOpt: ['systempaths=unconfined'] }],
-    // An empty list is not an absent one.
+    // An empty list differs from an absent one.
     ['allowPrivileged', { MaskedPaths: [] }],
     ['allowPrivileged', { ReadonlyPaths: [] }],
     ['allowPrivileged', { Runtime: 'runc-with-hooks' }],
@@ -231,7 +231,7 @@ describe('creating a container', () => {
     ['bytes that are no text', '{"Image":"pingcap/tikv:v8.5.3","User":"\xff"}'],
     ['two documents', '{"Image":"pingcap/tikv:v8.5.3"}{"HostConfig":{"Privileged":true}}'],
     ['a list', '[]'],
-  ])('takes no %s', async (_, body) => {
+  ])('does not accept %s', async (_, body) => {
     const raw = Buffer.from(body, body.includes('\xff') ? 'latin1' : 'utf8');
     await expect(
       filterRequest(readRequest('POST', '/containers/create'), raw, {
@@ -242,7 +242,7 @@ describe('creating a container', () => {
     ).rejects.toEqual(refusal('INVALID_INPUT'));
   });
 
-  it('of two equal keys judges and sends the same one', async () => {
+  it('checks and forwards the same one of two equal keys', async () => {
     const body = (first: boolean, second: boolean) =>
       `{"Image":"pingcap/tikv:v8.5.3","HostConfig":{"NetworkMode":"none","Privileged":${first},"Privileged":${second}}}`;
     await expect(through('POST', '/containers/create', body(false, true))).rejects.toEqual(refusal('NOT_ALLOWED'));
@@ -259,10 +259,10 @@ describe('creating a container', () => {
     ['VolumesFrom', { VolumesFrom: ['bank:ro'] }],
     ['a network', { NetworkMode: 'bank_default' }],
     ['a volume', { Binds: ['bank_data:/data'] }],
-    ['a volume that nobody has', { Binds: ['fresh:/data'] }],
+    ['a volume that does not exist', { Binds: ['fresh:/data'] }],
     ['a mounted volume', { Mounts: [{ Type: 'volume', Source: 'bank_data', Target: '/data' }] }],
-  ])('takes nothing of another project: %s', async (_, host) => {
-    // Not as "not found", which clients take for a missing image, and pull.
+  ])('uses nothing of another project: %s', async (_, host) => {
+    // Not as "not found": clients would read that as a missing image and pull it.
     await expect(createOn(host)).rejects.toThrow('No such');
     await expect(createOn(host)).rejects.toEqual(refusal('INVALID_INPUT'));
   });
@@ -276,11 +276,11 @@ describe('creating a container', () => {
     ['the folders of a container that has the socket', { VolumesFrom: ['traefik'] }],
     ['mounts of other kinds', { Mounts: [{ Type: 'image', Source: 'bank-core:1', Target: '/x' }] }],
     ['volume drivers of other kinds', { VolumeDriver: 'nfs' }],
-  ])('does not reach out by %s', async (_, host) => {
+  ])('gives no access to the host by %s', async (_, host) => {
     await expect(createOn(host)).rejects.toEqual(refusal('NOT_ALLOWED'));
   });
 
-  it('shares with containers of the project, by their ids', async () => {
+  it('shares with containers of the project by ID', async () => {
     const { json } = await createOn({
       PidMode: 'container:tikv0',
       VolumesFrom: ['tikv0:ro'],
@@ -293,7 +293,7 @@ describe('creating a container', () => {
     });
   });
 
-  it('joins networks of the project only, whatever an endpoint says of itself', async () => {
+  it('joins only networks of the project, whatever the settings of an endpoint', async () => {
     const endpoints = (config: object) =>
       create({ HostConfig: { NetworkMode: 'none' }, NetworkingConfig: { EndpointsConfig: config } });
     await expect(endpoints({ bank_default: {} })).rejects.toThrow('No such network');
@@ -302,7 +302,7 @@ describe('creating a container', () => {
     await expect(endpoints({ shop_default: null, [idOf('4')]: {} })).rejects.toEqual(refusal('INVALID_INPUT'));
   });
 
-  it('takes images of the project: labelled, in use, or of a repository in use', async () => {
+  it('accepts images of the project: labelled, in use, or of a repository in use', async () => {
     for (const Image of ['pingcap/tikv:v8.5.3', 'pingcap/tikv:v8.5.4', 'built:1']) {
       await expect(create({ Image, HostConfig: { NetworkMode: 'none' } })).resolves.toBeDefined();
     }
@@ -314,13 +314,13 @@ describe('creating a container', () => {
     );
   });
 
-  it('does not let a container belong to somebody else', async () => {
+  it('does not accept the label of another project', async () => {
     await expect(create({ Labels: { [PROJECT_LABEL]: 'bank' }, HostConfig: { NetworkMode: 'none' } })).rejects.toEqual(
       refusal('INVALID_INPUT'),
     );
   });
 
-  it('refuses Binds that two readers may read in two ways', async () => {
+  it('refuses ambiguous binds', async () => {
     for (const bind of [
       '../etc:/x',
       'a:b',
@@ -340,7 +340,7 @@ describe('commands in containers', () => {
   const exec = (name: string, spec: object, options?: Options) =>
     through('POST', `/containers/${name}/exec`, { Cmd: ['id'], ...spec }, options);
 
-  it('runs in ordinary containers, and says which command', async () => {
+  it('runs in ordinary containers and describes the command', async () => {
     const { text, json } = await exec('tikv0', { Cmd: ['rm', '-rf', '/data'], Privileged: false, Container: '' });
     expect(text).toBe('exec tikv0: rm -rf /data');
     expect(json).toEqual({ Cmd: ['rm', '-rf', '/data'], Privileged: false });
@@ -349,24 +349,24 @@ describe('commands in containers', () => {
     );
   });
 
-  it('runs nothing in a container that is as good as its host', async () => {
+  it('runs nothing in a container with access to its host', async () => {
     await expect(exec('agent', {})).rejects.toThrow('docker.allowPrivileged');
     await expect(exec('traefik', {})).rejects.toThrow('docker.allowHostMounts');
     await expect(exec('node-exporter', {})).rejects.toThrow('docker.allowHostNamespaces');
     await expect(through('PUT', '/containers/agent/archive?path=/', 'tar')).rejects.toEqual(refusal('NOT_ALLOWED'));
     await expect(through('POST', '/containers/agent/attach?stdin=1')).rejects.toEqual(refusal('NOT_ALLOWED'));
     await expect(exec('agent', {}, { allowPrivileged: true })).resolves.toBeDefined();
-    // It may be started and stopped like any other.
+    // It can be started and stopped like any other container.
     await expect(through('POST', '/containers/agent/restart')).resolves.toBeDefined();
   });
 
-  it('gives no privileges by exec', async () => {
+  it('allows no privileged exec', async () => {
     await expect(exec('tikv0', { Privileged: true })).rejects.toThrow('docker.allowPrivileged');
     await expect(exec('tikv0', { privileged: true })).rejects.toEqual(refusal('INVALID_INPUT'));
     await expect(through('POST', `/exec/${idOf('3')}/start`, {})).rejects.toThrow('docker.allowPrivileged');
   });
 
-  it('takes no settings at start, and no words for ps that are more than words', async () => {
+  it('accepts no settings at start, and only plain arguments for ps', async () => {
     await expect(through('POST', '/containers/tikv0/start', { HostConfig: { Privileged: true } })).rejects.toEqual(
       refusal('INVALID_INPUT'),
     );
@@ -388,7 +388,7 @@ describe('commands in containers', () => {
 });
 
 describe('networks, volumes and images', () => {
-  it('labels a network, and makes no second one of a name', async () => {
+  it('labels a network and does not create a second one with the same name', async () => {
     const { json } = await through('POST', '/networks/create', {
       Name: 'shop_more',
       Driver: 'bridge',
@@ -398,7 +398,7 @@ describe('networks, volumes and images', () => {
     await expect(through('POST', '/networks/create', { Name: 'bank_default' })).rejects.toEqual(
       refusal('INVALID_INPUT'),
     );
-    // It would be found before the network that has this id.
+    // It would be found before the network with this ID.
     await expect(through('POST', '/networks/create', { Name: idOf('7') })).rejects.toEqual(refusal('INVALID_INPUT'));
   });
 
@@ -407,11 +407,11 @@ describe('networks, volumes and images', () => {
     { Driver: 'host' },
     { Options: { 'com.docker.network.bridge.name': 'docker0' } },
     { Scope: 'swarm' },
-  ])('makes no network that is the host’s: %j', async (spec) => {
+  ])("creates no network with access to the host's: %j", async (spec) => {
     await expect(through('POST', '/networks/create', { Name: 'x', ...spec })).rejects.toEqual(refusal('NOT_ALLOWED'));
   });
 
-  it('makes no network out of another, and none for a swarm', async () => {
+  it('creates no network from another one, and none for a swarm', async () => {
     for (const spec of [{ ConfigFrom: { Network: 'x' } }, { ConfigOnly: true }, { Ingress: true }]) {
       await expect(through('POST', '/networks/create', { Name: 'x', ...spec })).rejects.toEqual(
         refusal('INVALID_INPUT'),
@@ -436,7 +436,7 @@ describe('networks, volumes and images', () => {
     ).rejects.toEqual(refusal('NOT_FOUND'));
   });
 
-  it('labels a volume, and hands over no foreign one', async () => {
+  it('labels a volume and does not return one of another project', async () => {
     const { json } = await through('POST', '/volumes/create', { Name: 'shop_new', Driver: 'local' });
     expect(json).toEqual({ Name: 'shop_new', Driver: 'local', Labels: { [PROJECT_LABEL]: 'shop' } });
     await expect(through('POST', '/volumes/create', { Name: 'bank_data' })).rejects.toEqual(refusal('INVALID_INPUT'));
@@ -447,7 +447,7 @@ describe('networks, volumes and images', () => {
     );
   });
 
-  it('pulls what the project is made of, and from nowhere else', async () => {
+  it('pulls only from repositories that the project uses', async () => {
     const pull = (image: string) => through('POST', `/images/create?fromImage=${encodeURIComponent(image)}&tag=v9`);
     expect((await pull('pingcap/tikv')).text).toBe('pull pingcap/tikv:v9');
     for (const image of [

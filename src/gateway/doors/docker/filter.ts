@@ -1,11 +1,12 @@
-// Whether a request to the Docker API may pass, and what it looks like when it does: nothing outside the scope is seen or
-// changed, nothing that is created leads out of a container. Decides on facts that it asks for; forwards nothing itself.
+// Decides whether a request to the Docker API is allowed, and builds the request to forward.
+// Nothing outside the scope can be seen or changed, and no created object gives access to the host.
+// It requests the facts that it needs and forwards nothing itself.
 
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { checkResources, checkVolumeDriver, containerSpec, needs, updateSpec } from './container-spec.ts';
 import { scopedContainer } from './create-container.ts';
-import { type ContainerFacts, type DockerFacts, type NetworkFacts, repositoryOf } from './facts.ts';
+import { type ContainerFacts, type DockerFacts, type NetworkFacts, parseRepository } from './facts.ts';
 import { parseGo } from './go-object.ts';
 import {
   connectSpec,
@@ -20,40 +21,41 @@ import { type DockerRequest, isImageReference, isName, writePath } from './route
 import { owns, scopedFilters, scopeOf, withScope } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
 
-/** What the answer to a read is cut down to. */
+/** How the answer to a read is reduced. */
 export type Reduction = 'containers' | 'networks' | 'volumes' | 'images' | 'info';
 
-/** A request that may pass, as it is forwarded. */
+/** An allowed request, as it is forwarded. */
 export interface Passing {
   readonly request: DockerRequest;
   readonly path: string;
   readonly body: Buffer | undefined;
   readonly contentType: string | undefined;
   readonly reduction: Reduction | undefined;
-  /** For the record: what is done, in the words of the docker command. */
+  /** Description for the audit log, in the form of a docker command. */
   readonly text: string;
-  /** The object, as the host names it. */
+  /** The object, as named by the host. */
   readonly target: { readonly id?: string; readonly name?: string };
 }
 
 export interface FilterContext {
   readonly access: DockerAccess;
-  /** Diagnose: only what changes nothing passes. */
+  /** Diagnose: only requests that change nothing are allowed. */
   readonly mode: 'Repair' | 'Diagnose';
   readonly facts: DockerFacts;
 }
 
 /**
- * Decides.
- * @param body as received; parsed here where the route has one
- * @throws NotAllowed, NotFound (also for what is not in the scope), InvalidInput, and what asking for facts throws
+ * Decides on a request.
+ * @param body as received; parsed here if the route has one
+ * @throws NotAllowed, InvalidInput, NotFound (also for objects outside the scope), and errors of
+ * the facts
  */
 export async function filterRequest(request: DockerRequest, body: Buffer, context: FilterContext): Promise<Passing> {
   if (request.route.kind === 'write' && context.mode === 'Diagnose') {
-    throw new NotAllowed('the AgentClass is of mode Diagnose: nothing may be changed');
+    throw new NotAllowed('the AgentClass has mode Diagnose, which allows no changes');
   }
   if (request.route.body === undefined && !/^(\{\}|null)?$/.test(body.toString('latin1').trim())) {
-    throw new InvalidInput(`${request.route.operation} takes no body`);
+    throw new InvalidInput(`the operation ${request.route.operation} must not have a body`);
   }
   return await new Decision(request, body, context).make();
 }
@@ -119,7 +121,7 @@ class Decision {
         return this.#pass({ name, target: { name }, text: `image ${route.operation.split('.')[1]} ${name}` });
       }
       default:
-        throw new NotAllowed(`${route.operation} is not known here`);
+        throw new NotAllowed(`the operation ${route.operation} is not supported`);
     }
   }
 
@@ -136,7 +138,7 @@ class Decision {
         const args = query.get('ps_args') ?? '';
         // ps runs on the host.
         if (!/^[A-Za-z0-9 ,=_-]{0,100}$/.test(args))
-          throw new InvalidInput('ps_args may hold letters, digits and "-,=_" only');
+          throw new InvalidInput('ps_args may contain only letters, digits, spaces and "-,=_"');
         return pass(`top ${container.name}`);
       }
       case 'container.attach':
@@ -150,7 +152,7 @@ class Decision {
         return pass(`cp ${container.name}:${(query.get('path') ?? '').slice(0, 1000)} …`);
       case 'container.rename': {
         const to = query.get('name') ?? '';
-        if (!isName(to)) throw new InvalidInput(`"${to.slice(0, 100)}" cannot be the name of a container`);
+        if (!isName(to)) throw new InvalidInput(`"${to.slice(0, 100)}" is not a valid container name`);
         return pass(`rename ${container.name} ${to}`);
       }
       case 'container.kill':
@@ -168,7 +170,7 @@ class Decision {
         const wanted = parseGo(this.#body, execSpec);
         this.#objects.requireUnprivileged(container);
         if (wanted.Privileged === true && !this.#objects.access.allowPrivileged)
-          throw needs('allowPrivileged', 'exec Privileged');
+          throw needs('allowPrivileged', 'a privileged exec');
         return pass(`exec ${container.name}: ${[wanted.Cmd ?? []].flat().join(' ').slice(0, 2000)}`, { body: wanted });
       }
       default:
@@ -186,9 +188,9 @@ class Decision {
     const command = exec.command.join(' ').slice(0, 2000);
     if (this.#request.route.operation !== 'exec.start')
       return this.#pass({ name: id, target, text: `exec ${container.name}` });
-    // Somebody else may have made it, with more than the class allows.
+    // Another client may have created it with more privileges than the class allows.
     this.#objects.requireUnprivileged(container);
-    if (exec.privileged && !this.#objects.access.allowPrivileged) throw needs('allowPrivileged', 'exec Privileged');
+    if (exec.privileged && !this.#objects.access.allowPrivileged) throw needs('allowPrivileged', 'a privileged exec');
     const body = parseGo(this.#body.length === 0 ? Buffer.from('{}') : this.#body, execStart);
     return this.#pass({ name: id, target, text: `exec ${container.name}, start: ${command}`, body });
   }
@@ -197,7 +199,7 @@ class Decision {
     const wanted = parseGo(this.#body, containerSpec);
     const name = this.#request.query.get('name');
     if (name !== undefined && !isName(name))
-      throw new InvalidInput(`"${name.slice(0, 100)}" cannot be the name of a container`);
+      throw new InvalidInput(`"${name.slice(0, 100)}" is not a valid container name`);
     return this.#pass({
       text: `create ${name ?? '(unnamed)'} of ${wanted.Image}`,
       target: name === undefined ? {} : { name },
@@ -238,10 +240,10 @@ class Decision {
   async #createNetwork(): Promise<Passing> {
     const wanted = parseGo(this.#body, networkSpec);
     const { Name } = wanted;
-    // A name of 64 hexadecimal digits would be taken for an id.
+    // A name of 64 hexadecimal digits would be read as an ID.
     if (!isName(Name) || /^[0-9a-f]{64}$/.test(Name))
-      throw new InvalidInput(`"${Name.slice(0, 100)}" cannot be the name of a network`);
-    if (await this.#objects.facts.network(Name)) throw new InvalidInput(`network with name ${Name} already exists`);
+      throw new InvalidInput(`"${Name.slice(0, 100)}" is not a valid network name`);
+    if (await this.#objects.facts.network(Name)) throw new InvalidInput(`a network with name ${Name} already exists`);
     if (!['', 'default', 'bridge'].includes(wanted.Driver ?? '') && !this.#objects.access.allowHostNamespaces) {
       throw needs('allowHostNamespaces', `network driver ${(wanted.Driver ?? '').slice(0, 40)}`);
     }
@@ -249,7 +251,7 @@ class Decision {
     if (option !== undefined && !this.#objects.access.allowHostNamespaces)
       throw needs('allowHostNamespaces', `network option ${option.slice(0, 80)}`);
     if (wanted.Scope !== undefined && !['', 'local'].includes(wanted.Scope))
-      throw new NotAllowed('only networks of scope local pass here');
+      throw new NotAllowed('only networks with scope local are allowed');
     return this.#pass({
       text: `network create ${Name}`,
       target: { name: Name },
@@ -260,10 +262,10 @@ class Decision {
   async #createVolume(): Promise<Passing> {
     const wanted = parseGo(this.#body, volumeSpec);
     const name = wanted.Name ?? '';
-    if (name !== '' && !isName(name)) throw new InvalidInput(`"${name.slice(0, 100)}" cannot be the name of a volume`);
+    if (name !== '' && !isName(name)) throw new InvalidInput(`"${name.slice(0, 100)}" is not a valid volume name`);
     checkVolumeDriver(wanted.Driver, wanted.DriverOpts, this.#objects.access);
     const existing = name === '' ? undefined : await this.#objects.facts.volume(name);
-    // The daemon answers with the volume that is there, whoever it belongs to.
+    // The daemon would return an existing volume, even if it is outside the scope.
     if (existing !== undefined && !owns(this.#objects.scope, existing.labels))
       throw new InvalidInput(`a volume with name ${name} already exists`);
     return this.#pass({
@@ -275,24 +277,28 @@ class Decision {
 
   // Images
 
-  /** Only a repository that the scope's containers are made of: anywhere else would be a way out for the host. */
+  /**
+   * Allows only repositories that the scope's containers use. Any other could be used to send data
+   * out.
+   */
   async #pull(): Promise<Passing> {
     const { query } = this.#request;
     const image = query.get('fromImage') ?? '';
     const tag = query.get('tag') ?? '';
     if (!isImageReference(image)) throw new InvalidInput('fromImage must name an image');
-    if (tag !== '' && !/^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/.test(tag)) throw new InvalidInput('that cannot be a tag');
+    if (tag !== '' && !/^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/.test(tag))
+      throw new InvalidInput(`"${tag.slice(0, 100)}" is not a valid tag`);
     const { repositories } = await this.#objects.facts.images();
-    if (!repositories.has(repositoryOf(image))) {
+    if (!repositories.has(parseRepository(image))) {
       throw new NotAllowed(
-        `only images that ${this.#objects.scope.text} is made of can be pulled: ${[...repositories].join(', ') || 'none'}`,
+        `only repositories that ${this.#objects.scope.text} uses can be pulled from: ${[...repositories].join(', ') || 'none'}`,
       );
     }
     const name = `${image}${tag === '' ? '' : tag.includes(':') ? `@${tag}` : `:${tag}`}`;
     return this.#pass({ text: `pull ${name}`, target: { name } });
   }
 
-  // What all share
+  // Shared
 
   #filtered(): ReadonlyMap<string, string> {
     const { query } = this.#request;
@@ -323,6 +329,6 @@ class Decision {
 
 function nameIn(ref: string): string {
   const name = ref.replace(/^\//, '');
-  if (!isName(name)) throw new InvalidInput(`"${ref.slice(0, 100)}" cannot be the name of a container`);
+  if (!isName(name)) throw new InvalidInput(`"${ref.slice(0, 100)}" is not a valid container name`);
   return name;
 }

@@ -1,4 +1,4 @@
-// Bodies of exec, networks and volumes, field by field. Pure.
+// The fields of request bodies for exec instances, networks and volumes. Pure.
 
 import { z } from 'zod';
 import { endpoint } from './container-spec.ts';
@@ -31,7 +31,7 @@ export const execStart = goObject({
 export const connectSpec = goObject({ Container: z.string(), EndpointConfig: endpoint.optional() });
 export const disconnectSpec = goObject({ Container: z.string(), Force: z.boolean().optional() });
 
-/** What a bridge may be told without reaching the host's other interfaces. */
+/** Options of a bridge that do not affect the host's other interfaces. */
 export const NETWORK_OPTIONS: ReadonlySet<string> = new Set([
   'com.docker.network.bridge.enable_icc',
   'com.docker.network.bridge.enable_ip_masquerade',

@@ -1,8 +1,8 @@
-// The record of what a Docker host was asked: an intent, durable before anything is forwarded, and what came of it.
+// Records requests to a Docker host: a durable intent before forwarding, and an outcome.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
+import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
 
@@ -12,20 +12,21 @@ const answered = z.looseObject({
   Name: z.string().optional(),
 });
 
-/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+/** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   passing: Passing,
+  { body }: ForwardedRequest,
   details: { host: string; userAgent?: string | undefined; protocol?: string },
 ): Promise<Intent> {
   const key = `docker:${crypto.randomUUID()}`;
-  const { request, target, text, body } = passing;
+  const { request, target, text } = passing;
   const { host, userAgent, protocol } = details;
   const query = Object.fromEntries([...request.query].map(([name, value]) => [name, value.slice(0, 8192)]));
   const { operation, kind } = request.route;
   const what = { operation, host, ...target };
-  // An exec is made first and started then; the start is what may change something.
+  // Creating an exec changes nothing. Starting it may.
   const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
   const receipt = await record(gateway, lease, 'gateway', {
@@ -38,14 +39,12 @@ export async function recordIntent(
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
-      ...(request.route.body !== 'tar' || body === undefined
+      ...(request.route.body !== 'tar' || body.length === 0
         ? {}
         : { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex') }),
     },
     content: content.slice(0, 4096),
-    ...(body === undefined || body.length <= 2
-      ? {}
-      : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
+    ...(body.length <= 2 ? {} : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
   });
   const started = performance.now();
   return {
@@ -78,7 +77,7 @@ function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
   try {
     return answered.safeParse(JSON.parse(body.toString('utf8'))).data;
   } catch {
-    // No answer has a body where nothing is to be said.
+    // Some answers have no body, or one that is not JSON.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-// Answers about a whole host, cut down even if the host had not filtered them.
+// Answers about a whole host are reduced even if the host has not filtered them.
 
 import { describe, expect, it } from 'vitest';
 import { reduceAnswer } from './reduction.ts';
@@ -42,12 +42,12 @@ describe('reduceAnswer', () => {
     ]);
   });
 
-  it('tells of the host itself, not of what runs on it or how it gets out', () => {
+  it('describes the host itself, but not its workloads or its network', () => {
     const answer = { ServerVersion: '28', NCPU: 2, Containers: 40, HttpProxy: 'http://u:p@x', Swarm: { NodeID: 'x' } };
     expect(reduce('info', answer)).toEqual({ ServerVersion: '28', NCPU: 2, Swarm: { LocalNodeState: 'inactive' } });
   });
 
-  it('passes nothing on that it cannot read', () => {
+  it('forwards nothing that it cannot parse', () => {
     expect(() => reduce('containers', { message: 'x' })).toThrow(
       expect.objectContaining({ code: 'OPLAB_UPSTREAM_UNAVAILABLE' }),
     );

@@ -1,4 +1,4 @@
-// Answers about a whole Docker host, cut down to the scope. The host filters as well, where it can; neither is taken on trust.
+// Reduces answers about a whole Docker host to the scope, even if the host has filtered them.
 
 import { z } from 'zod';
 import { UpstreamUnavailable } from '../../../errors.ts';
@@ -31,14 +31,17 @@ const imageList = z
   .transform((items) => items ?? []);
 const info = z.record(z.string(), z.json());
 
-/** What of a host's description clients ask for; the rest tells about others on the host, or about its way out. */
+/**
+ * Fields of a host's description that clients use. The others describe other workloads or its
+ * network.
+ */
 const INFO = [
   ...['ID', 'Name', 'ServerVersion', 'OSType', 'OSVersion', 'OperatingSystem', 'Architecture', 'KernelVersion'],
   ...['NCPU', 'MemTotal', 'Driver', 'LoggingDriver', 'CgroupDriver', 'CgroupVersion', 'DefaultRuntime'],
   ...['SystemTime', 'SecurityOptions', 'Plugins', 'MemoryLimit', 'SwapLimit', 'PidsLimit', 'IPv4Forwarding'],
 ];
 
-/** @throws UpstreamUnavailable when the answer is not what it should be */
+/** @throws UpstreamUnavailable if the answer does not have the expected form */
 export function reduceAnswer(reduction: Reduction, body: Buffer, scope: Scope, images: ScopeImages): Buffer {
   const write = (value: unknown) => Buffer.from(`${JSON.stringify(value)}\n`);
   try {
@@ -64,15 +67,15 @@ export function reduceAnswer(reduction: Reduction, body: Buffer, scope: Scope, i
             ),
         );
       case 'info': {
-        const told = info.parse(content);
+        const hostInfo = info.parse(content);
         return write({
-          ...Object.fromEntries(INFO.filter((key) => key in told).map((key) => [key, told[key]])),
-          // Clients look whether this is a swarm; here it is none.
+          ...Object.fromEntries(INFO.filter((key) => key in hostInfo).map((key) => [key, hostInfo[key]])),
+          // Clients check whether the host is part of a swarm. To them, it is not.
           Swarm: { LocalNodeState: 'inactive' },
         });
       }
     }
   } catch (error) {
-    throw new UpstreamUnavailable('the Docker host’s answer cannot be read', error);
+    throw new UpstreamUnavailable("the Docker host's answer does not have the expected form", error);
   }
 }

@@ -1,11 +1,12 @@
-// Refusals in the words of the Docker API, so that the docker command shows the message.
+// Refusals in the Docker API's format, so that the docker command shows the message.
 
 import { refusalOf } from '../../../net/http-answer.ts';
 
 /** A refusal as {"message": …}. */
 export function dockerRefusal(error: unknown): { status: number; body: string; headers: Record<string, string> } {
   const refusal = refusalOf(error);
-  // What the class does not allow is forbidden here, as it is at the daemon's own authorization plugins.
+  // A request that the class does not allow gets 403, as from the daemon's own authorization
+  // plugins.
   const status =
     refusal.code === 'OPLAB_NOT_ALLOWED' || refusal.status === 429
       ? 403

@@ -1,4 +1,4 @@
-// What a request to the Docker API is, and that nothing in disguise is taken for something else.
+// Classification of requests to the Docker API, including disguised ones.
 
 import { describe, expect, it } from 'vitest';
 import { readRequest, writePath } from './route.ts';
@@ -13,7 +13,7 @@ describe('readRequest', () => {
     ['GET', '/_ping', 'ping /_ping'],
     ['GET', '/v1.41/containers/json?all=1', 'container.list /v1.41/containers/json?all=1'],
     ['POST', '/v1.50/containers/tikv0/start', 'container.start /v1.50/containers/tikv0/start'],
-    // A container may be called like an endpoint.
+    // A container can have the name of an endpoint.
     ['GET', '/containers/json/json', 'container.inspect /containers/json/json'],
     ['GET', '/v1.41/images/pingcap/tikv:v8.5.3/json', 'image.inspect /v1.41/images/pingcap/tikv:v8.5.3/json'],
     ['GET', '/images/a.example:5000/x/y@sha256:ab/json', 'image.inspect /images/a.example:5000/x/y@sha256:ab/json'],
@@ -24,7 +24,7 @@ describe('readRequest', () => {
       '/containers/x/archive?path=%2Fetc%2Fa%26b',
       'container.copy-out /containers/x/archive?path=%2Fetc%2Fa%26b',
     ],
-    // Clients send these always; they say nothing.
+    // Clients always send these, although they have no effect.
     ['POST', '/containers/x/start?checkpoint=&checkpoint-dir=', 'container.start /containers/x/start'],
     ['DELETE', '/containers/x?v=False&link=False', 'container.remove /containers/x?v=False'],
     ['DELETE', '/containers/x?force=1&link=0&v=1', 'container.remove /containers/x?force=1&v=1'],
@@ -58,11 +58,11 @@ describe('readRequest', () => {
     ['PATCH', '/containers/x/start'],
     ['GET', '/debug/pprof/heap'],
     ['GET', '/metrics'],
-    // What the host would fetch from elsewhere, or restore from its own disk.
+    // The host would fetch these from elsewhere or restore them from its own disk.
     ['POST', '/images/create?fromSrc=http://a.example/x'],
     ['DELETE', '/containers/x?link=true'],
     ['POST', '/containers/x/start?checkpoint=y&checkpoint-dir=/root'],
-  ])('knows no %s %s', (method, url) => {
+  ])('does not allow %s %s', (method, url) => {
     expect(() => readRequest(method, url)).toThrow(expect.objectContaining({ code: 'OPLAB_NOT_ALLOWED' }));
   });
 
@@ -83,7 +83,7 @@ describe('readRequest', () => {
     ['GET', '/containers/%zz/json'],
     ['GET', '/images/../containers/x/json'],
     ['GET', '/images/x/../../y/json'],
-    // Old versions take a HostConfig at start; odd ones are nobody's.
+    // Old versions accept a HostConfig at start. The other versions do not exist.
     ['POST', '/v1.23/containers/x/start'],
     ['GET', '/v1.29/info'],
     ['GET', '/v2.0/info'],
@@ -100,7 +100,7 @@ describe('readRequest', () => {
     );
   });
 
-  it('takes a version for a version once only', () => {
+  it('reads a version only once', () => {
     expect(() => readRequest('GET', '/v1.41/v1.41/info')).toThrow(
       expect.objectContaining({ code: 'OPLAB_NOT_ALLOWED' }),
     );

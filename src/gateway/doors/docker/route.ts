@@ -1,30 +1,32 @@
-// What a request to the Docker API is: which operation on which object. A pure reading of its request line against a closed list.
+// Classifies a request to the Docker API by its request line: the operation and its object, from a
+// closed list. Pure.
 //
-// What is not on the list does not exist here: swarm, plugins, build, commit, import, export, prune, sessions and all that the
-// API will learn later. Nothing of the caller's own spelling is forwarded; the way on is written anew from what was read.
+// Requests that are not on the list are refused: swarm, plugins, build, commit, import, export,
+// prune, sessions, and whatever the API adds later. The caller's path is never forwarded as
+// received, but rewritten from the parsed request.
 
 import { InvalidInput, NotAllowed, NotFound } from '../../../errors.ts';
 
-/** What a path names. */
+/** The kind of object that a path names. */
 export type RefKind = 'container' | 'exec' | 'network' | 'volume' | 'image';
 
 export interface Route {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
-  /** Segments; the one in braces names an object. */
+  /** The path. A segment in braces is the name of an object. */
   readonly pattern: string;
   readonly operation: Operation;
   /**
-   * - `read`: changes nothing and is not recorded one by one.
-   * - `private`: a read of contents; its intent is on record.
-   * - `write`: may change something; on record before and after.
+   * - `read`: changes nothing and is not recorded.
+   * - `private`: reads the contents of a container. Its intent is recorded.
+   * - `write`: may change something. Recorded before and after.
    */
   readonly kind: 'read' | 'private' | 'write';
-  /** Query parameters that pass; any other is refused. */
+  /** Query parameters that are forwarded. Any other is refused. */
   readonly query?: readonly string[];
   readonly body?: 'json' | 'tar';
-  /** The answer goes on as long as somebody listens. */
+  /** Whether the answer continues until the caller leaves. */
   readonly follows?: boolean;
-  /** The connection becomes a stream of its own in both directions. */
+  /** Whether the connection becomes a raw stream in both directions. */
   readonly hijacks?: boolean;
 }
 
@@ -237,17 +239,21 @@ const TABLE = [
 export type Operation = (typeof TABLE)[number]['operation'];
 const ROUTES: readonly Route[] = TABLE;
 
-/** One request, read. */
+/** A parsed request. */
 export interface DockerRequest {
   readonly route: Route;
-  /** As `v1.41`; undefined for a path without one, which the daemon takes for its newest. */
+  /**
+   * For example `v1.41`. Undefined if the path has none; the daemon then uses its newest version.
+   */
   readonly version: string | undefined;
-  /** What the path names, as the caller wrote it. */
+  /** The object that the path names, as written by the caller. */
   readonly ref: { readonly kind: RefKind; readonly name: string } | undefined;
   readonly query: ReadonlyMap<string, string>;
 }
 
-/** From here on the daemon takes no settings at `start`, and filters by label everywhere. */
+/**
+ * From this version on, the daemon accepts no settings at `start` and filters by label everywhere.
+ */
 const OLDEST_MINOR = 30;
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
 const REFS: Readonly<Record<RefKind, RegExp>> = {
@@ -258,32 +264,33 @@ const REFS: Readonly<Record<RefKind, RegExp>> = {
   image: /^[a-zA-Z0-9][a-zA-Z0-9_.:@/-]{0,511}$/,
 };
 
-/** As the daemon reads them. */
+/** The values that the daemon reads as false. */
 const NO: ReadonlySet<string> = new Set(['', '0', 'no', 'false', 'none']);
 
-/** Whether a word can name a container, network or volume. */
+/** Whether a text is a valid name of a container, network or volume. */
 export function isName(name: string): boolean {
   return NAME.test(name);
 }
 
-/** Whether a word can name an image: a repository with tag or digest, or an id. */
+/** Whether a text is a valid image reference: a repository with tag or digest, or an ID. */
 export function isImageReference(reference: string): boolean {
   return REFS.image.test(reference) && plain(reference.split('/'));
 }
 
-/** @param url path and query as they stand in the request line. @throws InvalidInput, NotAllowed */
+/** @param url path and query as in the request line @throws InvalidInput, NotAllowed */
 export function readRequest(method: string, url: string): DockerRequest {
-  if (!url.startsWith('/')) throw new InvalidInput('the request line must hold a path');
+  if (!url.startsWith('/')) throw new InvalidInput('the request line must contain an absolute path');
   const mark = url.indexOf('?');
   let path: string;
   try {
     path = decodeURIComponent(mark === -1 ? url : url.slice(0, mark));
   } catch (error) {
-    throw new InvalidInput('the path is not well encoded', error);
+    throw new InvalidInput('the path is not correctly percent-encoded', error);
   }
   const segments = path.split('/').slice(1);
-  if (!plain(segments)) throw new InvalidInput('the path must be written plainly: no empty segments, no dots');
-  const version = versionOf(segments[0] ?? '');
+  if (!plain(segments))
+    throw new InvalidInput('the path must not contain empty segments, "." or "..", or special characters');
+  const version = parseVersion(segments[0] ?? '');
   if (version !== undefined) segments.shift();
   for (const route of ROUTES) {
     if (route.method !== method) continue;
@@ -291,12 +298,12 @@ export function readRequest(method: string, url: string): DockerRequest {
     if (matched === undefined) continue;
     return { route, version, ref: matched.ref, query: readQuery(route, mark === -1 ? '' : url.slice(mark + 1)) };
   }
-  // `docker inspect` looks here last; an error of another kind would hide that there is no such thing at all.
+  // `docker inspect` tries this path last. Another error would hide that the object does not exist.
   if (method === 'GET' && segments[0] === 'plugins') throw new NotFound('No such plugin');
-  throw new NotAllowed(`${method} ${path.slice(0, 200)} is not among the requests that pass here`);
+  throw new NotAllowed(`${method} ${path.slice(0, 200)} is not one of the requests that the docker door allows`);
 }
 
-/** The way on: version, pattern and query, with the object named by `name`. */
+/** Builds the path to forward from version, pattern and query, with the object named by `name`. */
 export function writePath(
   request: DockerRequest,
   name: string | undefined,
@@ -318,11 +325,11 @@ function plain(segments: readonly string[]): boolean {
   return segments.every((segment) => /^[a-zA-Z0-9_.:@-]+$/.test(segment) && segment !== '.' && segment !== '..');
 }
 
-function versionOf(segment: string): string | undefined {
+function parseVersion(segment: string): string | undefined {
   if (!/^v[0-9.]+$/.test(segment)) return undefined;
   const minor = /^v1\.([1-9][0-9]{0,2})$/.exec(segment)?.[1];
   if (minor === undefined || Number(minor) < OLDEST_MINOR) {
-    throw new InvalidInput(`API version ${segment.slice(1, 20)}: the oldest that passes here is 1.${OLDEST_MINOR}`);
+    throw new InvalidInput(`API version ${segment.slice(1, 20)} is not supported; use 1.${OLDEST_MINOR} or later`);
   }
   return segment;
 }
@@ -335,19 +342,19 @@ function match(pattern: string, segments: readonly string[]): { ref: DockerReque
       ? { ref: undefined }
       : undefined;
   }
-  const kind = kindOf(parts[at] ?? '');
+  const kind = parseKind(parts[at] ?? '');
   const after = parts.length - at - 1;
-  // Only an image's name has slashes of its own.
+  // Only the name of an image can contain slashes.
   const length = kind === 'image' ? segments.length - at - after : 1;
   if (length < 1 || segments.length !== at + length + after) return undefined;
   if (!parts.slice(0, at).every((part, index) => part === segments[index])) return undefined;
   if (!parts.slice(at + 1).every((part, index) => part === segments[at + length + index])) return undefined;
   const name = segments.slice(at, at + length).join('/');
-  if (!REFS[kind].test(name)) throw new InvalidInput(`"${name.slice(0, 100)}" cannot be the name of a ${kind}`);
+  if (!REFS[kind].test(name)) throw new InvalidInput(`"${name.slice(0, 100)}" is not a valid ${kind} name`);
   return { ref: { kind, name } };
 }
 
-function kindOf(placeholder: string): RefKind {
+function parseKind(placeholder: string): RefKind {
   switch (placeholder) {
     case '{exec}':
       return 'exec';
@@ -365,14 +372,14 @@ function kindOf(placeholder: string): RefKind {
 function readQuery(route: Route, text: string): ReadonlyMap<string, string> {
   const query = new Map<string, string>();
   for (const [key, value] of new URLSearchParams(text)) {
-    // Which of two the daemon takes is nobody's guess.
-    if (query.has(key)) throw new InvalidInput(`the parameter ${key.slice(0, 40)} stands twice`);
+    // It is not known which of two values the daemon would use.
+    if (query.has(key)) throw new InvalidInput(`parameter ${key.slice(0, 40)} occurs twice`);
     if (!route.query?.includes(key)) {
-      // Clients send some parameters always; what the daemon takes for false says nothing, and does not go on.
+      // Clients always send some parameters. A value that the daemon reads as false is dropped.
       if (NO.has(value.toLowerCase())) continue;
-      throw new NotAllowed(`the parameter ${key.slice(0, 40)} does not pass at ${route.pattern}`);
+      throw new NotAllowed(`parameter ${key.slice(0, 40)} is not allowed for ${route.pattern}`);
     }
-    if (value.length > 8192) throw new InvalidInput(`the parameter ${key} is too long`);
+    if (value.length > 8192) throw new InvalidInput(`parameter ${key} is too long`);
     query.set(key, value);
   }
   return query;

@@ -1,4 +1,4 @@
-// A Docker host's objects as one scope sees them: what is not the scope's own is not there.
+// A Docker host's objects as seen from one scope: objects outside the scope do not exist.
 
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput, NotFound } from '../../../errors.ts';
@@ -8,7 +8,7 @@ import {
   type DockerFacts,
   type ImageFacts,
   type NetworkFacts,
-  repositoryOf,
+  parseRepository,
   type ScopeImages,
   type VolumeFacts,
 } from './facts.ts';
@@ -44,7 +44,7 @@ export class ScopedObjects {
   /** @throws NotFound */
   async volume(name: string): Promise<VolumeFacts> {
     const volume = await this.facts.volume(name);
-    // The daemon may find another by a shorter word; nothing but the name itself is meant here.
+    // The daemon may find another volume by a prefix. Only the exact name counts.
     if (volume === undefined || volume.name !== name || !owns(this.scope, volume.labels))
       throw this.none('volume', name);
     return volume;
@@ -57,26 +57,29 @@ export class ScopedObjects {
     return image;
   }
 
-  /** A container's inside that is as good as the host is closed like the host itself. */
+  /**
+   * Refuses a container with access to its host, unless the class allows that access. @throws
+   * NotAllowed
+   */
   requireUnprivileged(container: ContainerFacts): void {
     const power = container.powers.find(({ flag }) => !this.access[flag]);
     if (power !== undefined) {
-      throw needs(power.flag, `container ${container.name}: ${power.why}, so no command may run in it`);
+      throw needs(power.flag, `access to container ${container.name}, because ${power.why}`);
     }
   }
 
-  /** The same words whether there is none or it is somebody else's. */
+  /** The same error whether the object does not exist or is outside the scope. */
   none(what: string, name: string): NotFound {
     return new NotFound(`No such ${what} in ${this.scope.text}: ${name.slice(0, 200)}`);
   }
 }
 
-/** An image is the scope's if it is labelled so, or if the scope's containers are made of it or of its repository. */
+/** Whether an image has the scope's label, or the scope's containers use it or its repository. */
 export function ownsImage(
   scope: Scope,
   image: Pick<ImageFacts, 'id' | 'references' | 'labels'>,
   of: ScopeImages,
 ): boolean {
   if (owns(scope, image.labels) || of.ids.has(image.id)) return true;
-  return image.references.some((reference) => of.repositories.has(repositoryOf(reference)));
+  return image.references.some((reference) => of.repositories.has(parseRepository(reference)));
 }

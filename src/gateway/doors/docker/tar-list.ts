@@ -1,14 +1,17 @@
-// What an archive holds that is copied into a container, as text for the record: names, kinds and sizes; small text files whole.
+// Lists an archive that is copied into a container as text for the audit log: names, kinds and
+// sizes, and small text files in full.
 
 const BLOCK = 512;
-/** Of one file that is shown whole, in bytes. */
+/** The maximum size of a file that is shown in full, in bytes. */
 const MAX_SHOWN = 16 * 1024;
-/** Of the whole text, in characters. */
+/** The maximum length of the whole text, in characters. */
 const MAX_TEXT = 512 * 1024;
 
 const KINDS: Readonly<Record<string, string>> = { '0': '', '1': ' (hard link)', '2': ' (link)', '5': '/' };
 
-/** Never throws: what cannot be read is said to be so, and its digest stands beside it. */
+/**
+ * Never throws. The text says so if a part cannot be read. The entry has the digest of the archive.
+ */
 export function listTar(archive: Buffer): string {
   const lines: string[] = [];
   let length = 0;
@@ -21,7 +24,7 @@ export function listTar(archive: Buffer): string {
     if (header.every((byte) => byte === 0)) break;
     const size = Number.parseInt(word(header, 124, 12), 8);
     if (header.subarray(257, 262).toString('latin1') !== 'ustar' || !Number.isInteger(size) || size < 0) {
-      say('(the rest is not a plain archive)');
+      say('(the rest is not a plain tar archive)');
       break;
     }
     const prefix = word(header, 345, 155);

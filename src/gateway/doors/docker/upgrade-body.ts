@@ -1,14 +1,14 @@
-// The body of a request to upgrade, which Node leaves on the socket.
+// Reads the body of an upgrade request, which Node leaves on the socket.
 
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { InvalidInput, TooLarge } from '../../../errors.ts';
 
-/** For a body that was announced, in milliseconds. */
+/** How long to wait for an announced body, in milliseconds. */
 const BODY_MS = 15_000;
 
 /**
- * The body of a request to upgrade, which Node leaves on the socket, and what comes after it.
+ * Reads the body of an upgrade request from the socket. `rest` is the data after it.
  * @throws InvalidInput, TooLarge
  */
 export async function takeBody(
@@ -18,12 +18,12 @@ export async function takeBody(
   limit: number,
 ): Promise<{ body: Buffer; rest: Buffer }> {
   if (request.headers['transfer-encoding'] !== undefined) {
-    throw new InvalidInput('a request to upgrade must say how long its body is');
+    throw new InvalidInput('an upgrade request must have a Content-Length instead of a Transfer-Encoding');
   }
   const announced = request.headers['content-length'] ?? '0';
-  if (!/^[0-9]{1,9}$/.test(announced)) throw new InvalidInput('the length of the body cannot be read');
+  if (!/^[0-9]{1,9}$/.test(announced)) throw new InvalidInput('the Content-Length is not a valid number of bytes');
   const length = Number(announced);
-  if (length > limit) throw new TooLarge(`the body has ${length} bytes; ${limit} are taken at most`);
+  if (length > limit) throw new TooLarge(`the body has ${length} bytes; the limit is ${limit}`);
   const chunks = [head];
   let size = head.length;
   const until = Date.now() + BODY_MS;

@@ -29,14 +29,8 @@ it.each([false, true])(
       url: new URL(`https://127.0.0.1:${port}`),
       tls: () => ({ ca: server.cert, cert: gateway.cert, key: gateway.key }),
     });
-    const outgoing = apiServer.request({
-      method: 'GET',
-      path: '/api',
-      headers: {},
-      token: 'attempt',
-      limits: { head: 5000 },
-      own,
-    });
+    const request = { method: 'GET', path: '/api', headers: {}, body: Buffer.alloc(0) };
+    const outgoing = apiServer.request(request, { token: 'attempt', limits: { head: 5000 }, own });
     outgoing.body.end();
     (await outgoing.receiveResponse()).resume();
     expect(seen).toEqual([{ subject: undefined, authorization: 'Bearer attempt' }]);

@@ -1,22 +1,20 @@
-// The way to the API server for the kube door: its address and CA, never the gateway's own credentials.
+// Requests to the API server, made with its CA but never with the gateway's own credentials.
 
-import type { OutgoingHttpHeaders } from 'node:http';
 import type { KubeServer } from '../../../kube/client.ts';
 import { keepFresh } from '../../../net/certificate-files.ts';
 import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
+import type { ForwardedRequest } from '../door.ts';
+
+export interface ApiServerOptions {
+  readonly token: string;
+  readonly limits: TimeLimits;
+  /** Use a separate connection, for a request that is spliced. */
+  readonly own?: boolean;
+}
 
 export interface ApiServer {
-  /** Opens a request as the holder of `token`. */
-  request(options: {
-    readonly method: string;
-    /** Path and query as the caller wrote them. */
-    readonly path: string;
-    readonly headers: OutgoingHttpHeaders;
-    readonly token: string;
-    readonly limits: TimeLimits;
-    /** A connection of its own, for what is spliced. */
-    readonly own?: boolean;
-  }): OutgoingRequest;
+  /** Opens a request authenticated by `token`. */
+  request(request: ForwardedRequest, options: ApiServerOptions): OutgoingRequest;
   close(): void;
 }
 
@@ -25,7 +23,7 @@ export function createApiServer(server: Pick<KubeServer, 'url' | 'tls'>): ApiSer
   const agent = createAgent(url);
   const root = url.pathname.replace(/\/$/, '');
   const trust = keepFresh(() => {
-    // The CA only: with the gateway's client certificate the API server would take the caller for the gateway.
+    // Only the CA: with the gateway's client certificate, the caller would act as the gateway.
     const { ca, rejectUnauthorized, servername } = server.tls();
     return {
       ...(ca === undefined ? {} : { ca }),
@@ -34,7 +32,7 @@ export function createApiServer(server: Pick<KubeServer, 'url' | 'tls'>): ApiSer
     };
   });
   return {
-    request({ method, path, headers, token, limits, own = false }) {
+    request({ method, path, headers }, { token, limits, own = false }) {
       return openRequest({
         url,
         method,

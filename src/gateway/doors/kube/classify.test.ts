@@ -1,6 +1,7 @@
-// What a request is, read from its URL as the API server reads it.
+// Requests are classified by their URL as the API server does it.
 
 import { describe, expect, it } from 'vitest';
+import { canonicalBody } from './body.ts';
 import { classify, describeRequest, withBody } from './classify.ts';
 
 const NS = '/api/v1/namespaces/tikv';
@@ -39,7 +40,7 @@ describe('classify', () => {
   it.each<[string, string]>([
     ['GET', `${NS}/pods/x/exec?command=sh&stdin=true`],
     ['POST', `${NS}/pods/x/exec?command=sh`],
-    // The same path in disguise.
+    // The same path, encoded differently.
     ['GET', `${NS}/pods/x/%65xec?command=sh`],
     ['GET', `${NS}/pods/x%2Fexec?command=sh`],
     ['GET', `${NS}/pods/x/attach`],
@@ -47,11 +48,11 @@ describe('classify', () => {
     ['GET', `${NS}/services/http:x:80/proxy/a/../b//c`],
     ['GET', '/api/v1/nodes/n/proxy/metrics'],
     ['GET', '/api/v1/proxy/namespaces/tikv/services/x'],
-  ])('counts what connects as a write: %s %s', (method, url) => {
+  ])('counts a connection as a write: %s %s', (method, url) => {
     expect(classify(method, url)).toMatchObject({ kind: 'write', verb: 'connect', follows: true });
   });
 
-  it('knows what goes on and what does not', () => {
+  it('recognises answers that continue', () => {
     expect(classify('GET', `${NS}/pods?watch=true`).follows).toBe(true);
     expect(classify('GET', `${NS}/pods?watch=false`).follows).toBe(false);
     expect(classify('GET', `${NS}/pods/x/log?follow=true`).follows).toBe(true);
@@ -63,12 +64,12 @@ describe('classify', () => {
     [true, 'PATCH', `${NS}/pods/x?fieldManager=a&dryRun=All`],
     [true, 'PUT', '/apis/apps/v1/namespaces/tikv/statefulsets/x/scale?dryRun=All'],
     [false, 'PATCH', `${NS}/pods/x?dryRun=none`],
-    // What connects, and what is no object, knows no dry run.
+    // Connections and non-resource paths have no dry run.
     [false, 'POST', `${NS}/pods/x/exec?command=sh&dryRun=All`],
     [false, 'POST', `${NS}/services/x/proxy/delete?dryRun=All`],
     [false, 'POST', `${NS}/pods/x/eviction?dryRun=All`],
     [false, 'POST', '/nonsense?dryRun=All'],
-    // The API server sees a parameter of another name here.
+    // The API server reads a parameter with another name here.
     [false, 'DELETE', `${NS}/pods/x??dryRun=All`],
   ])('a dry run: %s, %s %s', (is, method, url) => {
     expect(classify(method, url).dryRun).toBe(is);
@@ -78,12 +79,13 @@ describe('classify', () => {
     [true, '?dryRun=All', ''],
     [false, '?dryRun=All', '{}'],
     [false, '?dryRun=All', '{"dryRun":[]}'],
-    [false, '?dryRun=All', 'dryRun: [All]', 'application/yaml'],
-    [false, '?dryRun=All', 'garbage'],
+    [true, '', 'dryRun: [All]', 'application/yaml'],
     [true, '', '{"kind":"DeleteOptions","apiVersion":"v1","dryRun":["All"]}', 'application/json'],
   ])('the body of a DELETE decides whether it is a dry run: %s, %s %s', (is, query, body, contentType) => {
     for (const url of [`${NS}/pods/x${query}`, `${NS}/pods${query}`]) {
-      expect(withBody(classify('DELETE', url), Buffer.from(body), contentType).dryRun).toBe(is);
+      expect(
+        withBody(classify('DELETE', url), canonicalBody(Buffer.from(body), contentType, undefined, false)).dryRun,
+      ).toBe(is);
     }
   });
 
@@ -100,6 +102,9 @@ describe('classify', () => {
     ['GET', `${NS}/pods/%2e%2e/secrets`],
     ['GET', `${NS}/pods/%zz`],
     ['TRACE', `${NS}/pods`],
+    ['DELETE', `${NS}/pods/x%0Acreate%20pods`],
+    ['DELETE', `${NS}/pods/x%23`],
+    ['DELETE', `${NS}/pods/x%E2%80%AEy`],
   ])('refuses what no client of the API sends: %s %s', (method, url) => {
     expect(() => classify(method, url)).toThrow(expect.objectContaining({ code: 'OPLAB_INVALID_INPUT' }));
   });

@@ -1,8 +1,9 @@
-// What a request to the API server is: which object, which verb, and whether it may change something. A pure reading of its URL.
+// Classifies a request to the API server by its URL: the object, the verb, and whether it may
+// change something. Pure.
 //
-// The rules are those of the API server itself (its RequestInfo): the decoded path is split at slashes, a GET of a collection
-// is a list or a watch, and so on. What connects into a pod or through a proxy counts as a write whatever its method is,
-// because a WebSocket exec is a GET.
+// The rules are those of the API server itself (its RequestInfo): the decoded path is split at
+// slashes, a GET of a collection is a list or a watch, and so on. A connection to a pod or through
+// a proxy counts as a write, whatever its method, because a WebSocket exec is a GET.
 
 import { z } from 'zod';
 import { InvalidInput } from '../../../errors.ts';
@@ -12,10 +13,13 @@ export interface KubeRequest {
   /**
    * - `read`: changes nothing.
    * - `review`: a POST that asks a question and changes nothing.
-   * - `write`: may change something; on record before and after.
+   * - `write`: may change something. Recorded before and after.
    */
   readonly kind: 'read' | 'review' | 'write';
-  /** get, list, watch, create, update, patch, delete, deletecollection, connect; the method for non-resource paths. */
+  /**
+   * get, list, watch, create, update, patch, delete, deletecollection, connect; the method for
+   * non-resource paths.
+   */
   readonly verb: string;
   /** Undefined for paths such as /version. */
   readonly resource: string | undefined;
@@ -24,24 +28,27 @@ export interface KubeRequest {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
   readonly subresource: string | undefined;
-  /** Nothing is stored, as the URL says; for a DELETE with a body that is not enough, see {@link withBody}. */
+  /**
+   * Whether the URL requests a dry run. For a DELETE, the body may override it: see {@link
+   * withBody}.
+   */
   readonly dryRun: boolean;
-  /** A Secret's contents are read. */
+  /** Whether the contents of Secrets are read. */
   readonly secrets: boolean;
-  /** The answer goes on as long as somebody listens: watch, logs -f, and everything that connects. */
+  /** Whether the answer continues until the caller leaves: watch, logs -f and connections. */
   readonly follows: boolean;
   /** The decoded path. */
   readonly path: string;
   readonly query: URLSearchParams;
 }
 
-/** Subresources that open a way into a pod, a node or a service, by any method. */
+/** Subresources that connect to a pod, node or service with any method. */
 const CONNECTS: ReadonlySet<string> = new Set(['exec', 'attach', 'portforward', 'proxy']);
 
-/** Subresources of which it is known that a dry run stores nothing; elsewhere nobody promises it. */
+/** Subresources whose dry run is known to store nothing. */
 const DRY: ReadonlySet<string> = new Set(['status', 'scale']);
 
-/** Created, but never stored: the answer is all there is. */
+/** Resources that are created but never stored: the result is only in the answer. */
 const REVIEWS: ReadonlySet<string> = new Set([
   'authorization.k8s.io/selfsubjectaccessreviews',
   'authorization.k8s.io/selfsubjectrulesreviews',
@@ -60,19 +67,23 @@ const METHODS: Readonly<Record<string, string>> = {
   DELETE: 'delete',
 };
 
-/** @param url path and query as they stand in the request line. @throws InvalidInput for what no client of the API sends */
+/**
+ * @param url path and query as in the request line
+ * @throws InvalidInput for requests that no client of the API sends
+ */
 export function classify(method: string, url: string): KubeRequest {
-  if (!url.startsWith('/')) throw new InvalidInput('the request line must hold a path');
+  if (!url.startsWith('/')) throw new InvalidInput('the request line must contain an absolute path');
   const verb = METHODS[method];
-  if (verb === undefined) throw new InvalidInput(`method ${method} is not one of the API`);
+  if (verb === undefined) throw new InvalidInput(`method ${method} is not a method of the Kubernetes API`);
   const mark = url.indexOf('?');
-  // The ampersand keeps a second question mark: to the API server it is part of the first name, here it would be dropped.
+  // The ampersand preserves a second question mark, which the API server reads as part of the first
+  // name.
   const query = new URLSearchParams(mark === -1 ? '' : `&${url.slice(mark + 1)}`);
   let path: string;
   try {
     path = decodeURIComponent(mark === -1 ? url : url.slice(0, mark));
   } catch (error) {
-    throw new InvalidInput('the path is not well encoded', error);
+    throw new InvalidInput('the path is not correctly percent-encoded', error);
   }
   const segments = path.split('/').slice(1);
   if (segments.at(-1) === '') segments.pop();
@@ -89,11 +100,11 @@ export function classify(method: string, url: string): KubeRequest {
     path,
     query,
   };
-  const parsed = resourceOf(segments);
-  // Behind a proxy subresource there is somebody else's path, which may look as it likes.
+  const parsed = parseResource(segments);
+  // After a proxy subresource, the path belongs to the proxied server and may have any form.
   const checked = parsed?.subresource === 'proxy' ? segments.slice(0, parsed.depth) : segments;
   if (checked.some((segment) => segment === '' || segment === '.' || segment === '..' || segment.includes('\\'))) {
-    throw new InvalidInput('the path must be written plainly: no empty segments, no dots');
+    throw new InvalidInput('the path must not contain empty segments, "." or "..", or backslashes');
   }
   // No name of the API holds these, and a record that does could be read as two.
   if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}#]/u.test(path)) {
@@ -131,8 +142,8 @@ export function classify(method: string, url: string): KubeRequest {
 const deleteOptions = z.object({ dryRun: z.array(z.string()) });
 
 /**
- * The request with what its body says of it: the API server takes the options of a DELETE from the
- * body if there is one, and does not look at the query then. What is not JSON counts as a real one.
+ * Applies the body of a DELETE to the request. If there is a body, the API server takes the options
+ * from it and ignores the query. A body that is not JSON is not a dry run.
  */
 export function withBody(request: KubeRequest, body: CanonicalBody): KubeRequest {
   if (body.type === 'none' || (request.verb !== 'delete' && request.verb !== 'deletecollection')) return request;
@@ -149,11 +160,11 @@ interface ResourceParts {
   readonly subresource: string | undefined;
   /** The deprecated /watch/ form of the path. */
   readonly watchPrefix: boolean;
-  /** How many segments of the path name the object and its subresource. */
+  /** The number of path segments that name the object and its subresource. */
   readonly depth: number;
 }
 
-function resourceOf(segments: readonly string[]): ResourceParts | undefined {
+function parseResource(segments: readonly string[]): ResourceParts | undefined {
   const [root, ...rest] = segments;
   let group = '';
   if (root === 'apis') group = rest.shift() ?? '';
@@ -164,14 +175,15 @@ function resourceOf(segments: readonly string[]): ResourceParts | undefined {
     watchPrefix = true;
     rest.shift();
   } else if (rest[0] === 'proxy') {
-    // The oldest form of the proxy; no API server serves it any more, and none shall through here unseen.
+    // The oldest form of the proxy. No current API server serves it, but it must not pass
+    // unrecorded.
     rest.shift();
     const [resource = '', name] = rest;
     const depth = segments.length - rest.length + 2;
     return { group, version, resource, namespace: undefined, name, subresource: 'proxy', watchPrefix, depth };
   }
   let namespace: string | undefined;
-  // /namespaces/x alone, /namespaces/x/status and /namespaces/x/finalize are the namespace itself.
+  // /namespaces/x, /namespaces/x/status and /namespaces/x/finalize name the namespace itself.
   if (rest[0] === 'namespaces' && rest.length > 2 && rest[2] !== 'status' && rest[2] !== 'finalize') {
     namespace = rest[1];
     rest.splice(0, 2);
@@ -182,12 +194,12 @@ function resourceOf(segments: readonly string[]): ResourceParts | undefined {
   return { group, version, resource, namespace, name, subresource, watchPrefix, depth };
 }
 
-/** As the API server reads booleans in a query: anything but these is true. */
+/** Reads a boolean as the API server does: any value other than these is true. */
 function isTrue(value: string | null): boolean {
   return value !== null && value !== 'false' && value !== '0';
 }
 
-/** "patch apps/statefulsets/scale tikv/tikv-tikv", as people would say it. */
+/** Describes a request for people, for example "patch apps/statefulsets/scale tikv/tikv-tikv". */
 export function describeRequest(request: KubeRequest): string {
   const { verb, group, resource, subresource, namespace, name, dryRun, path } = request;
   if (resource === undefined) return `${verb} ${path}`;

@@ -1,9 +1,9 @@
-// The record of what the API server was asked: an intent, durable before anything is forwarded, and what came of it.
+// Records requests to the API server: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
-import { type Caller, type GatewayContext, type Intent, record } from '../door.ts';
-import { type CanonicalBody, recordedBody } from './body.ts';
-import { describeRequest, type KubeRequest } from './classify.ts';
+import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import { canonicalBody, recordedBody } from './body.ts';
+import { classify, describeRequest, withBody } from './classify.ts';
 import { secretBody } from './secret-body.ts';
 
 const answered = z.looseObject({
@@ -21,18 +21,24 @@ const answered = z.looseObject({
     .optional(),
 });
 
-/** Puts an intent on record. Resolves when it is on disk. @throws AuditUnavailable */
+/**
+ * Records an intent. Everything in it is read from the request as it is forwarded.
+ * Resolves when it is on disk.
+ * @throws AuditUnavailable; NotAllowed, TooLarge for a body that cannot be recorded
+ */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
-  request: KubeRequest,
-  details: {
-    body?: CanonicalBody;
-    userAgent?: string | undefined;
-    protocol?: string;
-    method?: string;
-  },
+  { method, path: forwardedPath, headers, body }: ForwardedRequest,
+  protocol?: string,
 ): Promise<Intent> {
+  const contentType = body.length > 0 ? headers['content-type']?.toString() : undefined;
+  const userAgent = headers['user-agent']?.toString();
+  const asked = classify(method, forwardedPath);
+  const secret = asked.resource === 'secrets';
+  const read = canonicalBody(body, contentType, undefined, secret);
+  const shown = recordedBody(read, secret);
+  const request = withBody(asked, read);
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
@@ -50,9 +56,6 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
-  const { body = { type: 'none' }, userAgent, protocol, method } = details;
-  const secret = resource === 'secrets';
-  const shown = recordedBody(body, secret);
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
@@ -61,11 +64,11 @@ export async function recordIntent(
       ...target,
       ...(dryRun ? { dryRun } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
-      ...(body.type === 'none' ? {} : { contentType: body.contentType }),
+      ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
-      // Of what connects, the verb does not tell it.
-      ...(verb !== 'connect' || method === undefined ? {} : { method }),
+      // The verb `connect` does not say which method was used.
+      ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
     ...(shown === undefined ? {} : { blob: shown }),
@@ -102,7 +105,7 @@ export async function recordIntent(
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
-        // What became of the object, as the API server tells it.
+        // The resulting object, as returned by the API server.
         ...(meta === undefined || failed || answer === undefined
           ? {}
           : { blob: secret ? secretBody(result) : answer.toString('utf8') }),
@@ -119,7 +122,7 @@ function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {
   try {
     return answered.safeParse(JSON.parse(body.toString('utf8'))).data;
   } catch {
-    // A table, protobuf, or text: the status says enough.
+    // The answer is a table, protobuf or text. The status is enough.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-// Refusals in the words of the API server, so that kubectl shows the message and knows whether to try again.
+// Refusals in the API server's format, so that kubectl shows the message and retries correctly.
 
 import { refusalOf } from '../../../net/http-answer.ts';
 
@@ -6,7 +6,7 @@ const REASONS: Readonly<Record<number, string>> = {
   400: 'BadRequest',
   401: 'Unauthorized',
   403: 'Forbidden',
-  // The pod is a moment too early; clients of the API obey Retry-After on 429 and 503 only.
+  // The lease does not exist yet. Clients obey Retry-After only with 429 and 503.
   409: 'ServiceUnavailable',
   413: 'RequestEntityTooLarge',
   415: 'UnsupportedMediaType',
@@ -14,16 +14,22 @@ const REASONS: Readonly<Record<number, string>> = {
   503: 'ServiceUnavailable',
 };
 
-/** Paths of objects and collections; what else there is (discovery, OpenAPI, version) is not read as a Status by clients. */
+/**
+ * Paths of objects and collections. For others (discovery, OpenAPI, version), clients do not read a
+ * Status.
+ */
 const OF_OBJECTS = /^\/(api\/[^/]+|apis\/[^/]+\/[^/]+)\/[^?/]/;
 
-/** A refusal as metav1.Status; for discovery as plain text, because there kubectl shows nothing else. */
+/**
+ * A refusal as metav1.Status. For discovery as plain text, because kubectl shows nothing else
+ * there.
+ */
 export function statusOf(
   error: unknown,
   url: string,
 ): { status: number; body: string; headers: Record<string, string> } {
   const refusal = refusalOf(error);
-  // A limit that is reached is final: a client that retries 429 would only wait.
+  // A reached limit is final, but clients would retry a 429.
   const status = refusal.status === 429 ? 403 : refusal.status === 409 ? 503 : refusal.status;
   const message = `${refusal.code}: ${refusal.message}`;
   const plain = !OF_OBJECTS.test(url);

@@ -1,4 +1,4 @@
-// Values of Secrets stay out of the record in every form in which they can be written.
+// Values of Secrets are never recorded, whatever form the write has.
 
 import { describe, expect, it } from 'vitest';
 import { secretBody } from './secret-body.ts';
@@ -27,7 +27,7 @@ describe('secretBody', () => {
     expect(shown(body)).not.toMatch(/c2VzYW1l|sesame/);
   });
 
-  it('shows which keys were written and which were taken away', () => {
+  it('shows which keys were written and which were deleted', () => {
     expect(shown({ metadata: { name: 'x' }, data: { word: 'c2VzYW1l', old: null } })).toBe(
       '{"metadata":{"name":"x"},"data":{"word":"[redacted]","old":null}}',
     );

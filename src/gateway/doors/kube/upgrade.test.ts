@@ -1,11 +1,12 @@
-// Spliced connections: what goes in comes out on the other side, in both directions, and ends when the lease does.
+// Spliced connections forward data in both directions and end with the lease.
 
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Incident, incident as incidentSchema } from '../../../api/incident.ts';
+import { anIncident } from '../../../../test/support/an-incident.ts';
+import type { Incident } from '../../../api/incident.ts';
 import type { NewEntry } from '../../../audit/entry.ts';
 import type { AuditLog } from '../../../audit/log.ts';
 import { AuditUnavailable } from '../../../errors.ts';
@@ -44,9 +45,7 @@ async function listening(server: Server): Promise<number> {
 }
 
 const incident = (spec: object = {}): Incident =>
-  incidentSchema.parse({
-    apiVersion: 'oplab.dev/v1alpha1',
-    kind: 'Incident',
+  anIncident({
     metadata: { name: 'n', namespace: 'patient', uid: 's' },
     spec: { summary: 'x', verify: { checks: [{ name: 'x' }] }, ...spec },
     status: {
@@ -61,11 +60,11 @@ const incident = (spec: object = {}): Incident =>
     },
   });
 
-/** Of the right shape; the review that proves it is the test's own. */
+/** A token of the right form. The test's own review proves it. */
 const claims = Buffer.from(JSON.stringify({ aud: ['oplab-sandbox'], exp: 4_000_000_000 })).toString('base64url');
 const sandboxToken = `e30.${claims}.signature`;
 
-/** A log in memory, as far as a door needs one. */
+/** An in-memory log with the methods that a door needs. */
 function logOf(entries: NewEntry[], fails: boolean): AuditLog {
   return {
     failure: undefined,
@@ -85,7 +84,7 @@ function logOf(entries: NewEntry[], fails: boolean): AuditLog {
   };
 }
 
-/** The door in front of an API server that answers upgrades with `answer`. */
+/** The door with an API server that answers upgrades with `answer`. */
 async function door(
   answer: (request: IncomingMessage, socket: Duplex) => void,
   options: { auditFails?: boolean } = {},
@@ -153,7 +152,7 @@ async function door(
     kill() {
       leases.incidentChanged({ type: 'modified', object: incident({ cancel: true }), previous: incident() });
     },
-    /** Asks for an upgrade; resolves with the socket, or with the refusal. */
+    /** Requests an upgrade. Resolves with the socket or the refusal. */
     connect(headers: Record<string, string> = { connection: 'Upgrade', upgrade: 'websocket' }) {
       return new Promise<{ socket?: Duplex; response: IncomingMessage }>((resolve, reject) => {
         const request = httpRequest({
@@ -183,7 +182,7 @@ const echo = (_: IncomingMessage, socket: Duplex) => {
 };
 
 describe('upgrade', () => {
-  it('splices both directions, acts as the attempt, and records command, bytes and end', async () => {
+  it('splices both directions, acts as the attempt, and records command, byte counts and end', async () => {
     const through = await door(echo);
     const { socket, response } = await through.connect({
       connection: 'Upgrade',
@@ -229,7 +228,7 @@ describe('upgrade', () => {
     await expect.poll(() => through.entries.at(-1)?.content).toContain('the lease ended: the Incident is cancelled');
   });
 
-  it('passes the API server’s refusal on as it is', async () => {
+  it("forwards the API server's refusal unchanged", async () => {
     const through = await door(
       (_, socket) =>
         void socket.end(
@@ -242,7 +241,7 @@ describe('upgrade', () => {
     expect(through.entries[1]).toMatchObject({ kind: 'kube_outcome', params: { status: 403 } });
   });
 
-  it('connects nothing that cannot be put on record', async () => {
+  it('connects nothing that cannot be recorded', async () => {
     const through = await door(echo, { auditFails: true });
     const { response } = await through.connect();
     expect(response.statusCode).toBe(503);
@@ -250,7 +249,7 @@ describe('upgrade', () => {
     expect(through.seen).toEqual([]);
   });
 
-  it('knows no other protocols', async () => {
+  it('refuses other protocols', async () => {
     const through = await door(echo);
     const { response } = await through.connect({ connection: 'Upgrade', upgrade: 'h2c' });
     expect(response.statusCode).toBe(400);

@@ -1,4 +1,5 @@
-// POST /v1/messages: checked against class and budget, forwarded with the gateway's key, metered as it streams back.
+// POST /v1/messages: checks a request against class and budget, forwards it with the gateway's key,
+// and meters the answer.
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -14,7 +15,7 @@ import {
 import { BodyTooLarge, CutOff, readAnswer, readPieces } from '../../../net/answer-body.ts';
 import { readBody } from '../../../net/http-answer.ts';
 import { TimedOut } from '../../../net/timed-out.ts';
-import { type Reservation as BudgetReservation, type Spending, spendingOf, usd } from '../../budget.ts';
+import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
@@ -24,38 +25,44 @@ import { messageMeter, type Seen, streamMeter, type UsageMeter } from './usage-m
 
 /** The API's own limit. */
 const MAX_BODY = 32 * 1024 * 1024;
-/** A stream that says nothing for this long, not even a ping, is dead. In milliseconds. */
+/** A stream without any data for this long, not even a ping, is dead. In milliseconds. */
 const SILENCE_MS = 180_000;
-/** A caller that does not read for this long is gone. In milliseconds. */
+/** A caller that does not read for this long is considered disconnected. In milliseconds. */
 const UNREAD_MS = 60_000;
 
-/** The caller's headers that go on; everything else of the caller stays here. */
+/** The caller's headers that are forwarded. All others are dropped. */
 const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'content-type', 'accept'] as const;
 const RESPONSE_HEADERS = ['content-type', 'request-id', 'retry-after', 'retry-after-ms', 'x-should-retry'] as const;
 
 export interface ModelDoor {
   readonly upstream: Pick<ModelUpstream, 'send'>;
   readonly reservations: Pick<Reservations, 'reserve'>;
-  /** What an earlier gateway left without an end is on record, and so in the budgets. */
+  /**
+   * Whether the calls that an earlier gateway left unfinished are recorded and counted in the
+   * budgets.
+   */
   readonly isSettled: () => boolean;
   readonly prices: Prices;
   readonly concurrency: Concurrency;
 }
 
-/** How a call went, for the log. */
+/** How a call ended, for the log. */
 interface Ending {
   readonly status: number | null;
   readonly seen: Seen;
-  /** Why there is no whole answer. */
+  /** Why the answer is incomplete. */
   readonly cut?: string;
   readonly requestId?: string | undefined;
   readonly error?: string;
   readonly firstByteMs?: number;
-  /** The model has not worked, so nothing is charged. */
+  /** The model produced nothing, so nothing is charged. */
   readonly free: boolean;
 }
 
-/** Answers one call. @throws NotAllowed, LimitReached, TooLarge, UpstreamUnavailable, AuditUnavailable */
+/**
+ * Answers one call. @throws NotAllowed, LimitReached, TooLarge, UpstreamUnavailable,
+ * AuditUnavailable
+ */
 export async function postMessages(
   gateway: GatewayContext,
   door: ModelDoor,
@@ -63,13 +70,15 @@ export async function postMessages(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  if (!door.isSettled()) throw new AuditUnavailable('calls of an earlier gateway are not on record yet; try again');
+  if (!door.isSettled()) throw new AuditUnavailable('calls of an earlier gateway are not recorded yet; try again');
   const body = await readBody(request, MAX_BODY);
   const admitted = admitRequest(body, caller.lease.class);
   const { model } = admitted.request;
   const price = door.prices.get(model);
   if (price === undefined) {
-    throw new NotAllowed(`model ${model} has no price, so its cost cannot be limited; add it to the gateway's prices`);
+    throw new NotAllowed(
+      `model ${model} has no price, so its cost cannot be limited; add it to the gateway's price table`,
+    );
   }
   const call = new Call(gateway, caller, admitted, price, body.length);
   await call.reserve();
@@ -83,7 +92,7 @@ class Call {
   readonly #admitted: Admitted;
   readonly #price: Price;
   readonly #bytes: number;
-  /** Of the entry that will tell how the call ended. */
+  /** Client key of the entry that will record how the call ended. */
   readonly #key = `model:${crypto.randomUUID()}`;
   #reservation: BudgetReservation | undefined;
   #promptBound = 0;
@@ -123,7 +132,7 @@ class Call {
       stop.abort();
     };
     response.once('close', hangUp);
-    // Reserving may have had to wait for other calls.
+    // The caller may have left while the reservation waited for other calls.
     if (response.destroyed) hangUp();
     if (!hold.alive()) cut ??= 'the lease ended';
     if (cut !== undefined) {
@@ -131,7 +140,7 @@ class Call {
       this.#reservation?.settle(undefined);
       throw new NoLease(cut);
     }
-    // Should this process not live to see the end, the next one charges what it may have cost.
+    // If this process dies before the call ends, the next gateway charges the upper bound.
     try {
       const { session, attempt } = this.#caller.lease;
       const bound = this.#spending(this.#atMost(undefined));
@@ -155,7 +164,7 @@ class Call {
         signal: stop.signal,
       });
     } catch (error) {
-      // A stream's head comes before the model works; an answer in one piece comes after.
+      // The head of a stream is sent before the model works, the head of other answers afterwards.
       const free = !(error instanceof NoAnswer && error.sent) || this.#admitted.request.stream === true;
       hold.release();
       await this.#end(
@@ -181,7 +190,7 @@ class Call {
     try {
       if (streamed) {
         response.writeHead(status, { ...answerHeaders, 'cache-control': 'no-store' });
-        await pass(upstream, response, meter, () => hold.alive(), stop.signal);
+        await forwardStream(upstream, response, meter, () => hold.alive(), stop.signal);
       } else {
         whole = await readAnswer(upstream, MAX_BODY, { wholeMs: SILENCE_MS, signal: stop.signal });
         meter.feed(whole);
@@ -202,7 +211,8 @@ class Call {
       ...(failed ? { error: excerpt(whole) } : {}),
     };
     response.off('close', hangUp);
-    // Whoever sees the end of the answer can rely on its being on record; without a record there is no end.
+    // End the answer only after it is recorded, so that a caller that sees the end can rely on the
+    // record.
     const recorded = await this.#end(ending, started);
     if (cut !== undefined || !recorded) {
       response.destroy();
@@ -213,14 +223,14 @@ class Call {
       return;
     }
     if (status === 401 || status === 403) {
-      // Not the caller's fault, and not its lease either: the gateway's own key is refused.
-      throw new UpstreamUnavailable(`the model API refuses the gateway's key (${status}): ${excerpt(whole)}`);
+      // The model API refuses the gateway's key, so do not pass on a status that blames the caller.
+      throw new UpstreamUnavailable(`the model API rejected the gateway's API key (${status}): ${excerpt(whole)}`);
     }
     response.writeHead(status, { ...answerHeaders, 'content-length': whole.length });
     response.end(whole);
   }
 
-  /** Settles the budget and writes the entry. False when it could not be written. */
+  /** Settles the budget and writes the entry. Returns false if the entry could not be written. */
   async #end(ending: Ending, started: number): Promise<boolean> {
     const { lease } = this.#caller;
     const { request } = this.#admitted;
@@ -258,7 +268,7 @@ class Call {
         clientKey: this.#key,
         kind: 'model_call',
         tool: model.slice(0, 128),
-        // A call that used nothing has no spending, and the budget is rebuilt without it.
+        // A call that used nothing has no spending, so rebuilding the budget skips it.
         params: {
           model,
           status: ending.status,
@@ -282,14 +292,14 @@ class Call {
     }
   }
 
-  /** What is charged: what the answer says, or the upper bound when nobody can tell any more. */
+  /** The tokens to charge: those in the answer, or the upper bound if the answer is incomplete. */
   #charged(ending: Ending): Tokens | undefined {
     if (ending.free) return undefined;
     const { tokens, complete } = ending.seen;
     return complete && tokens !== undefined ? tokens : this.#atMost(tokens);
   }
 
-  /** The upper bound. @param tokens what the answer has said so far, if anything */
+  /** The upper bound. @param tokens the tokens in the answer so far, if any */
   #atMost(tokens: Tokens | undefined): Tokens {
     const { request, cacheLife } = this.#admitted;
     const cached = cacheLife === 'none' ? 0 : this.#promptBound;
@@ -304,7 +314,7 @@ class Call {
 
   #spending(tokens: Tokens): Spending {
     const { request, turn } = this.#admitted;
-    return spendingOf(request.model, turn, tokens, costMicroUSD(this.#price, tokens));
+    return buildSpending(request.model, turn, tokens, costMicroUSD(this.#price, tokens));
   }
 }
 
@@ -317,8 +327,8 @@ function excerpt(body: Buffer): string {
   return body.toString('utf8', 0, 512).trim();
 }
 
-/** Passes a stream on piece by piece, no faster than the reader reads, while the lease lives. */
-async function pass(
+/** Forwards a stream piece by piece, no faster than the caller reads, while the lease is alive. */
+async function forwardStream(
   from: IncomingMessage,
   to: ServerResponse,
   meter: UsageMeter,
@@ -334,10 +344,10 @@ async function pass(
   }
 }
 
-/** Why there is no whole answer. */
+/** Says why there is no complete answer. */
 function describeCut(error: unknown): string {
   if (error instanceof BodyTooLarge) return 'the answer of the model API is too large';
-  if (error instanceof CutOff) return 'the model API ended its answer in the middle';
-  if (error instanceof TimedOut) return `the model API was silent for ${SILENCE_MS / 1000} s`;
+  if (error instanceof CutOff) return 'the model API closed the connection before the end of its answer';
+  if (error instanceof TimedOut) return `the model API sent no data for ${SILENCE_MS / 1000} s`;
   return messageOf(error);
 }

@@ -1,4 +1,4 @@
-// Which requests to the model pass, and what they may use at most.
+// Which requests to the model are allowed, and the upper bound on their tokens.
 
 import { describe, expect, it } from 'vitest';
 import { admitRequest, promptTokenBound } from './request-policy.ts';
@@ -61,14 +61,14 @@ describe('admitRequest', () => {
     expect(admitted).toMatchObject({ turn: true, cacheLife: '5m' });
   });
 
-  it('finds the longest cache that is asked for, wherever', () => {
+  it('finds the longest requested cache lifetime in any block', () => {
     const cached = { type: 'text', text: '', cache_control: { type: 'ephemeral', ttl: '1h' } };
     expect(admit({ messages: [{ role: 'user', content: [cached] }] }).cacheLife).toBe('1h');
     expect(admit({ cache_control: { type: 'ephemeral' } }).cacheLife).toBe('5m');
     expect(admit({}).cacheLife).toBe('none');
   });
 
-  it('tells turns from summaries, also when one model does both', () => {
+  it('distinguishes turns from summaries, even if one model does both', () => {
     expect(admit({}).turn).toBe(true);
     expect(admit({ model: 'small' }).turn).toBe(false);
     const one = { ...allowed, summaryModel: 'big' };
@@ -77,7 +77,7 @@ describe('admitRequest', () => {
   });
 
   it.each<[string, object]>([
-    ['not one of AgentClass', { model: 'huge' }],
+    ['does not allow model huge', { model: 'huge' }],
     ['max_tokens 1001', { max_tokens: 1001 }],
     ['tool type web_fetch', { tools: [{ type: 'web_fetch_20260318', name: 'web_fetch' }] }],
     ['tool type bash', { tools: [{ type: 'bash_20250124', name: 'bash' }] }],
@@ -86,7 +86,7 @@ describe('admitRequest', () => {
     ['fallbacks', { fallbacks: [{ model: 'huge' }] }],
     ['price table', { service_tier: 'auto' }],
     ['price table', { speed: 'fast' }],
-    ['not a request that passes', { unheard_of: true }],
+    ['the request is not valid', { unheard_of: true }],
     [
       'source of type url',
       { messages: [{ role: 'user', content: [{ type: 'document', source: { type: 'url', url: 'https://x' } }] }] },
@@ -119,7 +119,7 @@ describe('admitRequest', () => {
 });
 
 describe('promptTokenBound', () => {
-  it('is generous without knowledge, and close to what the last answer said with it', () => {
+  it('is generous at first, and close to the known density after an answer', () => {
     expect(promptTokenBound(10_000, undefined)).toBe(5000);
     // 10,000 bytes were 2,500 tokens; 1,000 more bytes can be 500 at most.
     expect(promptTokenBound(11_000, { bytes: 10_000, tokens: 2500 })).toBe(3750);

@@ -1,10 +1,13 @@
-// Which requests to the Messages API pass: the class's models, client-side tools, and nothing that would open a door elsewhere.
+// Decides which requests to the Messages API are allowed: only the class's models, only client-side
+// tools, and nothing that gives access to other services.
 
 import { z } from 'zod';
 import type { ClassSnapshot } from '../../../api/incident.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 
-/** A request as it is forwarded: exactly these fields, so that nothing slips past under a name unknown here. */
+/**
+ * A request as it is forwarded. It has only these fields, so that no unknown field is passed on.
+ */
 const messagesRequest = z.strictObject({
   model: z.string(),
   max_tokens: z.number().int().min(1),
@@ -21,30 +24,30 @@ const messagesRequest = z.strictObject({
   thinking: z.json().optional(),
   output_config: z.json().optional(),
   cache_control: z.json().optional(),
-  // Dearer tiers are not in the price table.
+  // The price table does not contain the more expensive tiers.
   service_tier: z.literal('standard_only').optional(),
   speed: z.literal('standard').nullish(),
 });
 export type MessagesRequest = z.infer<typeof messagesRequest>;
 
-/** Fields of the API that are refused, each with the reason, because a bare "unknown field" would puzzle. */
+/** Fields of the API that are refused, each with a reason that is clearer than "unknown field". */
 const REFUSED: Readonly<Record<string, string>> = {
-  mcp_servers: 'tools that run at the vendor are closed: the agent has a shell and nothing else',
-  container: 'tools that run at the vendor are closed: the agent has a shell and nothing else',
-  context_management: 'the conversation is kept by the agent',
-  fallbacks: "only the class's models may answer",
-  inference_geo: 'it is not in the price table',
-  speed: 'it is not in the price table',
-  service_tier: 'only standard_only is in the price table',
+  mcp_servers: 'tools that run on the vendor side are disabled',
+  container: 'tools that run on the vendor side are disabled',
+  context_management: 'the agent manages the conversation itself',
+  fallbacks: "only the AgentClass's models may answer",
+  inference_geo: 'the price table has no rate for it',
+  speed: 'the price table has a rate only for standard',
+  service_tier: 'the price table has a rate only for standard_only',
 };
 
 export interface Admitted {
   readonly request: MessagesRequest;
-  /** The bytes to forward: what was checked, and nothing else. */
+  /** The bytes to forward, which contain only what was checked. */
   readonly body: Buffer;
-  /** An answer of the agent's main model, as opposed to a summary by the small one. */
+  /** Whether the answer is a turn of the agent's main model, not a summary by the summary model. */
   readonly turn: boolean;
-  /** The longest life that the request asks a prompt cache for. */
+  /** The longest prompt cache lifetime that the request asks for. */
   readonly cacheLife: 'none' | '5m' | '1h';
 }
 
@@ -54,42 +57,44 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
   try {
     content = JSON.parse(body.toString('utf8'));
   } catch (error) {
-    throw new InvalidInput('the body is not JSON', error);
+    throw new InvalidInput('the body is not valid JSON', error);
   }
   const parsed = messagesRequest.safeParse(content);
   if (!parsed.success) {
     const fields = z.record(z.string(), z.unknown()).safeParse(content).data ?? {};
     for (const [field, reason] of Object.entries(REFUSED)) {
-      if (field in fields) throw new NotAllowed(`${field} is not allowed here: ${reason}`);
+      if (field in fields) throw new NotAllowed(`${field} is not allowed: ${reason}`);
     }
-    throw new InvalidInput(`not a request that passes here: ${z.prettifyError(parsed.error)}`, parsed.error);
+    throw new InvalidInput(`the request is not valid: ${z.prettifyError(parsed.error)}`, parsed.error);
   }
   const request = parsed.data;
   const { model, summaryModel, maxOutputTokens, name } = allowed;
   if (request.model !== model && request.model !== summaryModel) {
     throw new NotAllowed(
-      `model ${request.model} is not one of AgentClass ${name}: use ${[...new Set([model, summaryModel])].join(' or ')}`,
+      `AgentClass ${name} does not allow model ${request.model}: use ${[...new Set([model, summaryModel])].join(' or ')}`,
     );
   }
   if (request.max_tokens > maxOutputTokens) {
-    throw new NotAllowed(`max_tokens ${request.max_tokens} is more than AgentClass ${name} allows: ${maxOutputTokens}`);
+    throw new NotAllowed(
+      `max_tokens ${request.max_tokens} exceeds the ${maxOutputTokens} that AgentClass ${name} allows`,
+    );
   }
   for (const tool of request.tools ?? []) {
     if (tool.type !== undefined && tool.type !== null && tool.type !== 'custom') {
-      throw new NotAllowed(`tool type ${tool.type} is not allowed here: only tools that the agent itself runs are`);
+      throw new NotAllowed(`tool type ${tool.type} is not allowed: use only tools that the agent itself runs`);
     }
   }
   const found = inspect(request.messages);
   if (found.remote !== undefined) {
     throw new NotAllowed(
-      `a source of type ${found.remote} is not allowed here: the vendor would fetch it from elsewhere`,
+      `a source of type ${found.remote} is not allowed, because the vendor would fetch it: send the content inline`,
     );
   }
   const tools = (request.tools ?? []).length > 0;
   return {
     request,
     body: Buffer.from(JSON.stringify(request)),
-    // With one model for both, tools tell a turn of the agent from a summary.
+    // If one model does both, only a turn of the agent has tools.
     turn: request.model === model && (model !== summaryModel || tools),
     cacheLife: longest([
       found.cacheLife,
@@ -108,7 +113,7 @@ const longest = (lives: CacheLife[]): CacheLife => (lives.includes('1h') ? '1h' 
 const sourced = z.looseObject({ type: z.string(), source: z.looseObject({ type: z.string() }) });
 const cached = z.looseObject({ cache_control: z.looseObject({ ttl: z.string().optional() }) });
 
-/** Walks through blocks, however nested: remote sources, and how long a cache is asked for. */
+/** Searches nested blocks for remote sources and for the longest requested cache lifetime. */
 function inspect(root: unknown): { remote: string | undefined; cacheLife: CacheLife } {
   let remote: string | undefined;
   let cacheLife: CacheLife = 'none';
@@ -134,19 +139,24 @@ function inspect(root: unknown): { remote: string | undefined; cacheLife: CacheL
   return { remote, cacheLife };
 }
 
-/** Bytes that a token stands for at least, before a session's own answers have told better. Dense text has about two. */
+/**
+ * The minimum number of bytes per token, used until the session has an answer. Dense text has about
+ * two.
+ */
 const BYTES_PER_TOKEN = 2;
-/** How much denser than the last one a request may be. */
+/** How much denser than the last request a request may be. */
 const MARGIN = 1.3;
 
 /**
- * An upper bound of the prompt's tokens, from its bytes.
- * @param seen bytes and prompt tokens of this model's last answer in the session, which tell how dense its text is
+ * An upper bound on the prompt's tokens, computed from its bytes.
+ * @param seen bytes and prompt tokens of this model's last call in the session, which give its
+ * density
  */
 export function promptTokenBound(bytes: number, seen: { bytes: number; tokens: number } | undefined): number {
   const plain = bytes / BYTES_PER_TOKEN;
   if (seen === undefined || seen.tokens === 0) return Math.ceil(plain);
-  // What was sent before counts as it was counted; what is new since then is bounded by its bytes.
+  // The part that was sent before counts at the known density, and new text is bounded by its
+  // bytes.
   const added = Math.max(0, bytes - seen.bytes) / BYTES_PER_TOKEN;
   const known = Math.min(bytes, seen.bytes) * (seen.tokens / seen.bytes) * MARGIN;
   return Math.ceil(Math.min(plain, known + added));

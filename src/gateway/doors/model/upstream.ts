@@ -1,4 +1,5 @@
-// The way to the model API: base URL, proxy, CA, and the key, which is read from its file for every call and goes nowhere else.
+// The way to the model API: base URL, proxy, CA, and the key, which is read from its file for every
+// call and goes nowhere else.
 
 import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
@@ -55,11 +56,15 @@ export class ModelUpstream {
     this.#path = `${root}/v1/messages`;
   }
 
-  /** Sends a request; resolves with the head of the answer, whatever its status. @throws NoAnswer */
+  /**
+   * Sends a request; resolves with the head of the answer, whatever its status.
+   * @throws NoAnswer
+   */
   async send(request: UpstreamRequest): Promise<IncomingMessage> {
     const key = await this.#key();
     const agent = this.#currentAgent();
-    // A connection kept alive may have been closed by the other side at this very moment; nobody has seen the request.
+    // A connection kept alive may have been closed by the other side at this very moment; nobody
+    // has seen the request.
     for (let tries = 0; tries < 2; tries += 1) {
       const answer = await this.#attempt(request, agent, key);
       if (answer !== undefined) return answer;
@@ -67,7 +72,9 @@ export class ModelUpstream {
     throw new NoAnswer(`the model API at ${this.#options.baseURL.host} closes its connections`, false);
   }
 
-  /** Undefined if the connection had been kept alive, and was closed before anybody saw the request. */
+  /**
+   * Undefined if the connection had been kept alive, and was closed before anybody saw the request.
+   */
   async #attempt(
     request: UpstreamRequest,
     agent: Agent,

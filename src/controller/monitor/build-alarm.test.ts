@@ -1,13 +1,13 @@
-// The Incident of an alarm: texts filled in, the Monitor's own check among the checks, narrowed to the alarm's labels.
+// The Incident of an alarm: its texts, and the Monitor's own check, limited to the alarm's labels.
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { iso, monitor } from '../../../test/support/monitor-fixtures.ts';
 import { incident as incidentSchema } from '../../api/incident.ts';
 import type { MonitorAlarm } from '../../api/monitor.ts';
 import { Cel } from '../../checks/cel.ts';
-import { incidentOf } from '../alarm/alarm.ts';
-import { alarmOf, MONITOR_CHECK } from './alarm-of.ts';
-import { fingerprintOf } from './probe.ts';
+import { buildIncident } from '../alarm/alarm.ts';
+import { buildAlarm, MONITOR_CHECK } from './build-alarm.ts';
+import { computeFingerprint } from './probe.ts';
 
 const alarm = (labels?: Record<string, string>): MonitorAlarm => ({
   fingerprint: 'f',
@@ -28,8 +28,8 @@ const seen = { count: 1, lastTime: iso(5) };
 const check = { name: 'replicas', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', cel: 'true' } };
 
 describe('the alarm of a Monitor', () => {
-  it('says what failed in the words of the template', () => {
-    const watching = monitor({
+  it('fills in the texts of the template', () => {
+    const definition = monitor({
       severity: 'critical',
       labels: { team: 'storage' },
       incident: {
@@ -39,8 +39,8 @@ describe('the alarm of a Monitor', () => {
         targetNamespaces: ['tikv', 'other'],
       },
     });
-    const made = alarmOf(watching, alarm(), found, seen);
-    const incident = incidentSchema.parse({ apiVersion: 'v', kind: 'Incident', ...incidentOf(made, 'n') });
+    const made = buildAlarm(definition, alarm(), found, seen);
+    const incident = incidentSchema.parse({ apiVersion: 'v', kind: 'Incident', ...buildIncident(made, 'n') });
     expect(incident.spec).toMatchObject({
       summary: 'store 4 (tikv-0:20160): 3, store-down',
       description: 'samples = […] {{ unknown }}',
@@ -54,10 +54,10 @@ describe('the alarm of a Monitor', () => {
     expect(incident.spec.verify.checks[0]?.prometheus?.cel).toBe('size(samples) == 0');
   });
 
-  it('does not let a label of the sample write more than a summary holds', () => {
-    const watching = monitor({ incident: { summary: '{{ $labels.long }}' } });
+  it('cuts a label of the sample to the maximum length of a summary', () => {
+    const definition = monitor({ incident: { summary: '{{ $labels.long }}' } });
     const long = { ...found, failing: { ...found.failing, labels: { long: 'x'.repeat(5000) } } };
-    const made = alarmOf(watching, alarm(), long, seen);
+    const made = buildAlarm(definition, alarm(), long, seen);
     expect(made.incident.summary.length).toBe(512);
     expect(made.labels.long?.length).toBe(4096);
   });
@@ -71,24 +71,24 @@ describe('the own check of an alarm with labels', () => {
     ['fails while its own labels are among the samples', { store: '4' }, [{ store: '5' }, { store: '4' }], false],
     ['holds when only others fail', { store: '4' }, [{ store: '5' }, { job: 'pd' }], true],
     ['holds when nothing fails', { store: '4' }, [], true],
-    ['takes an absent label for the empty one', { store: '' }, [{ job: 'pd' }], false],
+    ['treats an absent label as empty', { store: '' }, [{ job: 'pd' }], false],
     ['compares all labels', { a: '1', b: '2' }, [{ a: '1', b: '3' }], true],
-    ['quotes whatever a label holds', { store: hostile }, [{ store: hostile }], false],
+    ['quotes special characters in a label', { store: hostile }, [{ store: hostile }], false],
   ])('%s', async (_what, labels, samples, holds) => {
-    const watching = monitor({ groupBy: Object.keys(labels) });
-    const [own] = alarmOf(watching, alarm(labels), found, seen).incident.verify.checks;
-    const verdict = await cel.evaluate(own?.prometheus?.cel ?? '', {
+    const definition = monitor({ groupBy: Object.keys(labels) });
+    const [own] = buildAlarm(definition, alarm(labels), found, seen).incident.verify.checks;
+    const result = await cel.evaluate(own?.prometheus?.cel ?? '', {
       samples: { samples: samples.map((one) => ({ labels: one, value: 1 })) },
     });
-    expect(verdict).toMatchObject({ type: holds ? 'passed' : 'failed' });
+    expect(result).toMatchObject({ type: holds ? 'passed' : 'failed' });
   });
 });
 
-it('the fingerprint tells Monitors and labels apart, and is the same for a Monitor that is made anew', () => {
-  const one = fingerprintOf(monitor(), { store: '4' });
+it('the fingerprint differs by Monitor and labels, and is the same for a Monitor that is created again', () => {
+  const one = computeFingerprint(monitor(), { store: '4' });
   expect(one).toMatch(/^[0-9a-f]{32}$/);
-  expect(fingerprintOf(monitor({}, { metadata: { uid: 'another' } }), { store: '4' })).toBe(one);
-  expect(fingerprintOf(monitor(), { store: '5' })).not.toBe(one);
-  expect(fingerprintOf(monitor({}, { metadata: { namespace: 'x' } }), { store: '4' })).not.toBe(one);
-  expect(fingerprintOf(monitor({}, { metadata: { name: 'x' } }), { store: '4' })).not.toBe(one);
+  expect(computeFingerprint(monitor({}, { metadata: { uid: 'another' } }), { store: '4' })).toBe(one);
+  expect(computeFingerprint(monitor(), { store: '5' })).not.toBe(one);
+  expect(computeFingerprint(monitor({}, { metadata: { namespace: 'x' } }), { store: '4' })).not.toBe(one);
+  expect(computeFingerprint(monitor({}, { metadata: { name: 'x' } }), { store: '4' })).not.toBe(one);
 });

@@ -1,4 +1,4 @@
-// From a failing check to the alarm that is raised for it: the Incident's text, and the checks that prove it mended. Pure.
+// Builds the alarm for a failing check: text of the Incident, and checks of the repair. Pure.
 
 import type { Check } from '../../api/check.ts';
 import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
@@ -7,16 +7,17 @@ import type { Alarm } from '../alarm/alarm.ts';
 import { fillTemplate } from '../alarm/template.ts';
 import type { Failing } from './probe.ts';
 
-/** The name of the Monitor's own check among those of its Incidents. */
+/** The name of the Monitor's own check among the checks of its Incidents. */
 export const MONITOR_CHECK = 'monitor';
 
-/** What the schema of an Incident takes, in characters. */
+/** Maximum lengths in the schema of an Incident, in characters. */
 const MAX_SUMMARY = 512;
 const MAX_DESCRIPTION = 16_384;
 const MAX_LABEL = 4096;
 const MAX_LABELS = 64;
 
-export function alarmOf(
+/** Builds the alarm. The first failing sample fills in its texts. */
+export function buildAlarm(
   monitor: Monitor,
   alarm: MonitorAlarm,
   found: { readonly failing: Failing | undefined; readonly observed: string },
@@ -34,7 +35,7 @@ export function alarmOf(
     source: { kind: 'Monitor', name: metadata.name, fingerprint: alarm.fingerprint, startTime: alarm.startTime },
     namespace: metadata.namespace ?? 'default',
     severity: spec.severity,
-    labels: bounded({ ...labels, ...spec.labels }),
+    labels: limitLabels({ ...labels, ...spec.labels }),
     annotations: alarm.value === undefined ? {} : { value: alarm.value },
     incident: {
       summary: truncate(fillTemplate(summary, fields), MAX_SUMMARY),
@@ -51,7 +52,10 @@ export function alarmOf(
   };
 }
 
-/** The Monitor's check as one of the repair's; with groupBy it asks only for this alarm's own labels. */
+/**
+ * The Monitor's check as a check of the repair. With groupBy it covers only the labels of this
+ * alarm.
+ */
 function ownCheck({ spec }: Monitor, alarm: MonitorAlarm): Check {
   const { check } = spec;
   if (spec.groupBy === undefined || check.prometheus === undefined) return { name: MONITOR_CHECK, ...check };
@@ -59,10 +63,10 @@ function ownCheck({ spec }: Monitor, alarm: MonitorAlarm): Check {
   return { name: MONITOR_CHECK, prometheus: { ...check.prometheus, cel } };
 }
 
-/** A label that a sample does not have is the empty one, as in PromQL. */
+/** A missing label counts as empty, as in PromQL. */
 function groupMatches(labels: Readonly<Record<string, string>>): string {
   const conditions = Object.entries(labels).map(([name, value]) => {
-    // CEL takes the escapes of JSON.
+    // CEL accepts the escape sequences of JSON.
     const [key, text] = [JSON.stringify(name), JSON.stringify(value)];
     return value === ''
       ? `(!(${key} in s.labels) || s.labels[${key}] == "")`
@@ -71,7 +75,7 @@ function groupMatches(labels: Readonly<Record<string, string>>): string {
   return conditions.length === 0 ? 'true' : conditions.join(' && ');
 }
 
-function bounded(labels: Readonly<Record<string, string>>): Record<string, string> {
+function limitLabels(labels: Readonly<Record<string, string>>): Record<string, string> {
   const entries = Object.entries(labels).slice(0, MAX_LABELS);
   return Object.fromEntries(entries.map(([name, value]) => [name, truncate(value, MAX_LABEL)]));
 }

@@ -1,0 +1,137 @@
+// Plugins for esbuild that leave out of a bundle what no process of ours uses.
+
+import { readFile } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
+import type { Plugin } from 'esbuild';
+
+/** What KubeConfig imports and our calls of it never run. */
+const leftOut: Readonly<Record<string, readonly string[]>> = {
+  './gen/index.js': ['ServerConfiguration', 'createConfiguration'],
+  undici: ['Agent', 'ProxyAgent'],
+};
+
+/**
+ * Of the Kubernetes client only KubeConfig is used. It comes with the generated API of all of
+ * Kubernetes and with undici, which carries that API; KubeConfig gives us agents for node:https
+ * instead, with and without a proxy. Both are replaced by functions that fail: if another version of
+ * the client calls one, no request leaves by a way that nobody chose. If it imports another name,
+ * the build fails.
+ */
+const onlyKubeConfig: Plugin = {
+  name: 'only-kube-config',
+  setup(context) {
+    const name = '@kubernetes/client-node';
+    context.onResolve({ filter: /^@kubernetes\/client-node$/ }, ({ kind, resolveDir }) =>
+      context.resolve(`${name}/dist/config.js`, { kind, resolveDir }),
+    );
+    context.onResolve({ filter: /^(\.\/gen\/index\.js|undici)$/ }, ({ path, importer }) =>
+      importer.endsWith(`/node_modules/${name}/dist/config.js`) ? { path, namespace: 'left-out' } : null,
+    );
+    context.onLoad({ filter: /./, namespace: 'left-out' }, ({ path }) => {
+      const reason = `this build of oplab has no ${path} of ${name}; see hack/bundle-plugins.ts`;
+      const functions = leftOut[path]?.map((each) => `export function ${each}() { fail(); }`) ?? [];
+      return { contents: [`function fail() { throw new Error(${JSON.stringify(reason)}); }`, ...functions].join('\n') };
+    });
+  },
+};
+
+/** Ways to prove oneself that few kubeconfigs use, with a library each. */
+const rareAuthenticators: Readonly<Record<string, string>> = {
+  './azure_auth.js': 'AzureAuth',
+  './gcp_auth.js': 'GoogleCloudPlatformAuth',
+  './oidc_auth.js': 'OpenIDConnectAuth',
+};
+/** What only a kubeconfig with a proxy-url needs, and the classes that KubeConfig makes of it. */
+const proxyPackages: Readonly<Record<string, readonly string[]>> = {
+  hpagent: ['HttpProxyAgent', 'HttpsProxyAgent'],
+  socks: ['SocksClient'],
+  'socks-proxy-agent': ['SocksProxyAgent'],
+};
+
+/** KubeConfig loads these at once; a bundle loads them when they are first used. */
+const rarePartsOfKubeConfigOnDemand: Plugin = {
+  name: 'rare-parts-of-kube-config-on-demand',
+  setup(context) {
+    const names = [...Object.keys(rareAuthenticators), ...Object.keys(proxyPackages)];
+    const filter = new RegExp(`^(${names.join('|').replaceAll('.', '\\.')})$`);
+    context.onResolve({ filter }, ({ path, importer, resolveDir, kind }) =>
+      kind === 'import-statement' && importer.endsWith('/@kubernetes/client-node/dist/config.js')
+        ? { path, namespace: 'on-demand', pluginData: resolveDir }
+        : null,
+    );
+    context.onLoad({ filter: /./, namespace: 'on-demand' }, ({ path, pluginData }) => {
+      const name = rareAuthenticators[path];
+      const source = `require(${JSON.stringify(path)})`;
+      const contents =
+        name === undefined
+          ? (proxyPackages[path] ?? []).map(
+              (each) => `export const ${each} = new Proxy(function () {}, {
+                construct: (_, args) => new (${source}.${each})(...args),
+                get: (_, key) => ${source}.${each}[key],
+              });`,
+            )
+          : [
+              `let known; const real = () => (known ??= new (${source}.${name})());
+              export class ${name} {
+                isAuthProvider(user) { return user?.authProvider ? real().isAuthProvider(user) : false; }
+                applyAuthentication(user, options) { return real().applyAuthentication(user, options); }
+              }`,
+            ];
+      return { contents: contents.join('\n'), resolveDir: pluginData };
+    });
+  },
+};
+
+/** string-width builds large tables of Unicode when it is loaded; plain ASCII does not need it. */
+const stringWidthOnDemand: Plugin = {
+  name: 'string-width-on-demand',
+  setup(context) {
+    context.onResolve({ filter: /^string-width$/ }, ({ kind, resolveDir }) =>
+      kind === 'import-statement' ? { path: 'string-width', namespace: 'width', pluginData: resolveDir } : null,
+    );
+    context.onLoad({ filter: /./, namespace: 'width' }, ({ path, pluginData }) => ({
+      contents: `export default (...args) => require(${JSON.stringify(path)}).default(...args);`,
+      resolveDir: pluginData,
+    }));
+  },
+};
+
+/**
+ * An import statement of a built-in module loads it even where the code that needs it is loaded on
+ * demand, and reads each of its exports: that of node:http for WebSocket loads all of Node's fetch,
+ * 70 modules. Asked for as an object, a module is loaded by the code that needs it, and as it is.
+ */
+const builtInsAsObjects: Plugin = {
+  name: 'built-ins-as-objects',
+  setup(context) {
+    context.onResolve({ filter: /^(node:)?[a-z_/]+$/ }, ({ path, kind, importer }) =>
+      // main.ts also has to run on a Node that is too old for this, to say so.
+      kind === 'import-statement' && isBuiltin(path) && !importer.endsWith('/src/main.ts')
+        ? { path: path.replace(/^(node:)?/, 'node:'), namespace: 'built-in' }
+        : null,
+    );
+    context.onLoad({ filter: /./, namespace: 'built-in' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    }));
+  },
+};
+
+/**
+ * esbuild leaves out what is not used of zod, its texts in fifty languages among it, only where zod
+ * is imported as a namespace.
+ */
+const onlyUsedPartsOfZod: Plugin = {
+  name: 'only-used-parts-of-zod',
+  setup(context) {
+    context.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
+      if (path.includes('/node_modules/')) return null;
+      const source = await readFile(path, 'utf8');
+      return { loader: 'ts', contents: source.replace("import { z } from 'zod';", "import * as z from 'zod';") };
+    });
+  },
+};
+
+/** For every bundle. */
+export const bundlePlugins = [onlyKubeConfig, onlyUsedPartsOfZod];
+/** For the command line, whose start a user waits for. */
+export const startPlugins = [rarePartsOfKubeConfigOnDemand, stringWidthOnDemand, builtInsAsObjects];

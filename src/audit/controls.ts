@@ -1,0 +1,14 @@
+// Removes from displayed text what a terminal would execute.
+
+/** Escape sequences that a terminal would execute: colours, cursor moves, titles. */
+const ESCAPES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\p{Cc}]*)?`, 'gu');
+/** Control characters other than newline and tab, and marks that change the direction of text. */
+const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Removes terminal escapes and control characters, except newline and tab, from text that is
+ * displayed.
+ */
+export function withoutControls(text: string): string {
+  return text.replace(ESCAPES, '').replace(CONTROLS, '');
+}

@@ -1,0 +1,67 @@
+// What `oplab session export` does.
+
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { exportFileName, type SessionExport, verifyExport } from '../../audit/export.ts';
+import { InvalidInput, messageOf } from '../../errors.ts';
+import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { readExport } from '../reader/file-reader.ts';
+import { entriesText } from '../render/entry.ts';
+import { postMortem } from '../render/post-mortem.ts';
+import { exportsOf } from '../session-source.ts';
+
+const flags = connectionFlags.extend({
+  file: z.string().optional(),
+  all: z.boolean().default(false),
+  format: z.enum(['json', 'markdown']).default('json'),
+  to: z.string().default('.'),
+  force: z.boolean().default(false),
+});
+type Flags = z.infer<typeof flags>;
+
+/** Writes sessions into files. @throws InvalidInput, NotFound */
+export async function exportSessions(
+  environment: Environment,
+  command: Command,
+  text: string | undefined,
+): Promise<void> {
+  const given = flagsOf(command, flags);
+  const one = given.file !== undefined && readExport(given.file) !== undefined;
+  if (text === undefined && !given.all && !one) throw new InvalidInput('name a session or use --all');
+  if (text !== undefined && given.all) throw new InvalidInput('name a session or use --all, not both');
+  let written = 0;
+  for await (const exported of exportsOf(environment, given, text)) {
+    write(environment, given, exported, given.all);
+    written += 1;
+  }
+  if (written === 0) environment.output.note('No sessions found.');
+}
+
+function write({ output }: Environment, given: Flags, exported: SessionExport, several: boolean): void {
+  const text =
+    given.format === 'json' ? `${JSON.stringify(exported, null, 2)}\n` : postMortem(exported, verifyExport(exported));
+  const { incident, sealed, entries } = exported.session;
+  const name = `${incident.namespace}/${incident.name}`;
+  if (!sealed) output.note(`${name} is not sealed: the session may continue after this export`);
+  if (given.to === '-') {
+    output.write(text);
+    return;
+  }
+  const extension = given.format === 'json' ? 'json' : 'md';
+  const file = several || isFolder(given.to) ? path.join(given.to, exportFileName(exported, extension)) : given.to;
+  try {
+    mkdirSync(path.dirname(file), { recursive: true });
+    // The file contains what an agent saw of a cluster, so only its owner may read it.
+    writeFileSync(file, text, { mode: 0o600, flag: given.force ? 'w' : 'wx' });
+  } catch (error) {
+    const there = error instanceof Error && 'code' in error && error.code === 'EEXIST';
+    throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : messageOf(error), error);
+  }
+  output.line(`${file}: ${name}, ${entriesText(entries)}, ${Object.keys(exported.blobs).length} texts`);
+}
+
+function isFolder(to: string): boolean {
+  return to.endsWith('/') || statSync(to, { throwIfNoEntry: false })?.isDirectory() === true;
+}
