@@ -36,14 +36,16 @@ RUN command -v tini >/dev/null && test -s /etc/ssl/certs/ca-certificates.crt \
       && apt-get install -y --no-install-recommends ca-certificates tini libstdc++6 \
       && rm -rf /var/lib/apt/lists/*; }
 RUN id oplab 2>/dev/null || useradd --uid 65532 --user-group --create-home --shell /bin/bash oplab
-COPY --from=node /usr/local/bin/node /usr/local/bin/node
+# Executable but not readable: the kernel then lets no process of the same user read or write its memory, and
+# --disable-sigusr1 keeps its debugger shut.
+COPY --from=node --chmod=0711 /usr/local/bin/node /usr/local/bin/node
 LABEL org.opencontainers.image.title="oplab" \
       org.opencontainers.image.description="Controller, gateway, agent and command line of oplab" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV NODE_ENV=production HOME=/home/oplab
 WORKDIR /home/oplab
 USER 65532
-ENTRYPOINT ["tini", "--", "node", "--enable-source-maps", "/opt/oplab/dist/main.mjs"]
+ENTRYPOINT ["tini", "--", "node", "--disable-sigusr1", "--enable-source-maps", "/opt/oplab/dist/main.mjs"]
 COPY dist/ /opt/oplab/dist/
 
 FROM ${BASE} AS oplab-sandbox
@@ -53,7 +55,7 @@ RUN command -v tini >/dev/null && command -v dig >/dev/null && command -v jq >/d
         libstdc++6 netcat-openbsd openssl procps tini vim-tiny \
       && rm -rf /var/lib/apt/lists/*; }
 RUN id oplab 2>/dev/null || useradd --uid 65532 --user-group --create-home --shell /bin/bash oplab
-COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node --chmod=0711 /usr/local/bin/node /usr/local/bin/node
 COPY --from=kubectl /bin/kubectl /usr/local/bin/kubectl
 COPY --from=helm /usr/bin/helm /usr/local/bin/helm
 COPY --from=docker-cli /usr/local/bin/docker /usr/local/bin/docker
@@ -64,5 +66,5 @@ LABEL org.opencontainers.image.title="oplab-sandbox" \
 ENV NODE_ENV=production HOME=/home/oplab SHELL=/bin/bash
 WORKDIR /home/oplab
 USER 65532
-ENTRYPOINT ["tini", "-s", "--", "node", "--enable-source-maps", "/opt/oplab/dist/main.mjs", "sandbox"]
+ENTRYPOINT ["tini", "-s", "--", "node", "--disable-sigusr1", "--enable-source-maps", "/opt/oplab/dist/main.mjs", "sandbox"]
 COPY dist/ /opt/oplab/dist/

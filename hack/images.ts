@@ -13,10 +13,19 @@ import { ensureLocalImage } from './toolchain/local-images.ts';
 export const oplabTag = 'oplab.dev/oplab:dev';
 export const sandboxTag = 'oplab.dev/oplab-sandbox:dev';
 
-const node = { from: { path: path.join(root, 'node_modules', 'node', 'bin', 'node') }, to: '/usr/local/bin/node' };
+/**
+ * Executable but not readable, so the kernel treats its processes as not dumpable: a command cannot
+ * read or write the memory of the shell server, which runs as the same user.
+ */
+const node = {
+  from: { path: path.join(root, 'node_modules', 'node', 'bin', 'node') },
+  to: '/usr/local/bin/node',
+  mode: 0o711,
+};
 /** Last, so that a changed source changes only this layer. */
 const dist = { from: { path: path.join(root, 'dist') }, to: '/opt/oplab/dist' };
-const start = ['node', '--enable-source-maps', '/opt/oplab/dist/main.mjs'];
+/** SIGUSR1 would open a debugger, to which a command could connect. */
+const start = ['node', '--disable-sigusr1', '--enable-source-maps', '/opt/oplab/dist/main.mjs'];
 const title = (name: string, description: string): Record<string, string> => ({
   'org.opencontainers.image.title': name,
   'org.opencontainers.image.description': description,

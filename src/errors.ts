@@ -173,6 +173,12 @@ export const ERRORS = {
     retry: false,
     meaning: 'The sandbox was lost while a command was running. It is not known whether the command finished.',
   },
+  OPLAB_SANDBOX_STALLED: {
+    status: 500,
+    exitCode: 1,
+    retry: false,
+    meaning: 'The shell server did not report the end of a command within its time limit. The attempt ends.',
+  },
   OPLAB_VERIFICATION_FAILED: {
     status: 500,
     exitCode: 4,

@@ -112,13 +112,16 @@ async function* tar(entries: Iterable<LayerEntry>): AsyncGenerator<Buffer> {
 
 /**
  * The entries of a file or a folder tree, placed at `to`; modes keep only the owner's execute bit.
+ * A single file can be given another mode.
  */
-export async function entriesOf(source: string, to: string): Promise<LayerEntry[]> {
+export async function entriesOf(source: string, to: string, mode?: number): Promise<LayerEntry[]> {
   const target = to.replace(/^\/+|\/+$/g, '');
   const found = await lstat(source);
   if (found.isSymbolicLink()) return [{ path: target, mode: 0o777, content: { link: await readlink(source) } }];
   if (!found.isDirectory())
-    return [{ path: target, mode: found.mode & 0o100 ? 0o755 : 0o644, content: { file: source, size: found.size } }];
+    return [
+      { path: target, mode: mode ?? (found.mode & 0o100 ? 0o755 : 0o644), content: { file: source, size: found.size } },
+    ];
   const entries: LayerEntry[] = [{ path: target, mode: 0o755, content: 'folder' }];
   for (const name of (await readdir(source)).sort())
     entries.push(...(await entriesOf(path.join(source, name), `${target}/${name}`)));

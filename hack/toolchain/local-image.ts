@@ -25,6 +25,8 @@ export interface ImageFile {
   readonly from: ImageSource;
   /** Absolute path in the image. A folder's content goes below it. */
   readonly to: string;
+  /** Permissions of a single file; default: 0755 if its owner may execute it, else 0644. */
+  readonly mode?: number;
 }
 
 /** An image that is put together on this machine out of files alone. */

@@ -63,10 +63,11 @@ async function layerOfFile(file: ImageFile, signal: AbortSignal | undefined): Pr
       tool: file.from.tool,
       to: file.to,
       build: goBuildKey(file.from.build ?? buildOf(file.from.tool)),
+      mode: file.mode,
     });
-    return cachedLayer(key, () => entriesOf(located, file.to), signal);
+    return cachedLayer(key, () => entriesOf(located, file.to, file.mode), signal);
   }
-  const entries = await entriesOf(located, file.to);
+  const entries = await entriesOf(located, file.to, file.mode);
   return cachedLayer(contentKey({ content: await hashEntries(entries) }), async () => entries, signal);
 }
 

@@ -14,7 +14,7 @@ import { silentLogger } from '../observability/logger.ts';
 import type { ExecExit, IsolationReport } from '../sandbox/protocol.ts';
 import type { AgentEvent } from './events.ts';
 import { EXIT_NOT_ISOLATED, runAttempt } from './process.ts';
-import { type Sandbox, SandboxLost } from './sandbox-client.ts';
+import { type Sandbox, SandboxLost, SandboxStalled } from './sandbox-client.ts';
 
 type Content = { type: string; [key: string]: unknown };
 /** One scripted answer of the model. */
@@ -486,6 +486,21 @@ describe('an attempt ends', () => {
     expect(code).toBe(0);
     expect(end).toMatchObject({ end: { reason: 'stopped' } });
     expect(gateway.entries.at(-1)).toMatchObject({ kind: 'lifecycle', clientKey: '1-end' });
+  });
+
+  it('when the sandbox keeps no time limit, with the result on record', async () => {
+    const { code, end, gateway, started } = await attempt({
+      replies: [{ content: [shell('kill -STOP $PPID')] }, { content: [shell('never')] }],
+      exec: async () => {
+        throw new SandboxStalled(1);
+      },
+    });
+    expect(code).toBe(0);
+    expect(started).toHaveLength(1);
+    expect(end).toMatchObject({ end: { reason: 'sandbox-stalled' } });
+    const result = gateway.entries.find((entry) => entry.kind === 'tool_result');
+    expect(result).toMatchObject({ params: { indeterminate: true } });
+    expect(gateway.entries.at(-1)?.content).toContain('sandbox-stalled: the shell server did not report');
   });
 
   it('with SIGTERM in the middle of a command', async () => {

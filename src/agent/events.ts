@@ -12,6 +12,8 @@ export type LoopEnd =
   | { readonly reason: 'silent' }
   /** The model declined to continue, or its API rejected the request permanently. */
   | { readonly reason: 'model-refused'; readonly message: string }
+  /** The shell server kept no time limit, so nothing more can be run in this sandbox. */
+  | { readonly reason: 'sandbox-stalled'; readonly message: string }
   /** SIGTERM, or the deadline. */
   | { readonly reason: 'stopped'; readonly message: string };
 

@@ -93,6 +93,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
         const cutOff = wasCutOff(answer) && index === calls.length - 1;
         const outcome = yield* runCall(turn, call, calls.length, cutOff);
         if (outcome.concluded === true) return { reason: 'concluded' };
+        if (outcome.fatal !== undefined) return { reason: 'sandbox-stalled', message: outcome.fatal };
         results.push({
           type: 'tool_result',
           tool_use_id: call.id,

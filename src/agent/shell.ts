@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS } from '../sandbox/protocol.ts';
-import { type Sandbox, SandboxLost } from './sandbox-client.ts';
+import { type Sandbox, SandboxLost, SandboxStalled } from './sandbox-client.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
 const input = z.object({
@@ -60,6 +60,12 @@ async function lost(sandbox: Sandbox, error: SandboxLost, signal: AbortSignal): 
     'The sandbox container was killed while this command ran, usually because it ran out of memory. How far the command got ' +
     'is unknown: check before you repeat it. A fresh sandbox is ready. Processes are gone, and files under $HOME and /tmp may be gone too.';
   return { text, isError: true, summary: `sandbox lost: ${error.message}`, params: { indeterminate: true } };
+}
+
+/** A command that stops the shell server would otherwise run without a limit: the attempt ends. */
+function stalled(error: SandboxStalled): ToolOutcome {
+  const { message } = error;
+  return { text: message, isError: true, summary: message, params: { indeterminate: true }, fatal: message };
 }
 
 /** The tool `shell`; `live` receives the output of running commands. */
@@ -126,6 +132,7 @@ export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => vo
             };
           } catch (error) {
             if (error instanceof SandboxLost) return lost(sandbox, error, signal);
+            if (error instanceof SandboxStalled) return stalled(error);
             throw error;
           }
         },

@@ -15,8 +15,10 @@ export interface ToolOutcome {
   readonly params?: z.core.util.JSONType;
   /** The full text for the log, if it is longer than the summary. */
   readonly blob?: string;
-  /** True if this call ends the attempt. */
+  /** True if this call ends the attempt because the agent made its claim. */
   readonly concluded?: boolean;
+  /** The attempt ends with this call, because no other can follow: the reason. */
+  readonly fatal?: string;
 }
 
 /** A call with valid input, ready to run. */

@@ -1,7 +1,10 @@
 // The cap on stored text: keeps the head and tail, and a line that says how much was left out.
 
-/** The default cap on a blob in bytes: 1 MiB. */
-export const DEFAULT_BLOB_CAP_BYTES = 1024 * 1024;
+/**
+ * The default cap on a blob in bytes: 4 MiB. The kube door refuses bodies of more than 1 MiB, and
+ * placeholders make a text at most 3.9 times as long, so a body is always recorded whole.
+ */
+export const DEFAULT_BLOB_CAP_BYTES = 4 * 1024 * 1024;
 
 /** The last character boundary at or before `at` in UTF-8 bytes. */
 function boundaryBefore(bytes: Uint8Array, at: number): number {

@@ -1,182 +1,335 @@
-// The patterns of secrets in text: one rule per pattern, each with its replacement.
+// The shapes of secrets in text. Each rule says what comes before a secret and which alphabet the secret is written in.
 //
-// A rule may miss a secret, but it must not match ordinary output, because redacted text cannot be
-// recovered. Digests, UIDs, store IDs and base64 certificates are ordinary output.
+// Redaction destroys evidence, so a rule can only take characters of its alphabet. No alphabet
+// holds a blank, a line break, a quote or a character with which a shell ends a word, and
+// therefore no rule can take the rest of a command. The price: of a passphrase with blanks, only
+// the first word is hidden. Digests, uids, store ids and certificates are ordinary output and stay.
 
-/** The text that replaces a secret. It matches no rule, so that redaction is idempotent. */
-export function placeholder(kind: string): string {
-  return `[redacted:${kind}]`;
+/**
+ * The characters that a secret of a kind can have. This is the whole list: a rule names one of
+ * these and cannot bring its own.
+ */
+const ALPHABETS = {
+  base64: '[A-Za-z0-9+/=]',
+  base64url: '[A-Za-z0-9_-]',
+  jwt: '[A-Za-z0-9_.-]',
+  /** RFC 6750's b64token, which HTTP credentials use. */
+  token: '[A-Za-z0-9._~+/=-]',
+  percentBase64: '[A-Za-z0-9+/%=]',
+  /** A part of a query or of a list of assignments. */
+  parameter: '(?:[A-Za-z0-9._~+/=@:%^*!?#-]|\\$(?![A-Za-z_({\'"`]))',
+  /** What people type as a password, without what a shell would act on. */
+  password: '(?:[A-Za-z0-9._~+/=@:%^*!?#,\\]-]|\\[(?!redacted:)|\\$(?![A-Za-z_({\'"`]))',
+  /** The user part of a URL ends at a slash. */
+  urlPassword: '(?:[A-Za-z0-9._~+=:%^*!?#,-]|\\$(?![A-Za-z_({\'"`]))',
+} as const;
+
+type Alphabet = keyof typeof ALPHABETS;
+
+/** A shape of secrets. Patterns are sources of regular expressions without capturing groups. */
+interface Shape {
+  readonly name: string;
+  /** What the placeholder calls the secret. */
+  readonly kind: string;
+  /** What precedes the secret. It stays on the record. */
+  readonly before?: string;
+  readonly alphabet: Alphabet;
+  readonly min?: number;
+  readonly max?: number;
+  /** A lookahead at the beginning of the secret, for shapes that need more than an alphabet. */
+  readonly require?: string;
+  /** A lookahead at the end of the secret. */
+  readonly after?: string;
+  readonly flags?: 'g' | 'gi' | 'gm' | 'gim';
+  /** Words such as `true`, and paths, can stand where a secret could; they stay. */
+  readonly mayBeHarmless?: true;
 }
 
-/** A pattern of secrets and its replacement. */
+/** A shape, ready to be applied. */
 export interface RedactionRule {
   readonly name: string;
-  readonly pattern: RegExp;
-  /** Replacement in the syntax of `String.replace`, or a function of the match. */
-  readonly replace: (match: string, ...groups: string[]) => string;
+  readonly redact: (text: string) => string;
 }
 
-const whole =
-  (kind: string): RedactionRule['replace'] =>
-  () =>
-    placeholder(kind);
+/** What replaces a secret of this many characters. No rule matches it, so redaction is idempotent. */
+export function placeholder(kind: string, length: number): string {
+  return `[redacted:${kind}:${length}]`;
+}
 
-/** Values that are not secrets: empty values, flags, references, paths, our own placeholder. */
+/** Values that are no secret although they stand where one could. */
 const HARMLESS =
-  /^(?:|true|false|null|nil|none|undefined|yes|no|required|missing|invalid|expired|unset|\*+|[x.]{3,}|-|\||>|[|>][-+]|\[redacted:.*|[$<{%/~].*|\[\]|\{\})$/i;
+  /^(?:true|false|null|nil|none|undefined|yes|no|required|missing|invalid|expired|unset|\*+|[x.]{3,}|-|[%/~].*)$/i;
 
-function value(kind: string, text: string): string {
-  return HARMLESS.test(text) ? text : placeholder(kind);
+function compile(shape: Shape): RedactionRule {
+  const { name, kind, before = '', alphabet, min = 1, max, require = '', after = '', flags = 'g' } = shape;
+  const secret = `${ALPHABETS[alphabet]}{${min},${max ?? ''}}`;
+  const pattern = new RegExp(`(${before})${require}(${secret})${after}`, flags);
+  const mask = (match: string, kept: string, found: string) =>
+    shape.mayBeHarmless && HARMLESS.test(found) ? match : `${kept}${placeholder(kind, found.length)}`;
+  return { name, redact: (text) => text.replace(pattern, mask) };
 }
 
-/** Endings of names whose value is a secret: DB_PASSWORD, clientSecret, aws_secret_access_key. */
+/** Names whose value is a secret, as the end of a longer name: DB_PASSWORD, clientSecret, aws_secret_access_key. */
 const SECRET_NAME =
   '(?:passwd|password|passphrase|pwd|client[_-]?secret|secret[_-]?key|secret[_-]?access[_-]?key|private[_-]?key|api[_-]?key|apikey|access[_-]?token|refresh[_-]?token|auth[_-]?token|id[_-]?token|identitytoken|session[_-]?token|account[_-]?key|token|secret)';
 
+/** Bare `secret` names an object far more often than a value. */
+const SECRET_MEMBER = `[\\w.-]*(?:(?<=\\w)secret|(?!secret\\\\{0,8}["']?:)${SECRET_NAME})`;
+
+/** Names that ordinary messages use too: "token: file does not exist". */
+const SPOKEN_NAME = '[\\w.-]*(?:token|\\wsecret)';
+
 const secretName = new RegExp(`^[\\w.-]*${SECRET_NAME}$`, 'i');
 
-/**
- * Whether a key of an object holds a secret. The key `secret` does not: it usually names an object.
- */
+/** Whether the string under this key of an object is a secret by its name. */
 export function isSecretName(key: string): boolean {
   return secretName.test(key) && !/^secret$/i.test(key);
 }
 
-const headers = '(?:proxy-)?authorization|x-api-key|x-auth-token|x-vault-token|set-cookie|cookie';
+const HEADERS = '(?:proxy-)?authorization|x-api-key|x-auth-token|x-vault-token|(?:set-)?cookie';
+const SCHEMES = 'bearer|basic|negotiate|digest|token|apikey';
+/** A quote, also escaped as in JSON inside JSON. */
+const QUOTE = '\\\\{0,8}["\']?';
 
-export const RULES: readonly RedactionRule[] = [
+const SHAPES: readonly Shape[] = [
   {
-    name: 'pem',
-    pattern:
-      /-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----)[\s\S]){0,65536}(?:-----END (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----)?/g,
-    replace: whole('private-key'),
-  },
-  {
-    // The same in base64: "-----BEGIN PRIVATE" or "-----BEGIN RSA PRI…", also EC, OPENSSH and
-    // ENCRYPTED.
+    // "-----BEGIN PRIVATE", "-----BEGIN RSA PRI…", "-----BEGIN EC PRI…" and so on, in base64.
     name: 'pem-base64',
-    pattern:
-      /LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE|FTkNSWVBURUQgUFJJVkFUR)[A-Za-z0-9+/=]*/g,
-    replace: whole('private-key'),
+    kind: 'private-key',
+    before: 'LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE|FTkNSWVBURUQgUFJJVkFUR)',
+    alphabet: 'base64',
   },
-  { name: 'anthropic-key', pattern: /(?<![A-Za-z0-9])sk-ant-[A-Za-z0-9_-]{16,}/g, replace: whole('api-key') },
+  { name: 'anthropic-key', kind: 'api-key', before: '(?<![A-Za-z0-9])sk-ant-', alphabet: 'base64url', min: 16 },
   {
     name: 'sk-key',
-    pattern:
-      /(?<![A-Za-z0-9_-])sk-(?:proj-|svcacct-|or-v1-)?(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{32,}/g,
-    replace: whole('api-key'),
+    kind: 'api-key',
+    before: '(?<![A-Za-z0-9_-])sk-(?:proj-|svcacct-|or-v1-)?',
+    require: '(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])',
+    alphabet: 'base64url',
+    min: 32,
   },
   {
     name: 'jwt',
-    pattern: /(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?/g,
-    replace: whole('jwt'),
+    kind: 'jwt',
+    before: '(?<![A-Za-z0-9_-])',
+    require: '(?=eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,})',
+    alphabet: 'jwt',
   },
-  { name: 'docker-config', pattern: /eyJhdXRocyI6[A-Za-z0-9+/=]+/g, replace: whole('docker-auth') },
+  { name: 'docker-config', kind: 'docker-auth', before: 'eyJhdXRocyI6', alphabet: 'base64' },
   {
     name: 'docker-auth',
-    pattern: /("auth\\{0,8}"\s*:\s*\\{0,8}")([A-Za-z0-9+/]{8,}={0,2})(?=\\{0,8}")/g,
-    replace: (_match, before = '') => `${before}${placeholder('docker-auth')}`,
+    kind: 'docker-auth',
+    before: '"auth\\\\{0,8}"\\s*:\\s*\\\\{0,8}"',
+    alphabet: 'base64',
+    min: 8,
   },
   {
     name: 'aws-key-id',
-    pattern: /(?<![A-Za-z0-9])(?:AKIA|ASIA)[0-9A-Z]{16}(?![A-Za-z0-9])/g,
-    replace: whole('cloud-key'),
+    kind: 'cloud-key',
+    before: '(?<![A-Za-z0-9])(?:AKIA|ASIA)',
+    require: '(?=[0-9A-Z]{16}(?![A-Za-z0-9]))',
+    alphabet: 'base64url',
+    min: 16,
+    max: 16,
   },
   {
     name: 'google-api-key',
-    pattern: /(?<![A-Za-z0-9_-])AIza[0-9A-Za-z_-]{35}(?![A-Za-z0-9_-])/g,
-    replace: whole('cloud-key'),
+    kind: 'cloud-key',
+    before: '(?<![A-Za-z0-9_-])AIza',
+    alphabet: 'base64url',
+    min: 35,
+    max: 35,
+    after: '(?![A-Za-z0-9_-])',
   },
-  { name: 'google-oauth', pattern: /(?<![A-Za-z0-9_-])ya29\.[0-9A-Za-z_-]{20,}/g, replace: whole('cloud-key') },
+  { name: 'google-oauth', kind: 'cloud-key', before: '(?<![A-Za-z0-9_-])ya29\\.', alphabet: 'base64url', min: 20 },
   {
     name: 'azure-account-key',
-    pattern: /(AccountKey=|SharedAccessKey=|[?&]sig=)([A-Za-z0-9+/%]{20,}={0,2})/g,
-    replace: (_match, before = '') => `${before}${placeholder('cloud-key')}`,
+    kind: 'cloud-key',
+    before: '(?:AccountKey=|SharedAccessKey=|[?&]sig=)',
+    alphabet: 'percentBase64',
+    min: 20,
   },
+  ...[
+    ['gh[pousr]_', 36],
+    ['github_pat_', 22],
+    ['glpat-', 20],
+    ['xox[abeprs]-', 10],
+    ['npm_', 36],
+    ['dckr_pat_', 20],
+    ['dop_v1_', 64],
+    ['hvs\\.', 20],
+    ['[rs]k_live_', 20],
+  ].map(
+    ([prefix, min]): Shape => ({
+      name: `vendor-token ${prefix}`,
+      kind: 'token',
+      before: `(?<![A-Za-z0-9_-])${prefix}`,
+      alphabet: 'base64url',
+      min: Number(min),
+    }),
+  ),
   {
-    name: 'vendor-token',
-    pattern:
-      /(?<![A-Za-z0-9_-])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|npm_[A-Za-z0-9]{36}|dckr_pat_[A-Za-z0-9_-]{20,}|dop_v1_[a-f0-9]{64}|hvs\.[A-Za-z0-9_-]{20,}|[rs]k_live_[A-Za-z0-9]{20,})/g,
-    replace: whole('token'),
+    // `authorization: Bearer …`; a scheme is a known word, never just the first of two.
+    name: 'header-with-scheme',
+    kind: 'header',
+    before: `(?<![\\w-])(?:${HEADERS})${QUOTE}\\s*:[ \\t]*${QUOTE}(?:${SCHEMES})[ \\t]+`,
+    alphabet: 'token',
+    flags: 'gi',
+    mayBeHarmless: true,
   },
   {
     name: 'header',
-    pattern: new RegExp(
-      `(?<![\\w-])((?:${headers})\\\\{0,8}["']?\\s*[:=]\\s*\\\\{0,8}["']?)((?:(?:bearer|basic|negotiate|digest|token)\\s+)?)([^\\s"'\\\\][^"'\\r\\n\\\\]*)`,
-      'gi',
-    ),
-    replace: (_match, before = '', scheme = '', secret = '') => `${before}${scheme}${value('header', secret)}`,
+    kind: 'header',
+    before: `(?<![\\w-])(?:${HEADERS})${QUOTE}\\s*[:=][ \\t]*${QUOTE}`,
+    require: `(?!(?:${SCHEMES})[ \\t])`,
+    alphabet: 'token',
+    flags: 'gi',
+    mayBeHarmless: true,
   },
   {
     name: 'bearer',
-    pattern: /\b(bearer\s+)(?=[A-Za-z0-9._~+/=-]*[0-9])([A-Za-z0-9._~+/=-]{16,})/gi,
-    replace: (_match, before = '') => `${before}${placeholder('bearer')}`,
+    kind: 'bearer',
+    before: '(?<![\\w=])bearer[ \\t]+',
+    require: '(?=[A-Za-z0-9._~+/=-]*[0-9])',
+    alphabet: 'token',
+    min: 16,
+    flags: 'gi',
   },
   {
     name: 'url-password',
-    pattern: /(:\/\/[^\s:/@"']{0,128}:)([^\s/@"'[\]]{1,256})(?=@)/gi,
-    replace: (_match, before = '', secret = '') => `${before}${value('password', secret)}`,
+    kind: 'password',
+    before: '://[^\\s:/@"\']{0,128}:',
+    alphabet: 'urlPassword',
+    max: 256,
+    after: '(?=@)',
+    mayBeHarmless: true,
   },
   {
     name: 'curl-user',
-    pattern: /(\scurl\s(?:[^\n|;&]{0,200}?\s)?(?:-u|--user)[\s=]*["']?[^\s:"']{1,128}:)([^\s"']{1,256})/g,
-    replace: (_match, before = '', secret = '') => `${before}${value('password', secret)}`,
+    kind: 'password',
+    before: '\\scurl\\s(?:[^\\n|;&]{0,200}?\\s)??(?:-u|--user)[ \\t=]*["\']?[^\\s:"\']{1,128}:',
+    alphabet: 'password',
+    max: 256,
+    mayBeHarmless: true,
   },
   {
-    // An environment variable of a pod whose name says that its value is a secret.
+    // An environment variable of a pod: the name says that the value beside it is a secret.
     name: 'env-json',
-    pattern: new RegExp(
-      `(\\\\{0,8}"name\\\\{0,8}"\\s*:\\s*\\\\{0,8}"[\\w.-]*${SECRET_NAME}\\\\{0,8}"\\s*,\\s*\\\\{0,8}"value\\\\{0,8}"\\s*:\\s*\\\\{0,8}")((?:[^"\\\\]|\\\\(?!"))*)`,
-      'gi',
-    ),
-    replace: (_match, before = '', secret = '') => `${before}${value('value', secret)}`,
+    kind: 'value',
+    before: `\\\\{0,8}"name\\\\{0,8}"\\s*:\\s*\\\\{0,8}"[\\w.-]*${SECRET_NAME}\\\\{0,8}"\\s*,\\s*\\\\{0,8}"value\\\\{0,8}"\\s*:\\s*\\\\{0,8}"`,
+    alphabet: 'password',
+    flags: 'gi',
+    mayBeHarmless: true,
   },
   {
     name: 'env-yaml',
-    pattern: new RegExp(
-      `(^[ \\t]*(?:- )?name:[ \\t]*["']?[\\w.-]*${SECRET_NAME}["']?[ \\t]*\\r?\\n[ \\t]*value:[ \\t]*)(\\S[^\\r\\n]*)`,
-      'gim',
-    ),
-    replace: (_match, before = '', secret = '') => `${before}${value('value', secret)}`,
+    kind: 'value',
+    before: `^[ \\t]*(?:- )?name:[ \\t]*["']?[\\w.-]*${SECRET_NAME}["']?[ \\t]*\\r?\\n[ \\t]*value:[ \\t]*["']?`,
+    alphabet: 'password',
+    flags: 'gim',
+    mayBeHarmless: true,
   },
   {
-    // "password": "…", also in a string that is itself JSON (\"password\": \"…\"). The key
-    // "secret" names an object.
+    // "password": "…", also inside a string that is itself JSON (\"password\": \"…\").
     name: 'json-pair',
-    pattern: new RegExp(
-      `(\\\\{0,8}"[\\w.-]*(?:(?<!")secret|(?!secret\\\\{0,8}")${SECRET_NAME})\\\\{0,8}"\\s*:\\s*(\\\\{0,8})")((?:[^"\\\\\\r\\n]|\\\\(?!\\\\{0,8}"))*)(?=\\2")`,
-      'gi',
-    ),
-    replace: (_match, before = '', _escape = '', secret = '') => `${before}${value('value', secret)}`,
+    kind: 'value',
+    before: `\\\\{0,8}"${SECRET_MEMBER}\\\\{0,8}"\\s*:\\s*\\\\{0,8}"`,
+    alphabet: 'password',
+    flags: 'gi',
+    mayBeHarmless: true,
   },
   {
-    // password: … at the start of a line in YAML or a properties file.
+    // password: … at the start of a line of YAML or a properties file.
     name: 'yaml-pair',
-    pattern: new RegExp(
-      `(^[ \\t]*(?:- )?["']?[\\w.-]*(?:\\wsecret|(?!secret["']?:)${SECRET_NAME})["']?:[ \\t]+)(["']?)([^\\s"'][^\\r\\n"']*)`,
-      'gim',
-    ),
-    replace: (_match, before = '', quote = '', secret = '') =>
-      /\s/.test(secret.trim()) && quote === '' && /(?:token|secret)["']?:[ \t]+$/i.test(before)
-        ? `${before}${quote}${secret}`
-        : `${before}${quote}${value('value', secret.trim())}`,
+    kind: 'value',
+    before: `^[ \\t]*(?:- )?["']?(?!${SPOKEN_NAME}["']?:)${SECRET_MEMBER}["']?:[ \\t]+["']?`,
+    alphabet: 'password',
+    flags: 'gim',
+    mayBeHarmless: true,
+  },
+  {
+    name: 'yaml-pair-alone',
+    kind: 'value',
+    before: `^[ \\t]*(?:- )?["']?(?=${SPOKEN_NAME}["']?:)${SECRET_MEMBER}["']?:[ \\t]+["']?`,
+    alphabet: 'password',
+    after: '(?=["\']?[ \\t\\r]*$)',
+    flags: 'gim',
+    mayBeHarmless: true,
   },
   {
     name: 'password-colon',
-    pattern: /(\b(?:password|passwd|passphrase)\s{0,2}:\s{1,2})(["']?)([^\s"',;]{3,256})/gi,
-    replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('password', secret)}`,
+    kind: 'password',
+    before: '\\b(?:password|passwd|passphrase)[ \\t]{0,2}:[ \\t]{1,2}["\']?',
+    alphabet: 'parameter',
+    min: 3,
+    max: 256,
+    flags: 'gi',
+    mayBeHarmless: true,
   },
   {
-    // password=…, --token=…, DB_PASSWORD='…'. In a query string, the value ends at &.
+    // password=…, --token=…, DB_PASSWORD='…', PHPSESSID=…; in a query string the value ends at &.
     name: 'equals-pair',
-    pattern: new RegExp(`(${SECRET_NAME}=)(\\\\{0,8}["']?)([^\\s"'&;,)\\]}\\\\]+)`, 'gi'),
-    replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('value', secret)}`,
+    kind: 'value',
+    before: `(?:${SECRET_NAME}|sess(?:ion)?_?id|connect\\.sid)=\\\\{0,8}["']?`,
+    alphabet: 'parameter',
+    flags: 'gi',
+    mayBeHarmless: true,
   },
   {
     // --password hunter2, --token abc
     name: 'flag',
-    pattern:
-      /(\s--(?:[a-z]+-)?(?:password|passwd|token|api-?key|secret-key|client-secret)\s+)(["']?)([^\s"'-][^\s"']*)/gi,
-    replace: (_match, before = '', quote = '', secret = '') => `${before}${quote}${value('value', secret)}`,
+    kind: 'value',
+    before: '\\s--(?:[a-z]+-)?(?:password|passwd|token|api-?key|secret-key|client-secret)[ \\t]+["\']?(?!-)',
+    alphabet: 'password',
+    flags: 'gi',
+    mayBeHarmless: true,
   },
 ];
+
+/** An end of line, also escaped as in JSON, and JSON inside JSON. */
+const LINE_END = '(?:\\r?\\n|\\\\{1,8}[nr])';
+/**
+ * A line of a key's body. Sixteen characters of both cases: shorter lines stay, so that a one-word
+ * command below a header is not taken for one.
+ */
+const KEY_LINE = `(?:${LINE_END})+[ \\t]*(?=[a-z0-9+/=]*[A-Z])(?=[A-Z0-9+/=]*[a-z])[A-Za-z0-9+/=]{16,128}`;
+const KEY_HEADER = `(?:${LINE_END}[ \\t]*(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset): [^\\r\\n\\\\]{0,200})`;
+
+/** Private keys in PEM: the lines of the body go; the frame and its headers stay. */
+const PEM = new RegExp(
+  `(-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----${KEY_HEADER}{0,8})((?:${KEY_LINE}){1,1024})`,
+  'g',
+);
+const KEY_LINE_PARTS = new RegExp(`((?:${LINE_END})+[ \\t]*)(${ALPHABETS.base64}+)`, 'g');
+const pem: RedactionRule = {
+  name: 'pem',
+  redact: (text) =>
+    text.replace(
+      PEM,
+      (_match, frame: string, body: string) =>
+        frame +
+        body.replace(
+          KEY_LINE_PARTS,
+          (_line, start: string, found: string) => start + placeholder('private-key', found.length),
+        ),
+    ),
+};
+
+/** All rules, in the order in which they are applied. */
+export const RULES: readonly RedactionRule[] = [pem, ...SHAPES.map(compile)];
+
+const LEADING_PASSWORD = new RegExp(`^${ALPHABETS.password}+`);
+
+/** Masks the beginning of a value that is a secret by its name, as far as a secret can reach. */
+export function maskSecret(kind: string, text: string): string {
+  return text.replace(LEADING_PASSWORD, (found) => placeholder(kind, found.length));
+}
+
+const WHOLLY_BASE64 = new RegExp(`^${ALPHABETS.base64}{16,}$`);
+
+/** Masks a line that is nothing but base64 of some length; other lines stay. */
+export function maskBase64Line(kind: string, line: string): string {
+  const text = line.trim();
+  const isEncoded = WHOLLY_BASE64.test(text) && /[a-z]/.test(text) && /[A-Z]/.test(text);
+  return isEncoded ? line.replace(text, placeholder(kind, text.length)) : line;
+}

@@ -4,7 +4,7 @@
 // a pattern of secrets, and the payload of Kubernetes Secrets. A secret without a telltale name or
 // pattern is removed only if its value is known.
 
-import { isSecretName, placeholder, RULES } from './redaction-rules.ts';
+import { isSecretName, maskSecret, placeholder, RULES } from './redaction-rules.ts';
 import { redactSecretObjects } from './secret-objects.ts';
 
 /** A JSON value in an entry. */
@@ -47,9 +47,11 @@ export class Redactor {
   /** Removes secrets from a text. Idempotent. */
   text(input: string): string {
     let text = input.toWellFormed();
-    if (this.#pattern !== undefined) text = text.replace(this.#pattern, placeholder('literal'));
+    if (this.#pattern !== undefined) {
+      text = text.replace(this.#pattern, (found) => placeholder('literal', found.length));
+    }
     text = redactSecretObjects(text);
-    for (const rule of RULES) text = text.replace(rule.pattern, rule.replace);
+    for (const rule of RULES) text = rule.redact(text);
     return text;
   }
 
@@ -69,7 +71,8 @@ export class Redactor {
         return [name, member.map((item) => this.value(asSecret(item)))];
       }
       if (typeof member === 'string' && member !== '' && isSecretName(key) && !member.startsWith('[redacted:')) {
-        return [name, placeholder('value')];
+        // A script can be kept under a name like a secret's, so what no secret can hold stays.
+        return [name, this.text(maskSecret('value', member))];
       }
       return [name, this.value(member)];
     });
@@ -85,7 +88,7 @@ function escaped(text: string): string {
 
 /** Replaces every nested value with the placeholder and keeps the keys. */
 function hidden(value: Json): Json {
-  if (value === null || typeof value !== 'object') return placeholder('secret');
+  if (value === null || typeof value !== 'object') return placeholder('secret', String(value ?? '').length);
   if (Array.isArray(value)) return value.map(hidden);
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, hidden(member)]));
 }

@@ -1,13 +1,15 @@
-// Redaction of Kubernetes Secrets in JSON or YAML text: removes the values under data and
-// stringData and keeps the keys.
+// Kubernetes Secrets in text: the values under `data` and `stringData`, in JSON or YAML, are masked.
+//
+// The text may be a command or its output, whole or cut off, so nothing here is a parser: a Secret can
+// be imitated. Values are masked as far as a secret can reach (redaction-rules.ts), and what else
+// an imitation holds stays on the record. Both walks are linear in the length of the text.
 
-import { placeholder } from './redaction-rules.ts';
+import { maskBase64Line, maskSecret } from './redaction-rules.ts';
 
-const SECRET = placeholder('secret');
 const MENTIONS_JSON = /"kind\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"Secret(?:List)?\\{0,8}"/;
-const MENTIONS_YAML = /^[ \t]*(?:- )?["']?kind["']?:[ \t]*["']?Secret(?:List)?["']?[ \t\r]*$/m;
+const MENTIONS_YAML = /^[ \t]*(?:- )*["']?kind["']?:[ \t]*(?:!!str[ \t]+)?["']?Secret/m;
 
-/** Redacts the payload of every Secret in the text. Returns text without Secrets unchanged. */
+/** Masks the payload of every Secret that the text shows. Text without one comes back as it is. */
 export function redactSecretObjects(text: string): string {
   let result = text;
   if (MENTIONS_JSON.test(result)) result = redactJson(result);
@@ -15,31 +17,30 @@ export function redactSecretObjects(text: string): string {
   return result;
 }
 
-/** A range of the text to be replaced. */
+const KIND = 'secret';
+
+/** A string of the text, quotes included, that is to be replaced. */
 interface Span {
   readonly start: number;
   readonly end: number;
   readonly text: string;
 }
 
-/** An object or array that the scanner is currently inside. */
+/** An object or array that the scanner is inside of. */
 interface Frame {
   readonly array: boolean;
   kind: string | undefined;
   key: string | undefined;
   expectsKey: boolean;
-  /**
-   * Payload values of this object and of descendants that have no kind, such as a SecretList's
-   * items.
-   */
+  /** Payload of this object, and of descendants without a kind of their own (items of a SecretList). */
   spans: Span[];
-  /** Whether this frame is the data or stringData of its parent. */
+  /** This frame is the `data` or `stringData` of its parent. */
   readonly payload: boolean;
 }
 
 /**
- * Scans text that is JSON or only contains some, complete or cut off. It enforces no grammar and
- * considers only strings and braces. A Secret may name its kind after its data, so spans are kept
+ * Walks the objects in a text that may be JSON, or may only contain some: no grammar is enforced,
+ * only strings and braces count. A Secret may name its kind after its data, so spans are kept
  * until the object closes.
  */
 function redactJson(text: string): string {
@@ -47,7 +48,7 @@ function redactJson(text: string): string {
   const stack: Frame[] = [];
   const close = (frame: Frame) => {
     const parent = stack.at(-1);
-    // A payload shares its spans with the object that it belongs to.
+    // The spans of a payload are already those of the object that it belongs to.
     if (frame.payload) return;
     if (frame.kind === 'Secret' || frame.kind === 'SecretList') for (const span of frame.spans) accepted.push(span);
     else if (frame.kind === undefined && parent !== undefined) parent.spans = joined(parent.spans, frame.spans);
@@ -80,7 +81,7 @@ function redactJson(text: string): string {
         top.expectsKey = false;
       } else {
         if (top.key === 'kind' && !top.payload) top.kind = unquote(raw);
-        if (top.payload) top.spans.push({ start: at, end, text: JSON.stringify(SECRET) });
+        if (top.payload) top.spans.push({ start: at, end, text: `"${maskSecret(KIND, raw.slice(1))}` });
         else if (MENTIONS_JSON.test(raw)) {
           const inner = unquote(raw);
           if (inner !== undefined) accepted.push({ start: at, end, text: JSON.stringify(redactJson(inner)) });
@@ -93,7 +94,7 @@ function redactJson(text: string): string {
     }
     at += 1;
   }
-  // Text that was cut off leaves objects open. Redact those that are known to be Secrets, too.
+  // A text that was cut off leaves objects open; those that are known to be Secrets count.
   while (stack.length > 0) {
     const frame = stack.pop();
     if (frame !== undefined) close(frame);
@@ -101,17 +102,14 @@ function redactJson(text: string): string {
   return replaceSpans(text, accepted);
 }
 
-/** Joins two lists. Copies the shorter one, so that deep nesting stays cheap. */
+/** Both lists in one; the shorter is copied, so that deep nesting stays cheap. */
 function joined(a: Span[], b: Span[]): Span[] {
   const [longer, shorter] = a.length >= b.length ? [a, b] : [b, a];
   for (const span of shorter) longer.push(span);
   return longer;
 }
 
-/**
- * The index after the closing quote. A raw newline also ends a string, because JSON allows none in
- * it.
- */
+/** The index after the closing quote; a raw newline ends a string too, because JSON allows none. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
     const character = text[at];
@@ -133,86 +131,107 @@ function unquote(raw: string): string | undefined {
 
 function replaceSpans(text: string, spans: readonly Span[]): string {
   const ordered = [...spans].sort((a, b) => a.start - b.start);
-  let result = '';
+  const parts: string[] = [];
   let at = 0;
   for (const span of ordered) {
     if (span.start < at) continue;
-    result += text.slice(at, span.start) + span.text;
+    parts.push(text.slice(at, span.start), span.text);
     at = span.end;
   }
-  return result + text.slice(at);
+  parts.push(text.slice(at));
+  return parts.join('');
 }
 
-const YAML_KEY = /^(\s*)((?:- )*)(["']?)([\w./-]+)\3:(?:\s+(.*)|\s*)$/;
+/** Indent, list markers, quote, key, value. */
+const YAML_KEY = /^([ \t]*)((?:- +)*)(["']?)([\w./-]+)\3:(?:[ \t]+(.*)|[ \t]*)$/;
+const SECRET_KIND = /^(?:!!str[ \t]+)?(["']?)(Secret|SecretList)\1[ \t\r]*(?:#.*)?$/;
 
-/** The column of a line's key, counting "- ". Undefined for a blank line. */
-function keyColumn(line: string): number | undefined {
-  if (line.trim() === '') return undefined;
-  const match = /^(\s*(?:- )*)/.exec(line);
-  return match?.[1]?.length ?? 0;
+/** A mapping of the document: the lines whose keys stand in one column. */
+interface Block {
+  readonly column: number;
+  kind: 'secret' | 'other' | undefined;
+  /** Lines of payload, each range first (inclusive) to last (exclusive). */
+  ranges: [from: number, to: number][];
+  /** The first line below an open `data:` or `stringData:`. */
+  openSince: number | undefined;
 }
 
+/** One pass over the lines with a stack of open mappings, so that no line is visited twice. */
 function redactYaml(text: string): string {
   const lines = text.split('\n');
-  // An object names its kind once. A repetition in the same column belongs to the same object.
-  let done = { until: 0, column: -1 };
-  for (let at = 0; at < lines.length; at += 1) {
-    const line = lines[at] ?? '';
-    if (!MENTIONS_YAML.test(line)) continue;
-    const column = keyColumn(line) ?? 0;
-    if (at < done.until && column === done.column) continue;
-    const list = /kind["']?:\s*["']?SecretList/.test(line);
-    const [from, to] = findExtent(lines, at, column);
-    redactYamlObject(lines, from, to, list ? undefined : column);
-    done = { until: to, column };
-  }
-  return lines.join('\n');
-}
+  const stack: Block[] = [];
+  /** +1 where a payload begins, -1 where it ends: overlapping ranges cost nothing. */
+  const depth = new Int32Array(lines.length + 1);
 
-/**
- * The lines of the object whose `kind` is at this line and column: first (inclusive), last
- * (exclusive).
- */
-function findExtent(lines: readonly string[], at: number, column: number): [number, number] {
-  const beginsItem = (line: string) => /^\s*- /.test(line) && keyColumn(line) === column;
-  let from = at;
-  while (from > 0 && !beginsItem(lines[from] ?? '')) {
-    const line = lines[from - 1] ?? '';
-    const indent = keyColumn(line);
-    if (/^---/.test(line) || (indent !== undefined && indent < column)) break;
-    from -= 1;
-  }
-  let to = at + 1;
-  while (to < lines.length) {
-    const line = lines[to] ?? '';
-    const indent = keyColumn(line);
-    if (/^---/.test(line) || beginsItem(line) || (indent !== undefined && indent < column)) break;
-    to += 1;
-  }
-  return [from, to];
-}
+  const endPayload = (block: Block, at: number) => {
+    if (block.openSince !== undefined) block.ranges.push([block.openSince, at]);
+    block.openSince = undefined;
+  };
+  const close = (at: number) => {
+    const block = stack.pop();
+    if (block === undefined) return;
+    endPayload(block, at);
+    const parent = stack.at(-1);
+    if (block.kind === 'secret') {
+      for (const [from, to] of block.ranges) {
+        depth[from] = (depth[from] ?? 0) + 1;
+        depth[to] = (depth[to] ?? 0) - 1;
+      }
+    } else if (block.kind === undefined && parent !== undefined) {
+      // The items of a SecretList have no kind: theirs is the list's.
+      const [longer, shorter] =
+        parent.ranges.length >= block.ranges.length ? [parent.ranges, block.ranges] : [block.ranges, parent.ranges];
+      for (const range of shorter) longer.push(range);
+      parent.ranges = longer;
+    }
+  };
 
-/** Replaces the values under data and stringData at this column, or at any column if undefined. */
-function redactYamlObject(lines: string[], from: number, to: number, column: number | undefined): void {
-  let payload: number | undefined;
-  for (let at = from; at < to; at += 1) {
-    const line = lines[at] ?? '';
-    const indent = keyColumn(line);
-    if (indent === undefined) continue;
-    if (payload !== undefined && indent > payload) {
-      const key = YAML_KEY.exec(line);
-      lines[at] =
-        key === null ? `${' '.repeat(indent)}${SECRET}` : `${key[1]}${key[2]}${key[3]}${key[4]}${key[3]}: '${SECRET}'`;
+  for (const [at, line] of lines.entries()) {
+    if (line.trim() === '') continue;
+    if (line.startsWith('---')) {
+      while (stack.length > 0) close(at);
       continue;
     }
-    payload = undefined;
-    const key = YAML_KEY.exec(line);
-    if (key === null || (column !== undefined && indent !== column)) continue;
-    if (key[4] !== 'data' && key[4] !== 'stringData') continue;
-    payload = indent;
-    const inline = key[5]?.trim() ?? '';
-    if (inline !== '' && inline !== '{}' && inline !== 'null' && !/^[|>]/.test(inline)) {
-      lines[at] = `${key[1]}${key[2]}${key[4]}: '${SECRET}'`;
+    const [, indent = '', markers = ''] = /^([ \t]*)((?:- +)*)/.exec(line) ?? [];
+    const column = indent.length + markers.length;
+    while ((stack.at(-1)?.column ?? -1) > column) close(at);
+    if (markers !== '' && stack.at(-1)?.column === column) close(at);
+    let block = stack.at(-1);
+    if (block === undefined || block.column < column) {
+      block = { column, kind: undefined, ranges: [], openSince: undefined };
+      stack.push(block);
+    }
+    endPayload(block, at);
+    const [, , , , key = '', value = ''] = YAML_KEY.exec(line) ?? [];
+    if (key === 'kind') block.kind = SECRET_KIND.test(value) ? 'secret' : 'other';
+    if (key === 'data' || key === 'stringData') {
+      // A value on the same line is a mapping in braces.
+      if (/^\{/.test(value)) block.ranges.push([at, at + 1]);
+      else block.openSince = at + 1;
     }
   }
+  while (stack.length > 0) close(lines.length);
+
+  let open = 0;
+  return lines
+    .map((line, at) => {
+      open += depth[at] ?? 0;
+      return open > 0 ? maskLine(line) : line;
+    })
+    .join('\n');
+}
+
+const FLOW_VALUE = /([{,][ \t]*["']?[\w./-]+["']?:[ \t]*["']?)([^\s{},"'][^{},"']*)/g;
+
+/** Masks the value of a line of payload. */
+function maskLine(line: string): string {
+  const [, indent = '', markers = '', quote = '', key, value = ''] = YAML_KEY.exec(line) ?? [];
+  if (key === undefined) return maskBase64Line(KIND, line);
+  const before = `${indent}${markers}${quote}${key}${quote}:`;
+  if (value.startsWith('{')) {
+    return line.replace(FLOW_VALUE, (_match, kept: string, found: string) => `${kept}${maskSecret(KIND, found)}`);
+  }
+  if (value === '' || /^[|>]/.test(value) || value === 'null') return line;
+  const opening = /^["']/.exec(value)?.[0] ?? '';
+  return `${before} ${opening}${maskSecret(KIND, value.slice(opening.length))}`;
 }

@@ -29,7 +29,7 @@ export interface OpenOptions {
   readonly path: string;
   /** Secrets that are already known. */
   readonly literals?: readonly string[];
-  /** The cap on a blob in bytes. Default: 1 MiB. */
+  /** The cap on a blob in bytes. Default: 4 MiB. */
   readonly blobCapBytes?: number;
   /** How long to wait for another process to release the file, in milliseconds. */
   readonly busyTimeoutMs?: number;

@@ -2,11 +2,12 @@
 
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, unlink } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createSandbox, SandboxLost } from '../agent/sandbox-client.ts';
+import { createSandbox, SandboxLost, SandboxStalled } from '../agent/sandbox-client.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { commandEnvironment } from './process.ts';
 import type { ExecEvent } from './protocol.ts';
@@ -136,6 +137,25 @@ it('is reported as lost when it dies under a command, and waited for until it is
   await sleep(300);
   server = await start();
   expect((await waiting).stdout).toBe('back\n');
+});
+
+it('is given up when a command freezes it, and its time limit with it', async () => {
+  // What `kill -STOP $PPID` does: the server takes the command and reports nothing any more.
+  const frozen = path.join(path.dirname(socketPath), 'frozen.sock');
+  const silent = createServer((_request, response) => {
+    response.writeHead(200).write(`${JSON.stringify({ type: 'started', time: new Date().toISOString() })}\n`);
+  });
+  await new Promise<void>((resolve) => silent.listen(frozen, resolve));
+  const started: string[] = [];
+  const outcome = createSandbox(frozen, 500).exec(
+    { id: 'a', command: 'kill -STOP $PPID', timeoutSeconds: 1 },
+    (event) => started.push(event.type),
+    never,
+  );
+  await expect(outcome).rejects.toThrow(SandboxStalled);
+  expect(started).toEqual(['started']);
+  silent.closeAllConnections();
+  await new Promise((resolve) => silent.close(resolve));
 });
 
 it('writes a kubeconfig that holds no secret', () => {

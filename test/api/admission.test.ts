@@ -334,6 +334,13 @@ it('agentsHostAccess removes the policy for agents, and no other', async () => {
     });
     return [...stdout.matchAll(/^ {2}policyName: (\S+)$/gm)].map(([, name]) => name);
   };
-  expect(await policies()).toEqual(['oplab-incident-author', 'oplab-monitor-author', 'oplab-agent-host-access']);
-  expect(await policies('--set', 'agentsHostAccess=true')).toEqual(['oplab-incident-author', 'oplab-monitor-author']);
+  const always = [
+    'oplab-agent-forbidden',
+    'oplab-agent-identity',
+    'oplab-agent-runbook',
+    'oplab-incident-author',
+    'oplab-monitor-author',
+  ];
+  expect((await policies()).sort()).toEqual([...always, 'oplab-agent-host-access'].sort());
+  expect((await policies('--set', 'agentsHostAccess=true')).sort()).toEqual(always);
 });

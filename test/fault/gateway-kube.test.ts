@@ -105,7 +105,7 @@ describe('the kube door', () => {
 
   it('records a refused write with the API server’s own message', async () => {
     const entries = await recorded(async () => {
-      const refused = await lab.kubectl(attempt, 'create', 'namespace', 'mine');
+      const refused = await lab.kubectl(attempt, 'create', 'priorityclass', 'mine', '--value=1');
       expect(refused.stderr).toContain('forbidden');
     });
     expect(entries.map((entry) => entry.kind)).toEqual(['kube_intent', 'kube_outcome']);

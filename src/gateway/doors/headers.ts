@@ -1,6 +1,7 @@
 // Removes hop-by-hop headers and headers that claim an identity from forwarded messages.
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { InvalidInput } from '../../errors.ts';
 
 /** Headers that belong to one connection, not to the request. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -60,6 +61,20 @@ export function responseHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHead
   return Object.fromEntries(
     Object.entries(incoming).filter(([name]) => !HOP_BY_HOP.has(name) && !named.has(name) && name !== 'set-cookie'),
   );
+}
+
+/** What a connection can be asked to be. */
+const CONNECTION: ReadonlySet<string> = new Set(['', 'keep-alive', 'close', 'upgrade']);
+
+/**
+ * Refuses a `Connection` that names other headers: a proxy takes these out, so the API server would
+ * read something else than was recorded. @throws InvalidInput
+ */
+export function requirePlainConnection({ connection }: IncomingHttpHeaders): void {
+  const [other] = [...listed(connection)].filter((name) => !CONNECTION.has(name));
+  if (other !== undefined) {
+    throw new InvalidInput(`Connection: ${other} is not supported; write keep-alive, close or Upgrade`);
+  }
 }
 
 function listed(connection: string | undefined): ReadonlySet<string> {

@@ -7,6 +7,7 @@
 
 import { z } from 'zod';
 import { InvalidInput } from '../../../errors.ts';
+import type { CanonicalBody } from './body.ts';
 
 export interface KubeRequest {
   /**
@@ -105,6 +106,10 @@ export function classify(method: string, url: string): KubeRequest {
   if (checked.some((segment) => segment === '' || segment === '.' || segment === '..' || segment.includes('\\'))) {
     throw new InvalidInput('the path must not contain empty segments, "." or "..", or backslashes');
   }
+  // No name of the API holds these, and a record that does could be read as two.
+  if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}#]/u.test(path)) {
+    throw new InvalidInput('the path must not hold control characters or "#"');
+  }
   if (parsed === undefined) {
     return { ...base, kind: verb === 'get' ? 'read' : 'write', verb: method.toLowerCase() };
   }
@@ -138,17 +143,12 @@ const deleteOptions = z.object({ dryRun: z.array(z.string()) });
 
 /**
  * Applies the body of a DELETE to the request. If there is a body, the API server takes the options
- * from it and ignores the query. A body that cannot be parsed is not a dry run.
+ * from it and ignores the query. A body that is not JSON is not a dry run.
  */
-export function withBody(request: KubeRequest, body: Buffer, contentType: string | undefined): KubeRequest {
-  if (body.length === 0 || (request.verb !== 'delete' && request.verb !== 'deletecollection')) return request;
-  if (contentType !== undefined && !/^application\/json\b/i.test(contentType)) return { ...request, dryRun: false };
-  try {
-    const options = deleteOptions.safeParse(JSON.parse(body.toString('utf8')));
-    return { ...request, dryRun: options.success && options.data.dryRun.includes('All') };
-  } catch {
-    return { ...request, dryRun: false };
-  }
+export function withBody(request: KubeRequest, body: CanonicalBody): KubeRequest {
+  if (body.type === 'none' || (request.verb !== 'delete' && request.verb !== 'deletecollection')) return request;
+  const options = deleteOptions.safeParse(body.type === 'json' ? body.value : undefined);
+  return { ...request, dryRun: options.success && options.data.dryRun.includes('All') };
 }
 
 interface ResourceParts {

@@ -2,14 +2,16 @@
 // attach, port-forward and cp over WebSocket or SPDY.
 
 import type { IncomingMessage } from 'node:http';
-import { InvalidInput } from '../../../errors.ts';
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
-import type { Caller, Door, Exchange, ForwardPlan, GatewayContext } from '../door.ts';
-import { requestHeaders, responseHeaders, upgradeHeaders } from '../headers.ts';
+import type { Caller, Door, Exchange, ForwardedRequest, ForwardPlan, GatewayContext } from '../door.ts';
+import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
+import { type CanonicalBody, canonicalBody } from './body.ts';
 import { classify, type KubeRequest } from './classify.ts';
-import { recordIntent, requireReadable } from './recording.ts';
+import { findForbidden } from './forbidden.ts';
+import { recordIntent } from './recording.ts';
 import { statusOf } from './refusal.ts';
 
 /** What the API server takes itself. */
@@ -43,7 +45,7 @@ export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Doo
     plan: async (caller, wanted, exchange) => {
       const token = await gateway.attemptTokens.token(caller.lease);
       return exchange.type === 'upgrade'
-        ? planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
+        ? await planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
         : await planRequest(gateway, apiServer, { caller, wanted, token, request: exchange.request });
     },
     refusal: (error, request) => {
@@ -70,20 +72,32 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
   const { kind, secrets, follows } = wanted;
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
-  const body = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
-  if (writes && body.length > 0) requireReadable(request.headers['content-type'], request.headers['content-encoding']);
+  requirePlainConnection(request.headers);
+  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
+  const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
+  // Reviews change nothing and are not recorded, so their bodies are forwarded as they came.
+  const read: CanonicalBody = writes
+    ? canonicalBody(bytes, contentType, encoding, wanted.resource === 'secrets')
+    : { type: 'none' };
+  const body = read.type === 'none' ? (writes ? Buffer.alloc(0) : bytes) : read.bytes;
+  const forwarded: ForwardedRequest = {
+    method,
+    path,
+    headers: {
+      ...forwardedHeaders(request, writes),
+      ...(read.type === 'none' ? {} : { 'content-type': read.contentType }),
+      'content-length': body.length,
+    },
+    body,
+  };
+  await refuseForbidden(gateway, caller, wanted, forwarded);
   return {
     upstream: 'the API server',
     writes,
     follows,
-    request: {
-      method,
-      path,
-      headers: { ...forwardedHeaders(request, writes), 'content-length': body.length },
-      body,
-    },
-    record: async (forwarded) => (writes || secrets ? await recordIntent(gateway, caller, forwarded) : undefined),
-    open: (forwarded) => apiServer.request(forwarded, { token, limits: { head: ANSWER_MS } }),
+    request: forwarded,
+    record: async (sent) => (writes || secrets ? await recordIntent(gateway, caller, sent) : undefined),
+    open: (sent) => apiServer.request(sent, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }
@@ -93,27 +107,49 @@ function forwardedHeaders(request: IncomingMessage, writes: boolean) {
   const headers = requestHeaders(request.headers);
   if (!writes) return headers;
   headers['accept-encoding'] = 'identity';
-  // Clients read what the content type of the answer says.
-  if (/protobuf|cbor/i.test(headers.accept?.toString() ?? '')) headers.accept = 'application/json';
+  // Clients read the content type of the answer, whatever they asked for.
+  headers.accept = 'application/json';
   return headers;
 }
 
-function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): ForwardPlan {
+/** Refuses a write that no role can allow, and records it. @throws NotAllowed */
+async function refuseForbidden(
+  gateway: GatewayContext,
+  caller: Caller,
+  wanted: KubeRequest,
+  forwarded: ForwardedRequest,
+): Promise<void> {
+  const reason = findForbidden(wanted);
+  if (reason === undefined) return;
+  const intent = await recordIntent(gateway, caller, forwarded);
+  await intent.outcome({ status: 403, ended: `refused by the gateway: ${reason}` });
+  throw new NotAllowed(reason);
+}
+
+async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
   const { caller, wanted, token, request } = admitted;
   const protocol = (request.headers.upgrade ?? '').toLowerCase();
   if (!PROTOCOLS.has(protocol)) {
     throw new InvalidInput(`upgrade to ${protocol} is not supported: use WebSocket or SPDY/3.1`);
   }
+  // Any other upgrade opens a connection that the gateway does not know, such as the console of a
+  // virtual machine.
+  if (wanted.verb !== 'connect' && wanted.verb !== 'watch') {
+    throw new InvalidInput('only exec, attach, portforward, proxy and watch can be upgraded');
+  }
+  requirePlainConnection(request.headers);
   const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
+  const forwarded = { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) };
+  await refuseForbidden(gateway, caller, wanted, forwarded);
   return {
     upstream: 'the API server',
     writes,
     follows: true,
-    request: { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) },
-    record: async (forwarded) =>
-      writes || wanted.secrets ? await recordIntent(gateway, caller, forwarded, protocol) : undefined,
-    open: (forwarded) => apiServer.request(forwarded, { token, limits: { head: UPGRADE_ANSWER_MS }, own: true }),
+    request: forwarded,
+    record: async (sent) =>
+      writes || wanted.secrets ? await recordIntent(gateway, caller, sent, protocol) : undefined,
+    open: (sent) => apiServer.request(sent, { token, limits: { head: UPGRADE_ANSWER_MS }, own: true }),
     headers: (answer) => responseHeaders(answer.headers),
   };
 }

@@ -1,19 +1,20 @@
-// Renders a Kubernetes protobuf body as text for the audit log. Without the schema, it has no field
-// names, but it shows every string and number. kubectl sends protobuf for many objects that it
-// creates.
+// A readable rendering of a Kubernetes protobuf body for the record: without the schema there are no field names, but every
+// string and number is there. kubectl sends protobuf for much of what it creates.
 
-/** The prefix of every protobuf body of the API. */
+import { NotAllowed, TooLarge } from '../../../errors.ts';
+
+/** Before every protobuf body of the API. */
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 const MAX_DEPTH = 24;
-/** The maximum number of lines. */
-const MAX_LINES = 5000;
+/** Lines of one rendering; a body of more is refused. */
+const MAX_LINES = 20_000;
 
 type Field =
   | { readonly number: number; readonly kind: 'number'; readonly value: bigint }
   | { readonly number: number; readonly kind: 'bytes'; readonly value: Buffer };
 
-/** Parses the fields of a message. Returns undefined if the bytes are not a message. */
-function parseFields(bytes: Buffer): Field[] | undefined {
+/** All fields of a message; undefined when the bytes are no message. */
+function fieldsOf(bytes: Buffer): Field[] | undefined {
   const fields: Field[] = [];
   let at = 0;
   const varint = (): bigint | undefined => {
@@ -48,59 +49,86 @@ function parseFields(bytes: Buffer): Field[] | undefined {
   return fields;
 }
 
-/** Decodes printable UTF-8. Returns undefined for other bytes. */
-function decodeText(bytes: Buffer): string | undefined {
+/** Printable UTF-8, or undefined. */
+function textOf(bytes: Buffer): string | undefined {
   const text = bytes.toString('utf8');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters distinguish bytes from text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what tells bytes from text
   return /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffd]/.test(text) ? undefined : text;
 }
 
 function render(bytes: Buffer, depth: number, lines: string[]): void {
-  for (const field of parseFields(bytes) ?? []) {
-    if (lines.length >= MAX_LINES) return;
+  for (const field of fieldsOf(bytes) ?? []) {
+    if (lines.length >= MAX_LINES) {
+      throw new TooLarge(`the body has more than ${MAX_LINES} fields, too many to be recorded; send it as JSON`);
+    }
     const indent = '  '.repeat(depth);
     if (field.kind === 'number') {
       lines.push(`${indent}${field.number}: ${field.value}`);
       continue;
     }
-    const text = decodeText(field.value);
+    const text = textOf(field.value);
     if (text !== undefined) {
       lines.push(`${indent}${field.number}: ${JSON.stringify(text)}`);
-    } else if (depth < MAX_DEPTH && parseFields(field.value) !== undefined) {
+    } else if (depth < MAX_DEPTH && fieldsOf(field.value) !== undefined) {
       lines.push(`${indent}${field.number}:`);
       render(field.value, depth + 1, lines);
     } else {
-      lines.push(`${indent}${field.number}: ${field.value.length} bytes ${field.value.toString('hex', 0, 64)}`);
+      lines.push(`${indent}${field.number}: ${field.value.length} bytes ${field.value.toString('hex')}`);
     }
   }
 }
 
+/** The envelope's fields, each at most once: a decoder that meets one twice takes the last. */
+interface Envelope {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly object: Buffer;
+}
+
 /**
- * Renders a body. Omits the contents of a Secret, because without the schema its values look like
- * its keys.
+ * The text of a body. A Secret's is left out, because its values cannot be told from the rest.
+ * @throws NotAllowed for an envelope that decoders could read in more than one way, TooLarge
  */
 export function protobufText(body: Buffer, secret: boolean): string {
-  const head = `protobuf, ${body.length} bytes`;
-  if (!body.subarray(0, MAGIC.length).equals(MAGIC)) {
-    return `${head}, hex: ${secret ? '(left out)' : body.toString('hex', 0, 4096)}`;
-  }
-  // The envelope: 1 = {1: apiVersion, 2: kind}, 2 = the object itself.
-  const envelope = parseFields(body.subarray(MAGIC.length)) ?? [];
-  const findBytes = (fields: readonly Field[] | undefined, number: number) =>
-    fields?.find((field) => field.number === number && field.kind === 'bytes');
-  const type = findBytes(envelope, 1);
-  const names = type?.kind === 'bytes' ? parseFields(type.value) : undefined;
-  const name = (number: number) => {
-    const found = findBytes(names, number);
-    return found?.kind === 'bytes' ? found.value.toString('utf8') : '';
-  };
+  const { apiVersion, kind, object } = readEnvelope(body);
   const lines = [
-    `${head}; fields by number, in the order of the API's schema`,
-    `apiVersion: ${name(1)}`,
-    `kind: ${name(2)}`,
+    `protobuf, ${body.length} bytes; fields by number, in the order of the API's schema`,
+    `apiVersion: ${apiVersion}`,
+    `kind: ${kind}`,
   ];
-  const object = findBytes(envelope, 2);
-  if (secret || name(2) === 'Secret') lines.push('(the contents of a Secret are left out)');
-  else if (object?.kind === 'bytes') render(object.value, 0, lines);
-  return lines.slice(0, MAX_LINES).join('\n');
+  if (secret || kind === 'Secret') lines.push('(the contents of a Secret are left out)');
+  else render(object, 0, lines);
+  return lines.join('\n');
+}
+
+/** runtime.Unknown of Kubernetes: 1 = {1: apiVersion, 2: kind}, 2 = raw, 3 = encoding, 4 = type. */
+function readEnvelope(body: Buffer): Envelope {
+  const unclear = (what: string) =>
+    new NotAllowed(`the protobuf body ${what}, so it cannot be recorded as it would be read; send it as JSON`);
+  if (!body.subarray(0, MAGIC.length).equals(MAGIC)) throw unclear('does not begin as the API demands');
+  const fields = fieldsOf(body.subarray(MAGIC.length));
+  if (fields === undefined) throw unclear('is not a message');
+  const type = onlyBytes(fields, 1);
+  const object = onlyBytes(fields, 2);
+  // kubectl writes both of these, empty.
+  const rest = [onlyBytes(fields, 3), onlyBytes(fields, 4)];
+  const known = fields.every(({ number }) => number >= 1 && number <= 4);
+  if (type === undefined || object === undefined || !known || rest.some((it) => it !== undefined && it.length > 0)) {
+    throw unclear('has an envelope of another form');
+  }
+  const names = fieldsOf(type);
+  const apiVersion = onlyBytes(names ?? [], 1);
+  const kind = onlyBytes(names ?? [], 2);
+  if (names?.length !== 2 || apiVersion === undefined || kind === undefined || fieldsOf(object) === undefined) {
+    throw unclear('does not name one apiVersion and one kind');
+  }
+  return { apiVersion: apiVersion.toString('utf8'), kind: kind.toString('utf8'), object };
+
+  function onlyBytes(of: readonly Field[], number: number): Buffer | undefined {
+    const found = of.filter((field) => field.number === number);
+    const [field] = found;
+    if (field === undefined) return undefined;
+    if (found.length > 1 || field.kind !== 'bytes') throw unclear(`has field ${number} of its envelope more than once`);
+    return field.value;
+  }
 }

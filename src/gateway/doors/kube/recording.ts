@@ -1,15 +1,10 @@
 // Records requests to the API server: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
-import { NotAllowed } from '../../../errors.ts';
 import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import { canonicalBody, recordedBody } from './body.ts';
 import { classify, describeRequest, withBody } from './classify.ts';
-import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
-
-const PROTOBUF = 'application/vnd.kubernetes.protobuf';
-/** Content types that can be recorded as text. */
-const READABLE = /^application\/(json|yaml|[a-z0-9.-]+\+(json|yaml)|vnd\.kubernetes\.protobuf)\s*(;|$)/i;
 
 const answered = z.looseObject({
   kind: z.string().optional(),
@@ -26,19 +21,11 @@ const answered = z.looseObject({
     .optional(),
 });
 
-/** Refuses bodies that cannot be recorded as text. @throws NotAllowed */
-export function requireReadable(contentType: string | undefined, contentEncoding: string | undefined): void {
-  if (contentEncoding !== undefined && contentEncoding !== 'identity') {
-    throw new NotAllowed(
-      `bodies with content-encoding ${contentEncoding} cannot be recorded; send the body uncompressed`,
-    );
-  }
-  if (contentType !== undefined && !READABLE.test(contentType)) {
-    throw new NotAllowed(`bodies of type ${contentType} cannot be recorded; send JSON, YAML or protobuf`);
-  }
-}
-
-/** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
+/**
+ * Records an intent. Everything in it is read from the request as it is forwarded.
+ * Resolves when it is on disk.
+ * @throws AuditUnavailable; NotAllowed, TooLarge for a body that cannot be recorded
+ */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
@@ -47,7 +34,11 @@ export async function recordIntent(
 ): Promise<Intent> {
   const contentType = body.length > 0 ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
-  const request = withBody(classify(method, forwardedPath), body, contentType);
+  const asked = classify(method, forwardedPath);
+  const secret = asked.resource === 'secrets';
+  const read = canonicalBody(body, contentType, undefined, secret);
+  const shown = recordedBody(read, secret);
+  const request = withBody(asked, read);
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
@@ -80,7 +71,7 @@ export async function recordIntent(
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
     content: text.slice(0, 4096),
-    ...(body.length === 0 ? {} : { blob: bodyText(body, contentType, resource === 'secrets') }),
+    ...(shown === undefined ? {} : { blob: shown }),
   });
   const started = performance.now();
   return {
@@ -117,7 +108,7 @@ export async function recordIntent(
         // The resulting object, as returned by the API server.
         ...(meta === undefined || failed || answer === undefined
           ? {}
-          : { blob: bodyText(answer, undefined, resource === 'secrets') }),
+          : { blob: secret ? secretBody(result) : answer.toString('utf8') }),
         content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
           0,
           4096,
@@ -125,11 +116,6 @@ export async function recordIntent(
       });
     },
   };
-}
-
-function bodyText(body: Buffer, contentType: string | undefined, secret: boolean): string {
-  if (contentType?.toLowerCase().startsWith(PROTOBUF)) return protobufText(body, secret);
-  return secret ? secretBody(body) : body.toString('utf8');
 }
 
 function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {

@@ -1,26 +1,15 @@
-// The body of a Secret for the audit log: shows which keys were written, but never their values.
-
-import { parseAllDocuments } from 'yaml';
+// The body of a Secret for the record: which keys were written, never their values, whatever form the write takes.
 
 const HIDDEN = '[redacted]';
-/** The annotation in which kubectl keeps a copy of the whole object. */
+/** kubectl keeps a copy of the whole object in here. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** Converts an object, a merge patch or a JSON patch of a Secret to JSON without values. */
-export function secretBody(body: Buffer): string {
-  try {
-    const documents = parseAllDocuments(body.toString('utf8')).map((document) => {
-      if (document.errors.length > 0) throw new Error('not YAML');
-      const content: unknown = document.toJS();
-      return JSON.stringify(Array.isArray(content) ? content.map(hidePatch) : hide(content));
-    });
-    return documents.join('\n');
-  } catch {
-    return `(body of a Secret, ${body.length} bytes, in a format whose values cannot be removed)`;
-  }
+/** An object, a merge patch or a JSON patch of a Secret, as JSON without values. */
+export function secretBody(content: unknown): string {
+  return JSON.stringify(Array.isArray(content) ? content.map(hidePatch) : hide(content));
 }
 
-/** Hides the value of one operation of a JSON patch. */
+/** One operation of a JSON patch: its path says what it does. */
 function hidePatch(operation: unknown): unknown {
   if (typeof operation !== 'object' || operation === null) return HIDDEN;
   return 'value' in operation ? { ...operation, value: HIDDEN } : operation;
@@ -33,7 +22,7 @@ function hide(value: unknown): unknown {
     Object.entries(value).map(([key, inner]) => {
       if (key === LAST_APPLIED) return [key, HIDDEN];
       if (key !== 'data' && key !== 'stringData') return [key, hide(inner)];
-      // A null deletes a key. That is worth recording and not secret.
+      // A null takes a key away, which is worth knowing and no secret.
       if (typeof inner !== 'object' || inner === null) return [key, inner === null ? null : HIDDEN];
       return [
         key,

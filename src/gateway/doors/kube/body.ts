@@ -1,0 +1,115 @@
+// The body of a write: read once, and from then on only what was read is recorded and forwarded.
+//
+// A body can be written so that a reader and the API server see different things: blanks before it,
+// keys twice, a content type that is dropped on the way. Therefore JSON and YAML go on as compact
+// JSON made from the parsed value, and protobuf only in its plainest form.
+
+import { parseDocument } from 'yaml';
+import { NotAllowed, TooLarge } from '../../../errors.ts';
+import { protobufText } from './protobuf-text.ts';
+import { secretBody } from './secret-body.ts';
+
+/** Bytes of a body that are recorded whole; larger ones are refused, since a part would hide the rest. */
+const MAX_RECORDED = 1024 * 1024;
+/** YAML is slow to read, and what kubectl and Helm send is JSON. */
+const MAX_YAML = 64 * 1024;
+
+declare global {
+  // TypeScript does not know it yet; Node does.
+  interface JSON {
+    rawJSON(text: string): object;
+  }
+}
+
+const PROTOBUF = 'application/vnd.kubernetes.protobuf';
+const APPLY_YAML = 'application/apply-patch+yaml';
+/** Content types of the API, each with the one under which the canonical body goes on. */
+const TYPES: Readonly<Record<string, string>> = {
+  'application/json': 'application/json',
+  'application/yaml': 'application/json',
+  'application/json-patch+json': 'application/json-patch+json',
+  'application/merge-patch+json': 'application/merge-patch+json',
+  'application/strategic-merge-patch+json': 'application/strategic-merge-patch+json',
+  // JSON is YAML.
+  [APPLY_YAML]: APPLY_YAML,
+  [PROTOBUF]: PROTOBUF,
+};
+const YAML: ReadonlySet<string> = new Set(['application/yaml', APPLY_YAML]);
+
+/** A body as it is forwarded and recorded. */
+export type CanonicalBody =
+  | { readonly type: 'none' }
+  /** `bytes` is `value` as compact JSON. */
+  | { readonly type: 'json'; readonly bytes: Buffer; readonly contentType: string; readonly value: unknown }
+  | { readonly type: 'protobuf'; readonly bytes: Buffer; readonly contentType: string; readonly text: string };
+
+/** The body as the record shows it. */
+export function recordedBody(body: CanonicalBody, secret: boolean): string | undefined {
+  if (body.type === 'none') return undefined;
+  if (body.type === 'protobuf') return body.text;
+  return secret ? secretBody(body.value) : body.bytes.toString('utf8');
+}
+
+/**
+ * Reads a body.
+ * @param secret whether it is a Secret's, whose protobuf values must not be shown
+ * @throws NotAllowed for a form that cannot be recorded as it would be read, TooLarge
+ */
+export function canonicalBody(
+  bytes: Buffer,
+  header: string | undefined,
+  contentEncoding: string | undefined,
+  secret: boolean,
+): CanonicalBody {
+  if (bytes.length === 0) return { type: 'none' };
+  if (contentEncoding !== undefined && contentEncoding !== 'identity') {
+    throw new NotAllowed(`bodies with content-encoding ${contentEncoding} cannot be recorded; send it plain`);
+  }
+  const given = (header ?? 'application/json').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  const contentType = TYPES[given];
+  if (contentType === undefined) {
+    throw new NotAllowed(`bodies of type ${header} cannot be recorded; send JSON, YAML or protobuf`);
+  }
+  if (contentType === PROTOBUF) {
+    const text = protobufText(bytes, secret);
+    if (text.length > MAX_RECORDED) throw tooLarge(text.length);
+    return { type: 'protobuf', bytes, contentType, text };
+  }
+  const json = compactJson(bytes, YAML.has(given));
+  const canonical = Buffer.from(json);
+  if (canonical.length > MAX_RECORDED) throw tooLarge(canonical.length);
+  return { type: 'json', bytes: canonical, contentType, value: JSON.parse(json) };
+}
+
+function tooLarge(bytes: number): TooLarge {
+  return new TooLarge(`the body is ${bytes} bytes; at most ${MAX_RECORDED} can be recorded whole`);
+}
+
+function compactJson(bytes: Buffer, mayBeYaml: boolean): string {
+  const text = new TextDecoder('utf-8', { fatal: true });
+  let decoded: string;
+  try {
+    decoded = text.decode(bytes);
+  } catch {
+    throw new NotAllowed('the body is not UTF-8, so it cannot be recorded');
+  }
+  try {
+    return JSON.stringify(JSON.parse(decoded, keepNumbers));
+  } catch {
+    if (!mayBeYaml) throw new NotAllowed('the body is not JSON, as its content type says');
+  }
+  if (bytes.length > MAX_YAML) {
+    throw new TooLarge(`a body of YAML may have ${MAX_YAML} bytes, this one has ${bytes.length}; send it as JSON`);
+  }
+  // YAML 1.1 is what the API server reads. Keys that stand twice are one, with the last value.
+  const document = parseDocument(decoded, { version: '1.1', uniqueKeys: false, intAsBigInt: true });
+  if (document.errors.length > 0) throw new NotAllowed('the body is neither JSON nor one document of YAML');
+  return JSON.stringify(document.toJS({ maxAliasCount: 100 }), (_key, value: unknown) =>
+    typeof value === 'bigint' ? JSON.rawJSON(String(value)) : value,
+  );
+}
+
+/** Numbers stay as they were written: 64-bit integers do not fit into JavaScript's. */
+function keepNumbers(_key: string, value: unknown, context?: { source?: string }): unknown {
+  return typeof value === 'number' && context?.source !== undefined ? JSON.rawJSON(context.source) : value;
+}

@@ -1,0 +1,186 @@
+// What the kube door records is what the API server does, for every trick with headers and bodies.
+
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import type { Entry } from '../../src/audit/entry.ts';
+import { FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
+import { CONFIG_MAPS } from '../../src/kube/resources.ts';
+import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+
+const CONFIGMAPS = `/api/v1/namespaces/${TARGET}/configmaps`;
+let lab: GatewayHarness;
+let attempt: Attempt;
+beforeAll(async () => {
+  lab = await startGatewayHarness();
+  attempt = await lab.open('recorded');
+});
+afterAll(() => lab?.close());
+
+const bare = (method: string, target: string, headers: Record<string, string>, body?: string) =>
+  lab.kube(attempt, method, target, headers, body);
+
+/** What a request was answered, its entries, and the texts behind them. */
+async function send(method: string, target: string, headers: Record<string, string>, body?: string) {
+  const before = (await lab.entries(attempt)).length;
+  const { status, text } = await bare(method, target, headers, body);
+  const entries = (await lab.entries(attempt)).slice(before).filter((entry) => entry.kind.startsWith('kube_'));
+  const shown = async (entry: Entry | undefined) =>
+    entry?.blobDigest == null ? undefined : await lab.gateway.log.blob(entry.blobDigest);
+  const [intent, outcome] = entries;
+  return { status, text, entries, intent, outcome, sent: await shown(intent), made: await shown(outcome) };
+}
+
+const stored = async (name: string) => (await lab.client.get(CONFIG_MAPS, { namespace: TARGET, name })).data;
+const configMap = (name: string) => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name },
+  data: { word: 'sesame' },
+});
+
+describe('a write is recorded as it is done', () => {
+  it('whatever Connection names: it is refused', async () => {
+    const headers = { 'content-type': 'application/vnd.kubernetes.protobuf', connection: 'content-type' };
+    const body = ' '.repeat(4096) + JSON.stringify(configMap('unseen'));
+    expect((await send('POST', CONFIGMAPS, headers, body)).status).toBe(400);
+    await expect(stored('unseen')).rejects.toThrow('not found');
+  });
+
+  it('with blanks around it that would push it out of the record', async () => {
+    const blanks = ' '.repeat(1024 * 1024);
+    const body = `${blanks}${JSON.stringify(configMap('padded'))}${blanks}`;
+    const { status, sent } = await send('POST', CONFIGMAPS, { 'content-type': 'application/json' }, body);
+    expect([status, sent]).toEqual([201, JSON.stringify(configMap('padded'))]);
+  });
+
+  it.each([
+    'application/yaml',
+    'text/plain',
+    '*/*',
+    'application/json;as=Table;v=v1;g=meta.k8s.io',
+    'application/cbor',
+  ])('with the name and the object that came of it, though the caller accepts %s', async (accept) => {
+    const made = { ...configMap('x'), metadata: { generateName: 'named-' } };
+    const {
+      status,
+      outcome,
+      made: shown,
+    } = await send('POST', CONFIGMAPS, { accept, 'content-type': 'application/json' }, JSON.stringify(made));
+    expect(status).toBe(201);
+    expect(outcome?.content).toMatch(/create configmaps \S+ named-\w+: 201/);
+    expect(outcome?.params).toMatchObject({
+      object: { name: expect.stringContaining('named-'), uid: expect.any(String) },
+    });
+    expect(shown).toContain('"word":"sesame"');
+  });
+
+  it('with each key once, as the API server reads it', async () => {
+    const body =
+      '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","name":"twice"},"data":{"k":"no","k":"yes"}}';
+    const { sent } = await send('POST', CONFIGMAPS, { 'content-type': 'application/json' }, body);
+    expect(sent).toBe('{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"twice"},"data":{"k":"yes"}}');
+    expect(await stored('twice')).toEqual({ k: 'yes' });
+  });
+
+  it('also if it is YAML, which goes on as the JSON that is recorded', async () => {
+    const body = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\ndata:\n  k: "yes"\n';
+    const { status, sent } = await send('POST', CONFIGMAPS, { 'content-type': 'application/yaml' }, body);
+    expect([status, sent]).toEqual([
+      201,
+      '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"yaml"},"data":{"k":"yes"}}',
+    ]);
+    const apply = 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: applied\ndata:\n  k: v\n';
+    const applied = await send(
+      'PATCH',
+      `${CONFIGMAPS}/applied?fieldManager=x`,
+      { 'content-type': 'application/apply-patch+yaml' },
+      apply,
+    );
+    expect(applied.status).toBe(201);
+    expect(applied.sent).toBe('{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"applied"},"data":{"k":"v"}}');
+  });
+
+  it('and not with two objects in one protobuf envelope', async () => {
+    const field = (number: number, bytes: Buffer) =>
+      Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+    const text = (number: number, value: string) => field(number, Buffer.from(value));
+    const named = (name: string) => field(1, text(1, name));
+    const body = Buffer.concat([
+      Buffer.from('k8s\0', 'latin1'),
+      field(1, Buffer.concat([text(1, 'v1'), text(2, 'ConfigMap')])),
+      field(2, named('harmless')),
+      field(2, named('real')),
+    ]);
+    const headers = { 'content-type': 'application/vnd.kubernetes.protobuf' };
+    expect((await send('POST', CONFIGMAPS, headers, body.toString('latin1'))).status).toBe(400);
+    await expect(stored('real')).rejects.toThrow('not found');
+  });
+
+  it('and not at all if it is too large to be recorded whole', async () => {
+    const body = JSON.stringify({ ...configMap('large'), data: { word: 'x'.repeat(1024 * 1024) } });
+    expect((await send('POST', CONFIGMAPS, { 'content-type': 'application/json' }, body)).status).toBe(413);
+  });
+
+  it('and not under a name with line breaks, which would forge a line of the record', async () => {
+    expect((await send('DELETE', `${CONFIGMAPS}/x%0Adelete%20pods%20tikv`, {})).status).toBe(400);
+  });
+
+  it('and no upgrade but those that are known', async () => {
+    const headers = {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-key': 'x',
+      'sec-websocket-version': '13',
+    };
+    const console = `/apis/subresources.kubevirt.io/v1/namespaces/${TARGET}/virtualmachineinstances/vm/console`;
+    for (const target of [console, `${CONFIGMAPS}/padded`]) {
+      expect((await send('GET', target, headers)).text).toContain('can be upgraded');
+    }
+    // A DELETE on the way of upgrades would have an outcome without its object.
+    expect((await send('DELETE', `${CONFIGMAPS}/padded`, headers)).text).toContain('can be upgraded');
+    expect(await stored('padded')).toEqual({ word: 'sesame' });
+  });
+});
+
+describe('what no role can allow', () => {
+  it.each([
+    [
+      'POST',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings',
+      'validatingadmissionpolicybindings.admissionregistration.k8s.io',
+    ],
+    ['PATCH', `/apis/rbac.authorization.k8s.io/v1/namespaces/${TARGET}/roles/x`, 'roles.rbac.authorization.k8s.io'],
+    ['DELETE', `/apis/oplab.dev/v1alpha1/namespaces/${TARGET}/incidents/recorded`, 'incidents.oplab.dev'],
+    ['POST', `/api/v1/namespaces/${TARGET}/serviceaccounts/default/token`, 'serviceaccounts/token'],
+    ['GET', '/api/v1/nodes/x/proxy/run', 'nodes/proxy'],
+    ['PUT', `/api/v1/namespaces/${TARGET}/finalize`, 'namespaces/finalize'],
+  ])('is refused at the door, on record: %s %s', async (method, target, name) => {
+    const headers = { 'content-type': 'application/json' };
+    const { status, entries, outcome, text } = await send(
+      method,
+      target,
+      headers,
+      ['GET', 'DELETE'].includes(method) ? undefined : '{}',
+    );
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(text).toContain(`an agent may not write ${name}`);
+    expect(entries.map((entry) => entry.kind)).toEqual(['kube_intent', 'kube_outcome']);
+    expect(outcome?.content).toContain('refused by the gateway');
+  });
+
+  it('is the same list as in the admission policy of the chart', async () => {
+    const file = path.resolve(import.meta.dirname, '../../helm/oplab/templates/agent-admission.yaml');
+    const text = (await readFile(file, 'utf8')).replaceAll(/^\{\{.*$/gm, '').replaceAll(/\{\{.*?\}\}.*/g, 'x');
+    const policy = parseAllDocuments(text)
+      .map((document) => document.toJS())
+      .find(({ metadata, kind }) => kind === 'ValidatingAdmissionPolicy' && metadata.name === 'oplab-agent-forbidden');
+    const [groups, core] = policy.spec.matchConstraints.resourceRules;
+    expect(groups.apiGroups).toEqual(FORBIDDEN_GROUPS);
+    expect(groups.resources).toEqual(['*/*']);
+    expect(core.resources.sort()).toEqual(
+      ['serviceaccounts/token', ...FORBIDDEN_RESOURCES.flatMap((resource) => [resource, `${resource}/*`])].sort(),
+    );
+  });
+});
