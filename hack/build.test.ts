@@ -193,7 +193,7 @@ describe('the way of dist/ to the API server', { timeout: 60_000 }, () => {
   });
 });
 
-/** What a command loads before it does anything: packages and built-in modules, and how much of ours. */
+/** What a command loads at its start: packages, built-in modules, and how much of our own code. */
 function startOf(...entries: string[]) {
   const packages = new Set<string>();
   const builtins = new Set<string>();
@@ -210,7 +210,7 @@ function startOf(...entries: string[]) {
       if (input.startsWith('built-in:')) builtins.add(input.replace('built-in:', ''));
     }
     for (const { path, kind, external } of output.imports) {
-      // What is imported on demand, such as the process of the controller, is not part of the start.
+      // Modules imported on demand, such as the controller's process, are not part of the start.
       if (kind === 'dynamic-import') continue;
       if (external) builtins.add(path);
       else visit(path);

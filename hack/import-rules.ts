@@ -121,10 +121,7 @@ const noFetch = {
   },
 };
 
-/**
- * Forbids every import that leaves a folder, but for those below `allowed`. Patterns are those of
- * .gitignore.
- */
+/** Forbids imports that leave a folder, except those below `allowed` (patterns of .gitignore). */
 function restrict(
   includes: readonly string[],
   up: string,

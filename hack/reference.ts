@@ -1,4 +1,4 @@
-// docs/reference.md, out of the code: resources from the schemas, error codes from the catalogue, the CLI from its own help.
+// Writes docs/reference.md from the code: resources, error codes and the help of the CLI.
 
 import type { Command } from 'commander';
 import { z } from 'zod';

@@ -14,9 +14,7 @@ interface DebianRoot {
   readonly include: readonly string[];
   /** Shell lines that finish the root; `$1` is its path. */
   readonly hooks: readonly string[];
-  /**
-   * Packages that are only downloaded and unpacked beside the root, for single files out of them.
-   */
+  /** Packages that are unpacked beside the root, for single files out of them. */
   readonly unpack?: readonly string[];
 }
 
@@ -142,7 +140,7 @@ async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Pro
         args.push(`--customize-hook=mkdir "${dir}/debs" && cp "$1"/debs/*.deb "${dir}/debs/" && rm -r "$1/debs"`);
       }
       for (const hook of root.hooks) args.push(`--customize-hook=${hook}`);
-      await run('mmdebstrap', [...args, suite, file], { ...(signal && { signal }), env: { TMPDIR: '/var/tmp' } });
+      await run('mmdebstrap', [...args, suite, file], { signal, env: { TMPDIR: '/var/tmp' } });
       for (const wanted of root.unpack ?? []) {
         const deb = (await readdir(path.join(dir, 'debs'))).find((found) => found.startsWith(`${wanted}_`));
         if (deb === undefined) throw new Error(`the Debian package ${wanted} was not downloaded`);

@@ -110,9 +110,7 @@ async function* tar(entries: Iterable<LayerEntry>): AsyncGenerator<Buffer> {
   yield Buffer.alloc(2 * block);
 }
 
-/**
- * The entries of a file or a folder tree, placed at `to`; modes keep only the owner's execute bit.
- */
+/** The entries of a file or folder, placed at `to`. Modes keep only the owner's execute bit. */
 export async function entriesOf(source: string, to: string): Promise<LayerEntry[]> {
   const target = to.replace(/^\/+|\/+$/g, '');
   const found = await lstat(source);
@@ -194,10 +192,8 @@ export function fullName(tag: string): string {
 }
 
 /**
- * Images as one archive in both layouts at once: OCI (for containerd) and Docker's (for `docker
- * load`).
- * @param present blobs that the reader has already; containerd takes an archive without them,
- * Docker does not.
+ * Images as one archive in two layouts: OCI (for containerd) and Docker's (for `docker load`).
+ * @param present blobs that the reader has; containerd accepts an archive without them, Docker not.
  */
 export function archive(images: readonly Image[], present: ReadonlySet<string> = new Set()): Readable {
   const entries = new Map<string, LayerEntry>();

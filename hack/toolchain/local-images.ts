@@ -10,10 +10,7 @@ import { entriesOf, type Image, type Layer, type LayerEntry, writeLayer } from '
 import type { ImageFile, ImageSource, LocalImage } from './local-image.ts';
 import { buildOf, ensureBuild, goBuildKey } from './tools.ts';
 
-/**
- * Where a source is on this machine; builds or unpacks it first if need be. Tools come from our
- * builds, never from PATH.
- */
+/** The path of a source, built or unpacked if missing. Tools never come from PATH. */
 async function locate(source: ImageSource, signal: AbortSignal | undefined): Promise<string> {
   if ('tool' in source) return path.join(await ensureBuild(source.build ?? buildOf(source.tool), signal), source.tool);
   if ('debian' in source) return path.join(await ensureUnpacked(source.debian, signal), source.path);
@@ -70,10 +67,7 @@ async function layerOfFile(file: ImageFile, signal: AbortSignal | undefined): Pr
   return cachedLayer(contentKey({ content: await hashEntries(entries) }), async () => entries, signal);
 }
 
-/**
- * The image of a recipe, its layers in the cache. Equal recipes over equal files give the same
- * digest.
- */
+/** The image of a recipe, with cached layers. Equal recipes and files give the same digest. */
 export async function ensureLocalImage(image: LocalImage, signal?: AbortSignal): Promise<Image> {
   const layers: Layer[] = image.base === 'scratch' ? [] : [await ensureRoot(image.base, signal)];
   for (const file of image.files) layers.push(await layerOfFile(file, signal));
