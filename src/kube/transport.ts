@@ -118,7 +118,7 @@ async function readBody(
     return (await readAnswer(response, MAX_BODY_BYTES, { wholeMs: timeoutMs, signal })).toString('utf8');
   } catch (error) {
     if (error instanceof BodyTooLarge) throw new KubeError(0, 'TooLarge', `${doing}: ${error.message}`);
-    if (error instanceof TimedOut) throw new KubeError(0, 'Timeout', `${doing}: the answer stopped in the middle`);
+    if (error instanceof TimedOut) throw new KubeError(0, 'Timeout', `${doing}: the answer is incomplete`);
     throw new KubeError(0, 'Unreachable', `${doing}: the connection was cut in the middle of the answer`, {
       cause: error,
     });
