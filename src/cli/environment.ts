@@ -1,4 +1,4 @@
-// What a command works with, created on demand from its flags: cluster, gateway, clock, output.
+// The environment of a command, created on demand from its flags: cluster, gateway, clock, output.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -20,7 +20,7 @@ export const connectionFlags = z.looseObject({
 });
 export type ConnectionFlags = z.infer<typeof connectionFlags>;
 
-/** What one command works with. Connections are opened on first use. */
+/** The environment of one command. Connections are opened on first use. */
 export interface Environment {
   readonly output: Output;
   now(): Date;
@@ -32,7 +32,7 @@ export interface Environment {
   file(path: string): AuditReader | Promise<AuditReader>;
 }
 
-/** Makes the world of a command, once it runs. */
+/** Creates the environment of a command when it runs. */
 export type OpenEnvironment = () => Promise<Environment>;
 
 /** The flags of a command, including those of its parents. */

@@ -1,4 +1,4 @@
-// What `oplab audit list` does.
+// The command `oplab audit list`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';

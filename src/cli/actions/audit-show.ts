@@ -1,4 +1,4 @@
-// What `oplab audit show` does.
+// The command `oplab audit show`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';

@@ -1,4 +1,4 @@
-// What `oplab audit verify` does.
+// The command `oplab audit verify`.
 
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';

@@ -1,4 +1,4 @@
-// What `oplab incident create` does.
+// The command `oplab incident create`.
 
 import { readFile } from 'node:fs/promises';
 import { text as textOf } from 'node:stream/consumers';
@@ -43,11 +43,25 @@ type Flags = z.infer<typeof flags>;
 
 /** The flags that describe an Incident, which cannot be combined with a file that does. */
 const DESCRIBING = [
-  ...['summary', 'description', 'severity', 'class', 'target', 'httpCheck', 'objectCheck', 'prometheusCheck'],
-  ...['soakSeconds', 'timeoutSeconds', 'maxTurns', 'maxTokens', 'maxCostMilliUsd', 'attempts', 'label', 'annotation'],
+  'summary',
+  'description',
+  'severity',
+  'class',
+  'target',
+  'httpCheck',
+  'objectCheck',
+  'prometheusCheck',
+  'soakSeconds',
+  'timeoutSeconds',
+  'maxTurns',
+  'maxTokens',
+  'maxCostMilliUsd',
+  'attempts',
+  'label',
+  'annotation',
 ] as const;
 
-/** Creates Incidents, or tries it. @throws InvalidInput, NotAllowed, NotFound */
+/** Creates Incidents, or only checks them (dry run). @throws InvalidInput, NotAllowed, NotFound */
 export async function createIncidents(
   environment: Environment,
   command: Command,
@@ -79,7 +93,7 @@ export async function createIncidents(
 /** @throws InvalidInput */
 function fromFlags(given: Flags, text: string | undefined): NewIncident {
   if (given.summary === undefined)
-    throw new InvalidInput('describe what is wrong with --summary, or name a file with -f');
+    throw new InvalidInput('describe the problem with --summary, or name a file with -f');
   const checks = [
     ...given.httpCheck.map(parseHttpCheck),
     ...given.objectCheck.map(parseObjectCheck),

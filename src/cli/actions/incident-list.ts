@@ -1,4 +1,4 @@
-// What `oplab incident list` does.
+// The command `oplab incident list`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';

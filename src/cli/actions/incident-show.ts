@@ -1,4 +1,4 @@
-// What `oplab incident show` does.
+// The command `oplab incident show`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';

@@ -1,4 +1,4 @@
-// What `oplab incident watch` does.
+// The command `oplab incident watch`.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
@@ -14,7 +14,7 @@ import type { AuditReader } from '../reader/audit-reader.ts';
 import { LiveView } from '../render/live-view.ts';
 import { parseName } from '../resolve-session.ts';
 
-/** How often the Incident itself is read, in milliseconds. */
+/** How often the Incident is read, in milliseconds. */
 const POLL_MS = 1000;
 /** How long to wait for the rest of the trail once the Incident is Finished, in milliseconds. */
 const REST_MS = 5000;

@@ -1,4 +1,4 @@
-// What `oplab session export` does.
+// The command `oplab session export`.
 
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-// What `oplab session import` does.
+// The command `oplab session import`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -12,7 +12,7 @@ import { renderSessionReport } from '../render/verification.ts';
 
 const flags = connectionFlags.extend({ into: z.string() });
 
-/** Puts exported sessions into an audit file. @throws InvalidInput, VerificationFailed */
+/** Adds exported sessions to an audit file. @throws InvalidInput, VerificationFailed */
 export async function importSessions(
   environment: Environment,
   command: Command,

@@ -1,4 +1,4 @@
-// What `oplab session post-mortem` does.
+// The command `oplab session post-mortem`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';

@@ -1,4 +1,4 @@
-// What `oplab top` does.
+// The command `oplab top`.
 
 import type { Command } from 'commander';
 import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
