@@ -194,7 +194,7 @@ describe('the way of dist/ to the API server', { timeout: 60_000 }, () => {
 });
 
 /** What a command loads at its start: packages, built-in modules, and how much of our own code. */
-function startOf(...entries: string[]) {
+function measureStart(...entries: string[]) {
   const packages = new Set<string>();
   const builtins = new Set<string>();
   const visited = new Set<string>();
@@ -228,7 +228,7 @@ describe('what is loaded at the start', () => {
   const base = ['src/main.ts', 'src/cli/program.ts'];
 
   it('is commander and colours for oplab version', () => {
-    const { packages, builtins, bytes } = startOf(...base);
+    const { packages, builtins, bytes } = measureStart(...base);
     expect(packages).toEqual(['commander', 'picocolors']);
     // No TLS, no HTTP, no SQLite, no cryptography: each takes milliseconds.
     expect(builtins).toEqual(
@@ -238,7 +238,7 @@ describe('what is loaded at the start', () => {
   });
 
   it('is what one list call needs for oplab incident list', () => {
-    const { packages, builtins, bytes } = startOf(
+    const { packages, builtins, bytes } = measureStart(
       ...base,
       'src/cli/environment.ts',
       'src/cli/actions/incident-list.ts',

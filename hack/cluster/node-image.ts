@@ -6,10 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run, succeeds } from '../child.ts';
 import { contentKey } from '../toolchain/build-key.ts';
 import { ensureRoot } from '../toolchain/debian.ts';
-import { archive, describe, entriesOf, type Image, type LayerEntry } from '../toolchain/image-archive.ts';
+import { archive, describe, type Image, type LayerEntry, listEntries } from '../toolchain/image-archive.ts';
 import { cachedLayer, ensureLocalImage } from '../toolchain/local-images.ts';
 import { kubernetesVersion } from '../toolchain/recipes.ts';
-import { buildOf, ensureBuild, ensureTool, goBuildKey } from '../toolchain/tools.ts';
+import { ensureBuild, ensureTool, findBuild, goBuildKey } from '../toolchain/tools.ts';
 import { hasImage } from './docker.ts';
 import { nodeRepository } from './names.ts';
 import { requiredImages, systemImages } from './system-images.ts';
@@ -49,7 +49,7 @@ const unitLinks: ReadonlyArray<readonly [string, string]> = [
 async function kindModule(signal: AbortSignal | undefined): Promise<string> {
   const found: unknown = JSON.parse(
     await output('go', ['mod', 'download', '-json', 'sigs.k8s.io/kind'], {
-      cwd: buildOf('kind').moduleDir,
+      cwd: findBuild('kind').moduleDir,
       env: { GOFLAGS: '-mod=mod' },
       signal,
     }),
@@ -83,7 +83,7 @@ async function nodeFiles(signal: AbortSignal | undefined): Promise<LayerEntry[]>
     content: { bytes: Buffer.from(content) },
   });
   const entries = (
-    await Promise.all(['etc', 'kind', 'usr'].map((part) => entriesOf(path.join(base, part), part)))
+    await Promise.all(['etc', 'kind', 'usr'].map((part) => listEntries(path.join(base, part), part)))
   ).flat();
   // The module cache drops execute bits. kind's own rule: scripts are 0755, everything else 0644.
   const ruled = entries.map((entry) =>
@@ -108,9 +108,9 @@ async function nodeBinaries(signal: AbortSignal | undefined): Promise<LayerEntry
     ['usr/local/bin', ['containerd', 'ctr', 'containerd-shim-runc-v2']],
     ['opt/cni/bin', ['loopback', 'ptp', 'host-local', 'portmap']],
   ];
-  const dir = await ensureBuild(buildOf('kubelet'), signal);
+  const dir = await ensureBuild(findBuild('kubelet'), signal);
   const entries = places.flatMap(([place, tools]) =>
-    tools.map((tool) => entriesOf(path.join(dir, tool), `${place}/${tool}`)),
+    tools.map((tool) => listEntries(path.join(dir, tool), `${place}/${tool}`)),
   );
   return (await Promise.all(entries)).flat();
 }
@@ -125,7 +125,7 @@ async function nodeRoot(signal: AbortSignal | undefined): Promise<Image> {
     { path: 'node-image.ts', content: self },
     { path: 'storage', content: storage },
   ];
-  const key = (part: string): string => contentKey({ part, kube: goBuildKey(buildOf('kubelet')) }, recipe);
+  const key = (part: string): string => contentKey({ part, kube: goBuildKey(findBuild('kubelet')) }, recipe);
   const layers = [
     await ensureRoot('kind-node', signal),
     await cachedLayer(key('files'), () => nodeFiles(signal), signal),

@@ -6,7 +6,7 @@ import { run } from '../child.ts';
 import { ensurePackages } from './apt.ts';
 import { contentKey } from './build-key.ts';
 import { cached, cachePath } from './cache.ts';
-import { type Layer, layerOf } from './image-archive.ts';
+import { type Layer, readLayer } from './image-archive.ts';
 
 const suite = 'bookworm';
 
@@ -148,7 +148,7 @@ async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Pro
         await run('dpkg-deb', ['-x', path.join(dir, 'debs', deb), path.join(dir, 'packages', wanted)]);
       }
       await rm(path.join(dir, 'debs'), { recursive: true, force: true });
-      const { size, digest } = await layerOf(file);
+      const { size, digest } = await readLayer(file);
       await writeFile(path.join(dir, 'layer.json'), JSON.stringify({ size, digest }));
     },
   });

@@ -111,7 +111,7 @@ async function* tar(entries: Iterable<LayerEntry>): AsyncGenerator<Buffer> {
 }
 
 /** The entries of a file or folder, placed at `to`. Modes keep only the owner's execute bit. */
-export async function entriesOf(source: string, to: string): Promise<LayerEntry[]> {
+export async function listEntries(source: string, to: string): Promise<LayerEntry[]> {
   const target = to.replace(/^\/+|\/+$/g, '');
   const found = await lstat(source);
   if (found.isSymbolicLink()) return [{ path: target, mode: 0o777, content: { link: await readlink(source) } }];
@@ -119,7 +119,7 @@ export async function entriesOf(source: string, to: string): Promise<LayerEntry[
     return [{ path: target, mode: found.mode & 0o100 ? 0o755 : 0o644, content: { file: source, size: found.size } }];
   const entries: LayerEntry[] = [{ path: target, mode: 0o755, content: 'folder' }];
   for (const name of (await readdir(source)).sort())
-    entries.push(...(await entriesOf(path.join(source, name), `${target}/${name}`)));
+    entries.push(...(await listEntries(path.join(source, name), `${target}/${name}`)));
   return entries;
 }
 
@@ -142,7 +142,7 @@ export async function writeLayer(entries: Iterable<LayerEntry>, file: string): P
 }
 
 /** A tar that somebody else made (a Debian root), as a layer. */
-export async function layerOf(file: string): Promise<Layer> {
+export async function readLayer(file: string): Promise<Layer> {
   const hash = createHash('sha256');
   let size = 0;
   for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) {
@@ -152,7 +152,7 @@ export async function layerOf(file: string): Promise<Layer> {
   return { file, size, digest: `sha256:${hash.digest('hex')}` };
 }
 
-function digestOf(bytes: Buffer): string {
+function computeDigest(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
@@ -168,7 +168,7 @@ export function describe(image: Image): { config: Buffer; manifest: Buffer; conf
       history: image.layers.map(() => ({ created: '1970-01-01T00:00:00Z', created_by: 'oplab' })),
     }),
   );
-  const configDigest = digestOf(config);
+  const configDigest = computeDigest(config);
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -181,7 +181,7 @@ export function describe(image: Image): { config: Buffer; manifest: Buffer; conf
       })),
     }),
   );
-  return { config, manifest, configDigest, digest: digestOf(manifest) };
+  return { config, manifest, configDigest, digest: computeDigest(manifest) };
 }
 
 /** `docker.io/library/x:1` for `x:1`: containerd knows images by their full name only. */

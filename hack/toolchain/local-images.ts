@@ -6,13 +6,14 @@ import path from 'node:path';
 import { contentKey } from './build-key.ts';
 import { cached } from './cache.ts';
 import { ensureRoot, ensureUnpacked } from './debian.ts';
-import { entriesOf, type Image, type Layer, type LayerEntry, writeLayer } from './image-archive.ts';
+import { type Image, type Layer, type LayerEntry, listEntries, writeLayer } from './image-archive.ts';
 import type { ImageFile, ImageSource, LocalImage } from './local-image.ts';
-import { buildOf, ensureBuild, goBuildKey } from './tools.ts';
+import { ensureBuild, findBuild, goBuildKey } from './tools.ts';
 
 /** The path of a source, built or unpacked if missing. Tools never come from PATH. */
 async function locate(source: ImageSource, signal: AbortSignal | undefined): Promise<string> {
-  if ('tool' in source) return path.join(await ensureBuild(source.build ?? buildOf(source.tool), signal), source.tool);
+  if ('tool' in source)
+    return path.join(await ensureBuild(source.build ?? findBuild(source.tool), signal), source.tool);
   if ('debian' in source) return path.join(await ensureUnpacked(source.debian, signal), source.path);
   return source.path;
 }
@@ -59,11 +60,11 @@ async function layerOfFile(file: ImageFile, signal: AbortSignal | undefined): Pr
     const key = contentKey({
       tool: file.from.tool,
       to: file.to,
-      build: goBuildKey(file.from.build ?? buildOf(file.from.tool)),
+      build: goBuildKey(file.from.build ?? findBuild(file.from.tool)),
     });
-    return cachedLayer(key, () => entriesOf(located, file.to), signal);
+    return cachedLayer(key, () => listEntries(located, file.to), signal);
   }
-  const entries = await entriesOf(located, file.to);
+  const entries = await listEntries(located, file.to);
   return cachedLayer(contentKey({ content: await hashEntries(entries) }), async () => entries, signal);
 }
 

@@ -89,7 +89,7 @@ export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, fi
 }
 
 /** The build that makes a binary. @param builds where to look; by default the toolchain's own */
-export function buildOf(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
+export function findBuild(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
   const build = builds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
   if (build === undefined) throw new Error(`no Go build makes "${tool}"`);
   return build;
@@ -138,7 +138,7 @@ export async function ensureTool(
   tool: string,
   options: { readonly signal?: AbortSignal | undefined; readonly builds?: readonly GoBuild[] } = {},
 ): Promise<string> {
-  const build = buildOf(tool, options.builds);
+  const build = findBuild(tool, options.builds);
   if (!isBuilt(build)) {
     const found = await onPath(tool, options.signal);
     if (found !== undefined) return found;

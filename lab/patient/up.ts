@@ -13,7 +13,7 @@ import { run } from '../../hack/child.ts';
 import { root } from '../../hack/cluster/names.ts';
 import { canPull } from '../../hack/cluster/registry.ts';
 import { main, runSteps } from '../../hack/progress.ts';
-import { buildOf, goBuildKey } from '../../hack/toolchain/tools.ts';
+import { findBuild, goBuildKey } from '../../hack/toolchain/tools.ts';
 import { OplabError } from '../../src/errors.ts';
 import { upgradeFlags } from '../operator/helm.ts';
 import { patientBuilds } from './builds.ts';
@@ -43,7 +43,7 @@ const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as
 function buildAnnotations(): string[] {
   return Object.entries(programs).flatMap(([part, program]) => [
     '--set-string',
-    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program, patientBuilds))}`,
+    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(findBuild(program, patientBuilds))}`,
   ]);
 }
 

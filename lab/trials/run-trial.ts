@@ -91,7 +91,7 @@ const failing = (verdict: Verdict) =>
   verdict.checks.filter((check) => !check.passing).map((check) => `${check.name}: ${check.observed}`);
 
 /** What the end of the Incident should have been and was not. */
-function faultsOf(
+function findFaults(
   trial: Trial,
   { status }: Incident,
   verdict: Verdict,
@@ -221,7 +221,7 @@ export async function runTrial(trial: Trial, context: TrialContext, options: Tri
       };
     });
     const commands = entries.filter((entry) => entry.kind === 'tool_call').map((entry) => JSON.stringify(entry.params));
-    faults.push(...faultsOf(trial, incident, verdict, findings, commands.join('\n')));
+    faults.push(...findFaults(trial, incident, verdict, findings, commands.join('\n')));
     if (!chainValid) faults.push('the audit log does not verify');
 
     const { status } = incident;

@@ -8,7 +8,7 @@ import { createLogger, type Logger } from '../observability/logger.ts';
 import { SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
-import { windowOf } from './context.ts';
+import { contextWindowTokens } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
 import { createLiveOutput } from './live-output.ts';
@@ -126,7 +126,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       summarise: createSummariser((text, stop) => model.summarise(text, stop)),
       system: systemPrompt(given),
       opening: openingMessage(given),
-      contextWindow: windowOf(given.model.name),
+      contextWindow: contextWindowTokens(given.model.name),
       signal: until,
     });
     for (;;) {

@@ -418,11 +418,11 @@ export const CONDITIONS = {
 } as const;
 
 /** The namespaces in which the agent may work. */
-export function targetNamespacesOf(incident: Pick<Incident, 'spec' | 'metadata'>): readonly string[] {
+export function listTargetNamespaces(incident: Pick<Incident, 'spec' | 'metadata'>): readonly string[] {
   return incident.spec.targetNamespaces ?? [incident.metadata.namespace ?? 'default'];
 }
 
 /** The session of an Incident is its UID: one hash chain covers all its attempts. */
-export function sessionOf(incident: Pick<Incident, 'metadata'>): string {
+export function sessionId(incident: Pick<Incident, 'metadata'>): string {
   return incident.metadata.uid;
 }

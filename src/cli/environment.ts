@@ -36,7 +36,7 @@ export interface Environment {
 export type OpenEnvironment = () => Promise<Environment>;
 
 /** The flags of a command, including those of its parents. */
-export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
+export function parseFlags<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
   return schema.parse(command.optsWithGlobals());
 }
 
@@ -52,7 +52,7 @@ function gatewayUrl(text: string): string {
 /** The environment outside tests: the cluster of the kubeconfig, and the system clock. */
 export function realEnvironment(output: Output): Environment {
   let client: KubeClient | undefined;
-  const clientOf = ({ kubeconfig, context }: ConnectionFlags) => {
+  const getClient = ({ kubeconfig, context }: ConnectionFlags) => {
     client ??= createKubeClient({
       ...(kubeconfig === undefined ? {} : { kubeconfig }),
       ...(context === undefined ? {} : { context }),
@@ -62,14 +62,14 @@ export function realEnvironment(output: Output): Environment {
   return {
     output,
     now: () => new Date(),
-    incidents: (flags) => clusterIncidents(clientOf(flags)),
+    incidents: (flags) => clusterIncidents(getClient(flags)),
     monitors: (flags) => {
-      const client = clientOf(flags);
+      const client = getClient(flags);
       return {
         list: async (namespace) => (await import('./monitors.ts')).clusterMonitors(client).list(namespace),
       };
     },
-    namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
+    namespace: (flags) => flags.namespace ?? getClient(flags).namespace ?? 'default',
     gateway: async (flags) => {
       const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);
       const { openGatewayReader } = await import('./reader/gateway-reader.ts');
@@ -78,7 +78,7 @@ export function realEnvironment(output: Output): Environment {
           url === undefined
             ? async () => {
                 const { forwardToGateway } = await import('./gateway-forward.ts');
-                return await forwardToGateway(clientOf(flags), flags.oplabNamespace);
+                return await forwardToGateway(getClient(flags), flags.oplabNamespace);
               }
             : async () => ({ url, close: async () => undefined }),
       });

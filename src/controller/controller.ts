@@ -8,7 +8,7 @@ import { messageOf } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { LeaderLease } from '../kube/leader-lease.ts';
 import type { Log } from '../kube/log.ts';
-import { keyOf } from '../kube/object.ts';
+import { objectKey } from '../kube/object.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
 import { WorkQueue } from '../kube/work-queue.ts';
@@ -182,7 +182,7 @@ export class Controller {
       const incident = incidentSchema.safeParse(object);
       if (incident.success && isWorking(incident.data)) reconciler.noteStarted(incident.data);
       if (incident.success) notifier?.consider(incident.data);
-      queue.add(keyOf(object));
+      queue.add(objectKey(object));
     }
     const sweeping = this.#sweep(signal, installation.agentsNamespace, log);
     try {
@@ -226,7 +226,7 @@ export class Controller {
 
   #enqueueWaiting(): void {
     for (const incident of this.#incidents.list()) {
-      if (!isTrue(incident.status?.conditions, CONDITIONS.Finished)) this.#queue?.add(keyOf(incident));
+      if (!isTrue(incident.status?.conditions, CONDITIONS.Finished)) this.#queue?.add(objectKey(incident));
     }
   }
 

@@ -1,6 +1,6 @@
 // Records each Incident's lifecycle in its session, and seals the session on request.
 
-import { CONDITIONS, type Incident, sessionOf } from '../api/incident.ts';
+import { CONDITIONS, type Incident, sessionId } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
@@ -56,9 +56,9 @@ export class LifecycleRecorder {
   incidentChanged(event: { type: 'added' | 'modified' | 'deleted'; object: Incident; previous?: Incident }): void {
     const { object, previous } = event;
     if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) {
-      this.#enqueue(sessionOf(previous), previous, true);
+      this.#enqueue(sessionId(previous), previous, true);
     }
-    this.#enqueue(sessionOf(object), object, event.type === 'deleted');
+    this.#enqueue(sessionId(object), object, event.type === 'deleted');
   }
 
   /**

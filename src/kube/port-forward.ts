@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net';
 import { messageOf } from '../errors.ts';
 import { join } from '../net/join.ts';
 import type { KubeClient } from './client.ts';
-import { PODS, pathOf } from './resources.ts';
+import { PODS, restPath } from './resources.ts';
 import { openPortStream } from './websocket.ts';
 
 export interface PortForwardTarget {
@@ -29,7 +29,7 @@ export async function openPortForward(
   client: Pick<KubeClient, 'server'>,
   target: PortForwardTarget,
 ): Promise<PortForward> {
-  const path = `${pathOf(PODS, target.namespace, target.pod, 'portforward')}?ports=${target.port}`;
+  const path = `${restPath(PODS, target.namespace, target.pod, 'portforward')}?ports=${target.port}`;
   const connections = new Set<Socket>();
   let lastError: string | undefined;
   const report = (error: unknown) => {

@@ -5,7 +5,7 @@ import { backoffMs, pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';
 import { isGone } from './errors.ts';
 import { type Log, SILENT } from './log.ts';
-import { keyOf } from './object.ts';
+import { objectKey } from './object.ts';
 import type { Resource } from './resources.ts';
 
 export interface ReflectorEvent<T> {
@@ -130,7 +130,7 @@ export class Reflector<T> {
             continue;
           }
           resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
-          if (event.type === 'deleted') this.#remove(keyOf(event.object));
+          if (event.type === 'deleted') this.#remove(objectKey(event.object));
           else this.#put(event.object);
         }
         this.#lastEventAt = Date.now();
@@ -159,7 +159,7 @@ export class Reflector<T> {
     this.#lastEventAt = Date.now();
     const present = new Set<string>();
     for (const object of listed.items) {
-      present.add(keyOf(object));
+      present.add(objectKey(object));
       this.#put(object);
     }
     for (const key of [...this.#copies.keys()]) {
@@ -173,7 +173,7 @@ export class Reflector<T> {
   }
 
   #put(raw: KubeObject): void {
-    const key = keyOf(raw);
+    const key = objectKey(raw);
     const known = this.#copies.get(key);
     const resourceVersion = raw.metadata.resourceVersion ?? '';
     if (known !== undefined && known.resourceVersion === resourceVersion) return;

@@ -18,7 +18,7 @@ export interface Refusal {
  * The refusal that a caller gets for a failure. A failure without a code is a bug of ours, so its
  * message appears only in the log.
  */
-export function refusalOf(error: unknown): Refusal {
+export function describeRefusal(error: unknown): Refusal {
   if (!(error instanceof OplabError)) {
     return { status: 500, code: 'OPLAB_INTERNAL', message: 'the gateway failed; its log says why', retry: true };
   }
@@ -43,7 +43,7 @@ export function sendRefusal(response: ServerResponse, error: unknown): void {
     response.destroy();
     return;
   }
-  const { status, code, message, retry } = refusalOf(error);
+  const { status, code, message, retry } = describeRefusal(error);
   const body: ErrorBody = { error: { code, message } };
   sendJson(response, status, body, retryHeaders(retry, error));
 }

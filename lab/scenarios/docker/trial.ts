@@ -34,12 +34,12 @@ async function hostAddress(signal: AbortSignal): Promise<string> {
   return address;
 }
 
-async function projectOf({ signal }: TrialContext): Promise<ComposeProject> {
+async function openProject({ signal }: TrialContext): Promise<ComposeProject> {
   return new ComposeProject(await hostAddress(signal), signal);
 }
 
 async function judge(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<Verdict> {
-  const project = await projectOf(context);
+  const project = await openProject(context);
   const giveUp = Date.now() + withinSeconds * 1000;
   let since: number | undefined;
   for (;;) {
@@ -82,7 +82,7 @@ export const dockerStoreStopped: Trial = {
   soakSeconds: 5,
   async prepare(context) {
     const { kubeconfig, signal } = context;
-    const project = await projectOf(context);
+    const project = await openProject(context);
     context.note('docker compose up');
     await project.up();
     context.note('the operator, with the docker door');
@@ -121,7 +121,7 @@ export const dockerStoreStopped: Trial = {
     );
   },
   async inject(context) {
-    const project = await projectOf(context);
+    const project = await openProject(context);
     await project.docker('stop', STORE);
     for (const until = Date.now() + 90_000; Date.now() < until; ) {
       const { stores } = await observeProject(project);
@@ -156,7 +156,7 @@ export const dockerStoreStopped: Trial = {
     // Incidents go before their class, which they need until their end.
     await run('kubectl', ['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=120s'], { env, signal });
     await run('kubectl', ['delete', 'agentclass', 'docker', '--ignore-not-found'], { env, signal });
-    await (await projectOf(context)).down();
+    await (await openProject(context)).down();
     await installOperator({ kubeconfig, model: 'rehearsal', signal });
   },
 };

@@ -1,7 +1,7 @@
 // The command `oplab incident create`.
 
 import { readFile } from 'node:fs/promises';
-import { text as textOf } from 'node:stream/consumers';
+import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
@@ -10,7 +10,7 @@ import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';
 import { InvalidInput, messageOf } from '../../errors.ts';
 import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from '../check-flags.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
 import { checkAsServer, checkExpressions, issueText, parseSpec } from '../manifest-check.ts';
 import { writeStructured } from '../structured.ts';
@@ -68,7 +68,7 @@ export async function createIncidents(
   name: string | undefined,
 ): Promise<void> {
   const { output } = environment;
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   if (given.allNamespaces) {
     throw new InvalidInput('-A, --all-namespaces: an Incident belongs to one namespace; set it with -n');
   }
@@ -116,8 +116,8 @@ function fromFlags(given: Flags, text: string | undefined): NewIncident {
       severity: given.severity,
       agentClassName: given.class,
       targetNamespaces: given.target.length === 0 ? undefined : given.target,
-      alertLabels: mapOf(given.label, '--label'),
-      alertAnnotations: mapOf(given.annotation, '--annotation'),
+      alertLabels: parsePairs(given.label, '--label'),
+      alertAnnotations: parsePairs(given.annotation, '--annotation'),
       verify: present({ soakSeconds: given.soakSeconds, checks }),
       limits: Object.keys(limits).length === 0 ? undefined : limits,
       suspend: given.suspend || undefined,
@@ -142,7 +142,7 @@ function named(text: string | undefined, summary: string): NewIncident['metadata
 }
 
 /** @throws InvalidInput */
-function mapOf(pairs: readonly string[], flag: string): Record<string, string> | undefined {
+function parsePairs(pairs: readonly string[], flag: string): Record<string, string> | undefined {
   if (pairs.length === 0) return undefined;
   return Object.fromEntries(
     pairs.map((pair) => {
@@ -178,7 +178,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   }
   let source: string;
   try {
-    source = path === '-' ? await textOf(process.stdin) : await readFile(path, 'utf8');
+    source = path === '-' ? await readText(process.stdin) : await readFile(path, 'utf8');
   } catch (error) {
     throw new InvalidInput(`${path} cannot be read: ${messageOf(error)}`, error);
   }

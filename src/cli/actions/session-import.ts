@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { verifyExport } from '../../audit/export.ts';
 import { importSession } from '../../audit/import.ts';
 import { InvalidInput, VerificationFailed } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { readExport } from '../reader/file-reader.ts';
 import { entriesText } from '../render/entry.ts';
 import { renderSessionReport } from '../render/verification.ts';
@@ -19,7 +19,7 @@ export async function importSessions(
   paths: readonly string[],
 ): Promise<void> {
   const { output } = environment;
-  const { into } = flagsOf(command, flags);
+  const { into } = parseFlags(command, flags);
   // Verify all files before the first is written.
   const files = paths.map((path) => {
     const exported = readExport(path);

@@ -15,7 +15,7 @@ import { type Size, screen } from './view.ts';
 const now = new Date('2026-01-01T00:10:00Z');
 const SMALL: Size = { columns: 80, rows: 24 };
 
-function incidentOf(
+function buildIncident(
   name: string,
   phase: string,
   more: { created?: string; severity?: string; status?: object } = {},
@@ -44,7 +44,7 @@ function incidentOf(
   });
 }
 
-function monitorOf(name: string, state: string, namespace = 'tikv'): Monitor {
+function buildMonitor(name: string, state: string, namespace = 'tikv'): Monitor {
   return monitor.parse({
     apiVersion: API_VERSION,
     kind: 'Monitor',
@@ -55,7 +55,7 @@ function monitorOf(name: string, state: string, namespace = 'tikv'): Monitor {
 }
 
 let seq = 0;
-function entryOf(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent {
+function buildEntry(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent {
   seq += 1;
   return {
     type: 'entry',
@@ -82,18 +82,22 @@ function busy(): TopState {
   let state = told(
     start(),
     incidents(
-      incidentOf('store-down', 'Running'),
-      ...Array.from({ length: 30 }, (_, n) => incidentOf(`old-${n}`, 'Resolved')),
+      buildIncident('store-down', 'Running'),
+      ...Array.from({ length: 30 }, (_, n) => buildIncident(`old-${n}`, 'Resolved')),
     ),
     {
       type: 'monitors',
       items: Array.from({ length: 12 }, (_, n) =>
-        monitorOf(`monitor-with-a-long-name-${n}`, n === 3 ? 'Firing' : 'Healthy'),
+        buildMonitor(`monitor-with-a-long-name-${n}`, n === 3 ? 'Firing' : 'Healthy'),
       ),
     },
-    of('store-down', entryOf('reasoning', { content: 'ein langer Gedanke 日本語 und mehr '.repeat(20) })),
+    of('store-down', buildEntry('reasoning', { content: 'ein langer Gedanke 日本語 und mehr '.repeat(20) })),
   );
-  const call = entryOf('tool_call', { tool: 'shell', params: { command: `echo ${'x'.repeat(300)}` }, content: 'why' });
+  const call = buildEntry('tool_call', {
+    tool: 'shell',
+    params: { command: `echo ${'x'.repeat(300)}` },
+    content: 'why',
+  });
   state = told(state, of('store-down', call));
   const key = call.type === 'entry' ? call.entry.clientKey : '';
   for (let line = 0; line < 50; line += 1) {
@@ -137,7 +141,7 @@ describe('the screen', () => {
     const state = told(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
     expect(shown(state)).toContain('cluster down');
     expect(shown(state)).toContain('summary of store-down');
-    expect(shown(told(state, incidents(incidentOf('store-down', 'Running'))))).toContain('cluster ok');
+    expect(shown(told(state, incidents(buildIncident('store-down', 'Running'))))).toContain('cluster ok');
   });
 
   it('shows the health of each namespace by its worst Monitor, and lists Monitors worst first', () => {
@@ -145,10 +149,10 @@ describe('the screen', () => {
       told(start(), {
         type: 'monitors',
         items: [
-          monitorOf('a', 'Healthy'),
-          monitorOf('b', 'Unknown'),
-          monitorOf('c', 'Firing'),
-          monitorOf('d', 'Healthy', 'shop'),
+          buildMonitor('a', 'Healthy'),
+          buildMonitor('b', 'Unknown'),
+          buildMonitor('c', 'Firing'),
+          buildMonitor('d', 'Healthy', 'shop'),
         ],
       }),
       { columns: 160, rows: 30 },
@@ -169,7 +173,7 @@ describe('the screen', () => {
       changes: [],
       nextSteps: ['kubectl -n tikv get pods'],
     };
-    const state = told(start(), incidents(incidentOf('a', 'Escalated', { status: { handover } })));
+    const state = told(start(), incidents(buildIncident('a', 'Escalated', { status: { handover } })));
     expect(shown(state)).toMatch(
       /Hand-over and checks[\s\S]*summary: PD has no quorum[\s\S]*next step: kubectl -n tikv get pods/,
     );
@@ -177,11 +181,11 @@ describe('the screen', () => {
 
   it('shows the tail of the trail from status if the gateway is unreachable from the start', () => {
     const tail = [{ seq: 7, time: '2026-01-01T00:09:00Z', kind: 'tool_call', tool: 'shell', text: 'kubectl get pods' }];
-    const state = told(start(), incidents(incidentOf('a', 'Running', { status: { audit: { tail } } })));
+    const state = told(start(), incidents(buildIncident('a', 'Running', { status: { audit: { tail } } })));
     expect(shown(state)).not.toContain('kubectl get pods');
     const away = told(state, of('a', { type: 'waiting', reason: 'ECONNREFUSED' }));
     expect(shown(away)).toMatch(/tool call: kubectl get pods[\s\S]*Waiting for the gateway: ECONNREFUSED/);
-    expect(shown(told(away, of('a', entryOf('reasoning', { content: 'here it is' }))))).not.toContain(
+    expect(shown(told(away, of('a', buildEntry('reasoning', { content: 'here it is' }))))).not.toContain(
       'kubectl get pods',
     );
   });
@@ -201,22 +205,22 @@ describe('the screen', () => {
       cacheWriteTokens: 0,
       costMilliUSD: 10,
     };
-    const state = told(start(), incidents(incidentOf('a', 'Running', { status: { usage } })));
+    const state = told(start(), incidents(buildIncident('a', 'Running', { status: { usage } })));
     expect(shown(state)).toContain('$0.0100');
-    const call = entryOf('model_call', { writer: 'gateway', params: { costMicroUSD: 12_345 } });
+    const call = buildEntry('model_call', { writer: 'gateway', params: { costMicroUSD: 12_345 } });
     expect(shown(told(state, of('a', call)))).toContain('$0.0123');
   });
 
   it('shows live output below its command, and the last state of progress bars', () => {
-    const call = entryOf('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
+    const call = buildEntry('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
     const key = call.type === 'entry' ? call.entry.clientKey : '';
     const chunk = (text: string): FollowEvent => ({ type: 'live', chunk: { callKey: key, stream: 'stdout', text } });
-    let state = told(start(), incidents(incidentOf('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
+    let state = told(start(), incidents(buildIncident('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
     expect(shown(state)).toMatch(/\$ sleep 9[\s\S]*│ 50%[\s\S]*running, 10 s/);
     state = told(
       state,
       of('a', chunk('\r100%\ndone\n')),
-      of('a', entryOf('tool_result', { params: { call: key }, exitCode: 3, durationMs: 9000 })),
+      of('a', buildEntry('tool_result', { params: { call: key }, exitCode: 3, durationMs: 9000 })),
     );
     expect(shown(state)).toMatch(/│ 100%[\s\S]*│ done[\s\S]*exit 3, 9\.0 s/);
     expect(shown(state)).not.toContain('running,');
@@ -226,8 +230,8 @@ describe('the screen', () => {
   it('removes terminal control characters from session output', () => {
     const state = told(
       start(),
-      incidents(incidentOf('a', 'Running')),
-      of('a', entryOf('reasoning', { content: '\u001b[2Jx\u0007\u202ey' })),
+      incidents(buildIncident('a', 'Running')),
+      of('a', buildEntry('reasoning', { content: '\u001b[2Jx\u0007\u202ey' })),
     );
     for (const line of screen(state, SMALL).lines) expect(lineText(line)).not.toMatch(/[\p{Cc}\u202e]/u);
   });
@@ -239,27 +243,27 @@ describe('the cursor', () => {
   it('moves automatically to an active Incident, and stays until another one becomes active', () => {
     let state = told(
       start(),
-      incidents(incidentOf('waiting', 'Pending', { severity: 'critical' }), incidentOf('first', 'Running')),
+      incidents(buildIncident('waiting', 'Pending', { severity: 'critical' }), buildIncident('first', 'Running')),
     );
     expect(session(state)).toBe('first');
     state = told(
       state,
-      incidents(incidentOf('first', 'Verifying'), incidentOf('urgent', 'Running', { severity: 'critical' })),
+      incidents(buildIncident('first', 'Verifying'), buildIncident('urgent', 'Running', { severity: 'critical' })),
     );
     expect(session(state)).toBe('first');
-    state = told(state, incidents(incidentOf('first', 'Resolved')));
+    state = told(state, incidents(buildIncident('first', 'Resolved')));
     expect(session(state)).toBe('first');
-    state = told(state, incidents(incidentOf('first', 'Resolved'), incidentOf('second', 'Running')));
+    state = told(state, incidents(buildIncident('first', 'Resolved'), buildIncident('second', 'Running')));
     expect(session(state)).toBe('second');
   });
 
   it('stays where the user put it until escape, and moves on if that Incident is deleted', () => {
-    const both = incidents(incidentOf('a', 'Running'), incidentOf('b', 'Pending'));
+    const both = incidents(buildIncident('a', 'Running'), buildIncident('b', 'Pending'));
     let state = press(told(start(), both), 'down');
     expect(session(state)).toBe('b');
     expect(session(told(state, both))).toBe('b');
     expect(session(told(press(state, 'escape'), both))).toBe('a');
-    state = told(state, incidents(incidentOf('a', 'Running')));
+    state = told(state, incidents(buildIncident('a', 'Running')));
     expect(session(state)).toBe('a');
   });
 
@@ -267,10 +271,10 @@ describe('the cursor', () => {
     const state = told(
       start(),
       incidents(
-        incidentOf('over', 'Resolved', { created: '2026-01-01T00:09:00Z' }),
-        incidentOf('young', 'Pending', { created: '2026-01-01T00:08:00Z' }),
-        incidentOf('old', 'Pending', { created: '2026-01-01T00:01:00Z' }),
-        incidentOf('urgent', 'Pending', { severity: 'critical', created: '2026-01-01T00:09:30Z' }),
+        buildIncident('over', 'Resolved', { created: '2026-01-01T00:09:00Z' }),
+        buildIncident('young', 'Pending', { created: '2026-01-01T00:08:00Z' }),
+        buildIncident('old', 'Pending', { created: '2026-01-01T00:01:00Z' }),
+        buildIncident('urgent', 'Pending', { severity: 'critical', created: '2026-01-01T00:09:30Z' }),
       ),
     );
     expect(shown(state)).toMatch(/urgent[\s\S]*old[\s\S]*young[\s\S]*over/);
@@ -281,7 +285,7 @@ describe('the cursor', () => {
     let state = press(busy(), 'tab', 'home');
     const page = shown(state);
     expect(page).toContain('lines below');
-    state = told(state, of('store-down', entryOf('reasoning', { content: 'news' })));
+    state = told(state, of('store-down', buildEntry('reasoning', { content: 'news' })));
     expect(shown(state)).not.toContain('news');
     expect(shown(press(state, letter('f')))).toContain('news');
     expect(press(state, 'end').trailTop).toBe('end');

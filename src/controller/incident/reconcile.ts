@@ -1,7 +1,7 @@
 // Reconciles one Incident: read, plan, act. What it remembers between rounds only saves work.
 
 import { FINALIZER, LABEL_ATTEMPT } from '../../api/group.ts';
-import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespacesOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema, listTargetNamespaces } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
 import { observeBaseline } from '../../checks/baseline.ts';
 import type { Observation } from '../../checks/observation.ts';
@@ -310,7 +310,7 @@ function writtenStep({ status: before }: Incident, { status: after }: Incident):
 /** Observes all checks, and whether the workloads of the baseline still exist. */
 async function observeAll(incident: Incident, context: CheckContext): Promise<Observation[]> {
   const { baseline } = incident.status ?? {};
-  const targets = targetNamespacesOf(incident);
+  const targets = listTargetNamespaces(incident);
   const readings = new Map(baseline?.readings?.map(({ check, json }) => [check, json]));
   const [checks, workloads] = await Promise.all([
     observeChecks(incident.spec.verify.checks, targets, context, readings),

@@ -13,7 +13,7 @@ import { recordIntent } from './recording.ts';
 import { reduceAnswer } from './reduction.ts';
 import { dockerRefusal } from './refusal.ts';
 import { type DockerRequest, readRequest } from './route.ts';
-import { scopeOf } from './scope.ts';
+import { parseScope } from './scope.ts';
 import { takeBody } from './upgrade-body.ts';
 
 /** In bytes. A container specification is small; an archive to copy may be larger. */
@@ -75,7 +75,7 @@ async function planRequest(
   const { docker } = caller.lease.class;
   const { reduction } = passing;
   const images =
-    reduction === 'images' && docker !== undefined ? await host.facts(scopeOf(docker)).images() : undefined;
+    reduction === 'images' && docker !== undefined ? await host.facts(parseScope(docker)).images() : undefined;
   return {
     upstream: `Docker host ${host.name}`,
     writes: route.kind === 'write',
@@ -93,7 +93,7 @@ async function planRequest(
       ? {}
       : {
           reduce: (body: Buffer) =>
-            reduceAnswer(reduction, body, scopeOf(docker), images ?? { ids: new Set(), repositories: new Set() }),
+            reduceAnswer(reduction, body, parseScope(docker), images ?? { ids: new Set(), repositories: new Set() }),
         }),
   };
 }
@@ -133,7 +133,7 @@ async function planUpgrade(
 async function authorize({ caller, wanted, host }: Admitted, body: Buffer): Promise<Passing> {
   const { docker, mode, name } = caller.lease.class;
   if (docker === undefined) throw new NotAllowed(`AgentClass ${name} does not allow a Docker host`);
-  return await filterRequest(wanted, body, { access: docker, mode, facts: host.facts(scopeOf(docker)) });
+  return await filterRequest(wanted, body, { access: docker, mode, facts: host.facts(parseScope(docker)) });
 }
 
 /** The maximum size of a request's body, in bytes. */
