@@ -78,7 +78,7 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     expect(short).toEqual(flag);
   });
 
-  it('judges the CEL of a check with the worker that lies beside it', async () => {
+  it('checks the CEL of a check with the worker beside it', async () => {
     const create = ['incident', 'create', 'a', '-n', 'x', '--summary', 's', '--dry-run', 'client', '-o', 'name'];
     const [well, ill] = await Promise.all(
       ['status == 200', 'status === 200'].map((cel) => oplab(...create, '--http-check', `up=pd:80 ${cel}`)),

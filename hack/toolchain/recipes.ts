@@ -61,7 +61,7 @@ const ociRuntime: GoBuild = {
   expectedSeconds: 5,
 };
 
-/** pd-ctl, which the sandbox carries. */
+/** pd-ctl, which is part of the sandbox image. */
 export const pdCtl: GoBuild = {
   name: 'pd-ctl',
   moduleDir: path.join(modules, 'pd-ctl'),

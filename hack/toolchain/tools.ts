@@ -88,7 +88,7 @@ export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, fi
     }));
 }
 
-/** The build that makes a binary. @param builds where to look; by default the toolchain's own */
+/** The build that makes a binary. @param builds the builds to search; default: the toolchain's */
 export function findBuild(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
   const build = builds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
   if (build === undefined) throw new Error(`no Go build makes "${tool}"`);

@@ -101,12 +101,12 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
       { env: { KUBECONFIG: kubeconfig }, signal },
     );
   }
-  const verdict = await soak(
+  const health = await soak(
     { kubeconfig, namespace, release, signal },
     {
       seconds: 0,
       withinSeconds,
-      onVerdict: ({ checks }) => {
+      onResult: ({ checks }) => {
         const open = checks.filter((check) => !check.passing);
         if (open[0] !== undefined)
           options.note?.(
@@ -115,10 +115,10 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
       },
     },
   );
-  if (!verdict.healthy)
+  if (!health.healthy)
     throw new OplabError(
       'OPLAB_PATIENT_UNHEALTHY',
-      `release ${release} in namespace ${namespace} did not become healthy:\n${describe(verdict, false)}`,
+      `release ${release} in namespace ${namespace} did not become healthy:\n${describe(health, false)}`,
     );
 }
 

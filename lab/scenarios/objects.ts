@@ -1,8 +1,8 @@
 // The patient's Kubernetes objects, as scenarios break and watch them.
 import { z } from 'zod';
 import { OplabError } from '../../src/errors.ts';
+import type { Check } from '../patient/health.ts';
 import type { PatientSession } from '../patient/session.ts';
-import type { Check } from '../patient/verdict.ts';
 import type { Before, InjectContext } from './scenario.ts';
 import { storeViews } from './stores.ts';
 import { waitFor } from './waiting.ts';

@@ -1,4 +1,4 @@
-// `npm run e2e -- --scenario NAME`: breaks the patient, lets an agent repair it, judges the repair.
+// `npm run e2e -- --scenario NAME`: breaks the patient, lets an agent repair it, checks the repair.
 //
 // `npm run e2e:all` runs all scenarios.
 //

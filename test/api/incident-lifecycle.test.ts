@@ -147,7 +147,7 @@ describe('a repair that is claimed but does not hold', () => {
     expect(second.metadata.name).toMatch(/-2$/);
     await incident.podRuns(2);
     await incident.claim(2, 'NothingWrong');
-    await incident.until('judged', ({ status }) => status?.phase === 'Verifying');
+    await incident.until('verifying', ({ status }) => status?.phase === 'Verifying');
     await pass(61, incident);
     await incident.seal();
     const done = await incident.finished();
@@ -185,7 +185,10 @@ describe('a repair that is claimed but does not hold', () => {
     const incident = await sick.report('blind', { verify });
     await incident.podRuns(1);
     await incident.claim(1, 'Fixed');
-    const seen = await incident.until('looked', (now) => condition(now, 'Verified')?.reason === 'ChecksFailing');
+    const seen = await incident.until(
+      'failing checks',
+      (now) => condition(now, 'Verified')?.reason === 'ChecksFailing',
+    );
     const error = (name: string) => seen.status?.verification?.find((check) => check.name === name)?.error;
     expect(error('typo')).toContain('field not found: nothing');
     expect(error('gone')).toContain('does not exist');

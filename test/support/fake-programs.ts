@@ -50,7 +50,7 @@ function bash(command: string, directory: string, bin: string): Promise<Ended> {
 
 /**
  * A shell that speaks TCP itself starts faster than anything else that could ask this process.
- * Only kubectl reads its stdin, and only when it is told to.
+ * Only kubectl reads its stdin, and only with `-f -`.
  */
 const script = (name: string, port: number) => `#!/bin/bash
 exec 3<>/dev/tcp/127.0.0.1/${port}

@@ -68,7 +68,7 @@ function buildEntry(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent
   };
 }
 
-const told = (state: TopState, ...events: TopEvent[]) => events.reduce(reduce, state);
+const reduceAll = (state: TopState, ...events: TopEvent[]) => events.reduce(reduce, state);
 const start = () => initialState(undefined, now);
 const incidents = (...items: Incident[]): TopEvent => ({ type: 'incidents', items });
 const of = (name: string, event: FollowEvent): TopEvent => ({ type: 'session', session: `uid-${name}`, event });
@@ -79,7 +79,7 @@ const letter = (character: string): Key => ({ character });
 
 /** Everything at once: several Incidents, a long session, live output, Monitors. */
 function busy(): TopState {
-  let state = told(
+  let state = reduceAll(
     start(),
     incidents(
       buildIncident('store-down', 'Running'),
@@ -98,10 +98,10 @@ function busy(): TopState {
     params: { command: `echo ${'x'.repeat(300)}` },
     content: 'why',
   });
-  state = told(state, of('store-down', call));
+  state = reduceAll(state, of('store-down', call));
   const key = call.type === 'entry' ? call.entry.clientKey : '';
   for (let line = 0; line < 50; line += 1) {
-    state = told(
+    state = reduceAll(
       state,
       of('store-down', {
         type: 'live',
@@ -116,7 +116,7 @@ describe('the screen', () => {
   it('has exactly as many rows and columns as the terminal, whatever its size and whatever is known', () => {
     const states = [start(), busy(), press(busy(), 'enter'), press(busy(), letter('?')), press(busy(), 'tab', 'home')];
     states.push(
-      told(busy(), { type: 'chapter', chapter: { number: 3, of: 6, title: 'fault', text: 'z'.repeat(300) } }),
+      reduceAll(busy(), { type: 'chapter', chapter: { number: 3, of: 6, title: 'fault', text: 'z'.repeat(300) } }),
     );
     for (const state of states) {
       for (const columns of [1, 12, 30, 41, 69, 70, 80, 133, 220]) {
@@ -131,22 +131,22 @@ describe('the screen', () => {
 
   it('shows what it waits for, and why the cluster cannot be read', () => {
     expect(shown(start())).toContain('Connecting to the cluster.');
-    expect(shown(told(start(), { type: 'cluster-away', reason: 'forbidden: no list' }))).toMatch(
+    expect(shown(reduceAll(start(), { type: 'cluster-away', reason: 'forbidden: no list' }))).toMatch(
       /Cannot read from the[\s\S]*forbidden/,
     );
-    expect(shown(told(start(), incidents()))).toContain('No Incidents.');
+    expect(shown(reduceAll(start(), incidents()))).toContain('No Incidents.');
   });
 
   it('keeps what it knew while the cluster is unreachable', () => {
-    const state = told(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
+    const state = reduceAll(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
     expect(shown(state)).toContain('cluster down');
     expect(shown(state)).toContain('summary of store-down');
-    expect(shown(told(state, incidents(buildIncident('store-down', 'Running'))))).toContain('cluster ok');
+    expect(shown(reduceAll(state, incidents(buildIncident('store-down', 'Running'))))).toContain('cluster ok');
   });
 
   it('shows the health of each namespace by its worst Monitor, and lists Monitors worst first', () => {
     const text = shown(
-      told(start(), {
+      reduceAll(start(), {
         type: 'monitors',
         items: [
           buildMonitor('a', 'Healthy'),
@@ -162,8 +162,10 @@ describe('the screen', () => {
   });
 
   it('says that there are no Monitors, or why they cannot be read', () => {
-    expect(shown(told(start(), { type: 'monitors', items: [] }))).toContain('No Monitors');
-    expect(shown(told(start(), { type: 'monitors', items: undefined, away: 'not served' }))).toContain('not served');
+    expect(shown(reduceAll(start(), { type: 'monitors', items: [] }))).toContain('No Monitors');
+    expect(shown(reduceAll(start(), { type: 'monitors', items: undefined, away: 'not served' }))).toContain(
+      'not served',
+    );
   });
 
   it('shows the summary and next steps of an escalated Incident', () => {
@@ -173,7 +175,7 @@ describe('the screen', () => {
       changes: [],
       nextSteps: ['kubectl -n tikv get pods'],
     };
-    const state = told(start(), incidents(buildIncident('a', 'Escalated', { status: { handover } })));
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Escalated', { status: { handover } })));
     expect(shown(state)).toMatch(
       /Hand-over and checks[\s\S]*summary: PD has no quorum[\s\S]*next step: kubectl -n tikv get pods/,
     );
@@ -181,17 +183,17 @@ describe('the screen', () => {
 
   it('shows the tail of the trail from status if the gateway is unreachable from the start', () => {
     const tail = [{ seq: 7, time: '2026-01-01T00:09:00Z', kind: 'tool_call', tool: 'shell', text: 'kubectl get pods' }];
-    const state = told(start(), incidents(buildIncident('a', 'Running', { status: { audit: { tail } } })));
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Running', { status: { audit: { tail } } })));
     expect(shown(state)).not.toContain('kubectl get pods');
-    const away = told(state, of('a', { type: 'waiting', reason: 'ECONNREFUSED' }));
+    const away = reduceAll(state, of('a', { type: 'waiting', reason: 'ECONNREFUSED' }));
     expect(shown(away)).toMatch(/tool call: kubectl get pods[\s\S]*Waiting for the gateway: ECONNREFUSED/);
-    expect(shown(told(away, of('a', buildEntry('reasoning', { content: 'here it is' }))))).not.toContain(
+    expect(shown(reduceAll(away, of('a', buildEntry('reasoning', { content: 'here it is' }))))).not.toContain(
       'kubectl get pods',
     );
   });
 
   it('hints at -n to users with access to one namespace only', () => {
-    const state = told(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
+    const state = reduceAll(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
     expect(shown(state).replace(/[\s│]+/g, ' ')).toContain('-n NAMESPACE');
   });
 
@@ -205,19 +207,19 @@ describe('the screen', () => {
       cacheWriteTokens: 0,
       costMilliUSD: 10,
     };
-    const state = told(start(), incidents(buildIncident('a', 'Running', { status: { usage } })));
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Running', { status: { usage } })));
     expect(shown(state)).toContain('$0.0100');
     const call = buildEntry('model_call', { writer: 'gateway', params: { costMicroUSD: 12_345 } });
-    expect(shown(told(state, of('a', call)))).toContain('$0.0123');
+    expect(shown(reduceAll(state, of('a', call)))).toContain('$0.0123');
   });
 
   it('shows live output below its command, and the last state of progress bars', () => {
     const call = buildEntry('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
     const key = call.type === 'entry' ? call.entry.clientKey : '';
     const chunk = (text: string): FollowEvent => ({ type: 'live', chunk: { callKey: key, stream: 'stdout', text } });
-    let state = told(start(), incidents(buildIncident('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
+    let state = reduceAll(start(), incidents(buildIncident('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
     expect(shown(state)).toMatch(/\$ sleep 9[\s\S]*│ 50%[\s\S]*running, 10 s/);
-    state = told(
+    state = reduceAll(
       state,
       of('a', chunk('\r100%\ndone\n')),
       of('a', buildEntry('tool_result', { params: { call: key }, exitCode: 3, durationMs: 9000 })),
@@ -228,7 +230,7 @@ describe('the screen', () => {
   });
 
   it('removes terminal control characters from session output', () => {
-    const state = told(
+    const state = reduceAll(
       start(),
       incidents(buildIncident('a', 'Running')),
       of('a', buildEntry('reasoning', { content: '\u001b[2Jx\u0007\u202ey' })),
@@ -241,34 +243,34 @@ describe('the cursor', () => {
   const session = (state: TopState) => state.selected?.replace('uid-', '');
 
   it('moves automatically to an active Incident, and stays until another one becomes active', () => {
-    let state = told(
+    let state = reduceAll(
       start(),
       incidents(buildIncident('waiting', 'Pending', { severity: 'critical' }), buildIncident('first', 'Running')),
     );
     expect(session(state)).toBe('first');
-    state = told(
+    state = reduceAll(
       state,
       incidents(buildIncident('first', 'Verifying'), buildIncident('urgent', 'Running', { severity: 'critical' })),
     );
     expect(session(state)).toBe('first');
-    state = told(state, incidents(buildIncident('first', 'Resolved')));
+    state = reduceAll(state, incidents(buildIncident('first', 'Resolved')));
     expect(session(state)).toBe('first');
-    state = told(state, incidents(buildIncident('first', 'Resolved'), buildIncident('second', 'Running')));
+    state = reduceAll(state, incidents(buildIncident('first', 'Resolved'), buildIncident('second', 'Running')));
     expect(session(state)).toBe('second');
   });
 
   it('stays where the user put it until escape, and moves on if that Incident is deleted', () => {
     const both = incidents(buildIncident('a', 'Running'), buildIncident('b', 'Pending'));
-    let state = press(told(start(), both), 'down');
+    let state = press(reduceAll(start(), both), 'down');
     expect(session(state)).toBe('b');
-    expect(session(told(state, both))).toBe('b');
-    expect(session(told(press(state, 'escape'), both))).toBe('a');
-    state = told(state, incidents(buildIncident('a', 'Running')));
+    expect(session(reduceAll(state, both))).toBe('b');
+    expect(session(reduceAll(press(state, 'escape'), both))).toBe('a');
+    state = reduceAll(state, incidents(buildIncident('a', 'Running')));
     expect(session(state)).toBe('a');
   });
 
   it('lists open Incidents in queue order above finished ones, which `a` hides', () => {
-    const state = told(
+    const state = reduceAll(
       start(),
       incidents(
         buildIncident('over', 'Resolved', { created: '2026-01-01T00:09:00Z' }),
@@ -285,7 +287,7 @@ describe('the cursor', () => {
     let state = press(busy(), 'tab', 'home');
     const page = shown(state);
     expect(page).toContain('lines below');
-    state = told(state, of('store-down', buildEntry('reasoning', { content: 'news' })));
+    state = reduceAll(state, of('store-down', buildEntry('reasoning', { content: 'news' })));
     expect(shown(state)).not.toContain('news');
     expect(shown(press(state, letter('f')))).toContain('news');
     expect(press(state, 'end').trailTop).toBe('end');

@@ -23,7 +23,7 @@ export interface Receipt {
 
 export interface IntakeOptions {
   readonly routes: readonly Route[];
-  readonly opener: Pick<IncidentOpener, 'raise' | 'clear'>;
+  readonly incidentOpener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Log;
   readonly onReceipt?: (receipt: Receipt) => void;
 }
@@ -77,14 +77,14 @@ export class Intake {
   }
 
   async #write(alert: Alert, route: Route): Promise<Pick<Receipt, 'result' | 'incident'>> {
-    const { opener, log } = this.#options;
+    const { incidentOpener, log } = this.#options;
     if (!alert.firing) {
       const { fingerprint, endTime = alert.startTime } = alert;
-      await opener.clear({ fingerprint, namespace: incidentNamespace(route, alert), endTime });
+      await incidentOpener.clear({ fingerprint, namespace: incidentNamespace(route, alert), endTime });
       return { result: 'cleared' };
     }
     const alarm = buildAlarm(route, alert);
-    const { incident, opened } = await opener.raise(alarm);
+    const { incident, opened } = await incidentOpener.raise(alarm);
     if (incident === undefined) return { result: 'over' };
     const name = `${alarm.namespace}/${incident}`;
     if (opened) log.info({ incident: name, fingerprint: alert.fingerprint, route: route.name }, 'Incident opened');
