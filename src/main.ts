@@ -4,7 +4,7 @@
 import nodeModule from 'node:module';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { isOplabError, messageOf } from './errors.ts';
+import { errorMessage, isOplabError } from './errors.ts';
 import { requireNode } from './node-version.ts';
 
 /** The long-running processes; everything else on the command line belongs to the CLI. */
@@ -31,6 +31,6 @@ try {
   }
 } catch (error) {
   const ours = isOplabError(error);
-  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${messageOf(error)}\n`);
+  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${errorMessage(error)}\n`);
   process.exitCode = ours ? error.exitCode : 1;
 }

@@ -26,7 +26,7 @@ import { binDir, kubeconfigPath, root } from '../../hack/cluster/names.ts';
 import { clusterExists } from '../../hack/cluster/observe.ts';
 import { duration, main } from '../../hack/progress.ts';
 import { isTrue } from '../../src/api/meta.ts';
-import { messageOf } from '../../src/errors.ts';
+import { errorMessage } from '../../src/errors.ts';
 import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
 import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
@@ -109,7 +109,7 @@ async function backToWork(namespace: string): Promise<void> {
   const signal = AbortSignal.timeout(20_000);
   const incidents = new Incidents({ kubeconfig: kubeconfigPath, signal, note: () => undefined }, namespace);
   await incidents.watch(setAside, true).catch((error: unknown) => {
-    process.stderr.write(`Monitors ${setAside.join(', ')} are still suspended: ${messageOf(error)}\n`);
+    process.stderr.write(`Monitors ${setAside.join(', ')} are still suspended: ${errorMessage(error)}\n`);
   });
 }
 

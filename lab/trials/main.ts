@@ -22,7 +22,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { kubeconfigPath, root } from '../../hack/cluster/names.ts';
 import { duration, main, runSteps } from '../../hack/progress.ts';
-import { InvalidInput, messageOf } from '../../src/errors.ts';
+import { errorMessage, InvalidInput } from '../../src/errors.ts';
 import { patientDefaults } from '../patient/session.ts';
 import { patientUp } from '../patient/up.ts';
 import { prepareEndToEnd } from '../prepare.ts';
@@ -116,8 +116,8 @@ await main(async (signal) => {
       if (last !== undefined) for (const fault of last.faults) console.log(`  ✗ ${fault}`);
     } catch (error) {
       signal.throwIfAborted();
-      broken.push({ scenario: trial.name, error: messageOf(error) });
-      console.log(`  ✗ ${messageOf(error)}`);
+      broken.push({ scenario: trial.name, error: errorMessage(error) });
+      console.log(`  ✗ ${errorMessage(error)}`);
     }
     await save();
   }

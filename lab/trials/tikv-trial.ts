@@ -1,6 +1,6 @@
 // Makes trials on the TiKV chart of scenarios, with the checks for their Incidents.
 
-import { messageOf } from '../../src/errors.ts';
+import { errorMessage } from '../../src/errors.ts';
 import { soak } from '../patient/check.ts';
 import { patientDown } from '../patient/down.ts';
 import type { PatientHealth } from '../patient/health.ts';
@@ -116,7 +116,7 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
         signal.throwIfAborted();
         // Half restored, it may be healthy and still disturb the next trial (a volume of a removed
         // store).
-        context.note(messageOf(error));
+        context.note(errorMessage(error));
         await anew(context, patient.set ?? []);
         return;
       }

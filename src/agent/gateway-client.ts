@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
-import { ERRORS, type ErrorCode, InvalidInput, isErrorCode, messageOf, NoLease, OplabError } from '../errors.ts';
+import { ERRORS, type ErrorCode, errorMessage, InvalidInput, isErrorCode, NoLease, OplabError } from '../errors.ts';
 import {
   type Conclusion,
   type LiveChunk,
@@ -173,7 +173,7 @@ export class GatewayClient {
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof OplabError) throw error;
-        reason = messageOf(error);
+        reason = errorMessage(error);
       }
       this.#options.onRetry?.(`${method} ${path}`, reason);
       await pause(backoffMs(attempt + 1, REQUEST_BACKOFF), signal);

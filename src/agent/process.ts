@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { SOCKET_PATH } from '../sandbox/protocol.ts';
@@ -90,14 +90,14 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
         content,
         { step: 'agent_ended', reason: end.reason },
         AbortSignal.timeout(LAST_WORDS_MS),
-      ).catch((error: unknown) => logger.warn({ reason: messageOf(error) }, 'the last entry could not be written'));
+      ).catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'the last entry could not be written'));
     }
     return 0;
   } catch (error) {
     // The gateway knows why the lease is over, and the controller ends the attempt, so the
     // container must not restart.
     if (signal.aborted || isLeaseOver(error)) {
-      logger.warn({ reason: messageOf(signal.aborted ? signal.reason : error) }, 'attempt over');
+      logger.warn({ reason: errorMessage(signal.aborted ? signal.reason : error) }, 'attempt over');
       return 0;
     }
     throw error;

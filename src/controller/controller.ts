@@ -4,7 +4,7 @@ import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-cl
 import { LABEL_INCIDENT_UID, LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { isTrue } from '../api/meta.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { LeaderLease } from '../kube/leader-lease.ts';
 import type { Log } from '../kube/log.ts';
@@ -236,7 +236,7 @@ export class Controller {
         await sweepOrphans(this.#options.client, agentsNamespace, log);
         await deleteOrphanedReadBindings(this.#options.client);
       } catch (error) {
-        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; it will be repeated');
+        if (!signal.aborted) log.warn({ error: errorMessage(error) }, 'the orphan sweep failed; it will be repeated');
       }
       await pause(this.#options.sweepEveryMs ?? SWEEP_EVERY_MS, signal);
     }

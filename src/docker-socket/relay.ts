@@ -6,7 +6,7 @@
 import { connect } from 'node:net';
 import path from 'node:path';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { followCertificates, readCertificates } from '../net/certificate-files.ts';
 import { join } from '../net/join.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -47,7 +47,7 @@ export function createSocketRelay(options: SocketRelayOptions): Server {
     },
     (client) => relay(client, options),
   );
-  server.on('tlsClientError', (error) => logger.warn({ error: messageOf(error) }, 'a client was rejected'));
+  server.on('tlsClientError', (error) => logger.warn({ error: errorMessage(error) }, 'a client was rejected'));
   const closed = new AbortController();
   server.once('close', () => closed.abort());
   followCertificates(server, files, { current, logger, signal: closed.signal });
@@ -55,7 +55,7 @@ export function createSocketRelay(options: SocketRelayOptions): Server {
 }
 
 function relay(client: TLSSocket, { socketPath, clientName, logger }: SocketRelayOptions): void {
-  client.on('error', (error) => logger.debug({ error: messageOf(error) }, 'the client disconnected'));
+  client.on('error', (error) => logger.debug({ error: errorMessage(error) }, 'the client disconnected'));
   const name = client.getPeerCertificate().subject?.CN;
   if (!client.authorized || name !== clientName) {
     logger.warn({ name }, 'a client was rejected');
@@ -63,6 +63,6 @@ function relay(client: TLSSocket, { socketPath, clientName, logger }: SocketRela
     return;
   }
   void join(client, connect({ path: socketPath, allowHalfOpen: true }), {
-    onFailure: (error) => logger.error({ error: messageOf(error) }, `${socketPath} cannot be reached`),
+    onFailure: (error) => logger.error({ error: errorMessage(error) }, `${socketPath} cannot be reached`),
   });
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
@@ -244,7 +244,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
     lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
-        { error: messageOf(error) },
+        { error: errorMessage(error) },
         'sessions of deleted Incidents could not be sealed; the next start tries again',
       );
     });

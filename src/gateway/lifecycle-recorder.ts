@@ -5,7 +5,7 @@ import { findCondition, isTrue } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { AuditConflict, messageOf, SessionSealed } from '../errors.ts';
+import { AuditConflict, errorMessage, SessionSealed } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { InFlight } from './in-flight.ts';
@@ -115,7 +115,10 @@ export class LifecycleRecorder {
         state.next ??= incident;
         failures += 1;
         const { logger, signal } = this.#options;
-        logger.warn({ session, error: messageOf(error) }, 'the lifecycle of the Incident cannot be recorded; retrying');
+        logger.warn(
+          { session, error: errorMessage(error) },
+          'the lifecycle of the Incident cannot be recorded; retrying',
+        );
         await pause(backoffMs(failures, BACKOFF), signal);
       }
     }

@@ -1,7 +1,7 @@
 // A port-forward: a listener on 127.0.0.1, with one WebSocket to the pod for each connection.
 
 import { createServer, type Socket } from 'node:net';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { join } from '../net/join.ts';
 import type { KubeClient } from './client.ts';
 import { PODS, restPath } from './resources.ts';
@@ -33,7 +33,7 @@ export async function openPortForward(
   const connections = new Set<Socket>();
   let lastError: string | undefined;
   const report = (error: unknown) => {
-    lastError = messageOf(error);
+    lastError = errorMessage(error);
   };
   const listener = createServer({ pauseOnConnect: true }, (local) => {
     connections.add(local);

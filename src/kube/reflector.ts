@@ -1,6 +1,6 @@
 // A reflector: a local copy of the objects of one kind, kept up to date by list and watch.
 
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';
 import { isGone } from './errors.ts';
@@ -143,7 +143,7 @@ export class Reflector<T> {
           resourceVersion = undefined;
         } else {
           const { plural } = this.#options.resource;
-          this.#log.warn({ resource: plural, error: messageOf(error) }, 'list or watch failed: trying again');
+          this.#log.warn({ resource: plural, error: errorMessage(error) }, 'list or watch failed: trying again');
         }
         failures = hasReceived && !isGone(error) ? 1 : failures + 1;
       }
@@ -183,7 +183,10 @@ export class Reflector<T> {
     } catch (error) {
       // The copy must not keep an outdated state of an object that can no longer be parsed.
       const { plural } = this.#options.resource;
-      this.#log.error({ resource: plural, key, error: messageOf(error) }, 'object skipped: it does not fit its schema');
+      this.#log.error(
+        { resource: plural, key, error: errorMessage(error) },
+        'object skipped: it does not fit its schema',
+      );
       this.#remove(key);
       return;
     }
@@ -204,7 +207,7 @@ export class Reflector<T> {
     try {
       this.#options.onEvent?.(event);
     } catch (error) {
-      this.#log.error({ key: event.key, error: messageOf(error) }, 'a handler of the reflector failed');
+      this.#log.error({ key: event.key, error: errorMessage(error) }, 'a handler of the reflector failed');
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContextOptions } from 'node:tls';
-import { InvalidInput, messageOf } from '../errors.ts';
+import { errorMessage, InvalidInput } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 
 /** A certificate and its key, and the CA of the other side's certificate if it must present one. */
@@ -30,7 +30,7 @@ export function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new InvalidInput(`the certificate file ${file} cannot be read: ${messageOf(error)}`, error);
+    throw new InvalidInput(`the certificate file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
 }
 
@@ -79,7 +79,10 @@ export function followCertificates(
       current = next;
       logger.info({ file: files.certFile }, 'the TLS certificate was read again');
     } catch (error) {
-      logger.warn({ error: messageOf(error) }, 'the TLS certificate cannot be read again; the old one is still used');
+      logger.warn(
+        { error: errorMessage(error) },
+        'the TLS certificate cannot be read again; the old one is still used',
+      );
     }
   };
   const timer = setInterval(reread, rereadMs);

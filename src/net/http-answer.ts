@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { ERRORS, type ErrorCode, InvalidInput, LimitReached, messageOf, OplabError, TooLarge } from '../errors.ts';
+import { ERRORS, type ErrorCode, errorMessage, InvalidInput, LimitReached, OplabError, TooLarge } from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
 
 /** A refusal as it is sent. */
@@ -23,7 +23,7 @@ export function describeRefusal(error: unknown): Refusal {
     return { status: 500, code: 'OPLAB_INTERNAL', message: 'the gateway failed; its log says why', retry: true };
   }
   const { status, retry } = ERRORS[error.code];
-  return { status, code: error.code, message: messageOf(error), retry };
+  return { status, code: error.code, message: errorMessage(error), retry };
 }
 
 export function sendJson(response: ServerResponse, status: number, body: unknown, headers: object = {}): void {

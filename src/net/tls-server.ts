@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { Server } from 'node:net';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { type CertificateFiles, followCertificates, readCertificates } from './certificate-files.ts';
 
@@ -34,7 +34,7 @@ export function createTlsServer(
   server.requestTimeout = 60_000;
   server.keepAliveTimeout = 75_000;
   server.maxHeadersCount = 200;
-  server.on('tlsClientError', (error) => logger.debug({ error: messageOf(error) }, 'TLS handshake failed'));
+  server.on('tlsClientError', (error) => logger.debug({ error: errorMessage(error) }, 'TLS handshake failed'));
   followCertificates(server, files, { current, logger, signal });
   return server;
 }

@@ -9,7 +9,7 @@ import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type Serv
 import path from 'node:path';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { readPem } from '../net/certificate-files.ts';
 import { join } from '../net/join.ts';
 import { endWithResponse, formatResponseHead } from '../net/raw-response.ts';
@@ -85,17 +85,17 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
 
   const server = createServer({ requestTimeout: 0, headersTimeout: 15_000 }, (incoming, response) => {
     forward(incoming, response).catch((error: unknown) => {
-      report(`docker: ${incoming.method} ${incoming.url}: ${messageOf(error)}`);
+      report(`docker: ${incoming.method} ${incoming.url}: ${errorMessage(error)}`);
       if (response.headersSent) return void response.destroy();
       response.writeHead(502, { 'content-type': 'application/json', connection: 'close' });
-      response.end(JSON.stringify({ message: `the gateway cannot be reached: ${messageOf(error)}` }));
+      response.end(JSON.stringify({ message: `the gateway cannot be reached: ${errorMessage(error)}` }));
     });
   });
   server.on('upgrade', (incoming, socket, head) => {
     socket.on('error', () => socket.destroy());
     upgrade(incoming, socket, head).catch((error: unknown) => {
-      report(`docker: ${incoming.method} ${incoming.url}: ${messageOf(error)}`);
-      refuse(socket, `the gateway cannot be reached: ${messageOf(error)}`);
+      report(`docker: ${incoming.method} ${incoming.url}: ${errorMessage(error)}`);
+      refuse(socket, `the gateway cannot be reached: ${errorMessage(error)}`);
     });
   });
   await mkdir(path.dirname(options.socketPath), { recursive: true });

@@ -8,7 +8,7 @@ import { type Incident, sessionId } from '../../api/incident.ts';
 import { verifyExport } from '../../audit/export.ts';
 import type { Anchor, Finding } from '../../audit/hash-chain.ts';
 import { isSound, type SessionReport, statusAnchors, verifyFile, verifySession } from '../../audit/verify.ts';
-import { InvalidInput, messageOf, NotFound, VerificationFailed } from '../../errors.ts';
+import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { parseIncident } from '../incidents.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
@@ -48,7 +48,7 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
     try {
       raw = parse(await readFile(path, 'utf8'));
     } catch (error) {
-      throw new InvalidInput(`${path} cannot be read as YAML or JSON: ${messageOf(error)}`, error);
+      throw new InvalidInput(`${path} cannot be read as YAML or JSON: ${errorMessage(error)}`, error);
     }
     const many = list.safeParse(raw);
     for (const item of many.success ? many.data.items : [raw]) {

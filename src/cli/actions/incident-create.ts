@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';
-import { InvalidInput, messageOf } from '../../errors.ts';
+import { errorMessage, InvalidInput } from '../../errors.ts';
 import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from '../check-flags.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
@@ -180,7 +180,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   try {
     source = path === '-' ? await readText(process.stdin) : await readFile(path, 'utf8');
   } catch (error) {
-    throw new InvalidInput(`${path} cannot be read: ${messageOf(error)}`, error);
+    throw new InvalidInput(`${path} cannot be read: ${errorMessage(error)}`, error);
   }
   const where = path === '-' ? 'standard input' : path;
   const documents = parseAllDocuments(source);

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { CONDITIONS, type Incident, sessionId } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/controls.ts';
-import { messageOf, NotFound } from '../../errors.ts';
+import { errorMessage, NotFound } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { cost } from '../format.ts';
 import type { Incidents } from '../incidents.ts';
@@ -97,7 +97,7 @@ async function untilFinished(
       trouble = '';
     } catch (error) {
       if (error instanceof NotFound) return undefined;
-      const message = messageOf(error);
+      const message = errorMessage(error);
       if (message !== trouble) output.note(`waiting: ${message}`);
       trouble = message;
     }

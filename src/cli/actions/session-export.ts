@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { exportFileName, type SessionExport, verifyExport } from '../../audit/export.ts';
-import { InvalidInput, messageOf } from '../../errors.ts';
+import { errorMessage, InvalidInput } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { readExport } from '../reader/file-reader.ts';
 import { entriesText } from '../render/entry.ts';
@@ -57,7 +57,7 @@ function write({ output }: Environment, given: Flags, exported: SessionExport, s
     writeFileSync(file, text, { mode: 0o600, flag: given.force ? 'w' : 'wx' });
   } catch (error) {
     const there = error instanceof Error && 'code' in error && error.code === 'EEXIST';
-    throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : messageOf(error), error);
+    throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : errorMessage(error), error);
   }
   output.line(`${file}: ${name}, ${entriesText(entries)}, ${Object.keys(exported.blobs).length} texts`);
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
-import { GatewayUnreachable, InvalidInput, messageOf, NotFound, OplabError } from '../../errors.ts';
+import { errorMessage, GatewayUnreachable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
 import { errorBody } from '../../net/error-body.ts';
 import { serverSentEvents } from '../../net/server-sent-events.ts';
@@ -190,7 +190,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
 
 /** The error behind fetch's generic "fetch failed". */
 function describeCause(error: unknown): string {
-  return error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
+  return error instanceof Error && error.cause !== undefined ? errorMessage(error.cause) : errorMessage(error);
 }
 
 function refusal(status: number, body: string): OplabError {

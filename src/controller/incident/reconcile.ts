@@ -6,7 +6,7 @@ import { isTrue } from '../../api/meta.ts';
 import { observeBaseline } from '../../checks/baseline.ts';
 import type { Observation } from '../../checks/observation.ts';
 import { type CheckContext, checkExpression, observeChecks } from '../../checks/observe.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
@@ -236,8 +236,11 @@ export class IncidentReconciler {
           return await this.#start(action, incident, memory, signal);
         } catch (error) {
           if (isConflict(error) || signal.aborted) throw error;
-          memory.startProblem = messageOf(error);
-          deps.log.warn({ incident: incident.metadata.name, error: messageOf(error) }, 'the attempt cannot start yet');
+          memory.startProblem = errorMessage(error);
+          deps.log.warn(
+            { incident: incident.metadata.name, error: errorMessage(error) },
+            'the attempt cannot start yet',
+          );
           return START_RETRY_MS;
         }
       case 'clean-attempt':

@@ -1,6 +1,6 @@
 // The intake: raises and clears alarms for alerts. A refused alert does not block others.
 
-import { AlertRefused, type ErrorCode, IntakeUnavailable, messageOf, NoRoute, OplabError } from '../../errors.ts';
+import { AlertRefused, type ErrorCode, errorMessage, IntakeUnavailable, NoRoute, OplabError } from '../../errors.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
@@ -97,7 +97,7 @@ export class Intake {
  */
 function classify(error: unknown): NoRoute | AlertRefused | IntakeUnavailable {
   if (error instanceof NoRoute || error instanceof AlertRefused) return error;
-  const message = messageOf(error);
+  const message = errorMessage(error);
   if (isInvalid(error) || isForbidden(error) || isNotFound(error)) {
     return new AlertRefused(`the API server refused the Incident: ${message}`, error);
   }

@@ -5,7 +5,7 @@ import type { Check, CheckTarget } from '../../api/check.ts';
 import { effectiveLimits, soakProblem } from '../../api/limits.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import { checkExpression, resolveNamespace } from '../../checks/observe.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './build-alarm.ts';
 import { listTargets } from './targets.ts';
@@ -76,6 +76,6 @@ function findProblem(
     resolveNamespace(check, targets);
     return undefined;
   } catch (error) {
-    return messageOf(error);
+    return errorMessage(error);
   }
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { NOTIFIER_MANAGER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
@@ -169,7 +169,7 @@ export class Notifier {
     try {
       url = await this.#options.readUrl(receiver.name);
     } catch (error) {
-      return { type: 'again', why: messageOf(error) };
+      return { type: 'again', why: errorMessage(error) };
     }
     const body =
       receiver.type === 'slack' ? slackBody(incident, row.event) : webhookBody(incident, receiver.name, row.event);

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { messageOf, NoLease, OplabError, TooLarge, UpstreamUnavailable } from '../../errors.ts';
+import { errorMessage, NoLease, OplabError, TooLarge, UpstreamUnavailable } from '../../errors.ts';
 import { BodyTooLarge, type ReadLimits, readAnswer, readPieces } from '../../net/answer-body.ts';
 import type { Head, OutgoingRequest } from '../../net/request.ts';
 import { TimedOut } from '../../net/timed-out.ts';
@@ -57,7 +57,7 @@ export async function answeredBy<T extends Head | IncomingMessage>(
   } catch (error) {
     outgoing.destroy();
     if (error instanceof OplabError) throw error;
-    throw new UpstreamUnavailable(`${plan.upstream} does not answer: ${messageOf(error)}; try again`, error);
+    throw new UpstreamUnavailable(`${plan.upstream} does not answer: ${errorMessage(error)}; try again`, error);
   }
 }
 
@@ -111,7 +111,7 @@ async function stream(
       if (!response.write(piece)) await drained(held, response, plan.follows);
     }
   } catch (error) {
-    ended = held.cut ?? messageOf(describeCut(plan, error));
+    ended = held.cut ?? errorMessage(describeCut(plan, error));
   }
   await intent?.outcome({ status, bytesOut, ended });
   if (ended === byUpstream) response.end();

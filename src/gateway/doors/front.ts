@@ -1,7 +1,7 @@
 // The front of all doors: authenticates, admits, records, forwards, refuses and counts requests.
 
 import type { AuditLog } from '../../audit/log.ts';
-import { AuditUnavailable, InvalidInput, LimitReached, messageOf, OplabError } from '../../errors.ts';
+import { AuditUnavailable, errorMessage, InvalidInput, LimitReached, OplabError } from '../../errors.ts';
 import { endWithResponse } from '../../net/raw-response.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
@@ -16,7 +16,7 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   if (exchange.type === 'upgrade') {
     // Without a listener, a caller that resets its connection would end the process.
     exchange.socket.on('error', (error) => {
-      gateway.logger.debug({ error: messageOf(error) }, 'the caller of an upgrade disconnected');
+      gateway.logger.debug({ error: errorMessage(error) }, 'the caller of an upgrade disconnected');
     });
   }
   let lease: Lease | undefined;

@@ -1,7 +1,7 @@
 // Runs a forwarded exchange under its lease: cuts it when the lease ends or the caller hangs up,
 // and always records an outcome.
 
-import { AuditUnavailable, InvalidInput, messageOf, NoLease, UpstreamUnavailable } from '../../errors.ts';
+import { AuditUnavailable, errorMessage, InvalidInput, NoLease, UpstreamUnavailable } from '../../errors.ts';
 import type { Caller, Exchange, GatewayContext, Intent, Outcome } from './door.ts';
 
 /** The exchange while its lease is held. */
@@ -54,7 +54,7 @@ export async function whileHeld(
   } catch (error) {
     // Without a log no outcome can be recorded, and a request that is not valid was not sent.
     if (!(error instanceof AuditUnavailable || error instanceof InvalidInput)) {
-      const ended = `${cut ?? messageOf(error)}; whether it was done is not known`;
+      const ended = `${cut ?? errorMessage(error)}; whether it was done is not known`;
       await recordOutcome(gateway, intent, { status: null, ended });
     }
     throw error;
@@ -73,6 +73,6 @@ export async function recordOutcome(
   try {
     await intent?.outcome(outcome);
   } catch (error) {
-    logger.error({ error: messageOf(error) }, 'the outcome of a write could not be recorded');
+    logger.error({ error: errorMessage(error) }, 'the outcome of a write could not be recorded');
   }
 }

@@ -1,7 +1,7 @@
 // Reports that a limit refused a request: once in the log, and immediately in status, so that the
 // controller can end the attempt.
 
-import { type LimitReached, messageOf } from '../../errors.ts';
+import { errorMessage, type LimitReached } from '../../errors.ts';
 import { LIMIT_REACHED_EVENT } from '../budget.ts';
 import type { Lease } from '../leases.ts';
 import { type GatewayContext, record } from './door.ts';
@@ -27,7 +27,7 @@ export async function reportLimitReached(gateway: GatewayContext, lease: Lease, 
       done();
     }
   } catch (error) {
-    gateway.logger.warn({ session, error: messageOf(error) }, 'the reached limit could not be recorded');
+    gateway.logger.warn({ session, error: errorMessage(error) }, 'the reached limit could not be recorded');
   }
   gateway.status.touch(session, true);
 }

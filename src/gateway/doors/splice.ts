@@ -1,7 +1,7 @@
 // Forwards a request to upgrade: joins both connections, counts their bytes, records the outcome.
 
 import { Transform } from 'node:stream';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { readBeginning } from '../../net/answer-body.ts';
 import { join } from '../../net/join.ts';
 import { endWithResponse, formatResponseHead } from '../../net/raw-response.ts';
@@ -64,7 +64,7 @@ export async function splice(
     outward: outward.stream,
     signal: held.signal,
     onFailure: (error) => {
-      failure = held.cut ?? `the other side (${name}) failed: ${messageOf(error)}`;
+      failure = held.cut ?? `the other side (${name}) failed: ${errorMessage(error)}`;
     },
   });
   await recordOutcome(gateway, intent, { status, bytesIn: inward.bytes(), bytesOut: outward.bytes(), ended });

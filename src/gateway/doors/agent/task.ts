@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import { z } from 'zod';
 import { RUNBOOK_CONFIG_MAP } from '../../../api/group.ts';
 import type { Incident } from '../../../api/incident.ts';
-import { messageOf, NoLease } from '../../../errors.ts';
+import { errorMessage, NoLease } from '../../../errors.ts';
 import type { KubeClient } from '../../../kube/client.ts';
 import { CONFIG_MAPS } from '../../../kube/resources.ts';
 import { sendJson } from '../../../net/http-answer.ts';
@@ -88,7 +88,7 @@ async function readRunbooks(
       return text === '' ? [] : [{ namespace, text }];
     } catch (error) {
       // Most namespaces have no runbook, and the agent can work without one.
-      gateway.logger.debug({ namespace, error: messageOf(error) }, 'no runbook');
+      gateway.logger.debug({ namespace, error: errorMessage(error) }, 'no runbook');
       return [];
     }
   });

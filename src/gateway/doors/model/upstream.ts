@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { parseEnvironment } from '../../../environment.ts';
-import { messageOf, UpstreamUnavailable } from '../../../errors.ts';
+import { errorMessage, UpstreamUnavailable } from '../../../errors.ts';
 import { readPem, trustBesidesPublic } from '../../../net/certificate-files.ts';
 import { createAgent, openRequest } from '../../../net/request.ts';
 
@@ -104,7 +104,7 @@ export class ModelUpstream {
         error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
       if (outgoing.isReused && isReset) return undefined;
       const sent = outgoing.isConnected && outgoing.body.writableFinished;
-      throw new NoAnswer(`the model API at ${baseURL.host} does not answer: ${messageOf(error)}`, sent, error);
+      throw new NoAnswer(`the model API at ${baseURL.host} does not answer: ${errorMessage(error)}`, sent, error);
     }
   }
 
@@ -116,7 +116,7 @@ export class ModelUpstream {
       key = (await readFile(keyFile, 'utf8')).trim();
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-      throw new NoAnswer(`the key file ${keyFile} cannot be read: ${messageOf(error)}`, false, error);
+      throw new NoAnswer(`the key file ${keyFile} cannot be read: ${errorMessage(error)}`, false, error);
     }
     if (key === '') return undefined;
     onKey?.(key);
@@ -129,7 +129,7 @@ export class ModelUpstream {
     try {
       if (caFile !== undefined) ca = readPem(caFile);
     } catch (error) {
-      throw new NoAnswer(messageOf(error), false, error);
+      throw new NoAnswer(errorMessage(error), false, error);
     }
     if (this.#agent !== undefined && this.#agent.ca === ca) return this.#agent.agent;
     const inherited = proxyEnvironment(environment);
