@@ -97,9 +97,9 @@ const stringWidthOnDemand: Plugin = {
 };
 
 /**
- * An import statement loads a built-in module at the start, even if the code that needs it is loaded
- * on demand. It also reads every export: `WebSocket` of node:http loads all of Node's fetch, 70
- * modules. `process.getBuiltinModule` loads the module when its user runs, and reads no export.
+ * An import statement loads a built-in module at the start, even if its user is loaded on demand.
+ * It also reads every export: `WebSocket` of node:http loads all of Node's fetch, 70 modules.
+ * `process.getBuiltinModule` loads the module when its user runs, and reads no export.
  */
 const builtInsAsObjects: Plugin = {
   name: 'built-ins-as-objects',

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The binary: picks the process, or hands over to the CLI. Composition only; nothing is loaded that is not run.
+// The entry point: starts a process or the CLI, and loads only the code that runs.
 
 import nodeModule from 'node:module';
 import { homedir } from 'node:os';
@@ -24,8 +24,9 @@ try {
   requireNode(process.versions.node, process.execPath);
   if (start !== undefined) await start(args);
   else {
-    // Only on a user's machine: in a pod, a cache of code would be a file that a command of the agent could write. In
-    // the user's own folder: Node's default is the shared one for temporary files, where others could plant code.
+    // Only on a user's machine: in a pod, an agent's command could write code into the cache. It is
+    // in the user's folder, because others could write code into Node's default, a shared temporary
+    // folder.
     nodeModule.enableCompileCache(path.join(homedir(), '.cache', 'oplab', 'compile-cache'));
     await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
   }

@@ -12,7 +12,7 @@ export interface LoadSeen {
   readonly p99Milliseconds: number;
 }
 
-/** Looks twice, `seconds` apart. */
+/** Reads the ledger twice, `seconds` apart. */
 export async function measureLoad(target: PatientTarget, seconds: number): Promise<LoadSeen> {
   await using session = await openSession(target);
   const readLedger = () => session.get(session.service('load', '/ledger'), ledger);

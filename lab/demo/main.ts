@@ -5,7 +5,7 @@
 //
 // Usage: npm run demo [-- --monitors] [-- --tui]
 //   --monitors   a Monitor opens the Incident; otherwise examples/incident.yaml is applied
-//   --tui        shows the demo in `oplab top` instead of as text (needs a terminal); turns on --monitors
+//   --tui        shows the demo in `oplab top` (needs a terminal), with --monitors
 //
 // Environment: ANTHROPIC_API_KEY   use Claude; without it, a rehearsal model follows written rules
 //              NO_COLOR=1          no colours

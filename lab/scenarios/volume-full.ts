@@ -1,7 +1,7 @@
 // Scenario 5: the volume of a store is small, and a core dump was left on it.
 //
-// Volumes of a development cluster have no size limit, so the store's data first moves to a file system
-// on a loop device, in the node and outside of Kubernetes.
+// Volumes of a development cluster have no size limit, so the store's data first moves to a file
+// system on a loop device, in the node and outside of Kubernetes.
 import { z } from 'zod';
 import { run } from '../../hack/child.ts';
 import { nodeContainer } from '../../hack/cluster/names.ts';

@@ -7,8 +7,8 @@
 //   --namespace NS --release NAME   uses another patient
 //   --set KEY=VALUE                 a value for the patient's chart; may be repeated
 //   --text TEXT                     the summary of the Incident; needs --by-hand
-//   --hold SECONDS                  how long the Incident is held first, to see that nothing heals (15)
-//   --by-hand                       the runner opens the Incident, also where Monitors would
+//   --hold SECONDS                  how long the fault must last without an agent first (15)
+//   --by-hand                       the runner opens the Incident, even if Monitors would
 //
 // Examples:
 //   npm run e2e -- --list

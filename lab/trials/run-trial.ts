@@ -1,4 +1,4 @@
-// Runs a trial: inject, hold (it stays broken without an agent), release, repair, evaluate, restore.
+// Runs a trial: inject, hold (it must stay broken), release, repair, evaluate, restore.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Incident } from '../../src/api/incident.ts';
 import { isTrue } from '../../src/api/meta.ts';

@@ -1,4 +1,4 @@
-// The conversation's budget, the prompt's frame, and the small sayings around them: the pure parts of the agent.
+// The pure parts of the agent: the budget of the conversation, the frame of the prompt, and texts.
 
 import { describe, expect, it } from 'vitest';
 import { fakeTask } from '../../test/support/fake-gateway.ts';

@@ -32,8 +32,8 @@ function endAfterUsage(error: CommanderError): never {
 }
 
 /**
- * The complete command line; `parseAsync` runs it. Failures are thrown as OplabError. Here are names, flags and
- * help: what a command does, and the libraries that it needs, is loaded when it runs.
+ * The complete command line; `parseAsync` runs it. Failures are thrown as OplabError. This file and
+ * commands/ define names, flags and help. The action of a command is loaded when it runs.
  */
 export function createProgram(environment?: Environment): Command {
   const output = environment?.output ?? processOutput();

@@ -52,7 +52,7 @@ const environment = fakeEnvironment({
 });
 const oplab = commandLine(environment);
 
-/** A repair on record, with what makes trouble: odd keys, a table's bar, Markdown, a text that is long. */
+/** A recorded repair with difficult content: odd keys, a table's bar, Markdown, a long text. */
 async function record(options: { sealed: boolean }): Promise<{ entries: number; headHash: string } | undefined> {
   const log = await openAuditLog({ path: at('audit.db') });
   try {
@@ -140,7 +140,7 @@ async function writeExport(): Promise<string> {
   return at('tikv-store-down-6f1c0f5e-20260101T001000Z.json');
 }
 
-/** The same file with something changed, and its digest made anew, as a careful hand would. */
+/** The same file with a change and a matching new digest, as a careful attacker would write it. */
 async function forged(file: string, change: (content: z.infer<typeof sessionExport>) => void): Promise<string> {
   const content = parseExport(await readFile(file, 'utf8'), file);
   change(content);

@@ -1,4 +1,4 @@
-// The whole chain in one process: rehearsal server, agent, shell server, and a patient that exists only as a file.
+// The whole chain in one process: rehearsal server, agent, shell server, and a patient in a file.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -9,7 +9,7 @@ const ARGUMENT_END = '\x1f';
 const ARGUMENTS_END = '\x1e';
 const QUESTION_END = '\x1d';
 
-/** What a program prints. An error is a failure with exit code 1, and its message goes to stderr. */
+/** The output of a program. An error means exit code 1, and its message goes to stderr. */
 export type Program = (program: string, args: readonly string[], stdin: string) => string;
 
 /** How a command of the shell ended. */
