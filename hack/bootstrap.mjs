@@ -35,7 +35,7 @@ function wanted() {
 }
 
 /** What a program says of itself: the comment lines that it begins with. */
-function helpOf(script) {
+function readHelp(script) {
   const lines = readFileSync(path.resolve(root, script), 'utf8').split('\n');
   const head = lines.slice(
     0,
@@ -50,7 +50,7 @@ if (!script) {
   process.exit(2);
 }
 if (args.includes('--help') || args.includes('-h')) {
-  console.log(helpOf(script));
+  console.log(readHelp(script));
   process.exit(0);
 }
 const installed = existsSync(stamp) && existsSync(node24) && readFileSync(stamp, 'utf8') === wanted();

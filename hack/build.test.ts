@@ -78,7 +78,7 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     expect(short).toEqual(flag);
   });
 
-  it('judges the CEL of a check with the worker that lies beside it', async () => {
+  it('checks the CEL of a check with the worker beside it', async () => {
     const create = ['incident', 'create', 'a', '-n', 'x', '--summary', 's', '--dry-run', 'client', '-o', 'name'];
     const [well, ill] = await Promise.all(
       ['status == 200', 'status === 200'].map((cel) => oplab(...create, '--http-check', `up=pd:80 ${cel}`)),
@@ -193,8 +193,8 @@ describe('the way of dist/ to the API server', { timeout: 60_000 }, () => {
   });
 });
 
-/** What a command loads before it does anything: packages and built-in modules, and how much of ours. */
-function startOf(...entries: string[]) {
+/** What a command loads at its start: packages, built-in modules, and how much of our own code. */
+function measureStart(...entries: string[]) {
   const packages = new Set<string>();
   const builtins = new Set<string>();
   const visited = new Set<string>();
@@ -210,7 +210,7 @@ function startOf(...entries: string[]) {
       if (input.startsWith('built-in:')) builtins.add(input.replace('built-in:', ''));
     }
     for (const { path, kind, external } of output.imports) {
-      // What is imported on demand, such as the process of the controller, is not part of the start.
+      // Modules imported on demand, such as the controller's process, are not part of the start.
       if (kind === 'dynamic-import') continue;
       if (external) builtins.add(path);
       else visit(path);
@@ -228,7 +228,7 @@ describe('what is loaded at the start', () => {
   const base = ['src/main.ts', 'src/cli/program.ts'];
 
   it('is commander and colours for oplab version', () => {
-    const { packages, builtins, bytes } = startOf(...base);
+    const { packages, builtins, bytes } = measureStart(...base);
     expect(packages).toEqual(['commander', 'picocolors']);
     // No TLS, no HTTP, no SQLite, no cryptography: each takes milliseconds.
     expect(builtins).toEqual(
@@ -238,7 +238,7 @@ describe('what is loaded at the start', () => {
   });
 
   it('is what one list call needs for oplab incident list', () => {
-    const { packages, builtins, bytes } = startOf(
+    const { packages, builtins, bytes } = measureStart(
       ...base,
       'src/cli/environment.ts',
       'src/cli/actions/incident-list.ts',

@@ -1,4 +1,4 @@
-// `npm run build`: bundles each process into dist/ as one ES module, and the command line as several.
+// `npm run build`: bundles each process into one ES module in dist/, and the CLI into several.
 //
 // Examples:
 //   npm run build
@@ -36,7 +36,7 @@ const processesBesideMain: Plugin = {
   },
 };
 
-/** Builds dist/, or another directory, from scratch. @returns what `main` and its chunks consist of */
+/** Builds dist/, or another directory, from scratch. @returns the metafile of `main` */
 export async function buildBundles(out = path.join(root, 'dist')): Promise<Metafile> {
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
@@ -66,8 +66,8 @@ export async function buildBundles(out = path.join(root, 'dist')): Promise<Metaf
   const { metafile } = await build({
     ...shared,
     entryPoints: { main: 'src/main.ts' },
-    // A command loads its own chunks and nothing else. They lie beside main.mjs, because workers and
-    // rules are found beside the code that asks for them.
+    // A command loads only its own chunks. They are beside main.mjs, because code looks for workers
+    // and rules in its own folder.
     splitting: true,
     plugins: [...shared.plugins, ...startPlugins],
     chunkNames: 'cli-[name]-[hash]',

@@ -1,21 +1,21 @@
-// Plugins for esbuild that leave out of a bundle what no process of ours uses.
+// Plugins for esbuild that keep unused code out of the bundles.
 
 import { readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import type { Plugin } from 'esbuild';
 
-/** What KubeConfig imports and our calls of it never run. */
+/** Imports of KubeConfig that our calls never run. */
 const leftOut: Readonly<Record<string, readonly string[]>> = {
   './gen/index.js': ['ServerConfiguration', 'createConfiguration'],
   undici: ['Agent', 'ProxyAgent'],
 };
 
 /**
- * Of the Kubernetes client only KubeConfig is used. It comes with the generated API of all of
- * Kubernetes and with undici, which carries that API; KubeConfig gives us agents for node:https
- * instead, with and without a proxy. Both are replaced by functions that fail: if another version of
- * the client calls one, no request leaves by a way that nobody chose. If it imports another name,
- * the build fails.
+ * We use only KubeConfig of the Kubernetes client. Its module also imports the generated API of all
+ * of Kubernetes, and undici, which sends the requests of that API. Our requests use the agents that
+ * KubeConfig creates for node:https, with and without a proxy. Both imports are replaced by
+ * functions that throw, so that a new version of the client cannot send a request unnoticed. If it
+ * imports another name, the build fails.
  */
 const onlyKubeConfig: Plugin = {
   name: 'only-kube-config',
@@ -35,20 +35,20 @@ const onlyKubeConfig: Plugin = {
   },
 };
 
-/** Ways to prove oneself that few kubeconfigs use, with a library each. */
+/** Authentication methods that few kubeconfigs use, each with a library of its own. */
 const rareAuthenticators: Readonly<Record<string, string>> = {
   './azure_auth.js': 'AzureAuth',
   './gcp_auth.js': 'GoogleCloudPlatformAuth',
   './oidc_auth.js': 'OpenIDConnectAuth',
 };
-/** What only a kubeconfig with a proxy-url needs, and the classes that KubeConfig makes of it. */
+/** Packages that only a kubeconfig with a proxy-url needs, and the classes that KubeConfig uses. */
 const proxyPackages: Readonly<Record<string, readonly string[]>> = {
   hpagent: ['HttpProxyAgent', 'HttpsProxyAgent'],
   socks: ['SocksClient'],
   'socks-proxy-agent': ['SocksProxyAgent'],
 };
 
-/** KubeConfig loads these at once; a bundle loads them when they are first used. */
+/** KubeConfig loads these at its start; a bundle loads them on first use. */
 const rarePartsOfKubeConfigOnDemand: Plugin = {
   name: 'rare-parts-of-kube-config-on-demand',
   setup(context) {
@@ -97,15 +97,15 @@ const stringWidthOnDemand: Plugin = {
 };
 
 /**
- * An import statement of a built-in module loads it even where the code that needs it is loaded on
- * demand, and reads each of its exports: that of node:http for WebSocket loads all of Node's fetch,
- * 70 modules. Asked for as an object, a module is loaded by the code that needs it, and as it is.
+ * An import statement loads a built-in module at the start, even if its user is loaded on demand.
+ * It also reads every export: `WebSocket` of node:http loads all of Node's fetch, 70 modules.
+ * `process.getBuiltinModule` loads the module when its user runs, and reads no export.
  */
 const builtInsAsObjects: Plugin = {
   name: 'built-ins-as-objects',
   setup(context) {
     context.onResolve({ filter: /^(node:)?[a-z_/]+$/ }, ({ path, kind, importer }) =>
-      // main.ts also has to run on a Node that is too old for this, to say so.
+      // main.ts must also run on a Node that is too old for this, to report that.
       kind === 'import-statement' && isBuiltin(path) && !importer.endsWith('/src/main.ts')
         ? { path: path.replace(/^(node:)?/, 'node:'), namespace: 'built-in' }
         : null,
@@ -117,8 +117,8 @@ const builtInsAsObjects: Plugin = {
 };
 
 /**
- * esbuild leaves out what is not used of zod, its texts in fifty languages among it, only where zod
- * is imported as a namespace.
+ * esbuild drops the unused parts of zod, such as its messages in fifty languages, only if zod is
+ * imported as a namespace.
  */
 const onlyUsedPartsOfZod: Plugin = {
   name: 'only-used-parts-of-zod',
@@ -133,5 +133,5 @@ const onlyUsedPartsOfZod: Plugin = {
 
 /** For every bundle. */
 export const bundlePlugins = [onlyKubeConfig, onlyUsedPartsOfZod];
-/** For the command line, whose start a user waits for. */
+/** For the CLI, because a user waits for its start. */
 export const startPlugins = [rarePartsOfKubeConfigOnDemand, stringWidthOnDemand, builtInsAsObjects];

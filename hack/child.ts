@@ -1,6 +1,6 @@
 // Runs child processes, each in its own process group, so that an abort ends the whole tree.
 import { spawn } from 'node:child_process';
-import { closeSync, createReadStream, createWriteStream, openSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -8,24 +8,17 @@ import { pipeline } from 'node:stream/promises';
 
 /** How a child is run. */
 export interface ChildOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly cwd?: string;
   /** Added to our own environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /**
-   * Fed to standard input: text, a stream, or a file by its path. Without it the input is empty.
-   */
+  /** Standard input: text, a stream, or a file by its path. Default: empty. */
   readonly input?: string | Readable | { readonly file: string };
-  /** Standard output and error go to this file instead of into the result. */
-  readonly logFile?: string;
   /** Output is shown as it comes and is not in the result. A text is put before each line. */
   readonly echo?: boolean | string;
   /** The child is ended after this many milliseconds; counts as a failure. */
   readonly timeoutMs?: number;
-  /**
-   * How long the child may take to end after it was asked to, in milliseconds, before it is killed.
-   * Default 2,000.
-   */
+  /** Milliseconds between the request to end and the kill. Default 2,000. */
   readonly graceMs?: number;
   /** Do not throw on a non-zero exit code. */
   readonly allowFailure?: boolean;
@@ -53,10 +46,7 @@ export class ChildFailed extends Error {
 
 const ownTools = path.join(path.dirname(import.meta.dirname), '.oplab', 'bin');
 
-/**
- * PATH with the tools that fit our cluster first: kubectl, helm and kind, linked there by
- * cluster:up.
- */
+/** PATH with the tools that cluster:up linked first: kubectl, helm and kind. */
 export function searchPath(inherited: string | undefined): string {
   return [ownTools, ...(inherited ?? '').split(path.delimiter).filter((dir) => dir !== ownTools)].join(path.delimiter);
 }
@@ -81,12 +71,11 @@ function endGroup(pid: number, graceMs = 2000): void {
  */
 export async function run(command: string, args: readonly string[], options: ChildOptions = {}): Promise<ChildResult> {
   options.signal?.throwIfAborted();
-  const log = options.logFile === undefined ? undefined : openSync(options.logFile, 'a', 0o600);
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: { ...process.env, PATH: searchPath(process.env.PATH), ...options.env },
     detached: true,
-    stdio: options.echo === true ? ['ignore', 'inherit', 'inherit'] : ['pipe', log ?? 'pipe', log ?? 'pipe'],
+    stdio: options.echo === true ? ['ignore', 'inherit', 'inherit'] : 'pipe',
   });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -116,14 +105,12 @@ export async function run(command: string, args: readonly string[], options: Chi
     options.signal?.throwIfAborted();
     const result = { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
     if (code !== 0 && options.allowFailure !== true) {
-      const said = options.logFile === undefined ? result.stderr.trim() || result.stdout : `see ${options.logFile}`;
-      throw new ChildFailed([command, ...args].join(' ').slice(0, 300), code, said);
+      throw new ChildFailed([command, ...args].join(' ').slice(0, 300), code, result.stderr.trim() || result.stdout);
     }
     return result;
   } finally {
     clearTimeout(timer);
     options.signal?.removeEventListener('abort', end);
-    if (log !== undefined) closeSync(log);
   }
 }
 
@@ -150,33 +137,5 @@ export async function succeeds(command: string, args: readonly string[], options
   } catch (error) {
     if (options.signal?.aborted) throw error;
     return false;
-  }
-}
-
-/** Streams a program's standard output into a file. */
-export async function outputToFile(
-  command: string,
-  args: readonly string[],
-  file: string,
-  options: ChildOptions = {},
-): Promise<void> {
-  options.signal?.throwIfAborted();
-  const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-  const stderr: Buffer[] = [];
-  child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-  const end = (): void => {
-    if (child.pid !== undefined) endGroup(child.pid);
-  };
-  options.signal?.addEventListener('abort', end, { once: true });
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve(code ?? 128));
-  });
-  try {
-    const [code] = await Promise.all([ended, pipeline(child.stdout, createWriteStream(file))]);
-    options.signal?.throwIfAborted();
-    if (code !== 0) throw new ChildFailed(`${command} ${args.join(' ')}`, code, Buffer.concat(stderr).toString());
-  } finally {
-    options.signal?.removeEventListener('abort', end);
   }
 }

@@ -21,10 +21,7 @@ export function ourImages(listed: string): string[] {
   return listed.split('\n').filter((reference) => reference.startsWith('oplab.dev/') && !reference.endsWith(':<none>'));
 }
 
-/**
- * Removes the cluster, our images in Docker, unfinished node images, .oplab/ and dist/; the cache
- * only if asked.
- */
+/** Removes the cluster, our images in Docker, .oplab/, dist/ and reports/; the cache on request. */
 export async function clean(options: { cache: boolean }, signal: AbortSignal): Promise<string[]> {
   const removed: string[] = [];
   if (await down(signal)) removed.push('the cluster');

@@ -16,7 +16,7 @@ const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'ut
 const program = createProgram();
 
 /** The commands in a page's shell blocks, and everything in backquotes. */
-function commandsOf(text: string): string[] {
+function findCommands(text: string): string[] {
   const blocks = [...text.matchAll(/```(?:sh|bash|console)\n([\s\S]*?)```/g)].flatMap(([, block = '']) =>
     block.split('\n'),
   );
@@ -63,7 +63,7 @@ describe.each(pages)('%s', (page) => {
   const text = readFileSync(path.join(root, page), 'utf8');
 
   it('names npm scripts that exist', () => {
-    const named = commandsOf(text).flatMap((line) =>
+    const named = findCommands(text).flatMap((line) =>
       [...line.matchAll(/npm (?:run )?([a-z][a-z0-9:-]*)/g)].map(([, script = '']) => script),
     );
     const unknown = named.filter((script) => !(script in scripts) && !['ci', 'install'].includes(script));
@@ -71,7 +71,7 @@ describe.each(pages)('%s', (page) => {
   });
 
   it('names oplab commands that exist', () => {
-    const named = commandsOf(text).filter((line) =>
+    const named = findCommands(text).filter((line) =>
       /^(kubectl )?oplab (incident|audit|session|top|version)/.test(line),
     );
     const unknown = named.filter((line) => !leads(program, line.replace(/^(kubectl )?oplab /, '').split(/\s+/)));
@@ -79,7 +79,7 @@ describe.each(pages)('%s', (page) => {
   });
 
   it('sets values of the charts that exist, and builds targets of the Dockerfile that exist', () => {
-    const commands = commandsOf(text);
+    const commands = findCommands(text);
     const named = (pattern: RegExp) =>
       commands.flatMap((line) => [...line.matchAll(pattern)].map(([, name = '']) => name));
     const set = named(/--set ([a-zA-Z.]+)=/g);

@@ -4,9 +4,9 @@
 interface Room {
   /** Paths below `src/`: a folder or one file. */
   readonly imports: readonly string[];
-  /** Other sides of its protocols, against which its tests run. */
+  /** The other sides of its protocols, which its tests use. */
   readonly inTests?: readonly string[];
-  /** Where something belongs that seems to need more. */
+  /** Where code belongs that seems to need more imports. */
   readonly instead: string;
 }
 
@@ -57,7 +57,10 @@ export const rooms: Readonly<Record<string, Room>> = {
     inTests: ['agent', 'sandbox'],
     instead: 'This replaces a model and sees only what a model sees.',
   },
-  'docker-socket': { imports: [...root, ...serve], instead: 'What judges a Docker request belongs in src/gateway.' },
+  'docker-socket': {
+    imports: [...root, ...serve],
+    instead: 'What decides about a Docker request belongs in src/gateway.',
+  },
   cli: {
     imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve, 'gateway/protocol.ts'],
     inTests: ['gateway'],
@@ -75,7 +78,7 @@ const clientNode = {
 const byRequest = 'Only src/net opens connections. Use openRequest() of src/net/request.ts';
 const byServer = 'Only src/net opens connections and TLS servers. Use src/net/request.ts or src/net/tls-server.ts.';
 
-/** What may be imported of the modules that open connections: servers, and types. */
+/** The allowed imports from modules that open connections: servers and types. */
 const networkModules = {
   'node:http': {
     allowImportNames: [
@@ -103,15 +106,15 @@ const programPaths = { ...clientNode, ...networkModules };
 
 /** Files that open connections themselves, and why. */
 export const connectors: Readonly<Record<string, string>> = {
-  'src/docker-socket/relay.ts': 'It hands bytes on to a unix socket, in whatever protocol they are.',
-  'src/docker-socket/process.ts': 'It asks only whether anybody listens on the unix socket.',
-  'src/sandbox/isolation-probes.ts': 'It tests whether a TCP connection comes about, and sends nothing.',
+  'src/docker-socket/relay.ts': 'It forwards bytes of any protocol to a unix socket.',
+  'src/docker-socket/process.ts': 'It only checks whether a process listens on the unix socket.',
+  'src/sandbox/isolation-probes.ts': 'It tests whether a TCP connection can be established, and sends nothing.',
 };
 
 /** Files that use the global `fetch`, and why. */
 export const fetchers: Readonly<Record<string, string>> = {
-  'src/agent/model-fetch.ts': 'The SDK of the Messages API takes a fetch.',
-  'src/cli/reader/gateway-reader.ts': 'It reads one web API for people, on a port-forward of its own.',
+  'src/agent/model-fetch.ts': 'The SDK of the Messages API needs a fetch function.',
+  'src/cli/reader/gateway-reader.ts': 'It reads one web API for people, through its own port-forward.',
 };
 
 const noFetch = {
@@ -121,10 +124,7 @@ const noFetch = {
   },
 };
 
-/**
- * Forbids every import that leaves a folder, but for those below `allowed`. Patterns are those of
- * .gitignore.
- */
+/** Forbids imports that leave a folder, except those below `allowed` (patterns of .gitignore). */
 function restrict(
   includes: readonly string[],
   up: string,
@@ -165,7 +165,7 @@ function sideRules(folder: string, allowed: readonly string[], message: string):
   );
 }
 
-/** The overrides for biome.json, one a line. */
+/** The overrides for biome.json, one per line. */
 export function importRules(): string {
   return `{\n"overrides": [\n${overrides()
     .map((rule) => JSON.stringify(rule))
@@ -174,7 +174,7 @@ export function importRules(): string {
 
 function overrides(): object[] {
   const nothing =
-    'This file imports nothing of ours but errors.ts. What needs more belongs in the folder that uses it.';
+    'Of our own files, this one may import only errors.ts. What needs more belongs in the folder that uses it.';
   return [
     noFetch,
     restrict(['src/errors.ts', 'src/environment.ts'], './', ['errors.ts'], nothing, programPaths),

@@ -128,9 +128,9 @@ it('reports a planted violation of each kind, and nothing that is allowed', asyn
 });
 
 it('has no exception that is not needed any more', async () => {
-  const textOf = (file: string) => readFile(path.join(root, file), 'utf8');
-  for (const file of Object.keys(connectors)) expect(await textOf(file)).toMatch(/\bconnect\b.* from 'node:net'/);
-  for (const file of Object.keys(fetchers)) expect(await textOf(file)).toMatch(/\bfetch\(/);
+  const readText = (file: string) => readFile(path.join(root, file), 'utf8');
+  for (const file of Object.keys(connectors)) expect(await readText(file)).toMatch(/\bconnect\b.* from 'node:net'/);
+  for (const file of Object.keys(fetchers)) expect(await readText(file)).toMatch(/\bfetch\(/);
 });
 
 it('finds the checkout clean', async () => {

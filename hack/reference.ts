@@ -1,4 +1,4 @@
-// docs/reference.md, out of the code: resources from the schemas, error codes from the catalogue, the CLI from its own help.
+// Writes docs/reference.md from the code: resources, error codes and the help of the CLI.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -43,9 +43,9 @@ const definition = z.object({
   }),
 });
 
-function typeOf(field: Schema): string {
+function describeType(field: Schema): string {
   if (field.enum !== undefined) return field.enum.map((value) => `\`${String(value)}\``).join(' ');
-  if (field.type === 'array') return `list of ${field.items === undefined ? 'anything' : typeOf(field.items)}`;
+  if (field.type === 'array') return `list of ${field.items === undefined ? 'anything' : describeType(field.items)}`;
   if (field.type === 'object' && typeof field.additionalProperties === 'object') return 'map';
   return field.type ?? 'anything';
 }
@@ -71,7 +71,7 @@ function rows(field: Schema, prefix: string): string[] {
       .replaceAll('\n', ' ');
     const below =
       child.type === 'array' && child.items !== undefined ? rows(child.items, `${here}[].`) : rows(child, `${here}.`);
-    return [`| \`${here}\`${required} | ${typeOf(child).replaceAll('|', '\\|')} | ${cell} |`, ...below];
+    return [`| \`${here}\`${required} | ${describeType(child).replaceAll('|', '\\|')} | ${cell} |`, ...below];
   });
 }
 

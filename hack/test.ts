@@ -5,7 +5,7 @@
 //   --only static,unit,api,e2e   runs some of the parts
 //   --keep                       leaves the cluster up
 //   -t PATTERN                   runs the tests with such a name
-//   --serial                     runs one part after the other; by default e2e runs beside the others
+//   --serial                     runs one part at a time; by default e2e runs beside the others
 //
 // Examples:
 //   npm test
@@ -69,9 +69,7 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
   return [result, Math.round((performance.now() - started) / 100) / 10];
 }
 
-/**
- * Runs a program and shows its output, each line after the name of the part; false when it fails.
- */
+/** Whether a program succeeds. Its output is shown, each line after the name of the part. */
 async function passes(part: Part, command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
   const result = await run(command, args, { cwd: root, signal, allowFailure: true, echo: `${part.padEnd(6)} │ ` });
   return result.code === 0;
@@ -119,10 +117,7 @@ async function vitest(
   return { passed: report.numPassedTests, failed: failures.length, skipped, failures };
 }
 
-/**
- * Runs lab/prepare.ts, which shows its own progress and may need a while to clean up after an
- * abort.
- */
+/** Runs lab/prepare.ts, which shows its own progress and may need time to clean up. */
 async function prepareInLab(part: 'api' | 'e2e', signal: AbortSignal): Promise<void> {
   await run('node', [prepareProgram, part], { cwd: root, signal, echo: true, graceMs: 30_000 });
 }

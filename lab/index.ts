@@ -2,7 +2,7 @@
 export { CHAPTERS, tellOnScreen } from './demo/tell.ts';
 export { installOperator, uninstallOperator } from './operator/install.ts';
 export { allBuilds, ensureProgram } from './patient/builds.ts';
-export { describe as describeVerdict, judge, soak } from './patient/check.ts';
+export { checkPatient, describe as describeHealth, soak } from './patient/check.ts';
 export { inject } from './patient/inject.ts';
 export { ledgerReport } from './patient/observation.ts';
 export { openSession, type PatientTarget, patientDefaults } from './patient/session.ts';

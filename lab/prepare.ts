@@ -16,7 +16,7 @@ import { canPull } from '../hack/cluster/registry.ts';
 import { clusterUp } from '../hack/cluster/up.ts';
 import { ensureOplabImages, oplabTag } from '../hack/images.ts';
 import { main, runSteps } from '../hack/progress.ts';
-import { buildOf, compileSteps } from '../hack/toolchain/tools.ts';
+import { compileSteps, findBuild } from '../hack/toolchain/tools.ts';
 import { installOperator, type ModelChoice } from './operator/install.ts';
 import { allBuilds } from './patient/builds.ts';
 import { patientImageSteps } from './patient/images.ts';
@@ -34,7 +34,7 @@ export async function mustCompile(signal: AbortSignal): Promise<boolean> {
 
 /** Compiles what the tests against a kube-apiserver start. */
 export async function prepareApiTests(signal: AbortSignal): Promise<void> {
-  const builds = new Set(apiTestPrograms.map((program) => buildOf(program, allBuilds)));
+  const builds = new Set(apiTestPrograms.map((program) => findBuild(program, allBuilds)));
   await runSteps(compileSteps([...builds], signal), { signal });
 }
 

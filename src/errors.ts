@@ -426,6 +426,6 @@ export class UnfitNode extends OplabError {
 }
 
 /** The message of a thrown value of unknown type, for logs and conditions. */
-export function messageOf(error: unknown): string {
+export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

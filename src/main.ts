@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// The binary: picks the process, or hands over to the CLI. Composition only; nothing is loaded that is not run.
+// The entry point: starts a process or the CLI, and loads only the code that runs.
 
 import nodeModule from 'node:module';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { isOplabError, messageOf } from './errors.ts';
+import { errorMessage, isOplabError } from './errors.ts';
 import { requireNode } from './node-version.ts';
 
 /** The long-running processes; everything else on the command line belongs to the CLI. */
@@ -24,13 +24,14 @@ try {
   requireNode(process.versions.node, process.execPath);
   if (start !== undefined) await start(args);
   else {
-    // Only on a user's machine: in a pod, a cache of code would be a file that a command of the agent could write. In
-    // the user's own folder: Node's default is the shared one for temporary files, where others could plant code.
+    // Only on a user's machine: in a pod, an agent's command could write code into the cache. It is
+    // in the user's folder, because others could write code into Node's default, a shared temporary
+    // folder.
     nodeModule.enableCompileCache(path.join(homedir(), '.cache', 'oplab', 'compile-cache'));
     await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
   }
 } catch (error) {
   const ours = isOplabError(error);
-  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${messageOf(error)}\n`);
+  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${errorMessage(error)}\n`);
   process.exitCode = ours ? error.exitCode : 1;
 }

@@ -10,10 +10,7 @@ export function hasCapability(status: string, number: bigint): boolean {
   return (BigInt(`0x${found[1]}`) & (1n << number)) !== 0n;
 }
 
-/**
- * Whether CAP_SYS_RESOURCE is missing here, so that runc needs the wrapper. False elsewhere than on
- * Linux, where Docker's VM decides.
- */
+/** Whether CAP_SYS_RESOURCE is missing, so that runc needs the wrapper. False outside Linux. */
 export function lacksSysResource(): boolean {
   if (process.platform !== 'linux') return false;
   return !hasCapability(readFileSync('/proc/self/status', 'utf8'), sysResource);

@@ -22,7 +22,7 @@ export const hostDockerSocket = '/var/run/docker.sock';
 export async function dockerAnswers(signal?: AbortSignal): Promise<boolean> {
   return succeeds('docker', ['version', '--format', '{{.Server.Version}}'], {
     timeoutMs: 10_000,
-    ...(signal && { signal }),
+    signal,
   });
 }
 
@@ -31,10 +31,7 @@ async function processName(pid: number): Promise<string | undefined> {
   return (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => undefined))?.trim();
 }
 
-/**
- * Removes a pid file whose process is gone or is, after a restart of the machine, a different
- * program.
- */
+/** Removes a pid file whose process is gone or, after a reboot, is a different program. */
 export async function removeStalePid(file: string, program: string): Promise<void> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return;
@@ -46,10 +43,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/**
- * The daemon's configuration: the user's own, and our runtime where the host needs it. The user's
- * file is not changed.
- */
+/** The user's configuration of the daemon with our runtime added where the host needs it. */
 export function daemonConfig(own: unknown, wrapper: string | undefined): Record<string, unknown> {
   const config = isRecord(own) ? { ...own } : {};
   if (wrapper === undefined) return config;
@@ -65,7 +59,7 @@ async function startDaemon(signal: AbortSignal | undefined): Promise<void> {
   await mkdir(cacheDir(), { recursive: true });
   await removeStalePid('/var/run/docker.pid', 'dockerd');
   await removeStalePid('/run/docker/containerd/containerd.pid', 'containerd');
-  const wrapper = lacksSysResource() ? await ensureTool('oci-runtime', { ...(signal && { signal }) }) : undefined;
+  const wrapper = lacksSysResource() ? await ensureTool('oci-runtime', { signal }) : undefined;
   const own = await readFile('/etc/docker/daemon.json', 'utf8').then(
     (text): unknown => JSON.parse(text),
     () => undefined,
@@ -87,7 +81,7 @@ async function startDaemon(signal: AbortSignal | undefined): Promise<void> {
   for (let tries = 0; tries < 150; tries++) {
     if (await dockerAnswers(signal)) return;
     if (exited) break;
-    await sleep(200, undefined, { ...(signal && { signal }) });
+    await sleep(200, undefined, { signal });
   }
   const tail = (await readFile(dockerdLog(), 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
   throw new OplabError('OPLAB_DOCKER_UNAVAILABLE', `dockerd did not start (log: ${dockerdLog()}):\n${tail}`);
@@ -109,7 +103,7 @@ export async function ensureDocker(signal?: AbortSignal): Promise<void> {
     await startDaemon(signal);
   }
   if (!lacksSysResource()) return;
-  const runtime = await output('docker', ['info', '--format', '{{.DefaultRuntime}}'], { ...(signal && { signal }) });
+  const runtime = await output('docker', ['info', '--format', '{{.DefaultRuntime}}'], { signal });
   if (runtime !== wrapperRuntime)
     throw new OplabError(
       'OPLAB_DOCKER_UNAVAILABLE',
@@ -131,14 +125,14 @@ export async function stopOurDaemon(): Promise<boolean> {
 
 /** Whether an image with this reference is in the daemon. */
 export async function hasImage(reference: string, signal?: AbortSignal): Promise<boolean> {
-  return succeeds('docker', ['image', 'inspect', reference], { ...(signal && { signal }) });
+  return succeeds('docker', ['image', 'inspect', reference], { signal });
 }
 
 /** State of a container (`running`, `exited`, …), or undefined if there is none of that name. */
 export async function containerState(name: string, signal?: AbortSignal): Promise<string | undefined> {
   const found = await run('docker', ['container', 'inspect', '--format', '{{.State.Status}}', name], {
     allowFailure: true,
-    ...(signal && { signal }),
+    signal,
   });
   return found.code === 0 ? found.stdout.trim() : undefined;
 }
@@ -146,5 +140,5 @@ export async function containerState(name: string, signal?: AbortSignal): Promis
 /** The path of our wrapper of runc, to mount into the node; undefined where none is needed. */
 export async function ociRuntimeWrapper(signal?: AbortSignal): Promise<string | undefined> {
   if (!lacksSysResource()) return undefined;
-  return path.resolve(await ensureTool('oci-runtime', { ...(signal && { signal }) }));
+  return path.resolve(await ensureTool('oci-runtime', { signal }));
 }

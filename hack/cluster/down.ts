@@ -11,7 +11,7 @@ import { clusterName, kubeconfigPath, nodeContainer } from './names.ts';
 
 /** Deletes the cluster if there is one; says whether there was. The node's volumes go with it. */
 export async function down(signal?: AbortSignal): Promise<boolean> {
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   let there = false;
   if (await dockerAnswers(signal)) {
     there = (await containerState(nodeContainer, signal)) !== undefined;

@@ -14,7 +14,7 @@ export interface KindChoices {
 /** Where the node has it: below /run it would be hidden when the node's own init starts. */
 export const dockerSocketInNode = '/oplab/docker.sock';
 
-/** Address ranges of the cluster; kube-router is told the second. */
+/** Address ranges of the cluster. kube-router is configured with the second. */
 export const podSubnet = '10.244.0.0/16';
 export const serviceSubnet = '10.96.0.0/16';
 

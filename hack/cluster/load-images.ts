@@ -20,24 +20,19 @@ export function parseImageList(printed: string): Map<string, string> {
 
 /** References and digests of what the node has. */
 export async function imagesInNode(signal?: AbortSignal): Promise<Map<string, string>> {
-  return parseImageList(await output('docker', [...ctr, 'images', 'ls'], { ...(signal && { signal }) }));
+  return parseImageList(await output('docker', [...ctr, 'images', 'ls'], { signal }));
 }
 
-/**
- * Loads images made here; those that the node has under the same digest are skipped.
- * @returns the tags that were loaded.
- */
+/** Loads images made here that the node does not have with this digest. @returns their tags */
 export async function loadImages(images: readonly Image[], signal?: AbortSignal): Promise<string[]> {
   const present = await imagesInNode(signal);
   const missing = images.filter((image) => present.get(fullName(image.tag)) !== describe(image).digest);
   if (missing.length === 0) return [];
-  const blobs = new Set(
-    (await output('docker', [...ctr, 'content', 'ls', '-q'], { ...(signal && { signal }) })).split('\n'),
-  );
+  const blobs = new Set((await output('docker', [...ctr, 'content', 'ls', '-q'], { signal })).split('\n'));
   // One stream for all, so that a layer which two images share is sent once.
   const child = spawn('docker', [...ctr, 'images', 'import', '-'], {
     stdio: ['pipe', 'ignore', 'pipe'],
-    ...(signal && { signal }),
+    signal,
   });
   const stderr: Buffer[] = [];
   child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
@@ -53,12 +48,9 @@ export async function loadImages(images: readonly Image[], signal?: AbortSignal)
   return missing.map((image) => image.tag);
 }
 
-/**
- * Loads images that the Docker daemon has (built from the Dockerfile or pulled); kind skips those
- * that are there.
- */
+/** Loads images that the Docker daemon has; kind skips those that the node has. */
 export async function loadDockerImages(tags: readonly string[], signal?: AbortSignal): Promise<void> {
   if (tags.length === 0) return;
-  const kind = await ensureTool('kind', { ...(signal && { signal }) });
-  await output(kind, ['load', 'docker-image', '--name', clusterName, ...tags], { ...(signal && { signal }) });
+  const kind = await ensureTool('kind', { signal });
+  await output(kind, ['load', 'docker-image', '--name', clusterName, ...tags], { signal });
 }

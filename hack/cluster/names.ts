@@ -7,10 +7,7 @@ export const root = path.dirname(path.dirname(import.meta.dirname));
 
 const usualName = 'oplab';
 
-/**
- * kind's name of the cluster (`OPLAB_CLUSTER` names a second one beside it), and the container that
- * is its only node.
- */
+/** kind's name of the cluster, and its only node. `OPLAB_CLUSTER` names a second cluster. */
 export const clusterName = process.env.OPLAB_CLUSTER ?? usualName;
 export const nodeContainer = `${clusterName}-control-plane`;
 

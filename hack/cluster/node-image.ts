@@ -1,4 +1,4 @@
-// The node image where kindest/node cannot be pulled: kind's own base files over a Debian root, Kubernetes built from source.
+// Makes the node image where none can be pulled: kind's base files, Debian, Kubernetes from source.
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,10 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { output, run, succeeds } from '../child.ts';
 import { contentKey } from '../toolchain/build-key.ts';
 import { ensureRoot } from '../toolchain/debian.ts';
-import { archive, describe, entriesOf, type Image, type LayerEntry } from '../toolchain/image-archive.ts';
+import { archive, describe, type Image, type LayerEntry, listEntries } from '../toolchain/image-archive.ts';
 import { cachedLayer, ensureLocalImage } from '../toolchain/local-images.ts';
 import { kubernetesVersion } from '../toolchain/recipes.ts';
-import { buildOf, ensureBuild, ensureTool, goBuildKey } from '../toolchain/tools.ts';
+import { ensureBuild, ensureTool, findBuild, goBuildKey } from '../toolchain/tools.ts';
 import { hasImage } from './docker.ts';
 import { nodeRepository } from './names.ts';
 import { requiredImages, systemImages } from './system-images.ts';
@@ -49,9 +49,9 @@ const unitLinks: ReadonlyArray<readonly [string, string]> = [
 async function kindModule(signal: AbortSignal | undefined): Promise<string> {
   const found: unknown = JSON.parse(
     await output('go', ['mod', 'download', '-json', 'sigs.k8s.io/kind'], {
-      cwd: buildOf('kind').moduleDir,
+      cwd: findBuild('kind').moduleDir,
       env: { GOFLAGS: '-mod=mod' },
-      ...(signal && { signal }),
+      signal,
     }),
   );
   if (typeof found === 'object' && found !== null && 'Dir' in found && typeof found.Dir === 'string') return found.Dir;
@@ -62,7 +62,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The runtime specification that every container starts from: containerd's own, without rlimits, with kind's hook. */
+/** The runtime specification of a container: containerd's, without rlimits, with kind's hook. */
 export function baseSpec(printed: string): string {
   const spec: unknown = JSON.parse(printed);
   if (!isRecord(spec) || !isRecord(spec.process)) throw new Error('ctr oci spec prints something unexpected');
@@ -83,18 +83,18 @@ async function nodeFiles(signal: AbortSignal | undefined): Promise<LayerEntry[]>
     content: { bytes: Buffer.from(content) },
   });
   const entries = (
-    await Promise.all(['etc', 'kind', 'usr'].map((part) => entriesOf(path.join(base, part), part)))
+    await Promise.all(['etc', 'kind', 'usr'].map((part) => listEntries(path.join(base, part), part)))
   ).flat();
-  // The module cache drops execute bits, so kind's own rule is applied: scripts are 0755, everything else 0644.
+  // The module cache drops execute bits. kind's own rule: scripts are 0755, everything else 0644.
   const ruled = entries.map((entry) =>
     entry.content !== 'folder' && /^(usr\/local\/bin|kind\/bin)\//.test(entry.path) ? { ...entry, mode: 0o755 } : entry,
   );
-  const ctr = await ensureTool('ctr', { ...(signal && { signal }) });
+  const ctr = await ensureTool('ctr', { signal });
   const storage = await readFile(path.join(import.meta.dirname, 'manifests', 'default-storage.yaml'), 'utf8');
   return [
     ...ruled,
     ...unitLinks.map(([file, link]): LayerEntry => ({ path: file, mode: 0o777, content: { link } })),
-    text('etc/containerd/cri-base.json', baseSpec(await output(ctr, ['oci', 'spec'], { ...(signal && { signal }) }))),
+    text('etc/containerd/cri-base.json', baseSpec(await output(ctr, ['oci', 'spec'], { signal }))),
     text('etc/cni/net.d/10-oplab.conflist', JSON.stringify(conflist)),
     text('kind/version', kubernetesVersion),
     text('kind/manifests/default-storage.yaml', storage),
@@ -108,9 +108,9 @@ async function nodeBinaries(signal: AbortSignal | undefined): Promise<LayerEntry
     ['usr/local/bin', ['containerd', 'ctr', 'containerd-shim-runc-v2']],
     ['opt/cni/bin', ['loopback', 'ptp', 'host-local', 'portmap']],
   ];
-  const dir = await ensureBuild(buildOf('kubelet'), signal);
+  const dir = await ensureBuild(findBuild('kubelet'), signal);
   const entries = places.flatMap(([place, tools]) =>
-    tools.map((tool) => entriesOf(path.join(dir, tool), `${place}/${tool}`)),
+    tools.map((tool) => listEntries(path.join(dir, tool), `${place}/${tool}`)),
   );
   return (await Promise.all(entries)).flat();
 }
@@ -125,7 +125,7 @@ async function nodeRoot(signal: AbortSignal | undefined): Promise<Image> {
     { path: 'node-image.ts', content: self },
     { path: 'storage', content: storage },
   ];
-  const key = (part: string): string => contentKey({ part, kube: goBuildKey(buildOf('kubelet')) }, recipe);
+  const key = (part: string): string => contentKey({ part, kube: goBuildKey(findBuild('kubelet')) }, recipe);
   const layers = [
     await ensureRoot('kind-node', signal),
     await cachedLayer(key('files'), () => nodeFiles(signal), signal),
@@ -137,25 +137,22 @@ async function nodeRoot(signal: AbortSignal | undefined): Promise<Image> {
     config: {
       Env: ['container=docker', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
       Entrypoint: ['/usr/local/bin/entrypoint', '/sbin/init'],
-      // systemd ends on this signal; SIGTERM makes it start anew.
+      // systemd ends on this signal; SIGTERM makes it restart.
       StopSignal: 'SIGRTMIN+3',
     },
   };
 }
 
-/** Each node image is more than a gigabyte: older ones go, unless a cluster still runs on them (Docker refuses those). */
+/** Removes older node images (over a gigabyte each); Docker refuses to remove one in use. */
 async function removeOlder(current: string, signal: AbortSignal | undefined): Promise<void> {
   const listed = await output('docker', ['images', '--format', '{{.Repository}}:{{.Tag}}', nodeRepository], {
-    ...(signal && { signal }),
+    signal,
   });
   for (const reference of listed.split('\n'))
     if (reference !== '' && reference !== current) await run('docker', ['rmi', reference], { allowFailure: true });
 }
 
-/**
- * The reference of a node image made here, ready for `kind create cluster --image`. Present already: milliseconds; all
- * pieces in the cache: half a minute.
- */
+/** Makes the node image unless it exists: half a minute from the cache. @returns its reference */
 export async function ensureNodeImage(
   signal?: AbortSignal,
   note: (text: string) => void = () => undefined,
@@ -167,25 +164,13 @@ export async function ensureNodeImage(
   const reference = `${nodeRepository}:${key}`;
   if (await hasImage(reference, signal)) return reference;
   note('loading the node root into Docker');
-  const options = { ...(signal && { signal }) };
+  const options = { signal };
   await run('docker', ['load'], { ...options, input: archive([rootImage]) });
   const container = `oplab-node-build-${randomBytes(4).toString('hex')}`;
   const inside = (...args: string[]): string[] => ['exec', '-i', container, ...args];
   try {
-    await run(
-      'docker',
-      [
-        'run',
-        '-d',
-        '--privileged',
-        '--network=none',
-        `--name=${container}`,
-        '--entrypoint=sleep',
-        rootImage.tag,
-        'infinity',
-      ],
-      options,
-    );
+    const flags = ['-d', '--privileged', '--network=none', '--entrypoint=sleep', `--name=${container}`];
+    await run('docker', ['run', ...flags, rootImage.tag, 'infinity'], options);
     note('importing the system images');
     await run('docker', ['exec', '-d', container, 'containerd'], options);
     for (let tries = 0; !(await succeeds('docker', inside('ctr', 'version'), options)); tries++) {

@@ -48,9 +48,7 @@ interface Listed {
   }>;
 }
 
-/**
- * Reads readiness out of one `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`.
- */
+/** Reads readiness from `kubectl get nodes,deployments,daemonsets,storageclasses -A -o json`. */
 export function readiness(listed: Listed): Pick<ClusterState, 'nodeReady' | 'dns' | 'networkPolicy' | 'storage'> {
   const items = listed.items ?? [];
   const named = (kind: string, ...names: string[]) =>
@@ -82,20 +80,9 @@ export async function observe(signal?: AbortSignal): Promise<ClusterState> {
   // compile.
   const kubectl = path.join(binDir, 'kubectl');
   if (node !== 'running' || !kubeconfig || !existsSync(kubectl)) return state;
-  const got = await run(
-    kubectl,
-    [
-      '--kubeconfig',
-      kubeconfigPath,
-      '--request-timeout=10s',
-      'get',
-      'nodes,deployments,daemonsets,storageclasses',
-      '-A',
-      '-o',
-      'json',
-    ],
-    { allowFailure: true, timeoutMs: 15_000, ...(signal && { signal }) },
-  );
+  const kinds = 'nodes,deployments,daemonsets,storageclasses';
+  const args = ['--kubeconfig', kubeconfigPath, '--request-timeout=10s', 'get', kinds, '-A', '-o', 'json'];
+  const got = await run(kubectl, args, { allowFailure: true, timeoutMs: 15_000, signal });
   if (got.code !== 0) return state;
   return { ...state, api: true, ...readiness(JSON.parse(got.stdout) as Listed) };
 }

@@ -38,9 +38,9 @@ function probePod(namespace: string, image: string): string {
  * worked at all.
  */
 export async function probeNetworkPolicy(signal?: AbortSignal): Promise<boolean> {
-  const kubectl = await ensureTool('kubectl', { ...(signal && { signal }) });
+  const kubectl = await ensureTool('kubectl', { signal });
   const namespace = `oplab-probe-${randomBytes(3).toString('hex')}`;
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const args = (...rest: string[]): string[] => ['--kubeconfig', kubeconfigPath, '-n', namespace, ...rest];
   const present = await imagesInNode(signal);
   const image = candidates.find((candidate) => present.has(candidate));

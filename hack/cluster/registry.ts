@@ -2,9 +2,7 @@
 import { spawn } from 'node:child_process';
 import { hasImage } from './docker.ts';
 
-/**
- * The node image of kind v0.33; its kindnet enforces NetworkPolicies (as kind's does since v0.24).
- */
+/** The node image of kind v0.33, whose kindnet enforces NetworkPolicies (since v0.24). */
 export const publicNodeImage =
   'kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5';
 

@@ -30,15 +30,7 @@ export function systemImages(required: readonly string[]): LocalImage[] {
       case 'etcd':
         return [scratch(tag, name, `/usr/local/bin/${name}`)];
       case 'kube-proxy':
-        return [
-          {
-            tag,
-            base: 'oplab-system-base',
-            files: [{ from: { tool: name }, to: '/usr/local/bin/kube-proxy' }],
-            entrypoint: [],
-            user: '0',
-          },
-        ];
+        return [{ ...scratch(tag, name, '/usr/local/bin/kube-proxy'), base: 'oplab-system-base' }];
       case 'coredns':
         return [scratch(tag, name, '/coredns', ['/coredns'])];
       case 'pause':
@@ -54,20 +46,17 @@ export function systemImages(required: readonly string[]): LocalImage[] {
     scratch(localPathProvisionerImage, 'local-path-provisioner', '/usr/local/bin/local-path-provisioner'),
     { tag: localPathHelperImage, base: 'oplab-system-base', files: [], entrypoint: [], user: '0' },
     {
-      tag: kubeRouterImage,
+      ...scratch(kubeRouterImage, 'kube-router', '/usr/local/bin/kube-router', ['/usr/local/bin/kube-router']),
       base: 'oplab-system-base',
-      files: [{ from: { tool: 'kube-router' }, to: '/usr/local/bin/kube-router' }],
-      entrypoint: ['/usr/local/bin/kube-router'],
-      user: '0',
     },
   ];
 }
 
 /** What kubeadm of our Kubernetes wants to find on the node. */
 export async function requiredImages(signal?: AbortSignal): Promise<string[]> {
-  const kubeadm = await ensureTool('kubeadm', { ...(signal && { signal }) });
+  const kubeadm = await ensureTool('kubeadm', { signal });
   const printed = await output(kubeadm, ['config', 'images', 'list', '--kubernetes-version', kubernetesVersion], {
-    ...(signal && { signal }),
+    signal,
   });
   return printed.split('\n').filter((line) => line.includes('/'));
 }

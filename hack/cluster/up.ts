@@ -25,11 +25,11 @@ const answersWithinMs = 120_000;
 /** A control plane that is short of CPU needs minutes. */
 const readyWithinMs = 300_000;
 
+const kindCluster = ['cluster', '--name', clusterName, '--kubeconfig', kubeconfigPath];
+
 /** What a caller adds to the making of a cluster. */
 export interface ClusterUpOptions {
-  /**
-   * Steps that run while the node settles, e.g. images that are loaded. Called once Docker answers.
-   */
+  /** Steps that run while the node settles, e.g. loading images. Called once Docker answers. */
   readonly meanwhile?: (signal: AbortSignal) => Promise<readonly Step[]>;
 }
 
@@ -48,10 +48,7 @@ export async function clusterUp(signal: AbortSignal, options: ClusterUpOptions =
   await runSteps(steps, { signal });
 }
 
-/**
- * Work that runs beside the steps from the first one that starts it; whoever waits for it gets its
- * failure.
- */
+/** Work beside the steps; it starts with the first of them, and `done` throws its failure. */
 interface Background {
   start(): void;
   done(): Promise<void>;
@@ -100,7 +97,7 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
     expectedSeconds: 20,
     run: async ({ signal, note }) => {
       const kind = await ensureTool('kind', { signal });
-      const environment = { KUBECONFIG: kubeconfigPath };
+      const env = { KUBECONFIG: kubeconfigPath };
       await mkdir(stateDir, { recursive: true });
       let state = await observe(signal);
       if (state.node === 'running') {
@@ -119,10 +116,7 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
       if (!state.api) {
         if (state.node !== 'absent') {
           note('removing the remains of an earlier session');
-          await run(kind, ['delete', 'cluster', '--name', clusterName, '--kubeconfig', kubeconfigPath], {
-            signal,
-            env: environment,
-          });
+          await run(kind, ['delete', ...kindCluster], { signal, env });
           await run('docker', ['rm', '-f', '-v', nodeContainer], { signal, allowFailure: true });
         }
         const reference = await image(note);
@@ -133,26 +127,10 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
           dockerSocket: hostDockerSocket,
         });
         try {
-          await run(
-            kind,
-            [
-              'create',
-              'cluster',
-              '--name',
-              clusterName,
-              '--image',
-              reference,
-              '--kubeconfig',
-              kubeconfigPath,
-              '--config',
-              '-',
-            ],
-            { signal, input: config, env: environment },
-          );
+          const args = ['create', ...kindCluster, '--image', reference, '--config', '-'];
+          await run(kind, args, { signal, input: config, env });
         } catch (error) {
-          await run(kind, ['delete', 'cluster', '--name', clusterName, '--kubeconfig', kubeconfigPath], {
-            allowFailure: true,
-          });
+          await run(kind, ['delete', ...kindCluster], { allowFailure: true });
           throw error;
         }
       }
@@ -181,10 +159,7 @@ const readyStep: Step = {
   },
 };
 
-/**
- * Writes the kubeconfig (readable by us alone) if it is missing, and links to the tools that fit
- * the cluster.
- */
+/** Writes a missing kubeconfig (only we can read it), and links the tools that fit the cluster. */
 async function writeAccess(signal: AbortSignal): Promise<void> {
   await mkdir(binDir, { recursive: true });
   if (!existsSync(kubeconfigPath))

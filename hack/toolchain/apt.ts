@@ -36,7 +36,7 @@ export async function ensurePackages(packages: readonly string[], signal?: Abort
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   const install = ['install', '-y', '--no-install-recommends', ...missing];
   // Lists may be fresh enough already; refreshing them first would cost every run half a minute.
-  if (await succeeds('apt-get', install, { env, ...(signal && { signal }) })) return;
-  await run('apt-get', ['update'], { env, ...(signal && { signal }) });
-  await run('apt-get', install, { env, ...(signal && { signal }) });
+  if (await succeeds('apt-get', install, { env, signal })) return;
+  await run('apt-get', ['update'], { env, signal });
+  await run('apt-get', install, { env, signal });
 }

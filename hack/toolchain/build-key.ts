@@ -3,10 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-/**
- * Files below a folder with their content, sorted by path, without tests and READMEs, which no
- * binary contains.
- */
+/** Files below a folder, sorted by path, without tests and READMEs, which no binary contains. */
 export function sourceFiles(dir: string): Array<{ path: string; content: Buffer }> {
   const files = readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !/_test\.go$|^README\.md$/.test(entry.name))

@@ -16,11 +16,10 @@ const beatMs = 5_000;
 const staleMs = 30_000;
 
 /**
- * Takes `<file>` as a lock, waiting while its holder lives. The holder touches the file as long as
- * it runs: a process id would not do, since ids are used again after a restart and a container
- * cannot see its neighbour's.
+ * Locks with `file`, waiting while its holder lives. The holder touches the file while it runs.
+ * A process id would not do: ids are reused after a restart, and a container cannot see other ids.
  */
-async function lock(file: string, signal: AbortSignal | undefined, waiting: () => void): Promise<() => Promise<void>> {
+async function lock(file: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
   for (;;) {
     signal?.throwIfAborted();
     try {
@@ -43,7 +42,6 @@ async function lock(file: string, signal: AbortSignal | undefined, waiting: () =
       await rm(file, { force: true });
       continue;
     }
-    waiting();
     await sleep(300);
   }
 }
@@ -54,8 +52,6 @@ export interface CacheRecipe {
   /** Hash of everything that decides the content. */
   readonly key: string;
   readonly signal?: AbortSignal | undefined;
-  /** Told when another run of ours is making the same thing. */
-  readonly onWait?: () => void;
   /** Fills the (empty) folder. */
   make(dir: string): Promise<void>;
 }
@@ -65,15 +61,12 @@ export function cachePath(name: string, key: string): string {
   return path.join(cacheDir(), `${name}-${key}`);
 }
 
-/**
- * The folder of a finished entry; makes it first if it is not there. Either whole or absent,
- * whatever happens.
- */
+/** The folder of an entry. Makes the entry if it is missing; an entry is complete or absent. */
 export async function cached(recipe: CacheRecipe): Promise<string> {
   const target = cachePath(recipe.name, recipe.key);
   if (existsSync(target)) return target;
   await mkdir(cacheDir(), { recursive: true });
-  const unlock = await lock(`${target}.lock`, recipe.signal, recipe.onWait ?? (() => undefined));
+  const unlock = await lock(`${target}.lock`, recipe.signal);
   const partial = `${target}.partial-${randomBytes(4).toString('hex')}`;
   try {
     if (existsSync(target)) return target;

@@ -6,7 +6,7 @@ import { run } from '../child.ts';
 import { ensurePackages } from './apt.ts';
 import { contentKey } from './build-key.ts';
 import { cached, cachePath } from './cache.ts';
-import { type Layer, layerOf } from './image-archive.ts';
+import { type Layer, readLayer } from './image-archive.ts';
 
 const suite = 'bookworm';
 
@@ -14,9 +14,7 @@ interface DebianRoot {
   readonly include: readonly string[];
   /** Shell lines that finish the root; `$1` is its path. */
   readonly hooks: readonly string[];
-  /**
-   * Packages that are only downloaded and unpacked beside the root, for single files out of them.
-   */
+  /** Packages that are unpacked beside the root, for single files out of them. */
   readonly unpack?: readonly string[];
 }
 
@@ -142,7 +140,7 @@ async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Pro
         args.push(`--customize-hook=mkdir "${dir}/debs" && cp "$1"/debs/*.deb "${dir}/debs/" && rm -r "$1/debs"`);
       }
       for (const hook of root.hooks) args.push(`--customize-hook=${hook}`);
-      await run('mmdebstrap', [...args, suite, file], { ...(signal && { signal }), env: { TMPDIR: '/var/tmp' } });
+      await run('mmdebstrap', [...args, suite, file], { signal, env: { TMPDIR: '/var/tmp' } });
       for (const wanted of root.unpack ?? []) {
         const deb = (await readdir(path.join(dir, 'debs'))).find((found) => found.startsWith(`${wanted}_`));
         if (deb === undefined) throw new Error(`the Debian package ${wanted} was not downloaded`);
@@ -150,7 +148,7 @@ async function ensureRootFolder(name: DebianRootName, signal?: AbortSignal): Pro
         await run('dpkg-deb', ['-x', path.join(dir, 'debs', deb), path.join(dir, 'packages', wanted)]);
       }
       await rm(path.join(dir, 'debs'), { recursive: true, force: true });
-      const { size, digest } = await layerOf(file);
+      const { size, digest } = await readLayer(file);
       await writeFile(path.join(dir, 'layer.json'), JSON.stringify({ size, digest }));
     },
   });

@@ -24,10 +24,7 @@ export interface GoBuild {
   readonly expectedSeconds: number;
 }
 
-/**
- * The binary's name that `go build -o dir/` gives to a main package: its last path element that is
- * not `vN`.
- */
+/** The name that `go build` gives to a binary: the last path element that is not `vN`. */
 export function binaryName(packagePath: string): string {
   const parts = packagePath.split('/').filter((part) => !/^v\d+$/.test(part));
   const last = parts.at(-1);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { archive, describe, entriesOf, fullName, tarHeader, writeLayer } from './image-archive.ts';
+import { archive, describe, fullName, listEntries, tarHeader, writeLayer } from './image-archive.ts';
 
 let dir = '';
 beforeEach(async () => {
@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true }));
 
 const layer = async (name: string) =>
-  writeLayer(await entriesOf(path.join(dir, 'tree'), '/opt/thing'), path.join(dir, name));
+  writeLayer(await listEntries(path.join(dir, 'tree'), '/opt/thing'), path.join(dir, name));
 
 test('tar reads a layer: paths, modes, links and content', async () => {
   const { file } = await layer('layer.tar');

@@ -114,7 +114,7 @@ async function* tar(entries: Iterable<LayerEntry>): AsyncGenerator<Buffer> {
  * The entries of a file or a folder tree, placed at `to`; modes keep only the owner's execute bit.
  * A single file can be given another mode.
  */
-export async function entriesOf(source: string, to: string, mode?: number): Promise<LayerEntry[]> {
+export async function listEntries(source: string, to: string, mode?: number): Promise<LayerEntry[]> {
   const target = to.replace(/^\/+|\/+$/g, '');
   const found = await lstat(source);
   if (found.isSymbolicLink()) return [{ path: target, mode: 0o777, content: { link: await readlink(source) } }];
@@ -124,7 +124,7 @@ export async function entriesOf(source: string, to: string, mode?: number): Prom
     ];
   const entries: LayerEntry[] = [{ path: target, mode: 0o755, content: 'folder' }];
   for (const name of (await readdir(source)).sort())
-    entries.push(...(await entriesOf(path.join(source, name), `${target}/${name}`)));
+    entries.push(...(await listEntries(path.join(source, name), `${target}/${name}`)));
   return entries;
 }
 
@@ -147,7 +147,7 @@ export async function writeLayer(entries: Iterable<LayerEntry>, file: string): P
 }
 
 /** A tar that somebody else made (a Debian root), as a layer. */
-export async function layerOf(file: string): Promise<Layer> {
+export async function readLayer(file: string): Promise<Layer> {
   const hash = createHash('sha256');
   let size = 0;
   for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) {
@@ -157,7 +157,7 @@ export async function layerOf(file: string): Promise<Layer> {
   return { file, size, digest: `sha256:${hash.digest('hex')}` };
 }
 
-function digestOf(bytes: Buffer): string {
+function computeDigest(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
@@ -173,7 +173,7 @@ export function describe(image: Image): { config: Buffer; manifest: Buffer; conf
       history: image.layers.map(() => ({ created: '1970-01-01T00:00:00Z', created_by: 'oplab' })),
     }),
   );
-  const configDigest = digestOf(config);
+  const configDigest = computeDigest(config);
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -186,7 +186,7 @@ export function describe(image: Image): { config: Buffer; manifest: Buffer; conf
       })),
     }),
   );
-  return { config, manifest, configDigest, digest: digestOf(manifest) };
+  return { config, manifest, configDigest, digest: computeDigest(manifest) };
 }
 
 /** `docker.io/library/x:1` for `x:1`: containerd knows images by their full name only. */
@@ -197,10 +197,8 @@ export function fullName(tag: string): string {
 }
 
 /**
- * Images as one archive in both layouts at once: OCI (for containerd) and Docker's (for `docker
- * load`).
- * @param present blobs that the reader has already; containerd takes an archive without them,
- * Docker does not.
+ * Images as one archive in two layouts: OCI (for containerd) and Docker's (for `docker load`).
+ * @param present blobs that the reader has; containerd accepts an archive without them, Docker not.
  */
 export function archive(images: readonly Image[], present: ReadonlySet<string> = new Set()): Readable {
   const entries = new Map<string, LayerEntry>();

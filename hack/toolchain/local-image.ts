@@ -4,17 +4,11 @@ import type { GoBuild } from './go-build.ts';
 
 /** Where a file of a local image comes from. */
 export type ImageSource =
-  /**
-   * A binary of a Go build, by its name (built when missing); without `build`, of one of the
-   * toolchain's own.
-   */
+  /** A binary of a Go build, by name. Without `build`, the toolchain's own builds are searched. */
   | { readonly tool: string; readonly build?: GoBuild }
   /** An absolute path of a file or folder on this machine. */
   | { readonly path: string }
-  /**
-   * A path inside one of the unpacked Debian packages (`prometheus`, `prometheus-alertmanager`,
-   * `docker.io`).
-   */
+  /** A path inside one of the Debian packages that are unpacked beside the root. */
   | { readonly debian: string; readonly path: string };
 
 /** Root file systems that local images start from; `scratch` is nothing at all. */

@@ -6,16 +6,14 @@ import path from 'node:path';
 import { contentKey } from './build-key.ts';
 import { cached } from './cache.ts';
 import { ensureRoot, ensureUnpacked } from './debian.ts';
-import { entriesOf, type Image, type Layer, type LayerEntry, writeLayer } from './image-archive.ts';
+import { type Image, type Layer, type LayerEntry, listEntries, writeLayer } from './image-archive.ts';
 import type { ImageFile, ImageSource, LocalImage } from './local-image.ts';
-import { buildOf, ensureBuild, goBuildKey } from './tools.ts';
+import { ensureBuild, findBuild, goBuildKey } from './tools.ts';
 
-/**
- * Where a source is on this machine; builds or unpacks it first if need be. Tools come from our
- * builds, never from PATH.
- */
+/** The path of a source, built or unpacked if missing. Tools never come from PATH. */
 async function locate(source: ImageSource, signal: AbortSignal | undefined): Promise<string> {
-  if ('tool' in source) return path.join(await ensureBuild(source.build ?? buildOf(source.tool), signal), source.tool);
+  if ('tool' in source)
+    return path.join(await ensureBuild(source.build ?? findBuild(source.tool), signal), source.tool);
   if ('debian' in source) return path.join(await ensureUnpacked(source.debian, signal), source.path);
   return source.path;
 }
@@ -62,19 +60,16 @@ async function layerOfFile(file: ImageFile, signal: AbortSignal | undefined): Pr
     const key = contentKey({
       tool: file.from.tool,
       to: file.to,
-      build: goBuildKey(file.from.build ?? buildOf(file.from.tool)),
+      build: goBuildKey(file.from.build ?? findBuild(file.from.tool)),
       mode: file.mode,
     });
-    return cachedLayer(key, () => entriesOf(located, file.to, file.mode), signal);
+    return cachedLayer(key, () => listEntries(located, file.to, file.mode), signal);
   }
-  const entries = await entriesOf(located, file.to, file.mode);
+  const entries = await listEntries(located, file.to, file.mode);
   return cachedLayer(contentKey({ content: await hashEntries(entries) }), async () => entries, signal);
 }
 
-/**
- * The image of a recipe, its layers in the cache. Equal recipes over equal files give the same
- * digest.
- */
+/** The image of a recipe, with cached layers. Equal recipes and files give the same digest. */
 export async function ensureLocalImage(image: LocalImage, signal?: AbortSignal): Promise<Image> {
   const layers: Layer[] = image.base === 'scratch' ? [] : [await ensureRoot(image.base, signal)];
   for (const file of image.files) layers.push(await layerOfFile(file, signal));

@@ -38,7 +38,7 @@ export function applyEdit(source: string, edit: ModuleEdit): string {
  * @throws OplabError OPLAB_BUILD_FAILED when an edit does not fit the module.
  */
 export async function patchModule(moduleDir: string, patch: ModulePatch, signal?: AbortSignal): Promise<void> {
-  const options = { cwd: moduleDir, env: { GOFLAGS: '', GOWORK: 'off' }, ...(signal && { signal }) };
+  const options = { cwd: moduleDir, env: { GOFLAGS: '', GOWORK: 'off' }, signal };
   const said = await output('go', ['mod', 'download', '-json', `${patch.module}@${patch.version}`], options);
   const target = path.join(moduleDir, '.patched', path.basename(patch.module));
   await cp(downloaded.parse(JSON.parse(said)).Dir, target, { recursive: true });

@@ -8,10 +8,7 @@ export const kubernetesVersion = 'v1.36.3';
 const modules = path.join(import.meta.dirname, 'go');
 const [, major, minor] = /^v(\d+)\.(\d+)\./.exec(kubernetesVersion) ?? [];
 
-/**
- * Kubernetes' binaries print what is linked into these variables; without them kubeadm refuses to
- * work.
- */
+/** The version that Kubernetes' binaries print; kubeadm refuses to work without it. */
 const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'].flatMap((variable) => [
   `-X ${variable}.gitVersion=${kubernetesVersion}`,
   `-X ${variable}.gitMajor=${major}`,
@@ -19,10 +16,7 @@ const versionFlags = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/ver
   `-X ${variable}.gitTreeState=clean`,
 ]);
 
-/**
- * Kubernetes and what runs beside it in the node share one module, so that they share compiled
- * packages.
- */
+/** All binaries of the node are in one module, so that they share compiled packages. */
 const kube: GoBuild = {
   name: 'kube',
   moduleDir: path.join(modules, 'kube'),
@@ -67,7 +61,7 @@ const ociRuntime: GoBuild = {
   expectedSeconds: 5,
 };
 
-/** pd-ctl, which the sandbox carries. */
+/** pd-ctl, which is part of the sandbox image. */
 export const pdCtl: GoBuild = {
   name: 'pd-ctl',
   moduleDir: path.join(modules, 'pd-ctl'),
@@ -79,8 +73,5 @@ export const pdCtl: GoBuild = {
 /** What the node image is made of. */
 export const nodeBuilds: readonly GoBuild[] = [ociRuntime, kube, localPathProvisioner];
 
-/**
- * Every build of the toolchain, in the order in which a cold run makes them. The patient's own are
- * in lab/patient.
- */
+/** Every build of the toolchain, in build order. The patient's builds are in lab/patient. */
 export const goBuilds: readonly GoBuild[] = [...nodeBuilds, pdCtl];

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { binaryName } from './go-build.ts';
 import { goBuilds } from './recipes.ts';
-import { buildOf, fits, goBuildKey } from './tools.ts';
+import { findBuild, fits, goBuildKey } from './tools.ts';
 
 test('a tool from PATH is taken only if it is new enough', () => {
   expect(fits('Client Version: v1.34.0', [1, 34])).toBe(true);
@@ -22,12 +22,12 @@ test('every binary is made by exactly one build, and builds have names of their 
   const binaries = goBuilds.flatMap((build) => build.packages.map(binaryName));
   expect(new Set(binaries).size).toBe(binaries.length);
   expect(new Set(goBuilds.map((build) => build.name)).size).toBe(goBuilds.length);
-  expect(buildOf('kubelet').name).toBe('kube');
-  expect(() => buildOf('no-such-tool')).toThrow('no-such-tool');
+  expect(findBuild('kubelet').name).toBe('kube');
+  expect(() => findBuild('no-such-tool')).toThrow('no-such-tool');
 });
 
 test('the guess of how long a build takes is no part of its key; its flags are', () => {
-  const build = buildOf('pd-ctl');
+  const build = findBuild('pd-ctl');
   expect(goBuildKey({ ...build, expectedSeconds: 1 })).toBe(goBuildKey(build));
   expect(goBuildKey({ ...build, ldflags: [] })).not.toBe(goBuildKey(build));
 });

@@ -34,7 +34,7 @@ export async function ensureBuild(build: GoBuild, signal?: AbortSignal): Promise
 }
 
 async function compile(build: GoBuild, target: string, signal: AbortSignal | undefined): Promise<void> {
-  if (!(await succeeds('go', ['version'], { ...(signal && { signal }) })))
+  if (!(await succeeds('go', ['version'], { signal })))
     throw new OplabError(
       'OPLAB_TOOL_MISSING',
       `${build.packages.map(binaryName).join(', ')} must be compiled, but Go is not installed; install Go 1.25 or newer, or the tools themselves`,
@@ -50,10 +50,7 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   }
 }
 
-/**
- * Runs the Go tests of a module, with what its build is made with.
- * @throws ChildFailed with what `go test` says
- */
+/** Runs the Go tests of a module with the flags of its build. @throws ChildFailed if one fails */
 export async function testGoModule(build: GoBuild, signal?: AbortSignal): Promise<void> {
   await go(build, ['test'], ['./...'], signal);
 }
@@ -70,17 +67,14 @@ async function go(build: GoBuild, command: string[], args: string[], signal: Abo
       cwd: scratch,
       // Memory is there, cores are few: the compiler collects its garbage less often.
       env: { CGO_ENABLED: '0', GOFLAGS: '', GOGC: '400', GOWORK: 'off', ...build.env },
-      ...(signal && { signal }),
+      signal,
     });
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
 }
 
-/**
- * A step for each build that the cache does not have.
- * @param first called when the first of them begins
- */
+/** A step for each build that the cache does not have. @param first called before the first */
 export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, first?: () => void): Step[] {
   return builds
     .filter((build) => !isBuilt(build))
@@ -94,17 +88,14 @@ export function compileSteps(builds: readonly GoBuild[], signal: AbortSignal, fi
     }));
 }
 
-/** The build that makes a binary. @param builds where to look; by default the toolchain's own */
-export function buildOf(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
+/** The build that makes a binary. @param builds the builds to search; default: the toolchain's */
+export function findBuild(tool: string, builds: readonly GoBuild[] = goBuilds): GoBuild {
   const build = builds.find((candidate) => candidate.packages.some((main) => binaryName(main) === tool));
   if (build === undefined) throw new Error(`no Go build makes "${tool}"`);
   return build;
 }
 
-/**
- * Tools that may be taken from PATH, with the arguments that print their version, and the oldest
- * that fits.
- */
+/** Tools that may come from PATH: arguments that print the version, and the oldest that fits. */
 const fromPath: Readonly<Record<string, { args: readonly string[]; oldest: readonly [number, number] }>> = {
   kubectl: { args: ['version', '--client'], oldest: [1, 34] },
   helm: { args: ['version', '--short'], oldest: [3, 18] },
@@ -131,7 +122,7 @@ async function onPath(tool: string, signal: AbortSignal | undefined): Promise<st
     const said = await run(file, wanted.args, {
       allowFailure: true,
       timeoutMs: 10_000,
-      ...(signal && { signal }),
+      signal,
     }).catch(() => undefined);
     if (said?.code === 0 && fits(said.stdout, wanted.oldest)) return file;
   }
@@ -139,17 +130,15 @@ async function onPath(tool: string, signal: AbortSignal | undefined): Promise<st
 }
 
 /**
- * The path of a tool, ready to run: our own build if the cache has it, a fitting one from PATH, or
- * a build made now (which may take minutes).
+ * The path of a tool: our build if it is cached, else one from PATH, else a build made now.
  * @param options.builds where the tool's build is found; by default the toolchain's own
- * @throws OplabError OPLAB_TOOL_MISSING when there is neither the tool nor Go; OPLAB_BUILD_FAILED
- * with the compiler's words.
+ * @throws OplabError OPLAB_TOOL_MISSING without the tool and without Go; OPLAB_BUILD_FAILED.
  */
 export async function ensureTool(
   tool: string,
-  options: { readonly signal?: AbortSignal; readonly builds?: readonly GoBuild[] } = {},
+  options: { readonly signal?: AbortSignal | undefined; readonly builds?: readonly GoBuild[] } = {},
 ): Promise<string> {
-  const build = buildOf(tool, options.builds);
+  const build = findBuild(tool, options.builds);
   if (!isBuilt(build)) {
     const found = await onPath(tool, options.signal);
     if (found !== undefined) return found;

@@ -12,14 +12,14 @@ export interface LoadSeen {
   readonly p99Milliseconds: number;
 }
 
-/** Looks twice, `seconds` apart. */
+/** Reads the ledger twice, `seconds` apart. */
 export async function measureLoad(target: PatientTarget, seconds: number): Promise<LoadSeen> {
   await using session = await openSession(target);
-  const look = () => session.get(session.service('load', '/ledger'), ledger);
-  const before = await look();
+  const readLedger = () => session.get(session.service('load', '/ledger'), ledger);
+  const before = await readLedger();
   const started = performance.now();
   await sleep(seconds * 1000, undefined, { signal: target.signal });
-  const after = await look();
+  const after = await readLedger();
   const took = (performance.now() - started) / 1000;
   return {
     total: after.acknowledgedTotal,

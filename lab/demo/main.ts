@@ -5,7 +5,7 @@
 //
 // Usage: npm run demo [-- --monitors] [-- --tui]
 //   --monitors   a Monitor opens the Incident; otherwise examples/incident.yaml is applied
-//   --tui        shows the demo in `oplab top` instead of as text (needs a terminal); turns on --monitors
+//   --tui        shows the demo in `oplab top` (needs a terminal), with --monitors
 //
 // Environment: ANTHROPIC_API_KEY   use Claude; without it, a rehearsal model follows written rules
 //              NO_COLOR=1          no colours
@@ -26,7 +26,7 @@ import { binDir, kubeconfigPath, root } from '../../hack/cluster/names.ts';
 import { clusterExists } from '../../hack/cluster/observe.ts';
 import { duration, main } from '../../hack/progress.ts';
 import { isTrue } from '../../src/api/meta.ts';
-import { messageOf } from '../../src/errors.ts';
+import { errorMessage } from '../../src/errors.ts';
 import { type ModelChoice, modelFromEnvironment } from '../operator/install.ts';
 import { soak } from '../patient/check.ts';
 import { inject } from '../patient/inject.ts';
@@ -109,7 +109,7 @@ async function backToWork(namespace: string): Promise<void> {
   const signal = AbortSignal.timeout(20_000);
   const incidents = new Incidents({ kubeconfig: kubeconfigPath, signal, note: () => undefined }, namespace);
   await incidents.watch(setAside, true).catch((error: unknown) => {
-    process.stderr.write(`Monitors ${setAside.join(', ')} are still suspended: ${messageOf(error)}\n`);
+    process.stderr.write(`Monitors ${setAside.join(', ')} are still suspended: ${errorMessage(error)}\n`);
   });
 }
 
@@ -129,13 +129,13 @@ async function tellStory(
       clearStage(incidents, namespace, signal, note),
     );
     setAside.push(...cleared.aside);
-    const verdict = await teller.step('checking the patient', 10, () =>
+    const health = await teller.step('checking the patient', 10, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );
-    const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
+    const failing = health.checks.filter((check) => !check.passing).map((check) => check.name);
     teller.say(
       failing.length === 0
-        ? `healthy: ${verdict.checks.length} checks pass, ${cleared.watching} Monitors watch`
+        ? `healthy: ${health.checks.length} checks pass, ${cleared.watching} Monitors watch`
         : `NOT healthy: ${failing.join(', ')}`,
     );
     if (cleared.aside.length > 0)
@@ -186,14 +186,14 @@ async function tellStory(
     'verified',
     'Proof does not come from the agent: it comes from the checks, the ledger and the hash chain of the record.',
   );
-  const [verdict, audit] = await stage('proof', async () => {
+  const [health, audit] = await stage('proof', async () => {
     if (!teller.onScreen) await oplab(['incident', 'show', name, '-n', namespace], signal, true);
     // A store that has just come back needs a moment until every region answers. A lost write stays
     // lost.
-    const judged = await teller.step('checking the patient again', 20, () =>
+    const checked = await teller.step('checking the patient again', 20, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );
-    return [judged, await oplab(['audit', 'verify', name, '-n', namespace], signal, !teller.onScreen)] as const;
+    return [checked, await oplab(['audit', 'verify', name, '-n', namespace], signal, !teller.onScreen)] as const;
   });
 
   const report: DemoReport = {
@@ -205,13 +205,13 @@ async function tellStory(
     model: ended.status?.attempts?.at(-1)?.class.model ?? 'none',
     entries: ended.status?.audit?.entries ?? 0,
     chainValid: audit.code === 0,
-    ledgerLost: verdict.ledger.ledgerLost,
+    ledgerLost: health.ledger.ledgerLost,
     costMilliUSD: ended.status?.usage?.costMilliUSD ?? 0,
     seconds: { ...stages, total: Math.round((performance.now() - started) / 100) / 10 },
   };
   const good =
-    report.phase === 'Resolved' && report.verified && report.chainValid && report.ledgerLost === 0 && verdict.healthy;
-  const failing = verdict.checks.filter((check) => !check.passing).map((check) => check.name);
+    report.phase === 'Resolved' && report.verified && report.chainValid && report.ledgerLost === 0 && health.healthy;
+  const failing = health.checks.filter((check) => !check.passing).map((check) => check.name);
   await teller.end(
     `${good ? 'Resolved and verified' : `NOT resolved and verified: ${report.phase}`}, chain ${report.chainValid ? 'valid' : 'BROKEN'}, acknowledged writes lost: ${report.ledgerLost}${failing.length === 0 ? '' : `, not healthy: ${failing.join(', ')}`}`,
   );

@@ -22,7 +22,7 @@ type loadOptions struct {
 }
 
 const (
-	// renewAfter is how long nothing may succeed before the connection is made anew.
+	// renewAfter is how long nothing may succeed before a new connection is opened.
 	renewAfter = 45 * time.Second
 	gcEvery    = time.Minute
 	// While a cluster is young PD splits regions itself; a split of ours that meets one of PD's is dropped without a word, so we ask
@@ -166,7 +166,7 @@ func (l *load) housekeeping(ctx context.Context) {
 			cancel()
 		}
 		if last := time.Unix(0, l.lastSuccess.Load()); time.Since(last) > renewAfter {
-			slog.Warn("nothing has succeeded for a while, connecting anew", "since", last.UTC())
+			slog.Warn("nothing has succeeded for a while, reconnecting", "since", last.UTC())
 			l.lastSuccess.Store(time.Now().UnixNano())
 			l.store.renew()
 		}

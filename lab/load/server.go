@@ -52,7 +52,7 @@ func (l *load) handler() http.Handler {
 		watch.saw(result)
 		answer(w, http.StatusOK, result)
 	})
-	mux.HandleFunc("GET /verdict", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, watch.verdict()) })
+	mux.HandleFunc("GET /verdict", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, watch.latest()) })
 	mux.HandleFunc("/probe", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 		defer cancel()

@@ -1,4 +1,4 @@
-// The client of TiKV: transactions with a time limit, on a connection that is made anew when it has gone stale.
+// The client of TiKV: transactions with a time limit, on a connection that is replaced when it is stale.
 package main
 
 import (
@@ -24,7 +24,7 @@ type store struct {
 
 var errNotConnected = errors.New("not connected to PD")
 
-// connected returns the client, or starts to make one. Dialling can hang for long, so that nobody waits for it here.
+// connected returns the client, or starts to create one. Dialling can hang for long, so it happens in the background.
 func (s *store) connected() (*txnkv.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// The comparison: everything that was acknowledged is read back and judged.
+// The comparison: reads back every acknowledged write and compares it with the ledger.
 package main
 
 import (
@@ -14,14 +14,14 @@ type report struct {
 	Verified     int    `json:"verified"`
 	// LedgerLost counts keys whose acknowledged write is gone: missing, older, damaged or not ours.
 	LedgerLost int `json:"ledgerLost"`
-	// Indeterminate counts keys that hold a later write of ours whose acknowledgement never arrived: neither lost nor kept.
+	// Indeterminate counts keys with a later write of ours whose acknowledgement never arrived: neither lost nor kept.
 	Indeterminate int `json:"indeterminate"`
-	// Unreadable counts keys that TiKV did not answer for in time.
+	// Unreadable counts keys that TiKV did not return in time.
 	Unreadable int `json:"unreadable"`
 	// OpenWrites counts writes with an unknown outcome that no acknowledged one has followed.
 	OpenWrites int    `json:"openWrites"`
 	LostKeys   []lost `json:"lostKeys"`
-	// AcknowledgedTotal counts every acknowledged write since the ledger began, also the overwritten ones.
+	// AcknowledgedTotal counts every acknowledged write since the ledger began, including overwritten ones.
 	AcknowledgedTotal uint64    `json:"acknowledgedTotal"`
 	Error             string    `json:"error,omitempty"`
 	At                time.Time `json:"at"`
@@ -37,7 +37,7 @@ type lost struct {
 const (
 	lostKeysShown = 20
 	verifyBatch   = 256
-	// batchAttempts spread over verifyTimeout: a leader may be moving at the very moment.
+	// A batch is tried again until verifyTimeout, because a leader may be moving.
 	batchTimeout = 10 * time.Second
 )
 
@@ -45,8 +45,8 @@ type reader interface {
 	read(ctx context.Context, keys []string) (map[string][]byte, error)
 }
 
-// verify compares the ledger with what TiKV returns now. Writers may go on meanwhile: what they acknowledge later than the read
-// counts as the newer state that it is.
+// verify compares the ledger with what TiKV returns now. Writers may continue meanwhile: a write that is acknowledged
+// after the read does not count as lost.
 func verify(ctx context.Context, l *ledger, from reader) report {
 	begin := time.Now()
 	acked, open := l.snapshot()
@@ -66,13 +66,13 @@ func verify(ctx context.Context, l *ledger, from reader) report {
 			continue
 		}
 		for _, key := range batch {
-			verdict, reason := judge(l.id, key, acked[key], l.get(key).acked, values[key])
-			switch verdict {
-			case verdictKept:
+			result, reason := compareKey(l.id, key, acked[key], l.get(key).acked, values[key])
+			switch result {
+			case resultKept:
 				r.Verified++
-			case verdictIndeterminate:
+			case resultIndeterminate:
 				r.Indeterminate++
-			case verdictLost:
+			case resultLost:
 				r.LedgerLost++
 				if len(r.LostKeys) < lostKeysShown {
 					r.LostKeys = append(r.LostKeys, lost{Key: key, Expected: acked[key], Reason: reason})
@@ -102,32 +102,33 @@ func readBatch(ctx context.Context, from reader, keys []string) (map[string][]by
 	}
 }
 
-type verdict int
+type keyResult int
 
 const (
-	verdictKept verdict = iota
-	verdictIndeterminate
-	verdictLost
+	resultKept keyResult = iota
+	resultIndeterminate
+	resultLost
 )
 
-// judge decides about one key: before and after are the acknowledged versions around the read, value is nil if the key is missing.
-func judge(ledgerID, key string, before, after uint64, value []byte) (verdict, string) {
+// compareKey compares one key. before and after are the acknowledged versions around the read; value is nil if the key
+// is missing.
+func compareKey(ledgerID, key string, before, after uint64, value []byte) (keyResult, string) {
 	if value == nil {
 		if after == 0 {
-			return verdictIndeterminate, "" // forgotten while we read
+			return resultIndeterminate, "" // forgotten while we read
 		}
-		return verdictLost, "missing"
+		return resultLost, "missing"
 	}
 	version, err := decodeValue(ledgerID, key, value)
 	switch {
 	case err != nil:
-		return verdictLost, err.Error()
+		return resultLost, err.Error()
 	case version < before:
-		return verdictLost, "an older write is back"
+		return resultLost, "an older write is back"
 	case version == before || version <= after:
-		return verdictKept, ""
+		return resultKept, ""
 	default:
-		// Only this ledger hands out versions, so a newer one is a write of ours that was not acknowledged (yet).
-		return verdictIndeterminate, ""
+		// Only this ledger assigns versions, so a newer one is a write of ours that was not acknowledged (yet).
+		return resultIndeterminate, ""
 	}
 }

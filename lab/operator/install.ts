@@ -23,7 +23,7 @@ export interface InstallOptions {
   readonly model: ModelChoice;
   /** More `--set` values, for tests. */
   readonly set?: Readonly<Record<string, string>>;
-  /** The images changed under the same tag: pods that run already must start anew. */
+  /** The images changed under the same tag: running pods must be restarted. */
   readonly restart?: boolean;
   readonly signal: AbortSignal;
 }

@@ -1,7 +1,7 @@
 // All builds of the checkout together: no two make the same program.
 import { expect, test } from 'vitest';
 import { binaryName } from '../../hack/toolchain/go-build.ts';
-import { buildOf } from '../../hack/toolchain/tools.ts';
+import { findBuild } from '../../hack/toolchain/tools.ts';
 import { allBuilds, patientBuilds } from './builds.ts';
 
 test('every binary is made by exactly one build, and every build has a name of its own', () => {
@@ -11,6 +11,6 @@ test('every binary is made by exactly one build, and every build has a name of i
 });
 
 test('the patient’s programs are found among its own builds, and not among those of the toolchain', () => {
-  expect(buildOf('pd-server', patientBuilds).name).toBe('pd');
-  expect(() => buildOf('pd-server')).toThrow('no Go build makes "pd-server"');
+  expect(findBuild('pd-server', patientBuilds).name).toBe('pd');
+  expect(() => findBuild('pd-server')).toThrow('no Go build makes "pd-server"');
 });

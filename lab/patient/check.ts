@@ -2,7 +2,7 @@
 //
 //   --namespace NS --release NAME   which patient (tikv, tikv)
 //   --soak SECONDS                  all must hold for that long, without a break or a restart
-//   -o json                         prints the verdict as JSON
+//   -o json                         prints the result as JSON
 //
 // Examples:
 //   npm run patient:check
@@ -13,14 +13,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pc from 'picocolors';
 import { main } from '../../hack/progress.ts';
+import { evaluateObservation, type PatientHealth } from './health.ts';
 import { observe, wantedReplicas } from './observation.ts';
 import { openSession, type PatientSession, type PatientTarget, targetOptions } from './session.ts';
-import { judgeObservation, type Verdict } from './verdict.ts';
 
-/** Observes a patient once and judges it. */
-export async function judge(target: PatientTarget): Promise<Verdict> {
+/** Observes a patient once and decides whether it is healthy. */
+export async function checkPatient(target: PatientTarget): Promise<PatientHealth> {
   await using session = await openSession(target);
-  return judgeObservation(await observe(session), session.name);
+  return evaluateObservation(await observe(session), session.name);
 }
 
 /** Options of a soak. */
@@ -28,25 +28,24 @@ export interface SoakOptions {
   /** How long all conditions must hold without a break. */
   readonly seconds: number;
   /**
-   * How long one may wait for the soak to begin and to hold; without it the first observation
-   * decides.
+   * How long to wait for the soak to begin and to hold. Default: the first observation decides.
    */
   readonly withinSeconds?: number;
   readonly everyMs?: number;
-  readonly onVerdict?: (verdict: Verdict, heldSeconds: number) => void;
+  readonly onResult?: (health: PatientHealth, heldSeconds: number) => void;
 }
 
 /**
  * Observes until all conditions have held for `seconds`. A break or a restarted container starts
  * the soak again, as long as `withinSeconds` allows.
- * @returns the last verdict; not healthy if the soak was not reached.
+ * @returns the last result; not healthy if the soak was not reached.
  */
-export async function soak(target: PatientTarget, options: SoakOptions): Promise<Verdict> {
+export async function soak(target: PatientTarget, options: SoakOptions): Promise<PatientHealth> {
   await using session = await openSession(target);
   return await soakSession(session, options);
 }
 
-async function soakSession(session: PatientSession, options: SoakOptions): Promise<Verdict> {
+async function soakSession(session: PatientSession, options: SoakOptions): Promise<PatientHealth> {
   const wanted = await wantedReplicas(session);
   const giveUp = Date.now() + (options.withinSeconds ?? 0) * 1000;
   let since: number | undefined;
@@ -54,11 +53,11 @@ async function soakSession(session: PatientSession, options: SoakOptions): Promi
   for (;;) {
     const started = Date.now();
     const observation = await observe(session, wanted);
-    const seen = judgeObservation(observation, session.name);
+    const seen = evaluateObservation(observation, session.name);
     const now = 'value' in observation.restarts ? observation.restarts.value : undefined;
     // A container that restarts between two observations may be healthy in both.
     const steady = since === undefined || now === restarts;
-    const verdict: Verdict = steady
+    const health: PatientHealth = steady
       ? seen
       : {
           ...seen,
@@ -66,24 +65,24 @@ async function soakSession(session: PatientSession, options: SoakOptions): Promi
           checks: [...seen.checks, { name: 'no restart', passing: false, observed: `${restarts} before, ${now} now` }],
         };
     restarts = now;
-    since = verdict.healthy ? (since ?? started) : undefined;
+    since = health.healthy ? (since ?? started) : undefined;
     const held = since === undefined ? 0 : (Date.now() - since) / 1000;
-    options.onVerdict?.(verdict, held);
-    if (verdict.healthy && held >= options.seconds) return verdict;
-    if (!verdict.healthy && Date.now() >= giveUp) return verdict;
+    options.onResult?.(health, held);
+    if (health.healthy && held >= options.seconds) return health;
+    if (!health.healthy && Date.now() >= giveUp) return health;
     await sleep(Math.max(0, (options.everyMs ?? 2000) - (Date.now() - started)), undefined, {
       signal: session.target.signal,
     });
   }
 }
 
-/** The verdict as lines for people. */
-export function describe(verdict: Verdict, colour: boolean): string {
+/** The conditions as lines for people. */
+export function describe(health: PatientHealth, colour: boolean): string {
   const paint = pc.createColors(colour);
-  const lines = verdict.checks.map(
+  const lines = health.checks.map(
     (item) => `  ${item.passing ? paint.green('✓') : paint.red('✗')} ${item.name}: ${item.observed}`,
   );
-  const lost = verdict.ledger.lostKeys.map(
+  const lost = health.ledger.lostKeys.map(
     (key) => `      lost ${key.key} (version ${key.expectedVersion}): ${key.reason}`,
   );
   return [...lines, ...lost].join('\n');
@@ -101,14 +100,14 @@ if (import.meta.main)
     const { namespace, release, kubeconfig } = values;
     const wanted = Number(values.soak);
     if (!Number.isFinite(wanted) || wanted < 0) throw new Error('--soak must be a number of seconds, 0 or more');
-    const verdict = await soak({ namespace, release, kubeconfig, signal }, { seconds: wanted });
-    if (values.output === 'json') process.stdout.write(`${JSON.stringify(verdict)}\n`);
+    const health = await soak({ namespace, release, kubeconfig, signal }, { seconds: wanted });
+    if (values.output === 'json') process.stdout.write(`${JSON.stringify(health)}\n`);
     else {
       const colour = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
-      const held = wanted > 0 && verdict.healthy ? `, for ${wanted} s without a break` : '';
+      const held = wanted > 0 && health.healthy ? `, for ${wanted} s without a break` : '';
       process.stdout.write(
-        `Release ${release} in namespace ${namespace} is ${verdict.healthy ? 'healthy' : 'NOT healthy'}${held}\n${describe(verdict, colour)}\n`,
+        `Release ${release} in namespace ${namespace} is ${health.healthy ? 'healthy' : 'NOT healthy'}${held}\n${describe(health, colour)}\n`,
       );
     }
-    return verdict.healthy ? 0 : 1;
+    return health.healthy ? 0 : 1;
   });

@@ -5,11 +5,11 @@ import { dockerBuild, makeAndLoad } from '../../hack/images.ts';
 import type { Step } from '../../hack/progress.ts';
 import type { ImageSource, LocalImage } from '../../hack/toolchain/local-image.ts';
 import { pdCtl } from '../../hack/toolchain/recipes.ts';
-import { buildOf, compileSteps } from '../../hack/toolchain/tools.ts';
+import { compileSteps, findBuild } from '../../hack/toolchain/tools.ts';
 import { patientBuilds } from './builds.ts';
 
 /** A program of the patient, from the build that makes it. */
-const program = (tool: string): ImageSource => ({ tool, build: buildOf(tool, patientBuilds) });
+const program = (tool: string): ImageSource => ({ tool, build: findBuild(tool, patientBuilds) });
 
 const title = (text: string, description: string) => ({
   'org.opencontainers.image.title': text,

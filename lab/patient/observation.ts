@@ -82,10 +82,10 @@ export interface Observation {
   readonly ledger: Seen<LedgerReport>;
 }
 
-/** The value of `look`, or its failure as the reason. */
-export async function see<T>(look: () => Promise<T>): Promise<Seen<T>> {
+/** The value of `read`, or the reason of its failure. */
+export async function see<T>(read: () => Promise<T>): Promise<Seen<T>> {
   try {
-    return { value: await look() };
+    return { value: await read() };
   } catch (error) {
     return { error: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
   }

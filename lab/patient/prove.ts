@@ -7,11 +7,11 @@ import { parseArgs } from 'node:util';
 import { main, runSteps, type Step } from '../../hack/progress.ts';
 import { OplabError } from '../../src/errors.ts';
 import { type StoreView, storeViews } from '../scenarios/stores.ts';
-import { describe, judge, soak } from './check.ts';
+import { checkPatient, describe, soak } from './check.ts';
+import type { PatientHealth } from './health.ts';
 import { inject } from './inject.ts';
 import { ledgerReport } from './observation.ts';
 import { openSession, type PatientTarget, targetOptions } from './session.ts';
-import type { Verdict } from './verdict.ts';
 
 /** A key that the load writes once and never rewrites. */
 const pinnedKey = 't/oplab-load/p/0003';
@@ -20,8 +20,8 @@ function demand(condition: boolean, message: string): asserts condition {
   if (!condition) throw new OplabError('OPLAB_PATIENT_PROOF', message);
 }
 
-function demandHealthy(verdict: Verdict, when: string): void {
-  demand(verdict.healthy, `not healthy ${when}:\n${describe(verdict, false)}`);
+function demandHealthy(health: PatientHealth, when: string): void {
+  demand(health.healthy, `not healthy ${when}:\n${describe(health, false)}`);
 }
 
 async function stores(target: PatientTarget): Promise<StoreView[]> {
@@ -54,11 +54,11 @@ export function proof(target: PatientTarget): Step[] {
       expectedSeconds: 30,
       run: async ({ note }) => {
         await inject('store-scaled-down', { ...target, note });
-        const verdict = await judge(target);
-        demand(!verdict.healthy, 'a store is missing, but the check reports the patient as healthy');
+        const health = await checkPatient(target);
+        demand(!health.healthy, 'a store is missing, but the check reports the patient as healthy');
         demand(
-          verdict.ledger.ledgerLost === 0,
-          `${verdict.ledger.ledgerLost} acknowledged writes lost with one store away`,
+          health.ledger.ledgerLost === 0,
+          `${health.ledger.ledgerLost} acknowledged writes lost with one store away`,
         );
       },
     },
@@ -68,16 +68,16 @@ export function proof(target: PatientTarget): Step[] {
       run: async ({ note }) => {
         await using session = await openSession(target);
         await session.kubectl(['scale', 'statefulset', `${session.name}-tikv`, `--replicas=${before.length}`]);
-        const verdict = await soak(target, {
+        const health = await soak(target, {
           seconds: 10,
           withinSeconds: 180,
-          onVerdict: ({ checks }, held) => {
+          onResult: ({ checks }, held) => {
             const open = checks.find((check) => !check.passing);
             note(open === undefined ? `healthy for ${held.toFixed(0)} s` : `${open.name}: ${open.observed}`);
           },
         });
-        demandHealthy(verdict, 'after the repair');
-        demand(verdict.ledger.ledgerLost === 0, `${verdict.ledger.ledgerLost} acknowledged writes lost`);
+        demandHealthy(health, 'after the repair');
+        demand(health.ledger.ledgerLost === 0, `${health.ledger.ledgerLost} acknowledged writes lost`);
         const after = await storeViews(session);
         const identity = (list: StoreView[]) => list.map(({ id, pod }) => `${pod} is store ${id}`).join(', ');
         demand(identity(after) === identity(before), `stores were ${identity(before)}, and are ${identity(after)}`);
@@ -97,7 +97,7 @@ export function proof(target: PatientTarget): Step[] {
             `the ledger does not report ${pinnedKey}`,
           );
           demand(verified.code === 1, `verify ended with ${verified.code} although a key is lost`);
-          demand(!(await judge(target)).healthy, 'a key is lost, but the check reports the patient as healthy');
+          demand(!(await checkPatient(target)).healthy, 'a key is lost, but the check reports the patient as healthy');
         } finally {
           await load(target, 'put', '--key', pinnedKey);
         }
@@ -121,6 +121,6 @@ if (import.meta.main)
     });
     const target = { ...values, signal };
     await runSteps(proof(target), { signal });
-    process.stdout.write(`${describe(await judge(target), process.stdout.isTTY === true)}\n`);
+    process.stdout.write(`${describe(await checkPatient(target), process.stdout.isTTY === true)}\n`);
     return 0;
   });

@@ -13,7 +13,7 @@ import { run } from '../../hack/child.ts';
 import { root } from '../../hack/cluster/names.ts';
 import { canPull } from '../../hack/cluster/registry.ts';
 import { main, runSteps } from '../../hack/progress.ts';
-import { buildOf, goBuildKey } from '../../hack/toolchain/tools.ts';
+import { findBuild, goBuildKey } from '../../hack/toolchain/tools.ts';
 import { OplabError } from '../../src/errors.ts';
 import { upgradeFlags } from '../operator/helm.ts';
 import { patientBuilds } from './builds.ts';
@@ -43,7 +43,7 @@ const programs = { pd: 'pd-server', tikv: 'tikv-server', load: 'oplab-load' } as
 function buildAnnotations(): string[] {
   return Object.entries(programs).flatMap(([part, program]) => [
     '--set-string',
-    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(buildOf(program, patientBuilds))}`,
+    `${part}.podAnnotations.oplab\\.dev/build=${goBuildKey(findBuild(program, patientBuilds))}`,
   ]);
 }
 
@@ -101,12 +101,12 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
       { env: { KUBECONFIG: kubeconfig }, signal },
     );
   }
-  const verdict = await soak(
+  const health = await soak(
     { kubeconfig, namespace, release, signal },
     {
       seconds: 0,
       withinSeconds,
-      onVerdict: ({ checks }) => {
+      onResult: ({ checks }) => {
         const open = checks.filter((check) => !check.passing);
         if (open[0] !== undefined)
           options.note?.(
@@ -115,10 +115,10 @@ export async function patientUp(options: PatientUpOptions): Promise<void> {
       },
     },
   );
-  if (!verdict.healthy)
+  if (!health.healthy)
     throw new OplabError(
       'OPLAB_PATIENT_UNHEALTHY',
-      `release ${release} in namespace ${namespace} did not become healthy:\n${describe(verdict, false)}`,
+      `release ${release} in namespace ${namespace} did not become healthy:\n${describe(health, false)}`,
     );
 }
 

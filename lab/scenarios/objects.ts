@@ -1,8 +1,8 @@
 // The patient's Kubernetes objects, as scenarios break and watch them.
 import { z } from 'zod';
 import { OplabError } from '../../src/errors.ts';
+import type { Check } from '../patient/health.ts';
 import type { PatientSession } from '../patient/session.ts';
-import type { Check } from '../patient/verdict.ts';
 import type { Before, InjectContext } from './scenario.ts';
 import { storeViews } from './stores.ts';
 import { waitFor } from './waiting.ts';
@@ -65,7 +65,7 @@ export async function readPod(session: PatientSession, name: string): Promise<z.
 }
 
 /** Why a pod's container does not run, now or the last time: "CrashLoopBackOff OOMKilled". */
-export function reasonsOf(found: z.infer<typeof pod>): string {
+export function describeReasons(found: z.infer<typeof pod>): string {
   const [container] = found.status.containerStatuses;
   const { state: now, lastState: last } = container ?? { state: {}, lastState: {} };
   return [now.waiting?.reason, now.terminated?.reason, last.terminated?.reason].filter(Boolean).join(' ');
@@ -82,7 +82,7 @@ export async function waitForReason(
   const { signal } = session.target;
   await waitFor({ what: `${name} to show ${reason.source}`, withinSeconds, signal, note }, async () => {
     const found = await readPod(session, name);
-    return found !== undefined && found.metadata.uid !== uid && reason.test(reasonsOf(found)) ? found : undefined;
+    return found !== undefined && found.metadata.uid !== uid && reason.test(describeReasons(found)) ? found : undefined;
   });
 }
 

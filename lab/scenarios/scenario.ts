@@ -1,6 +1,7 @@
 // A scenario: one lasting way to break a patient, with the symptom that shows it is broken.
+
+import type { Check } from '../patient/health.ts';
 import type { PatientSession } from '../patient/session.ts';
-import type { Check } from '../patient/verdict.ts';
 import type { StoreView } from './stores.ts';
 
 /** What a scenario gets beside the patient. */
@@ -39,9 +40,9 @@ export interface Scenario {
   stage?(context: InjectContext): Promise<void>;
   /** Breaks the patient and returns once the symptom can be seen from outside. */
   inject(context: InjectContext): Promise<void>;
-  /** What must hold beside the verdict on the patient, once it is repaired. */
+  /** What must hold after the repair, in addition to the health of the patient. */
   after?(context: InjectContext, before: Before): Promise<Check[]>;
-  /** How long the verdict must hold without a break and without a restart, in seconds. */
+  /** How long the patient must be healthy without a break and without a restart, in seconds. */
   readonly soakSeconds?: number;
   /** Words that the diagnosis of an escalated Incident must hold. */
   readonly diagnosis?: RegExp;

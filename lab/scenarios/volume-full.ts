@@ -1,7 +1,7 @@
 // Scenario 5: the volume of a store is small, and a core dump was left on it.
 //
-// Volumes of a development cluster have no size limit, so the store's data first moves to a file system
-// on a loop device, in the node and outside of Kubernetes.
+// Volumes of a development cluster have no size limit, so the store's data first moves to a file
+// system on a loop device, in the node and outside of Kubernetes.
 import { z } from 'zod';
 import { run } from '../../hack/child.ts';
 import { nodeContainer } from '../../hack/cluster/names.ts';
@@ -26,7 +26,7 @@ async function inNode(script: string, signal: AbortSignal): Promise<void> {
   await run('docker', ['exec', nodeContainer, 'sh', '-ec', script], { signal });
 }
 
-async function pathOf(session: PatientSession, pod: string): Promise<string> {
+async function findVolumePath(session: PatientSession, pod: string): Promise<string> {
   const core = `/api/v1/namespaces/${session.target.namespace}`;
   const { spec } = await session.get(`${core}/persistentvolumeclaims/data-${pod}`, claim);
   const found = await session.get(`/api/v1/persistentvolumes/${spec.volumeName}`, volume);
@@ -83,7 +83,7 @@ export const volumeFull: Scenario = {
     const { session } = context;
     const { signal } = session.target;
     await whileAway(context, async (pod) => {
-      const path = await pathOf(session, pod);
+      const path = await findVolumePath(session, pod);
       const image = `${path}.img`;
       await inNode(
         `truncate -s ${megabytes}M ${image}; mkfs.ext4 -q -m 0 -F ${image}
@@ -116,7 +116,7 @@ export const volumeFull: Scenario = {
   async restore(context) {
     const { session } = context;
     await whileAway(context, async (pod) => {
-      const path = await pathOf(session, pod);
+      const path = await findVolumePath(session, pod);
       await inNode(
         `mountpoint -q ${path} || exit 0
          mkdir -p ${path}.old; cp -a ${path}/. ${path}.old/; umount ${path}

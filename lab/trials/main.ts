@@ -1,4 +1,4 @@
-// `npm run e2e -- --scenario NAME`: breaks the patient, lets an agent repair it, judges the repair.
+// `npm run e2e -- --scenario NAME`: breaks the patient, lets an agent repair it, checks the repair.
 //
 // `npm run e2e:all` runs all scenarios.
 //
@@ -7,8 +7,8 @@
 //   --namespace NS --release NAME   uses another patient
 //   --set KEY=VALUE                 a value for the patient's chart; may be repeated
 //   --text TEXT                     the summary of the Incident; needs --by-hand
-//   --hold SECONDS                  how long the Incident is held first, to see that nothing heals (15)
-//   --by-hand                       the runner opens the Incident, also where Monitors would
+//   --hold SECONDS                  how long the fault must last without an agent first (15)
+//   --by-hand                       the runner opens the Incident, even if Monitors would
 //
 // Examples:
 //   npm run e2e -- --list
@@ -22,7 +22,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { kubeconfigPath, root } from '../../hack/cluster/names.ts';
 import { duration, main, runSteps } from '../../hack/progress.ts';
-import { InvalidInput, messageOf } from '../../src/errors.ts';
+import { errorMessage, InvalidInput } from '../../src/errors.ts';
 import { patientDefaults } from '../patient/session.ts';
 import { patientUp } from '../patient/up.ts';
 import { prepareEndToEnd } from '../prepare.ts';
@@ -116,8 +116,8 @@ await main(async (signal) => {
       if (last !== undefined) for (const fault of last.faults) console.log(`  ✗ ${fault}`);
     } catch (error) {
       signal.throwIfAborted();
-      broken.push({ scenario: trial.name, error: messageOf(error) });
-      console.log(`  ✗ ${messageOf(error)}`);
+      broken.push({ scenario: trial.name, error: errorMessage(error) });
+      console.log(`  ✗ ${errorMessage(error)}`);
     }
     await save();
   }

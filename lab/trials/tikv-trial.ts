@@ -1,11 +1,11 @@
 // Makes trials on the TiKV chart of scenarios, with the checks for their Incidents.
 
-import { messageOf } from '../../src/errors.ts';
+import { errorMessage } from '../../src/errors.ts';
 import { soak } from '../patient/check.ts';
 import { patientDown } from '../patient/down.ts';
+import type { PatientHealth } from '../patient/health.ts';
 import { openSession, type PatientSession, type PatientTarget } from '../patient/session.ts';
 import { patientUp } from '../patient/up.ts';
-import type { Verdict } from '../patient/verdict.ts';
 import { lookBefore, readSet, tikvSet } from '../scenarios/objects.ts';
 import type { Before, InjectContext, Scenario } from '../scenarios/scenario.ts';
 import type { Trial, TrialContext } from './trial.ts';
@@ -16,7 +16,7 @@ export type TikvPatient = Pick<PatientTarget, 'namespace' | 'release'> & {
   readonly set?: readonly string[];
 };
 
-/** The verdict of `npm run patient:check`, as far as checks of an Incident can say it. */
+/** The conditions of `npm run patient:check`, as far as checks of an Incident can express them. */
 async function checksFor(session: PatientSession): Promise<object[]> {
   const { namespace } = session.target;
   const pd = { service: `${session.name}-pd`, namespace, port: 2379 };
@@ -54,11 +54,11 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
   let before: Before = { stores: [], claims: new Map(), p99Milliseconds: Number.NaN };
   let checks: readonly object[] = [];
 
-  const judge = (context: TrialContext, seconds: number, withinSeconds: number): Promise<Verdict> =>
+  const evaluate = (context: TrialContext, seconds: number, withinSeconds: number): Promise<PatientHealth> =>
     soak(target(context), {
       seconds,
       withinSeconds,
-      onVerdict: ({ checks: seen }, held) => {
+      onResult: ({ checks: seen }, held) => {
         const open = seen.find((check) => !check.passing);
         context.note(open === undefined ? `healthy for ${held.toFixed(0)} s` : `${open.name}: ${open.observed}`);
       },
@@ -78,7 +78,7 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
 
   /** Healthy within the time, or installed anew. */
   async function heal(context: TrialContext, values: readonly string[], withinSeconds: number): Promise<void> {
-    if (!(await judge(context, 0, withinSeconds)).healthy) await anew(context, values);
+    if (!(await evaluate(context, 0, withinSeconds)).healthy) await anew(context, values);
   }
 
   return {
@@ -89,7 +89,7 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
     soakSeconds: scenario.soakSeconds ?? 5,
     ...(scenario.diagnosis === undefined ? {} : { diagnosis: scenario.diagnosis }),
     ...(scenario.forbidden === undefined ? {} : { forbidden: scenario.forbidden }),
-    judge,
+    evaluate,
     async prepare(context) {
       const { kubeconfig, signal } = context;
       await heal(context, patient.set ?? [], 60);
@@ -116,7 +116,7 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
         signal.throwIfAborted();
         // Half restored, it may be healthy and still disturb the next trial (a volume of a removed
         // store).
-        context.note(messageOf(error));
+        context.note(errorMessage(error));
         await anew(context, patient.set ?? []);
         return;
       }

@@ -1,6 +1,6 @@
-// Describes a trial: a broken patient, an Incident for an agent, and how the result is judged.
+// Describes a trial: a broken patient, an Incident for an agent, and how the result is evaluated.
 
-import type { Check, Verdict } from '../patient/verdict.ts';
+import type { Check, PatientHealth } from '../patient/health.ts';
 import type { Outcome } from '../scenarios/scenario.ts';
 
 /** What a trial is given. */
@@ -21,7 +21,7 @@ export interface Trial {
   readonly namespace: string;
   /** Of an Incident that is written by hand; default: the default class. */
   readonly agentClassName?: string;
-  /** How long the verdict must hold at the end, in seconds. */
+  /** How long the patient must be healthy at the end, in seconds. */
   readonly soakSeconds: number;
   readonly diagnosis?: RegExp;
   readonly forbidden?: RegExp;
@@ -30,8 +30,8 @@ export interface Trial {
   /** Breaks it; returns once the symptom can be seen. */
   inject(context: TrialContext): Promise<void>;
   /** Observes until all has held for `soakSeconds`, at most `withinSeconds`. */
-  judge(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<Verdict>;
-  /** What must hold beside the verdict after the repair. */
+  evaluate(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<PatientHealth>;
+  /** What must hold after the repair, in addition to the health of the patient. */
   findings(context: TrialContext): Promise<Check[]>;
   /** The checks of an Incident that is written by hand. */
   checks(context: TrialContext): Promise<readonly object[]>;

@@ -98,7 +98,7 @@ const apiError =
     response.end(JSON.stringify({ type: 'error', error: { type, message: `${type} for a test` } }));
   };
 
-const exitOf = (stdout: string, changes: Partial<ExecExit> = {}): ExecExit => ({
+const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExit => ({
   type: 'exit',
   exitCode: 0,
   signal: null,
@@ -137,7 +137,7 @@ async function attempt(options: Options) {
       onEvent({ type: 'started', time: new Date().toISOString() });
       onEvent({ type: 'chunk', stream: 'stdout', text: 'live' });
       if (options.exec !== undefined) return options.exec(command, onEvent, signal);
-      return exitOf(`output of ${command.command}\n`);
+      return anExit(`output of ${command.command}\n`);
     },
   };
   const gateway = await startFakeGateway({
@@ -169,7 +169,7 @@ async function attempt(options: Options) {
 }
 
 const kinds = (gateway: FakeGateway) => gateway.entries.map((entry) => entry.kind);
-const requestOf = (gateway: FakeGateway, index: number) =>
+const modelRequest = (gateway: FakeGateway, index: number) =>
   z
     .looseObject({
       messages: z.array(z.object({ role: z.string(), content: z.array(z.looseObject({ type: z.string() })) })),
@@ -192,10 +192,10 @@ describe('the record', () => {
       'tool_call',
       'tool_result',
     ]);
-    const callsOf = gateway.entries.filter((entry) => entry.kind === 'tool_call' && entry.tool === 'shell');
+    const shellCalls = gateway.entries.filter((entry) => entry.kind === 'tool_call' && entry.tool === 'shell');
     for (const [index, { command, at }] of started.entries()) {
-      expect(callsOf[index]?.params).toMatchObject({ command });
-      expect(callsOf[index]?.time).toBeLessThanOrEqual(at);
+      expect(shellCalls[index]?.params).toMatchObject({ command });
+      expect(shellCalls[index]?.time).toBeLessThanOrEqual(at);
     }
     expect(gateway.conclusions).toEqual([
       { outcome: 'Fixed', summary: 'done', rootCause: 'a cause', actions: ['an action'] },
@@ -207,7 +207,7 @@ describe('the record', () => {
     const { gateway } = await attempt({
       replies: [{ content: [shell('a'), shell('b'), shell('c')] }, { content: [conclude()] }],
     });
-    const second = requestOf(gateway, 1);
+    const second = modelRequest(gateway, 1);
     expect(second.messages.map((message) => message.role)).toEqual(['user', 'assistant', 'user']);
     const results = second.messages[2]?.content ?? [];
     expect(results.map((block) => block.type)).toEqual(['tool_result', 'tool_result', 'tool_result']);
@@ -228,13 +228,13 @@ describe('the record', () => {
     const thinking = { type: 'thinking', thinking: 'perhaps the disk', signature: 'signed' };
     const { gateway } = await attempt({ replies: [{ content: [thinking, shell('df')] }, { content: [conclude()] }] });
     expect(gateway.entries.find((entry) => entry.kind === 'reasoning')).toMatchObject({ content: 'perhaps the disk' });
-    expect(requestOf(gateway, 1).messages[1]?.content[0]).toEqual(thinking);
+    expect(modelRequest(gateway, 1).messages[1]?.content[0]).toEqual(thinking);
   });
 
   it('has cut text for a summary when the small model does not answer', async () => {
     const { gateway } = await attempt({
       replies: [{ content: [shell('a')] }, { content: [conclude()] }],
-      exec: async () => exitOf(`${'words '.repeat(200)}\n`),
+      exec: async () => anExit(`${'words '.repeat(200)}\n`),
     });
     const result = gateway.entries.find((entry) => entry.kind === 'tool_result');
     expect(result?.content).toContain('[truncated;');
@@ -410,7 +410,7 @@ describe('calls that cannot be', () => {
     ],
   ])('are answered with what to do instead: %s', async (_what, call, hint) => {
     const { gateway, started } = await attempt({ replies: [{ content: [call] }, { content: [conclude()] }] });
-    const [result] = requestOf(gateway, 1).messages.at(-1)?.content ?? [];
+    const [result] = modelRequest(gateway, 1).messages.at(-1)?.content ?? [];
     expect(result).toMatchObject({ type: 'tool_result', is_error: true });
     expect(String(result?.content)).toContain(hint);
     expect(started).toEqual([]);
@@ -439,7 +439,7 @@ describe('calls that cannot be', () => {
       replies: [{ content: [shell('whole'), shell('half')], stop: 'max_tokens' }, { content: [conclude()] }],
     });
     expect(started.map((it) => it.command)).toEqual(['whole']);
-    expect(String(requestOf(gateway, 1).messages.at(-1)?.content[1]?.content)).toContain('cut off');
+    expect(String(modelRequest(gateway, 1).messages.at(-1)?.content[1]?.content)).toContain('cut off');
   });
 });
 
@@ -511,7 +511,7 @@ describe('an attempt ends', () => {
       exec: async (_command, _onEvent, signal) => {
         setTimeout(() => stop.abort(new Error('the pod is being stopped (SIGTERM)')), 100);
         await sleep(20_000, undefined, { signal });
-        return exitOf('');
+        return anExit('');
       },
     });
     expect(code).toBe(0);
@@ -526,10 +526,10 @@ describe('the sandbox', () => {
       replies: [{ content: [shell('hungry')] }, { content: [shell('modest')] }, { content: [conclude('cannot_fix')] }],
       exec: async () => {
         if (++count === 1) throw new SandboxLost(new Error('socket hang up'));
-        return exitOf('fine\n');
+        return anExit('fine\n');
       },
     });
-    const [result] = requestOf(gateway, 1).messages.at(-1)?.content ?? [];
+    const [result] = modelRequest(gateway, 1).messages.at(-1)?.content ?? [];
     expect(result).toMatchObject({ is_error: true });
     expect(String(result?.content)).toContain('sandbox container was killed');
     expect(gateway.conclusions).toHaveLength(1);
@@ -538,7 +538,7 @@ describe('the sandbox', () => {
   it('reports a killed process as the exit code that a shell would give', async () => {
     const { gateway } = await attempt({
       replies: [{ content: [shell('hungry')] }, { content: [conclude('cannot_fix')] }],
-      exec: async () => exitOf('', { exitCode: null, signal: 'SIGKILL' }),
+      exec: async () => anExit('', { exitCode: null, signal: 'SIGKILL' }),
     });
     expect(gateway.entries.find((entry) => entry.kind === 'tool_result')).toMatchObject({ exitCode: 137 });
   });
@@ -549,7 +549,7 @@ it('reads its token anew for every request', async () => {
     replies: [{ content: [shell('a')] }, { content: [conclude()] }],
     exec: async () => {
       await writeFile(tokenFile, 'second-token\n');
-      return exitOf('');
+      return anExit('');
     },
   });
   expect(gateway.tokens[0]).toBe('Bearer first-token');

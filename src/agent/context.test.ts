@@ -1,10 +1,10 @@
-// The conversation's budget, the prompt's frame, and the small sayings around them: the pure parts of the agent.
+// The pure parts of the agent: the budget of the conversation, the frame of the prompt, and texts.
 
 import { describe, expect, it } from 'vitest';
 import { fakeTask } from '../../test/support/fake-gateway.ts';
 import { truncate } from '../api/truncate.ts';
 import { withinBounds } from './audit-trail.ts';
-import { estimateTokens, type Turn, trimConversation, windowOf } from './context.ts';
+import { contextWindowTokens, estimateTokens, type Turn, trimConversation } from './context.ts';
 import { supportsAdaptiveThinking } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { resultText } from './shell.ts';
@@ -54,9 +54,9 @@ describe('the context budget', () => {
   });
 
   it('knows the windows of models, and takes an unknown one for small', () => {
-    expect(windowOf('claude-opus-5-5')).toBe(1_000_000);
-    expect(windowOf('claude-haiku-4-5-20251001')).toBe(200_000);
-    expect(windowOf('some-model')).toBe(128_000);
+    expect(contextWindowTokens('claude-opus-5-5')).toBe(1_000_000);
+    expect(contextWindowTokens('claude-haiku-4-5-20251001')).toBe(200_000);
+    expect(contextWindowTokens('some-model')).toBe(128_000);
   });
 });
 

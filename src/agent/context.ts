@@ -24,7 +24,7 @@ const TRIM_TO = 0.5;
 const CHARACTERS_PER_TOKEN = 3;
 
 /** The context window in tokens. Unknown models are assumed to have a small one. */
-export function windowOf(model: string): number {
+export function contextWindowTokens(model: string): number {
   const [, major, minor = '0'] = /^claude-[a-z]+-(\d)(?:-(\d)(?!\d))?/.exec(model) ?? [];
   if (major === undefined) return model.startsWith('claude-') ? 200_000 : 128_000;
   return Number(major) >= 5 || (major === '4' && Number(minor) >= 6) ? 1_000_000 : 200_000;

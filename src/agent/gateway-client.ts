@@ -1,12 +1,12 @@
-// The agent's side of the gateway's own door: task, start, entries, claim. Retries what may pass,
-// stops at what is final.
+// The agent's client of the gateway: task, start, entries, claim. Retries transient failures, and
+// throws final ones.
 
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
-import { ERRORS, type ErrorCode, InvalidInput, isErrorCode, messageOf, NoLease, OplabError } from '../errors.ts';
+import { ERRORS, type ErrorCode, errorMessage, InvalidInput, isErrorCode, NoLease, OplabError } from '../errors.ts';
 import {
   type Conclusion,
   type LiveChunk,
@@ -20,22 +20,22 @@ import { errorBody } from '../net/error-body.ts';
 import { createAgent, openRequest } from '../net/request.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 
-/** A request whose answer takes longer is sent again; every one of them is idempotent. */
+/** A request whose answer takes longer is sent again; all requests are idempotent. */
 const REQUEST_TIMEOUT_MS = 20_000;
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_REFUSAL_BYTES = 64 * 1024;
-/** A rotated token may need a moment; one that stays refused is no transient matter. */
+/** How often a token may be refused: a rotated token may need a moment, more is a final failure. */
 const MAX_UNAUTHORIZED = 10;
 
 export interface GatewayClientOptions {
   readonly url: string;
-  /** Read anew for every request: the kubelet rotates it. */
+  /** Read for every request, because the kubelet rotates the token. */
   readonly tokenFile: string;
-  /** Told about each wait, for the log. */
+  /** Called before each retry, for the log. */
   readonly onRetry?: (what: string, reason: string) => void;
 }
 
-/** A failure after which nothing more can be done under this lease. */
+/** Whether nothing more can be done under this lease after the failure. */
 export function isLeaseOver(error: unknown): boolean {
   return (
     error instanceof OplabError &&
@@ -43,17 +43,14 @@ export function isLeaseOver(error: unknown): boolean {
   );
 }
 
-/** The bearer header with the token as it is now. */
+/** The bearer header with the current token. */
 export async function bearer(tokenFile: string): Promise<string> {
   return `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
 }
 
-/** A refusal as it came. */
+/** A refusal as it was received. */
 interface Refusal {
-  /**
-   * Undefined for words that this agent does not know, such as those of a newer gateway or of a
-   * proxy.
-   */
+  /** Undefined if the code is unknown (from a newer gateway) or missing (from a proxy). */
   readonly code: ErrorCode | undefined;
   readonly message: string;
 }
@@ -75,14 +72,14 @@ async function readRefusal(response: IncomingMessage): Promise<Refusal> {
 }
 
 /**
- * Whether the same request may succeed later: as the table of codes says, and for an unknown code
- * as the status says.
+ * Whether the same request may succeed later. The table of codes decides, or the status if the code
+ * is unknown.
  */
 function mayPass({ code }: Refusal, status: number): boolean {
   return code === undefined ? status >= 500 : ERRORS[code].retry;
 }
 
-/** What a refusal ends the request with. */
+/** The error that a final refusal ends the request with. */
 function finalError({ code, message }: Refusal, status: number): OplabError {
   if (code !== undefined) return new OplabError(code, message);
   if (status === 403) return new NoLease(message);
@@ -93,8 +90,8 @@ export class GatewayClient {
   readonly #options: GatewayClientOptions;
   readonly #agent: Agent;
   /**
-   * Names this run of the container: a start that is sent again because its answer got lost is not
-   * a second start.
+   * Identifies this run of the container, so that a start that is sent again because its answer was
+   * lost does not count as a second start.
    */
   readonly #run = randomUUID();
 
@@ -112,8 +109,8 @@ export class GatewayClient {
   }
 
   /**
-   * Resolves when the entry is on disk. The same client key with the same body is stored once,
-   * however often it is sent.
+   * Resolves when the entry is on disk. An entry that is sent again with the same client key and
+   * body is stored once.
    */
   append(entry: NewEntryInput, signal: AbortSignal): Promise<Receipt> {
     return this.#request('POST', paths.entries, entry, receipt, signal);
@@ -123,7 +120,7 @@ export class GatewayClient {
     await this.#request('POST', paths.conclude, conclusion, z.unknown(), signal);
   }
 
-  /** One try, no retry: loss is harmless. Rejects only when the lease is over. */
+  /** Is not retried, because loss is harmless. Rejects only when the lease is over. */
   async live(chunk: LiveChunk, signal: AbortSignal): Promise<void> {
     const response = await this.#send('POST', paths.live, chunk, signal).catch(() => undefined);
     if (response?.statusCode === 403) throw finalError(await readRefusal(response), 403);
@@ -166,7 +163,7 @@ export class GatewayClient {
           const text = (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
           const parsed = schema.safeParse(text === '' ? undefined : JSON.parse(text));
           if (parsed.success) return parsed.data;
-          throw new InvalidInput(`${path}: the gateway's answer is not understood: ${z.prettifyError(parsed.error)}`);
+          throw new InvalidInput(`${path}: the gateway's answer is not valid: ${z.prettifyError(parsed.error)}`);
         }
         const refusal = await readRefusal(response);
         // The token may just have been rotated.
@@ -176,7 +173,7 @@ export class GatewayClient {
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof OplabError) throw error;
-        reason = messageOf(error);
+        reason = errorMessage(error);
       }
       this.#options.onRetry?.(`${method} ${path}`, reason);
       await pause(backoffMs(attempt + 1, REQUEST_BACKOFF), signal);

@@ -6,7 +6,7 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import { truncate } from '../api/truncate.ts';
-import { messageOf, OplabError } from '../errors.ts';
+import { errorMessage, OplabError } from '../errors.ts';
 import { recordThoughts, replayable, wasCutOff } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
@@ -46,8 +46,8 @@ export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent,
   try {
     end = yield* converse(options);
   } catch (error) {
-    if (options.signal.aborted) end = { reason: 'stopped', message: messageOf(options.signal.reason) };
-    else if (isLeaseOver(error)) end = { reason: 'lease-over', message: messageOf(error) };
+    if (options.signal.aborted) end = { reason: 'stopped', message: errorMessage(options.signal.reason) };
+    else if (isLeaseOver(error)) end = { reason: 'lease-over', message: errorMessage(error) };
     else if (error instanceof OplabError && ['OPLAB_MODEL_REFUSED', 'OPLAB_CONTEXT_FULL'].includes(error.code)) {
       end = { reason: 'model-refused', message: error.message };
     } else throw error;

@@ -23,7 +23,7 @@ const wholeMessage = z.custom<Anthropic.Message>(
   'not a message of the Messages API',
 );
 
-/** The events of a stream that carries this message. */
+/** The events of a stream that contains this message. */
 function toStreamEvents(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
   const { content, stop_reason, stop_sequence, usage } = message;
   return [

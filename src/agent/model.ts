@@ -2,7 +2,7 @@
 // help.
 
 import Anthropic from '@anthropic-ai/sdk';
-import { messageOf, OplabError } from '../errors.ts';
+import { errorMessage, OplabError } from '../errors.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
@@ -73,7 +73,7 @@ function withCacheMark(conversation: readonly Turn[]): Turn[] {
 function classify(error: unknown, unauthorized: number): { retry: string } | OplabError {
   if (!(error instanceof Anthropic.APIError) || error.status === undefined) {
     // Interrupted or garbled streams, errors inside a stream, failed connections.
-    return { retry: messageOf(error) };
+    return { retry: errorMessage(error) };
   }
   const { status } = error;
   const final = error.headers?.get('x-should-retry') === 'false';

@@ -2,13 +2,13 @@
 
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
-import { windowOf } from './context.ts';
+import { contextWindowTokens } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
 import { createLiveOutput } from './live-output.ts';
@@ -90,14 +90,14 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
         content,
         { step: 'agent_ended', reason: end.reason },
         AbortSignal.timeout(LAST_WORDS_MS),
-      ).catch((error: unknown) => logger.warn({ reason: messageOf(error) }, 'the last entry could not be written'));
+      ).catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'the last entry could not be written'));
     }
     return 0;
   } catch (error) {
     // The gateway knows why the lease is over, and the controller ends the attempt, so the
     // container must not restart.
     if (signal.aborted || isLeaseOver(error)) {
-      logger.warn({ reason: messageOf(signal.aborted ? signal.reason : error) }, 'attempt over');
+      logger.warn({ reason: errorMessage(signal.aborted ? signal.reason : error) }, 'attempt over');
       return 0;
     }
     throw error;
@@ -126,7 +126,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       summarise: createSummariser((text, stop) => model.summarise(text, stop)),
       system: systemPrompt(given),
       opening: openingMessage(given),
-      contextWindow: windowOf(given.model.name),
+      contextWindow: contextWindowTokens(given.model.name),
       signal: until,
     });
     for (;;) {

@@ -1,7 +1,7 @@
 // The client of the shell server: runs commands, probes the isolation, waits for the sandbox.
 
 import type { IncomingMessage } from 'node:http';
-import { messageOf, OplabError } from '../errors.ts';
+import { errorMessage, OplabError } from '../errors.ts';
 import { readAnswer, readPieces } from '../net/answer-body.ts';
 import { parseNdjson } from '../net/ndjson.ts';
 import { openRequest } from '../net/request.ts';
@@ -33,7 +33,7 @@ const MAX_EVENT_CHARACTERS = 1024 * 1024;
 /** The sandbox was lost while a command ran, so it is unknown how far the command got. */
 export class SandboxLost extends OplabError {
   constructor(cause: unknown) {
-    super('OPLAB_SANDBOX_LOST', `the sandbox was lost while a command ran (${messageOf(cause)})`, { cause });
+    super('OPLAB_SANDBOX_LOST', `the sandbox was lost while a command ran (${errorMessage(cause)})`, { cause });
   }
 }
 

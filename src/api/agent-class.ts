@@ -150,7 +150,7 @@ export const agentClass = z.object({
 export type AgentClass = z.infer<typeof agentClass>;
 
 /** The ceilings of a class, with defaults for those that are not set. */
-export function ceilingsOf(spec: AgentClassSpec) {
+export function resolveCeilings(spec: AgentClassSpec) {
   return {
     ...DEFAULT_CEILINGS,
     ...Object.fromEntries(Object.entries(spec.ceilings).filter(([, value]) => value !== undefined)),

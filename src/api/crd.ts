@@ -219,7 +219,7 @@ function tidyEntry([name, child]: [string, unknown]): [string, Schema] {
   return [name, tidy(child)];
 }
 
-function definitionOf(definition: Definition): object {
+function buildDefinition(definition: Definition): object {
   const { plural, kind, shortName, categories, scope, description, columns, spec, status, rules } = definition;
   const root: Schema = {
     type: 'object',
@@ -271,8 +271,8 @@ export function incidentSpecSchema(): Schema {
 /** All definitions by file name, in the form that the API server accepts. */
 export function customResourceDefinitions(): Record<string, object> {
   return {
-    [`${GROUP}_incidents.yaml`]: definitionOf(incidentDefinition()),
-    [`${GROUP}_agentclasses.yaml`]: definitionOf(agentClassDefinition()),
-    [`${GROUP}_monitors.yaml`]: definitionOf(monitorDefinition()),
+    [`${GROUP}_incidents.yaml`]: buildDefinition(incidentDefinition()),
+    [`${GROUP}_agentclasses.yaml`]: buildDefinition(agentClassDefinition()),
+    [`${GROUP}_monitors.yaml`]: buildDefinition(monitorDefinition()),
   };
 }

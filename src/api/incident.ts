@@ -255,7 +255,7 @@ export type Baseline = z.infer<typeof baseline>;
 /**
  * A write that passed a door of the gateway. The gateway records it, whatever the agent reports.
  */
-export const witnessedChange = z.object({
+export const recordedChange = z.object({
   attempt: z.number().int().meta({ description: 'Number of the attempt that made the write.' }),
   seq: z.number().int().meta({ description: 'Sequence number of its intent in the audit log.' }),
   plane: z.enum(['kubernetes', 'docker']).meta({ description: 'What was written to.' }),
@@ -264,15 +264,15 @@ export const witnessedChange = z.object({
     .max(512)
     .meta({ description: 'The write in words, for example: patch apps/v1 StatefulSet tikv/tikv-tikv.' }),
 });
-export type WitnessedChange = z.infer<typeof witnessedChange>;
-export const witnessedChanges = z.object({
+export type RecordedChange = z.infer<typeof recordedChange>;
+export const recordedChanges = z.object({
   count: z.number().int().meta({ description: 'Number of writes so far.' }),
   last: z
-    .array(witnessedChange)
+    .array(recordedChange)
     .max(16)
     .meta({ 'x-kubernetes-list-type': 'atomic', description: 'The latest 16 writes.' }),
 });
-export type WitnessedChanges = z.infer<typeof witnessedChanges>;
+export type RecordedChanges = z.infer<typeof recordedChanges>;
 
 const handoverList = (description: string) =>
   z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic', description });
@@ -389,7 +389,7 @@ export const incidentStatus = z.object({
       description: 'Messages to receivers. Each is recorded before it is sent.',
     }),
   alarm: alarmStatus.optional().meta({ description: 'The state of the alarm behind the Incident.' }),
-  changes: witnessedChanges.optional().meta({ description: 'Writes that passed the doors of the gateway.' }),
+  changes: recordedChanges.optional().meta({ description: 'Writes that passed the doors of the gateway.' }),
   usage: usage.optional().meta({ description: 'What all attempts together have used.' }),
   audit: auditStatus.optional().meta({ description: 'The audit log of the Incident.' }),
 });
@@ -418,11 +418,11 @@ export const CONDITIONS = {
 } as const;
 
 /** The namespaces in which the agent may work. */
-export function targetNamespacesOf(incident: Pick<Incident, 'spec' | 'metadata'>): readonly string[] {
+export function listTargetNamespaces(incident: Pick<Incident, 'spec' | 'metadata'>): readonly string[] {
   return incident.spec.targetNamespaces ?? [incident.metadata.namespace ?? 'default'];
 }
 
 /** The session of an Incident is its UID: one hash chain covers all its attempts. */
-export function sessionOf(incident: Pick<Incident, 'metadata'>): string {
+export function sessionId(incident: Pick<Incident, 'metadata'>): string {
   return incident.metadata.uid;
 }

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { z } from 'zod';
-import { AuditUnavailable, messageOf } from '../errors.ts';
+import { AuditUnavailable, errorMessage } from '../errors.ts';
 import { type Entry, entryKind, writer } from './entry.ts';
 import type { ReadOptions, Reservation, SessionSummary } from './log.ts';
 import type { Json } from './redaction.ts';
@@ -296,7 +296,7 @@ export class AuditDatabase {
       try {
         entries.push(entryRow.parse(row));
       } catch (error) {
-        unreadable.push({ seq, message: messageOf(error).split('\n')[0] ?? '' });
+        unreadable.push({ seq, message: errorMessage(error).split('\n')[0] ?? '' });
       }
     }
     return { entries, unreadable };
@@ -362,7 +362,7 @@ function openReadOnly(path: string): DatabaseSync {
     db.close();
     // On a read-only medium, SQLite cannot create the shared memory that a WAL needs. Without a WAL
     // file, the database can be opened as immutable.
-    if (existsSync(`${path}-wal`) || !/unable to open database file/.test(messageOf(error))) throw error;
+    if (existsSync(`${path}-wal`) || !/unable to open database file/.test(errorMessage(error))) throw error;
     const url = new URL('file:');
     url.pathname = path;
     return new DatabaseSync(`${url.href}?immutable=1`, { readOnly: true });
@@ -426,7 +426,7 @@ function guard<T>(path: string, open: () => T): T {
     return open();
   } catch (error) {
     if (error instanceof AuditUnavailable) throw error;
-    const text = messageOf(error);
+    const text = errorMessage(error);
     if (/database is locked|SQLITE_BUSY/.test(text)) {
       throw new AuditUnavailable(
         `audit log ${path} is in use by another process; stop that process, or read a copy of the file`,

@@ -6,7 +6,7 @@
 // fsync left in memory is never treated as being on disk.
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { AuditConflict, AuditUnavailable, messageOf, OplabError, SessionSealed } from '../errors.ts';
+import { AuditConflict, AuditUnavailable, errorMessage, OplabError, SessionSealed } from '../errors.ts';
 import { type PreparedAppend, prepare, write } from './chain-writer.ts';
 import { AuditDatabase } from './database.ts';
 import type { Reservation } from './log.ts';
@@ -50,7 +50,7 @@ class StoreWorker {
     try {
       this.#db = AuditDatabase.openForWriting(this.#options.path, this.#options.busyTimeoutMs);
     } catch (error) {
-      this.#reply({ type: 'refused', message: messageOf(error) });
+      this.#reply({ type: 'refused', message: errorMessage(error) });
       this.#port.close();
       return;
     }
@@ -105,8 +105,8 @@ class StoreWorker {
         }
       });
     } catch (error) {
-      this.#fail(messageOf(error));
-      const refusal = new AuditUnavailable(`the audit log cannot be written: ${messageOf(error)}`);
+      this.#fail(errorMessage(error));
+      const refusal = new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
       for (const request of batch) this.#refuse(request, refusal);
       return;
     }
@@ -120,7 +120,7 @@ class StoreWorker {
     try {
       return prepare(args.authorship, args.entry, args.seal, this.#redactor, this.#options.blobCapBytes);
     } catch (error) {
-      return new AuditUnavailable(`this entry cannot be recorded: ${messageOf(error)}`);
+      return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
     }
   }
 
@@ -130,7 +130,7 @@ class StoreWorker {
       return write(db, append, this.#redactor, now);
     } catch (error) {
       if (error instanceof AuditConflict || error instanceof SessionSealed) return error;
-      if (isEntryFault(error)) return new AuditUnavailable(`this entry cannot be recorded: ${messageOf(error)}`);
+      if (isEntryFault(error)) return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
       throw error;
     }
   }
@@ -139,7 +139,7 @@ class StoreWorker {
     let code: FailureCode = 'OPLAB_AUDIT_UNAVAILABLE';
     if (error instanceof AuditConflict) code = 'OPLAB_AUDIT_CONFLICT';
     if (error instanceof SessionSealed) code = 'OPLAB_SESSION_SEALED';
-    this.#reply({ type: 'error', id: request.id, op: request.op, code, message: messageOf(error) });
+    this.#reply({ type: 'error', id: request.id, op: request.op, code, message: errorMessage(error) });
   }
 
   #answer(request: OtherRequest): void {
@@ -193,8 +193,8 @@ class StoreWorker {
     try {
       db.transaction(() => db.insertReservation(reservation));
     } catch (error) {
-      if (!isEntryFault(error)) this.#fail(messageOf(error));
-      throw new AuditUnavailable(`the audit log cannot be written: ${messageOf(error)}`);
+      if (!isEntryFault(error)) this.#fail(errorMessage(error));
+      throw new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
     }
   }
 
@@ -231,7 +231,7 @@ class StoreWorker {
       db.checkpoint();
     } catch (error) {
       this.#shut();
-      const message = messageOf(error);
+      const message = errorMessage(error);
       if (message !== this.#failure) this.#reply({ type: 'state', failure: message });
       this.#failure = message;
       this.#probeLater();

@@ -1,7 +1,7 @@
 // The audit log on SQLite: a thin client in the caller's thread, and the writer in a worker thread.
 
 import { Worker } from 'node:worker_threads';
-import { AuditConflict, AuditUnavailable, messageOf, SessionSealed } from '../errors.ts';
+import { AuditConflict, AuditUnavailable, errorMessage, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
 import type { Entry, NewEntry, Receipt } from './entry.ts';
 import type { AuditLog, Authorship, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
@@ -134,7 +134,7 @@ class WorkerStore implements AuditStore {
           this.#receive(reply);
         }
       });
-      worker.on('error', (error) => this.#lost(worker, messageOf(error)));
+      worker.on('error', (error) => this.#lost(worker, errorMessage(error)));
       worker.on('exit', () => {
         this.#lost(worker, 'its thread ended');
         reject(new AuditUnavailable(`audit log ${this.#options.path} cannot be opened: its thread ended`));
@@ -281,7 +281,7 @@ class WorkerStore implements AuditStore {
         listener(entry);
       } catch (error) {
         // A failing listener must not affect the writer.
-        process.emitWarning(`a listener of the audit log failed: ${messageOf(error)}`);
+        process.emitWarning(`a listener of the audit log failed: ${errorMessage(error)}`);
       }
     }
   }
@@ -315,7 +315,7 @@ class WorkerStore implements AuditStore {
     setTimeout(() => {
       if (this.#closing !== undefined) return;
       this.open().catch((error: unknown) => {
-        this.#setFailure(messageOf(error));
+        this.#setFailure(errorMessage(error));
         this.#restart();
       });
     }, RESTART_DELAY_MS).unref();

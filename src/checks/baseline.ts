@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { BASELINE } from '../api/check.ts';
 import { type Baseline, MAX_VOLUME_CLAIMS, MAX_WORKLOADS } from '../api/incident.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
 import { AUTOSCALERS, DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS, type Resource, STATEFUL_SETS } from '../kube/resources.ts';
@@ -99,7 +99,7 @@ export async function observeBaseline(
     return observation(BASELINE, now().toISOString(), { passing: problems.length === 0, observed });
   } catch (error) {
     const forbidden = error instanceof CheckUnreadable && error.forbidden;
-    return observation(BASELINE, now().toISOString(), { passing: false, error: messageOf(error), forbidden });
+    return observation(BASELINE, now().toISOString(), { passing: false, error: errorMessage(error), forbidden });
   }
 }
 
@@ -161,9 +161,12 @@ async function list(kube: Pick<KubeClient, 'list'>, resource: Resource, namespac
   } catch (error) {
     // A server that does not have the kind has no objects of it.
     if (isNotFound(error)) return [];
-    throw new CheckUnreadable(`the ${resource.plural} in namespace ${namespace} cannot be read: ${messageOf(error)}`, {
-      forbidden: isForbidden(error),
-      cause: error,
-    });
+    throw new CheckUnreadable(
+      `the ${resource.plural} in namespace ${namespace} cannot be read: ${errorMessage(error)}`,
+      {
+        forbidden: isForbidden(error),
+        cause: error,
+      },
+    );
   }
 }

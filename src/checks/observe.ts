@@ -2,7 +2,7 @@
 
 import type { Check, CheckTarget } from '../api/check.ts';
 import { MAX_READING } from '../api/incident.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { keptReading, mentionsBaseline } from './baseline-reading.ts';
 import type { Cel } from './cel.ts';
@@ -57,7 +57,11 @@ async function observeCheck(
     return observation(check.name, time, { passing: false, error, ...found });
   } catch (error) {
     const forbidden = error instanceof CheckUnreadable && error.forbidden;
-    return observation(check.name, context.now().toISOString(), { passing: false, error: messageOf(error), forbidden });
+    return observation(check.name, context.now().toISOString(), {
+      passing: false,
+      error: errorMessage(error),
+      forbidden,
+    });
   }
 }
 

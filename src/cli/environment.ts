@@ -1,4 +1,4 @@
-// What a command works with, created on demand from its flags: cluster, gateway, clock, output.
+// The environment of a command, created on demand from its flags: cluster, gateway, clock, output.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -20,7 +20,7 @@ export const connectionFlags = z.looseObject({
 });
 export type ConnectionFlags = z.infer<typeof connectionFlags>;
 
-/** What one command works with. Connections are opened on first use. */
+/** The environment of one command. Connections are opened on first use. */
 export interface Environment {
   readonly output: Output;
   now(): Date;
@@ -32,11 +32,11 @@ export interface Environment {
   file(path: string): AuditReader | Promise<AuditReader>;
 }
 
-/** Makes the world of a command, once it runs. */
+/** Creates the environment of a command when it runs. */
 export type OpenEnvironment = () => Promise<Environment>;
 
 /** The flags of a command, including those of its parents. */
-export function flagsOf<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
+export function parseFlags<T extends z.ZodType>(command: Command, schema: T): z.infer<T> {
   return schema.parse(command.optsWithGlobals());
 }
 
@@ -52,7 +52,7 @@ function gatewayUrl(text: string): string {
 /** The environment outside tests: the cluster of the kubeconfig, and the system clock. */
 export function realEnvironment(output: Output): Environment {
   let client: KubeClient | undefined;
-  const clientOf = ({ kubeconfig, context }: ConnectionFlags) => {
+  const getClient = ({ kubeconfig, context }: ConnectionFlags) => {
     client ??= createKubeClient({
       ...(kubeconfig === undefined ? {} : { kubeconfig }),
       ...(context === undefined ? {} : { context }),
@@ -62,14 +62,14 @@ export function realEnvironment(output: Output): Environment {
   return {
     output,
     now: () => new Date(),
-    incidents: (flags) => clusterIncidents(clientOf(flags)),
+    incidents: (flags) => clusterIncidents(getClient(flags)),
     monitors: (flags) => {
-      const client = clientOf(flags);
+      const client = getClient(flags);
       return {
         list: async (namespace) => (await import('./monitors.ts')).clusterMonitors(client).list(namespace),
       };
     },
-    namespace: (flags) => flags.namespace ?? clientOf(flags).namespace ?? 'default',
+    namespace: (flags) => flags.namespace ?? getClient(flags).namespace ?? 'default',
     gateway: async (flags) => {
       const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);
       const { openGatewayReader } = await import('./reader/gateway-reader.ts');
@@ -78,7 +78,7 @@ export function realEnvironment(output: Output): Environment {
           url === undefined
             ? async () => {
                 const { forwardToGateway } = await import('./gateway-forward.ts');
-                return await forwardToGateway(clientOf(flags), flags.oplabNamespace);
+                return await forwardToGateway(getClient(flags), flags.oplabNamespace);
               }
             : async () => ({ url, close: async () => undefined }),
       });

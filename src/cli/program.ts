@@ -32,8 +32,8 @@ function endAfterUsage(error: CommanderError): never {
 }
 
 /**
- * The complete command line; `parseAsync` runs it. Failures are thrown as OplabError. Here are names, flags and
- * help: what a command does, and the libraries that it needs, is loaded when it runs.
+ * The complete command line; `parseAsync` runs it. Failures are thrown as OplabError. This file and
+ * commands/ define names, flags and help. The action of a command is loaded when it runs.
  */
 export function createProgram(environment?: Environment): Command {
   const output = environment?.output ?? processOutput();
@@ -48,7 +48,7 @@ export function createProgram(environment?: Environment): Command {
     .option('--gateway <url>', "address of the gateway's read API, if you forward its port yourself")
     .version(versionLine(), '-V, --version', 'print the version of this program')
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
-    .configureOutput(outputOf(output))
+    .configureOutput(createOutputConfiguration(output))
     .exitOverride(endAfterUsage)
     .showHelpAfterError('(use --help for more information)')
     .addHelpText('after', EXIT_CODES);
@@ -83,7 +83,7 @@ export function createProgram(environment?: Environment): Command {
   return program;
 }
 
-function outputOf(output: Output) {
+function createOutputConfiguration(output: Output) {
   return {
     writeOut: (text: string) => output.write(text),
     writeErr: (text: string) => output.note(text.replace(/\n$/, '')),

@@ -13,7 +13,7 @@ export interface SourceFlags extends ConnectionFlags {
 }
 
 /** The requested sessions as exports: one by its name, or all of them. @throws NotFound */
-export async function* exportsOf(
+export async function* loadExports(
   environment: Environment,
   given: SourceFlags,
   text: string | undefined,

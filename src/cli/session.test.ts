@@ -52,7 +52,7 @@ const environment = fakeEnvironment({
 });
 const oplab = commandLine(environment);
 
-/** A repair on record, with what makes trouble: odd keys, a table's bar, Markdown, a text that is long. */
+/** A recorded repair with difficult content: odd keys, a table's bar, Markdown, a long text. */
 async function record(options: { sealed: boolean }): Promise<{ entries: number; headHash: string } | undefined> {
   const log = await openAuditLog({ path: at('audit.db') });
   try {
@@ -131,7 +131,7 @@ function incidentWith(audit: object, more: object = {}): object {
 }
 
 /** The export of a sealed session whose Incident is there, and where it was written. */
-async function exportOf(): Promise<string> {
+async function writeExport(): Promise<string> {
   const seal = await record({ sealed: true });
   if (seal === undefined) throw new Error('not sealed');
   const { entries, headHash } = seal;
@@ -140,7 +140,7 @@ async function exportOf(): Promise<string> {
   return at('tikv-store-down-6f1c0f5e-20260101T001000Z.json');
 }
 
-/** The same file with something changed, and its digest made anew, as a careful hand would. */
+/** The same file with a change and a matching new digest, as a careful attacker would write it. */
 async function forged(file: string, change: (content: z.infer<typeof sessionExport>) => void): Promise<string> {
   const content = parseExport(await readFile(file, 'utf8'), file);
   change(content);
@@ -161,7 +161,7 @@ afterEach(async () => {
 
 describe('session export', () => {
   it('writes one file with everything in it, for its owner alone, named by Incident, session and time', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     expect(stdout).toContain(`${file}: tikv/store-down, 9 entries, 2 texts`);
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     const content = parseExport(await readFile(file, 'utf8'), file);
@@ -175,7 +175,7 @@ describe('session export', () => {
   });
 
   it('fits the published JSON Schema', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     const schema = JSON.parse(
       await readFile(path.join(import.meta.dirname, '../../schemas/session-export.schema.json'), 'utf8'),
     );
@@ -187,7 +187,7 @@ describe('session export', () => {
   });
 
   it('does not overwrite a file without --force', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     await expect(oplab('session', 'export', 'store-down', '--to', file)).rejects.toMatchObject({
       code: 'OPLAB_INVALID_INPUT',
       message: expect.stringContaining('--force'),
@@ -223,14 +223,14 @@ describe('session export', () => {
 
 describe('audit verify --file with an export', () => {
   it('finds nothing wrong with an intact one, and reports what it was checked against', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     await oplab('audit', 'verify', '--file', file);
     expect(stdout).toContain('✓ tikv/store-down');
     expect(stdout).toContain("the file's own head, the file's status.audit.sealedHeadHash; 2 texts match");
   });
 
   it('finds a changed byte anywhere', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     const text = await readFile(file, 'utf8');
     const broken: [string, string, RegExp][] = [
       ['two of three', 'two of thre3', /row 6 \(tool_result\) was changed/],
@@ -248,7 +248,7 @@ describe('audit verify --file with an export', () => {
   });
 
   it('finds tampering even if the digest was recomputed', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     const cut = await forged(file, (content) => void content.entries.pop());
     await expect(oplab('audit', 'verify', '--file', cut)).rejects.toMatchObject({ exitCode: 4 });
     expect(stdout).toContain('row 9 is missing');
@@ -261,7 +261,7 @@ describe('audit verify --file with an export', () => {
   });
 
   it('finds a rewritten chain with a status that was saved elsewhere', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     await writeFile(at('incident.json'), JSON.stringify(raw));
     await oplab('audit', 'verify', '--file', file, '--incident-file', at('incident.json'));
     raw = incidentWith({
@@ -294,7 +294,7 @@ describe('audit verify --file with an export', () => {
 
 describe('session import', () => {
   it('creates a file that reads and verifies like the original; importing again changes nothing', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     await oplab('session', 'import', file, '--into', at('cases.db'));
     expect(stdout).toContain('9 entries added');
     await oplab('audit', 'verify', '--file', at('cases.db'));
@@ -331,7 +331,7 @@ describe('session import', () => {
   });
 
   it('rejects files that fail verification, and another session with the same id', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     const cut = await forged(file, (content) => void content.entries.pop());
     await expect(oplab('session', 'import', file, cut, '--into', at('cases.db'))).rejects.toMatchObject({
       exitCode: 4,
@@ -353,7 +353,7 @@ describe('session import', () => {
 
 describe('session post-mortem', () => {
   it('reports what was wrong, claimed, verified, changed and run, and that the record is intact', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     stdout = '';
     await oplab('session', 'post-mortem', 'store-down', '--file', file);
     for (const text of [
@@ -382,7 +382,7 @@ describe('session post-mortem', () => {
   });
 
   it('reports a broken record, a write without a response, and the hand-over of an escalated Incident', async () => {
-    const file = await exportOf();
+    const file = await writeExport();
     const content = parseExport(await readFile(file, 'utf8'), file);
     const entries = content.entries.filter(({ kind }) => kind !== 'kube_outcome');
     const handover = {

@@ -4,11 +4,11 @@ import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-cl
 import { LABEL_INCIDENT_UID, LABEL_MANAGED_BY, MANAGED_BY } from '../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { isTrue } from '../api/meta.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { LeaderLease } from '../kube/leader-lease.ts';
 import type { Log } from '../kube/log.ts';
-import { keyOf } from '../kube/object.ts';
+import { objectKey } from '../kube/object.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
 import { WorkQueue } from '../kube/work-queue.ts';
@@ -182,7 +182,7 @@ export class Controller {
       const incident = incidentSchema.safeParse(object);
       if (incident.success && isWorking(incident.data)) reconciler.noteStarted(incident.data);
       if (incident.success) notifier?.consider(incident.data);
-      queue.add(keyOf(object));
+      queue.add(objectKey(object));
     }
     const sweeping = this.#sweep(signal, installation.agentsNamespace, log);
     try {
@@ -226,7 +226,7 @@ export class Controller {
 
   #enqueueWaiting(): void {
     for (const incident of this.#incidents.list()) {
-      if (!isTrue(incident.status?.conditions, CONDITIONS.Finished)) this.#queue?.add(keyOf(incident));
+      if (!isTrue(incident.status?.conditions, CONDITIONS.Finished)) this.#queue?.add(objectKey(incident));
     }
   }
 
@@ -236,7 +236,7 @@ export class Controller {
         await sweepOrphans(this.#options.client, agentsNamespace, log);
         await deleteOrphanedReadBindings(this.#options.client);
       } catch (error) {
-        if (!signal.aborted) log.warn({ error: messageOf(error) }, 'the orphan sweep failed; it will be repeated');
+        if (!signal.aborted) log.warn({ error: errorMessage(error) }, 'the orphan sweep failed; it will be repeated');
       }
       await pause(this.#options.sweepEveryMs ?? SWEEP_EVERY_MS, signal);
     }

@@ -63,10 +63,14 @@ export async function runController(): Promise<void> {
   });
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });
-  const opener = new IncidentOpener({ client, now: () => new Date(), record: eventRecorder(client, identity, log) });
+  const incidentOpener = new IncidentOpener({
+    client,
+    now: () => new Date(),
+    record: eventRecorder(client, identity, log),
+  });
   let intake: IntakeServer | undefined;
   try {
-    intake = await startConfiguredIntake(env, opener, registry);
+    intake = await startConfiguredIntake(env, incidentOpener, registry);
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {
@@ -84,7 +88,7 @@ async function notifications(env: Environment, registry: Registry): Promise<Noti
 /** Runs on every replica, leading or not: the API server holds all state of the intake. */
 async function startConfiguredIntake(
   env: Environment,
-  opener: IncidentOpener,
+  incidentOpener: IncidentOpener,
   registry: Registry,
 ): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
@@ -94,7 +98,7 @@ async function startConfiguredIntake(
     tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,
     port: env.OPLAB_INTAKE_PORT,
     ...(folder === undefined ? {} : { tls: { certFile: `${folder}/tls.crt`, keyFile: `${folder}/tls.key` } }),
-    opener,
+    incidentOpener,
     log: createLogger('intake'),
     registry,
   });

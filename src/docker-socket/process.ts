@@ -4,7 +4,7 @@
 import { connect } from 'node:net';
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
@@ -37,7 +37,7 @@ function checkDaemon(socketPath: string): Promise<string | undefined> {
     };
     socket.setTimeout(2000, () => done(`${socketPath} does not respond`));
     socket.once('connect', () => done(undefined));
-    socket.once('error', (error) => done(messageOf(error)));
+    socket.once('error', (error) => done(errorMessage(error)));
   });
 }
 

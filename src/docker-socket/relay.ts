@@ -1,12 +1,12 @@
-// Bytes between TLS connections of one client, the gateway, and the host's Docker socket.
+// Forwards bytes between TLS connections of one client, the gateway, and the host's Docker socket.
 //
-// It reads nothing of what passes: the gateway decides what may. This process exists so that
-// nothing which others can reach mounts the socket.
+// It does not read them: the gateway decides which requests may pass. This is a separate process so
+// that the socket is not mounted into a process that other clients can reach.
 
 import { connect } from 'node:net';
 import path from 'node:path';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { followCertificates, readCertificates } from '../net/certificate-files.ts';
 import { join } from '../net/join.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -14,9 +14,9 @@ import type { Logger } from '../observability/logger.ts';
 export interface SocketRelayOptions {
   /** The host's Docker socket. */
   readonly socketPath: string;
-  /** A folder with ca.crt, tls.crt and tls.key: whose clients are let in, and who this is. */
+  /** A folder with the CA of clients (ca.crt) and the server's certificate (tls.crt, tls.key). */
   readonly tls: string;
-  /** The name that the client's certificate must carry. */
+  /** The common name that the client's certificate must have. */
   readonly clientName: string;
   readonly logger: Logger;
 }
@@ -24,7 +24,7 @@ export interface SocketRelayOptions {
 const HANDSHAKE_MS = 10_000;
 
 /**
- * Makes the server; it does not listen yet.
+ * Creates the server. It does not listen yet.
  * @throws InvalidInput when the certificates cannot be read
  */
 export function createSocketRelay(options: SocketRelayOptions): Server {
@@ -47,7 +47,7 @@ export function createSocketRelay(options: SocketRelayOptions): Server {
     },
     (client) => relay(client, options),
   );
-  server.on('tlsClientError', (error) => logger.warn({ error: messageOf(error) }, 'a client was not let in'));
+  server.on('tlsClientError', (error) => logger.warn({ error: errorMessage(error) }, 'a client was rejected'));
   const closed = new AbortController();
   server.once('close', () => closed.abort());
   followCertificates(server, files, { current, logger, signal: closed.signal });
@@ -55,14 +55,14 @@ export function createSocketRelay(options: SocketRelayOptions): Server {
 }
 
 function relay(client: TLSSocket, { socketPath, clientName, logger }: SocketRelayOptions): void {
-  client.on('error', (error) => logger.debug({ error: messageOf(error) }, 'the client is gone'));
+  client.on('error', (error) => logger.debug({ error: errorMessage(error) }, 'the client disconnected'));
   const name = client.getPeerCertificate().subject?.CN;
   if (!client.authorized || name !== clientName) {
-    logger.warn({ name }, 'a client was not let in');
+    logger.warn({ name }, 'a client was rejected');
     client.destroy();
     return;
   }
   void join(client, connect({ path: socketPath, allowHalfOpen: true }), {
-    onFailure: (error) => logger.error({ error: messageOf(error) }, `${socketPath} cannot be reached`),
+    onFailure: (error) => logger.error({ error: errorMessage(error) }, `${socketPath} cannot be reached`),
   });
 }

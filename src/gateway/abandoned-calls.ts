@@ -2,7 +2,7 @@
 // unknown, so they are charged at their upper bound.
 
 import type { AuditLog, Reservation, Reservations } from '../audit/log.ts';
-import { messageOf, SessionSealed } from '../errors.ts';
+import { errorMessage, SessionSealed } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import { spending, usd } from './budget.ts';
@@ -55,7 +55,7 @@ export class AbandonedCalls {
       for (const left of await log.reservations()) await this.#charge(left);
       this.#settled = true;
     } catch (error) {
-      logger.warn({ error: messageOf(error) }, 'model calls of an earlier gateway cannot be recorded; retrying');
+      logger.warn({ error: errorMessage(error) }, 'model calls of an earlier gateway cannot be recorded; retrying');
     }
     return this.#settled;
   }

@@ -2,7 +2,7 @@
 // cached until shortly before they expire.
 
 import { z } from 'zod';
-import { messageOf, NoLease, UpstreamUnavailable } from '../errors.ts';
+import { errorMessage, NoLease, UpstreamUnavailable } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isInvalid, isNotFound } from '../kube/errors.ts';
 import { SERVICE_ACCOUNTS } from '../kube/resources.ts';
@@ -65,13 +65,13 @@ export class AttemptTokens {
       return token;
     } catch (error) {
       if (isNotFound(error))
-        throw new NoLease(`the attempt's service account or pod no longer exists: ${messageOf(error)}`);
+        throw new NoLease(`the attempt's service account or pod no longer exists: ${errorMessage(error)}`);
       const hint =
         isForbidden(error) || isInvalid(error)
           ? 'the gateway is not allowed to request tokens for the attempt'
           : 'try again';
       throw new UpstreamUnavailable(
-        `the API server issued no token for service account ${ref.name}: ${messageOf(error)}; ${hint}`,
+        `the API server issued no token for service account ${ref.name}: ${errorMessage(error)}; ${hint}`,
         error,
       );
     }

@@ -5,7 +5,7 @@
 // the trail. A write without an outcome counts, because it may have been done.
 
 import { z } from 'zod';
-import type { WitnessedChange, WitnessedChanges } from '../api/incident.ts';
+import type { RecordedChange, RecordedChanges } from '../api/incident.ts';
 import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
 import { truncateToBytes } from '../audit/excerpt.ts';
@@ -39,9 +39,9 @@ const outcomeParams = z.looseObject({
 const READS: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head']);
 
 /** The change that an intent announces; undefined for all other entries. */
-export function readChange(entry: LogEntry): WitnessedChange | undefined {
+export function readChange(entry: LogEntry): RecordedChange | undefined {
   if (entry.writer !== 'gateway') return undefined;
-  const change = (plane: WitnessedChange['plane']): WitnessedChange => ({
+  const change = (plane: RecordedChange['plane']): RecordedChange => ({
     attempt: entry.attempt,
     seq: entry.seq,
     plane,
@@ -70,7 +70,7 @@ function mayChange({ verb, subresource, method, dryRun }: z.infer<typeof kubeInt
 /** The changes of one session. */
 export class Changes {
   #count = 0;
-  #last: WitnessedChange[] = [];
+  #last: RecordedChange[] = [];
   /** Sequence numbers of changes whose outcome is not recorded yet. */
   readonly #open = new Set<number>();
 
@@ -103,7 +103,7 @@ export class Changes {
   }
 
   /** The count and the last changes, for the status. */
-  summary(): WitnessedChanges {
+  summary(): RecordedChanges {
     return { count: this.#count, last: this.#last.slice(-SHOWN) };
   }
 }
@@ -129,7 +129,7 @@ export class ChangeBook {
   /**
    * The changes so far, including every entry recorded before the call. @throws AuditUnavailable
    */
-  async of(session: string): Promise<WitnessedChanges> {
+  async of(session: string): Promise<RecordedChanges> {
     const reading = this.#readings.get(session) ?? { changes: new Changes(), afterSeq: 0, turn: Promise.resolve() };
     this.#readings.set(session, reading);
     const turn = reading.turn.then(() => this.#catchUp(session, reading));

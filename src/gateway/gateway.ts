@@ -1,11 +1,11 @@
-// The gateway, put together: the log, the watches, the doors, and the order in which they open and close.
+// Puts the gateway together: the log, the watches and the doors, and the order of start and stop.
 
 import type { Server } from 'node:http';
 import path from 'node:path';
 import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
@@ -41,7 +41,7 @@ import { createReadApi } from './read-api/server.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** Requests under way per Incident. kubectl alone holds a handful of watches. */
+/** Concurrent requests per Incident. A single kubectl holds several watches. */
 const CONCURRENT = { agent: 32, model: 8, kube: 128, docker: 64 } as const;
 
 export interface GatewayOptions {
@@ -50,7 +50,7 @@ export interface GatewayOptions {
   readonly logger: Logger;
   /** Stops the gateway when aborted. */
   readonly signal: AbortSignal;
-  /** Interfaces to listen on; default: all for the doors and health. The read API is on the loopback always. */
+  /** The interface of the doors and of health; default: all. The read API is on the loopback. */
   readonly host?: string;
 }
 
@@ -63,13 +63,16 @@ export interface Gateway {
     readonly health: number;
   };
   readonly log: AuditStore;
-  /** Why it may not serve now; undefined when it may. */
+  /** Why the gateway is not ready; undefined when it is ready. */
   notReady(): string | undefined;
   /** Resolves when everything is closed, after the signal. */
   readonly closed: Promise<void>;
 }
 
-/** Starts all doors; resolves when they listen and the watches are in sync. @throws what keeps it from starting */
+/**
+ * Starts all doors. Resolves when they listen and the watches are in sync.
+ * @throws if the gateway cannot start
+ */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { environment, client, logger, signal } = options;
   const registry = createRegistry('gateway');
@@ -78,7 +81,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const log = await openAuditLog({ path: path.join(environment.OPLAB_DATA_DIR, 'audit.db') });
   log.onFailureChange((failure) => {
-    if (failure === undefined) logger.info('the audit log takes entries again');
+    if (failure === undefined) logger.info('the audit log accepts entries again');
     else logger.error({ failure }, 'the audit log cannot be written: all doors are closed');
   });
   try {
@@ -141,7 +144,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       client,
       resource: INCIDENTS,
       parse: (object) => incidentSchema.parse(object),
-      // Leases first: nothing that follows may find a stream still open.
+      // Leases first, so that the streams are closed before the others see the change.
       onEvent: (event) => {
         leases.incidentChanged(event);
         lifecycle.incidentChanged(event);
@@ -219,7 +222,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       { logger, signal },
     );
     const kubeServer = doorServer(certificate, context, kube, { logger, signal });
-    // The end of a stream's one direction is not the end of the other: docker attach answers after its input has ended.
+    // One direction of a stream may end first: docker attach answers after its input has ended.
     const dockerServer = doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true });
     const readServer = createReadApi({ log, live, logger, signal });
 
@@ -232,20 +235,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     incidents.start(signal);
     pods.start(signal);
     await Promise.all([incidents.synced(), pods.synced()]);
-    // What was charged before the Incidents were known could not be written into their status.
+    // Charges from before the Incidents were known are not in their status yet.
     for (const session of charged) status.touch(session);
-    // Doors open only now: before, a dead lease could not be told from one not yet seen.
+    // Doors open only now: before, an ended lease looked the same as one that is not seen yet.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
     const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
     lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
-        { error: messageOf(error) },
+        { error: errorMessage(error) },
         'sessions of deleted Incidents could not be sealed; the next start tries again',
       );
     });
-    logger.info({ agent, kube: kubePort, docker: dockerPort, read, health: health.port }, 'the gateway serves');
+    logger.info({ agent, kube: kubePort, docker: dockerPort, read, health: health.port }, 'the gateway is ready');
 
     const closed = new Promise<void>((resolve) => {
       const shut = () => {
@@ -291,7 +294,7 @@ function doorServer<Wanted>(
   return server;
 }
 
-/** How long requests under way may take to put their outcome on record, in milliseconds. */
+/** How long open requests may take to record their outcome, in milliseconds. */
 const LAST_WORDS_MS = 1500;
 
 async function close(parts: {
@@ -310,7 +313,7 @@ async function close(parts: {
         server.closeIdleConnections();
       }),
   );
-  // Short requests end by themselves; streams are cut, and say so in the log.
+  // Short requests end by themselves. Streams are cut, which is recorded in the log.
   await Promise.race([Promise.all(done), new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
   for (const server of servers) server.closeAllConnections();
   await new Promise((resolve) => setTimeout(resolve, 100));

@@ -6,8 +6,8 @@ import {
   type ClassSnapshot,
   CONDITIONS,
   type Incident,
-  sessionOf,
-  targetNamespacesOf,
+  listTargetNamespaces,
+  sessionId,
 } from '../api/incident.ts';
 import type { Limits } from '../api/limits.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
@@ -133,14 +133,14 @@ export function leaseFor(
   if (current.podUID === undefined) return pending("the pod is not in the Incident's status yet");
   if (current.podUID !== podUID) return dead(`this pod does not belong to attempt ${attempt}`);
   const lease: Lease = {
-    session: sessionOf(incident),
+    session: sessionId(incident),
     incident: { namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
     attempt,
     podName: current.podName,
     podUID,
     serviceAccountName: current.serviceAccountName,
     class: current.class,
-    targetNamespaces: targetNamespacesOf(incident),
+    targetNamespaces: listTargetNamespaces(incident),
     limits: status.limits,
     deadline,
   };

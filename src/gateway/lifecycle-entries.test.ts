@@ -79,8 +79,8 @@ describe('lifecycleEntries', () => {
   it('records that the checks did not confirm the claim that ended an attempt', () => {
     const claimed = attempt(1, { endTime: 't', reason: 'Claimed' });
     expect(keys(NOTHING_RECORDED, incident({ attempts: [claimed] }))).toContain('attempt-ended:1:Claimed');
-    const judged = { ...claimed, reason: 'ChecksFailed' };
-    expect(keys(NOTHING_RECORDED, incident({ attempts: [judged] }))).toContain('attempt-ended:1:ChecksFailed');
+    const ended = { ...claimed, reason: 'ChecksFailed' };
+    expect(keys(NOTHING_RECORDED, incident({ attempts: [ended] }))).toContain('attempt-ended:1:ChecksFailed');
   });
 });
 

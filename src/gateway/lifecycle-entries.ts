@@ -5,7 +5,7 @@
 // the log ignores the repetition.
 
 import { z } from 'zod';
-import { CONDITIONS, type Incident, targetNamespacesOf } from '../api/incident.ts';
+import { CONDITIONS, type Incident, listTargetNamespaces } from '../api/incident.ts';
 import { findCondition } from '../api/meta.ts';
 import type { Entry, NewEntry } from '../audit/entry.ts';
 import { lifecycleEvent, openedEntry } from '../audit/lifecycle.ts';
@@ -70,7 +70,7 @@ export function lifecycleEntries(recorded: RecordedState, incident: Incident): L
     openedEntry({ namespace, name, uid }, spec.summary, {
       severity: spec.severity,
       agentClass: spec.agentClassName,
-      targetNamespaces: [...targetNamespacesOf(incident)],
+      targetNamespaces: [...listTargetNamespaces(incident)],
     }),
   );
 

@@ -1,11 +1,11 @@
 // Records each Incident's lifecycle in its session, and seals the session on request.
 
-import { CONDITIONS, type Incident, sessionOf } from '../api/incident.ts';
+import { CONDITIONS, type Incident, sessionId } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { AuditConflict, messageOf, SessionSealed } from '../errors.ts';
+import { AuditConflict, errorMessage, SessionSealed } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { InFlight } from './in-flight.ts';
@@ -56,9 +56,9 @@ export class LifecycleRecorder {
   incidentChanged(event: { type: 'added' | 'modified' | 'deleted'; object: Incident; previous?: Incident }): void {
     const { object, previous } = event;
     if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) {
-      this.#enqueue(sessionOf(previous), previous, true);
+      this.#enqueue(sessionId(previous), previous, true);
     }
-    this.#enqueue(sessionOf(object), object, event.type === 'deleted');
+    this.#enqueue(sessionId(object), object, event.type === 'deleted');
   }
 
   /**
@@ -115,7 +115,10 @@ export class LifecycleRecorder {
         state.next ??= incident;
         failures += 1;
         const { logger, signal } = this.#options;
-        logger.warn({ session, error: messageOf(error) }, 'the lifecycle of the Incident cannot be recorded; retrying');
+        logger.warn(
+          { session, error: errorMessage(error) },
+          'the lifecycle of the Incident cannot be recorded; retrying',
+        );
         await pause(backoffMs(failures, BACKOFF), signal);
       }
     }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { costBoundMicroUSD, costMicroUSD, pricesWith } from './prices.ts';
 
 const tokens = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0, cacheWrite1hTokens: 0 };
-const priceOf = (model: string, overrides?: unknown) => {
+const findPrice = (model: string, overrides?: unknown) => {
   const price = pricesWith(overrides).get(model);
   if (price === undefined) throw new Error(`no price for ${model}`);
   return price;
@@ -20,17 +20,17 @@ describe('costMicroUSD', () => {
       cacheWrite1hTokens: 500,
     };
     // 1000×4 + 100×20 + 10000×0.2 + 1500×5 + 500×8
-    expect(costMicroUSD(priceOf('claude-opus-5-5'), used)).toBe(19_500);
+    expect(costMicroUSD(findPrice('claude-opus-5-5'), used)).toBe(19_500);
   });
 
   it('rounds a fraction of a millionth up and adds nothing to a whole sum', () => {
-    const haiku = priceOf('claude-haiku-5-5');
+    const haiku = findPrice('claude-haiku-5-5');
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 1 })).toBe(1);
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 30 })).toBe(3);
   });
 
   it('charges the whole of a long prompt at the rates for long prompts', () => {
-    const haiku = priceOf('claude-haiku-5-5');
+    const haiku = findPrice('claude-haiku-5-5');
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 100_000, outputTokens: 1000 })).toBe(10_500);
     expect(costMicroUSD(haiku, { ...tokens, inputTokens: 90_000, cacheReadTokens: 10_001, outputTokens: 1000 })).toBe(
       48_001,
@@ -38,7 +38,7 @@ describe('costMicroUSD', () => {
   });
 
   it('never exceeds its bound', () => {
-    const opus = priceOf('claude-opus-5-5');
+    const opus = findPrice('claude-opus-5-5');
     const bound = costBoundMicroUSD(opus, { promptTokens: 1000, outputTokens: 50, cacheLife: '1h' });
     for (const kind of ['inputTokens', 'cacheReadTokens', 'cacheWriteTokens'] as const) {
       expect(costMicroUSD(opus, { ...tokens, outputTokens: 50, [kind]: 1000 })).toBeLessThanOrEqual(bound);
@@ -49,10 +49,10 @@ describe('costMicroUSD', () => {
 describe('pricesWith', () => {
   it('adds models, replaces rates, and fills in default cache rates', () => {
     const overrides = { mine: { input: 3, output: 15 }, 'claude-opus-5-5': { input: 1, output: 1 } };
-    expect(costMicroUSD(priceOf('mine', overrides), { ...tokens, cacheReadTokens: 100, cacheWriteTokens: 100 })).toBe(
+    expect(costMicroUSD(findPrice('mine', overrides), { ...tokens, cacheReadTokens: 100, cacheWriteTokens: 100 })).toBe(
       405,
     );
-    expect(priceOf('claude-opus-5-5', overrides).input).toBe(1);
+    expect(findPrice('claude-opus-5-5', overrides).input).toBe(1);
     expect(pricesWith({}).get('mine')).toBeUndefined();
   });
 
@@ -61,7 +61,7 @@ describe('pricesWith', () => {
   });
 
   it('charges nothing for the rehearsal model', () => {
-    expect(costMicroUSD(priceOf('rehearsal-1'), { ...tokens, inputTokens: 1_000_000, outputTokens: 1_000_000 })).toBe(
+    expect(costMicroUSD(findPrice('rehearsal-1'), { ...tokens, inputTokens: 1_000_000, outputTokens: 1_000_000 })).toBe(
       0,
     );
   });

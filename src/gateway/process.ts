@@ -1,4 +1,4 @@
-// `oplab gateway`: leases, doors, the audit log, the read API. Settings come from the environment; SIGTERM stops it in order.
+// `oplab gateway`: leases, doors, the audit log and the read API. SIGTERM stops it in order.
 
 import { parseEnvironment } from '../environment.ts';
 import { createKubeClient } from '../kube/client.ts';
@@ -6,7 +6,7 @@ import { createLogger } from '../observability/logger.ts';
 import { gatewayEnvironment } from './environment.ts';
 import { startGateway } from './gateway.ts';
 
-/** Runs until SIGTERM or SIGINT. @throws what keeps the gateway from starting */
+/** Runs until SIGTERM or SIGINT. @throws if the gateway cannot start */
 export async function runGateway(): Promise<void> {
   const environment = parseEnvironment(gatewayEnvironment);
   const logger = createLogger('gateway');
@@ -17,8 +17,8 @@ export async function runGateway(): Promise<void> {
       stop.abort();
     });
   }
-  // A promise that nobody waits for is a fault of ours, but no reason to cut every agent off.
-  process.on('unhandledRejection', (error) => logger.error({ error }, 'a promise was rejected unseen'));
+  // An unhandled rejection is a bug of ours, but no reason to disconnect every agent.
+  process.on('unhandledRejection', (error) => logger.error({ error }, 'unhandled promise rejection'));
   const gateway = await startGateway({ environment, client: createKubeClient(), logger, signal: stop.signal });
   await gateway.closed;
 }

@@ -2,7 +2,7 @@
 // server-side apply removes fields that their manager omits.
 
 import { API_VERSION } from '../api/group.ts';
-import { type Claim, CONDITIONS, type Incident, type Usage, type WitnessedChanges } from '../api/incident.ts';
+import { type Claim, CONDITIONS, type Incident, type RecordedChanges, type Usage } from '../api/incident.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
@@ -15,7 +15,7 @@ export interface StatusParts {
   /** The last entries of the session, oldest first. */
   readonly tail: readonly Entry[];
   readonly usage: Usage;
-  readonly changes: WitnessedChanges;
+  readonly changes: RecordedChanges;
   readonly claim: Claim | undefined;
   readonly repairClaimed: Condition | undefined;
 }

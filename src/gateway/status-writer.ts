@@ -8,7 +8,7 @@ import { type Claim, type Incident, incident as incidentSchema } from '../api/in
 import type { Condition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { messageOf, UpstreamUnavailable } from '../errors.ts';
+import { errorMessage, UpstreamUnavailable } from '../errors.ts';
 import { applyStatus } from '../kube/apply-status.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound } from '../kube/errors.ts';
@@ -156,7 +156,7 @@ export class StatusWriter {
         failures = 0;
       } catch (error) {
         failures += 1;
-        logger.warn({ session, error: messageOf(error) }, 'the status cannot be written; retrying');
+        logger.warn({ session, error: errorMessage(error) }, 'the status cannot be written; retrying');
       }
     }
   }

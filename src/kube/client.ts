@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { findServer, type KubeServer, type ServerOptions, type TokenSource } from './credentials.ts';
 import { isGone, isNotFound } from './errors.ts';
 import { type KubeObject, kubeObject, type NewKubeObject } from './object.ts';
-import { pathOf, type Resource } from './resources.ts';
+import { type Resource, restPath } from './resources.ts';
 import { createTransport } from './transport.ts';
 import { type WatchEvent, watchEvents } from './watch.ts';
 
@@ -104,7 +104,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
       const query = selectors(list);
       query.set('limit', String(PAGE_SIZE));
       if (token !== undefined) query.set('continue', token);
-      const path = `${pathOf(resource, list.namespace)}?${query}`;
+      const path = `${restPath(resource, list.namespace)}?${query}`;
       const page = listPage.parse(JSON.parse(await transport.exchange({ method: 'GET', path, signal: list.signal })));
       for (const item of page.items ?? []) items.push(addKind(resource, item));
       resourceVersion = page.metadata?.resourceVersion ?? '';
@@ -117,7 +117,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
     server,
     namespace: server.namespace,
     async get(resource, ref) {
-      const path = pathOf(resource, ref.namespace, ref.name);
+      const path = restPath(resource, ref.namespace, ref.name);
       return parsed(resource, await transport.exchange({ method: 'GET', path }));
     },
     async list(resource, list = {}) {
@@ -135,16 +135,16 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
         ...(how.strict === true ? { fieldValidation: 'Strict' } : {}),
         ...(how.fieldManager === undefined ? {} : { fieldManager: how.fieldManager }),
       });
-      const path = `${pathOf(resource, object.metadata?.namespace)}${query.size === 0 ? '' : `?${query}`}`;
+      const path = `${restPath(resource, object.metadata?.namespace)}${query.size === 0 ? '' : `?${query}`}`;
       return parsed(resource, await transport.exchange({ method: 'POST', path, body: complete(resource, object) }));
     },
     async createSubresource(resource, ref, subresource, body) {
-      const path = pathOf(resource, ref.namespace, ref.name, subresource);
+      const path = restPath(resource, ref.namespace, ref.name, subresource);
       return kubeObject.parse(JSON.parse(await transport.exchange({ method: 'POST', path, body })));
     },
     async apply(resource, object, apply) {
       const query = new URLSearchParams({ fieldManager: apply.fieldManager, force: String(apply.force ?? false) });
-      const path = pathOf(resource, object.metadata?.namespace, object.metadata?.name ?? '', apply.subresource);
+      const path = restPath(resource, object.metadata?.namespace, object.metadata?.name ?? '', apply.subresource);
       const body = await transport.exchange({
         method: 'PATCH',
         path: `${path}?${query}`,
@@ -156,7 +156,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
     async patch(resource, ref, patch, how = {}) {
       const body = await transport.exchange({
         method: 'PATCH',
-        path: pathOf(resource, ref.namespace, ref.name, how.subresource),
+        path: restPath(resource, ref.namespace, ref.name, how.subresource),
         body: patch,
         contentType: how.type === 'json' ? 'application/json-patch+json' : 'application/merge-patch+json',
       });
@@ -171,7 +171,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
         ...(how.propagationPolicy === undefined ? {} : { propagationPolicy: how.propagationPolicy }),
       };
       try {
-        await transport.exchange({ method: 'DELETE', path: pathOf(resource, ref.namespace, ref.name), body });
+        await transport.exchange({ method: 'DELETE', path: restPath(resource, ref.namespace, ref.name), body });
         return true;
       } catch (error) {
         if (!isNotFound(error)) throw error;
@@ -181,7 +181,7 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
     async *watch(resource, watch) {
       const query = selectors(watch);
       query.set('resourceVersion', watch.resourceVersion);
-      const path = pathOf(resource, watch.namespace);
+      const path = restPath(resource, watch.namespace);
       const { signal, timeoutSeconds } = watch;
       for await (const event of watchEvents(transport, { path, query, signal, timeoutSeconds })) {
         yield event.type === 'bookmark' ? event : { type: event.type, object: addKind(resource, event.object) };

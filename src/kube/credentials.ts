@@ -5,7 +5,7 @@ import type { RequestOptions } from 'node:https';
 import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
-import { InvalidInput, messageOf } from '../errors.ts';
+import { errorMessage, InvalidInput } from '../errors.ts';
 
 /** TLS settings of a connection to the API server. */
 export interface TlsOptions {
@@ -151,5 +151,5 @@ function describeProblem(error: unknown): string {
   }
   // The library does not validate the shape: it throws a TypeError for a part that it does not
   // expect.
-  return error instanceof TypeError ? 'it is not a kubeconfig' : messageOf(error);
+  return error instanceof TypeError ? 'it is not a kubeconfig' : errorMessage(error);
 }

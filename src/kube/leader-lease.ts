@@ -4,7 +4,7 @@
 // conflict on resource versions.
 
 import { z } from 'zod';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';
 import { isAlreadyExists, isConflict, isNotFound } from './errors.ts';
@@ -149,7 +149,7 @@ export class LeaderLease {
       return true;
     } catch (error) {
       if (!isConflict(error) && !isAlreadyExists(error)) {
-        this.#log.warn({ lease: name, error: messageOf(error) }, 'the lease cannot be read or renewed');
+        this.#log.warn({ lease: name, error: errorMessage(error) }, 'the lease cannot be read or renewed');
       }
       return false;
     }
@@ -167,7 +167,7 @@ export class LeaderLease {
         { metadata, spec: { holderIdentity: '', renewTime: microTime() } },
       );
     } catch (error) {
-      this.#log.warn({ lease: name, error: messageOf(error) }, 'the lease cannot be released; it will expire');
+      this.#log.warn({ lease: name, error: errorMessage(error) }, 'the lease cannot be released; it will expire');
     }
   }
 }

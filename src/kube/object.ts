@@ -33,12 +33,12 @@ export type NewKubeObject = Omit<z.input<typeof kubeObject>, 'metadata'> & {
 /**
  * The key in reflectors and work queues: "namespace/name", or the name of a cluster-scoped object.
  */
-export function keyOf(object: { metadata: { name: string; namespace?: string | undefined } }): string {
+export function objectKey(object: { metadata: { name: string; namespace?: string | undefined } }): string {
   const { namespace, name } = object.metadata;
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`;
 }
 
-/** The parts of a key made by `keyOf`. */
+/** The parts of a key made by `objectKey`. */
 export function splitKey(key: string): { name: string; namespace?: string } {
   const slash = key.indexOf('/');
   return slash === -1 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };

@@ -1,10 +1,10 @@
 // A port-forward: a listener on 127.0.0.1, with one WebSocket to the pod for each connection.
 
 import { createServer, type Socket } from 'node:net';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { join } from '../net/join.ts';
 import type { KubeClient } from './client.ts';
-import { PODS, pathOf } from './resources.ts';
+import { PODS, restPath } from './resources.ts';
 import { openPortStream } from './websocket.ts';
 
 export interface PortForwardTarget {
@@ -29,11 +29,11 @@ export async function openPortForward(
   client: Pick<KubeClient, 'server'>,
   target: PortForwardTarget,
 ): Promise<PortForward> {
-  const path = `${pathOf(PODS, target.namespace, target.pod, 'portforward')}?ports=${target.port}`;
+  const path = `${restPath(PODS, target.namespace, target.pod, 'portforward')}?ports=${target.port}`;
   const connections = new Set<Socket>();
   let lastError: string | undefined;
   const report = (error: unknown) => {
-    lastError = messageOf(error);
+    lastError = errorMessage(error);
   };
   const listener = createServer({ pauseOnConnect: true }, (local) => {
     connections.add(local);

@@ -17,7 +17,7 @@ type Script =
   | { readonly watch: readonly WatchEvent[]; readonly cut?: Error };
 
 /** Plays the script. After its end, watches hang until they are aborted. */
-function serverOf(script: Script[]) {
+function startServer(script: Script[]) {
   const calls: string[] = [];
   return {
     calls,
@@ -45,7 +45,7 @@ function serverOf(script: Script[]) {
 }
 
 async function reflect(script: Script[], parse = (raw: KubeObject) => raw) {
-  const { client, calls } = serverOf(script);
+  const { client, calls } = startServer(script);
   const events: ReflectorEvent<KubeObject>[] = [];
   const stop = new AbortController();
   const reflector = new Reflector({
@@ -130,7 +130,7 @@ describe('a reflector', () => {
   });
 
   it('survives a handler that throws', async () => {
-    const { client } = serverOf([list('10', object('a', '1'), object('b', '2'))]);
+    const { client } = startServer([list('10', object('a', '1'), object('b', '2'))]);
     const stop = new AbortController();
     const reflector = new Reflector({
       client,
@@ -148,7 +148,7 @@ describe('a reflector', () => {
 
   it('rejects when it is stopped before the first list', async () => {
     const stop = new AbortController();
-    const { client } = serverOf([{ listFails: new Error('down') }]);
+    const { client } = startServer([{ listFails: new Error('down') }]);
     const reflector = new Reflector({ client, resource: CONFIG_MAPS, parse: (raw) => raw });
     reflector.start(stop.signal);
     stop.abort();

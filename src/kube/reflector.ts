@@ -1,11 +1,11 @@
 // A reflector: a local copy of the objects of one kind, kept up to date by list and watch.
 
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';
 import { isGone } from './errors.ts';
 import { type Log, SILENT } from './log.ts';
-import { keyOf } from './object.ts';
+import { objectKey } from './object.ts';
 import type { Resource } from './resources.ts';
 
 export interface ReflectorEvent<T> {
@@ -130,7 +130,7 @@ export class Reflector<T> {
             continue;
           }
           resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
-          if (event.type === 'deleted') this.#remove(keyOf(event.object));
+          if (event.type === 'deleted') this.#remove(objectKey(event.object));
           else this.#put(event.object);
         }
         this.#lastEventAt = Date.now();
@@ -143,7 +143,7 @@ export class Reflector<T> {
           resourceVersion = undefined;
         } else {
           const { plural } = this.#options.resource;
-          this.#log.warn({ resource: plural, error: messageOf(error) }, 'list or watch failed: trying again');
+          this.#log.warn({ resource: plural, error: errorMessage(error) }, 'list or watch failed: trying again');
         }
         failures = hasReceived && !isGone(error) ? 1 : failures + 1;
       }
@@ -159,7 +159,7 @@ export class Reflector<T> {
     this.#lastEventAt = Date.now();
     const present = new Set<string>();
     for (const object of listed.items) {
-      present.add(keyOf(object));
+      present.add(objectKey(object));
       this.#put(object);
     }
     for (const key of [...this.#copies.keys()]) {
@@ -173,7 +173,7 @@ export class Reflector<T> {
   }
 
   #put(raw: KubeObject): void {
-    const key = keyOf(raw);
+    const key = objectKey(raw);
     const known = this.#copies.get(key);
     const resourceVersion = raw.metadata.resourceVersion ?? '';
     if (known !== undefined && known.resourceVersion === resourceVersion) return;
@@ -183,7 +183,10 @@ export class Reflector<T> {
     } catch (error) {
       // The copy must not keep an outdated state of an object that can no longer be parsed.
       const { plural } = this.#options.resource;
-      this.#log.error({ resource: plural, key, error: messageOf(error) }, 'object skipped: it does not fit its schema');
+      this.#log.error(
+        { resource: plural, key, error: errorMessage(error) },
+        'object skipped: it does not fit its schema',
+      );
       this.#remove(key);
       return;
     }
@@ -204,7 +207,7 @@ export class Reflector<T> {
     try {
       this.#options.onEvent?.(event);
     } catch (error) {
-      this.#log.error({ key: event.key, error: messageOf(error) }, 'a handler of the reflector failed');
+      this.#log.error({ key: event.key, error: errorMessage(error) }, 'a handler of the reflector failed');
     }
   }
 }

@@ -39,7 +39,7 @@ export const LEASES = resource('coordination.k8s.io', 'v1', 'leases', 'Lease');
 export const TOKEN_REVIEWS = resource('authentication.k8s.io', 'v1', 'tokenreviews', 'TokenReview', false);
 
 /** The REST path of a collection, an object or a subresource. */
-export function pathOf(target: Resource, namespace?: string, name?: string, subresource?: string): string {
+export function restPath(target: Resource, namespace?: string, name?: string, subresource?: string): string {
   const root = target.group === '' ? `/api/${target.version}` : `/apis/${target.group}/${target.version}`;
   const scope = target.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : '';
   const object = name === undefined ? '' : `/${encodeURIComponent(name)}`;

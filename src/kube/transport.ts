@@ -1,7 +1,7 @@
 // One HTTP exchange with the API server: keep-alive, time-outs, bounded answers, typed errors.
 
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import { messageOf, OplabError } from '../errors.ts';
+import { errorMessage, OplabError } from '../errors.ts';
 import { BodyTooLarge, readAnswer } from '../net/answer-body.ts';
 import { keepFresh } from '../net/certificate-files.ts';
 import { createAgent, openRequest } from '../net/request.ts';
@@ -92,7 +92,7 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
       if (error instanceof TimedOut) {
         throw new KubeError(0, 'Timeout', `${doing}: no answer from ${url.host} in time`, { cause: error });
       }
-      throw new KubeError(0, 'Unreachable', `${doing}: ${url.host} cannot be reached: ${messageOf(error)}`, {
+      throw new KubeError(0, 'Unreachable', `${doing}: ${url.host} cannot be reached: ${errorMessage(error)}`, {
         cause: error,
       });
     }
@@ -118,7 +118,7 @@ async function readBody(
     return (await readAnswer(response, MAX_BODY_BYTES, { wholeMs: timeoutMs, signal })).toString('utf8');
   } catch (error) {
     if (error instanceof BodyTooLarge) throw new KubeError(0, 'TooLarge', `${doing}: ${error.message}`);
-    if (error instanceof TimedOut) throw new KubeError(0, 'Timeout', `${doing}: the answer stopped in the middle`);
+    if (error instanceof TimedOut) throw new KubeError(0, 'Timeout', `${doing}: the answer is incomplete`);
     throw new KubeError(0, 'Unreachable', `${doing}: the connection was cut in the middle of the answer`, {
       cause: error,
     });

@@ -2,7 +2,7 @@
 
 import { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { readBeginning } from '../net/answer-body.ts';
 import type { KubeServer } from './credentials.ts';
 import { KubeError, kubeErrorFrom } from './errors.ts';
@@ -61,7 +61,7 @@ export async function openPortStream(server: KubeServer, path: string): Promise<
       });
     });
     socket.on('error', (error) => {
-      const message = `${doing}: ${url.host} cannot be reached: ${messageOf(error)}`;
+      const message = `${doing}: ${url.host} cannot be reached: ${errorMessage(error)}`;
       fail(new KubeError(0, 'Unreachable', message, { cause: error }));
     });
   });

@@ -1,6 +1,6 @@
 // A work queue of keys: no key twice at a time, no duplicates, delayed adds, retries with back-off.
 
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { type BackoffOptions, backoffMs } from '../net/retry.ts';
 import { type Log, SILENT } from './log.ts';
 
@@ -122,7 +122,7 @@ export class WorkQueue {
       const failures = (this.#failures.get(key) ?? 0) + 1;
       this.#failures.set(key, failures);
       const delay = backoffMs(failures, this.#options.backoff ?? BACKOFF);
-      this.#log.warn({ key, failures, error: messageOf(error) }, 'reconcile failed: trying again');
+      this.#log.warn({ key, failures, error: errorMessage(error) }, 'reconcile failed: trying again');
       this.addAfter(key, delay);
     }
   }

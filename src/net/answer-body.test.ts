@@ -1,4 +1,4 @@
-// Bodies that are too long, stop in the middle, or are cut off.
+// Bodies that are too long, pause for too long, or are cut off.
 
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -34,7 +34,7 @@ it('reads a whole body', async () => {
   expect((await readAnswer(response, 7, { silenceMs: 5000, wholeMs: 5000 })).toString()).toBe('one two');
 });
 
-it('takes no byte more than its limit, and closes the connection', async () => {
+it('reads no byte beyond its limit, and closes the connection', async () => {
   const closed = Promise.withResolvers<void>();
   const response = await answer((to) => {
     to.once('close', closed.resolve);
@@ -44,7 +44,7 @@ it('takes no byte more than its limit, and closes the connection', async () => {
   await closed.promise;
 });
 
-it('is not content with a part of a body', async () => {
+it('rejects an incomplete body', async () => {
   const response = await answer((to) => {
     to.writeHead(200, { 'content-length': 10 }).write('abc');
     setTimeout(() => to.destroy(), 20);
@@ -52,7 +52,7 @@ it('is not content with a part of a body', async () => {
   await expect(readAnswer(response, 100)).rejects.toThrow(CutOff);
 });
 
-it('ends with silence, and not while pieces still come', async () => {
+it('ends after silence, and not while pieces still arrive', async () => {
   const response = await answer((to) => {
     to.write('0');
     for (const at of [1, 2, 3]) setTimeout(() => to.write(String(at)), at * 100);
@@ -65,13 +65,13 @@ it('ends with silence, and not while pieces still come', async () => {
   expect(body).toBe('0123');
 });
 
-it('does not take a slow reader for a silent answer', async () => {
+it('does not mistake a slow reader for a silent answer', async () => {
   const response = await answer((to) => void to.end('abc'));
   for await (const _ of readPieces(response, { silenceMs: 50 })) await sleep(150);
   expect(response.complete).toBe(true);
 });
 
-it('ends when the whole takes too long, whether the reader says so or the request did', async () => {
+it('ends when the whole body takes too long, by the limit of the reader or of the request', async () => {
   const drip = (to: ServerResponse) => {
     const timer = setInterval(() => to.write('.'), 20);
     to.once('close', () => clearInterval(timer));
@@ -81,7 +81,7 @@ it('ends when the whole takes too long, whether the reader says so or the reques
   await expect(readAnswer(await answer(drip, { whole: 100 }), 1e6)).rejects.toMatchObject({ phase: 'whole' });
 });
 
-it('ends with what the signal says, before and during the reading', async () => {
+it('ends with the reason of the signal, before and during the reading', async () => {
   const stop = new AbortController();
   const endless = (to: ServerResponse) => void to.write('a');
   const reading = readAnswer(await answer(endless), 100, { signal: stop.signal });
@@ -90,7 +90,7 @@ it('ends with what the signal says, before and during the reading', async () => 
   await expect(readAnswer(await answer(endless), 100, { signal: stop.signal })).rejects.toThrow('the lease ended');
 });
 
-it('reads the beginning of what is too long, too slow or cut off', async () => {
+it('reads the beginning of a body that is too long, too slow or cut off', async () => {
   const long = await answer((to) => void to.end('1234567890'));
   expect((await readBeginning(long, 4, 5000)).toString()).toBe('1234');
   const slow = await answer((to) => void to.write('ab'));

@@ -1,4 +1,4 @@
-// Reads the body of an answer: bounded in bytes, in silence and in time, and whole or not at all.
+// Reads the body of an answer with limits on its size, on silence and on time.
 
 import type { IncomingMessage } from 'node:http';
 import { toError } from './request.ts';
@@ -6,24 +6,21 @@ import { TimedOut } from './timed-out.ts';
 
 /** When to stop reading. */
 export interface ReadLimits {
-  /**
-   * How long not a single byte may come, in milliseconds; time that the reader takes itself does
-   * not count.
-   */
+  /** The longest pause between two pieces, in milliseconds, without the time of the reader. */
   readonly silenceMs?: number;
-  /** From now to the end of the body, in milliseconds. */
+  /** How long the whole body may take, in milliseconds. */
   readonly wholeMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The body has more bytes than its reader takes. */
+/** The body has more bytes than its reader accepts. */
 export class BodyTooLarge extends Error {
   constructor(maxBytes: number) {
     super(`the answer is larger than ${maxBytes} bytes`);
   }
 }
 
-/** The connection ended before the body did. */
+/** The connection ended before the end of the body. */
 export class CutOff extends Error {
   constructor(cause?: unknown) {
     super('the answer was cut off', { cause });
@@ -31,8 +28,8 @@ export class CutOff extends Error {
 }
 
 /**
- * Yields a body piece by piece, as fast as its reader takes it.
- * @throws TimedOut, CutOff, or what the signal says
+ * Yields a body piece by piece, no faster than its reader asks for it.
+ * @throws TimedOut, CutOff, or the reason of the signal
  */
 export async function* readPieces(answer: IncomingMessage, limits: ReadLimits = {}): AsyncGenerator<Buffer> {
   const { silenceMs, wholeMs, signal } = limits;
@@ -57,7 +54,7 @@ export async function* readPieces(answer: IncomingMessage, limits: ReadLimits = 
     }
     if (!answer.complete) throw new CutOff();
   } catch (error) {
-    // The time limit of the request itself also ends up here.
+    // The time limit of the whole request also arrives here.
     throw stopped ?? (error instanceof TimedOut || error instanceof CutOff ? error : new CutOff(error));
   } finally {
     clearTimeout(silence);
@@ -66,7 +63,7 @@ export async function* readPieces(answer: IncomingMessage, limits: ReadLimits = 
   }
 }
 
-/** The whole body. @throws BodyTooLarge, TimedOut, CutOff, or what the signal says */
+/** The whole body. @throws BodyTooLarge, TimedOut, CutOff, or the reason of the signal */
 export async function readAnswer(answer: IncomingMessage, maxBytes: number, limits: ReadLimits = {}): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
@@ -79,8 +76,8 @@ export async function readAnswer(answer: IncomingMessage, maxBytes: number, limi
 }
 
 /**
- * The beginning of a body that only explains something: at most `maxBytes`, and what came in time.
- * Never throws.
+ * The beginning of a body that only explains something: at most `maxBytes`, and only the part that
+ * arrived within `wholeMs`. Never throws.
  */
 export async function readBeginning(answer: IncomingMessage, maxBytes: number, wholeMs: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
@@ -92,7 +89,7 @@ export async function readBeginning(answer: IncomingMessage, maxBytes: number, w
       if (size >= maxBytes) break;
     }
   } catch {
-    // What came is what there is.
+    // The part that arrived is enough.
   }
   return Buffer.concat(pieces).subarray(0, maxBytes);
 }

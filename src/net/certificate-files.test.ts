@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
-/** A server that follows the files, and the common name that it shows. */
+/** A server that follows the files, and the common name that it presents. */
 async function follow() {
   await put(first);
   const current = readCertificates(files());
@@ -55,7 +55,7 @@ async function follow() {
   return { logger, connect, shown, stop, close };
 }
 
-it('shows a new pair to new connections, and leaves the old ones alone', async () => {
+it('presents a new pair to new connections, and keeps the existing ones', async () => {
   const { connect, shown, logger, close } = await follow();
   const open = await connect();
   expect(await shown()).toBe('first');
@@ -81,7 +81,7 @@ it.each([
   close();
 });
 
-it('stops when it is told to', async () => {
+it('stops when the signal aborts', async () => {
   const { shown, stop, close } = await follow();
   stop.abort();
   await put(second);
@@ -96,7 +96,7 @@ it('names a file that cannot be read', () => {
   expect(read).toThrow('/nowhere/tls.crt cannot be read');
 });
 
-it('keeps what a client has read for a while, and not what it could not read', () => {
+it('keeps the files of a client for a while, but not a failure to read them', () => {
   vi.useFakeTimers();
   try {
     let reads = 0;

@@ -1,20 +1,18 @@
-// Certificates in files, which are replaced while we run: read again by servers and by clients.
+// Reads certificates from files, and reads them again when they are replaced.
 
 import { readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContextOptions } from 'node:tls';
-import { InvalidInput, messageOf } from '../errors.ts';
+import { errorMessage, InvalidInput } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 
-/**
- * A certificate and its key; and, where the other side has to show one too, whom it may come from.
- */
+/** A certificate and its key, and the CA of the other side's certificate if it must present one. */
 export interface CertificateFiles {
   readonly certFile: string;
   readonly keyFile: string;
   readonly caFile?: string;
 }
 
-/** What the files hold, in PEM. */
+/** The contents of the files, in PEM. */
 export interface Certificates {
   readonly cert: string;
   readonly key: string;
@@ -22,8 +20,8 @@ export interface Certificates {
 }
 
 /**
- * How old what was read may get, in milliseconds. The kubelet itself takes up to a minute to swap
- * the files.
+ * How often the files are read again, in milliseconds. The kubelet takes up to a minute to replace
+ * them.
  */
 const REREAD_MS = 10_000;
 
@@ -32,7 +30,7 @@ export function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new InvalidInput(`the certificate file ${file} cannot be read: ${messageOf(error)}`, error);
+    throw new InvalidInput(`the certificate file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
 }
 
@@ -51,17 +49,17 @@ export function trustBesidesPublic(ca: string): string[] {
 }
 
 export interface FollowOptions {
-  /** What the server has been created with. */
+  /** The certificates that the server was created with. */
   readonly current: Certificates;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
-  /** Ends the reading. */
+  /** Stops the reading. */
   readonly signal: AbortSignal;
   readonly rereadMs?: number;
 }
 
 /**
- * Gives a server its certificates anew when the files change. New connections get the new ones, and
- * old connections stay. Files that cannot be read, or whose key belongs to another certificate,
+ * Gives a server its new certificates when the files change. New connections use them; existing
+ * connections continue. Files that cannot be read, or whose key does not match the certificate,
  * change nothing.
  */
 export function followCertificates(
@@ -75,13 +73,16 @@ export function followCertificates(
       const next = readCertificates(files);
       if (next.cert === current.cert && next.key === current.key && next.ca === current.ca) return;
       const options: SecureContextOptions = { ...next, minVersion: 'TLSv1.2' };
-      // Fails if the two do not fit, before the server has taken anything of them.
+      // Fails if the key does not match, before the server has accepted either of them.
       createSecureContext(options);
       server.setSecureContext(options);
       current = next;
       logger.info({ file: files.certFile }, 'the TLS certificate was read again');
     } catch (error) {
-      logger.warn({ error: messageOf(error) }, 'the TLS certificate cannot be read again; the old one is still used');
+      logger.warn(
+        { error: errorMessage(error) },
+        'the TLS certificate cannot be read again; the old one is still used',
+      );
     }
   };
   const timer = setInterval(reread, rereadMs);
@@ -90,8 +91,8 @@ export function followCertificates(
 }
 
 /**
- * For clients: what `read` returns, read again once it is older than `rereadMs`. What `read` throws
- * is thrown.
+ * For clients: returns the result of `read`, and calls it again once the result is older than
+ * `rereadMs`. Errors of `read` are thrown.
  */
 export function keepFresh<T>(read: () => T, rereadMs = REREAD_MS): () => T {
   let known: { readonly value: T; readonly until: number } | undefined;

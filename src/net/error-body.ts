@@ -1,4 +1,4 @@
-// What a refusal says, read by the agent and the CLI.
+// The body of a refusal, which the agent and the CLI read.
 import { z } from 'zod';
 
 /** The body of every refusal. */

@@ -1,12 +1,11 @@
-// How the gateway reads bodies and answers: JSON in, JSON out, refusals with a stable code and the
-// status that tells what to do.
+// Reads request bodies as JSON, and answers with JSON or with a refusal that has a stable code.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { ERRORS, type ErrorCode, InvalidInput, LimitReached, messageOf, OplabError, TooLarge } from '../errors.ts';
+import { ERRORS, type ErrorCode, errorMessage, InvalidInput, LimitReached, OplabError, TooLarge } from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
 
-/** A refusal as it goes over the wire. */
+/** A refusal as it is sent. */
 export interface Refusal {
   readonly status: number;
   readonly code: ErrorCode;
@@ -16,15 +15,15 @@ export interface Refusal {
 }
 
 /**
- * What a caller is told of a failure. Failures without a code are ours: the message stays in the
- * log.
+ * The refusal that a caller gets for a failure. A failure without a code is a bug of ours, so its
+ * message appears only in the log.
  */
-export function refusalOf(error: unknown): Refusal {
+export function describeRefusal(error: unknown): Refusal {
   if (!(error instanceof OplabError)) {
     return { status: 500, code: 'OPLAB_INTERNAL', message: 'the gateway failed; its log says why', retry: true };
   }
   const { status, retry } = ERRORS[error.code];
-  return { status, code: error.code, message: messageOf(error), retry };
+  return { status, code: error.code, message: errorMessage(error), retry };
 }
 
 export function sendJson(response: ServerResponse, status: number, body: unknown, headers: object = {}): void {
@@ -38,13 +37,13 @@ export function sendJson(response: ServerResponse, status: number, body: unknown
   response.end(text);
 }
 
-/** Answers with a refusal; what has begun to be answered is cut instead. */
+/** Answers with a refusal. An answer that has already begun is cut off instead. */
 export function sendRefusal(response: ServerResponse, error: unknown): void {
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  const { status, code, message, retry } = refusalOf(error);
+  const { status, code, message, retry } = describeRefusal(error);
   const body: ErrorBody = { error: { code, message } };
   sendJson(response, status, body, retryHeaders(retry, error));
 }
@@ -57,11 +56,11 @@ export function retryHeaders(retry: boolean, error: unknown): Record<string, str
 
 /**
  * The whole body, up to `limit` bytes.
- * @throws TooLarge, InvalidInput when the caller hangs up in the middle
+ * @throws TooLarge, InvalidInput when the caller hangs up before the end
  */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; ${limit} are taken at most`);
+  if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; at most ${limit} are accepted`);
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -87,6 +86,6 @@ export function parseJson<T>(body: Buffer, schema: z.ZodType<T>): T {
     throw new InvalidInput('the body is not JSON', error);
   }
   const parsed = schema.safeParse(content);
-  if (!parsed.success) throw new InvalidInput(`the body does not fit: ${z.prettifyError(parsed.error)}`, parsed.error);
+  if (!parsed.success) throw new InvalidInput(`the body is not valid: ${z.prettifyError(parsed.error)}`, parsed.error);
   return parsed.data;
 }

@@ -54,7 +54,7 @@ it('lets the answerer answer after the caller has ended its direction', async ()
   await whole;
 });
 
-it('ends with the end of the answerer, whatever the caller still has to say', async () => {
+it('ends with the end of the answerer, even if the caller still sends', async () => {
   const { caller, answerer, whole } = await joined();
   caller.write('still here');
   answerer.end('bye');
@@ -69,7 +69,7 @@ it('is not over before a slow caller has read the last bytes', async () => {
     transform: (piece, _, pass) => (alive.now ? pass(null, piece) : pass()),
   });
   const { caller, answerer, over, whole } = await joined({ outward, lingerMs: 5000 });
-  // As when the lease is let go: from then on nothing more goes out.
+  // As when the lease is released: from then on nothing more is sent.
   void whole.then(() => {
     alive.now = false;
   });
@@ -81,7 +81,7 @@ it('is not over before a slow caller has read the last bytes', async () => {
   await whole;
 });
 
-it('delivers what was said before an answerer that ends resets its connection', async () => {
+it('delivers the bytes of an answerer that ends and then resets its connection', async () => {
   const onFailure = vi.fn();
   const { caller, answererNear, answerer } = await joined({ onFailure });
   answerer.end('last words');
@@ -100,7 +100,7 @@ it('reports an answerer that fails before its end, and destroys both', async () 
   expect(callerNear.destroyed).toBe(true);
 });
 
-it('ends the answerer when the caller is gone, and reports nothing', async () => {
+it('ends the answerer when the caller disconnects, and reports nothing', async () => {
   const onFailure = vi.fn();
   const { caller, answererNear, whole } = await joined({ onFailure });
   caller.resetAndDestroy();
@@ -118,7 +118,7 @@ it.each(['before', 'after'])('destroys both when the signal aborts %s it has beg
   expect([callerNear.destroyed, answererNear.destroyed]).toEqual([true, true]);
 });
 
-it('does not wait for a side that stays open after the other one is over', async () => {
+it('does not wait for a side that stays open after the other one ended', async () => {
   const { caller, answerer, callerNear, whole } = await joined({ lingerMs: 50 });
   answerer.end();
   caller.resume();

@@ -1,32 +1,30 @@
-// Joins two connections: bytes in both directions, each direction ending by itself.
+// Joins two connections: forwards bytes in both directions, each of which ends separately.
 
 import type { Duplex, Transform } from 'node:stream';
 
 export interface JoinOptions {
-  /** What the caller's bytes go through on their way, such as a gate that counts them. */
+  /** The caller's bytes pass through this stream, such as a gate that counts them. */
   readonly inward?: Transform;
-  /** What the answering side's bytes go through. */
+  /** The answerer's bytes pass through this stream. */
   readonly outward?: Transform;
-  /** The answering side failed before it had ended. Both sides are destroyed afterwards. */
+  /** The answerer failed before it ended. Both sides are destroyed afterwards. */
   readonly onFailure?: (error: Error) => void;
   /** Destroys both sides. */
   readonly signal?: AbortSignal;
-  /** How long a side may stay open once the other one is over, in milliseconds. */
+  /** How long a side may stay open after the other one ended, in milliseconds. */
   readonly lingerMs?: number;
 }
 
 const LINGER_MS = 2000;
 
 /**
- * Joins `caller` and `answerer`; for half-open semantics both must have been opened with
- * `allowHalfOpen`.
+ * Joins `caller` and `answerer`. Open both with `allowHalfOpen` if one direction may end first.
  *
- * The end of the caller's direction is passed on and ends nothing else: a command may answer after
- * its input has ended. The end of the answerer's direction ends the connection: what the caller
- * still has to say is of no use then. What the answerer has said before is delivered first.
+ * The end of the caller's direction is passed on and ends nothing else, because a command may
+ * answer after its input has ended. The end of the answerer's direction ends the connection, since
+ * nobody reads the caller's bytes any more; the answerer's bytes are delivered first.
  *
- * Resolves when the answerer is closed and all that it said is delivered, or cannot be. Never
- * rejects.
+ * Resolves when the answerer is closed and its bytes are delivered, or cannot be. Never rejects.
  */
 export function join(caller: Duplex, answerer: Duplex, options: JoinOptions = {}): Promise<void> {
   const { inward, outward, onFailure, signal, lingerMs = LINGER_MS } = options;
@@ -41,8 +39,7 @@ export function join(caller: Duplex, answerer: Duplex, options: JoinOptions = {}
   caller.once('close', destroyBoth);
   caller.once('finish', () => destroyLater(destroyBoth));
   answerer.on('error', (error) => {
-    // After its end the answerer may close the connection as it likes: what it said is still on its
-    // way.
+    // After its end the answerer may even reset the connection; its bytes are still delivered.
     if (hasEnded) return;
     onFailure?.(error);
     destroyBoth();

@@ -1,4 +1,4 @@
-// Lines of JSON, however they are cut into pieces.
+// Lines of JSON in pieces of any size.
 
 import { expect, it } from 'vitest';
 import { formatNdjson, LineTooLong, parseNdjson } from './ndjson.ts';
@@ -36,6 +36,6 @@ it('does not wait for the end of a line that is too long', async () => {
   expect(fed).toBeLessThan(200);
 });
 
-it('says of what is not JSON that it is not', async () => {
+it('rejects a line that is not JSON', async () => {
   expect(await parse('1\nnothing\n2\n', 5)).toMatchObject({ values: [1], error: expect.any(SyntaxError) });
 });

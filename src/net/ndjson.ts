@@ -1,6 +1,6 @@
-// Newline-delimited JSON: reads a stream of values, and writes one.
+// Newline-delimited JSON: parses a stream of values, and formats one.
 
-/** A line is longer than its reader takes. */
+/** A line is longer than its reader accepts. */
 export class LineTooLong extends Error {
   constructor(maxCharacters: number) {
     super(`a line has more than ${maxCharacters} characters`);
@@ -8,18 +8,16 @@ export class LineTooLong extends Error {
 }
 
 /**
- * Parses the lines of a body as they come; empty ones are skipped. A line that the end of the body
- * truncates is dropped.
- * @throws LineTooLong, also before the end of the line has come; SyntaxError when a line is not
- * JSON
+ * Parses the lines of a body as they arrive. Empty lines are skipped, and a line that the end of
+ * the body truncates is dropped.
+ * @throws LineTooLong, even before the end of the line; SyntaxError when a line is not JSON
  */
 export async function* parseNdjson(
   body: AsyncIterable<Uint8Array>,
   { maxCharacters }: { readonly maxCharacters: number },
 ): AsyncGenerator<unknown> {
   const decoder = new TextDecoder();
-  // In pieces, joined once: a long line that comes in many small ones would be copied again for
-  // each of them.
+  // Joined once per line: otherwise each small piece of a long line would copy the whole line.
   let pieces: string[] = [];
   let length = 0;
   for await (const bytes of body) {

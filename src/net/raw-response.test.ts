@@ -1,4 +1,4 @@
-// A response on a bare socket is one that any client understands.
+// A response that is written to a socket is one that any client understands.
 
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
@@ -12,11 +12,11 @@ it('repeats a header that has several values, and leaves out one that has none',
   );
 });
 
-it('ends the connection with the response, and says how long its body is', async () => {
+it('ends the connection with the response, which has a content-length', async () => {
   const server = createServer((socket) => {
     const body = Buffer.from('nö');
     endWithResponse(socket, 403, { 'content-type': 'text/plain', 'content-length': 99 }, body);
-    // What comes too late does no harm.
+    // A second response does no harm.
     endWithResponse(socket, 500, {}, body);
   });
   server.listen(0, '127.0.0.1');

@@ -1,11 +1,11 @@
-// An HTTP response on a bare socket, such as that of a request to upgrade, where Node writes none.
+// Writes an HTTP response to a socket where Node does not, such as after a request to upgrade.
 
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /**
- * The status line and headers, up to the empty line. Headers were parsed by Node or are ours: no
- * line breaks in them.
+ * The status line and headers, up to the empty line. Node parsed the headers or we wrote them, so
+ * they contain no line breaks.
  */
 export function formatResponseHead(status: number, message: string, headers: OutgoingHttpHeaders): string {
   const lines = [`HTTP/1.1 ${status} ${message}`];
@@ -16,8 +16,7 @@ export function formatResponseHead(status: number, message: string, headers: Out
 }
 
 /**
- * Writes a whole response, with which the connection ends. Does nothing on a socket that is already
- * ended.
+ * Writes a whole response and ends the connection. Does nothing on a socket that has already ended.
  */
 export function endWithResponse(socket: Duplex, status: number, headers: OutgoingHttpHeaders, body: Buffer): void {
   if (socket.destroyed || socket.writableEnded) return;

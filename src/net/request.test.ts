@@ -39,14 +39,14 @@ function send(options: RequestOptions) {
 }
 
 describe('an error', () => {
-  it('that comes before anybody waits for the answer ends nothing, and is told to who waits later', async () => {
+  it('before anyone waits for the answer is not unhandled, and rejects a later wait', async () => {
     const url = await raw((socket) => socket.destroy());
     const outgoing = send({ url });
     await sleep(100);
     await expect(outgoing.receiveHead()).rejects.toThrow(/socket hang up|ECONNRESET/);
   });
 
-  it('of a request that was given up, and that nobody waits for, ends nothing', async () => {
+  it('of an abandoned request that nobody waits for is not unhandled', async () => {
     const url = await answering(() => {});
     const outgoing = send({ url });
     outgoing.destroy(new Error('given up'));
@@ -55,7 +55,7 @@ describe('an error', () => {
     await expect(outgoing.receiveHead()).rejects.toThrow('given up');
   });
 
-  it('after the head of the answer ends nothing', async () => {
+  it('after the head of the answer is not unhandled', async () => {
     let server: Socket | undefined;
     const url = await raw((socket) => {
       server = socket;
@@ -71,7 +71,7 @@ describe('an error', () => {
     expect(response.complete).toBe(false);
   });
 
-  it('of a port that nobody listens on says so', async () => {
+  it('of a port without a listener says so', async () => {
     const server = createServer();
     const url = await listen(server);
     server.close();
@@ -82,8 +82,8 @@ describe('an error', () => {
 });
 
 describe('a time limit', () => {
-  it('ends a connection that does not come about', async () => {
-    // TLS is spoken to a server that says nothing.
+  it('ends a connection that is not established', async () => {
+    // A TLS client, and a server that sends nothing.
     const url = await raw(() => {});
     url.protocol = 'https:';
     const outgoing = send({ url, limits: { connect: 50, head: 5000 } });
@@ -109,7 +109,7 @@ describe('a time limit', () => {
     await expect(read()).rejects.toMatchObject({ phase: 'whole' });
   });
 
-  it('that was kept ends nothing', async () => {
+  it('that was not exceeded ends nothing', async () => {
     const url = await answering((_, response) => {
       response.writeHead(200).write('a');
       setTimeout(() => response.end('b'), 150);
@@ -121,7 +121,7 @@ describe('a time limit', () => {
   });
 });
 
-it('an abort ends the request with what the signal says, before and during the wait', async () => {
+it('an abort ends the request with the reason of the signal, before and during the wait', async () => {
   const url = await answering(() => {});
   const stop = new AbortController();
   const waiting = send({ url }).receiveHead(stop.signal);
@@ -130,7 +130,7 @@ it('an abort ends the request with what the signal says, before and during the w
   await expect(send({ url }).receiveHead(stop.signal)).rejects.toThrow('the lease ended');
 });
 
-describe('a change of the protocol', () => {
+describe('an upgrade', () => {
   const upgrading = () =>
     raw((socket) => {
       socket.on('error', () => undefined);
@@ -141,7 +141,7 @@ describe('a change of the protocol', () => {
     });
   const headers = { connection: 'Upgrade', upgrade: 'tcp' };
 
-  it('hands out the socket, and what has already come on it', async () => {
+  it('returns the socket, and the bytes that have already arrived on it', async () => {
     const head = await send({ url: await upgrading(), headers }).receiveHead();
     if (head.type !== 'upgrade') throw new Error(head.type);
     expect(head.rest.toString()).toBe('first');
@@ -153,7 +153,7 @@ describe('a change of the protocol', () => {
 
   it('that was not asked for is a failure', async () => {
     const outgoing = send({ url: await upgrading(), headers });
-    await expect(outgoing.receiveResponse()).rejects.toThrow('another protocol');
+    await expect(outgoing.receiveResponse()).rejects.toThrow('without being asked');
   });
 
   it('that is refused is a response', async () => {
@@ -193,7 +193,7 @@ it('says whether a connection had been used before', async () => {
   }
 });
 
-it('trusts whom it is told to, and takes the name of the server from the URL, not from the Host header', async () => {
+it('trusts the given CA, and takes the server name from the URL, not from the Host header', async () => {
   const { cert, key } = await issueCertificate('server');
   const names: (string | false | null)[] = [];
   const server = https.createServer({ cert, key }, ({ socket }, response) => {

@@ -1,4 +1,4 @@
-// Outgoing HTTP requests, opened in one way: limited in time, and with no error that goes unheard.
+// Opens outgoing HTTP requests: each has time limits, and no error of one is unhandled.
 
 import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
@@ -7,7 +7,7 @@ import type { Duplex, Writable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { type Phase, TimedOut } from './timed-out.ts';
 
-/** How long the phases of a request may take, in milliseconds, each counted from its opening. */
+/** How long the phases of a request may take, in milliseconds, each counted from its start. */
 export interface TimeLimits {
   /** Until the connection is established, TLS included. */
   readonly connect?: number;
@@ -17,7 +17,7 @@ export interface TimeLimits {
   readonly whole?: number;
 }
 
-/** Whom to trust, and who we are. */
+/** The CAs to trust, and our own certificate. */
 export interface TlsMaterial {
   readonly ca?: string | Buffer | readonly string[];
   readonly cert?: string | Buffer;
@@ -28,53 +28,53 @@ export interface TlsMaterial {
 }
 
 export interface RequestOptions {
-  /** Scheme, host, port and credentials; and the path, unless `path` is given. */
+  /** Scheme, host, port and credentials, and the path unless `path` is given. */
   readonly url: URL;
-  /** Path and query, sent byte by byte as they are given. */
+  /** Path and query, sent exactly as they are given. */
   readonly path?: string | undefined;
   /** Connects to a unix socket instead of the URL's host and port. */
   readonly socketPath?: string;
   readonly method?: string | undefined;
   readonly headers?: OutgoingHttpHeaders;
   readonly tls?: TlsMaterial;
-  /** Default: a connection of its own, which ends with the answer. */
+  /** Default: a separate connection, which ends with the answer. */
   readonly agent?: http.Agent | undefined;
   /** The end of one direction of the connection does not end the other one. */
   readonly allowHalfOpen?: boolean;
   readonly limits?: TimeLimits;
 }
 
-/** How the other side began its answer. */
+/** The beginning of an answer. */
 export type Head =
   | { readonly type: 'response'; readonly response: IncomingMessage }
   | { readonly type: 'upgrade'; readonly response: IncomingMessage; readonly socket: Duplex; readonly rest: Buffer };
 
 /**
- * A request on its way. Its errors end up in what `receiveHead` returns, also if nobody waits for
- * it yet.
+ * A request that has been opened. `receiveHead` rejects with its error, even with one that happened
+ * before the call.
  */
 export interface OutgoingRequest {
-  /** Takes the body. Not yet ended. */
+  /** Accepts the body. Not ended yet. */
   readonly body: Writable;
-  /** The connection is established: the other side may have seen the request. */
+  /** The connection is established, so the other side may have seen the request. */
   readonly isConnected: boolean;
-  /** The connection had been used before; the other side may have closed it at that very moment. */
+  /** The connection was used before, so the other side may have closed it at the same time. */
   readonly isReused: boolean;
   /**
-   * Resolves with whatever the answer begins with.
-   * @throws TimedOut, what the signal says, or what the socket says
+   * Resolves with the head of the answer.
+   * @throws TimedOut, the reason of the signal, or the error of the socket
    */
   receiveHead(signal?: AbortSignal): Promise<Head>;
-  /** The same for a request that asks for no other protocol. */
+  /** The same for a request that is not an upgrade. */
   receiveResponse(signal?: AbortSignal): Promise<IncomingMessage>;
-  /** Gives up. */
+  /** Abandons the request. */
   destroy(error?: Error): void;
 }
 
 /** For TCP keep-alive, in milliseconds. */
 const KEEP_ALIVE_MS = 15_000;
 
-/** Opens a request. Nothing is thrown later than here but by `receiveHead`. */
+/** Opens a request. Later errors are thrown only by `receiveHead`. */
 export function openRequest(options: RequestOptions): OutgoingRequest {
   const {
     url,
@@ -106,10 +106,10 @@ function tlsOptions(host: string, { ca, servername = findServerName(host), ...ma
   return {
     ...material,
     ...(ca === undefined ? {} : { ca: typeof ca === 'string' || Buffer.isBuffer(ca) ? ca : [...ca] }),
-    // Empty, not absent: otherwise it would be taken from the Host header.
+    // Empty, not absent: otherwise Node uses the Host header.
     servername: servername ?? '',
     minVersion: 'TLSv1.2' as const,
-    // Otherwise HTTP/2 could be agreed on, which this client does not speak.
+    // Otherwise both sides could agree on HTTP/2, which this client does not support.
     ALPNProtocols: ['http/1.1'],
   };
 }
@@ -121,7 +121,7 @@ function findServerName(host: string): string | undefined {
 
 function watch(request: ClientRequest, isSecure: boolean, limits: TimeLimits): OutgoingRequest {
   const head = Promise.withResolvers<Head>();
-  // Whoever gives up before waiting for the answer leaves nobody to hear of the failure.
+  // If the request is abandoned before anyone waits for its head, the rejection is not an error.
   head.promise.catch(() => undefined);
   let isConnected = false;
   let isAnswered = false;
@@ -155,7 +155,7 @@ function watch(request: ClientRequest, isSecure: boolean, limits: TimeLimits): O
   });
   request.on('upgrade', (response, socket, rest) => {
     passed('connect', 'head', 'whole');
-    // Until whoever receives the socket listens, which is a moment later.
+    // Until the receiver of the socket adds its own listener, shortly afterwards.
     socket.on('error', () => undefined);
     head.resolve({ type: 'upgrade', response, socket, rest });
   });
@@ -189,7 +189,7 @@ function watch(request: ClientRequest, isSecure: boolean, limits: TimeLimits): O
       const received = await receiveHead(signal);
       if (received.type === 'response') return received.response;
       received.socket.destroy();
-      throw new Error('the other side changed to another protocol, unasked');
+      throw new Error('the other side upgraded the connection without being asked');
     },
     destroy: (error) => void request.destroy(error),
   };

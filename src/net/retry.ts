@@ -1,5 +1,4 @@
-// Waiting between tries: exponential, capped, with jitter, so that many clients never come back at
-// once.
+// Waits between tries: exponential, capped, with jitter so that clients do not retry in step.
 
 export interface BackoffOptions {
   /** First delay in milliseconds. */
@@ -12,8 +11,8 @@ export interface BackoffOptions {
 export const REQUEST_BACKOFF: BackoffOptions = { baseMs: 250, maxMs: 15_000 };
 
 /**
- * The delay after the given number of failures in a row (from 1), in milliseconds: between half and
- * all of the exponential step.
+ * The delay after the given number of consecutive failures (from 1), in milliseconds: between half
+ * of the exponential step and the whole step.
  */
 export function backoffMs(failures: number, options: BackoffOptions, random: () => number = Math.random): number {
   const step = Math.min(options.maxMs, options.baseMs * 2 ** Math.min(Math.max(0, failures - 1), 30));
@@ -21,8 +20,8 @@ export function backoffMs(failures: number, options: BackoffOptions, random: () 
 }
 
 /**
- * Resolves after `ms`, or at once when the signal aborts. Never rejects: whoever waits looks at the
- * signal again.
+ * Resolves after `ms`, or immediately when the signal aborts. Never rejects: the caller checks the
+ * signal.
  */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted || ms <= 0) return Promise.resolve();

@@ -1,9 +1,9 @@
-// Server-sent events: reads a stream of them, and writes one.
+// Server-sent events: parses a stream of them, and formats one.
 
 import { createParser } from 'eventsource-parser';
 
 /**
- * One event; comments (heartbeats) are events of type `comment`, because they show that the
+ * One event. Comments (heartbeats) are events of type `comment`, because they show that the
  * connection is alive.
  */
 export interface ServerSentEvent {
@@ -12,18 +12,18 @@ export interface ServerSentEvent {
   readonly data: string;
 }
 
-/** Takes the bytes of a stream as they come. */
+/** Accepts the bytes of a stream as they arrive. */
 export interface EventReader {
   /** Reports the events that these bytes complete. */
   feed(bytes: Uint8Array): void;
 }
 
 /**
- * Reads a stream that somebody else carries. An event of more than `maxCharacters` is dropped, and
- * so is one that the end of the stream truncates.
+ * Parses a stream whose bytes the caller feeds. An event of more than `maxCharacters` is dropped,
+ * and so is an event that the end of the stream truncates.
  */
 export function createEventReader(onEvent: (event: ServerSentEvent) => void, maxCharacters?: number): EventReader {
-  // An id is that of all events up to the next one.
+  // An id applies to all events until the next id.
   let lastId: string | undefined;
   const parser = createParser({
     ...(maxCharacters === undefined ? {} : { maxBufferSize: maxCharacters }),
@@ -33,7 +33,7 @@ export function createEventReader(onEvent: (event: ServerSentEvent) => void, max
     },
     onComment: (comment) => onEvent({ type: 'comment', id: lastId, data: comment.trim() }),
     onError: ({ type }) => {
-      // What is still to come of the event is then a line without a known field.
+      // The rest of the event is then a line without a known field, which is ignored.
       if (type === 'max-buffer-size-exceeded') parser.reset();
     },
   });

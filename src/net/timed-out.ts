@@ -1,13 +1,13 @@
 // The failure of a phase that took longer than its limit.
 
-/** Connecting; until the head of an answer; until its end; between two pieces of it. */
+/** Until the connection; until the head of the answer; until its end; between two of its pieces. */
 export type Phase = 'connect' | 'head' | 'whole' | 'silence';
 
 const WORDS: Readonly<Record<Phase, string>> = {
   connect: 'no connection within',
   head: 'no answer within',
-  whole: 'no whole answer within',
-  silence: 'the answer stopped in the middle for',
+  whole: 'no complete answer within',
+  silence: 'the answer paused for more than',
 };
 
 /** A phase of a request took longer than its limit. */

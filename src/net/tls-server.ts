@@ -1,23 +1,22 @@
-// An HTTPS server whose certificate is read from files and read again when they change.
+// Creates an HTTPS server that reads its certificate from files, and again when they change.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { Server } from 'node:net';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { type CertificateFiles, followCertificates, readCertificates } from './certificate-files.ts';
 
 export interface TlsServerOptions {
   readonly logger: Logger;
-  /** Ends the reading of the files. */
+  /** Stops the reading of the files. */
   readonly signal: AbortSignal;
-  /** A caller may end its direction first. */
+  /** Whether a caller may end its direction first. */
   readonly allowHalfOpen?: boolean;
 }
 
 /**
- * Creates the server, with time limits that a slow or silent caller cannot stretch. It does not
- * listen yet.
+ * Creates the server, with time limits against slow and silent callers. It does not listen yet.
  * @throws InvalidInput when the files cannot be read
  */
 export function createTlsServer(
@@ -31,11 +30,11 @@ export function createTlsServer(
     handler,
   );
   server.headersTimeout = 15_000;
-  // For receiving a request, body included; answers may stream for as long as the lease lives.
+  // To receive a request with its body. An answer may stream for as long as the lease is alive.
   server.requestTimeout = 60_000;
   server.keepAliveTimeout = 75_000;
   server.maxHeadersCount = 200;
-  server.on('tlsClientError', (error) => logger.debug({ error: messageOf(error) }, 'TLS handshake failed'));
+  server.on('tlsClientError', (error) => logger.debug({ error: errorMessage(error) }, 'TLS handshake failed'));
   followCertificates(server, files, { current, logger, signal });
   return server;
 }

@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 
 export interface HealthOptions {
   /** 0 picks a free port. */
@@ -43,7 +43,7 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
     request.resume();
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     answer(path)
-      .catch((error: unknown) => ({ status: 503, type: 'text/plain; charset=utf-8', body: `${messageOf(error)}\n` }))
+      .catch((error: unknown) => ({ status: 503, type: 'text/plain; charset=utf-8', body: `${errorMessage(error)}\n` }))
       .then(({ status, type, body }) => {
         response.writeHead(status, { 'content-type': type });
         response.end(body);

@@ -41,17 +41,17 @@ export function callId(count: number, rule: string): string {
   return `${ID_PREFIX}${count}_${rule}`;
 }
 
-const ruleOf = (id: string) => /^toolu_rehearsal_\d+_([a-z0-9-]+)$/.exec(id)?.[1] ?? '';
+const parseRuleName = (id: string) => /^toolu_rehearsal_\d+_([a-z0-9-]+)$/.exec(id)?.[1] ?? '';
 
 const isToolUse = (block: Block): block is z.infer<typeof toolUse> => toolUse.safeParse(block).success;
 const isToolResult = (block: Block): block is z.infer<typeof toolResult> => toolResult.safeParse(block).success;
 
 /** The blocks of a message. A plain string becomes one text block. */
-export function blocksOf(message: MessageParam): Block[] {
+export function listBlocks(message: MessageParam): Block[] {
   return typeof message.content === 'string' ? [{ type: 'text', text: message.content }] : message.content;
 }
 
-function textOf(content: z.infer<typeof toolResult>['content']): string {
+function joinText(content: z.infer<typeof toolResult>['content']): string {
   if (content === undefined || typeof content === 'string') return content ?? '';
   return content.flatMap((block) => textBlock.safeParse(block).data?.text ?? []).join('\n');
 }
@@ -68,15 +68,15 @@ export function parseResult(text: string): Pick<Step, 'exit' | 'stdout' | 'stder
 }
 
 /** The steps in order. `isChange` tells whether a rule changes something. */
-export function stepsOf(messages: readonly MessageParam[], isChange: (rule: string) => boolean): Step[] {
-  const blocks = messages.flatMap(blocksOf);
-  const results = new Map(blocks.filter(isToolResult).map((block) => [block.tool_use_id, textOf(block.content)]));
+export function parseSteps(messages: readonly MessageParam[], isChange: (rule: string) => boolean): Step[] {
+  const blocks = messages.flatMap(listBlocks);
+  const results = new Map(blocks.filter(isToolResult).map((block) => [block.tool_use_id, joinText(block.content)]));
   let state = 0;
   return blocks.filter(isToolUse).flatMap((call): Step[] => {
     const result = results.get(call.id);
     const input = z.looseObject({ command: z.string(), reasoning: z.string().default('') }).safeParse(call.input);
     if (result === undefined || !input.success) return [];
-    const rule = ruleOf(call.id);
+    const rule = parseRuleName(call.id);
     if (isChange(rule)) state++;
     return [{ command: input.data.command, reasoning: input.data.reasoning, rule, state, ...parseResult(result) }];
   });
@@ -84,7 +84,7 @@ export function stepsOf(messages: readonly MessageParam[], isChange: (rule: stri
 
 /** The number of calls that the assistant has made, with or without results. */
 export function countCalls(messages: readonly MessageParam[]): number {
-  return messages.flatMap(blocksOf).filter(isToolUse).length;
+  return messages.flatMap(listBlocks).filter(isToolUse).length;
 }
 
 /**
@@ -95,14 +95,14 @@ export function faultIn(messages: readonly MessageParam[]): string | undefined {
   if (messages[0]?.role !== 'user') return 'messages.0: the first message must have role user';
   if (messages.at(-1)?.role !== 'user') return 'messages: the conversation must end with a user message';
   for (const [index, message] of messages.entries()) {
-    const blocks = blocksOf(message);
+    const blocks = listBlocks(message);
     if (blocks.some((block) => textBlock.safeParse(block).data?.text.trim() === '')) {
       return `messages.${index}: text content blocks must be non-empty`;
     }
     const previous = messages[index - 1];
     const asked =
       previous?.role === 'assistant'
-        ? blocksOf(previous)
+        ? listBlocks(previous)
             .filter(isToolUse)
             .map((block) => block.id)
         : [];

@@ -1,7 +1,7 @@
 // Decides the next step from the conversation: the first rule that holds and has something new to
 // do.
 
-import { countCalls, type MessageParam, type Step, stepsOf } from './conversation.ts';
+import { countCalls, type MessageParam, parseSteps, type Step } from './conversation.ts';
 import { type Captures, fill, matchRule } from './match.ts';
 import type { Rule, RuleBook } from './rule.ts';
 
@@ -29,7 +29,7 @@ export interface Decision {
  */
 const SHELL_SAFE = /^[A-Za-z0-9._:@/-]+$/;
 
-function commandsOf(rule: Rule, captures: Captures): string[] | undefined {
+function fillCommands(rule: Rule, captures: Captures): string[] | undefined {
   const templates = rule.run === undefined ? [] : [rule.run].flat();
   const used = templates.flatMap((text) =>
     [...text.matchAll(/\$\{(\w+)\}/g)].map((match) => captures[match[1] ?? ''] ?? ''),
@@ -52,7 +52,7 @@ function isNew(rule: Rule, commands: readonly string[], steps: readonly Step[]):
 }
 
 /** The changes made: each command, or the reason given for it if the command is long. */
-function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean): string[] {
+function describeActions(steps: readonly Step[], isChange: (rule: string) => boolean): string[] {
   return steps
     .filter((step) => isChange(step.rule))
     .map((step) => {
@@ -62,7 +62,7 @@ function actionsOf(steps: readonly Step[], isChange: (rule: string) => boolean):
 }
 
 /** The causes: by convention, the first sentence said before each change names what it removes. */
-function causesOf(steps: readonly Step[], isChange: (rule: string) => boolean): string {
+function describeCauses(steps: readonly Step[], isChange: (rule: string) => boolean): string {
   const said = steps.filter((step) => isChange(step.rule)).map((step) => step.reasoning.replaceAll(/\s+/g, ' '));
   return [...new Set(said.map((text) => /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text))].join(' ');
 }
@@ -71,11 +71,11 @@ function causesOf(steps: readonly Step[], isChange: (rule: string) => boolean): 
 export function decide(book: RuleBook, messages: readonly MessageParam[]): Decision | undefined {
   const changes = new Set(book.rules.filter((rule) => rule.change).map((rule) => rule.name));
   const isChange = (rule: string) => changes.has(rule);
-  const steps = stepsOf(messages, isChange);
-  const causes = causesOf(steps, isChange);
+  const steps = parseSteps(messages, isChange);
+  const causes = describeCauses(steps, isChange);
   for (const rule of book.rules) {
     for (const captures of matchRule(rule, book, steps)) {
-      const commands = commandsOf(rule, captures);
+      const commands = fillCommands(rule, captures);
       if (commands === undefined || (commands.length > 0 && !isNew(rule, commands, steps))) continue;
       return {
         rule: rule.name,
@@ -90,7 +90,7 @@ export function decide(book: RuleBook, messages: readonly MessageParam[]): Decis
                 outcome: rule.conclude.outcome,
                 summary: fill(rule.conclude.summary, { ...captures, causes }).trim(),
                 root_cause: fill(rule.conclude.root_cause, { ...captures, causes }).trim(),
-                actions: actionsOf(steps, isChange),
+                actions: describeActions(steps, isChange),
               },
       };
     }

@@ -34,7 +34,7 @@ export interface RehearsalMessage {
 }
 
 /** A deterministic estimate of four characters per token. */
-const tokensOf = (value: unknown) => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
+const countTokens = (value: unknown) => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
 
 function message(request: MessagesRequest, content: readonly Block[]): RehearsalMessage {
   const asked = [request.system, request.tools, request.messages];
@@ -48,8 +48,8 @@ function message(request: MessagesRequest, content: readonly Block[]): Rehearsal
     stop_reason: content.some((block) => block.type === 'tool_use') ? 'tool_use' : 'end_turn',
     stop_sequence: null,
     usage: {
-      input_tokens: tokensOf(asked),
-      output_tokens: tokensOf(content),
+      input_tokens: countTokens(asked),
+      output_tokens: countTokens(content),
       cache_creation_input_tokens: 0,
       cache_read_input_tokens: 0,
     },
@@ -108,7 +108,7 @@ function blockEvents(block: Block, index: number): unknown[] {
 }
 
 /** The events that carry a message, in the API's order. */
-export function eventsOf(whole: RehearsalMessage): { type: string }[] {
+export function buildEvents(whole: RehearsalMessage): { type: string }[] {
   const { content, stop_reason, stop_sequence, usage } = whole;
   const started = {
     ...whole,

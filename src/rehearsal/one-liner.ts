@@ -1,13 +1,13 @@
 // The rehearsal model as the small model: a deterministic one-line summary of a text.
 
-import { blocksOf, type MessageParam } from './conversation.ts';
+import { listBlocks, type MessageParam } from './conversation.ts';
 
 const MAX = 160;
 
 /** The first line, the last line and the number of lines, without any understanding of the text. */
 export function oneLiner(messages: readonly MessageParam[]): string {
   const last = messages.at(-1);
-  const text = (last === undefined ? [] : blocksOf(last))
+  const text = (last === undefined ? [] : listBlocks(last))
     .flatMap((block) => ('text' in block && typeof block.text === 'string' ? [block.text] : []))
     .join('\n');
   const result = /\nResult:\n([\s\S]*)$/.exec(text)?.[1] ?? text;

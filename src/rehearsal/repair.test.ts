@@ -1,4 +1,4 @@
-// The whole chain in one process: rehearsal server, agent, shell server, and a patient that exists only as a file.
+// The whole chain in one process: rehearsal server, agent, shell server, and a patient in a file.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -67,7 +67,7 @@ async function repair(options: FakePatientOptions) {
   }
 }
 
-const commandsOf = (gateway: FakeGateway) =>
+const listCommands = (gateway: FakeGateway) =>
   gateway.entries.flatMap((entry) =>
     entry.kind === 'tool_call' && entry.tool === 'shell' ? [JSON.stringify(entry.params)] : [],
   );
@@ -89,7 +89,7 @@ describe('the whole chain', { timeout: 100_000 }, () => {
     expect(conclusion?.summary).toContain('blue');
     expect(conclusion?.actions).toHaveLength(1);
     // After the change it looked again before it claimed anything.
-    const commands = commandsOf(gateway);
+    const commands = listCommands(gateway);
     const change = commands.findIndex((command) => command.includes('scale statefulset'));
     expect(commands.slice(change + 1).some((command) => command.includes('/pd/api/v1/stores'))).toBe(true);
   });

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { InvalidInput, messageOf } from '../errors.ts';
+import { errorMessage, InvalidInput } from '../errors.ts';
 
 /**
  * A condition on one step of the conversation: the latest command that matches `ran`, and its
@@ -129,7 +129,7 @@ export async function loadRules(directory: string): Promise<RuleBook> {
     try {
       content = parse(await readFile(path.join(directory, file), 'utf8'));
     } catch (error) {
-      throw new InvalidInput(`${file}: ${messageOf(error)}`, error);
+      throw new InvalidInput(`${file}: ${errorMessage(error)}`, error);
     }
     const parsed = ruleFile.safeParse(content);
     if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`, parsed.error);

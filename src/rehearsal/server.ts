@@ -6,7 +6,7 @@ import path from 'node:path';
 import { OplabError } from '../errors.ts';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
 import { decide } from './engine.ts';
-import { decisionMessage, eventsOf, type RehearsalMessage, textMessage } from './message.ts';
+import { buildEvents, decisionMessage, type RehearsalMessage, textMessage } from './message.ts';
 import { oneLiner } from './one-liner.ts';
 import { type ApiError, parseRequest } from './request.ts';
 import { loadRules, type RuleBook } from './rule.ts';
@@ -92,7 +92,7 @@ export async function startRehearsal(
     if ('error' in answer) return fail(answer.error);
     if (!answer.stream) return send(response, 200, answer.message);
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' });
-    for (const event of eventsOf(answer.message)) response.write(formatServerSentEvent(event.type, event));
+    for (const event of buildEvents(answer.message)) response.write(formatServerSentEvent(event.type, event));
     response.end();
   }
 

@@ -1,21 +1,21 @@
-// The sandbox's /var/run/docker.sock: an ordinary Docker socket to whoever connects, carried to the
-// gateway's docker door with the pod's own token.
+// The sandbox's /var/run/docker.sock: forwards requests to the gateway's docker door with the pod's
+// token.
 //
-// It decides nothing. The token is read from its file for each request, since the kubelet rotates
-// it; a command that reads the token itself gains nothing by it, for the door is the same.
+// It decides nothing. The token is read from its file for each request, because the kubelet rotates
+// it. A command that reads the token gains nothing, because the door decides in the same way.
 
 import { chmod, mkdir, readFile, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
 import path from 'node:path';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { messageOf } from '../errors.ts';
+import { errorMessage } from '../errors.ts';
 import { readPem } from '../net/certificate-files.ts';
 import { join } from '../net/join.ts';
 import { endWithResponse, formatResponseHead } from '../net/raw-response.ts';
 import { type OutgoingRequest, openRequest } from '../net/request.ts';
 
-/** Where docker commands look unless told otherwise. */
+/** The default socket of docker commands. */
 export const DOCKER_SOCKET_PATH = '/var/run/docker.sock';
 
 export interface DockerRelayOptions {
@@ -31,7 +31,7 @@ export interface DockerRelay {
   close(): Promise<void>;
 }
 
-/** Listens on the socket. @throws when it cannot */
+/** Listens on the socket. @throws if that fails */
 export async function startDockerRelay(options: DockerRelayOptions): Promise<DockerRelay> {
   const report = options.report ?? (() => undefined);
   const { url } = options;
@@ -39,7 +39,7 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
   async function toDoor(incoming: IncomingMessage): Promise<OutgoingRequest> {
     const token = (await readFile(options.tokenFile, 'utf8')).trim();
     const headers: OutgoingHttpHeaders = { ...incoming.headers, host: url.host, authorization: `Bearer ${token}` };
-    // Each request has a connection of its own: the other end may close one that has been idle.
+    // Each request has a separate connection, because the gateway may close one that is idle.
     return openRequest({
       url,
       method: incoming.method,
@@ -52,9 +52,9 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
 
   async function forward(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const outgoing = await toDoor(incoming);
-    // Whoever stops listening to `logs -f` ends it on the other side, too.
+    // The end of `logs -f` on this side ends it on the other side.
     response.once('close', () => outgoing.destroy());
-    // The door may answer before it has taken all of a body that it refuses.
+    // The door may refuse a request before it has read the whole body.
     pipeline(incoming, outgoing.body).catch(() => undefined);
     const answer = await outgoing.receiveResponse();
     response.writeHead(answer.statusCode ?? 502, withoutHop(answer.headers));
@@ -65,8 +65,7 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
   async function upgrade(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const outgoing = await toDoor(incoming);
     socket.once('close', () => outgoing.destroy());
-    // The body, if one was announced, comes first on the socket: Node does not read it for an
-    // upgrade.
+    // Node does not read the body of an upgrade, so it is at the beginning of the socket's bytes.
     const length = Number(incoming.headers['content-length'] ?? 0);
     if (length > 0) outgoing.body.write(await take(socket, head, length));
     else if (head.length > 0) socket.unshift(head);
@@ -86,17 +85,17 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
 
   const server = createServer({ requestTimeout: 0, headersTimeout: 15_000 }, (incoming, response) => {
     forward(incoming, response).catch((error: unknown) => {
-      report(`docker: ${incoming.method} ${incoming.url}: ${messageOf(error)}`);
+      report(`docker: ${incoming.method} ${incoming.url}: ${errorMessage(error)}`);
       if (response.headersSent) return void response.destroy();
       response.writeHead(502, { 'content-type': 'application/json', connection: 'close' });
-      response.end(JSON.stringify({ message: `the gateway cannot be reached: ${messageOf(error)}` }));
+      response.end(JSON.stringify({ message: `the gateway cannot be reached: ${errorMessage(error)}` }));
     });
   });
   server.on('upgrade', (incoming, socket, head) => {
     socket.on('error', () => socket.destroy());
     upgrade(incoming, socket, head).catch((error: unknown) => {
-      report(`docker: ${incoming.method} ${incoming.url}: ${messageOf(error)}`);
-      refuse(socket, `the gateway cannot be reached: ${messageOf(error)}`);
+      report(`docker: ${incoming.method} ${incoming.url}: ${errorMessage(error)}`);
+      refuse(socket, `the gateway cannot be reached: ${errorMessage(error)}`);
     });
   });
   await mkdir(path.dirname(options.socketPath), { recursive: true });
@@ -115,7 +114,7 @@ export async function startDockerRelay(options: DockerRelayOptions): Promise<Doc
   };
 }
 
-/** The announced body; what follows it stays on the socket. */
+/** Reads a body of the announced length. The bytes after it stay on the socket. */
 async function take(socket: Duplex, head: Buffer, length: number): Promise<Buffer> {
   const chunks = [head];
   let size = head.length;
@@ -142,7 +141,7 @@ function refuse(socket: Duplex, message: string): void {
   endWithResponse(socket, 502, headers, Buffer.from(JSON.stringify({ message })));
 }
 
-/** The connection's own headers are made anew on this side. */
+/** Removes the headers of the other connection; Node writes those of this one. */
 function withoutHop(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
   const { connection: _, 'keep-alive': __, 'transfer-encoding': ___, ...kept } = headers;
   return kept;

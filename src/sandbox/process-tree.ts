@@ -79,7 +79,7 @@ export async function ownsContainer(): Promise<boolean> {
 }
 
 /** The living processes of a command. */
-export async function processesOf(selector: ProcessSelector): Promise<Process[]> {
+export async function findProcesses(selector: ProcessSelector): Promise<Process[]> {
   const processes = (await allProcesses()).filter((candidate) => !candidate.zombie);
   if (selector.wholeContainer) {
     // Processes started from outside (probes, kubectl exec) have parent 0, which a process started
@@ -116,12 +116,12 @@ function signalAll(processes: readonly Process[], signal: 'SIGTERM' | 'SIGKILL')
 export async function endProcesses(selector: ProcessSelector, patienceMs = 0): Promise<number> {
   const patienceEnds = performance.now() + patienceMs;
   while (performance.now() < patienceEnds) {
-    if ((await processesOf(selector)).length === 0) return 0;
+    if ((await findProcesses(selector)).length === 0) return 0;
     await sleep(20);
   }
   const seen = new Set<string>();
   const living = async () => {
-    const processes = await processesOf(selector);
+    const processes = await findProcesses(selector);
     for (const { pid, startTime } of processes) seen.add(`${pid}/${startTime}`);
     return processes;
   };

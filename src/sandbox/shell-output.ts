@@ -26,7 +26,7 @@ function trimStart(bytes: Buffer): Buffer {
  * Decodes UTF-8. Invalid bytes, and NUL, which breaks some JSON consumers, become replacement
  * characters.
  */
-export function textOf(bytes: Buffer): string {
+export function decodeText(bytes: Buffer): string {
   return bytes.toString('utf8').replaceAll('\0', '\uFFFD');
 }
 
@@ -77,10 +77,10 @@ export class OutputWindow {
     const head = Buffer.concat(this.#head);
     const joined = Buffer.concat(this.#tail);
     const tail = joined.subarray(Math.max(0, joined.length - this.#tailLimit));
-    if (this.leftOut === 0) return textOf(Buffer.concat([head, tail]));
+    if (this.leftOut === 0) return decodeText(Buffer.concat([head, tail]));
     const shownHead = trimEnd(head);
     const shownTail = trimStart(tail);
     const missing = this.#total - shownHead.length - shownTail.length;
-    return `${textOf(shownHead)}\n[... ${missing} bytes omitted ...]\n${textOf(shownTail)}`;
+    return `${decodeText(shownHead)}\n[... ${missing} bytes omitted ...]\n${decodeText(shownTail)}`;
   }
 }

@@ -3,7 +3,7 @@
 
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { InvalidInput, messageOf, OplabError } from '../errors.ts';
+import { errorMessage, InvalidInput, OplabError } from '../errors.ts';
 import { formatNdjson } from '../net/ndjson.ts';
 import { openRequest } from '../net/request.ts';
 import { type ExecEvent, execRequest, type IsolationReport } from './protocol.ts';
@@ -89,8 +89,8 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
     response.on('error', () => undefined);
     route(incoming, response).catch((error: unknown) => {
       const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
-      report(`${incoming.url}: ${messageOf(error)}`);
-      answer(response, error instanceof InvalidInput ? 400 : 500, { error: { code, message: messageOf(error) } });
+      report(`${incoming.url}: ${errorMessage(error)}`);
+      answer(response, error instanceof InvalidInput ? 400 : 500, { error: { code, message: errorMessage(error) } });
       response.end();
     });
   }
@@ -115,7 +115,7 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
     if (current?.ino === inode || stopping.signal.aborted) return;
     report('the socket was removed or replaced; listening again');
     server.close();
-    await listen().catch((error: unknown) => report(`cannot listen: ${messageOf(error)}`));
+    await listen().catch((error: unknown) => report(`cannot listen: ${errorMessage(error)}`));
     inode = (await stat(options.socketPath).catch(() => undefined))?.ino ?? 0;
   }, 1000);
 

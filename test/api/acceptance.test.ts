@@ -47,12 +47,12 @@ describe('the queue', () => {
     await critical.until('waits', (now) => condition(now, 'Reconciling')?.reason === 'Queued');
     await first.claim(1, 'CannotFix');
     await first.seal();
-    await critical.podOf(1);
+    await critical.findPod(1);
     await warning.until('waits for the next', ({ status }) => status?.message?.includes('/critical') ?? false);
     expect((await warning.read()).status?.attempts).toBeUndefined();
     await critical.spec({ cancel: true });
     await critical.seal();
-    await warning.podOf(1);
+    await warning.findPod(1);
     await warning.delete();
   });
 
@@ -75,7 +75,7 @@ describe('acceptance', () => {
     const waiting = await incident.until('stalled', (now) => condition(now, 'Stalled')?.status === 'True');
     expect(condition(waiting, 'Accepted')).toMatchObject({ status: 'False', reason: 'ClassNotFound' });
     await server.client.create(AGENT_CLASSES, agentClass('later'));
-    await incident.podOf(1);
+    await incident.findPod(1);
     expect(condition(await incident.read(), 'Stalled')?.status).toBe('False');
     await incident.delete();
   });
@@ -118,7 +118,7 @@ describe('acceptance', () => {
     await server.client.create(AGENT_CLASSES, agentClass('diagnose', { mode: 'Diagnose' }));
     const sick = await patient();
     const incident = await sick.report('diagnosis', { agentClassName: 'diagnose' });
-    await incident.podOf(1);
+    await incident.findPod(1);
     const bindings = await server.client.list(ROLE_BINDINGS, { namespace: sick.namespace });
     expect(bindings.items.map((binding) => binding.roleRef)).toEqual([
       expect.objectContaining({ name: 'test-read' }),

@@ -58,7 +58,7 @@ describe('a repair that is claimed and holds', () => {
   it('is Resolved, with nothing left behind', async () => {
     const sick = await patient();
     const incident = await sick.report('broken');
-    const pod = await incident.podOf(1);
+    const pod = await incident.findPod(1);
     expect(pod.metadata.namespace).toBe(AGENTS);
     const early = await incident.read();
     expect(early.status?.verification?.[0]).toMatchObject({ passing: false, baseline: 'object.data.state = "bad"' });
@@ -140,14 +140,14 @@ describe('a repair that is claimed but does not hold', () => {
     await incident.claim(1, 'Fixed');
     await incident.until('the checks fail', (now) => condition(now, 'Verified')?.reason === 'ChecksFailing');
     await pass(61, incident);
-    const second = await incident.podOf(2);
+    const second = await incident.findPod(2);
     const between = await incident.read();
     expect(between.status?.attempts?.[0]).toMatchObject({ reason: 'ChecksFailed' });
     expect(between.status?.attempts?.[0]?.message).toContain('patient-good: object.data.state = "bad"');
     expect(second.metadata.name).toMatch(/-2$/);
     await incident.podRuns(2);
     await incident.claim(2, 'NothingWrong');
-    await incident.until('judged', ({ status }) => status?.phase === 'Verifying');
+    await incident.until('verifying', ({ status }) => status?.phase === 'Verifying');
     await pass(61, incident);
     await incident.seal();
     const done = await incident.finished();
@@ -185,7 +185,10 @@ describe('a repair that is claimed but does not hold', () => {
     const incident = await sick.report('blind', { verify });
     await incident.podRuns(1);
     await incident.claim(1, 'Fixed');
-    const seen = await incident.until('looked', (now) => condition(now, 'Verified')?.reason === 'ChecksFailing');
+    const seen = await incident.until(
+      'failing checks',
+      (now) => condition(now, 'Verified')?.reason === 'ChecksFailing',
+    );
     const error = (name: string) => seen.status?.verification?.find((check) => check.name === name)?.error;
     expect(error('typo')).toContain('field not found: nothing');
     expect(error('gone')).toContain('does not exist');
@@ -199,9 +202,9 @@ describe('a pod that fails', () => {
   it('ends the attempt Interrupted, and the next one begins', async () => {
     const incident = await (await patient()).report('evicted');
     await incident.podRuns(1);
-    const pod = await incident.podOf(1);
+    const pod = await incident.findPod(1);
     await server.client.delete(PODS, { namespace: AGENTS, name: pod.metadata.name });
-    await incident.podOf(2);
+    await incident.findPod(2);
     expect((await incident.read()).status?.attempts?.[0]).toMatchObject({ reason: 'Interrupted' });
     await incident.podStatus(2, { phase: 'Failed', reason: 'Evicted', message: 'the node was low on memory' });
     await incident.seal();
@@ -253,7 +256,7 @@ describe('limits', () => {
   it('end the Incident when its time is up', async () => {
     const sick = await patient();
     const incident = await sick.report('slow', { limits: { timeoutSeconds: 30 } });
-    const pod = await incident.podOf(1);
+    const pod = await incident.findPod(1);
     expect(pod.spec).toMatchObject({ activeDeadlineSeconds: expect.any(Number) });
     await incident.podRuns(1);
     await pass(31, incident);
@@ -306,7 +309,7 @@ describe('cancel', () => {
 
   it('finishes after a minute without the gateway, and is sealed when the gateway is back', async () => {
     const incident = await (await patient()).report('sealless');
-    await incident.podOf(1);
+    await incident.findPod(1);
     await incident.spec({ cancel: true });
     await incident.until('asks for the seal', (now) => condition(now, 'AuditSealed')?.reason === 'SealRequested');
     await pass(61, incident);
@@ -324,7 +327,7 @@ describe('suspend', () => {
     await sleep(300);
     expect((await incident.read()).status?.attempts).toBeUndefined();
     await incident.spec({ suspend: false });
-    await incident.podOf(1);
+    await incident.findPod(1);
     await incident.delete();
   });
 

@@ -107,16 +107,16 @@ describe('Alertmanager', () => {
     const home = await namespace('unreachable');
     let failures = 3;
     const { intake, alertmanager } = await alerting({
-      book: (client) => {
-        const book = new IncidentOpener({ client, now: () => new Date(), record: () => {} });
+      opener: (client) => {
+        const opener = new IncidentOpener({ client, now: () => new Date(), record: () => {} });
         return {
           raise: (alarm) => {
             failures -= 1;
             return failures >= 0
               ? Promise.reject(new KubeError(0, 'Unreachable', 'POST: cannot be reached'))
-              : book.raise(alarm);
+              : opener.raise(alarm);
           },
-          clear: (end) => book.clear(end),
+          clear: (end) => opener.clear(end),
         };
       },
     });

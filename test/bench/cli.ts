@@ -1,8 +1,8 @@
-// `npm run bench`: how long the command line takes, side by side with kubectl and with Node itself.
+// `npm run bench`: how long oplab's commands take, compared with kubectl and with Node itself.
 //
-// Whole processes, in turns, against a real kube-apiserver with 20 Incidents. A ratio is the median of
-// the ratios within each round, so that a busy machine weighs on both sides alike. The table also goes
-// to reports/bench-cli.json.
+// Whole processes run alternately against a real kube-apiserver with 20 Incidents. A ratio is the
+// median of the ratios of all rounds, so that a busy machine slows both sides. The table is also
+// written to reports/bench-cli.json.
 //
 //   --runs COUNT    rounds (20)
 //   --check         exit code 1 if a ratio is above its bound
@@ -29,7 +29,7 @@ import { type Candidate, measure, median, quantile, ratio } from './side-by-side
 const INCIDENT_COUNT = 20;
 const NAMESPACE = 'tikv';
 
-/** What a user accepts: at most twice what kubectl takes for the same. */
+/** A user accepts at most twice the time that kubectl takes for the same. */
 const BOUNDS = [
   { of: 'oplab version', against: 'kubectl version --client', atMost: 2 },
   { of: 'oplab incident list', against: 'kubectl get incidents', atMost: 2 },
@@ -61,7 +61,7 @@ async function createIncidents(kubeconfig: string): Promise<void> {
     });
     const tokens = { inputTokens: 90, outputTokens: 800, cacheReadTokens: 40_000, cacheWriteTokens: 9000 };
     const usage = { turns: 7, modelCalls: 9, costMilliUSD: 120, ...tokens };
-    const status = { phase: 'Running', message: 'The agent works', usage };
+    const status = { phase: 'Running', message: 'The agent is working', usage };
     await client.patch(INCIDENTS, { name, namespace: NAMESPACE }, { status }, { subresource: 'status' });
   }
 }
@@ -82,7 +82,7 @@ await main(async (signal) => {
     await buildBundles(dist);
     await createIncidents(plane.kubeconfig);
     const kubectl = await ensureTool('kubectl', { signal });
-    // A home of its own: the caches of Node and kubectl are filled by the first round, as they are for a user.
+    // A separate home, where the first round fills the caches of Node and kubectl.
     const env = { HOME: directory, PATH: process.env.PATH };
     const before = loadavg()[0] ?? 0;
     const measured = measure(candidates(dist, kubectl, plane.kubeconfig), rounds, { env, signal });

@@ -1,8 +1,8 @@
-// Runs commands in turns and compares how long they take.
+// Runs commands alternately and compares how long they take.
 
 import { spawnSync } from 'node:child_process';
 
-/** A command line that is measured as a whole process, from its start to its end. */
+/** A command that is measured as a whole process, from its start to its end. */
 export interface Candidate {
   readonly name: string;
   readonly command: string;
@@ -15,7 +15,7 @@ export interface Measurement {
   readonly times: readonly number[];
 }
 
-/** The value below which lie so many of the values, as a share of 1. */
+/** The quantile of the values. @param share from 0 to 1 */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
@@ -24,16 +24,16 @@ export function quantile(values: readonly number[], share: number): number {
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
 /**
- * How much longer one command takes than another: the median of the ratios within each round. The load
- * of the machine changes from round to round and weighs on both.
+ * How many times as long one command takes as another: the median of the ratios of all rounds. The
+ * load of the machine changes between rounds and slows both commands of a round.
  */
 export function ratio(measured: Measurement, yardstick: Measurement): number {
   return median(measured.times.map((time, round) => time / (yardstick.times[round] ?? Number.NaN)));
 }
 
 /**
- * Runs each command once in each round, and each round begins with another one. A first round, which
- * fills caches, does not count.
+ * Runs each command once per round; each round begins with a different command. The first round,
+ * which fills caches, does not count.
  * @throws Error for a command that fails
  */
 export function measure(

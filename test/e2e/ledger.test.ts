@@ -2,7 +2,7 @@
 // named, and the patient is unhealthy.
 
 import { describe, expect, it } from 'vitest';
-import { judge, ledgerReport } from '../../lab/index.ts';
+import { checkPatient, ledgerReport } from '../../lab/index.ts';
 import { child, KUBECONFIG } from '../support/live.ts';
 
 // The load writes this key only once, so nothing rewrites it in between.
@@ -23,7 +23,7 @@ describe('the write ledger', () => {
       expect(after.ledgerLost).toBeGreaterThanOrEqual(1);
       expect(after.lostKeys.map(({ key }) => key)).toContain(KEY);
       expect(verified.code).toBe(1);
-      expect((await judge(target)).healthy).toBe(false);
+      expect((await checkPatient(target)).healthy).toBe(false);
     } finally {
       await load('put', '--key', KEY);
     }

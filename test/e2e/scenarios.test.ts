@@ -5,7 +5,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  describeVerdict,
+  describeHealth,
   Incidents,
   inject,
   installOperator,
@@ -61,8 +61,8 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     // queued before them.
     await incidents.watch(await incidents.monitors(), false);
     await installOperator({ kubeconfig: KUBECONFIG, model: 'rehearsal', signal: target.signal });
-    const verdict = await soak(target, { seconds: 0, withinSeconds: 240 });
-    expect(describeVerdict(verdict, false)).not.toContain('✗');
+    const health = await soak(target, { seconds: 0, withinSeconds: 240 });
+    expect(describeHealth(health, false)).not.toContain('✗');
   });
   afterAll(async () => {
     await incidents.watch(await incidents.monitors(), true);
@@ -92,7 +92,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
 
     const entries = await trail(target.namespace, scenario);
     const audit = await oplab('audit', 'verify', scenario, '-n', target.namespace);
-    const verdict = await soak(target, { seconds: 0, withinSeconds: 120 });
+    const health = await soak(target, { seconds: 0, withinSeconds: 120 });
     report.push({
       scenario,
       model: status?.attempts?.at(-1)?.class.model ?? 'none',
@@ -101,7 +101,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
       entries: entries.length,
       turns: status?.usage?.turns ?? 0,
       chainValid: audit.code === 0,
-      ledgerLost: verdict.ledger.ledgerLost,
+      ledgerLost: health.ledger.ledgerLost,
       seconds: { inject: injectSeconds, repair: repairSeconds },
     });
 
@@ -109,8 +109,8 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
     for (const type of ['RepairClaimed', 'Verified', 'AuditSealed', 'Finished', 'Succeeded'])
       expect(isTrue(status?.conditions, type), type).toBe(true);
     expect(audit.code, audit.stdout + audit.stderr).toBe(0);
-    expect(describeVerdict(verdict, false)).not.toContain('✗');
-    expect(verdict.ledger.ledgerLost).toBe(0);
+    expect(describeHealth(health, false)).not.toContain('✗');
+    expect(health.ledger.ledgerLost).toBe(0);
     // The same stores, not new ones that replace them.
     const identity = (list: typeof before) => list.map(({ id, pod }) => `${pod} is store ${id}`).sort();
     expect(identity(await stores())).toEqual(identity(before));

@@ -369,7 +369,7 @@ describe('the lease', () => {
     expect((await elsewhere.docker('ps')).stderr).toContain('no Docker host unheard-of');
     const attempt = await lab.gateway.open('no-docker');
     const answer = await fetchDoor(attempt.sandboxToken);
-    expect(answer).toContain('opens no Docker host');
+    expect(answer).toContain('does not allow a Docker host');
     expect(await fetchDoor(attempt.agentToken)).toContain('OPLAB_UNAUTHENTICATED');
   });
 

@@ -62,7 +62,7 @@ async function startProcess(): Promise<void> {
   started.stdout.on('data', (chunk) => {
     output += chunk;
   });
-  const line = await eventually(() => output.split('\n').find((text) => text.includes('the gateway serves')), {
+  const line = await eventually(() => output.split('\n').find((text) => text.includes('the gateway is ready')), {
     withinMs: 60_000,
   });
   lab.gateway = { ...lab.gateway, ports: serving.parse(JSON.parse(line)) };

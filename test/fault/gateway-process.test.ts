@@ -58,7 +58,7 @@ describe('oplab gateway', () => {
       () =>
         output()
           .split('\n')
-          .find((text) => text.includes('the gateway serves')),
+          .find((text) => text.includes('the gateway is ready')),
       { withinMs: 30_000 },
     );
     const ports: { health: number } = JSON.parse(line);

@@ -108,7 +108,7 @@ export class FakeCluster {
     this.replicas = options.scaledTo ?? options.replicas;
     this.pdReplicas = options.pdScaledTo ?? 3;
     this.toml = tomlWith(options.badOption);
-    this.template = this.#templateOf(options.template ?? {});
+    this.template = this.#buildTemplate(options.template ?? {});
     this.#met = new Set([...(options.badOption?.pods ?? []), ...(options.template?.pods ?? [])]);
     this.schedulers = [...OWN_SCHEDULERS.map((name) => `${name}-scheduler`), ...(options.schedulers ?? [])];
     this.limits =
@@ -121,7 +121,7 @@ export class FakeCluster {
     this.#lost = options.lostVolume === undefined ? 'no' : 'yes';
   }
 
-  #templateOf(change: { pdEndpoints?: string; image?: string; memory?: string; cpu?: string }): Template {
+  #buildTemplate(change: { pdEndpoints?: string; image?: string; memory?: string; cpu?: string }): Template {
     const limits: Record<string, string> = { memory: change.memory ?? '1Gi' };
     if (change.cpu !== undefined) limits.cpu = change.cpu;
     return {
@@ -158,7 +158,7 @@ export class FakeCluster {
   }
 
   #pdSet = (replicas = this.pdReplicas) =>
-    this.#workload('StatefulSet', this.pd, replicas, replicas, this.#templateOf({}), 2379);
+    this.#workload('StatefulSet', this.pd, replicas, replicas, this.#buildTemplate({}), 2379);
   #tikvSet = (replicas = this.replicas, template = this.template) =>
     this.#workload(
       'StatefulSet',
@@ -168,11 +168,11 @@ export class FakeCluster {
       template,
       20160,
     );
-  #loadSet = () => this.#workload('Deployment', `${this.options.release}-load`, 1, 1, this.#templateOf({}), 8080);
+  #loadSet = () => this.#workload('Deployment', `${this.options.release}-load`, 1, 1, this.#buildTemplate({}), 8080);
 
   #manifest(): string {
     const { replicas } = this.options;
-    return [this.#pdSet(3), this.#tikvSet(replicas, this.#templateOf({})), this.#loadSet()]
+    return [this.#pdSet(3), this.#tikvSet(replicas, this.#buildTemplate({})), this.#loadSet()]
       .map((object) => `---\n# Source: chart\n${stringify(object)}`)
       .join('');
   }
@@ -273,7 +273,7 @@ export class FakeCluster {
 
   /** Restarts pods. They are healthy if the broken configuration that they had loaded is gone. */
   #restart(): void {
-    const wanted = this.#templateOf({});
+    const wanted = this.#buildTemplate({});
     const settled =
       this.options.badOption === undefined
         ? JSON.stringify(this.template) === JSON.stringify(wanted)

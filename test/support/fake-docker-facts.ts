@@ -13,11 +13,11 @@ import {
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 
 /** An id of 64 digits that is easy to distinguish from others. */
-export const idOf = (digit: string): string => digit.repeat(64);
+export const fullId = (digit: string): string => digit.repeat(64);
 
 const project = (name: string) => ({ [PROJECT_LABEL]: name });
 const container = (id: string, name: string, owner: string, image: string, more: object = {}) => ({
-  Id: idOf(id),
+  Id: fullId(id),
   Name: `/${name}`,
   Image: `sha256:${image}`,
   Config: { Image: image, Labels: project(owner) },
@@ -29,19 +29,19 @@ const CONTAINERS = [
   container('b', 'node-exporter', 'shop', 'exporter', { HostConfig: { NetworkMode: 'host', PidMode: 'host' } }),
   container('c', 'agent', 'shop', 'agent', { HostConfig: { Privileged: true } }),
   container('d', 'traefik', 'shop', 'traefik', { Mounts: [{ Type: 'bind', Source: '/var/run/docker.sock' }] }),
-  container('e', 'shadow', 'shop', 'shadow', { HostConfig: { NetworkMode: `container:${idOf('f')}` } }),
+  container('e', 'shadow', 'shop', 'shadow', { HostConfig: { NetworkMode: `container:${fullId('f')}` } }),
   container('f', 'bank', 'bank', 'bank-core:1'),
-  { Id: idOf('9'), Name: '/bare', Image: 'sha256:bare', Config: { Image: 'bare', Labels: null } },
+  { Id: fullId('9'), Name: '/bare', Image: 'sha256:bare', Config: { Image: 'bare', Labels: null } },
 ];
 const EXECS = [
-  { ID: idOf('1'), ContainerID: idOf('a'), ProcessConfig: { entrypoint: 'ls', arguments: ['-l'] } },
-  { ID: idOf('2'), ContainerID: idOf('f') },
-  { ID: idOf('3'), ContainerID: idOf('a'), ProcessConfig: { entrypoint: 'sh', privileged: true } },
+  { ID: fullId('1'), ContainerID: fullId('a'), ProcessConfig: { entrypoint: 'ls', arguments: ['-l'] } },
+  { ID: fullId('2'), ContainerID: fullId('f') },
+  { ID: fullId('3'), ContainerID: fullId('a'), ProcessConfig: { entrypoint: 'sh', privileged: true } },
 ];
 const NETWORKS = [
-  { Id: idOf('4'), Name: 'shop_default', Labels: project('shop') },
-  { Id: idOf('5'), Name: 'bank_default', Labels: project('bank') },
-  { Id: idOf('6'), Name: 'bridge', Labels: {} },
+  { Id: fullId('4'), Name: 'shop_default', Labels: project('shop') },
+  { Id: fullId('5'), Name: 'bank_default', Labels: project('bank') },
+  { Id: fullId('6'), Name: 'bridge', Labels: {} },
 ];
 const VOLUMES = [
   { Name: 'shop_data', Labels: project('shop') },

@@ -1,4 +1,4 @@
-// For tests: the world of a command of the CLI, of which a test says what matters to it.
+// The environment of a CLI command for tests; a test overrides the parts that matter to it.
 
 import { createColors } from 'picocolors';
 import type { Environment } from '../../src/cli/environment.ts';
@@ -20,7 +20,7 @@ export function outputTo(stdout: (text: string) => void, stderr: (text: string) 
 
 const notHere = (what: string) => () => Promise.reject(new Error(`there is no ${what} in this test`));
 
-/** A world without cluster and gateway, in which files can be read. */
+/** An environment without a cluster and a gateway, in which files can be read. */
 export function fakeEnvironment(parts: Partial<Environment> & Pick<Environment, 'output'>): Environment {
   const incidents = { get: notHere('cluster'), list: notHere('cluster'), create: notHere('cluster') };
   return {
@@ -36,7 +36,7 @@ export function fakeEnvironment(parts: Partial<Environment> & Pick<Environment, 
   };
 }
 
-/** Runs the command line in a world. */
+/** Runs the CLI in an environment. */
 export const commandLine =
   (environment: Environment) =>
   (...args: string[]) =>

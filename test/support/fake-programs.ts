@@ -9,7 +9,7 @@ const ARGUMENT_END = '\x1f';
 const ARGUMENTS_END = '\x1e';
 const QUESTION_END = '\x1d';
 
-/** What a program prints. An error is a failure with exit code 1, and its message goes to stderr. */
+/** The output of a program. An error means exit code 1, and its message goes to stderr. */
 export type Program = (program: string, args: readonly string[], stdin: string) => string;
 
 /** How a command of the shell ended. */
@@ -50,7 +50,7 @@ function bash(command: string, directory: string, bin: string): Promise<Ended> {
 
 /**
  * A shell that speaks TCP itself starts faster than anything else that could ask this process.
- * Only kubectl reads its stdin, and only when it is told to.
+ * Only kubectl reads its stdin, and only with `-f -`.
  */
 const script = (name: string, port: number) => `#!/bin/bash
 exec 3<>/dev/tcp/127.0.0.1/${port}

@@ -117,7 +117,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
 
 export const running = begun([attempt(1, { podUID: 'u1' })]);
 export const types = (made: Plan) => made.actions.map((action) => action.type);
-export const reasonOf = (made: Plan, type: keyof typeof CONDITIONS) =>
+export const findReason = (made: Plan, type: keyof typeof CONDITIONS) =>
   findCondition(made.status?.conditions, CONDITIONS[type])?.reason;
 /** The phase in which the Incident is to end. */
 export const end = (made: Plan) => findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message;

@@ -120,7 +120,7 @@ export class IncidentProbe {
   }
 
   /** The pod of the attempt, once its UID is in the status. */
-  async podOf(attempt: number): Promise<KubeObject> {
+  async findPod(attempt: number): Promise<KubeObject> {
     const incident = await this.until(
       `attempt ${attempt} has a pod`,
       ({ status }) => status?.attempts?.find((candidate) => candidate.number === attempt)?.podUID !== undefined,
@@ -133,7 +133,7 @@ export class IncidentProbe {
 
   /** Acts as the kubelet. */
   async podStatus(attempt: number, status: object): Promise<void> {
-    const pod = await this.podOf(attempt);
+    const pod = await this.findPod(attempt);
     const ref = { namespace: AGENTS, name: pod.metadata.name };
     await this.client.patch(PODS, ref, { status }, { subresource: 'status' });
   }

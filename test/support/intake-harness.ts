@@ -4,8 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
-import type { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
-import { IncidentOpener as Book } from '../../src/controller/alarm/incident-opener.ts';
+import { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
 import { startIntake } from '../../src/controller/intake/start.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
@@ -27,7 +26,7 @@ export const TOKEN = 'a-token-of-the-test';
 export async function startIntakeHarness(
   server: ApiServer,
   routes: readonly object[],
-  options: { book?: (client: KubeClient) => Pick<IncidentOpener, 'raise' | 'clear'> } = {},
+  options: { opener?: (client: KubeClient) => Pick<IncidentOpener, 'raise' | 'clear'> } = {},
 ): Promise<IntakeHarness> {
   const folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
   const routesFile = path.join(folder, 'routes.json');
@@ -36,13 +35,14 @@ export async function startIntakeHarness(
   await writeFile(tokenFile, TOKEN);
   const client = createKubeClient({ kubeconfig: server.kubeconfig });
   const registry = createRegistry('test');
-  const book = options.book?.(client) ?? new Book({ client, now: () => new Date(), record: () => {} });
+  const incidentOpener =
+    options.opener?.(client) ?? new IncidentOpener({ client, now: () => new Date(), record: () => {} });
   const intake = await startIntake({
     routesFile,
     tokenFile,
     port: 0,
     host: '127.0.0.1',
-    opener: book,
+    incidentOpener,
     log: silentLogger(),
     registry,
   });

@@ -16,7 +16,8 @@ export const PROJECT = 'oplab-docker-patient';
 /** Where the ports of compose.yaml are published. */
 export const PORTS = { pd: 12379, prometheus: 19090, load: 18080 } as const;
 /**
- * For the first regions' replicas, in milliseconds; after that the verdict reports what is missing.
+ * How long to wait for the first regions' replicas, in milliseconds. Afterwards the checks report
+ * the missing ones.
  */
 const REPLICATED_MS = 90_000;
 const file = path.join(import.meta.dirname, 'compose.yaml');

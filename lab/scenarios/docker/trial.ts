@@ -8,7 +8,7 @@ import { dockerSocketInNode } from '../../../hack/cluster/kind-config.ts';
 import { oplabTag } from '../../../hack/images.ts';
 import { OplabError } from '../../../src/errors.ts';
 import { installOperator } from '../../operator/install.ts';
-import { judgeObservation, type Verdict } from '../../patient/verdict.ts';
+import { evaluateObservation, type PatientHealth } from '../../patient/health.ts';
 import type { Trial, TrialContext } from '../../trials/trial.ts';
 import { ComposeProject, PROJECT } from './compose.ts';
 import { NAME, observeProject } from './observe.ts';
@@ -34,22 +34,22 @@ async function hostAddress(signal: AbortSignal): Promise<string> {
   return address;
 }
 
-async function projectOf({ signal }: TrialContext): Promise<ComposeProject> {
+async function openProject({ signal }: TrialContext): Promise<ComposeProject> {
   return new ComposeProject(await hostAddress(signal), signal);
 }
 
-async function judge(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<Verdict> {
-  const project = await projectOf(context);
+async function evaluate(context: TrialContext, soakSeconds: number, withinSeconds: number): Promise<PatientHealth> {
+  const project = await openProject(context);
   const giveUp = Date.now() + withinSeconds * 1000;
   let since: number | undefined;
   for (;;) {
     const started = Date.now();
-    const verdict = judgeObservation(await observeProject(project), NAME);
-    since = verdict.healthy ? (since ?? started) : undefined;
-    const open = verdict.checks.find((check) => !check.passing);
+    const health = evaluateObservation(await observeProject(project), NAME);
+    since = health.healthy ? (since ?? started) : undefined;
+    const open = health.checks.find((check) => !check.passing);
     context.note(open === undefined ? 'healthy' : `${open.name}: ${open.observed}`);
-    if (since !== undefined && Date.now() - since >= soakSeconds * 1000) return verdict;
-    if (since === undefined && Date.now() >= giveUp) return verdict;
+    if (since !== undefined && Date.now() - since >= soakSeconds * 1000) return health;
+    if (since === undefined && Date.now() >= giveUp) return health;
     await sleep(2000, undefined, { signal: context.signal });
   }
 }
@@ -82,7 +82,7 @@ export const dockerStoreStopped: Trial = {
   soakSeconds: 5,
   async prepare(context) {
     const { kubeconfig, signal } = context;
-    const project = await projectOf(context);
+    const project = await openProject(context);
     context.note('docker compose up');
     await project.up();
     context.note('the operator, with the docker door');
@@ -110,18 +110,16 @@ export const dockerStoreStopped: Trial = {
         signal,
       });
     }
-    const verdict = await judge(context, 0, 240);
-    if (verdict.healthy) return;
-    const failing = verdict.checks
-      .filter(({ passing }) => !passing)
-      .map(({ name, observed }) => `${name}: ${observed}`);
+    const health = await evaluate(context, 0, 240);
+    if (health.healthy) return;
+    const failing = health.checks.filter(({ passing }) => !passing).map(({ name, observed }) => `${name}: ${observed}`);
     throw new OplabError(
       'OPLAB_PATIENT_UNHEALTHY',
       `the Compose project did not become healthy: ${failing.join('; ')}`,
     );
   },
   async inject(context) {
-    const project = await projectOf(context);
+    const project = await openProject(context);
     await project.docker('stop', STORE);
     for (const until = Date.now() + 90_000; Date.now() < until; ) {
       const { stores } = await observeProject(project);
@@ -134,7 +132,7 @@ export const dockerStoreStopped: Trial = {
     }
     throw new OplabError('OPLAB_PATIENT_WAIT', `PD did not report ${STORE} as missing within 90 s`);
   },
-  judge,
+  evaluate,
   findings: async () => [],
   checks: async () => {
     const pd = { service: 'pd', port: 2379 };
@@ -156,7 +154,7 @@ export const dockerStoreStopped: Trial = {
     // Incidents go before their class, which they need until their end.
     await run('kubectl', ['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=120s'], { env, signal });
     await run('kubectl', ['delete', 'agentclass', 'docker', '--ignore-not-found'], { env, signal });
-    await (await projectOf(context)).down();
+    await (await openProject(context)).down();
     await installOperator({ kubeconfig, model: 'rehearsal', signal });
   },
 };

@@ -1,9 +1,9 @@
-// What `oplab audit list` does.
+// The command `oplab audit list`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { age } from '../format.ts';
 import { writeStructured } from '../structured.ts';
 import { table } from '../table.ts';
@@ -19,7 +19,7 @@ const HEADER = ['SESSION', 'NAMESPACE', 'INCIDENT', 'ENTRIES', 'SEALED', 'OUTCOM
 /** Prints the sessions of the log. */
 export async function listSessions(environment: Environment, command: Command): Promise<void> {
   const { output } = environment;
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
     const sessions = (await reader.sessions()).filter(

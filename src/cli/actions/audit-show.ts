@@ -1,11 +1,11 @@
-// What `oplab audit show` does.
+// The command `oplab audit show`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import { type Entry, entryKind } from '../../audit/entry.ts';
 import { NotFound } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { dateTime } from '../format.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
 import { entriesText, renderEntry } from '../render/entry.ts';
@@ -21,7 +21,7 @@ const flags = connectionFlags.extend({
 
 /** Prints the trail of a session. @throws NotFound */
 export async function showTrail(environment: Environment, command: Command, text: string): Promise<void> {
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
     const resolved = await resolveSession(text, {
@@ -53,16 +53,16 @@ async function show(
   /**
    * The full text; null if it was pruned; undefined if it is not requested or the entry has none.
    */
-  const blobOf = async ({ blobDigest }: Entry) =>
+  const readBlob = async ({ blobDigest }: Entry) =>
     given.full && blobDigest !== null ? ((await reader.blob(blobDigest)) ?? null) : undefined;
 
   if (given.output === 'ndjson') {
-    for (const entry of entries) output.line(JSON.stringify(withBlob(entry, await blobOf(entry))));
+    for (const entry of entries) output.line(JSON.stringify(withBlob(entry, await readBlob(entry))));
     return;
   }
   if (given.output === 'json') {
     const items: object[] = [];
-    for (const entry of entries) items.push(withBlob(entry, await blobOf(entry)));
+    for (const entry of entries) items.push(withBlob(entry, await readBlob(entry)));
     output.line(JSON.stringify({ session: summary, items }, null, 2));
     return;
   }
@@ -79,7 +79,7 @@ async function show(
       output.line(`\n${output.colors.bold(`Attempt ${entry.attempt}`)}`);
     }
     attempt = entry.attempt > 0 ? entry.attempt : attempt;
-    const rendering = { colors: output.colors, width: output.width, blob: await blobOf(entry) };
+    const rendering = { colors: output.colors, width: output.width, blob: await readBlob(entry) };
     for (const line of renderEntry(entry, rendering)) output.line(line);
   }
 }

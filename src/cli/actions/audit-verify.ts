@@ -1,15 +1,15 @@
-// What `oplab audit verify` does.
+// The command `oplab audit verify`.
 
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { type Incident, sessionOf } from '../../api/incident.ts';
+import { type Incident, sessionId } from '../../api/incident.ts';
 import { verifyExport } from '../../audit/export.ts';
 import type { Anchor, Finding } from '../../audit/hash-chain.ts';
 import { isSound, type SessionReport, statusAnchors, verifyFile, verifySession } from '../../audit/verify.ts';
-import { InvalidInput, messageOf, NotFound, VerificationFailed } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { parseIncident } from '../incidents.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
 import { readExport } from '../reader/file-reader.ts';
@@ -26,7 +26,7 @@ type Flags = z.infer<typeof flags>;
 
 /** Checks the log and prints the result. @throws InvalidInput, NotFound, VerificationFailed */
 export async function verifyAudit(environment: Environment, command: Command, text: string | undefined): Promise<void> {
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   if (text === undefined && !given.all && given.file === undefined) {
     throw new InvalidInput('name an Incident, or use --all or --file audit.db');
   }
@@ -48,7 +48,7 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
     try {
       raw = parse(await readFile(path, 'utf8'));
     } catch (error) {
-      throw new InvalidInput(`${path} cannot be read as YAML or JSON: ${messageOf(error)}`, error);
+      throw new InvalidInput(`${path} cannot be read as YAML or JSON: ${errorMessage(error)}`, error);
     }
     const many = list.safeParse(raw);
     for (const item of many.success ? many.data.items : [raw]) {
@@ -77,7 +77,7 @@ async function verifyOffline(
   text: string | undefined,
   saved: readonly Incident[],
 ): Promise<Report> {
-  const anchors = new Map(saved.map((incident) => [sessionOf(incident), statusAnchors(incident.status?.audit)]));
+  const anchors = new Map(saved.map((incident) => [sessionId(incident), statusAnchors(incident.status?.audit)]));
   let sessions: string[] | undefined;
   if (text !== undefined) {
     const reader = await environment.file(file);
@@ -88,7 +88,7 @@ async function verifyOffline(
       const { namespace } = given;
       const note = environment.output.note;
       sessions = [
-        named === undefined ? (await resolveSession(text, { reader, namespace, note })).session : sessionOf(named),
+        named === undefined ? (await resolveSession(text, { reader, namespace, note })).session : sessionId(named),
       ];
     } finally {
       await reader.close();
@@ -120,7 +120,7 @@ async function verifyThroughGateway(
     const targets = new Map<string, Incident | undefined>();
     if (text === undefined) {
       for (const { incident } of await incidents.list(undefined)) {
-        if (incident.status?.audit?.entries !== undefined) targets.set(sessionOf(incident), incident);
+        if (incident.status?.audit?.entries !== undefined) targets.set(sessionId(incident), incident);
       }
       for (const { session } of await reader.sessions()) if (!targets.has(session)) targets.set(session, undefined);
     } else {
@@ -133,7 +133,7 @@ async function verifyThroughGateway(
     }
     const sessions: SessionReport[] = [];
     for (const [session, incident] of targets) {
-      const anchors = [incident, ...saved.filter((candidate) => sessionOf(candidate) === session)].flatMap(
+      const anchors = [incident, ...saved.filter((candidate) => sessionId(candidate) === session)].flatMap(
         (candidate) => statusAnchors(candidate?.status?.audit),
       );
       sessions.push(await verifyOne(reader, session, incident, anchors));

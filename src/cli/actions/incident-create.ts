@@ -1,16 +1,16 @@
-// What `oplab incident create` does.
+// The command `oplab incident create`.
 
 import { readFile } from 'node:fs/promises';
-import { text as textOf } from 'node:stream/consumers';
+import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';
-import { InvalidInput, messageOf } from '../../errors.ts';
+import { errorMessage, InvalidInput } from '../../errors.ts';
 import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from '../check-flags.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
 import { checkAsServer, checkExpressions, issueText, parseSpec } from '../manifest-check.ts';
 import { writeStructured } from '../structured.ts';
@@ -43,18 +43,32 @@ type Flags = z.infer<typeof flags>;
 
 /** The flags that describe an Incident, which cannot be combined with a file that does. */
 const DESCRIBING = [
-  ...['summary', 'description', 'severity', 'class', 'target', 'httpCheck', 'objectCheck', 'prometheusCheck'],
-  ...['soakSeconds', 'timeoutSeconds', 'maxTurns', 'maxTokens', 'maxCostMilliUsd', 'attempts', 'label', 'annotation'],
+  'summary',
+  'description',
+  'severity',
+  'class',
+  'target',
+  'httpCheck',
+  'objectCheck',
+  'prometheusCheck',
+  'soakSeconds',
+  'timeoutSeconds',
+  'maxTurns',
+  'maxTokens',
+  'maxCostMilliUsd',
+  'attempts',
+  'label',
+  'annotation',
 ] as const;
 
-/** Creates Incidents, or tries it. @throws InvalidInput, NotAllowed, NotFound */
+/** Creates Incidents, or only checks them (dry run). @throws InvalidInput, NotAllowed, NotFound */
 export async function createIncidents(
   environment: Environment,
   command: Command,
   name: string | undefined,
 ): Promise<void> {
   const { output } = environment;
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   if (given.allNamespaces) {
     throw new InvalidInput('-A, --all-namespaces: an Incident belongs to one namespace; set it with -n');
   }
@@ -79,7 +93,7 @@ export async function createIncidents(
 /** @throws InvalidInput */
 function fromFlags(given: Flags, text: string | undefined): NewIncident {
   if (given.summary === undefined)
-    throw new InvalidInput('describe what is wrong with --summary, or name a file with -f');
+    throw new InvalidInput('describe the problem with --summary, or name a file with -f');
   const checks = [
     ...given.httpCheck.map(parseHttpCheck),
     ...given.objectCheck.map(parseObjectCheck),
@@ -102,8 +116,8 @@ function fromFlags(given: Flags, text: string | undefined): NewIncident {
       severity: given.severity,
       agentClassName: given.class,
       targetNamespaces: given.target.length === 0 ? undefined : given.target,
-      alertLabels: mapOf(given.label, '--label'),
-      alertAnnotations: mapOf(given.annotation, '--annotation'),
+      alertLabels: parsePairs(given.label, '--label'),
+      alertAnnotations: parsePairs(given.annotation, '--annotation'),
       verify: present({ soakSeconds: given.soakSeconds, checks }),
       limits: Object.keys(limits).length === 0 ? undefined : limits,
       suspend: given.suspend || undefined,
@@ -128,7 +142,7 @@ function named(text: string | undefined, summary: string): NewIncident['metadata
 }
 
 /** @throws InvalidInput */
-function mapOf(pairs: readonly string[], flag: string): Record<string, string> | undefined {
+function parsePairs(pairs: readonly string[], flag: string): Record<string, string> | undefined {
   if (pairs.length === 0) return undefined;
   return Object.fromEntries(
     pairs.map((pair) => {
@@ -164,9 +178,9 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   }
   let source: string;
   try {
-    source = path === '-' ? await textOf(process.stdin) : await readFile(path, 'utf8');
+    source = path === '-' ? await readText(process.stdin) : await readFile(path, 'utf8');
   } catch (error) {
-    throw new InvalidInput(`${path} cannot be read: ${messageOf(error)}`, error);
+    throw new InvalidInput(`${path} cannot be read: ${errorMessage(error)}`, error);
   }
   const where = path === '-' ? 'standard input' : path;
   const documents = parseAllDocuments(source);

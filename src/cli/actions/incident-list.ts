@@ -1,8 +1,8 @@
-// What `oplab incident list` does.
+// The command `oplab incident list`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { incidentHeader, incidentRow } from '../render/incident-row.ts';
 import { writeStructured } from '../structured.ts';
 import { table } from '../table.ts';
@@ -15,7 +15,7 @@ const flags = connectionFlags.extend({
 /** Prints Incidents, one a line. */
 export async function listIncidents(environment: Environment, command: Command): Promise<void> {
   const { output } = environment;
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   const namespace = given.allNamespaces ? undefined : environment.namespace(given);
   const seen = await environment.incidents(given).list(namespace);
   if (given.output === 'json' || given.output === 'yaml') {

@@ -1,8 +1,8 @@
-// What `oplab incident show` does.
+// The command `oplab incident show`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { renderIncident, tailLines } from '../render/incident.ts';
 import { parseName } from '../resolve-session.ts';
 import { writeStructured } from '../structured.ts';
@@ -15,7 +15,7 @@ const flags = connectionFlags.extend({
 /** Prints one Incident. @throws NotFound */
 export async function showIncident(environment: Environment, command: Command, text: string): Promise<void> {
   const { output } = environment;
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   const { namespace = environment.namespace(given), name } = parseName(text, given.namespace);
   const { incident, raw } = await environment.incidents(given).get(namespace, name);
   if (given.output !== 'text') {

@@ -1,12 +1,12 @@
-// What `oplab incident watch` does.
+// The command `oplab incident watch`.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { CONDITIONS, type Incident, sessionOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, sessionId } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/controls.ts';
-import { messageOf, NotFound } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { errorMessage, NotFound } from '../../errors.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { cost } from '../format.ts';
 import type { Incidents } from '../incidents.ts';
 import type { Output } from '../output.ts';
@@ -14,14 +14,14 @@ import type { AuditReader } from '../reader/audit-reader.ts';
 import { LiveView } from '../render/live-view.ts';
 import { parseName } from '../resolve-session.ts';
 
-/** How often the Incident itself is read, in milliseconds. */
+/** How often the Incident is read, in milliseconds. */
 const POLL_MS = 1000;
 /** How long to wait for the rest of the trail once the Incident is Finished, in milliseconds. */
 const REST_MS = 5000;
 
 /** Follows an Incident to its end; the exit code reports whether it succeeded. @throws NotFound */
 export async function watchIncident(environment: Environment, command: Command, text: string): Promise<void> {
-  const given = flagsOf(command, connectionFlags);
+  const given = parseFlags(command, connectionFlags);
   const { namespace = environment.namespace(given), name } = parseName(text, given.namespace);
   const incidents = environment.incidents(given);
   const reader = await environment.gateway(given);
@@ -49,7 +49,7 @@ export async function watch(
   const view = new LiveView(output);
   const following = new AbortController();
   const follow = (async () => {
-    for await (const event of reader.follow(sessionOf(first), { signal: following.signal })) view.show(event);
+    for await (const event of reader.follow(sessionId(first), { signal: following.signal })) view.show(event);
   })();
   // untilFinished() handles a failure; this prevents an unhandled rejection until then.
   follow.catch(() => undefined);
@@ -92,12 +92,12 @@ async function untilFinished(
     try {
       const { incident: next } = await incidents.get(namespace, name);
       // The watched Incident was deleted, and another one was created with the same name.
-      if (sessionOf(next) !== sessionOf(first)) return undefined;
+      if (sessionId(next) !== sessionId(first)) return undefined;
       incident = next;
       trouble = '';
     } catch (error) {
       if (error instanceof NotFound) return undefined;
-      const message = messageOf(error);
+      const message = errorMessage(error);
       if (message !== trouble) output.note(`waiting: ${message}`);
       trouble = message;
     }

@@ -1,16 +1,16 @@
-// What `oplab session export` does.
+// The command `oplab session export`.
 
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { exportFileName, type SessionExport, verifyExport } from '../../audit/export.ts';
-import { InvalidInput, messageOf } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { errorMessage, InvalidInput } from '../../errors.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { readExport } from '../reader/file-reader.ts';
 import { entriesText } from '../render/entry.ts';
 import { postMortem } from '../render/post-mortem.ts';
-import { exportsOf } from '../session-source.ts';
+import { loadExports } from '../session-source.ts';
 
 const flags = connectionFlags.extend({
   file: z.string().optional(),
@@ -27,12 +27,12 @@ export async function exportSessions(
   command: Command,
   text: string | undefined,
 ): Promise<void> {
-  const given = flagsOf(command, flags);
+  const given = parseFlags(command, flags);
   const one = given.file !== undefined && readExport(given.file) !== undefined;
   if (text === undefined && !given.all && !one) throw new InvalidInput('name a session or use --all');
   if (text !== undefined && given.all) throw new InvalidInput('name a session or use --all, not both');
   let written = 0;
-  for await (const exported of exportsOf(environment, given, text)) {
+  for await (const exported of loadExports(environment, given, text)) {
     write(environment, given, exported, given.all);
     written += 1;
   }
@@ -57,7 +57,7 @@ function write({ output }: Environment, given: Flags, exported: SessionExport, s
     writeFileSync(file, text, { mode: 0o600, flag: given.force ? 'w' : 'wx' });
   } catch (error) {
     const there = error instanceof Error && 'code' in error && error.code === 'EEXIST';
-    throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : messageOf(error), error);
+    throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : errorMessage(error), error);
   }
   output.line(`${file}: ${name}, ${entriesText(entries)}, ${Object.keys(exported.blobs).length} texts`);
 }

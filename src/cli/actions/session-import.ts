@@ -1,25 +1,25 @@
-// What `oplab session import` does.
+// The command `oplab session import`.
 
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { verifyExport } from '../../audit/export.ts';
 import { importSession } from '../../audit/import.ts';
 import { InvalidInput, VerificationFailed } from '../../errors.ts';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { readExport } from '../reader/file-reader.ts';
 import { entriesText } from '../render/entry.ts';
 import { renderSessionReport } from '../render/verification.ts';
 
 const flags = connectionFlags.extend({ into: z.string() });
 
-/** Puts exported sessions into an audit file. @throws InvalidInput, VerificationFailed */
+/** Adds exported sessions to an audit file. @throws InvalidInput, VerificationFailed */
 export async function importSessions(
   environment: Environment,
   command: Command,
   paths: readonly string[],
 ): Promise<void> {
   const { output } = environment;
-  const { into } = flagsOf(command, flags);
+  const { into } = parseFlags(command, flags);
   // Verify all files before the first is written.
   const files = paths.map((path) => {
     const exported = readExport(path);

@@ -1,13 +1,13 @@
-// What `oplab top` does.
+// The command `oplab top`.
 
 import type { Command } from 'commander';
-import { connectionFlags, type Environment, flagsOf } from '../environment.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { isUtf8 } from '../tui/paint.ts';
 import { runTop } from '../tui/top.ts';
 
 /** Shows the live screen until the user leaves it. */
 export async function showTop(environment: Environment, command: Command): Promise<void> {
-  const given = flagsOf(command, connectionFlags);
+  const given = parseFlags(command, connectionFlags);
   const reader = await environment.gateway(given);
   try {
     await runTop({

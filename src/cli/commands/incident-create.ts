@@ -61,7 +61,7 @@ export function addIncidentCreate(parent: Command, open: OpenEnvironment): void 
     .addOption(
       new Option(
         '--dry-run [where]',
-        'make nothing: the server judges it all, or client, what can be told without a cluster',
+        'only check: on the server (default), or as far as possible without a cluster (client)',
       )
         .choices(['client', 'server'])
         .preset('server'),

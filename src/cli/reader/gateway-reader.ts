@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
-import { GatewayUnreachable, InvalidInput, messageOf, NotFound, OplabError } from '../../errors.ts';
+import { errorMessage, GatewayUnreachable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
 import { errorBody } from '../../net/error-body.ts';
 import { serverSentEvents } from '../../net/server-sent-events.ts';
@@ -72,7 +72,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     try {
       response = await fetch(current.url + path, signal === undefined ? {} : { signal });
     } catch (error) {
-      const reason = current.lastError ?? causeOf(error);
+      const reason = current.lastError ?? describeCause(error);
       await drop();
       if (reason === BAD_PORT) {
         throw new InvalidInput(
@@ -99,7 +99,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         const final = error instanceof OplabError && !(error instanceof GatewayUnreachable);
         if (final || attempt >= ATTEMPTS) {
           if (error instanceof OplabError) throw error;
-          throw new GatewayUnreachable(`the gateway's response was cut off: ${causeOf(error)}`, error);
+          throw new GatewayUnreachable(`the gateway's response was cut off: ${describeCause(error)}`, error);
         }
         await drop();
         await sleep(retryMs);
@@ -148,7 +148,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof z.ZodError || error instanceof SyntaxError || error instanceof InvalidInput) throw error;
-        reason = error instanceof OplabError ? error.message : causeOf(error);
+        reason = error instanceof OplabError ? error.message : describeCause(error);
         if (!(error instanceof NotFound)) await drop();
       }
       if (signal.aborted) return;
@@ -189,8 +189,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
 }
 
 /** The error behind fetch's generic "fetch failed". */
-function causeOf(error: unknown): string {
-  return error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
+function describeCause(error: unknown): string {
+  return error instanceof Error && error.cause !== undefined ? errorMessage(error.cause) : errorMessage(error);
 }
 
 function refusal(status: number, body: string): OplabError {

@@ -1,6 +1,6 @@
 // Renders all details of an Incident for people.
 
-import { CONDITIONS, type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, listTargetNamespaces } from '../../api/incident.ts';
 import type { Condition } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import { age, clock, cost, count, dateTime } from '../format.ts';
@@ -35,7 +35,7 @@ export function renderIncident(incident: Incident, now: Date, colors: Colors, wi
   field('Severity', spec.severity);
   field('Phase', status?.phase ?? 'Pending');
   field('Message', status?.message);
-  field('Targets', targetNamespacesOf(incident).join(', '));
+  field('Targets', listTargetNamespaces(incident).join(', '));
   field('Class', spec.agentClassName);
   field('Session', metadata.uid);
   field('Created', `${dateTime(metadata.creationTimestamp)} (${age(metadata.creationTimestamp, now)} ago)`);

@@ -54,7 +54,7 @@ function section(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : [`## ${title}`, lines.join('\n')];
 }
 
-function tableOf(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   if (rows.length === 0) return [];
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(header), line(header.map(() => '---')), ...rows.map(line)];
@@ -101,7 +101,7 @@ function facts(file: SessionExport, incident: Incident | undefined): string {
     ['Cost', cost(micro / 1000)],
     ['Session', `\`${session.id}\``],
   ];
-  return tableOf(
+  return markdownTable(
     ['', ''],
     rows.filter(([, value]) => value !== ''),
   ).join('\n');
@@ -135,7 +135,7 @@ function repairResult(incident: Incident | undefined, outcome: string | null): s
     '',
     checked + restarts,
     '',
-    ...tableOf(
+    ...markdownTable(
       ['check', 'holds', 'before', 'at the end'],
       verification.map((result) => [
         text(result.name),
@@ -152,7 +152,7 @@ const isIntent = ({ kind }: Entry) => kind === 'kube_intent' || kind === 'docker
 function changes(entries: readonly Entry[]): string[] {
   const intents = entries.filter(isIntent);
   if (intents.length === 0) return ['No writes passed the gateway.'];
-  return tableOf(
+  return markdownTable(
     ['row', 'time', 'write', 'response'],
     intents.map((intent) => {
       const outcome = entries.find(
@@ -174,7 +174,7 @@ function commands(entries: readonly Entry[]): string[] {
       return call === undefined ? [] : [[`${entry.attempt} ${call}`, entry] as const];
     }),
   );
-  return tableOf(
+  return markdownTable(
     ['row', 'time', 'why', 'command', 'exit', 'result'],
     entries.flatMap((entry) => {
       const call = entry.kind === 'tool_call' ? callParams.safeParse(entry.params) : undefined;

@@ -1,6 +1,6 @@
 // The list of Incidents: open ones above finished ones, with the cursor on one of them.
 
-import { type Incident, sessionOf } from '../../api/incident.ts';
+import { type Incident, sessionId } from '../../api/incident.ts';
 import { age } from '../format.ts';
 import type { Box } from './box.ts';
 import { isFinished, isWorkedOn, listed, shownName, type TopState } from './state.ts';
@@ -16,7 +16,7 @@ export const GLYPHS: Record<string, { glyph: string; tone: Tone }> = {
   Pending: { glyph: '○', tone: 'plain' },
 };
 
-export function phaseOf(incident: Incident): string {
+export function displayPhase(incident: Incident): string {
   if (incident.spec.suspend && !isFinished(incident)) return 'Held';
   return incident.status?.phase ?? 'Pending';
 }
@@ -29,7 +29,7 @@ export function incidentBox(state: TopState, width: number, rows: number): Box {
   const each = list.map((incident) => incidentLines(state, incident, width, tall));
   const at = Math.max(
     0,
-    list.findIndex((incident) => sessionOf(incident) === state.selected),
+    list.findIndex((incident) => sessionId(incident) === state.selected),
   );
   const perScreen = Math.max(1, Math.floor(rows / (tall ? 2 : 1)));
   const from = Math.max(0, Math.min(at - Math.floor(perScreen / 2), list.length - perScreen));
@@ -59,9 +59,9 @@ function hint({ cluster, namespace }: TopState): string {
 }
 
 function incidentLines(state: TopState, incident: Incident, width: number, tall: boolean): Line[] {
-  const phase = phaseOf(incident);
+  const phase = displayPhase(incident);
   const { glyph, tone } = GLYPHS[phase] ?? { glyph: '○', tone: 'dim' };
-  const selected = sessionOf(incident) === state.selected;
+  const selected = sessionId(incident) === state.selected;
   const full = shownName(incident.metadata, state.incidents);
   const old = age(incident.metadata.creationTimestamp, state.now);
   const tail = tall ? old : `${phase} ${old}`;

@@ -17,14 +17,14 @@ const STATES: Record<MonitorState, { glyph: string; tone: Tone; rank: number }> 
 };
 
 /** The state of a Monitor; Unknown before its first check. */
-const stateOf = (monitor: Monitor): MonitorState => monitor.status?.state ?? 'Unknown';
+const monitorState = (monitor: Monitor): MonitorState => monitor.status?.state ?? 'Unknown';
 
 /** The health of each monitored namespace, which is the state of its worst Monitor. */
 function healthLine(state: TopState): Line {
   if (state.monitors === undefined || state.monitors.length === 0) return EMPTY;
   const namespaces = Map.groupBy(state.monitors, ({ metadata }) => metadata.namespace ?? '');
   return [...namespaces].flatMap(([namespace, monitors], index) => {
-    const states = monitors.map(stateOf);
+    const states = monitors.map(monitorState);
     const worst = states.reduce((a, b) => (STATES[b].rank < STATES[a].rank ? b : a));
     const many = states.filter((candidate) => candidate === worst).length;
     return [
@@ -53,12 +53,15 @@ function monitorLines(state: TopState, width: number): Line[] {
   const column = Math.min(Math.max(0, ...names.map((name) => name.length)), Math.floor(width * 0.5));
   return state.monitors
     .map((monitor, index) => ({ monitor, name: names[index] ?? '' }))
-    .sort((a, b) => STATES[stateOf(a.monitor)].rank - STATES[stateOf(b.monitor)].rank || a.name.localeCompare(b.name))
+    .sort(
+      (a, b) =>
+        STATES[monitorState(a.monitor)].rank - STATES[monitorState(b.monitor)].rank || a.name.localeCompare(b.name),
+    )
     .map(({ monitor, name }) => monitorLine(monitor, name, column, state.now));
 }
 
 function monitorLine(monitor: Monitor, name: string, column: number, now: Date): Line {
-  const current = stateOf(monitor);
+  const current = monitorState(monitor);
   const { glyph, tone } = STATES[current];
   const { status } = monitor;
   const alarms = status?.alarms ?? [];

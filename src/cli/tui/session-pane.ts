@@ -4,7 +4,7 @@ import type { Incident } from '../../api/incident.ts';
 import { count, duration } from '../format.ts';
 import { isUnopened } from './bars.ts';
 import type { Box } from './box.ts';
-import { GLYPHS, phaseOf } from './incident-pane.ts';
+import { displayPhase, GLYPHS } from './incident-pane.ts';
 import { isFinished, type Metrics, selectedIncident, type TopState } from './state.ts';
 import { EMPTY, folded, inWidth, type Line, span, styled } from './styled-line.ts';
 import { statusTailLines, trailLines } from './trail-lines.ts';
@@ -48,7 +48,7 @@ export function sessionBox(state: TopState, width: number, rows: number): { box:
     return { box: { pane: 'session', title: 'Session', lines: [hint] }, metrics: { trailLines: 0, trailHeight: 1 } };
   }
   const { namespace = '', name } = incident.metadata;
-  const phase = phaseOf(incident);
+  const phase = displayPhase(incident);
   const { tone } = GLYPHS[phase] ?? { tone: 'plain' as const };
   const message = incident.status?.message ?? '';
   const head: Line[] = [
@@ -61,7 +61,7 @@ export function sessionBox(state: TopState, width: number, rows: number): { box:
   ];
   const notes = sessionNotes(state, incident, width);
   const room = Math.max(1, rows - head.length - notes.length);
-  const all = linesOf(state, incident, width);
+  const all = sessionLines(state, incident, width);
   const last = Math.max(0, all.length - room);
   const top = state.trailTop === 'end' ? last : Math.min(state.trailTop, last);
   const body = all.slice(top, top + room);
@@ -78,7 +78,7 @@ export function sessionBox(state: TopState, width: number, rows: number): { box:
 }
 
 /** The trail, or its tail from the Incident's status while the gateway does not provide it. */
-function linesOf({ trail, now }: TopState, incident: Incident, width: number): Line[] {
+function sessionLines({ trail, now }: TopState, incident: Incident, width: number): Line[] {
   if (trail !== undefined && trail.entries.length > 0) return trailLines(trail, width, now);
   if (trail?.waiting === undefined) return [];
   return statusTailLines(incident.status?.audit?.tail ?? [], width);

@@ -1,6 +1,6 @@
 // The state of `oplab top`, as a pure reducer over events. The screen depends on this state alone.
 
-import { CONDITIONS, type Incident, sessionOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, sessionId } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import type { FollowEvent } from '../reader/audit-reader.ts';
@@ -124,11 +124,11 @@ export const isFinished = (incident: Incident) => isTrue(incident.status?.condit
 /** The Incidents that the list shows. */
 export function listed(state: TopState): readonly Incident[] {
   if (!state.hideFinished) return state.incidents;
-  return state.incidents.filter((incident) => !isFinished(incident) || sessionOf(incident) === state.selected);
+  return state.incidents.filter((incident) => !isFinished(incident) || sessionId(incident) === state.selected);
 }
 
 export function selectedIncident(state: TopState): Incident | undefined {
-  return state.incidents.find((incident) => sessionOf(incident) === state.selected);
+  return state.incidents.find((incident) => sessionId(incident) === state.selected);
 }
 
 const SEVERITIES = ['critical', 'warning', 'info'];
@@ -165,7 +165,7 @@ function withCursor(state: TopState): TopState {
 }
 
 function select(state: TopState, incident: Incident | undefined, pinned: boolean): TopState {
-  const selected = incident === undefined ? undefined : sessionOf(incident);
+  const selected = incident === undefined ? undefined : sessionId(incident);
   if (selected === state.selected) return { ...state, pinned };
   const trail = selected === undefined ? undefined : emptyTrail(selected);
   return { ...state, selected, pinned, trail, trailTop: 'end' };
@@ -202,10 +202,10 @@ function pressed(state: TopState, key: Key, metrics: Metrics): TopState {
     case 'j':
       return moved(state, 1, metrics);
     case 'page-up':
-      return moved(state, -Math.max(1, pageOf(state, metrics) - 1), metrics);
+      return moved(state, -Math.max(1, pageHeight(state, metrics) - 1), metrics);
     case 'page-down':
     case ' ':
-      return moved(state, Math.max(1, pageOf(state, metrics) - 1), metrics);
+      return moved(state, Math.max(1, pageHeight(state, metrics) - 1), metrics);
     case 'home':
     case 'g':
       return moved(state, Number.NEGATIVE_INFINITY, metrics);
@@ -221,7 +221,7 @@ function neighbour(pane: Pane, step: number): Pane {
   return PANES[(PANES.indexOf(pane) + step + PANES.length) % PANES.length] ?? 'incidents';
 }
 
-function pageOf({ focus }: TopState, metrics: Metrics): number {
+function pageHeight({ focus }: TopState, metrics: Metrics): number {
   if (focus === 'incidents') return metrics.incidentHeight;
   return focus === 'session' ? metrics.trailHeight : metrics.monitorHeight;
 }
@@ -230,7 +230,7 @@ function moved(state: TopState, by: number, metrics: Metrics): TopState {
   switch (state.focus) {
     case 'incidents': {
       const list = listed(state);
-      const at = list.findIndex((incident) => sessionOf(incident) === state.selected);
+      const at = list.findIndex((incident) => sessionId(incident) === state.selected);
       return list.length === 0 ? state : select(state, list[clamp(at + by, list.length - 1)], true);
     }
     case 'session': {

@@ -1,7 +1,7 @@
 // Runs `oplab top`: feeds data from cluster and gateway, and keys, into the state, and draws it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf, NotFound } from '../../errors.ts';
+import { errorMessage, NotFound } from '../../errors.ts';
 import type { Incidents } from '../incidents.ts';
 import type { Monitors } from '../monitors.ts';
 import type { AuditReader } from '../reader/audit-reader.ts';
@@ -88,7 +88,8 @@ export async function runTop(options: TopOptions): Promise<void> {
     })().catch((error: unknown) => {
       // For example, a response that this version cannot read. The rest of the screen keeps
       // working.
-      if (!ended.aborted) dispatch({ type: 'session', session, event: { type: 'waiting', reason: messageOf(error) } });
+      if (!ended.aborted)
+        dispatch({ type: 'session', session, event: { type: 'waiting', reason: errorMessage(error) } });
     });
   };
 
@@ -110,7 +111,7 @@ export async function runTop(options: TopOptions): Promise<void> {
           const seen = await options.incidents.list(namespace);
           dispatch({ type: 'incidents', items: seen.map(({ incident }) => incident) });
         } catch (error) {
-          dispatch({ type: 'cluster-away', reason: messageOf(error) });
+          dispatch({ type: 'cluster-away', reason: errorMessage(error) });
         }
       }),
       again(MONITORS_MS, signal, async () => {
@@ -118,7 +119,7 @@ export async function runTop(options: TopOptions): Promise<void> {
           dispatch({ type: 'monitors', items: await options.monitors.list(namespace) });
         } catch (error) {
           const items = error instanceof NotFound ? undefined : state.monitors;
-          dispatch({ type: 'monitors', items, away: messageOf(error) });
+          dispatch({ type: 'monitors', items, away: errorMessage(error) });
         }
       }),
     ]).catch(fail);

@@ -15,7 +15,7 @@ import { type Size, screen } from './view.ts';
 const now = new Date('2026-01-01T00:10:00Z');
 const SMALL: Size = { columns: 80, rows: 24 };
 
-function incidentOf(
+function buildIncident(
   name: string,
   phase: string,
   more: { created?: string; severity?: string; status?: object } = {},
@@ -44,7 +44,7 @@ function incidentOf(
   });
 }
 
-function monitorOf(name: string, state: string, namespace = 'tikv'): Monitor {
+function buildMonitor(name: string, state: string, namespace = 'tikv'): Monitor {
   return monitor.parse({
     apiVersion: API_VERSION,
     kind: 'Monitor',
@@ -55,7 +55,7 @@ function monitorOf(name: string, state: string, namespace = 'tikv'): Monitor {
 }
 
 let seq = 0;
-function entryOf(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent {
+function buildEntry(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent {
   seq += 1;
   return {
     type: 'entry',
@@ -68,7 +68,7 @@ function entryOf(kind: Entry['kind'], more: Partial<Entry> = {}): FollowEvent {
   };
 }
 
-const told = (state: TopState, ...events: TopEvent[]) => events.reduce(reduce, state);
+const reduceAll = (state: TopState, ...events: TopEvent[]) => events.reduce(reduce, state);
 const start = () => initialState(undefined, now);
 const incidents = (...items: Incident[]): TopEvent => ({ type: 'incidents', items });
 const of = (name: string, event: FollowEvent): TopEvent => ({ type: 'session', session: `uid-${name}`, event });
@@ -79,25 +79,29 @@ const letter = (character: string): Key => ({ character });
 
 /** Everything at once: several Incidents, a long session, live output, Monitors. */
 function busy(): TopState {
-  let state = told(
+  let state = reduceAll(
     start(),
     incidents(
-      incidentOf('store-down', 'Running'),
-      ...Array.from({ length: 30 }, (_, n) => incidentOf(`old-${n}`, 'Resolved')),
+      buildIncident('store-down', 'Running'),
+      ...Array.from({ length: 30 }, (_, n) => buildIncident(`old-${n}`, 'Resolved')),
     ),
     {
       type: 'monitors',
       items: Array.from({ length: 12 }, (_, n) =>
-        monitorOf(`monitor-with-a-long-name-${n}`, n === 3 ? 'Firing' : 'Healthy'),
+        buildMonitor(`monitor-with-a-long-name-${n}`, n === 3 ? 'Firing' : 'Healthy'),
       ),
     },
-    of('store-down', entryOf('reasoning', { content: 'ein langer Gedanke 日本語 und mehr '.repeat(20) })),
+    of('store-down', buildEntry('reasoning', { content: 'ein langer Gedanke 日本語 und mehr '.repeat(20) })),
   );
-  const call = entryOf('tool_call', { tool: 'shell', params: { command: `echo ${'x'.repeat(300)}` }, content: 'why' });
-  state = told(state, of('store-down', call));
+  const call = buildEntry('tool_call', {
+    tool: 'shell',
+    params: { command: `echo ${'x'.repeat(300)}` },
+    content: 'why',
+  });
+  state = reduceAll(state, of('store-down', call));
   const key = call.type === 'entry' ? call.entry.clientKey : '';
   for (let line = 0; line < 50; line += 1) {
-    state = told(
+    state = reduceAll(
       state,
       of('store-down', {
         type: 'live',
@@ -112,7 +116,7 @@ describe('the screen', () => {
   it('has exactly as many rows and columns as the terminal, whatever its size and whatever is known', () => {
     const states = [start(), busy(), press(busy(), 'enter'), press(busy(), letter('?')), press(busy(), 'tab', 'home')];
     states.push(
-      told(busy(), { type: 'chapter', chapter: { number: 3, of: 6, title: 'fault', text: 'z'.repeat(300) } }),
+      reduceAll(busy(), { type: 'chapter', chapter: { number: 3, of: 6, title: 'fault', text: 'z'.repeat(300) } }),
     );
     for (const state of states) {
       for (const columns of [1, 12, 30, 41, 69, 70, 80, 133, 220]) {
@@ -127,28 +131,28 @@ describe('the screen', () => {
 
   it('shows what it waits for, and why the cluster cannot be read', () => {
     expect(shown(start())).toContain('Connecting to the cluster.');
-    expect(shown(told(start(), { type: 'cluster-away', reason: 'forbidden: no list' }))).toMatch(
+    expect(shown(reduceAll(start(), { type: 'cluster-away', reason: 'forbidden: no list' }))).toMatch(
       /Cannot read from the[\s\S]*forbidden/,
     );
-    expect(shown(told(start(), incidents()))).toContain('No Incidents.');
+    expect(shown(reduceAll(start(), incidents()))).toContain('No Incidents.');
   });
 
   it('keeps what it knew while the cluster is unreachable', () => {
-    const state = told(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
+    const state = reduceAll(busy(), { type: 'cluster-away', reason: 'ECONNREFUSED' });
     expect(shown(state)).toContain('cluster down');
     expect(shown(state)).toContain('summary of store-down');
-    expect(shown(told(state, incidents(incidentOf('store-down', 'Running'))))).toContain('cluster ok');
+    expect(shown(reduceAll(state, incidents(buildIncident('store-down', 'Running'))))).toContain('cluster ok');
   });
 
   it('shows the health of each namespace by its worst Monitor, and lists Monitors worst first', () => {
     const text = shown(
-      told(start(), {
+      reduceAll(start(), {
         type: 'monitors',
         items: [
-          monitorOf('a', 'Healthy'),
-          monitorOf('b', 'Unknown'),
-          monitorOf('c', 'Firing'),
-          monitorOf('d', 'Healthy', 'shop'),
+          buildMonitor('a', 'Healthy'),
+          buildMonitor('b', 'Unknown'),
+          buildMonitor('c', 'Firing'),
+          buildMonitor('d', 'Healthy', 'shop'),
         ],
       }),
       { columns: 160, rows: 30 },
@@ -158,8 +162,10 @@ describe('the screen', () => {
   });
 
   it('says that there are no Monitors, or why they cannot be read', () => {
-    expect(shown(told(start(), { type: 'monitors', items: [] }))).toContain('No Monitors');
-    expect(shown(told(start(), { type: 'monitors', items: undefined, away: 'not served' }))).toContain('not served');
+    expect(shown(reduceAll(start(), { type: 'monitors', items: [] }))).toContain('No Monitors');
+    expect(shown(reduceAll(start(), { type: 'monitors', items: undefined, away: 'not served' }))).toContain(
+      'not served',
+    );
   });
 
   it('shows the summary and next steps of an escalated Incident', () => {
@@ -169,7 +175,7 @@ describe('the screen', () => {
       changes: [],
       nextSteps: ['kubectl -n tikv get pods'],
     };
-    const state = told(start(), incidents(incidentOf('a', 'Escalated', { status: { handover } })));
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Escalated', { status: { handover } })));
     expect(shown(state)).toMatch(
       /Hand-over and checks[\s\S]*summary: PD has no quorum[\s\S]*next step: kubectl -n tikv get pods/,
     );
@@ -177,17 +183,17 @@ describe('the screen', () => {
 
   it('shows the tail of the trail from status if the gateway is unreachable from the start', () => {
     const tail = [{ seq: 7, time: '2026-01-01T00:09:00Z', kind: 'tool_call', tool: 'shell', text: 'kubectl get pods' }];
-    const state = told(start(), incidents(incidentOf('a', 'Running', { status: { audit: { tail } } })));
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Running', { status: { audit: { tail } } })));
     expect(shown(state)).not.toContain('kubectl get pods');
-    const away = told(state, of('a', { type: 'waiting', reason: 'ECONNREFUSED' }));
+    const away = reduceAll(state, of('a', { type: 'waiting', reason: 'ECONNREFUSED' }));
     expect(shown(away)).toMatch(/tool call: kubectl get pods[\s\S]*Waiting for the gateway: ECONNREFUSED/);
-    expect(shown(told(away, of('a', entryOf('reasoning', { content: 'here it is' }))))).not.toContain(
+    expect(shown(reduceAll(away, of('a', buildEntry('reasoning', { content: 'here it is' }))))).not.toContain(
       'kubectl get pods',
     );
   });
 
   it('hints at -n to users with access to one namespace only', () => {
-    const state = told(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
+    const state = reduceAll(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
     expect(shown(state).replace(/[\s│]+/g, ' ')).toContain('-n NAMESPACE');
   });
 
@@ -201,22 +207,22 @@ describe('the screen', () => {
       cacheWriteTokens: 0,
       costMilliUSD: 10,
     };
-    const state = told(start(), incidents(incidentOf('a', 'Running', { status: { usage } })));
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Running', { status: { usage } })));
     expect(shown(state)).toContain('$0.0100');
-    const call = entryOf('model_call', { writer: 'gateway', params: { costMicroUSD: 12_345 } });
-    expect(shown(told(state, of('a', call)))).toContain('$0.0123');
+    const call = buildEntry('model_call', { writer: 'gateway', params: { costMicroUSD: 12_345 } });
+    expect(shown(reduceAll(state, of('a', call)))).toContain('$0.0123');
   });
 
   it('shows live output below its command, and the last state of progress bars', () => {
-    const call = entryOf('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
+    const call = buildEntry('tool_call', { tool: 'shell', params: { command: 'sleep 9' } });
     const key = call.type === 'entry' ? call.entry.clientKey : '';
     const chunk = (text: string): FollowEvent => ({ type: 'live', chunk: { callKey: key, stream: 'stdout', text } });
-    let state = told(start(), incidents(incidentOf('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
+    let state = reduceAll(start(), incidents(buildIncident('a', 'Running')), of('a', call), of('a', chunk('10%\r50%')));
     expect(shown(state)).toMatch(/\$ sleep 9[\s\S]*│ 50%[\s\S]*running, 10 s/);
-    state = told(
+    state = reduceAll(
       state,
       of('a', chunk('\r100%\ndone\n')),
-      of('a', entryOf('tool_result', { params: { call: key }, exitCode: 3, durationMs: 9000 })),
+      of('a', buildEntry('tool_result', { params: { call: key }, exitCode: 3, durationMs: 9000 })),
     );
     expect(shown(state)).toMatch(/│ 100%[\s\S]*│ done[\s\S]*exit 3, 9\.0 s/);
     expect(shown(state)).not.toContain('running,');
@@ -224,10 +230,10 @@ describe('the screen', () => {
   });
 
   it('removes terminal control characters from session output', () => {
-    const state = told(
+    const state = reduceAll(
       start(),
-      incidents(incidentOf('a', 'Running')),
-      of('a', entryOf('reasoning', { content: '\u001b[2Jx\u0007\u202ey' })),
+      incidents(buildIncident('a', 'Running')),
+      of('a', buildEntry('reasoning', { content: '\u001b[2Jx\u0007\u202ey' })),
     );
     for (const line of screen(state, SMALL).lines) expect(lineText(line)).not.toMatch(/[\p{Cc}\u202e]/u);
   });
@@ -237,40 +243,40 @@ describe('the cursor', () => {
   const session = (state: TopState) => state.selected?.replace('uid-', '');
 
   it('moves automatically to an active Incident, and stays until another one becomes active', () => {
-    let state = told(
+    let state = reduceAll(
       start(),
-      incidents(incidentOf('waiting', 'Pending', { severity: 'critical' }), incidentOf('first', 'Running')),
+      incidents(buildIncident('waiting', 'Pending', { severity: 'critical' }), buildIncident('first', 'Running')),
     );
     expect(session(state)).toBe('first');
-    state = told(
+    state = reduceAll(
       state,
-      incidents(incidentOf('first', 'Verifying'), incidentOf('urgent', 'Running', { severity: 'critical' })),
+      incidents(buildIncident('first', 'Verifying'), buildIncident('urgent', 'Running', { severity: 'critical' })),
     );
     expect(session(state)).toBe('first');
-    state = told(state, incidents(incidentOf('first', 'Resolved')));
+    state = reduceAll(state, incidents(buildIncident('first', 'Resolved')));
     expect(session(state)).toBe('first');
-    state = told(state, incidents(incidentOf('first', 'Resolved'), incidentOf('second', 'Running')));
+    state = reduceAll(state, incidents(buildIncident('first', 'Resolved'), buildIncident('second', 'Running')));
     expect(session(state)).toBe('second');
   });
 
   it('stays where the user put it until escape, and moves on if that Incident is deleted', () => {
-    const both = incidents(incidentOf('a', 'Running'), incidentOf('b', 'Pending'));
-    let state = press(told(start(), both), 'down');
+    const both = incidents(buildIncident('a', 'Running'), buildIncident('b', 'Pending'));
+    let state = press(reduceAll(start(), both), 'down');
     expect(session(state)).toBe('b');
-    expect(session(told(state, both))).toBe('b');
-    expect(session(told(press(state, 'escape'), both))).toBe('a');
-    state = told(state, incidents(incidentOf('a', 'Running')));
+    expect(session(reduceAll(state, both))).toBe('b');
+    expect(session(reduceAll(press(state, 'escape'), both))).toBe('a');
+    state = reduceAll(state, incidents(buildIncident('a', 'Running')));
     expect(session(state)).toBe('a');
   });
 
   it('lists open Incidents in queue order above finished ones, which `a` hides', () => {
-    const state = told(
+    const state = reduceAll(
       start(),
       incidents(
-        incidentOf('over', 'Resolved', { created: '2026-01-01T00:09:00Z' }),
-        incidentOf('young', 'Pending', { created: '2026-01-01T00:08:00Z' }),
-        incidentOf('old', 'Pending', { created: '2026-01-01T00:01:00Z' }),
-        incidentOf('urgent', 'Pending', { severity: 'critical', created: '2026-01-01T00:09:30Z' }),
+        buildIncident('over', 'Resolved', { created: '2026-01-01T00:09:00Z' }),
+        buildIncident('young', 'Pending', { created: '2026-01-01T00:08:00Z' }),
+        buildIncident('old', 'Pending', { created: '2026-01-01T00:01:00Z' }),
+        buildIncident('urgent', 'Pending', { severity: 'critical', created: '2026-01-01T00:09:30Z' }),
       ),
     );
     expect(shown(state)).toMatch(/urgent[\s\S]*old[\s\S]*young[\s\S]*over/);
@@ -281,7 +287,7 @@ describe('the cursor', () => {
     let state = press(busy(), 'tab', 'home');
     const page = shown(state);
     expect(page).toContain('lines below');
-    state = told(state, of('store-down', entryOf('reasoning', { content: 'news' })));
+    state = reduceAll(state, of('store-down', buildEntry('reasoning', { content: 'news' })));
     expect(shown(state)).not.toContain('news');
     expect(shown(press(state, letter('f')))).toContain('news');
     expect(press(state, 'end').trailTop).toBe('end');

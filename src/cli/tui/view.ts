@@ -45,7 +45,7 @@ export function screen(state: TopState, size: Size): Screen {
         lines: boxed({ pane: undefined, title: 'Help', lines: helpLines() }, false, size.columns, bodyRows),
         metrics: NO_METRICS,
       }
-    : bodyOf(state, { columns: size.columns, rows: bodyRows });
+    : renderBody(state, { columns: size.columns, rows: bodyRows });
   return { lines: whole([...head, ...body.lines, keyLine(state, size.columns)], size), metrics: body.metrics };
 }
 
@@ -53,7 +53,7 @@ function whole(lines: readonly Line[], { columns, rows }: Size): Line[] {
   return Array.from({ length: rows }, (_, row) => inWidth(lines[row] ?? EMPTY, columns));
 }
 
-function bodyOf(state: TopState, size: Size): Screen {
+function renderBody(state: TopState, size: Size): Screen {
   const single = size.columns < SPLIT.columns || size.rows < SPLIT.rows - 2;
   if (state.zoomed || single) return onePane(state, size);
   const lowerLeft = Math.floor(size.columns / 2);

@@ -1,15 +1,15 @@
 // Whether an Incident is accepted: the plan of a refused one ends it before any cost arises.
 
 import { describe, expect, it } from 'vitest';
-import { agentClass, at, end, incident, observed, reasonOf, types } from '../../../test/support/incident-fixtures.ts';
+import { agentClass, at, end, findReason, incident, observed, types } from '../../../test/support/incident-fixtures.ts';
 import { plan } from './plan.ts';
 
 describe('a new Incident', () => {
   it('waits for a class that does not exist', () => {
     const made = plan(incident(), observed({ agentClass: undefined }), at(0));
     expect(made.status).toMatchObject({ phase: 'Pending' });
-    expect(reasonOf(made, 'Accepted')).toBe('ClassNotFound');
-    expect(reasonOf(made, 'Stalled')).toBe('ClassNotFound');
+    expect(findReason(made, 'Accepted')).toBe('ClassNotFound');
+    expect(findReason(made, 'Stalled')).toBe('ClassNotFound');
     expect(types(made)).toEqual([]);
   });
 
@@ -20,7 +20,7 @@ describe('a new Incident', () => {
     const narrow = { ...agentClass, spec: { ...agentClass.spec, ...spec } };
     const made = plan(incident(), observed({ agentClass: narrow }), at(0));
     expect(end(made)).toBe('Failed');
-    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
+    expect(findReason(made, 'Finished')).toBe('NamespaceNotAllowed');
   });
 
   it.each([
@@ -30,7 +30,7 @@ describe('a new Incident', () => {
     expect(agentClass.spec.targetNamespaces).toEqual(['*']);
     const made = plan(incident(parts), observed(), at(0));
     expect(end(made)).toBe('Failed');
-    expect(reasonOf(made, 'Finished')).toBe('NamespaceNotAllowed');
+    expect(findReason(made, 'Finished')).toBe('NamespaceNotAllowed');
     expect(made.status?.message).toContain("no agent may work in oplab-agents, which is oplab's own");
     expect(types(made)).not.toContain('prepare-attempt');
     expect(end(plan(incident(parts), observed({ agentClass: undefined }), at(0)))).toBe('Failed');
@@ -46,7 +46,7 @@ describe('a new Incident', () => {
     const verify = { soakSeconds: 900, checks: incident().spec.verify.checks };
     const made = plan(incident({ spec: { verify } }), observed(), at(0));
     expect(end(made)).toBe('Failed');
-    expect(reasonOf(made, 'Finished')).toBe('SoakTooLong');
+    expect(findReason(made, 'Finished')).toBe('SoakTooLong');
     expect(made.status?.message).toContain('verify.soakSeconds: 900 s must be less than the time limit of 900 s');
     expect(types(made)).not.toContain('prepare-attempt');
     const shorter = plan(incident({ spec: { verify: { ...verify, soakSeconds: 899 } } }), observed(), at(0));

@@ -1,7 +1,7 @@
 // Whether an Incident can be worked on: its class exists and allows it, its checks are valid. Pure.
 
-import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
-import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { type AgentClass, allowsNamespace, resolveCeilings } from '../../api/agent-class.ts';
+import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
 import { effectiveLimits, type Limits, soakProblem } from '../../api/limits.ts';
 import { resolveNamespace } from '../../checks/observe.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
@@ -31,7 +31,7 @@ export function acceptance(
     reason,
     message,
   });
-  const targets = targetNamespacesOf(incident);
+  const targets = listTargetNamespaces(incident);
   const own = ownNamespaceProblem(targets, ownNamespaces);
   if (own !== undefined) return refuse('NamespaceNotAllowed', own);
   if (agentClass === undefined) {
@@ -63,7 +63,7 @@ export function acceptance(
       return refuse('InvalidCheck', `check ${check.name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  const limits = effectiveLimits(spec.limits, ceilingsOf(agentClass.spec));
+  const limits = effectiveLimits(spec.limits, resolveCeilings(agentClass.spec));
   const soak = soakProblem(spec.verify.soakSeconds, limits, spec.agentClassName);
   if (soak !== undefined) return refuse('SoakTooLong', soak);
   return { type: 'accepted', agentClass, limits };

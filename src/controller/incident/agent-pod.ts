@@ -2,7 +2,7 @@
 
 import type { AgentClassSpec } from '../../api/agent-class.ts';
 import { AGENT_AUDIENCE, AGENT_CONTAINER, SANDBOX_AUDIENCE, SANDBOX_CONTAINER } from '../../api/group.ts';
-import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
 import { ports } from '../../gateway/protocol.ts';
 import type { NewKubeObject } from '../../kube/client.ts';
 import { SOCKET_PATH } from '../../sandbox/protocol.ts';
@@ -118,7 +118,7 @@ function agentContainer({ spec, installation }: PodOptions): object {
       { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
     ],
     securityContext: containerSecurity,
-    resources: resourcesOf(spec, 'agent'),
+    resources: buildResources(spec, 'agent'),
     volumeMounts: [
       { name: 'socket', mountPath: SOCKET_FOLDER },
       { name: 'gateway-ca', mountPath: CA_FOLDER, readOnly: true },
@@ -138,7 +138,7 @@ function sandboxContainer({ incident, spec, installation }: PodOptions): object 
     restartPolicy: 'Always',
     env: [
       { name: 'OPLAB_KUBE_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.kube}` },
-      { name: 'OPLAB_TARGET_NAMESPACE', value: targetNamespacesOf(incident)[0] },
+      { name: 'OPLAB_TARGET_NAMESPACE', value: listTargetNamespaces(incident)[0] },
       { name: 'OPLAB_TOKEN_FILE', value: TOKEN_FILE },
       { name: 'OPLAB_CA_FILE', value: CA_FILE },
       { name: 'OPLAB_SOCKET', value: SOCKET_PATH },
@@ -158,7 +158,7 @@ function sandboxContainer({ incident, spec, installation }: PodOptions): object 
       failureThreshold: 60,
     },
     securityContext: containerSecurity,
-    resources: resourcesOf(spec, 'sandbox'),
+    resources: buildResources(spec, 'sandbox'),
     volumeMounts: [
       // Docker commands expect their socket in /var/run, a link to /run, and the root is read-only.
       ...(spec.docker === undefined ? [] : [{ name: 'run', mountPath: '/run' }]),
@@ -171,7 +171,7 @@ function sandboxContainer({ incident, spec, installation }: PodOptions): object 
   };
 }
 
-function resourcesOf(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
+function buildResources(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
   const wanted = spec.resources?.[container];
   const defaults = DEFAULT_RESOURCES[container];
   // A default request must not exceed a limit of the class, which Kubernetes requests instead.

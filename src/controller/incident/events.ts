@@ -3,7 +3,7 @@
 import { API_VERSION } from '../../api/group.ts';
 import type { Incident } from '../../api/incident.ts';
 import { truncate } from '../../api/truncate.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
 import { EVENTS } from '../../kube/resources.ts';
@@ -33,7 +33,7 @@ export function eventRecorder(
       regarding: { apiVersion: API_VERSION, kind, name, namespace, uid, resourceVersion },
     };
     client.create(EVENTS, event).catch((error: unknown) => {
-      log.debug({ kind, name, reason, error: messageOf(error) }, 'the event could not be recorded');
+      log.debug({ kind, name, reason, error: errorMessage(error) }, 'the event could not be recorded');
     });
   };
 }

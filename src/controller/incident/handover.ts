@@ -1,7 +1,7 @@
 // Builds the hand-over of an escalated Incident for the person on call, from its status. Pure.
 
 import { BASELINE, type Check } from '../../api/check.ts';
-import { type Attempt, type Handover, type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { type Attempt, type Handover, type Incident, listTargetNamespaces } from '../../api/incident.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 import { baselineCommand, checkCommand } from './observation-commands.ts';
@@ -91,7 +91,7 @@ function describeChanges({ status }: Incident): string[] {
 
 function adviseNextSteps(incident: Incident, reason: string): string[] {
   const { spec, status, metadata } = incident;
-  const targets = targetNamespacesOf(incident);
+  const targets = listTargetNamespaces(incident);
   const name = `${metadata.namespace}/${metadata.name}`;
   const results = status?.verification ?? [];
   const fails = (check: Pick<Check, 'name'>) => !results.some((result) => result.name === check.name && result.passing);

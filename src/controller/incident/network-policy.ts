@@ -1,6 +1,6 @@
 // Builds the network policy of an attempt. Pure.
 
-import { targetNamespacesOf } from '../../api/incident.ts';
+import { listTargetNamespaces } from '../../api/incident.ts';
 import { NETWORK_POLICIES } from '../../kube/resources.ts';
 import type { BuiltObject } from '../built-object.ts';
 import { type AttemptRef, attemptLabels, attemptName } from './names.ts';
@@ -20,7 +20,7 @@ export function networkPolicy({ incident, attempt }: AttemptRef, agentsNamespace
         policyTypes: ['Egress'],
         egress: [
           {
-            to: targetNamespacesOf(incident).map((namespace) => ({
+            to: listTargetNamespaces(incident).map((namespace) => ({
               namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
             })),
           },

@@ -7,7 +7,7 @@ import {
   type Incident,
   type IncidentStatus,
   type Phase,
-  sessionOf,
+  sessionId,
 } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
@@ -167,7 +167,7 @@ export class PlanBuilder {
   }
 
   get session(): string {
-    return sessionOf(this.incident);
+    return sessionId(this.incident);
   }
 
   note(type: Note['type'], reason: string, note: string): void {

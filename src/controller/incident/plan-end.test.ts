@@ -7,10 +7,10 @@ import {
   begun,
   claim,
   condition,
+  findReason,
   incident,
   iso,
   observed,
-  reasonOf,
   running,
   types,
 } from '../../../test/support/incident-fixtures.ts';
@@ -80,7 +80,7 @@ describe('a decided end', () => {
 
   it('finishes without a seal after a minute', () => {
     const made = plan(sealing({}, both), clean, at(60));
-    expect(reasonOf(made, 'AuditSealed')).toBe('GatewayUnavailable');
+    expect(findReason(made, 'AuditSealed')).toBe('GatewayUnavailable');
     expect(made.status?.phase).toBe('Resolved');
   });
 

@@ -7,11 +7,11 @@ import {
   begun,
   claim,
   end,
+  findReason,
   incident,
   iso,
   lastReason,
   observed,
-  reasonOf,
   running,
   sees,
 } from '../../../test/support/incident-fixtures.ts';
@@ -47,7 +47,7 @@ describe('a claimed repair', () => {
     expect(end(plan(claimed(soaking), observed({ observation: observe(110, true, 109) }), at(110)))).toBeUndefined();
     const last = plan(claimed(soaking), observed({ observation: observe(111, true, 110) }), at(111));
     expect(end(last)).toBe('Resolved');
-    expect(reasonOf(last, 'Verified')).toBe('ChecksHeld');
+    expect(findReason(last, 'Verified')).toBe('ChecksHeld');
   });
 
   it('restarts the soak when a check fails', () => {
@@ -75,7 +75,7 @@ describe('a claimed repair', () => {
     };
     const standing = { observations: [sees(101, true), gone], lastObserved: undefined };
     const made = plan(claimed(), observed({ observation: standing }), at(101));
-    expect(reasonOf(made, 'Verified')).toBe('BaselineBroken');
+    expect(findReason(made, 'Verified')).toBe('BaselineBroken');
     expect(made.status?.soak).toEqual({ restarts: 0 });
     const last = plan(claimed(), observed({ observation: standing }), at(160));
     expect(lastReason(last)).toBe('ChecksFailed');
@@ -100,7 +100,7 @@ describe('a claimed repair', () => {
     });
     const made = plan(soaked, observed({ observation: observe(111, true, 110) }), at(111));
     expect(end(made)).toBe('Resolved');
-    expect(reasonOf(made, 'Finished')).toBe(reason);
+    expect(findReason(made, 'Finished')).toBe(reason);
     expect(findCondition(made.status?.conditions, 'Finished')?.message).toContain(text);
   });
 
@@ -119,7 +119,7 @@ describe('a claimed repair', () => {
     expect(needsObservation(given, at(101))).toBe(true);
     expect(end(plan(given, observed(), at(101)))).toBeUndefined();
     const made = plan(given, observed({ observation: observe(101, false) }), at(101));
-    expect(reasonOf(made, 'Finished')).toBe('AgentEscalated');
+    expect(findReason(made, 'Finished')).toBe('AgentEscalated');
     expect(made.status?.verification?.[0]).toMatchObject({ passing: false, observedTime: iso(101) });
   });
 
@@ -134,7 +134,7 @@ describe('a claimed repair', () => {
     };
     const usage = { ...counts, costMilliUSD: 1, limitReached: 'turns' };
     expect(end(plan(claimed({ usage }), observed({ observation: observe(101, true) }), at(101)))).toBeUndefined();
-    expect(reasonOf(plan(claimed(), observed({ observation: observe(900, true) }), at(900)), 'Finished')).toBe(
+    expect(findReason(plan(claimed(), observed({ observation: observe(900, true) }), at(900)), 'Finished')).toBe(
       'LimitReached',
     );
   });

@@ -7,12 +7,12 @@ import {
   begun,
   claim,
   end,
+  findReason,
   firstObservation,
   incident,
   iso,
   lastReason,
   observed,
-  reasonOf,
   running,
   sees,
   types,
@@ -20,7 +20,7 @@ import {
 import { needsObservation, plan } from './plan.ts';
 import type { PodState } from './pod-state.ts';
 
-const podOf = (state: PodState, parts: object = {}) => ({
+const buildPod = (state: PodState, parts: object = {}) => ({
   name: 'p',
   uid: 'u1',
   attempt: 1,
@@ -48,7 +48,7 @@ describe('a new Incident', () => {
     const blocker = { namespace: 'a', name: 'other', target: 'tikv', working: true };
     const made = plan(incident(), observed({ blocker }), at(0));
     expect(made.status?.message).toBe('waiting for Incident a/other, which works on namespace tikv');
-    expect(reasonOf(made, 'Reconciling')).toBe('Queued');
+    expect(findReason(made, 'Reconciling')).toBe('Queued');
     expect(types(made)).toEqual([]);
   });
 
@@ -105,19 +105,19 @@ describe('an attempt on record without a pod', () => {
 
 describe('a running attempt', () => {
   it('goes on while its pod runs', () => {
-    const made = plan(incident({ status: running }), observed({ pod: podOf({ type: 'running' }) }), at(5));
-    expect(reasonOf(made, 'AgentRunning')).toBe('PodRunning');
+    const made = plan(incident({ status: running }), observed({ pod: buildPod({ type: 'running' }) }), at(5));
+    expect(findReason(made, 'AgentRunning')).toBe('PodRunning');
     expect(types(made)).toEqual([]);
   });
 
-  it.each<[string, ReturnType<typeof podOf> | undefined, string]>([
+  it.each<[string, ReturnType<typeof buildPod> | undefined, string]>([
     ['is gone', undefined, 'is gone'],
-    ['is another one of the same name', podOf({ type: 'running' }, { uid: 'u2' }), 'is gone'],
-    ['is being deleted', podOf({ type: 'running' }, { deleting: true }), 'deleted or evicted'],
-    ['failed', podOf({ type: 'ended', completed: false, message: 'the pod failed: Evicted' }), 'Evicted'],
+    ['is another one of the same name', buildPod({ type: 'running' }, { uid: 'u2' }), 'is gone'],
+    ['is being deleted', buildPod({ type: 'running' }, { deleting: true }), 'deleted or evicted'],
+    ['failed', buildPod({ type: 'ended', completed: false, message: 'the pod failed: Evicted' }), 'Evicted'],
     [
       'ended without a claim',
-      podOf({ type: 'ended', completed: true, message: 'the agent ended' }),
+      buildPod({ type: 'ended', completed: true, message: 'the agent ended' }),
       'without a conclusion',
     ],
   ])('is Interrupted when its pod %s', (_what, pod, message) => {
@@ -128,8 +128,8 @@ describe('a running attempt', () => {
   });
 
   it('waits one minute for an image that cannot be pulled, five for a pod that is only slow', () => {
-    const stuck = observed({ pod: podOf({ type: 'starting', problem: 'ErrImagePull' }) });
-    const slow = observed({ pod: podOf({ type: 'starting' }) });
+    const stuck = observed({ pod: buildPod({ type: 'starting', problem: 'ErrImagePull' }) });
+    const slow = observed({ pod: buildPod({ type: 'starting' }) });
     expect(lastReason(plan(incident({ status: running }), stuck, at(59)))).toBeUndefined();
     expect(lastReason(plan(incident({ status: running }), stuck, at(61)))).toBe('StartFailed');
     expect(lastReason(plan(incident({ status: running }), slow, at(299)))).toBeUndefined();
@@ -148,12 +148,12 @@ describe('a running attempt', () => {
     const status = begun([attempt(1, { endTime: iso(1), reason: 'ChecksFailed' }), attempt(2, { podUID: 'u1' })], {
       claim: claim(1, 'Fixed'),
     });
-    const made = plan(incident({ status }), observed({ pod: podOf({ type: 'running' }, { attempt: 2 }) }), at(5));
+    const made = plan(incident({ status }), observed({ pod: buildPod({ type: 'running' }, { attempt: 2 }) }), at(5));
     expect(lastReason(made)).toBeUndefined();
   });
 
   it('ends LimitReached when time is up or the gateway reports a reached limit', () => {
-    const pod = podOf({ type: 'running' });
+    const pod = buildPod({ type: 'running' });
     expect(lastReason(plan(incident({ status: running }), observed({ pod }), at(900)))).toBe('LimitReached');
     const counts = {
       turns: 60,
@@ -172,14 +172,14 @@ describe('a running attempt', () => {
   });
 
   it('is planned again at its time limit', () => {
-    const made = plan(incident({ status: running }), observed({ pod: podOf({ type: 'running' }) }), at(890));
+    const made = plan(incident({ status: running }), observed({ pod: buildPod({ type: 'running' }) }), at(890));
     expect(made.requeueAfterMs).toBe(10_000);
   });
 
   it('goes on while the Incident is suspended', () => {
     const made = plan(
       incident({ status: running, spec: { suspend: true } }),
-      observed({ pod: podOf({ type: 'running' }) }),
+      observed({ pod: buildPod({ type: 'running' }) }),
       at(5),
     );
     expect(lastReason(made)).toBeUndefined();
@@ -217,7 +217,7 @@ describe('between attempts', () => {
     const observation = { observations: [sees(10, true)], lastObserved: undefined };
     const made = plan(incident({ status }), observed({ observation }), at(10));
     expect(end(made)).toBe('Escalated');
-    expect(reasonOf(made, 'Finished')).toBe('AttemptsExhausted');
+    expect(findReason(made, 'Finished')).toBe('AttemptsExhausted');
     expect(made.status?.message).toContain('evidence');
     expect(made.status?.verification?.[0]).toMatchObject({ passing: true, observedTime: iso(10) });
   });
@@ -233,7 +233,7 @@ describe('between attempts', () => {
   it('none is started after a limit was reached', () => {
     const spent = incident({ status: begun([ended('LimitReached')]) });
     const observation = { observations: [sees(6, false)], lastObserved: undefined };
-    expect(reasonOf(plan(spent, observed({ observation }), at(6)), 'Finished')).toBe('LimitReached');
+    expect(findReason(plan(spent, observed({ observation }), at(6)), 'Finished')).toBe('LimitReached');
   });
 
   it('the old one is cleaned up again by a controller that does not know it was', () => {

@@ -1,6 +1,6 @@
 // The queue for target namespaces: one Incident at a time, by severity, then age, then name. Pure.
 
-import { CONDITIONS, type Incident, type Severity, targetNamespacesOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, listTargetNamespaces, type Severity } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { liveAttempt } from './status.ts';
 
@@ -26,10 +26,10 @@ export function findBlocker(
 ): Blocker | undefined {
   // It already holds its targets.
   if (isWorking(incident)) return undefined;
-  const targets = targetNamespacesOf(incident);
+  const targets = listTargetNamespaces(incident);
   const rivals = all
     .filter((other) => other.metadata.uid !== incident.metadata.uid)
-    .map((other) => ({ other, target: targetNamespacesOf(other).find((target) => targets.includes(target)) }))
+    .map((other) => ({ other, target: listTargetNamespaces(other).find((target) => targets.includes(target)) }))
     .flatMap(({ other, target }) => (target === undefined ? [] : [{ other, target }]));
   const blocker =
     rivals.find(({ other }) => starting.has(other.metadata.uid) || isWorking(other)) ??

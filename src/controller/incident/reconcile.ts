@@ -1,12 +1,12 @@
 // Reconciles one Incident: read, plan, act. What it remembers between rounds only saves work.
 
 import { FINALIZER, LABEL_ATTEMPT } from '../../api/group.ts';
-import { CONDITIONS, type Incident, incident as incidentSchema, targetNamespacesOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema, listTargetNamespaces } from '../../api/incident.ts';
 import { isTrue } from '../../api/meta.ts';
 import { observeBaseline } from '../../checks/baseline.ts';
 import type { Observation } from '../../checks/observation.ts';
 import { type CheckContext, checkExpression, observeChecks } from '../../checks/observe.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
@@ -236,8 +236,11 @@ export class IncidentReconciler {
           return await this.#start(action, incident, memory, signal);
         } catch (error) {
           if (isConflict(error) || signal.aborted) throw error;
-          memory.startProblem = messageOf(error);
-          deps.log.warn({ incident: incident.metadata.name, error: messageOf(error) }, 'the attempt cannot start yet');
+          memory.startProblem = errorMessage(error);
+          deps.log.warn(
+            { incident: incident.metadata.name, error: errorMessage(error) },
+            'the attempt cannot start yet',
+          );
           return START_RETRY_MS;
         }
       case 'clean-attempt':
@@ -310,7 +313,7 @@ function writtenStep({ status: before }: Incident, { status: after }: Incident):
 /** Observes all checks, and whether the workloads of the baseline still exist. */
 async function observeAll(incident: Incident, context: CheckContext): Promise<Observation[]> {
   const { baseline } = incident.status ?? {};
-  const targets = targetNamespacesOf(incident);
+  const targets = listTargetNamespaces(incident);
   const readings = new Map(baseline?.readings?.map(({ check, json }) => [check, json]));
   const [checks, workloads] = await Promise.all([
     observeChecks(incident.spec.verify.checks, targets, context, readings),

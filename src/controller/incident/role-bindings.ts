@@ -1,7 +1,7 @@
 // Builds the role bindings of an attempt and of its checks in the target namespaces. Pure.
 
 import type { AgentClassSpec, RoleReference } from '../../api/agent-class.ts';
-import { type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
 import { ROLE_BINDINGS } from '../../kube/resources.ts';
 import type { BuiltObject } from '../built-object.ts';
 import { verifyAccountName } from '../verify-account.ts';
@@ -16,7 +16,7 @@ export function roleBindings(
   const roles = spec.mode === 'Repair' ? spec.repairRoles : spec.readRoles;
   const name = attemptName(incident, attempt);
   const labels = attemptLabels(incident, attempt);
-  return bindings(targetNamespacesOf(incident), roles, { name, labels, account: name, agentsNamespace });
+  return bindings(listTargetNamespaces(incident), roles, { name, labels, account: name, agentsNamespace });
 }
 
 /** Binds the readRoles to the account that runs the checks, for as long as the Incident lasts. */
@@ -29,7 +29,7 @@ export function verifyBindings(
   const name = verifyBindingName(incident);
   const account = verifyAccountName(className);
   const labels = incidentLabels(incident);
-  return bindings(targetNamespacesOf(incident), spec.readRoles, { name, labels, account, agentsNamespace });
+  return bindings(listTargetNamespaces(incident), spec.readRoles, { name, labels, account, agentsNamespace });
 }
 
 function bindings(

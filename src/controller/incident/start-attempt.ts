@@ -2,7 +2,7 @@
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
-import { type Baseline, type Incident, targetNamespacesOf } from '../../api/incident.ts';
+import { type Baseline, type Incident, listTargetNamespaces } from '../../api/incident.ts';
 import { baselineObservation, readBaseline } from '../../checks/baseline.ts';
 import { CheckUnreadable, type Observation } from '../../checks/observation.ts';
 import { observeChecks } from '../../checks/observe.ts';
@@ -76,7 +76,7 @@ async function observeBeforeFirstCommand(
 ): Promise<{ readonly observations: readonly Observation[]; readonly baseline: Baseline }> {
   const { agentClassName, verify } = incident.spec;
   const context = checks.contextFor(agentClassName);
-  const targets = targetNamespacesOf(incident);
+  const targets = listTargetNamespaces(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {
     const last = signal.aborted || Date.now() >= until;

@@ -2,7 +2,7 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { IntakeUnavailable, messageOf, Unauthenticated } from '../../errors.ts';
+import { errorMessage, IntakeUnavailable, Unauthenticated } from '../../errors.ts';
 
 /** How long the file is cached, in ms. The kubelet itself takes up to a minute to update it. */
 const REREAD_MS = 2000;
@@ -46,7 +46,7 @@ export class BearerToken {
     try {
       text = await readFile(this.#file, 'utf8');
     } catch (error) {
-      throw new IntakeUnavailable(`the token of the intake cannot be read: ${messageOf(error)}`, error);
+      throw new IntakeUnavailable(`the token of the intake cannot be read: ${errorMessage(error)}`, error);
     }
     const tokens = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
     if (tokens.length === 0) throw new IntakeUnavailable('the Secret with the token of the intake is empty');

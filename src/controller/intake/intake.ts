@@ -1,6 +1,6 @@
 // The intake: raises and clears alarms for alerts. A refused alert does not block others.
 
-import { AlertRefused, type ErrorCode, IntakeUnavailable, messageOf, NoRoute, OplabError } from '../../errors.ts';
+import { AlertRefused, type ErrorCode, errorMessage, IntakeUnavailable, NoRoute, OplabError } from '../../errors.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
@@ -23,7 +23,7 @@ export interface Receipt {
 
 export interface IntakeOptions {
   readonly routes: readonly Route[];
-  readonly opener: Pick<IncidentOpener, 'raise' | 'clear'>;
+  readonly incidentOpener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Log;
   readonly onReceipt?: (receipt: Receipt) => void;
 }
@@ -77,14 +77,14 @@ export class Intake {
   }
 
   async #write(alert: Alert, route: Route): Promise<Pick<Receipt, 'result' | 'incident'>> {
-    const { opener, log } = this.#options;
+    const { incidentOpener, log } = this.#options;
     if (!alert.firing) {
       const { fingerprint, endTime = alert.startTime } = alert;
-      await opener.clear({ fingerprint, namespace: incidentNamespace(route, alert), endTime });
+      await incidentOpener.clear({ fingerprint, namespace: incidentNamespace(route, alert), endTime });
       return { result: 'cleared' };
     }
     const alarm = buildAlarm(route, alert);
-    const { incident, opened } = await opener.raise(alarm);
+    const { incident, opened } = await incidentOpener.raise(alarm);
     if (incident === undefined) return { result: 'over' };
     const name = `${alarm.namespace}/${incident}`;
     if (opened) log.info({ incident: name, fingerprint: alert.fingerprint, route: route.name }, 'Incident opened');
@@ -97,7 +97,7 @@ export class Intake {
  */
 function classify(error: unknown): NoRoute | AlertRefused | IntakeUnavailable {
   if (error instanceof NoRoute || error instanceof AlertRefused) return error;
-  const message = messageOf(error);
+  const message = errorMessage(error);
   if (isInvalid(error) || isForbidden(error) || isNotFound(error)) {
     return new AlertRefused(`the API server refused the Incident: ${message}`, error);
   }

@@ -32,7 +32,7 @@ const namespaceTemplate = z.string().min(1).max(256);
 
 const soleCheck = check.refine(
   (one: Check) => [one.http, one.kubernetes, one.prometheus].filter((target) => target !== undefined).length === 1,
-  { error: 'a check has exactly one of: http, kubernetes, prometheus' },
+  { error: 'a check must set exactly one of: http, kubernetes, prometheus' },
 );
 
 const route = z

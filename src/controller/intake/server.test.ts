@@ -46,7 +46,7 @@ beforeEach(async () => {
   opener = new FakeOpener();
   const log = silentLogger();
   server = await startIntakeServer({
-    intake: new Intake({ routes: ROUTES, opener, log }),
+    intake: new Intake({ routes: ROUTES, incidentOpener: opener, log }),
     token: new BearerToken(path.join(folder, 'token')),
     port: 0,
     host: '127.0.0.1',

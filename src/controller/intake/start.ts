@@ -12,7 +12,7 @@ import { type IntakeServer, type IntakeServerOptions, startIntakeServer } from '
 export interface StartIntakeOptions extends Pick<IntakeServerOptions, 'port' | 'host' | 'tls'> {
   readonly routesFile: string;
   readonly tokenFile: string;
-  readonly opener: Pick<IncidentOpener, 'raise' | 'clear'>;
+  readonly incidentOpener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Logger;
   readonly registry: Registry;
 }
@@ -22,7 +22,7 @@ export interface StartIntakeOptions extends Pick<IntakeServerOptions, 'port' | '
  * @throws InvalidInput that names the invalid field of the file
  */
 export async function startIntake(options: StartIntakeOptions): Promise<IntakeServer> {
-  const { routesFile, tokenFile, opener, log, registry, ...listening } = options;
+  const { routesFile, tokenFile, incidentOpener, log, registry, ...listening } = options;
   const { routes } = parseIntakeConfig(await readFile(routesFile, 'utf8'), routesFile);
   const alerts = new Counter({
     name: 'oplab_intake_alerts_total',
@@ -42,7 +42,7 @@ export async function startIntake(options: StartIntakeOptions): Promise<IntakeSe
     ...listening,
     intake: new Intake({
       routes,
-      opener,
+      incidentOpener,
       log,
       onReceipt: ({ route, result }) => alerts.inc({ route: route ?? 'none', result }),
     }),

@@ -1,11 +1,11 @@
 // Whether a Monitor is acceptable: its class exists and allows it, and its checks are valid. Pure.
 
-import { type AgentClass, allowsNamespace, ceilingsOf } from '../../api/agent-class.ts';
+import { type AgentClass, allowsNamespace, resolveCeilings } from '../../api/agent-class.ts';
 import type { Check, CheckTarget } from '../../api/check.ts';
 import { effectiveLimits, soakProblem } from '../../api/limits.ts';
 import type { Monitor } from '../../api/monitor.ts';
 import { checkExpression, resolveNamespace } from '../../checks/observe.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { ownNamespaceProblem } from '../own-namespaces.ts';
 import { MONITOR_CHECK } from './build-alarm.ts';
 import { listTargets } from './targets.ts';
@@ -56,7 +56,7 @@ export function findRefusal(
     const problem = findProblem(check, targets, syntaxErrors);
     if (problem !== undefined) return { reason: 'InvalidCheck', message: `check ${check.name}: ${problem}` };
   }
-  const limits = effectiveLimits(spec.incident.limits, ceilingsOf(agentClass.spec));
+  const limits = effectiveLimits(spec.incident.limits, resolveCeilings(agentClass.spec));
   const soak = soakProblem(spec.incident.verify.soakSeconds, limits, className);
   if (soak !== undefined) return { reason: 'SoakTooLong', message: `incident.${soak}` };
   const taken = spec.incident.verify.checks.find(({ name }) => name === MONITOR_CHECK);
@@ -76,6 +76,6 @@ function findProblem(
     resolveNamespace(check, targets);
     return undefined;
   } catch (error) {
-    return messageOf(error);
+    return errorMessage(error);
   }
 }

@@ -3,7 +3,7 @@
 import { type Monitor, monitor as monitorSchema } from '../../api/monitor.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';
-import { keyOf } from '../../kube/object.ts';
+import { objectKey } from '../../kube/object.ts';
 import { Reflector } from '../../kube/reflector.ts';
 import { MONITORS } from '../../kube/resources.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
@@ -58,7 +58,7 @@ export class Monitoring {
   /** An AgentClass changed, so the Monitors that use it are checked again. */
   classChanged(className: string): void {
     for (const monitor of this.#monitors.list()) {
-      if (monitor.spec.incident.agentClassName === className) this.#queue?.add(keyOf(monitor));
+      if (monitor.spec.incident.agentClassName === className) this.#queue?.add(objectKey(monitor));
     }
   }
 
@@ -72,7 +72,7 @@ export class Monitoring {
       log: this.#log,
       monitor: (key) => this.#monitors.get(key),
       onFailedProbe: (monitor) => {
-        const key = keyOf(monitor);
+        const key = objectKey(monitor);
         this.#failures.set(key, { monitor, count: (this.#failures.get(key)?.count ?? 0) + 1 });
       },
     });
@@ -82,7 +82,7 @@ export class Monitoring {
       logger: this.#log,
     });
     this.#queue = queue;
-    for (const monitor of this.#monitors.list()) queue.add(keyOf(monitor));
+    for (const monitor of this.#monitors.list()) queue.add(objectKey(monitor));
     try {
       await queue.run(signal);
     } finally {

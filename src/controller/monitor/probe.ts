@@ -6,7 +6,7 @@ import { truncate } from '../../api/truncate.ts';
 import type { Sample } from '../../checks/cel-protocol.ts';
 import { CheckUnreadable } from '../../checks/observation.ts';
 import { type CheckContext, checkExpression, describeReading, readCheck } from '../../checks/observe.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { listTargets } from './targets.ts';
 
 /** Something that fails: the whole check, or one combination of the labels in groupBy. */
@@ -54,7 +54,7 @@ export async function runProbe(monitor: Monitor, context: CheckContext): Promise
     return { type: 'observed', time, observed, failing: groupFailing(monitor, groupBy, reading.samples ?? []) };
   } catch (error) {
     const reason = error instanceof CheckUnreadable && error.forbidden ? 'Forbidden' : 'Unreadable';
-    return { type: 'failed', time: context.now().toISOString(), reason, error: messageOf(error) };
+    return { type: 'failed', time: context.now().toISOString(), reason, error: errorMessage(error) };
   }
 }
 

@@ -5,7 +5,7 @@ import { CONTROLLER_MANAGER } from '../../api/group.ts';
 import { CONDITIONS } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { type Monitor, type MonitorStatus, monitor as monitorSchema } from '../../api/monitor.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { applyStatus } from '../../kube/apply-status.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
@@ -199,7 +199,7 @@ export class MonitorReconciler {
       if (isNotFound(error)) return;
       memory.writtenAt = 0;
       this.#deps.log.warn(
-        { monitor: name, error: messageOf(error) },
+        { monitor: name, error: errorMessage(error) },
         'the status cannot be written: trying again after the next probe',
       );
       return;

@@ -1,7 +1,7 @@
 // Reports alarms to the Incident opener, and adds the opened Incidents to the Monitor's alarms.
 
 import type { Monitor, MonitorAlarm } from '../../api/monitor.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import type { AlarmStep } from './alarms.ts';
 import { buildAlarm } from './build-alarm.ts';
 import type { MonitorMemory } from './monitor-memory.ts';
@@ -65,9 +65,9 @@ export async function reportAlarms(
         memory.unreported.set(fingerprint, { count: 0, flaps: 0, reportedAt: now });
         return [raised.incident === undefined ? alarm : { ...alarm, incident: raised.incident }];
       } catch (error) {
-        problems.push(`the Incident cannot be written: ${messageOf(error)}`);
+        problems.push(`the Incident cannot be written: ${errorMessage(error)}`);
         deps.log.warn(
-          { monitor: monitor.metadata.name, error: messageOf(error) },
+          { monitor: monitor.metadata.name, error: errorMessage(error) },
           'the alarm cannot be reported: trying again after the next probe',
         );
         return [alarm];

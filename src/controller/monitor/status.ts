@@ -57,7 +57,7 @@ class StatusBuilder {
 
 /** The status of a suspended Monitor. */
 export function suspendedStatus(monitor: Monitor, before: MonitorStatus | undefined, now: string): MonitorStatus {
-  const message = 'suspended: set spec.suspend to false to go on';
+  const message = 'suspended: set spec.suspend to false to continue';
   return new StatusBuilder(before, monitor, now)
     .setState('Suspended', message)
     .setCondition({ type: 'Observed', status: 'Unknown', reason: 'Suspended', message })

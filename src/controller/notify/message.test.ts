@@ -52,14 +52,14 @@ const HANDOVER = {
 };
 
 describe('a Slack message', () => {
-  const textOf = (one: Incident) => {
+  const renderText = (one: Incident) => {
     const event = findEvent(one);
     if (event === undefined) throw new Error('not finished');
     return JSON.parse(slackBody(one, event));
   };
 
   it('about an escalated Incident has the hand-over and the command for the full trail', () => {
-    const { text, attachments } = textOf(incident('Escalated', { handover: HANDOVER }));
+    const { text, attachments } = renderText(incident('Escalated', { handover: HANDOVER }));
     expect(text).toBe('Escalated: store 4 is down (tikv/store-down)');
     expect(attachments[0].text).toBe(
       [
@@ -75,13 +75,13 @@ describe('a Slack message', () => {
   });
 
   it('without a hand-over has the failing checks and the statement of the agent', () => {
-    const { attachments } = textOf(incident('Escalated'));
+    const { attachments } = renderText(incident('Escalated'));
     expect(attachments[0].text).toContain('the disk is gone');
     expect(attachments[0].text).toContain('• stores: body.count = 2');
   });
 
   it('about a resolved Incident has the cause, the actions and the evidence of the checks', () => {
-    const { text, attachments } = textOf(incident('Resolved'));
+    const { text, attachments } = renderText(incident('Resolved'));
     expect(text).toContain('Resolved: ');
     expect(attachments[0].text).toContain('• looked at pods');
     expect(attachments[0].text).toContain('*Checks, held for 30 s without a break*\n• stores: holds (body.count = 2)');
@@ -90,14 +90,14 @@ describe('a Slack message', () => {
 
   it('has no mentions and no disguised links, whatever the agent wrote', () => {
     const nasty = '<!channel> <https://evil|click> @here & @everyone';
-    const { attachments } = textOf(incident('Escalated', { handover: { ...HANDOVER, summary: nasty } }));
+    const { attachments } = renderText(incident('Escalated', { handover: { ...HANDOVER, summary: nasty } }));
     expect(attachments[0].text).toContain('&lt;!channel&gt; &lt;https://evil|click&gt;');
     expect(attachments[0].text).not.toMatch(/@(here|everyone)/);
   });
 
   it('is limited in length', () => {
     const long = { ...HANDOVER, attempts: Array.from({ length: 16 }, () => 'x'.repeat(1024)) };
-    expect(textOf(incident('Escalated', { handover: long })).attachments[0].text.length).toBeLessThanOrEqual(7000);
+    expect(renderText(incident('Escalated', { handover: long })).attachments[0].text.length).toBeLessThanOrEqual(7000);
   });
 });
 

@@ -1,6 +1,6 @@
 // Builds messages about the end of an Incident, so that every try sends the same. Pure.
 
-import { CONDITIONS, type Incident, type Notification, targetNamespacesOf } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, listTargetNamespaces, type Notification } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 
@@ -61,7 +61,7 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
       summary: spec.summary,
       description: spec.description,
       severity: spec.severity,
-      targetNamespaces: targetNamespacesOf(incident),
+      targetNamespaces: listTargetNamespaces(incident),
       source: spec.source,
       alertLabels: spec.alertLabels,
       phase: status?.phase,

@@ -3,12 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { NOTIFIER_MANAGER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
-import { keyOf, splitKey } from '../../kube/object.ts';
+import { objectKey, splitKey } from '../../kube/object.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import type { BackoffOptions } from '../../net/retry.ts';
@@ -66,7 +66,7 @@ export class Notifier {
   consider(incident: Incident): void {
     const tries = this.#tries.get(incident.metadata.uid) ?? new Map<string, Try>();
     const { rows, send, requeueAfterMs } = this.#plan(incident, tries, true);
-    if (rows !== undefined || send.length > 0 || requeueAfterMs !== undefined) this.#queue.add(keyOf(incident));
+    if (rows !== undefined || send.length > 0 || requeueAfterMs !== undefined) this.#queue.add(objectKey(incident));
   }
 
   /** @param key of an Incident that was deleted, or whose messages are all settled */
@@ -89,7 +89,7 @@ export class Notifier {
         this.forget(key);
         return undefined;
       }
-      const tries = this.#triesOf(key, incident.metadata.uid);
+      const tries = this.#findTries(key, incident.metadata.uid);
       const plan = this.#plan(incident, tries, !signal.aborted);
       // Remembered before the write: if the write's answer is lost, the row is still our own.
       for (const row of plan.send) {
@@ -139,7 +139,7 @@ export class Notifier {
     }
   }
 
-  #triesOf(key: string, uid: string): Map<string, Try> {
+  #findTries(key: string, uid: string): Map<string, Try> {
     if (this.#uids.get(key) !== uid) this.forget(key);
     this.#uids.set(key, uid);
     const tries = this.#tries.get(uid) ?? new Map<string, Try>();
@@ -169,7 +169,7 @@ export class Notifier {
     try {
       url = await this.#options.readUrl(receiver.name);
     } catch (error) {
-      return { type: 'again', why: messageOf(error) };
+      return { type: 'again', why: errorMessage(error) };
     }
     const body =
       receiver.type === 'slack' ? slackBody(incident, row.event) : webhookBody(incident, receiver.name, row.event);
@@ -180,7 +180,7 @@ export class Notifier {
   #report(incident: Incident, row: Notification): void {
     const { receiver, event, state, tries, message } = row;
     this.#options.onSettled?.(row);
-    const details = { incident: keyOf(incident), receiver, event, state, tries, reason: message };
+    const details = { incident: objectKey(incident), receiver, event, state, tries, reason: message };
     if (state === 'Sent') this.#deps.log.info(details, 'notification sent');
     else this.#deps.log.warn(details, 'notification not sent');
     // Only the first retry is reported, and later the final result.

@@ -31,7 +31,7 @@ const knows = (of: Notification, rest: Partial<Try> = {}): ReadonlyMap<string, T
   new Map([[`${of.receiver}/${of.event}`, { tries: of.tries, delivery: undefined, notBefore: undefined, ...rest }]]);
 const ME = 'me';
 const NOTHING: ReadonlyMap<string, Try> = new Map();
-const planOf = (
+const makePlan = (
   incident: Incident,
   receivers: readonly Receiver[],
   tries: ReadonlyMap<string, Try>,
@@ -42,45 +42,45 @@ const only = (...names: string[]) => ALL.filter(({ name }) => names.includes(nam
 
 describe('a message that no process has begun', () => {
   it('goes to the receivers of its event, once the Incident has finished', () => {
-    expect(planOf(ended('Escalated'), ALL, NOTHING, NOW).send).toMatchObject([
+    expect(makePlan(ended('Escalated'), ALL, NOTHING, NOW).send).toMatchObject([
       { receiver: 'chat', event: 'Escalated', state: 'Sending', tries: 1 },
       { receiver: 'pager', event: 'Escalated', state: 'Sending', tries: 1 },
     ]);
-    expect(planOf(ended('Resolved'), ALL, NOTHING, NOW).send).toMatchObject([{ receiver: 'chat' }]);
-    expect(planOf(ended('Cancelled'), ALL, NOTHING, NOW).rows).toBeUndefined();
+    expect(makePlan(ended('Resolved'), ALL, NOTHING, NOW).send).toMatchObject([{ receiver: 'chat' }]);
+    expect(makePlan(ended('Cancelled'), ALL, NOTHING, NOW).rows).toBeUndefined();
     const running = ended('Escalated');
-    expect(planOf({ ...running, status: { phase: 'Escalated' } }, ALL, NOTHING, NOW).send).toEqual([]);
+    expect(makePlan({ ...running, status: { phase: 'Escalated' } }, ALL, NOTHING, NOW).send).toEqual([]);
   });
 
   it('is written before it is sent', () => {
-    const { rows, send } = planOf(ended('Escalated'), only('pager'), NOTHING, NOW);
+    const { rows, send } = makePlan(ended('Escalated'), only('pager'), NOTHING, NOW);
     expect(rows).toEqual(send);
   });
 
   it('is not sent about an old end to a new receiver', () => {
-    expect(planOf(ended('Escalated', [], AGO(2 * 3600_000)), ALL, NOTHING, NOW).send).toEqual([]);
+    expect(makePlan(ended('Escalated', [], AGO(2 * 3600_000)), ALL, NOTHING, NOW).send).toEqual([]);
   });
 
   it('is not begun by a process that is about to exit', () => {
-    expect(planOf(ended('Escalated'), ALL, NOTHING, NOW, { mayStart: false }).rows).toBeUndefined();
+    expect(makePlan(ended('Escalated'), ALL, NOTHING, NOW, { mayStart: false }).rows).toBeUndefined();
   });
 });
 
 describe('a message that is Sending', () => {
   it('by a process that is gone becomes Indeterminate permanently', () => {
-    const lost = planOf(ended('Escalated', [row('Sending')]), only('chat'), NOTHING, NOW);
+    const lost = makePlan(ended('Escalated', [row('Sending')]), only('chat'), NOTHING, NOW);
     expect(lost).toMatchObject({
       send: [],
       rows: [{ state: 'Indeterminate', tries: 1 }],
       settled: [{ receiver: 'chat' }],
     });
-    const after = planOf(ended('Escalated', [...(lost.rows ?? [])]), only('chat'), NOTHING, NOW);
+    const after = makePlan(ended('Escalated', [...(lost.rows ?? [])]), only('chat'), NOTHING, NOW);
     expect(after).toEqual({ rows: undefined, settled: [], send: [], requeueAfterMs: undefined });
   });
 
   it('by another process that began at the same time is not our own', () => {
     const theirs = row('Sending', { message: 'by another' });
-    expect(planOf(ended('Escalated', [theirs]), only('chat'), knows(theirs), NOW)).toMatchObject({
+    expect(makePlan(ended('Escalated', [theirs]), only('chat'), knows(theirs), NOW)).toMatchObject({
       send: [],
       rows: [{ state: 'Indeterminate' }],
     });
@@ -89,14 +89,14 @@ describe('a message that is Sending', () => {
   it('in a try that this process does not know is not our own', () => {
     const theirs = row('Sending', { tries: 2, message: `by ${ME}` });
     const tries = knows(row('Sending'), { delivery: { type: 'again', why: 'x' } });
-    expect(planOf(ended('Escalated', [theirs]), only('chat'), tries, NOW).rows).toMatchObject([
+    expect(makePlan(ended('Escalated', [theirs]), only('chat'), tries, NOW).rows).toMatchObject([
       { state: 'Indeterminate' },
     ]);
   });
 
   it('and was written but not sent by this process is sent without another write', () => {
     const own = row('Sending', { message: `by ${ME}` });
-    const plan = planOf(ended('Escalated', [own]), only('chat'), knows(own), NOW);
+    const plan = makePlan(ended('Escalated', [own]), only('chat'), knows(own), NOW);
     expect(plan).toMatchObject({ rows: undefined, send: [own] });
   });
 
@@ -116,7 +116,7 @@ describe('a message that is Sending', () => {
     ],
   ] as const)('takes the state of its delivery: %j', (delivery, state) => {
     const own = row('Sending', { message: `by ${ME}` });
-    const plan = planOf(ended('Escalated', [own]), only('chat'), knows(own, { delivery }), NOW);
+    const plan = makePlan(ended('Escalated', [own]), only('chat'), knows(own, { delivery }), NOW);
     expect(plan.rows).toMatchObject([state]);
     expect(plan.send).toEqual([]);
   });
@@ -124,7 +124,7 @@ describe('a message that is Sending', () => {
   it('is given up after the last try', () => {
     const own = row('Sending', { tries: MAX_TRIES, message: `by ${ME}` });
     const tries = knows(own, { delivery: { type: 'again', why: 'answered 500' } });
-    expect(planOf(ended('Escalated', [own]), only('chat'), tries, NOW).rows).toMatchObject([
+    expect(makePlan(ended('Escalated', [own]), only('chat'), tries, NOW).rows).toMatchObject([
       { state: 'Failed', message: `answered 500; given up after ${MAX_TRIES} tries` },
     ]);
   });
@@ -134,26 +134,26 @@ describe('a message that is Retrying', () => {
   const waiting = row('Retrying', { tries: 3 });
 
   it('waits for the back-off, even under a new leader', () => {
-    const early = planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
+    const early = makePlan(ended('Escalated', [waiting]), only('chat'), NOTHING, NOW);
     expect(early).toMatchObject({ send: [], requeueAfterMs: backoffStep(3, BACKOFF) - 1000 });
     const due = new Date(NOW.getTime() + backoffStep(3, BACKOFF));
-    expect(planOf(ended('Escalated', [waiting]), only('chat'), NOTHING, due).send).toMatchObject([
+    expect(makePlan(ended('Escalated', [waiting]), only('chat'), NOTHING, due).send).toMatchObject([
       { state: 'Sending', tries: 4 },
     ]);
   });
 
   it('waits as long as the receiver asked for', () => {
     const tries = knows(waiting, { notBefore: NOW.getTime() + 60_000 });
-    expect(planOf(ended('Escalated', [waiting]), only('chat'), tries, NOW).requeueAfterMs).toBe(60_000);
+    expect(makePlan(ended('Escalated', [waiting]), only('chat'), tries, NOW).requeueAfterMs).toBe(60_000);
   });
 
   it('is retried however long ago the end was', () => {
     const old = ended('Escalated', [{ ...waiting, time: AGO(3 * 3600_000) }], AGO(4 * 3600_000));
-    expect(planOf(old, only('chat'), NOTHING, NOW).send).toHaveLength(1);
+    expect(makePlan(old, only('chat'), NOTHING, NOW).send).toHaveLength(1);
   });
 
   it('fails when its receiver is no longer configured', () => {
-    expect(planOf(ended('Escalated', [waiting]), only('pager'), NOTHING, NOW).rows).toMatchObject([
+    expect(makePlan(ended('Escalated', [waiting]), only('pager'), NOTHING, NOW).rows).toMatchObject([
       { receiver: 'chat', state: 'Failed' },
       { receiver: 'pager', state: 'Sending' },
     ]);
@@ -161,6 +161,6 @@ describe('a message that is Retrying', () => {
 });
 
 it.each(['Sent', 'Failed', 'Indeterminate'] as const)('a message that is %s is never touched again', (state) => {
-  const plan = planOf(ended('Escalated', [row(state)]), only('chat'), NOTHING, NOW);
+  const plan = makePlan(ended('Escalated', [row(state)]), only('chat'), NOTHING, NOW);
   expect(plan).toEqual({ rows: undefined, settled: [], send: [], requeueAfterMs: undefined });
 });

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { KubeClient } from '../../kube/client.ts';
-import { refusalOf, retryHeaders, sendJson } from '../../net/http-answer.ts';
+import { describeRefusal, retryHeaders, sendJson } from '../../net/http-answer.ts';
 import type { Concurrency } from '../concurrency.ts';
 import { paths } from '../protocol.ts';
 import { postConclude } from './agent/conclude.ts';
@@ -84,7 +84,7 @@ export function agentPort(
 
 /** A refusal in the gateway's own format. */
 function gatewayRefusal(error: unknown): Refused {
-  const { status, code, message, retry } = refusalOf(error);
+  const { status, code, message, retry } = describeRefusal(error);
   return jsonRefusal(status, { error: { code, message } }, retryHeaders(retry, error));
 }
 
@@ -109,7 +109,7 @@ const MODEL_ERROR_TYPES: Readonly<Record<number, string>> = {
 
 /** A refusal in the format of the Messages API, with the OPLAB code in it. */
 function modelRefusal(error: unknown): Refused {
-  const { status, code, message, retry } = refusalOf(error);
+  const { status, code, message, retry } = describeRefusal(error);
   // 502 if the model API does not answer; 503 if the gateway itself cannot serve.
   const shown = code === 'OPLAB_UPSTREAM_UNAVAILABLE' ? 502 : status;
   const body = { type: 'error', error: { type: MODEL_ERROR_TYPES[shown] ?? 'api_error', code, message } };

@@ -1,4 +1,4 @@
-// What a door is to the front: data and a few functions. And what all doors share.
+// The interface between the front and a door, and what all doors share.
 
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -17,7 +17,7 @@ import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { StatusWriter } from '../status-writer.ts';
 
-/** What the doors work with. Made once by the gateway. */
+/** The services that the doors use. The gateway creates it once. */
 export interface GatewayContext {
   readonly log: AuditLog;
   readonly identities: Identities;
@@ -31,20 +31,20 @@ export interface GatewayContext {
   readonly logger: Logger;
 }
 
-/** An admitted caller: who it is, and what its lease says. */
+/** An admitted caller: its identity and its lease. */
 export interface Caller {
   readonly identity: Identity;
   readonly lease: Lease;
 }
 
-/** One request at a door, and where its answer goes. */
+/** One request at a door, and the response or socket for its answer. */
 export type Exchange =
   | { readonly type: 'request'; readonly request: IncomingMessage; readonly response: ServerResponse }
   | {
       readonly type: 'upgrade';
       readonly request: IncomingMessage;
       readonly socket: Duplex;
-      /** What the caller has already sent after the head of its request. */
+      /** The bytes that the caller has already sent after the head of its request. */
       readonly head: Buffer;
     };
 
@@ -52,55 +52,53 @@ export type Exchange =
 export interface Outcome {
   /** HTTP status; null when there was no answer. */
   readonly status: number | null;
-  /** The answer, when it was collected. */
+  /** The answer, if it was collected. */
   readonly body?: Buffer;
-  /** Bytes that went through a stream. */
+  /** Bytes that were forwarded in a stream. */
   readonly bytesIn?: number;
   readonly bytesOut?: number;
   /** How a stream ended, or why there is no answer. */
   readonly ended?: string;
 }
 
-/** An intent on record, waiting for its outcome. */
+/** A recorded intent, which waits for its outcome. */
 export interface Intent {
   outcome(outcome: Outcome): Promise<void>;
 }
 
-/** A request as it is put on record and sent to an upstream. */
+/** A request as it is recorded and sent to an upstream. */
 export interface ForwardedRequest {
   readonly method: string;
-  /** Path and query, byte by byte. */
+  /** Path and query, exactly as they are sent. */
   readonly path: string;
-  /** All that is said in headers, but for the credentials of the gateway's side. */
+  /** All headers except the gateway's own credentials. */
   readonly headers: Readonly<OutgoingHttpHeaders>;
   readonly body: Buffer;
 }
 
-/**
- * A request that goes on to an upstream. The front hands the same value to `record` and to `open`.
- */
+/** A request to forward. The front passes the same `request` to `record` and to `open`. */
 export interface ForwardPlan {
-  /** Who answers, for messages: "the API server". */
+  /** The name of the upstream in messages: "the API server". */
   readonly upstream: string;
-  /** May change something: its outcome is on record before the caller sees the answer. */
+  /** It may change something, so its outcome is recorded before the caller sees the answer. */
   readonly writes: boolean;
-  /** The answer goes on as long as somebody listens. */
+  /** The answer continues until the caller or the upstream ends it, such as a watch. */
   readonly follows: boolean;
   readonly request: ForwardedRequest;
   /**
-   * Puts the intent on record, if there is to be one. Resolves when it is on disk.
+   * Records the intent, if the request needs one. Resolves when it is on disk.
    * @throws AuditUnavailable
    */
   record(request: ForwardedRequest): Promise<Intent | undefined>;
-  /** Opens the request to the upstream, with its time limits; its body is still to be sent. */
+  /** Opens the request to the upstream, with its time limits. The body is not sent yet. */
   open(request: ForwardedRequest): OutgoingRequest;
-  /** The headers of an answer that go back. */
+  /** The headers of the answer that the caller gets. */
   headers(answer: IncomingMessage): OutgoingHttpHeaders;
-  /** Makes less of a read's answer, if it was a good one. */
+  /** Filters the answer to a read if its status is 200. */
   readonly reduce?: (body: Buffer) => Buffer;
   /**
-   * Of an upgrade: what the caller has sent of the new protocol, where that is not all of the
-   * exchange's head.
+   * For an upgrade: the bytes of the new protocol that the caller has sent, if they are not all of
+   * the exchange's head.
    */
   readonly head?: Buffer;
 }
@@ -110,39 +108,37 @@ export interface AnswerPlan {
   answer(response: ServerResponse): Promise<void>;
 }
 
-/** A refusal in the words of the door's callers. */
+/** A refusal in the format that the door's callers expect. */
 export interface Refused {
   readonly status: number;
   readonly headers: OutgoingHttpHeaders;
   readonly body: string;
 }
 
-/**
- * A door: everything that the front does not know. `Wanted` is the request as the door reads it.
- */
+/** A door: all that the front does not know. `Wanted` is the request as the door parses it. */
 export interface Door<Wanted> {
-  /** In metrics and logs. */
+  /** For metrics and logs. */
   readonly name: 'agent' | 'audit' | 'model' | 'kube' | 'docker';
-  /** Of the token that callers prove themselves with. */
+  /** The audience of the tokens that callers authenticate with. */
   readonly audience: string;
-  /** Which state of a lease is enough. */
+  /** The purpose that the caller's lease must allow. */
   readonly purpose: Purpose;
   /**
-   * Closed while the audit log cannot be written. The doors whose every request is an append learn
-   * it from that.
+   * Whether the door is closed while the audit log cannot be written. A door that appends an entry
+   * for every request does not need it: the append fails.
    */
   readonly requiresAudit: boolean;
   readonly concurrency: Concurrency;
-  /** Reads what is wanted from the line of the request. @throws InvalidInput, NotAllowed */
+  /** Parses the request line. @throws InvalidInput, NotAllowed */
   read(request: IncomingMessage): Wanted;
-  /** Decides what becomes of it, and reads its body. @throws what the caller is refused with */
+  /** Decides how the request is answered, and reads its body. @throws the reason of a refusal */
   plan(caller: Caller, wanted: Wanted, exchange: Exchange): Promise<ForwardPlan | AnswerPlan>;
   refusal(error: unknown, request: IncomingMessage): Refused;
-  /** Counts it once it is over. `wanted` is undefined where it was refused before it was read. */
+  /** Counts the request at its end. `wanted` is undefined if it was refused before parsing. */
   count?(wanted: Wanted | undefined, status: number): void;
 }
 
-/** Appends and measures. Resolves when the entry is on disk. */
+/** Appends an entry and measures how long that takes. Resolves when the entry is on disk. */
 export async function record(
   { log, metrics }: Pick<GatewayContext, 'log' | 'metrics'>,
   { session, attempt }: Lease,

@@ -1,21 +1,19 @@
-// One request whose intent is on record: sent to the upstream, answered, and its outcome recorded.
+// Forwards a request whose intent is recorded: sends it, answers the caller, records the outcome.
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { messageOf, NoLease, OplabError, TooLarge, UpstreamUnavailable } from '../../errors.ts';
+import { errorMessage, NoLease, OplabError, TooLarge, UpstreamUnavailable } from '../../errors.ts';
 import { BodyTooLarge, type ReadLimits, readAnswer, readPieces } from '../../net/answer-body.ts';
 import type { Head, OutgoingRequest } from '../../net/request.ts';
 import { TimedOut } from '../../net/timed-out.ts';
 import type { Exchange, ForwardPlan, Intent } from './door.ts';
 import type { Held } from './held-exchange.ts';
 
-/**
- * The answer to a write is collected, so that its outcome is on record before the caller sees it.
- */
+/** In bytes. Answers to writes are collected: the outcome is recorded before the caller sees it. */
 const MAX_ANSWER = 64 * 1024 * 1024;
 /**
- * An answer that is not meant to go on must not pause longer than this, and its caller neither. In
- * milliseconds.
+ * The longest pause of an upstream that sends, and of a caller that reads, an answer that does not
+ * follow. In milliseconds.
  */
 const PAUSE_MS = 60_000;
 
@@ -23,9 +21,9 @@ type RequestExchange = Extract<Exchange, { type: 'request' }>;
 
 /**
  * Forwards one request.
- * @param intent what was put on record for a write
- * @returns the status that was answered
- * @throws what keeps it from being forwarded; then nothing, or a part, was answered
+ * @param intent the recorded intent of a write
+ * @returns the status of the answer
+ * @throws if the request cannot be forwarded; the caller then got no answer, or a part of one
  */
 export async function forwardRequest(
   held: Held,
@@ -41,7 +39,7 @@ export async function forwardRequest(
   return exchange.response.statusCode;
 }
 
-/** Sends what was put on record. */
+/** Sends the request as it was recorded. */
 export function send(plan: ForwardPlan): OutgoingRequest {
   const outgoing = plan.open(plan.request);
   outgoing.body.end(plan.request.body);
@@ -59,11 +57,11 @@ export async function answeredBy<T extends Head | IncomingMessage>(
   } catch (error) {
     outgoing.destroy();
     if (error instanceof OplabError) throw error;
-    throw new UpstreamUnavailable(`${plan.upstream} does not answer: ${messageOf(error)}; try again`, error);
+    throw new UpstreamUnavailable(`${plan.upstream} does not answer: ${errorMessage(error)}; try again`, error);
   }
 }
 
-/** The whole answer: on record first, then to the caller. */
+/** Collects the whole answer, records it, and then sends it to the caller. */
 async function deliver(
   held: Held,
   { request, response }: RequestExchange,
@@ -90,7 +88,7 @@ async function readWhole(plan: ForwardPlan, answer: IncomingMessage, limits: Rea
   }
 }
 
-/** An answer that is passed on as it comes, no faster than the caller reads. */
+/** Forwards an answer as it arrives, no faster than the caller reads. */
 async function stream(
   held: Held,
   { response }: RequestExchange,
@@ -101,7 +99,7 @@ async function stream(
   const status = answer.statusCode ?? 502;
   const byUpstream = `ended by ${plan.upstream}`;
   response.writeHead(status, plan.headers(answer));
-  // A watch's first event may be long in coming; the caller wants to know now that it is heard.
+  // The first event of a watch may take long; the head shows the caller that the watch has begun.
   response.flushHeaders();
   let bytesOut = 0;
   let ended = byUpstream;
@@ -113,7 +111,7 @@ async function stream(
       if (!response.write(piece)) await drained(held, response, plan.follows);
     }
   } catch (error) {
-    ended = held.cut ?? messageOf(describeCut(plan, error));
+    ended = held.cut ?? errorMessage(describeCut(plan, error));
   }
   await intent?.outcome({ status, bytesOut, ended });
   if (ended === byUpstream) response.end();
@@ -130,10 +128,10 @@ async function drained(held: Held, response: ServerResponse, follows: boolean): 
   }
 }
 
-/** Says of an answer that ended early whose it was. */
+/** The error for an answer that ended early; it names the upstream. */
 function describeCut({ upstream }: ForwardPlan, error: unknown): unknown {
   if (error instanceof OplabError) return error;
   if (error instanceof TimedOut)
-    return new UpstreamUnavailable(`${upstream} stopped in the middle of its answer`, error);
-  return new UpstreamUnavailable(`${upstream} cut its answer off`, error);
+    return new UpstreamUnavailable(`${upstream} stopped sending before the end of its answer`, error);
+  return new UpstreamUnavailable(`${upstream} closed the connection before the end of its answer`, error);
 }

@@ -1,4 +1,4 @@
-// The front of the doors alone: whom it admits, what it reports, and that it always gives back what
+// The front of the doors alone: whom it admits, what it reports, and that it always releases what
 // it took.
 
 import { once } from 'node:events';
@@ -137,7 +137,7 @@ async function open(options: Options = {}) {
       request.end();
     });
   const upgrade = () => ask({ connection: 'Upgrade', upgrade: 'websocket' });
-  /** Asks, and returns what hangs up; resolves once the server has seen it. */
+  /** Sends a request. Returns a function that hangs up and resolves once the server has seen it. */
   const hangUp = (type: 'request' | 'upgrade') => {
     const connected = once(server, 'connection');
     const headers = type === 'upgrade' ? { connection: 'Upgrade', upgrade: 'websocket' } : {};
@@ -147,19 +147,18 @@ async function open(options: Options = {}) {
     return async () => {
       const [socket] = await connected;
       const closed = once(socket, 'close');
-      // Nobody reads from the socket of an upgrade yet, so the end of its other side is not seen:
-      // it is ended here.
+      // Nobody reads from the socket of an upgrade yet, so its end is not noticed: end it here.
       if (type === 'upgrade') socket.destroy();
       else request.destroy();
       await closed;
     };
   };
-  /** All places are free, and nothing holds the seal back. */
+  /** All places are free, and nothing delays the seal. */
   const isIdle = async () => concurrency.total === 0 && (await inFlight.drained('s', 1000));
   return { ask, upgrade, hangUp, isIdle };
 }
 
-/** A plan that goes on to an upstream, with what is put on record on the way. */
+/** A plan to forward a request, which notes what is recorded. */
 async function upstream(
   answer: (request: IncomingMessage) => { status: number; body: string } | undefined,
   more: { record?: () => Promise<void>; upgrades?: boolean; silent?: boolean } = {},
@@ -207,7 +206,7 @@ async function upstream(
   return { plan, steps, forwarded };
 }
 
-it('serves an admitted caller, counts it once, and gives its place back', async () => {
+it('serves an admitted caller, counts it once, and frees its place', async () => {
   const { ask, isIdle } = await open();
   expect(await ask()).toEqual({ status: 200, body: 'answered' });
   expect(counted.mock.calls).toEqual([['wanted', 200]]);
@@ -234,7 +233,7 @@ it.each([
   expect(await isIdle()).toBe(true);
 });
 
-it('reports a limit that is reached once, and proves its caller once', async () => {
+it('reports a reached limit once, and authenticates its caller once', async () => {
   decision = { state: 'reached', lease, limit: 'turns' };
   const { ask } = await open();
   expect((await ask()).status).toBe(403);
@@ -251,7 +250,7 @@ it('lets a caller whose limit is reached report what it did', async () => {
   expect(appended).toEqual([]);
 });
 
-it('refuses what is too much at once, and takes the next one', async () => {
+it('refuses too many concurrent requests, and accepts the next one', async () => {
   const concurrency = new Concurrency(1);
   const leave = concurrency.enter('s');
   const { ask, isIdle } = await open({ concurrency });
@@ -275,7 +274,7 @@ it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the 
   expect(await isIdle()).toBe(true);
 });
 
-it('counts what it could not read as unread', async () => {
+it('counts a request that it could not parse', async () => {
   const { ask } = await open({
     read: () => {
       throw new InvalidInput('not a path');
@@ -323,7 +322,7 @@ it('sends nothing when the intent cannot be recorded', async () => {
   expect(await isIdle()).toBe(true);
 });
 
-it('sends nothing when the lease dies while the intent is recorded, and says so', async () => {
+it('sends nothing when the lease ends while the intent is recorded, and says so', async () => {
   const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }), {
     record: async () => {
       alive = false;
@@ -334,7 +333,7 @@ it('sends nothing when the lease dies while the intent is recorded, and says so'
   expect(steps).toEqual(['recorded', { status: null, ended: expect.stringContaining('whether it was done') }]);
 });
 
-it('puts an answer that never came on record as not known', async () => {
+it('records the outcome as not known if no answer arrived', async () => {
   const { plan, steps } = await upstream(() => undefined);
   const { ask, isIdle } = await open({ plan });
   expect((await ask()).status).toBe(403);
@@ -348,7 +347,7 @@ it('puts an answer that never came on record as not known', async () => {
 
 it('refuses an upgrade at a door that answers itself', async () => {
   const { upgrade } = await open();
-  expect(await upgrade()).toMatchObject({ status: 403, body: 'this door changes to no other protocol' });
+  expect(await upgrade()).toMatchObject({ status: 403, body: 'this door does not support upgrades' });
 });
 
 it('records an upgrade before and after, and counts it once', async () => {
@@ -360,7 +359,7 @@ it('records an upgrade before and after, and counts it once', async () => {
   expect(counted.mock.calls).toEqual([['wanted', 101]]);
 });
 
-it('sends no upgrade when the lease dies while the intent is recorded, and says so', async () => {
+it('sends no upgrade when the lease ends while the intent is recorded, and says so', async () => {
   const { plan, steps } = await upstream(() => undefined, {
     upgrades: true,
     record: async () => {

@@ -1,7 +1,7 @@
-// The one front of all doors: prove, admit, record, forward, record; refuse and count in one place.
+// The front of all doors: authenticates, admits, records, forwards, refuses and counts requests.
 
 import type { AuditLog } from '../../audit/log.ts';
-import { AuditUnavailable, InvalidInput, LimitReached, messageOf, OplabError } from '../../errors.ts';
+import { AuditUnavailable, errorMessage, InvalidInput, LimitReached, OplabError } from '../../errors.ts';
 import { endWithResponse } from '../../net/raw-response.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
@@ -16,7 +16,7 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   if (exchange.type === 'upgrade') {
     // Without a listener, a caller that resets its connection would end the process.
     exchange.socket.on('error', (error) => {
-      gateway.logger.debug({ error: messageOf(error) }, 'the caller of an upgrade is gone');
+      gateway.logger.debug({ error: errorMessage(error) }, 'the caller of an upgrade disconnected');
     });
   }
   let lease: Lease | undefined;
@@ -34,8 +34,7 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
     const plan = await door.plan(caller, wanted, exchange);
     status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
   } catch (error) {
-    // Whether the lease says so or the budget: a limit that is reached is reported here, for all
-    // doors.
+    // A reached limit is reported here for all doors, whether the lease or the budget found it.
     if (error instanceof LimitReached && lease !== undefined) await reportLimitReached(gateway, lease, error);
     status = refuse(gateway, door, exchange, error);
   } finally {
@@ -45,7 +44,7 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
 }
 
 /**
- * Reads stop as well as writes: what the agent sees next could not be put on record either.
+ * Reads are refused as well as writes, because what the agent does next could not be recorded.
  * @throws AuditUnavailable
  */
 function requireAudit(log: Pick<AuditLog, 'failure'>): void {
@@ -53,7 +52,7 @@ function requireAudit(log: Pick<AuditLog, 'failure'>): void {
 }
 
 /**
- * Takes a place, and holds the session's seal back until the request has had its say.
+ * Takes a place, and delays the seal of the session until the request has ended.
  * @throws TooBusy
  */
 function enter<Wanted>(gateway: GatewayContext, door: Door<Wanted>, { lease }: Caller): () => void {
@@ -66,7 +65,7 @@ function enter<Wanted>(gateway: GatewayContext, door: Door<Wanted>, { lease }: C
 }
 
 async function answer(plan: AnswerPlan, exchange: Exchange): Promise<number> {
-  if (exchange.type === 'upgrade') throw new InvalidInput('this door changes to no other protocol');
+  if (exchange.type === 'upgrade') throw new InvalidInput('this door does not support upgrades');
   await plan.answer(exchange.response);
   return exchange.response.statusCode;
 }
@@ -90,7 +89,7 @@ async function forward(
   );
 }
 
-/** Says no in the words of the door's callers. @returns the status that was answered */
+/** Refuses in the format that the door's callers expect. @returns the status of the answer */
 function refuse<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange, error: unknown): number {
   const code = error instanceof OplabError ? error.code : 'OPLAB_INTERNAL';
   gateway.metrics.refused.inc({ door: door.name, reason: code });
@@ -105,7 +104,7 @@ function refuse<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: E
     response.destroy();
     return response.statusCode;
   }
-  // What is left of a refused body is either not read, where the connection ends, or thrown away.
+  // The rest of a refused body is discarded, or not read if the connection ends.
   if (refused.headers.connection !== 'close') request.resume();
   response.writeHead(refused.status, withLength(refused)).end(refused.body);
   return refused.status;

@@ -1,16 +1,16 @@
-// An exchange that goes on to an upstream, under its lease: cut when the lease dies or the caller
-// hangs up, and never left without an outcome.
+// Runs a forwarded exchange under its lease: cuts it when the lease ends or the caller hangs up,
+// and always records an outcome.
 
-import { AuditUnavailable, InvalidInput, messageOf, NoLease, UpstreamUnavailable } from '../../errors.ts';
+import { AuditUnavailable, errorMessage, InvalidInput, NoLease, UpstreamUnavailable } from '../../errors.ts';
 import type { Caller, Exchange, GatewayContext, Intent, Outcome } from './door.ts';
 
-/** What the exchange may still do. */
+/** The exchange while its lease is held. */
 export interface Held {
   /** Aborts when the exchange is cut. */
   readonly signal: AbortSignal;
-  /** Why the exchange was cut; undefined as long as it goes on. */
+  /** Why the exchange was cut; undefined while it continues. */
   readonly cut: string | undefined;
-  /** Ask before each piece is passed on. */
+  /** Whether the lease is alive; to be checked before each piece is forwarded. */
   isAlive(): boolean;
   /** Ends the exchange. Only the first reason counts. */
   end(why: string): void;
@@ -18,9 +18,9 @@ export interface Held {
 
 /**
  * Runs `forward` while the caller's lease is held.
- * @param intent what was put on record for a write. If `forward` fails, its outcome is recorded as
- * not known
- * @throws NoLease when nothing may be sent any more; otherwise what `forward` throws
+ * @param intent the recorded intent of a write. If `forward` fails, the outcome is recorded as not
+ * known
+ * @throws NoLease when nothing may be sent any more; otherwise the error of `forward`
  */
 export async function whileHeld(
   gateway: Pick<GatewayContext, 'leases' | 'logger'>,
@@ -40,7 +40,7 @@ export async function whileHeld(
   const hangUp = () => end('the caller hung up');
   towardsCaller.once('close', hangUp);
   try {
-    // While the intent was being written, the caller may have hung up, and the lease may have died.
+    // While the intent was being written, the caller may have hung up or the lease may have ended.
     if (towardsCaller.destroyed) hangUp();
     if (cut !== undefined || !lease.alive()) throw new NoLease(cut ?? 'the lease ended');
     return await forward({
@@ -52,9 +52,9 @@ export async function whileHeld(
       end,
     });
   } catch (error) {
-    // Without a log there is no outcome, and what does not fit has not been sent.
+    // Without a log no outcome can be recorded, and a request that is not valid was not sent.
     if (!(error instanceof AuditUnavailable || error instanceof InvalidInput)) {
-      const ended = `${cut ?? messageOf(error)}; whether it was done is not known`;
+      const ended = `${cut ?? errorMessage(error)}; whether it was done is not known`;
       await recordOutcome(gateway, intent, { status: null, ended });
     }
     throw error;
@@ -64,7 +64,7 @@ export async function whileHeld(
   }
 }
 
-/** Records an outcome that changes nothing for the caller any more. Never throws. */
+/** Records an outcome that no longer matters to the caller. Never throws. */
 export async function recordOutcome(
   { logger }: Pick<GatewayContext, 'logger'>,
   intent: Intent | undefined,
@@ -73,6 +73,6 @@ export async function recordOutcome(
   try {
     await intent?.outcome(outcome);
   } catch (error) {
-    logger.error({ error: messageOf(error) }, 'the outcome of a write could not be recorded');
+    logger.error({ error: errorMessage(error) }, 'the outcome of a write could not be recorded');
   }
 }

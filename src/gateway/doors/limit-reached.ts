@@ -1,12 +1,12 @@
-// A limit has refused a request: say so in the log once, and in status at once, so that the
+// Reports that a limit refused a request: once in the log, and immediately in status, so that the
 // controller can end the attempt.
 
-import { type LimitReached, messageOf } from '../../errors.ts';
+import { errorMessage, type LimitReached } from '../../errors.ts';
 import { LIMIT_REACHED_EVENT } from '../budget.ts';
 import type { Lease } from '../leases.ts';
 import { type GatewayContext, record } from './door.ts';
 
-/** Never throws: the refusal stands whether it could be recorded or not. */
+/** Never throws: the request is refused even if that cannot be recorded. */
 export async function reportLimitReached(gateway: GatewayContext, lease: Lease, reached: LimitReached): Promise<void> {
   const { session, attempt } = lease;
   try {
@@ -16,8 +16,7 @@ export async function reportLimitReached(gateway: GatewayContext, lease: Lease, 
     const done = gateway.inFlight.begin(session);
     try {
       await record(gateway, lease, 'gateway', {
-        // One per session: limits are of the Incident, and the first one that was hit is the
-        // reason.
+        // One per session: limits belong to the Incident, and the first one reached is the reason.
         clientKey: 'limit-reached',
         kind: 'lifecycle',
         params: { event: LIMIT_REACHED_EVENT, limit: reached.limit, attempt },
@@ -28,7 +27,7 @@ export async function reportLimitReached(gateway: GatewayContext, lease: Lease, 
       done();
     }
   } catch (error) {
-    gateway.logger.warn({ session, error: messageOf(error) }, 'a limit that is reached could not be recorded');
+    gateway.logger.warn({ session, error: errorMessage(error) }, 'the reached limit could not be recorded');
   }
   gateway.status.touch(session, true);
 }

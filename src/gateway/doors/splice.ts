@@ -1,8 +1,7 @@
-// A connection that changes its protocol on the way through a recording door: both sides joined,
-// counted, and recorded.
+// Forwards a request to upgrade: joins both connections, counts their bytes, records the outcome.
 
 import { Transform } from 'node:stream';
-import { messageOf } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
 import { readBeginning } from '../../net/answer-body.ts';
 import { join } from '../../net/join.ts';
 import { endWithResponse, formatResponseHead } from '../../net/raw-response.ts';
@@ -11,15 +10,15 @@ import { answeredBy, send } from './forward.ts';
 import { responseHeaders } from './headers.ts';
 import { type Held, recordOutcome } from './held-exchange.ts';
 
-/** More of a refusal is not passed on, in bytes. */
+/** The most that is passed on of a refusal, in bytes. */
 const MAX_REFUSAL = 64 * 1024;
-/** For the body of a refusal, in milliseconds. */
+/** How long the body of a refusal may take, in milliseconds. */
 const REFUSAL_MS = 10_000;
 
 /**
  * Connects both sides until either ends or the exchange is cut.
- * @param intent what was put on record for a write
- * @returns the status that was answered
+ * @param intent the recorded intent of a write
+ * @returns the status of the answer
  */
 export async function splice(
   gateway: Pick<GatewayContext, 'logger'>,
@@ -35,7 +34,7 @@ export async function splice(
   const status = response.statusCode ?? 502;
   const headers = responseHeaders(response.headers);
   if (answered.type === 'response') {
-    // The upstream refuses: its answer goes back as it is, and the connection ends.
+    // The upstream refuses. The caller gets its answer unchanged, and the connection ends.
     const body = await readBeginning(response, MAX_REFUSAL, REFUSAL_MS);
     await intent?.outcome({ status, body });
     endWithResponse(socket, status, headers, body);
@@ -45,7 +44,7 @@ export async function splice(
   let failure: string | undefined;
   let ended = `ended by ${name}`;
   upstream.once('close', () => {
-    // As it is now: what happens to the caller's side afterwards is not how the connection ended.
+    // Fixed now: what later happens on the caller's side is not the reason of the end.
     ended = failure ?? held.cut ?? ended;
   });
   const inward = gate(held);
@@ -59,14 +58,13 @@ export async function splice(
   );
   if (head.length > 0) inward.stream.write(head);
   if (answered.rest.length > 0) outward.stream.write(answered.rest);
-  // The lease is held until the last byte is delivered: a gate without a lease lets nothing
-  // through.
+  // The lease is held until the last byte is delivered, because the gates close without it.
   await join(socket, upstream, {
     inward: inward.stream,
     outward: outward.stream,
     signal: held.signal,
     onFailure: (error) => {
-      failure = held.cut ?? `the other side (${name}) failed: ${messageOf(error)}`;
+      failure = held.cut ?? `the other side (${name}) failed: ${errorMessage(error)}`;
     },
   });
   await recordOutcome(gateway, intent, { status, bytesIn: inward.bytes(), bytesOut: outward.bytes(), ended });
@@ -74,8 +72,8 @@ export async function splice(
 }
 
 /**
- * Asks the lease for each piece, besides the cut when it dies: nothing passes in between. And
- * counts.
+ * Counts bytes, and checks the lease for each piece: no byte may pass between the end of the lease
+ * and the cut.
  */
 function gate(held: Held): { readonly stream: Transform; bytes(): number } {
   let bytes = 0;

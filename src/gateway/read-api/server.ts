@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { AuditLog } from '../../audit/log.ts';
-import { InvalidInput, messageOf } from '../../errors.ts';
+import { errorMessage, InvalidInput } from '../../errors.ts';
 import { sendJson, sendRefusal } from '../../net/http-answer.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LiveOutput } from '../live-output.ts';
@@ -29,7 +29,7 @@ export function createReadApi(api: ReadApi): Server {
   const server = createServer((request, response) => {
     request.resume();
     answer(api, request, response).catch((error: unknown) => {
-      api.logger.warn({ error: messageOf(error), path: request.url }, 'the read API failed');
+      api.logger.warn({ error: errorMessage(error), path: request.url }, 'the read API failed');
       sendRefusal(response, error);
     });
   });

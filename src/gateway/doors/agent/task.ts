@@ -6,13 +6,13 @@ import { stringify } from 'yaml';
 import { z } from 'zod';
 import { RUNBOOK_CONFIG_MAP } from '../../../api/group.ts';
 import type { Incident } from '../../../api/incident.ts';
-import { messageOf, NoLease } from '../../../errors.ts';
+import { errorMessage, NoLease } from '../../../errors.ts';
 import type { KubeClient } from '../../../kube/client.ts';
 import { CONFIG_MAPS } from '../../../kube/resources.ts';
 import { sendJson } from '../../../net/http-answer.ts';
 import type { Lease } from '../../leases.ts';
 import type { Task } from '../../protocol.ts';
-import { scopeOf } from '../docker/scope.ts';
+import { parseScope } from '../docker/scope.ts';
 import type { Caller, GatewayContext } from '../door.ts';
 
 const configMap = z.looseObject({ data: z.record(z.string(), z.string()).optional() });
@@ -61,7 +61,7 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
       maxOutputTokens: lease.class.maxOutputTokens,
     },
     ...(promptAdditions === undefined ? {} : { promptAdditions }),
-    ...(docker === undefined ? {} : { docker: `${scopeOf(docker).text} on Docker host ${docker.endpoint}` }),
+    ...(docker === undefined ? {} : { docker: `${parseScope(docker).text} on Docker host ${docker.endpoint}` }),
     limits: lease.limits,
     turnsLeft: Math.max(0, lease.limits.maxTurns - turnsUsed),
     deadline: new Date(lease.deadline).toISOString(),
@@ -88,7 +88,7 @@ async function readRunbooks(
       return text === '' ? [] : [{ namespace, text }];
     } catch (error) {
       // Most namespaces have no runbook, and the agent can work without one.
-      gateway.logger.debug({ namespace, error: messageOf(error) }, 'no runbook');
+      gateway.logger.debug({ namespace, error: errorMessage(error) }, 'no runbook');
       return [];
     }
   });

@@ -2,7 +2,7 @@
 // and always has the scope's label.
 
 import type { z } from 'zod';
-import { InvalidInput, messageOf, NotAllowed, NotFound } from '../../../errors.ts';
+import { errorMessage, InvalidInput, NotAllowed, NotFound } from '../../../errors.ts';
 import {
   type ContainerSpec,
   checkBind,
@@ -32,7 +32,7 @@ export async function scopedContainer(wanted: ContainerSpec, objects: ScopedObje
   try {
     return await withNeighbours(wanted, objects);
   } catch (error) {
-    if (error instanceof NotFound) throw new InvalidInput(messageOf(error), error);
+    if (error instanceof NotFound) throw new InvalidInput(errorMessage(error), error);
     throw error;
   }
 }

@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import { z } from 'zod';
-import { messageOf, NotAllowed, OplabError, UpstreamUnavailable } from '../../../errors.ts';
+import { errorMessage, NotAllowed, OplabError, UpstreamUnavailable } from '../../../errors.ts';
 import { readAnswer } from '../../../net/answer-body.ts';
 import { keepFresh, readCertificates } from '../../../net/certificate-files.ts';
 import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
@@ -71,7 +71,7 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
       tls = certificates();
     } catch (error) {
       throw new UpstreamUnavailable(
-        `the certificates of Docker host ${endpoint.name} cannot be read: ${messageOf(error)}`,
+        `the certificates of Docker host ${endpoint.name} cannot be read: ${errorMessage(error)}`,
         error,
       );
     }
@@ -162,7 +162,7 @@ async function get(request: DockerHost['request'], host: string, way: string): P
     return JSON.parse(body);
   } catch (error) {
     if (error instanceof OplabError) throw error;
-    throw new UpstreamUnavailable(`Docker host ${host} does not answer: ${messageOf(error)}; try again`, error);
+    throw new UpstreamUnavailable(`Docker host ${host} does not answer: ${errorMessage(error)}; try again`, error);
   }
 }
 

@@ -1,5 +1,5 @@
-// The docker door: what a request to a Docker host becomes. Requests, logs -f, events and pulls;
-// and attach and exec, which change to "tcp".
+// The docker door: plans requests to a Docker host (also logs -f, events and pulls), and the
+// upgrades of attach and exec to "tcp".
 
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
@@ -13,14 +13,14 @@ import { recordIntent } from './recording.ts';
 import { reduceAnswer } from './reduction.ts';
 import { dockerRefusal } from './refusal.ts';
 import { type DockerRequest, readRequest } from './route.ts';
-import { scopeOf } from './scope.ts';
+import { parseScope } from './scope.ts';
 import { takeBody } from './upgrade-body.ts';
 
-/** A container's description is small; an archive that is copied in may be larger. */
+/** In bytes. A container specification is small; an archive to copy may be larger. */
 const MAX_BODY = { json: 1024 * 1024, tar: 32 * 1024 * 1024, none: 4096 } as const;
-/** Until the head of an answer, in milliseconds: a stop may wait for as long as it is told. */
+/** Until the head of an answer, in milliseconds. A stop may wait as long as its timeout says. */
 const ANSWER_MS = 15 * 60_000;
-/** The same for an upgrade: the upstream may have to reach somebody else first. */
+/** The same for an upgrade, for which the Docker host may have to start a process first. */
 const UPGRADE_ANSWER_MS = 60_000;
 
 export interface DockerDoorOptions {
@@ -41,7 +41,7 @@ export function dockerDoor(gateway: GatewayContext, options: DockerDoorOptions):
     read: ({ method = 'GET', url = '' }) => readRequest(method, url),
     plan: async (caller, wanted, exchange) => {
       const { docker, name } = caller.lease.class;
-      if (docker === undefined) throw new NotAllowed(`AgentClass ${name} opens no Docker host`);
+      if (docker === undefined) throw new NotAllowed(`AgentClass ${name} does not allow a Docker host`);
       const host = hosts.get(docker.endpoint);
       return exchange.type === 'upgrade'
         ? await planUpgrade(gateway, { caller, wanted, host }, exchange)
@@ -75,7 +75,7 @@ async function planRequest(
   const { docker } = caller.lease.class;
   const { reduction } = passing;
   const images =
-    reduction === 'images' && docker !== undefined ? await host.facts(scopeOf(docker)).images() : undefined;
+    reduction === 'images' && docker !== undefined ? await host.facts(parseScope(docker)).images() : undefined;
   return {
     upstream: `Docker host ${host.name}`,
     writes: route.kind === 'write',
@@ -86,14 +86,14 @@ async function planRequest(
       return route.kind === 'read' ? undefined : await recordIntent(gateway, caller, passing, forwarded, details);
     },
     open: (forwarded) =>
-      // An answer that ends with its connection must not leave that connection to others.
+      // The answer ends with its connection, so other requests must not share that connection.
       host.request(forwarded, { limits: { head: ANSWER_MS }, own: route.hijacks === true }),
     headers: (answer) => responseHeaders(answer.headers),
     ...(reduction === undefined || docker === undefined
       ? {}
       : {
           reduce: (body: Buffer) =>
-            reduceAnswer(reduction, body, scopeOf(docker), images ?? { ids: new Set(), repositories: new Set() }),
+            reduceAnswer(reduction, body, parseScope(docker), images ?? { ids: new Set(), repositories: new Set() }),
         }),
   };
 }
@@ -107,7 +107,9 @@ async function planUpgrade(
   const { route } = wanted;
   const protocol = (request.headers.upgrade ?? '').toLowerCase();
   if (route.hijacks !== true || protocol !== 'tcp') {
-    throw new InvalidInput(`upgrade to ${protocol} at ${route.operation}: only attach and exec change, to tcp`);
+    throw new InvalidInput(
+      `upgrade to ${protocol} at ${route.operation}: only attach and exec can be upgraded, to tcp`,
+    );
   }
   const { body, rest } = await takeBody(request, socket, head, bodyLimit(wanted));
   const passing = await authorize(admitted, body);
@@ -130,16 +132,16 @@ async function planUpgrade(
  */
 async function authorize({ caller, wanted, host }: Admitted, body: Buffer): Promise<Passing> {
   const { docker, mode, name } = caller.lease.class;
-  if (docker === undefined) throw new NotAllowed(`AgentClass ${name} opens no Docker host`);
-  return await filterRequest(wanted, body, { access: docker, mode, facts: host.facts(scopeOf(docker)) });
+  if (docker === undefined) throw new NotAllowed(`AgentClass ${name} does not allow a Docker host`);
+  return await filterRequest(wanted, body, { access: docker, mode, facts: host.facts(parseScope(docker)) });
 }
 
-/** The most that a request's body may be, in bytes. */
+/** The maximum size of a request's body, in bytes. */
 function bodyLimit(wanted: DockerRequest): number {
   return MAX_BODY[wanted.route.body ?? 'none'];
 }
 
-/** As the filter has made it. Nothing of the caller's headers goes on but what it can read. */
+/** The filtered request. The only header of the caller that it keeps is `accept`, for a read. */
 function forwardedRequest(
   request: IncomingMessage,
   passing: Passing,

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { InvalidInput, messageOf } from '../../../errors.ts';
+import { errorMessage, InvalidInput } from '../../../errors.ts';
 import { type DockerEndpoint, dockerEndpoint } from './docker-host.ts';
 
 const endpointFile = z.object({ endpoints: z.array(dockerEndpoint).max(64) });
@@ -15,7 +15,7 @@ export async function loadDockerEndpoints(file: string | undefined): Promise<rea
   try {
     content = parse(await readFile(file, 'utf8'));
   } catch (error) {
-    throw new InvalidInput(`the Docker endpoints file ${file} cannot be read: ${messageOf(error)}`, error);
+    throw new InvalidInput(`the Docker endpoints file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
   const parsed = endpointFile.safeParse(content ?? { endpoints: [] });
   if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`, parsed.error);

@@ -1,7 +1,7 @@
 // The docker door's filter, tested with attempts to break out of the project or out of a container.
 
 import { describe, expect, it } from 'vitest';
-import { fakeFacts, idOf } from '../../../../test/support/fake-docker-facts.ts';
+import { fakeFacts, fullId } from '../../../../test/support/fake-docker-facts.ts';
 import { type DockerAccess, dockerAccess } from '../../../api/docker-access.ts';
 import { filterRequest } from './filter.ts';
 import { readRequest } from './route.ts';
@@ -56,7 +56,7 @@ describe('what can be seen', () => {
 
   it.each([
     'GET /containers/bank/json',
-    `GET /containers/${idOf('f')}/json`,
+    `GET /containers/${fullId('f')}/json`,
     'GET /containers/ffff/json',
     'GET /containers/bank/logs?follow=1&stdout=1',
     'GET /containers/bank/archive?path=/',
@@ -67,9 +67,9 @@ describe('what can be seen', () => {
     'POST /containers/bank/attach?stream=1',
     'DELETE /containers/bank?force=1',
     'POST /containers/nobody/stop',
-    `POST /exec/${idOf('2')}/start`,
-    `GET /exec/${idOf('2')}/json`,
-    `POST /exec/${idOf('8')}/start`,
+    `POST /exec/${fullId('2')}/start`,
+    `GET /exec/${fullId('2')}/json`,
+    `POST /exec/${fullId('8')}/start`,
     'GET /networks/bank_default',
     'GET /networks/bridge',
     'DELETE /networks/bank_default',
@@ -92,10 +92,10 @@ describe('what can be seen', () => {
   });
 
   it('forwards the ID that was checked, whatever name the caller used', async () => {
-    for (const name of ['tikv0', 'aaaa', idOf('a')]) {
+    for (const name of ['tikv0', 'aaaa', fullId('a')]) {
       const { path, target } = await through('POST', `/v1.41/containers/${name}/start`);
-      expect(path).toBe(`/v1.41/containers/${idOf('a')}/start`);
-      expect(target).toEqual({ id: idOf('a'), name: 'tikv0' });
+      expect(path).toBe(`/v1.41/containers/${fullId('a')}/start`);
+      expect(target).toEqual({ id: fullId('a'), name: 'tikv0' });
     }
   });
 
@@ -156,14 +156,14 @@ describe('creating a container', () => {
     expect(path).toBe('/v1.41/containers/create?name=new');
     expect(json.Labels).toEqual({ a: 'b', [PROJECT_LABEL]: 'shop' });
     expect(json.HostConfig).toEqual({
-      NetworkMode: idOf('4'),
+      NetworkMode: fullId('4'),
       Binds: ['shop_data:/data:rw', '/anonymous'],
       Privileged: false,
       PidMode: '',
       Devices: [],
       SecurityOpt: ['no-new-privileges:true'],
     });
-    expect(json.NetworkingConfig.EndpointsConfig).toEqual({ [idOf('4')]: { Aliases: ['tikv0'] } });
+    expect(json.NetworkingConfig.EndpointsConfig).toEqual({ [fullId('4')]: { Aliases: ['tikv0'] } });
     expect(text).toBe('create new of pingcap/tikv:v8.5.3');
   });
 
@@ -287,9 +287,9 @@ describe('creating a container', () => {
       NetworkMode: 'container:aaaa',
     });
     expect(json.HostConfig).toMatchObject({
-      PidMode: `container:${idOf('a')}`,
-      VolumesFrom: [`${idOf('a')}:ro`],
-      NetworkMode: `container:${idOf('a')}`,
+      PidMode: `container:${fullId('a')}`,
+      VolumesFrom: [`${fullId('a')}:ro`],
+      NetworkMode: `container:${fullId('a')}`,
     });
   });
 
@@ -298,8 +298,8 @@ describe('creating a container', () => {
       create({ HostConfig: { NetworkMode: 'none' }, NetworkingConfig: { EndpointsConfig: config } });
     await expect(endpoints({ bank_default: {} })).rejects.toThrow('No such network');
     await expect(endpoints({ bridge: {} })).rejects.toThrow('No such network');
-    await expect(endpoints({ shop_default: { NetworkID: idOf('5') } })).rejects.toEqual(refusal('INVALID_INPUT'));
-    await expect(endpoints({ shop_default: null, [idOf('4')]: {} })).rejects.toEqual(refusal('INVALID_INPUT'));
+    await expect(endpoints({ shop_default: { NetworkID: fullId('5') } })).rejects.toEqual(refusal('INVALID_INPUT'));
+    await expect(endpoints({ shop_default: null, [fullId('4')]: {} })).rejects.toEqual(refusal('INVALID_INPUT'));
   });
 
   it('accepts images of the project: labelled, in use, or of a repository in use', async () => {
@@ -344,7 +344,7 @@ describe('commands in containers', () => {
     const { text, json } = await exec('tikv0', { Cmd: ['rm', '-rf', '/data'], Privileged: false, Container: '' });
     expect(text).toBe('exec tikv0: rm -rf /data');
     expect(json).toEqual({ Cmd: ['rm', '-rf', '/data'], Privileged: false });
-    expect((await through('POST', `/exec/${idOf('1')}/start`, { Detach: false, Tty: false })).text).toBe(
+    expect((await through('POST', `/exec/${fullId('1')}/start`, { Detach: false, Tty: false })).text).toBe(
       'exec tikv0, start: ls -l',
     );
   });
@@ -363,7 +363,7 @@ describe('commands in containers', () => {
   it('allows no privileged exec', async () => {
     await expect(exec('tikv0', { Privileged: true })).rejects.toThrow('docker.allowPrivileged');
     await expect(exec('tikv0', { privileged: true })).rejects.toEqual(refusal('INVALID_INPUT'));
-    await expect(through('POST', `/exec/${idOf('3')}/start`, {})).rejects.toThrow('docker.allowPrivileged');
+    await expect(through('POST', `/exec/${fullId('3')}/start`, {})).rejects.toThrow('docker.allowPrivileged');
   });
 
   it('accepts no settings at start, and only plain arguments for ps', async () => {
@@ -399,7 +399,7 @@ describe('networks, volumes and images', () => {
       refusal('INVALID_INPUT'),
     );
     // It would be found before the network with this ID.
-    await expect(through('POST', '/networks/create', { Name: idOf('7') })).rejects.toEqual(refusal('INVALID_INPUT'));
+    await expect(through('POST', '/networks/create', { Name: fullId('7') })).rejects.toEqual(refusal('INVALID_INPUT'));
   });
 
   it.each<object>([
@@ -423,7 +423,7 @@ describe('networks, volumes and images', () => {
     const connect = (network: string, Container: string) =>
       through('POST', `/networks/${network}/connect`, { Container });
     const { path, json } = await connect('shop_default', 'tikv0');
-    expect([path, json]).toEqual([`/networks/${idOf('4')}/connect`, { Container: idOf('a') }]);
+    expect([path, json]).toEqual([`/networks/${fullId('4')}/connect`, { Container: fullId('a') }]);
     for (const [network, container] of [
       ['bank_default', 'tikv0'],
       ['shop_default', 'bank'],

@@ -18,7 +18,7 @@ import {
   volumeSpec,
 } from './object-specs.ts';
 import { type DockerRequest, isImageReference, isName, writePath } from './route.ts';
-import { owns, scopedFilters, scopeOf, withScope } from './scope.ts';
+import { owns, parseScope, scopedFilters, withScope } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
 
 /** How the answer to a read is reduced. */
@@ -68,7 +68,7 @@ class Decision {
   constructor(request: DockerRequest, body: Buffer, { access, facts }: FilterContext) {
     this.#request = request;
     this.#body = body;
-    this.#objects = new ScopedObjects(scopeOf(access), access, facts);
+    this.#objects = new ScopedObjects(parseScope(access), access, facts);
   }
 
   async make(): Promise<Passing> {

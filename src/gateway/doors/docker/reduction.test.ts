@@ -2,9 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { reduceAnswer } from './reduction.ts';
-import { PROJECT_LABEL, scopeOf } from './scope.ts';
+import { PROJECT_LABEL, parseScope } from './scope.ts';
 
-const scope = scopeOf({ composeProject: 'shop' });
+const scope = parseScope({ composeProject: 'shop' });
 const own = { Labels: { [PROJECT_LABEL]: 'shop' } };
 const images = { ids: new Set(['sha256:own']), repositories: new Set(['pingcap/tikv']) };
 const reduce = (kind: Parameters<typeof reduceAnswer>[0], answer: unknown) =>

@@ -1,10 +1,10 @@
 // Refusals in the Docker API's format, so that the docker command shows the message.
 
-import { refusalOf } from '../../../net/http-answer.ts';
+import { describeRefusal } from '../../../net/http-answer.ts';
 
 /** A refusal as {"message": …}. */
 export function dockerRefusal(error: unknown): { status: number; body: string; headers: Record<string, string> } {
-  const refusal = refusalOf(error);
+  const refusal = describeRefusal(error);
   // A request that the class does not allow gets 403, as from the daemon's own authorization
   // plugins.
   const status =

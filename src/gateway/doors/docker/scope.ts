@@ -15,7 +15,7 @@ export interface Scope {
   readonly text: string;
 }
 
-export function scopeOf(access: Pick<DockerAccess, 'composeProject' | 'label'>): Scope {
+export function parseScope(access: Pick<DockerAccess, 'composeProject' | 'label'>): Scope {
   const { composeProject, label } = access;
   if (composeProject !== undefined && label === undefined) {
     return { key: PROJECT_LABEL, value: composeProject, text: `Compose project ${composeProject}` };

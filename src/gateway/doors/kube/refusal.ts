@@ -1,6 +1,6 @@
 // Refusals in the API server's format, so that kubectl shows the message and retries correctly.
 
-import { refusalOf } from '../../../net/http-answer.ts';
+import { describeRefusal } from '../../../net/http-answer.ts';
 
 const REASONS: Readonly<Record<number, string>> = {
   400: 'BadRequest',
@@ -28,7 +28,7 @@ export function statusOf(
   error: unknown,
   url: string,
 ): { status: number; body: string; headers: Record<string, string> } {
-  const refusal = refusalOf(error);
+  const refusal = describeRefusal(error);
   // A reached limit is final, but clients would retry a 429.
   const status = refusal.status === 429 ? 403 : refusal.status === 409 ? 503 : refusal.status;
   const message = `${refusal.code}: ${refusal.message}`;

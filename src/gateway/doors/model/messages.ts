@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reservations } from '../../../audit/log.ts';
 import {
   AuditUnavailable,
-  messageOf,
+  errorMessage,
   NoLease,
   NotAllowed,
   SessionSealed,
@@ -168,7 +168,7 @@ class Call {
       const free = !(error instanceof NoAnswer && error.sent) || this.#admitted.request.stream === true;
       hold.release();
       await this.#end(
-        { status: null, seen: nothing, cut: cut ?? messageOf(error), error: messageOf(error), free },
+        { status: null, seen: nothing, cut: cut ?? errorMessage(error), error: errorMessage(error), free },
         started,
       );
       response.off('close', hangUp);
@@ -285,7 +285,7 @@ class Call {
       return true;
     } catch (failure) {
       if (failure instanceof SessionSealed) return false;
-      logger.error({ session: lease.session, error: messageOf(failure) }, 'a model call could not be recorded');
+      logger.error({ session: lease.session, error: errorMessage(failure) }, 'a model call could not be recorded');
       return false;
     } finally {
       statusWriter.touch(lease.session);
@@ -349,5 +349,5 @@ function describeCut(error: unknown): string {
   if (error instanceof BodyTooLarge) return 'the answer of the model API is too large';
   if (error instanceof CutOff) return 'the model API closed the connection before the end of its answer';
   if (error instanceof TimedOut) return `the model API sent no data for ${SILENCE_MS / 1000} s`;
-  return messageOf(error);
+  return errorMessage(error);
 }

@@ -1,23 +1,23 @@
-// The way to the model API: base URL, proxy, CA, and the key, which is read from its file for every
-// call and goes nowhere else.
+// Sends requests to the model API, with its base URL, proxy, CA and key. The key is read from its
+// file for every call and is sent nowhere else.
 
 import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { parseEnvironment } from '../../../environment.ts';
-import { messageOf, UpstreamUnavailable } from '../../../errors.ts';
+import { errorMessage, UpstreamUnavailable } from '../../../errors.ts';
 import { readPem, trustBesidesPublic } from '../../../net/certificate-files.ts';
 import { createAgent, openRequest } from '../../../net/request.ts';
 
 export interface UpstreamOptions {
   readonly baseURL: URL;
-  /** The API key; without a file, or with an empty one, none is sent. */
+  /** The file with the API key. No key is sent if the file is missing or empty. */
   readonly keyFile?: string | undefined;
-  /** PEM certificates trusted besides the public ones. */
+  /** PEM certificates that are trusted in addition to the public ones. */
   readonly caFile?: string | undefined;
   /** Overrides HTTP_PROXY and HTTPS_PROXY. */
   readonly proxy?: string | undefined;
-  /** Told of every key that is used, so that it can be kept out of the log. */
+  /** Called with every key that is used, so that it can be kept out of the log. */
   readonly onKey?: (key: string) => void;
   readonly connectTimeoutMs?: number;
   readonly answerTimeoutMs?: number;
@@ -31,7 +31,7 @@ export interface UpstreamRequest {
   readonly signal: AbortSignal;
 }
 
-/** No answer came. `sent` tells whether the model may have worked nevertheless. */
+/** No answer arrived. `sent`: the model may have processed the request nevertheless. */
 export class NoAnswer extends UpstreamUnavailable {
   readonly sent: boolean;
   constructor(message: string, sent: boolean, cause?: unknown) {
@@ -41,7 +41,7 @@ export class NoAnswer extends UpstreamUnavailable {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Until the head of the answer; a long answer that is not streamed takes minutes. */
+/** Until the head of the answer. A long answer that is not streamed takes minutes. */
 const ANSWER_TIMEOUT_MS = 600_000;
 
 export class ModelUpstream {
@@ -51,20 +51,20 @@ export class ModelUpstream {
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
-    // Both forms of base URL are in use, with and without the version.
+    // Base URLs are in use with and without the version.
     const root = options.baseURL.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
     this.#path = `${root}/v1/messages`;
   }
 
   /**
-   * Sends a request; resolves with the head of the answer, whatever its status.
+   * Sends a request. Resolves with the head of the answer, of any status.
    * @throws NoAnswer
    */
   async send(request: UpstreamRequest): Promise<IncomingMessage> {
     const key = await this.#key();
     const agent = this.#currentAgent();
-    // A connection kept alive may have been closed by the other side at this very moment; nobody
-    // has seen the request.
+    // The other side may close a kept-alive connection just as the request is sent. It has not seen
+    // the request then.
     for (let tries = 0; tries < 2; tries += 1) {
       const answer = await this.#attempt(request, agent, key);
       if (answer !== undefined) return answer;
@@ -72,9 +72,7 @@ export class ModelUpstream {
     throw new NoAnswer(`the model API at ${this.#options.baseURL.host} closes its connections`, false);
   }
 
-  /**
-   * Undefined if the connection had been kept alive, and was closed before anybody saw the request.
-   */
+  /** Undefined if the connection was kept alive and was closed before the request was seen. */
   async #attempt(
     request: UpstreamRequest,
     agent: Agent,
@@ -89,7 +87,7 @@ export class ModelUpstream {
         ...request.headers,
         host: baseURL.host,
         'user-agent': 'oplab-gateway',
-        // The meter reads what passes.
+        // The meter must be able to read the answer.
         'accept-encoding': 'identity',
         'content-length': request.body.length,
         ...(key === undefined ? {} : { 'x-api-key': key }),
@@ -106,7 +104,7 @@ export class ModelUpstream {
         error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
       if (outgoing.isReused && isReset) return undefined;
       const sent = outgoing.isConnected && outgoing.body.writableFinished;
-      throw new NoAnswer(`the model API at ${baseURL.host} does not answer: ${messageOf(error)}`, sent, error);
+      throw new NoAnswer(`the model API at ${baseURL.host} does not answer: ${errorMessage(error)}`, sent, error);
     }
   }
 
@@ -118,7 +116,7 @@ export class ModelUpstream {
       key = (await readFile(keyFile, 'utf8')).trim();
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-      throw new NoAnswer(`the key file ${keyFile} cannot be read: ${messageOf(error)}`, false, error);
+      throw new NoAnswer(`the key file ${keyFile} cannot be read: ${errorMessage(error)}`, false, error);
     }
     if (key === '') return undefined;
     onKey?.(key);
@@ -131,7 +129,7 @@ export class ModelUpstream {
     try {
       if (caFile !== undefined) ca = readPem(caFile);
     } catch (error) {
-      throw new NoAnswer(messageOf(error), false, error);
+      throw new NoAnswer(errorMessage(error), false, error);
     }
     if (this.#agent !== undefined && this.#agent.ca === ca) return this.#agent.agent;
     const inherited = proxyEnvironment(environment);

@@ -1,4 +1,4 @@
-// Reads what an answer has used while it passes: the usage of a whole message, or the events of a stream.
+// Reads the usage from an answer while it is forwarded: from a whole message or from a stream.
 
 import { z } from 'zod';
 import { createEventReader } from '../../../net/server-sent-events.ts';
@@ -20,16 +20,16 @@ const event = z.looseObject({
   delta: z.looseObject({ stop_reason: z.string().nullish() }).optional(),
 });
 
-/** What was seen of an answer's usage. */
+/** The usage seen in an answer so far. */
 export interface Seen {
-  /** Undefined until any usage was seen. */
+  /** Undefined until usage was seen. */
   readonly tokens: Tokens | undefined;
-  /** The counts are final: the message came to its end. */
+  /** The counts are final, because the message is complete. */
   readonly complete: boolean;
   readonly stopReason: string | undefined;
 }
 
-/** An event longer than this is not one of the API, and is not read. In characters. */
+/** A longer event does not come from the API and is not read. In characters. */
 const MAX_EVENT = 8 * 1024 * 1024;
 
 export interface UsageMeter {
@@ -60,7 +60,7 @@ export function messageMeter(): UsageMeter {
       try {
         parsed = message.safeParse(JSON.parse(Buffer.concat(chunks).toString('utf8'))).data;
       } catch {
-        // Cut off or garbled: nothing was seen.
+        // Incomplete or not JSON: no usage was seen.
       }
       const tokens = parsed?.usage ? merge(undefined, parsed.usage) : undefined;
       return { tokens, complete: tokens !== undefined, stopReason: parsed?.stop_reason ?? undefined };
@@ -68,7 +68,7 @@ export function messageMeter(): UsageMeter {
   };
 }
 
-/** For an answer of type text/event-stream. The counts of message_delta are totals, not increments. */
+/** For an answer of type text/event-stream. The counts of message_delta are totals. */
 export function streamMeter(): UsageMeter {
   let tokens: Tokens | undefined;
   let final = false;

@@ -32,17 +32,17 @@ func (w *watcher) settled(t *testing.T) {
 	t.Fatal("the comparison did not end")
 }
 
-func TestTheVerdictIsNotGoodBeforeTheFirstComparison(t *testing.T) {
+func TestTheResultIsNotGoodBeforeTheFirstComparison(t *testing.T) {
 	w, now, answers, asked := clocked()
-	if v := w.verdict(); v.OK || v.AgeSeconds != -1 || v.LedgerID != "id" || v.AcknowledgedTotal != 9 {
+	if v := w.latest(); v.OK || v.AgeSeconds != -1 || v.LedgerID != "id" || v.AcknowledgedTotal != 9 {
 		t.Fatalf("before the first comparison: %+v", v)
 	}
 	<-asked
 	// Asking again starts no second one.
-	w.verdict()
+	w.latest()
 	answers <- report{Acknowledged: 5, Verified: 5, At: *now}
 	w.settled(t)
-	if v := w.verdict(); !v.OK || v.Verified != 5 || v.AgeSeconds != 0 {
+	if v := w.latest(); !v.OK || v.Verified != 5 || v.AgeSeconds != 0 {
 		t.Fatalf("after it: %+v", v)
 	}
 	if len(asked) != 0 {
@@ -50,33 +50,33 @@ func TestTheVerdictIsNotGoodBeforeTheFirstComparison(t *testing.T) {
 	}
 }
 
-func TestTheVerdictAgesAndBeingAskedRefreshesIt(t *testing.T) {
+func TestTheResultAgesAndBeingAskedRefreshesIt(t *testing.T) {
 	w, now, answers, asked := clocked()
 	w.saw(report{Verified: 5, At: *now})
-	*now = now.Add(verdictRefresh)
-	if v := w.verdict(); !v.OK || v.AgeSeconds != 10 {
+	*now = now.Add(resultRefresh)
+	if v := w.latest(); !v.OK || v.AgeSeconds != 10 {
 		t.Fatalf("old enough for a refresh, fresh enough to count: %+v", v)
 	}
 	<-asked
-	*now = now.Add(verdictFresh)
-	if v := w.verdict(); v.OK {
+	*now = now.Add(resultFresh)
+	if v := w.latest(); v.OK {
 		t.Fatalf("a comparison that hangs counts no more: %+v", v)
 	}
 	answers <- report{Verified: 4, LedgerLost: 1, LostKeys: []lost{{Key: "k"}}, At: *now}
 	w.settled(t)
-	if v := w.verdict(); v.OK || v.LedgerLost != 1 || len(v.LostKeys) != 1 {
+	if v := w.latest(); v.OK || v.LedgerLost != 1 || len(v.LostKeys) != 1 {
 		t.Fatalf("a lost write: %+v", v)
 	}
 }
 
-func TestTheVerdictTakesOverWhatWasComparedOnDemand(t *testing.T) {
+func TestTheResultTakesOverWhatWasComparedOnDemand(t *testing.T) {
 	w, now, _, _ := clocked()
 	w.saw(report{Unreadable: 256, At: *now})
-	if v := w.verdict(); v.OK || v.Unreadable != 256 {
+	if v := w.latest(); v.OK || v.Unreadable != 256 {
 		t.Fatalf("unreadable keys are not well: %+v", v)
 	}
 	w.saw(report{Verified: 1, At: now.Add(-time.Minute)})
-	if v := w.verdict(); v.Unreadable != 256 {
+	if v := w.latest(); v.Unreadable != 256 {
 		t.Fatalf("an older comparison does not replace a newer one: %+v", v)
 	}
 }

@@ -1,4 +1,5 @@
-// The verdict: what the last comparison said, and how old it is. Asking costs nothing; being asked keeps it fresh.
+// Serves the result of the last comparison and its age. A request costs nothing, and starts a new comparison if the
+// result is old.
 package main
 
 import (
@@ -8,16 +9,16 @@ import (
 )
 
 const (
-	// verdictRefresh is how old a comparison may be before being asked starts the next one.
-	verdictRefresh = 10 * time.Second
-	// verdictFresh is how old a comparison may be and still count.
-	verdictFresh = 30 * time.Second
+	// resultRefresh is the age at which a request starts the next comparison.
+	resultRefresh = 10 * time.Second
+	// resultFresh is the age from which a comparison no longer counts.
+	resultFresh = 30 * time.Second
 )
 
-type verdictState struct {
-	// OK says that the last comparison is fresh and found nothing lost and nothing unreadable.
+type latestResult struct {
+	// OK is true if the last comparison is fresh and found nothing lost and nothing unreadable.
 	OK bool `json:"ok"`
-	// LedgerID is another one when somebody has begun a new ledger; AcknowledgedTotal only ever grows.
+	// LedgerID changes with a new ledger; AcknowledgedTotal never decreases.
 	LedgerID          string `json:"ledgerId"`
 	AcknowledgedTotal uint64 `json:"acknowledgedTotal"`
 
@@ -33,7 +34,7 @@ type verdictState struct {
 	AgeSeconds int `json:"ageSeconds"`
 }
 
-// watcher compares in the background while somebody asks, one comparison at a time, and not at all while nobody does.
+// watcher compares in the background, one comparison at a time, and only while requests arrive.
 type watcher struct {
 	ledger  func() (id string, acknowledgedTotal uint64)
 	compare func(context.Context) report
@@ -48,30 +49,30 @@ func newWatcher(ledger func() (string, uint64), compare func(context.Context) re
 	return &watcher{ledger: ledger, compare: compare, now: time.Now}
 }
 
-// verdict answers at once with what is known, and sees to it that the next answer knows more.
-func (w *watcher) verdict() verdictState {
+// latest returns the last result immediately, and starts a new comparison if the result is old.
+func (w *watcher) latest() latestResult {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	if !w.running && (w.last == nil || now.Sub(w.last.At) >= verdictRefresh) {
+	if !w.running && (w.last == nil || now.Sub(w.last.At) >= resultRefresh) {
 		w.running = true
 		go w.refresh()
 	}
 	id, total := w.ledger()
 	if w.last == nil {
-		return verdictState{LedgerID: id, AcknowledgedTotal: total, LostKeys: []lost{}, AgeSeconds: -1}
+		return latestResult{LedgerID: id, AcknowledgedTotal: total, LostKeys: []lost{}, AgeSeconds: -1}
 	}
 	r := *w.last
-	// The age of what was seen: a comparison that took long began long ago.
+	// The age counts from the start of the comparison, because that is when the data was read.
 	age := now.Sub(r.At)
-	return verdictState{
+	return latestResult{
 		LedgerID: id, AcknowledgedTotal: total,
-		OK: r.ok() && age < verdictFresh, LedgerLost: r.LedgerLost, Unreadable: r.Unreadable, Verified: r.Verified, Indeterminate: r.Indeterminate,
+		OK: r.ok() && age < resultFresh, LedgerLost: r.LedgerLost, Unreadable: r.Unreadable, Verified: r.Verified, Indeterminate: r.Indeterminate,
 		Acknowledged: r.Acknowledged, LostKeys: r.LostKeys, Error: r.Error, At: r.At, AgeSeconds: int(age.Seconds()),
 	}
 }
 
-// saw takes over a comparison that was made on demand.
+// saw stores the result of a comparison that was made on demand.
 func (w *watcher) saw(r report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

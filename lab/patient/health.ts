@@ -1,7 +1,7 @@
-// Decides whether an observed TiKV cluster is healthy. Pure, so that recordings can be judged too.
+// Decides whether an observed TiKV cluster is healthy. Pure, so that recordings can be used too.
 import { type LedgerReport, type Observation, peerFaults, type Seen } from './observation.ts';
 
-/** One condition with what was seen. */
+/** One condition with the observed value. */
 export interface Check {
   readonly name: string;
   readonly passing: boolean;
@@ -9,7 +9,7 @@ export interface Check {
 }
 
 /** All conditions together. */
-export interface Verdict {
+export interface PatientHealth {
   readonly healthy: boolean;
   readonly checks: readonly Check[];
   readonly ledger: LedgerReport;
@@ -56,8 +56,8 @@ function wantedFor(observation: Observation, name: string): number | undefined {
   return 'error' in observation.wanted ? undefined : observation.wanted.value[name];
 }
 
-/** Judges an observation of the patient whose object names begin with `name`. */
-export function judgeObservation(observation: Observation, name: string): Verdict {
+/** Evaluates an observation of the patient whose object names begin with `name`. */
+export function evaluateObservation(observation: Observation, name: string): PatientHealth {
   const wantedPd = wantedFor(observation, `${name}-pd`);
   const wantedTikv = wantedFor(observation, `${name}-tikv`);
   const checks: Check[] = [

@@ -1,7 +1,7 @@
-// The verdict on recorded observations: healthy, and unhealthy for each single fault.
+// The result for recorded observations: healthy, and unhealthy for each single fault.
 import { describe, expect, test } from 'vitest';
+import { evaluateObservation } from './health.ts';
 import { type LedgerReport, type Observation, replicasInManifest } from './observation.ts';
-import { judgeObservation } from './verdict.ts';
 
 const at = Date.parse('2026-11-22T14:00:20Z');
 const stores = [1, 4, 13].map((id, i) => ({
@@ -48,7 +48,7 @@ const well: Observation = {
 };
 
 const failing = (observation: Observation): string[] =>
-  judgeObservation(observation, 'tikv')
+  evaluateObservation(observation, 'tikv')
     .checks.filter((check) => !check.passing)
     .map((check) => check.name);
 
@@ -68,7 +68,7 @@ const withLedger = (change: Partial<LedgerReport>): Observation => ({
 
 describe('a patient that is well', () => {
   test('is healthy', () => {
-    expect(judgeObservation(well, 'tikv')).toMatchObject({ healthy: true, ledger: { ledgerLost: 0 } });
+    expect(evaluateObservation(well, 'tikv')).toMatchObject({ healthy: true, ledger: { ledgerLost: 0 } });
   });
 
   test('stays healthy with the Tombstone of a store that was replaced', () => {
@@ -79,7 +79,7 @@ describe('a patient that is well', () => {
     expect(failing({ ...well, stores: { value: { count: 4, stores: [...stores, tombstone] } } })).toEqual([]);
   });
 
-  test('keeps what is indeterminate out of the judgement', () => {
+  test('ignores indeterminate keys', () => {
     expect(failing(well)).toEqual([]);
   });
 });
@@ -167,7 +167,7 @@ describe('each single thing that is wrong', () => {
   });
 
   test('a ledger that could not be compared is not a ledger without loss', () => {
-    expect(judgeObservation({ ...well, ledger: { error: 'no answer' } }, 'tikv').ledger.ledgerLost).toBe(-1);
+    expect(evaluateObservation({ ...well, ledger: { error: 'no answer' } }, 'tikv').ledger.ledgerLost).toBe(-1);
   });
 
   test('without the manifest nobody knows how many there should be', () => {
