@@ -134,6 +134,7 @@ describe('a session', () => {
     await sleep(1500);
     const before = (await lab.incident('anchored')).metadata.resourceVersion;
     let writes = 0;
+    const startedAt = performance.now();
     const watching = new AbortController();
     const watch = (async () => {
       try {
@@ -156,7 +157,8 @@ describe('a session', () => {
     expect(Math.max(...(audit.tail ?? []).map(({ text }) => Buffer.byteLength(text)))).toBeLessThanOrEqual(512);
     watching.abort();
     await watch;
-    expect(writes).toBeLessThanOrEqual(4);
+    // One a second, and one more at each end of the time.
+    expect(writes).toBeLessThanOrEqual((performance.now() - startedAt) / 1000 + 2);
   });
 
   it('records the life of an Incident and seals it on request, without duplicates after a restart', async () => {
