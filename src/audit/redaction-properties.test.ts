@@ -262,8 +262,11 @@ describe('redaction is linear', () => {
     };
     run(small)();
     const least = (text: string) => Math.min(...Array.from({ length: 3 }, () => cpuMs(run(text))));
-    // Eight times the text: 2.5 for each doubling. Below a few milliseconds the clock is noise.
-    expect(least(large)).toBeLessThan(Math.max(least(small), 4) * 2.5 ** 3);
+    // Eight times the text may take 2.5 times as long for each doubling; quadratic code takes 64
+    // times as long. Below some milliseconds the clock is noise, and so is a busy machine: it gets
+    // more tries, which do not help quadratic code.
+    const isLinear = () => least(large) <= Math.max(least(small), 4) * 2.5 ** 3;
+    expect([1, 2, 3, 4].some(isLinear)).toBe(true);
   });
 });
 
