@@ -123,7 +123,7 @@ describe('the baseline', () => {
     const sick = await furnished();
     const incident = await sick.report('unseen', { agentClassName: 'blind' });
     const stuck = await incident.until('a reason', ({ status }) => status?.message?.includes('readRoles') ?? false);
-    expect(stuck.status?.message).toContain('let readRoles of AgentClass blind list statefulsets');
+    expect(stuck.status?.message).toContain('the readRoles of AgentClass blind must allow listing statefulsets');
     expect(stuck.status?.attempts?.[0]?.podUID).toBeUndefined();
     await incident.delete();
   });

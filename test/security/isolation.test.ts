@@ -136,9 +136,11 @@ describe('from the sandbox', () => {
     expect(incident.status?.phase).toBe('Escalated');
     expect(lab.model.requests.length).toBe(before);
     const entries = await trail(lab.namespace, 'hole');
-    expect(entries.some((entry) => entry.kind === 'lifecycle' && /not isolated: api-server/.test(entry.content))).toBe(
-      true,
-    );
+    expect(
+      entries.some(
+        (entry) => entry.kind === 'lifecycle' && /not isolated: it can reach api-server/.test(entry.content),
+      ),
+    ).toBe(true);
     expect(entries.some((entry) => entry.kind === 'tool_call')).toBe(false);
   });
 });

@@ -31,6 +31,24 @@ export interface OperatorHarness {
   close(): Promise<void>;
 }
 
+/**
+ * The key of an earlier harness, if there is one. The kubelet takes up to a minute and a half to
+ * bring a new one into a gateway that is running.
+ */
+async function readModelKey(): Promise<string> {
+  const known = await tryKubectl(
+    '-n',
+    'oplab-system',
+    'get',
+    'secret',
+    'lab-model-key',
+    '-o',
+    'jsonpath={.data.api-key}',
+  );
+  if (known.code === 0 && known.stdout !== '') return Buffer.from(known.stdout, 'base64').toString('utf8');
+  return `sk-ant-lab-${randomBytes(24).toString('hex')}`;
+}
+
 /** The address of the Docker host for pods: the gateway of kind's network. */
 async function dockerHost(): Promise<string> {
   const networks = await run('docker', [
@@ -47,7 +65,7 @@ async function dockerHost(): Promise<string> {
 
 export async function openOperatorHarness(): Promise<OperatorHarness> {
   const namespace = `lab-${randomBytes(3).toString('hex')}`;
-  const modelKey = `sk-ant-lab-${randomBytes(24).toString('hex')}`;
+  const modelKey = await readModelKey();
   const model = await startScriptedModel({ host: '0.0.0.0', port: MODEL_PORT });
   const signal = AbortSignal.timeout(300_000);
   await apply({
