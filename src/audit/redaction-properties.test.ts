@@ -163,7 +163,7 @@ describe('redaction never hides a command', () => {
     expect(JSON.stringify(redactor.value({ runToken: `run ${command}` }))).toContain(command);
   });
 
-  it('leaves the skeleton of 10,000 generated texts as it is, and is idempotent', () => {
+  it('leaves the skeleton of 5,000 generated texts as it is, and is idempotent', () => {
     const random = randomFrom(20_261_126);
     const pick = (list: readonly string[]) => list[random(list.length)] ?? '';
     const secrets = Object.values(ENDS_WITH_SECRET).flat();
@@ -182,7 +182,7 @@ describe('redaction never hides a command', () => {
       'token',
       '---',
     ];
-    for (let round = 0; round < 10_000; round += 1) {
+    for (let round = 0; round < 5_000; round += 1) {
       const text = Array.from({ length: 1 + random(12) }, () => {
         const kind = random(4);
         if (kind === 0) return pick(secrets);
@@ -255,13 +255,13 @@ describe('redaction is linear', () => {
   };
 
   it.each(Object.entries(generators))('on %s', (_name, generate) => {
-    const [small, large] = [generate(32 * 1024), generate(256 * 1024)];
+    const [small, large] = [generate(16 * 1024), generate(128 * 1024)];
     const run = (text: string) => () => {
       redactor.text(text);
       redactSecretObjects(text);
     };
     run(small)();
-    const least = (text: string) => Math.min(...Array.from({ length: 3 }, () => cpuMs(run(text))));
+    const least = (text: string) => Math.min(...Array.from({ length: 2 }, () => cpuMs(run(text))));
     // Eight times the text may take 2.5 times as long for each doubling; quadratic code takes 64
     // times as long. Below some milliseconds the clock is noise, and so is a busy machine: it gets
     // more tries, which do not help quadratic code.
