@@ -70,6 +70,9 @@ it('presents a new pair to new connections, and keeps the existing ones', async 
 it.each([
   ['whose key belongs to another certificate', () => put({ cert: second?.cert ?? '' })],
   ['that is broken', () => put({ cert: 'not PEM', key: 'not PEM' })],
+  ['whose certificate is not written yet', () => put({ cert: '' })],
+  ['of which nothing is written yet', () => put({ cert: '', key: '' })],
+  ['that is cut off', () => put({ cert: second?.cert.slice(0, 200) ?? '', key: second?.key ?? '' })],
   ['that is gone', () => rm(files().keyFile)],
 ])('keeps the old pair instead of one %s, says so, and takes the next good one', async (_, damage) => {
   const { shown, logger, close } = await follow();
@@ -94,6 +97,13 @@ it('names a file that cannot be read', () => {
   const read = () => readCertificates({ certFile: '/nowhere/tls.crt', keyFile: '/nowhere/tls.key' });
   expect(read).toThrow(InvalidInput);
   expect(read).toThrow('/nowhere/tls.crt cannot be read');
+});
+
+it.each(['', '\n', '-----BEGIN CERTIFICATE-----\nMIIB'])('refuses a file without a PEM block: %j', async (text) => {
+  const caFile = path.join(dir, 'ca.crt');
+  await put(first);
+  await writeFile(caFile, text);
+  expect(() => readCertificates({ ...files(), caFile })).toThrow(`${caFile} has no PEM block`);
 });
 
 it('keeps the files of a client for a while, but not a failure to read them', () => {

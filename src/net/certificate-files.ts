@@ -25,13 +25,22 @@ export interface Certificates {
  */
 const REREAD_MS = 10_000;
 
-/** @throws InvalidInput that names the file */
+/**
+ * Reads certificates or a key in PEM. A file that is being replaced may be empty for a moment, and
+ * Node takes an empty certificate for none, and an empty CA for the public ones.
+ * @throws InvalidInput that names the file
+ */
 export function readPem(file: string): string {
+  let text: string;
   try {
-    return readFileSync(file, 'utf8');
+    text = readFileSync(file, 'utf8');
   } catch (error) {
     throw new InvalidInput(`the certificate file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
+  if (!/-----BEGIN [^-]+-----[^]+-----END [^-]+-----/.test(text)) {
+    throw new InvalidInput(`the certificate file ${file} has no PEM block; is it being written?`);
+  }
+  return text;
 }
 
 /** @throws InvalidInput that names the file */
