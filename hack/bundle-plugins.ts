@@ -35,11 +35,12 @@ const onlyKubeConfig: Plugin = {
   },
 };
 
-/** Authentication methods that few kubeconfigs use, each with a library of its own. */
-const rareAuthenticators: Readonly<Record<string, string>> = {
-  './azure_auth.js': 'AzureAuth',
-  './gcp_auth.js': 'GoogleCloudPlatformAuth',
-  './oidc_auth.js': 'OpenIDConnectAuth',
+/** Ways to authenticate that a kubeconfig asks for in a field of its user, which decides what is loaded. */
+const rareAuthenticators: Readonly<Record<string, { name: string; asked: string }>> = {
+  './azure_auth.js': { name: 'AzureAuth', asked: 'user?.authProvider' },
+  './exec_auth.js': { name: 'ExecAuth', asked: '(user?.exec || user?.authProvider)' },
+  './gcp_auth.js': { name: 'GoogleCloudPlatformAuth', asked: 'user?.authProvider' },
+  './oidc_auth.js': { name: 'OpenIDConnectAuth', asked: 'user?.authProvider' },
 };
 /** Packages that only a kubeconfig with a proxy-url needs, and the classes that KubeConfig uses. */
 const proxyPackages: Readonly<Record<string, readonly string[]>> = {
@@ -60,10 +61,10 @@ const rarePartsOfKubeConfigOnDemand: Plugin = {
         : null,
     );
     context.onLoad({ filter: /./, namespace: 'on-demand' }, ({ path, pluginData }) => {
-      const name = rareAuthenticators[path];
+      const authenticator = rareAuthenticators[path];
       const source = `require(${JSON.stringify(path)})`;
       const contents =
-        name === undefined
+        authenticator === undefined
           ? (proxyPackages[path] ?? []).map(
               (each) => `export const ${each} = new Proxy(function () {}, {
                 construct: (_, args) => new (${source}.${each})(...args),
@@ -71,9 +72,9 @@ const rarePartsOfKubeConfigOnDemand: Plugin = {
               });`,
             )
           : [
-              `let known; const real = () => (known ??= new (${source}.${name})());
-              export class ${name} {
-                isAuthProvider(user) { return user?.authProvider ? real().isAuthProvider(user) : false; }
+              `let known; const real = () => (known ??= new (${source}.${authenticator.name})());
+              export class ${authenticator.name} {
+                isAuthProvider(user) { return ${authenticator.asked} ? real().isAuthProvider(user) : false; }
                 applyAuthentication(user, options) { return real().applyAuthentication(user, options); }
               }`,
             ];
@@ -104,14 +105,31 @@ const stringWidthOnDemand: Plugin = {
 const builtInsAsObjects: Plugin = {
   name: 'built-ins-as-objects',
   setup(context) {
+    // commander starts executables for subcommands, which oplab has none of; client-node starts the
+    // programs that a kubeconfig names, and one on Windows. They use its default export.
+    context.onResolve({ filter: /^node:child_process$/ }, ({ path, importer }) =>
+      /\/node_modules\/(commander|@kubernetes\/client-node)\//.test(importer)
+        ? { path, namespace: 'built-in-on-demand' }
+        : null,
+    );
     context.onResolve({ filter: /^(node:)?[a-z_/]+$/ }, ({ path, kind, importer }) =>
       // main.ts must also run on a Node that is too old for this, to report that.
       kind === 'import-statement' && isBuiltin(path) && !importer.endsWith('/src/main.ts')
         ? { path: path.replace(/^(node:)?/, 'node:'), namespace: 'built-in' }
         : null,
     );
-    context.onLoad({ filter: /./, namespace: 'built-in' }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    context.onLoad({ filter: /./, namespace: 'built-in' }, ({ path }) => {
+      const names = Object.keys(process.getBuiltinModule(path) ?? {}).filter((name) => name !== 'default');
+      // Calls marked as pure are dropped unless their result is used.
+      const contents = [
+        `const module = /* @__PURE__ */ process.getBuiltinModule(${JSON.stringify(path)});`,
+        'export { module as default };',
+        ...names.map((name) => `export const ${name} = /* @__PURE__ */ ((of) => of.${name})(module);`),
+      ];
+      return { contents: contents.join('\n') };
+    });
+    context.onLoad({ filter: /./, namespace: 'built-in-on-demand' }, ({ path }) => ({
+      contents: `export default new Proxy({}, { get: (_, key) => process.getBuiltinModule(${JSON.stringify(path)})[key] });`,
     }));
   },
 };

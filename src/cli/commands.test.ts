@@ -13,7 +13,8 @@ import { NotFound, VerificationFailed } from '../errors.ts';
 import { LiveOutput } from '../gateway/live-output.ts';
 import { createReadApi } from '../gateway/read-api/server.ts';
 import { createLogger } from '../observability/logger.ts';
-import { type Incidents, parseIncident } from './incidents.ts';
+import type { Incidents } from './incidents.ts';
+import { parseIncident } from './parse-incident.ts';
 import { openGatewayReader } from './reader/gateway-reader.ts';
 import { displayWidth } from './table.ts';
 
@@ -72,9 +73,7 @@ const incidents: Incidents = {
     return { incident: parseIncident(raw, 'test'), raw };
   },
   list: async (namespace) =>
-    cluster
-      .filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace)
-      .map((raw) => ({ incident: parseIncident(raw, 'test'), raw })),
+    cluster.filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace),
   create: async (wanted) => wanted,
 };
 
@@ -243,6 +242,16 @@ describe('incident list', () => {
     await oplab('incident', 'list', '-n', 'tikv');
     expect(stdout).toBe('');
     expect(stderr).toContain('No Incidents found in namespace tikv');
+  });
+
+  it('names an Incident that cannot be read, and shows the others', async () => {
+    const strange = { ...incident({}), metadata: { namespace: 'tikv', name: 'strange' }, spec: { summary: 7 } };
+    cluster = [strange, incident({})];
+    await oplab('incident', 'list', '-n', 'tikv');
+    expect(stderr).toContain('cannot read Incident tikv/strange: spec.summary');
+    expect(stdout).toContain('store-down');
+    expect(stdout).not.toContain('strange');
+    expect(process.exitCode).toBe(1);
   });
 
   it('prints a List of the unchanged objects as JSON', async () => {

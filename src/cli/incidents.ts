@@ -1,7 +1,7 @@
 // Reads and creates Incidents through the API server; keeps the raw object for -o json and yaml.
 
 import { z } from 'zod';
-import { type Incident, incident } from '../api/incident.ts';
+import type { Incident } from '../api/incident.ts';
 import { InvalidInput, NotAllowed, NotFound } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { isForbidden, isInvalid, isNotFound } from '../kube/errors.ts';
@@ -30,8 +30,8 @@ export type NewIncident = z.infer<typeof newIncident>;
 export interface Incidents {
   /** @throws NotFound */
   get(namespace: string, name: string): Promise<SeenIncident>;
-  /** Undefined lists all namespaces. */
-  list(namespace: string | undefined): Promise<SeenIncident[]>;
+  /** The objects as the API server returned them. Undefined lists all namespaces. */
+  list(namespace: string | undefined): Promise<KubeObject[]>;
   /**
    * Returns the Incident as the API server stored it, or would store it in a dry run.
    * @throws InvalidInput, NotAllowed, NotFound if the namespace does not exist
@@ -39,29 +39,17 @@ export interface Incidents {
   create(wanted: NewIncident, options: { readonly dryRun: boolean }): Promise<NewIncident>;
 }
 
-/** Parses one Incident, for example from a manifest. @throws InvalidInput */
-export function parseIncident(raw: object, where: string): Incident {
-  const result = incident.safeParse(raw);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new InvalidInput(
-    `${where} is not an Incident that this version of oplab can read: ${issue?.path.join('.')}: ${issue?.message}`,
-  );
-}
-
 /** The writer's name in metadata.managedFields. */
 const FIELD_MANAGER = 'oplab-cli';
 
 /** The Incidents of a cluster. */
 export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'create'>): Incidents {
-  const seen = (raw: KubeObject): SeenIncident => ({
-    incident: parseIncident(raw, `Incident ${raw.metadata.namespace ?? ''}/${raw.metadata.name}`),
-    raw,
-  });
   return {
     async get(namespace, name) {
       try {
-        return seen(await client.get(INCIDENTS, { namespace, name }));
+        const raw = await client.get(INCIDENTS, { namespace, name });
+        const { parseListed } = await import('./parse-incident.ts');
+        return { incident: parseListed(raw), raw };
       } catch (error) {
         if (!isNotFound(error)) throw error;
         throw new NotFound(
@@ -72,7 +60,7 @@ export function clusterIncidents(client: Pick<KubeClient, 'get' | 'list' | 'crea
     },
     async list(namespace) {
       try {
-        return (await client.list(INCIDENTS, { namespace })).items.map(seen);
+        return (await client.list(INCIDENTS, { namespace })).items;
       } catch (error) {
         if (!isNotFound(error)) throw error;
         throw new NotFound('this cluster does not serve Incidents; install oplab, or choose another --context', error);

@@ -12,7 +12,7 @@ import { canonicalJson, sha256 } from '../audit/hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import { openAuditLog } from '../audit/store.ts';
 import { NotFound } from '../errors.ts';
-import { parseIncident } from './incidents.ts';
+import { parseIncident } from './parse-incident.ts';
 import { openFileReader } from './reader/file-reader.ts';
 import { postMortem } from './render/post-mortem.ts';
 

@@ -37,7 +37,8 @@ export function readPem(file: string): string {
   } catch (error) {
     throw new InvalidInput(`the certificate file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
-  if (!/-----BEGIN [^-]+-----[^]+-----END [^-]+-----/.test(text)) {
+  const begin = text.indexOf('-----BEGIN ');
+  if (begin === -1 || text.indexOf('-----END ', begin) === -1) {
     throw new InvalidInput(`the certificate file ${file} has no PEM block; is it being written?`);
   }
   return text;

@@ -10,7 +10,7 @@ import type { Anchor, Finding } from '../../audit/hash-chain.ts';
 import { isSound, type SessionReport, statusAnchors, verifyFile, verifySession } from '../../audit/verify.ts';
 import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
-import { parseIncident } from '../incidents.ts';
+import { parseIncident, parseListed } from '../parse-incident.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
 import { readExport } from '../reader/file-reader.ts';
 import { findingLine, renderSessionReport } from '../render/verification.ts';
@@ -119,7 +119,7 @@ async function verifyThroughGateway(
     // continues.
     const targets = new Map<string, Incident | undefined>();
     if (text === undefined) {
-      for (const { incident } of await incidents.list(undefined)) {
+      for (const incident of (await incidents.list(undefined)).map(parseListed)) {
         if (incident.status?.audit?.entries !== undefined) targets.set(sessionId(incident), incident);
       }
       for (const { session } of await reader.sessions()) if (!targets.has(session)) targets.set(session, undefined);

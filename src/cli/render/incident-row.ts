@@ -1,9 +1,38 @@
 // An Incident for people: its row in a list.
 
-import { CONDITIONS, type Incident } from '../../api/incident.ts';
-import { findCondition } from '../../api/meta.ts';
+import { z } from 'zod';
+import type { CONDITIONS } from '../../api/incident.ts';
 import { withoutControls } from '../../audit/controls.ts';
+import { InvalidInput } from '../../errors.ts';
+import type { KubeObject } from '../../kube/client.ts';
 import { age, cost } from '../format.ts';
+
+/** The fields that a row shows. The schema of an Incident takes longer to build than the rest of a list. */
+const shown = z.looseObject({
+  metadata: z.looseObject({
+    name: z.string(),
+    namespace: z.string().optional(),
+    creationTimestamp: z.string().nullish(),
+  }),
+  spec: z.looseObject({
+    summary: z.string(),
+    severity: z.string().default(''),
+    agentClassName: z.string().default(''),
+  }),
+  status: z
+    .looseObject({
+      phase: z.string().optional(),
+      message: z.string().optional(),
+      attempts: z.array(z.unknown()).optional(),
+      limits: z.looseObject({ attempts: z.number().optional() }).optional(),
+      claim: z.looseObject({ outcome: z.string() }).optional(),
+      usage: z.looseObject({ costMilliUSD: z.number().optional() }).optional(),
+      audit: z.looseObject({ entries: z.number().optional() }).optional(),
+      conditions: z.array(z.looseObject({ type: z.string(), status: z.string() })).optional(),
+    })
+    .optional(),
+});
+const VERIFIED = 'Verified' satisfies keyof typeof CONDITIONS;
 
 export interface IncidentColumns {
   readonly allNamespaces: boolean;
@@ -20,9 +49,17 @@ export function incidentHeader({ allNamespaces, wide }: IncidentColumns): string
   ];
 }
 
-/** The row of one Incident, with the columns of the header. */
-export function incidentRow(incident: Incident, now: Date, { allNamespaces, wide }: IncidentColumns): string[] {
-  const { metadata, spec, status } = incident;
+/** The row of one Incident, with the columns of the header. @throws InvalidInput */
+export function incidentRow(incident: KubeObject, now: Date, { allNamespaces, wide }: IncidentColumns): string[] {
+  const parsed = shown.safeParse(incident);
+  if (!parsed.success) {
+    const { namespace = '', name } = incident.metadata;
+    const [issue] = parsed.error.issues;
+    throw new InvalidInput(
+      `this version of oplab cannot read Incident ${namespace}/${name}: ${issue?.path.join('.')}: ${issue?.message}`,
+    );
+  }
+  const { metadata, spec, status } = parsed.data;
   const attempts = status?.attempts?.length ?? 0;
   const allowed = status?.limits?.attempts;
   return [
@@ -32,9 +69,9 @@ export function incidentRow(incident: Incident, now: Date, { allNamespaces, wide
     spec.severity,
     attempts === 0 ? '' : `${attempts}${allowed === undefined ? '' : `/${allowed}`}`,
     status?.claim?.outcome ?? '',
-    findCondition(status?.conditions, CONDITIONS.Verified)?.status ?? '',
+    status?.conditions?.find(({ type }) => type === VERIFIED)?.status ?? '',
     cost(status?.usage?.costMilliUSD),
-    age(metadata.creationTimestamp, now),
+    age(metadata.creationTimestamp ?? undefined, now),
     ...(wide
       ? [spec.agentClassName, String(status?.audit?.entries ?? ''), withoutControls(status?.message ?? '')]
       : []),

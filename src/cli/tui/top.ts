@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errorMessage, NotFound } from '../../errors.ts';
 import type { Incidents } from '../incidents.ts';
 import type { Monitors } from '../monitors.ts';
+import { parseListed } from '../parse-incident.ts';
 import type { AuditReader } from '../reader/audit-reader.ts';
 import { type Painter, paintLine } from './paint.ts';
 import { type Chapter, initialState, reduce, type TopEvent } from './state.ts';
@@ -108,8 +109,8 @@ export async function runTop(options: TopOptions): Promise<void> {
     await Promise.all([
       again(INCIDENTS_MS, signal, async () => {
         try {
-          const seen = await options.incidents.list(namespace);
-          dispatch({ type: 'incidents', items: seen.map(({ incident }) => incident) });
+          const items = await options.incidents.list(namespace);
+          dispatch({ type: 'incidents', items: items.map(parseListed) });
         } catch (error) {
           dispatch({ type: 'cluster-away', reason: errorMessage(error) });
         }
