@@ -16,6 +16,15 @@ const root = path.dirname(path.dirname(import.meta.dirname));
  */
 const MODEL_KEY = 'sk-ant-walkthrough-0000000000000000';
 const INCIDENT = ['tikv', 'tikv-store-down'] as const;
+/** The images of this checkout, which are in the node already. */
+const IMAGES = Object.entries({
+  'image.repository': 'oplab.dev/oplab',
+  'image.tag': 'dev',
+  'sandboxImage.repository': 'oplab.dev/oplab-sandbox',
+  'sandboxImage.tag': 'dev',
+})
+  .map(([key, value]) => `--set ${key}=${value}`)
+  .join(' ');
 
 /** The code blocks of one language on a page, in order. */
 async function blocks(page: string, language: string): Promise<string[]> {
@@ -26,19 +35,20 @@ async function blocks(page: string, language: string): Promise<string[]> {
 describe('the commands in the documentation', () => {
   let folder = '';
   /**
-   * Runs the lines of a block. The chart uses this checkout's images, because there is no release
-   * to pull.
+   * Runs the commands of a block. A later `--set` wins, so the chart uses this checkout's images
+   * instead of those in the documentation's registry.
    */
   const type = async (block: string | undefined) => {
     expect(block).toBeDefined();
+    const lines = (block ?? '').replaceAll(/\\\n */g, '').split('\n');
     // `oplab top` needs a terminal. Its own tests provide one.
-    for (const line of (block ?? '').split('\n').filter((candidate) => !/^(oplab top.*)?$/.test(candidate))) {
-      const images = / upgrade --install /.test(line) ? ' --set image.tag=dev --set sandboxImage.tag=dev --wait' : '';
+    for (const line of lines.map((text) => text.trim()).filter((text) => !/^(oplab top.*)?$/.test(text))) {
+      const images = / upgrade --install /.test(line) ? ` ${IMAGES} --wait` : '';
       // The child's input is a socket. /dev/stdin can be opened on a pipe, as on a terminal, but
       // not on a socket.
       await child('bash', ['-euo', 'pipefail', '-c', `exec < <(cat)\n${line}${images}`], {
         cwd: folder,
-        ...(line.includes('/dev/stdin') ? { input: MODEL_KEY } : {}),
+        ...(line.includes('/dev/stdin') ? { input: `${MODEL_KEY}\n` } : {}),
         timeoutMs: 180_000,
       });
     }
@@ -61,11 +71,15 @@ describe('the commands in the documentation', () => {
   });
 
   it('install oplab, admit an author, stop an agent, verify the log, upgrade and uninstall', async () => {
-    const [install, authors, otherModel, upgrade, uninstall] = await blocks('docs/install.md', 'sh');
+    const typed = await blocks('docs/install.md', 'sh');
+    const [namespace, key, install, authors, otherModel, upgrade, uninstall, deleteRecord, ...more] = typed;
+    expect(more, 'blocks that nothing types').toEqual([]);
     const values = (await blocks('docs/install.md', 'yaml')).find((block) => block.startsWith('# my-values.yaml\n'));
     expect(values).toBeDefined();
     const [observe, stop, record] = await blocks('docs/operations.md', 'sh');
 
+    await type(namespace);
+    await type(key);
     await type(install);
     await type(authors);
     const asAuthor = ['--as', 'alice', '--as-group', 'sre'];
@@ -109,5 +123,9 @@ describe('the commands in the documentation', () => {
     await type(upgrade);
     await type(uninstall);
     expect((await tryKubectl('-n', 'oplab-system', 'get', 'deployment', 'oplab-gateway')).code).not.toBe(0);
+    expect((await tryKubectl('-n', 'oplab-system', 'get', 'pvc', 'oplab-gateway-audit')).code).toBe(0);
+    await type(deleteRecord);
+    expect((await tryKubectl('get', 'crd', 'incidents.oplab.dev')).code).not.toBe(0);
+    expect((await tryKubectl('get', 'namespace', 'oplab-system')).code).not.toBe(0);
   });
 });
