@@ -37,7 +37,7 @@ async function compile(build: GoBuild, target: string, signal: AbortSignal | und
   if (!(await succeeds('go', ['version'], { signal })))
     throw new OplabError(
       'OPLAB_TOOL_MISSING',
-      `${build.packages.map(binaryName).join(', ')} must be compiled, but Go is not installed; install Go 1.25 or newer, or the tools themselves`,
+      `${build.packages.map(binaryName).join(', ')} must be compiled, but Go is not installed; install Go 1.26.8 or newer (1.21 if it may download a newer one), or the tools themselves`,
     );
   try {
     await go(build, ['build', '-buildvcs=false'], ['-o', `${target}/`, ...build.packages], signal);
