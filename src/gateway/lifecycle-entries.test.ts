@@ -4,7 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { anIncident } from '../../test/support/an-incident.ts';
 import type { Incident } from '../api/incident.ts';
 import type { Entry } from '../audit/entry.ts';
-import { lifecycleEntries, NOTHING_RECORDED, type RecordedState, recordedState, restore } from './lifecycle-entries.ts';
+import { lifecycleEntries, type RecordedState, recordedState, restore } from './lifecycle-entries.ts';
+
+const NOTHING_RECORDED: RecordedState = restore([]);
 
 const attempt = (number: number, change: object = {}) => ({
   number,

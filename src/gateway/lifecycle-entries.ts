@@ -23,8 +23,6 @@ export interface RecordedState {
   readonly soakRestarts: number;
 }
 
-export const NOTHING_RECORDED: RecordedState = { checks: new Map(), soakRestarts: 0 };
-
 const checkParams = z.looseObject({ check: z.string(), passing: z.boolean() });
 const soakParams = z.looseObject({ restarts: z.number().int() });
 

@@ -26,7 +26,6 @@ export const PODS = resource('', 'v1', 'pods', 'Pod');
 export const SERVICES = resource('', 'v1', 'services', 'Service');
 export const SERVICE_ACCOUNTS = resource('', 'v1', 'serviceaccounts', 'ServiceAccount');
 export const CONFIG_MAPS = resource('', 'v1', 'configmaps', 'ConfigMap');
-export const NAMESPACES = resource('', 'v1', 'namespaces', 'Namespace', false);
 export const EVENTS = resource('events.k8s.io', 'v1', 'events', 'Event');
 export const PERSISTENT_VOLUME_CLAIMS = resource('', 'v1', 'persistentvolumeclaims', 'PersistentVolumeClaim');
 export const STATEFUL_SETS = resource('apps', 'v1', 'statefulsets', 'StatefulSet');

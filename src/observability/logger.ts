@@ -49,8 +49,3 @@ export function createLogger(name: string, options: { level?: string; stream?: L
     options.stream ?? destination({ fd: 1, sync: true }),
   );
 }
-
-/** A logger that discards everything, for tests. */
-export function silentLogger(): Logger {
-  return pino({ level: 'silent' });
-}

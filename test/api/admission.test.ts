@@ -12,7 +12,6 @@ import {
   DEPLOYMENTS,
   INCIDENTS,
   MONITORS,
-  NAMESPACES,
   PODS,
   type Resource,
   ROLE_BINDINGS,
@@ -22,6 +21,7 @@ import {
 import { AGENTS, type ApiServer, CLUSTER_ROLES, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 
 const CLUSTER_ROLE_BINDINGS: Resource = {
   group: 'rbac.authorization.k8s.io',

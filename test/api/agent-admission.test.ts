@@ -9,7 +9,6 @@ import {
   CONFIG_MAPS,
   DEPLOYMENTS,
   INCIDENTS,
-  NAMESPACES,
   PODS,
   type Resource,
   ROLE_BINDINGS,
@@ -19,6 +18,7 @@ import {
 import { AGENTS, type ApiServer, agentClass, CLUSTER_ROLES, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 
 const kind = (group: string, plural: string, name: string, namespaced = false): Resource => ({
   group,

@@ -2,8 +2,9 @@
 // which messages.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AGENT_CLASSES, INCIDENTS, MONITORS, NAMESPACES } from '../../src/kube/resources.ts';
+import { AGENT_CLASSES, INCIDENTS, MONITORS } from '../../src/kube/resources.ts';
 import { type ApiServer, agentClass, startApiServer } from '../support/api-server.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 
 const namespace = 'crd-test';
 let server: ApiServer;

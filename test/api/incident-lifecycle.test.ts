@@ -6,17 +6,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FINALIZER } from '../../src/api/group.ts';
 import type { Incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
-import {
-  EVENTS,
-  NAMESPACES,
-  NETWORK_POLICIES,
-  PODS,
-  ROLE_BINDINGS,
-  SERVICE_ACCOUNTS,
-} from '../../src/kube/resources.ts';
+import { EVENTS, NETWORK_POLICIES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { AGENTS, type ApiServer, madeFor, startApiServer } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
 import { containerStatus, type IncidentProbe, Patient } from '../support/incident-probe.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 
 const MADE = [PODS, SERVICE_ACCOUNTS, NETWORK_POLICIES, ROLE_BINDINGS];

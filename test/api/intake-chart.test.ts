@@ -11,12 +11,12 @@ import { parse, parseAllDocuments, stringify } from 'yaml';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { kubeObject } from '../../src/kube/object.ts';
-import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, createToken } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
 import { incidentsIn } from '../support/intake-harness.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { TestReceiver } from '../support/receiver.ts';
 
 const root = path.join(import.meta.dirname, '../..');

@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import { incidentName } from '../../src/controller/alarm/alarm.ts';
-import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { type IntakeHarness, incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { random } from '../support/random.ts';
 
 const HOME = 'flood';

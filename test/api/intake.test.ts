@@ -6,12 +6,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFailed } fr
 import { z } from 'zod';
 import { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
 import { KubeError } from '../../src/kube/errors.ts';
-import { NAMESPACES } from '../../src/kube/resources.ts';
 import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
 import { incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { startController } from '../support/running-controller.ts';
 
 let server: ApiServer;

@@ -6,9 +6,10 @@ import { createKubeClient } from '../../src/kube/client.ts';
 import { isAlreadyExists, isConflict, isForbidden, isGone, isInvalid, isNotFound } from '../../src/kube/errors.ts';
 import { LeaderLease } from '../../src/kube/leader-lease.ts';
 import { Reflector } from '../../src/kube/reflector.ts';
-import { CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, PODS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 
 const namespace = 'kube-test';
 let server: ApiServer;

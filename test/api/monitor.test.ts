@@ -17,7 +17,6 @@ import {
   EVENTS,
   INCIDENTS,
   MONITORS,
-  NAMESPACES,
   type Resource,
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
@@ -27,6 +26,7 @@ import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts
 import { ADMISSION_KINDS, applyChart, clientAs } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
 import { IncidentProbe, Patient } from '../support/incident-probe.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { type Exposition, type PrometheusServer, startExposition, startPrometheus } from '../support/prometheus.ts';
 import { type RunningController, startController } from '../support/running-controller.ts';
 

@@ -8,10 +8,11 @@ import { type Incident, incident as incidentSchema, type Notification } from '..
 import { Notifier, type NotifyOptions } from '../../src/controller/notify/notifier.ts';
 import type { Receiver } from '../../src/controller/notify/receiver.ts';
 import { createKubeClient } from '../../src/kube/client.ts';
-import { INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
+import { INCIDENTS } from '../../src/kube/resources.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { random } from '../support/random.ts';
 import { type Reception, TestReceiver } from '../support/receiver.ts';
 import { cuttable, recordingLog, startController } from '../support/running-controller.ts';

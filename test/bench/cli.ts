@@ -21,9 +21,10 @@ import { main } from '../../hack/progress.ts';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { InvalidInput } from '../../src/errors.ts';
 import { createKubeClient } from '../../src/kube/client.ts';
-import { INCIDENTS, NAMESPACES } from '../../src/kube/resources.ts';
+import { INCIDENTS } from '../../src/kube/resources.ts';
 import { installKinds } from '../support/api-server.ts';
 import { startControlPlane } from '../support/control-plane.ts';
+import { NAMESPACES } from '../support/namespaces.ts';
 import { type Candidate, measure, median, quantile, ratio } from './side-by-side.ts';
 
 const INCIDENT_COUNT = 20;

@@ -8,9 +8,10 @@ import { customResourceDefinitions } from '../../src/api/crd.ts';
 import { LABEL_INCIDENT_NAMESPACE } from '../../src/api/group.ts';
 import { createKubeClient, type KubeClient, type NewKubeObject } from '../../src/kube/client.ts';
 import { kubeObject } from '../../src/kube/object.ts';
-import { AGENT_CLASSES, INCIDENTS, NAMESPACES, type Resource } from '../../src/kube/resources.ts';
+import { AGENT_CLASSES, INCIDENTS, type Resource } from '../../src/kube/resources.ts';
 import { startControlPlane } from './control-plane.ts';
 import { eventually } from './eventually.ts';
+import { NAMESPACES } from './namespaces.ts';
 
 export const AGENTS = 'oplab-agents';
 export const SYSTEM = 'oplab-system';

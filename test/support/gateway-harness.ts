@@ -20,11 +20,12 @@ import { parseEnvironment } from '../../src/environment.ts';
 import { gatewayEnvironment } from '../../src/gateway/environment.ts';
 import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
-import { INCIDENTS, NAMESPACES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import { INCIDENTS, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { eventually } from './eventually.ts';
 import { MODEL_KEY, type ModelHandler, startModelAPI } from './fake-model-api.ts';
+import { NAMESPACES } from './namespaces.ts';
 
 const exec = promisify(execFile);
 const AGENTS = 'oplab-agents';

@@ -5,9 +5,10 @@ import { type ClaimOutcome, type Incident, incident as incidentSchema } from '..
 import { findCondition } from '../../src/api/meta.ts';
 import type { KubeClient, KubeObject } from '../../src/kube/client.ts';
 import { isConflict, isNotFound } from '../../src/kube/errors.ts';
-import { CONFIG_MAPS, INCIDENTS, NAMESPACES, PODS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, INCIDENTS, PODS } from '../../src/kube/resources.ts';
 import { AGENTS } from './api-server.ts';
 import { eventually } from './eventually.ts';
+import { NAMESPACES } from './namespaces.ts';
 
 /**
  * A patient: one ConfigMap whose state is healthy or not. The check reads it with the class's

@@ -8,9 +8,9 @@ import { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
 import { startIntake } from '../../src/controller/intake/start.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
-import { silentLogger } from '../../src/observability/logger.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import type { ApiServer } from './api-server.ts';
+import { silentLogger } from './silent-logger.ts';
 
 export interface IntakeHarness {
   readonly url: string;
