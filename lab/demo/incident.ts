@@ -1,4 +1,4 @@
-// The Incident of the demo: opened by a Monitor, or applied from the example where none watches.
+// The Incident of the demo: opened by a Monitor, or applied from the example if there is none.
 
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,10 +10,10 @@ import { OplabError } from '../../src/errors.ts';
 import type { Incidents } from '../trials/incidents.ts';
 
 export const env = { KUBECONFIG: kubeconfigPath, PATH: `${binDir}:${process.env.PATH ?? ''}` };
-/** What a person on call would write; applied where no Monitor opens an Incident. */
+/** What a person on call would write. It is applied if there is no Monitor. */
 const exampleFile = path.join(root, 'examples/incident.yaml');
 
-/** How long Monitors may take to be without an alarm before the fault. */
+/** How long Monitors may take to clear their alarms before the fault. */
 const QUIET_WITHIN_MS = 60_000;
 /**
  * How long a Monitor may take to open an Incident, and how long that one may wait for its agent.
@@ -23,12 +23,12 @@ const STARTED_WITHIN_MS = 60_000;
 
 const isOver = ({ status }: Incident) => isTrue(status?.conditions, 'Finished');
 
-/** What was there before the fault. */
+/** The state before the fault. */
 export interface Before {
   /** Incidents by uid. */
   readonly known: ReadonlySet<string>;
   readonly watching: number;
-  /** Monitors with an alarm already (latency on a slow machine, say): suspended during the demo. */
+  /** Monitors that already have an alarm, for example for latency; suspended during the demo. */
   readonly aside: readonly string[];
 }
 
@@ -40,11 +40,11 @@ export async function clearStage(
   note: (text: string) => void,
 ): Promise<Before> {
   const watching = await incidents.monitors();
-  let loud = watching.length === 0 ? [] : await incidents.unquiet();
+  let loud = watching.length === 0 ? [] : await incidents.unhealthyMonitors();
   for (const started = Date.now(); loud.length > 0 && Date.now() - started < QUIET_WITHIN_MS; ) {
-    note(`Monitors that have an alarm: ${loud.join(', ')}`);
+    note(`waiting for Monitors to clear their alarms: ${loud.join(', ')}`);
     await sleep(2000, undefined, { signal });
-    loud = await incidents.unquiet();
+    loud = await incidents.unhealthyMonitors();
   }
   await incidents.watch(loud, false);
   const remove = ['-n', namespace, 'delete', '--ignore-not-found', '--timeout=60s'];
@@ -59,14 +59,14 @@ async function opened(incidents: Incidents, { known }: Before): Promise<Incident
   return (await incidents.all()).filter(({ metadata }) => !known.has(metadata.uid));
 }
 
-/** Resolves when a Monitor has opened an Incident; never where none watches. */
+/** Resolves when a Monitor has opened an Incident; never if no Monitor watches. */
 export async function openedByMonitor(incidents: Incidents, before: Before, signal: AbortSignal): Promise<void> {
   while (before.watching === 0 || (await opened(incidents, before)).length === 0) {
     await sleep(500, undefined, { signal });
   }
 }
 
-/** Waits for a Monitor to open an Incident; applies the example where there is no Monitor. */
+/** Waits for a Monitor to open an Incident; applies the example if there is no Monitor. */
 export async function detect(
   incidents: Incidents,
   before: Before,
@@ -80,7 +80,7 @@ export async function detect(
   const started = Date.now();
   for (;;) {
     const open = await opened(incidents, before);
-    // One Incident at a time is worked on: that is the one to watch.
+    // Agents work on one Incident at a time: that is the one to watch.
     const worked = open.find(({ status }) => (status?.attempts?.length ?? 0) > 0);
     if (worked !== undefined) return worked;
     const [first] = open;
@@ -89,11 +89,11 @@ export async function detect(
       note(`Incident ${first.metadata.name} is open, ${first.status?.message ?? 'its agent is starting'}`);
       if (waited > OPENED_WITHIN_MS + STARTED_WITHIN_MS) return first;
     } else {
-      note(`${before.watching} Monitors watch, none has opened an Incident yet`);
+      note(`${before.watching} Monitors watch; none has opened an Incident yet`);
       if (waited > OPENED_WITHIN_MS) {
         throw new OplabError(
           'OPLAB_DEMO_NOT_DETECTED',
-          `none of ${before.watching} Monitors opened an Incident within ${OPENED_WITHIN_MS / 1000} s; see: kubectl get monitors -A`,
+          `none of ${before.watching} Monitors opened an Incident within ${OPENED_WITHIN_MS / 1000} s; check them with: kubectl get monitors -A`,
         );
       }
     }
@@ -101,7 +101,7 @@ export async function detect(
   }
 }
 
-/** Waits for the end of an Incident; its message goes to `note`. */
+/** Waits for the end of an Incident, and passes its message to `note`. */
 export async function finished(
   incidents: Incidents,
   name: string,

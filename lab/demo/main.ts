@@ -41,11 +41,11 @@ const cli = path.join(root, 'dist/main.mjs');
 const target = { namespace: 'tikv', release: 'tikv' };
 const colors = createColors(process.stdout.isTTY === true && !process.env.NO_COLOR);
 
-/** What a run leaves in reports/demo.json. */
+/** The report of a run, in reports/demo.json. */
 interface DemoReport {
   at: string;
   incident: string;
-  /** The Monitor that opened the Incident; null: a person applied it. */
+  /** The Monitor that opened the Incident; null if it was applied by hand. */
   openedBy: string | null;
   phase: string;
   verified: boolean;
@@ -76,7 +76,7 @@ const oplab = (args: string[], signal: AbortSignal, echo: boolean) =>
 /** Names the model that is used. */
 function introduce(model: ModelChoice): void {
   if (model === 'claude')
-    console.log('Model: Claude, with the key from ANTHROPIC_API_KEY. What the agent sees is sent to its vendor.');
+    console.log('Model: Claude, with the key from ANTHROPIC_API_KEY. What the agent sees is sent to Anthropic.');
   else
     console.log(
       `Model: ${colors.yellow('rehearsal-1, a stand-in for Claude')}: it follows written rules over real command output. Set ANTHROPIC_API_KEY for Claude.`,
@@ -123,9 +123,12 @@ async function tellStory(
   const patient = { ...target, kubeconfig: kubeconfigPath, signal };
   const { namespace } = target;
 
-  teller.chapter('healthy', 'Three PD, three TiKV. PD, Kubernetes and the ledger of the load are queried.');
+  teller.chapter(
+    'healthy',
+    'Three PD members and three TiKV stores. PD, Kubernetes and the ledger of the load are queried.',
+  );
   const before = await stage('healthy', async () => {
-    const cleared = await teller.step('waiting until no Monitor has an alarm', 10, (note) =>
+    const cleared = await teller.step('waiting for Monitors to clear their alarms', 10, (note) =>
       clearStage(incidents, namespace, signal, note),
     );
     setAside.push(...cleared.aside);
@@ -139,11 +142,11 @@ async function tellStory(
         : `NOT healthy: ${failing.join(', ')}`,
     );
     if (cleared.aside.length > 0)
-      teller.say(`suspended for the demo, because they have an alarm already: ${cleared.aside.join(', ')}`);
+      teller.say(`suspended for the demo, because they already have an alarm: ${cleared.aside.join(', ')}`);
     return cleared;
   });
 
-  teller.chapter('load', 'Transactions run all the time. A ledger records each acknowledged one.');
+  teller.chapter('load', 'Transactions run continuously. A ledger records every acknowledged one.');
   await stage('load', async () => {
     const load = await teller.step('counting acknowledged transactions', 5, () => measureLoad(patient, 5));
     teller.say(
@@ -151,7 +154,7 @@ async function tellStory(
     );
   });
 
-  teller.chapter('fault', 'One TiKV store is taken away: StatefulSet tikv-tikv goes from 3 to 2 replicas.');
+  teller.chapter('fault', 'One TiKV store is removed: StatefulSet tikv-tikv is scaled from 3 to 2 replicas.');
   await stage('inject', () =>
     teller.step('scaling TiKV down by one, until PD reports the store as Disconnected', 30, (note) =>
       breakIt(patient, incidents, before, note),
@@ -161,7 +164,7 @@ async function tellStory(
   teller.chapter(
     'detected',
     before.watching === 0
-      ? 'No Monitor watches, so examples/incident.yaml is applied, as a person would do.'
+      ? 'There is no Monitor, so examples/incident.yaml is applied, as a person would do.'
       : `${before.watching} Monitors watch the patient and open an Incident when a check fails.`,
   );
   const detected = await stage('detect', () =>
@@ -184,12 +187,12 @@ async function tellStory(
 
   teller.chapter(
     'verified',
-    'Proof does not come from the agent: it comes from the checks, the ledger and the hash chain of the record.',
+    'The proof does not come from the agent, but from the checks, the ledger and the hash chain of the audit log.',
   );
   const [health, audit] = await stage('proof', async () => {
     if (!teller.onScreen) await oplab(['incident', 'show', name, '-n', namespace], signal, true);
-    // A store that has just come back needs a moment until every region answers. A lost write stays
-    // lost.
+    // After a store comes back, it takes a moment until every region responds. A lost write would
+    // still be reported.
     const checked = await teller.step('checking the patient again', 20, () =>
       soak(patient, { seconds: 0, withinSeconds: 120 }),
     );
@@ -263,9 +266,9 @@ await main(async (signal) => {
     return good ? 0 : 1;
   } catch (error) {
     await teller?.close();
-    // Ctrl-C: what this run made goes again; a cluster that was there before stays as it was found.
+    // Ctrl-C: removes a cluster that this run created, and leaves an existing cluster as it is.
     if (signal.aborted && !clusterWasThere) {
-      process.stderr.write('\ninterrupted: removing the cluster that this run made\n');
+      process.stderr.write('\ninterrupted: removing the cluster that this run created\n');
       await down();
     }
     throw error;

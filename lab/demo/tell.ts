@@ -16,21 +16,21 @@ export type ChapterName = (typeof CHAPTERS)[number];
 /** Presents the demo. */
 export interface Teller {
   /**
-   * Whether what happens is watched in `oplab top`, so that nothing else may write to the terminal.
+   * Whether `oplab top` shows the demo, so that nothing else may write to the terminal.
    */
   readonly onScreen: boolean;
   chapter(name: ChapterName, text: string): void;
   /** A fact of the current chapter. */
   say(text: string): void;
-  /** Work that takes a while; its notes are shown as it goes. */
+  /** Runs work that takes a while, and shows its notes. */
   step<T>(title: string, expectedSeconds: number, work: (note: (text: string) => void) => Promise<T>): Promise<T>;
-  /** The last word; on screen it waits until the user leaves. */
+  /** The last text. On screen, it waits until the user leaves. */
   end(text: string): Promise<void>;
-  /** Gives the terminal back at once. */
+  /** Releases the terminal at once. */
   close(): Promise<void>;
 }
 
-/** Below each other, for terminals, pipes and logs. */
+/** Line by line, for terminals, pipes and logs. */
 export function tellInText(signal: AbortSignal): Teller {
   const colors = createColors(process.stdout.isTTY === true && !process.env.NO_COLOR);
   return {
@@ -54,21 +54,21 @@ export function requireScreen(): void {
     requireTerminal(process);
   } catch (error) {
     if (!(error instanceof NotATerminal)) throw error;
-    throw new NotATerminal('npm run demo -- --tui needs a terminal; leave out --tui to get text');
+    throw new NotATerminal('npm run demo -- --tui needs a terminal; omit --tui to get text');
   }
 }
 
-/** What the screen shows. */
+/** What the screen shows, and where it reads. */
 export interface ScreenOptions {
-  /** Of the patient. */
+  /** The namespace of the patient. */
   readonly namespace: string;
   readonly kubeconfig: string;
-  /** The gateway's read API, where it is not reached through the cluster. */
+  /** The gateway's read API, if it is not reached through the cluster. */
   readonly gateway?: string;
 }
 
 /**
- * Above the panes of `oplab top`. When the user leaves it before the end, the demo goes on as text.
+ * Above the panes of `oplab top`. If the user leaves it before the end, the demo continues as text.
  */
 export async function tellOnScreen(options: ScreenOptions, signal: AbortSignal): Promise<Teller> {
   const { namespace } = options;
@@ -101,7 +101,7 @@ export async function tellOnScreen(options: ScreenOptions, signal: AbortSignal):
     open = false;
     await reader.close();
   });
-  // A failure is reported when the demo ends; until then the demo goes on as text.
+  // A failure is reported when the demo ends. Until then, the demo continues as text.
   screen.catch(() => undefined);
   return {
     get onScreen() {

@@ -4,9 +4,7 @@ import { readPod, sameIdentity, tikvSet, waitForReason } from './objects.ts';
 import type { InjectContext, Scenario } from './scenario.ts';
 
 const configMap = z.object({ data: z.object({ 'tikv.toml': z.string() }) });
-/**
- * The file with a key that is spelled almost right, below the table that the right one belongs to.
- */
+/** The file with a misspelled key, in the table that the correct key belongs to. */
 export function withUnknownKey(toml: string): string {
   const key = 'raft-entry-maxsize = "8MiB"';
   return /^\[raftstore\]$/m.test(toml)
@@ -14,7 +12,7 @@ export function withUnknownKey(toml: string): string {
     : `${toml.trimEnd()}\n[raftstore]\n${key}\n`;
 }
 
-/** Puts a file in place of tikv.toml and restarts a store, which then meets it. */
+/** Replaces tikv.toml and restarts a store, which then reads the new file. */
 export async function restartWith(context: InjectContext, change: (toml: string) => string): Promise<void> {
   const { session } = context;
   const name = tikvSet(session);
@@ -29,7 +27,7 @@ export async function restartWith(context: InjectContext, change: (toml: string)
 
 export const badConfig: Scenario = {
   name: 'bad-config',
-  summary: 'A TiKV pod is in CrashLoopBackOff, its store is disconnected',
+  summary: 'A TiKV pod is in CrashLoopBackOff, and its store is disconnected',
   after: sameIdentity,
   inject: (context) => restartWith(context, withUnknownKey),
 };

@@ -1,11 +1,11 @@
-// Scenario 12: TiKV has a CPU limit of a fiftieth of a core, so that stores come and go.
+// Scenario 12: TiKV has a CPU limit of a fiftieth of a core, so stores are lost from time to time.
 import { p99, patchContainer, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 import { storeViews } from './stores.ts';
 import { waitFor } from './waiting.ts';
 
 const limitMs = 100;
-/** Normal is what was measured before, twice over: the machine may be busy with other things. */
+/** Up to twice the latency from before is normal: the machine may be busy with other work. */
 const normal = (before: number) => Math.max(limitMs, 2 * before);
 
 async function latency({ session, note }: InjectContext, before: Before) {
@@ -23,7 +23,7 @@ async function latency({ session, note }: InjectContext, before: Before) {
 
 export const cpuThrottled: Scenario = {
   name: 'cpu-throttled',
-  summary: 'Transactions are slow, stores come and go',
+  summary: 'Transactions are slow, and stores disconnect from time to time',
   async inject({ session, note }) {
     const { signal } = session.target;
     const before = await p99(session);

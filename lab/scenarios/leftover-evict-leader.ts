@@ -1,11 +1,11 @@
-// Scenario 8: a store was drained of its leaders, and the scheduler that did it was left behind.
+// Scenario 8: the scheduler that moved all leaders off a store was left behind.
 import { OplabError } from '../../src/errors.ts';
 import { sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 import { storeViews } from './stores.ts';
 import { waitFor } from './waiting.ts';
 
-/** Takes the leaders from the store that has most of them. */
+/** Moves all leaders off the store that has the most. */
 export async function evictLeaders({ session, note }: InjectContext): Promise<void> {
   const { signal } = session.target;
   const [store] = (await storeViews(session)).sort((a, b) => b.leaders - a.leaders);
@@ -18,7 +18,7 @@ export async function evictLeaders({ session, note }: InjectContext): Promise<vo
   });
 }
 
-/** Every store leads some regions. */
+/** Checks that every store leads some regions. */
 export async function leadersEverywhere({ session }: InjectContext) {
   const stores = await storeViews(session);
   return {

@@ -1,11 +1,11 @@
 // Scenario 4: a store lost its volume; PD still knows the old store at the address of the new one.
-import { lastPod, lookBefore, readPod, waitForReason } from './objects.ts';
+import { lastPod, readPod, recordBefore, waitForReason } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 
-async function newStoreInItsPlace({ session }: InjectContext, before: Before) {
+async function storeReplaced({ session }: InjectContext, before: Before) {
   const victim = await lastPod(session);
   const old = before.stores.find((store) => store.pod === victim);
-  const now = (await lookBefore(session)).stores.filter((store) => store.pod === victim);
+  const now = (await recordBefore(session)).stores.filter((store) => store.pod === victim);
   const tombstones = await session.ask(session.pd('/stores?state=2'));
   return [
     {
@@ -16,7 +16,7 @@ async function newStoreInItsPlace({ session }: InjectContext, before: Before) {
     {
       name: 'tombstone removed',
       passing: !tombstones.includes(`"id": ${old?.id},`),
-      observed: tombstones.includes(`"id": ${old?.id},`) ? `store ${old?.id} is still listed` : 'none left of it',
+      observed: tombstones.includes(`"id": ${old?.id},`) ? `store ${old?.id} is still listed` : 'the tombstone is gone',
     },
   ];
 }
@@ -24,7 +24,7 @@ async function newStoreInItsPlace({ session }: InjectContext, before: Before) {
 export const lostVolume: Scenario = {
   name: 'lost-volume',
   summary: 'A TiKV pod is in CrashLoopBackOff after its volume was replaced',
-  after: newStoreInItsPlace,
+  after: storeReplaced,
   async inject(context) {
     const { session } = context;
     const victim = await lastPod(session);

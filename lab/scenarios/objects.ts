@@ -39,7 +39,7 @@ const claims = z.object({ items: z.array(z.object({ metadata: z.object({ name: z
 /** Name of TiKV's StatefulSet. */
 export const tikvSet = (session: PatientSession) => `${session.name}-tikv`;
 
-/** What a StatefulSet asks for, and its only container. */
+/** The replicas of a StatefulSet, and its only container. */
 export async function readSet(session: PatientSession, name: string) {
   const { spec } = await session.get(
     `/apis/apps/v1/namespaces/${session.target.namespace}/statefulsets/${name}`,
@@ -50,14 +50,14 @@ export async function readSet(session: PatientSession, name: string) {
   return { replicas: spec.replicas, container };
 }
 
-/** The pod with the highest ordinal: the one that a rolling update meets first. */
+/** The pod with the highest ordinal, which a rolling update restarts first. */
 export async function lastPod(session: PatientSession): Promise<string> {
   const set = tikvSet(session);
   const { replicas } = await readSet(session, set);
   return `${set}-${replicas - 1}`;
 }
 
-/** A pod as it is; undefined when there is none. */
+/** The current pod; undefined if there is none. */
 export async function readPod(session: PatientSession, name: string): Promise<z.infer<typeof pod> | undefined> {
   const path = `/api/v1/namespaces/${session.target.namespace}/pods/${name}`;
   const answer = await session.kubectl(['get', '--raw', path], { allowFailure: true });
@@ -71,7 +71,7 @@ export function describeReasons(found: z.infer<typeof pod>): string {
   return [now.waiting?.reason, now.terminated?.reason, last.terminated?.reason].filter(Boolean).join(' ');
 }
 
-/** Waits until a new pod of that name, not the one with `uid`, has a reason. */
+/** Waits until a new pod of that name, not the one with `uid`, shows a reason. */
 export async function waitForReason(
   { session, note }: InjectContext,
   name: string,
@@ -89,7 +89,7 @@ export async function waitForReason(
 /** Waits until PD has lost a pod's store. */
 export async function waitForLostStore({ session, note }: InjectContext, name: string): Promise<void> {
   const { signal } = session.target;
-  const what = `PD to say that the store of ${name} is disconnected`;
+  const what = `PD to report the store of ${name} as disconnected`;
   await waitFor({ what, withinSeconds: 120, signal, note }, async () => {
     const store = (await storeViews(session)).find((item) => item.pod === name);
     return store?.state === 'Disconnected' || store?.state === 'Down' ? store : undefined;
@@ -109,8 +109,8 @@ export async function p99(session: PatientSession): Promise<number> {
   return (await session.get(session.service('load', '/ledger'), ledger)).p99Milliseconds;
 }
 
-/** Remembers what must be the same afterwards. */
-export async function lookBefore(session: PatientSession): Promise<Before> {
+/** Records what must be the same afterwards. */
+export async function recordBefore(session: PatientSession): Promise<Before> {
   const { items } = await session.get(`/api/v1/namespaces/${session.target.namespace}/persistentvolumeclaims`, claims);
   return {
     stores: await storeViews(session),
@@ -119,22 +119,26 @@ export async function lookBefore(session: PatientSession): Promise<Before> {
   };
 }
 
-const inWords = (stores: Before['stores']) =>
+const describeStores = (stores: Before['stores']) =>
   stores
     .map(({ id, pod: name }) => `${name} is store ${id}`)
     .sort()
     .join(', ');
 
-/** The same stores in the same pods on the same volumes: nothing was thrown away on the way. */
+/** The same stores in the same pods on the same volumes: the repair discarded nothing. */
 export async function sameIdentity({ session }: InjectContext, before: Before): Promise<Check[]> {
-  const now = await lookBefore(session);
+  const now = await recordBefore(session);
   const kept = [...before.claims].every(([name, uid]) => now.claims.get(name) === uid);
   return [
-    { name: 'same stores', passing: inWords(now.stores) === inWords(before.stores), observed: inWords(now.stores) },
+    {
+      name: 'same stores',
+      passing: describeStores(now.stores) === describeStores(before.stores),
+      observed: describeStores(now.stores),
+    },
     {
       name: 'same volumes',
       passing: kept,
-      observed: kept ? `all ${before.claims.size} claims` : 'a claim is gone or new',
+      observed: kept ? `all ${before.claims.size} claims` : 'a claim is missing or new',
     },
   ];
 }

@@ -1,10 +1,10 @@
-// Scenario 6: the memory limit is too small; the kernel kills a restarted store again and again.
+// Scenario 6: the memory limit is too small, so the kernel repeatedly kills a restarted store.
 import { lastPod, patchContainer, readPod, sameIdentity, waitForReason } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 
 export const outOfMemory: Scenario = {
   name: 'out-of-memory',
-  summary: 'A TiKV pod restarts again and again with exit code 137',
+  summary: 'A TiKV pod restarts repeatedly with exit code 137',
   soakSeconds: 60,
   after: sameIdentity,
   async inject(context) {

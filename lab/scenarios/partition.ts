@@ -1,4 +1,4 @@
-// Scenario 11: a NetworkPolicy isolates one store; its open connections are closed as well.
+// Scenario 11: a NetworkPolicy isolates one store, and its open connections are closed.
 import { run } from '../../hack/child.ts';
 import { nodeContainer } from '../../hack/cluster/names.ts';
 import { lastPod, readPod, sameIdentity, waitForLostStore } from './objects.ts';
@@ -6,7 +6,7 @@ import type { Scenario } from './scenario.ts';
 
 export const partition: Scenario = {
   name: 'partition',
-  summary: 'A TiKV pod runs, and its store is disconnected',
+  summary: 'A TiKV pod runs, but its store is disconnected',
   after: sameIdentity,
   async inject(context) {
     const { session } = context;

@@ -6,13 +6,13 @@ import { waitFor } from './waiting.ts';
 
 export const pdQuorumLost: Scenario = {
   name: 'pd-quorum-lost',
-  summary: 'PD does not answer',
+  summary: 'PD does not respond',
   after: sameIdentity,
   async inject({ session, note }) {
     const { signal } = session.target;
     await session.kubectl(['scale', 'statefulset', `${session.name}-pd`, '--replicas=1']);
     let silent = 0;
-    await waitFor({ what: 'PD to fall silent', withinSeconds: 120, signal, note }, async () => {
+    await waitFor({ what: 'PD to stop responding', withinSeconds: 120, signal, note }, async () => {
       try {
         await session.ask(session.pd('/stores'), { timeoutMs: 4000 });
         silent = 0;

@@ -1,11 +1,11 @@
-// Scenario 1: TiKV was scaled down by one; PD misses the store, whose data is still in its claim.
+// Scenario 1: TiKV was scaled down by one. PD misses the store, whose data is still in its claim.
 import { OplabError } from '../../src/errors.ts';
 import { readSet, sameIdentity, tikvSet, waitForLostStore } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 
 export const storeScaledDown: Scenario = {
   name: 'store-scaled-down',
-  summary: 'A TiKV store is disconnected, regions are missing a peer',
+  summary: 'A TiKV store is disconnected, and regions are missing a peer',
   after: sameIdentity,
   async inject(context) {
     const { session } = context;

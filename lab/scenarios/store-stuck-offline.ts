@@ -1,4 +1,4 @@
-// Scenario 9: PD was told to remove a store that is still needed, and cannot: it stays Offline.
+// Scenario 9: PD was told to remove a store that is still needed, but the store stays Offline.
 import { z } from 'zod';
 import { lastPod, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
@@ -7,7 +7,7 @@ import { waitFor } from './waiting.ts';
 
 const limits = ['region-schedule-limit', 'replica-schedule-limit'] as const;
 
-async function schedulingGoesOn({ session }: InjectContext) {
+async function schedulingResumed({ session }: InjectContext) {
   const schedule = await session.get(session.pd('/config/schedule'), z.looseObject({}));
   const seen = limits.map((limit) => ({ limit, value: Number(schedule[limit]) }));
   return {
@@ -19,11 +19,11 @@ async function schedulingGoesOn({ session }: InjectContext) {
 
 export const storeStuckOffline: Scenario = {
   name: 'store-stuck-offline',
-  summary: 'A store is Offline and does not get rid of its regions',
+  summary: 'A store is Offline and keeps its regions',
   set: ['tikv.replicas=4'],
   /**
-   * The new store gets part of its share first: PD removes one without a region at once, and then
-   * nothing is stuck.
+   * The new store gets part of its share first: PD would remove a store without regions at once,
+   * and nothing would be stuck.
    */
   async stage({ session, note }) {
     const { signal } = session.target;
@@ -49,10 +49,10 @@ export const storeStuckOffline: Scenario = {
     });
   },
   after: async (context: InjectContext, before: Before) => [
-    await schedulingGoesOn(context),
+    await schedulingResumed(context),
     ...(await sameIdentity(context, before)),
   ],
-  /** The fourth store goes as it should: PD empties it first. */
+  /** Removes the fourth store in the regular way: PD empties it first. */
   async restore({ session, note }) {
     const { signal } = session.target;
     const victim = await lastPod(session);
@@ -64,7 +64,7 @@ export const storeStuckOffline: Scenario = {
     );
     await session.kubectl(['scale', 'statefulset', victim.replace(/-3$/, ''), '--replicas=3']);
     await session.kubectl(['wait', '--for=delete', `pod/${victim}`, '--timeout=60s']);
-    // Only now: a store that still runs would enter itself anew under the forgotten id.
+    // Only now: a store that is still running would register again with the removed ID.
     await session.ask(session.pd('/stores/remove-tombstone'), { method: 'DELETE' });
     await session.kubectl(['delete', 'persistentvolumeclaim', `data-${victim}`]);
   },

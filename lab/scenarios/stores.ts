@@ -13,7 +13,7 @@ const answer = z.object({
     .default([]),
 });
 
-/** One store as PD counts it. `pod` is the first label of its address. */
+/** One store as PD reports it. `pod` is the first label of its address. */
 export interface StoreView {
   readonly id: number;
   readonly pod: string;
@@ -22,7 +22,7 @@ export interface StoreView {
   readonly regions: number;
 }
 
-/** All stores that PD has not buried. */
+/** All stores except tombstones. */
 export async function storeViews(session: PatientSession): Promise<StoreView[]> {
   const { stores } = await session.get(session.pd('/stores'), answer);
   return stores

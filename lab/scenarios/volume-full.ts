@@ -33,13 +33,13 @@ async function findVolumePath(session: PatientSession, pod: string): Promise<str
   return found.spec.hostPath?.path ?? found.spec.local?.path ?? '';
 }
 
-/** Does something with a pod's volume while the pod is away. */
+/** Works on the volume of a pod while the pod does not run. */
 async function whileAway(context: InjectContext, work: (pod: string) => Promise<void>): Promise<void> {
   const { session, note } = context;
   const set = tikvSet(session);
   const pod = await lastPod(session);
   const { replicas } = await readSet(session, set);
-  note(`${pod} to be away from its volume`);
+  note(`stopping ${pod} to work on its volume`);
   await session.kubectl(['scale', 'statefulset', set, `--replicas=${replicas - 1}`]);
   await session.kubectl(['wait', '--for=delete', `pod/${pod}`, '--timeout=60s']);
   await work(pod);
@@ -106,13 +106,13 @@ export const volumeFull: Scenario = {
   },
   async after(context: InjectContext, before: Before) {
     const { id, free } = await leastSpace(context.session);
-    const observed = `store ${id} has least, ${(free * 100).toFixed(0)} % free`;
+    const observed = `store ${id} has the least space, ${(free * 100).toFixed(0)} % free`;
     return [
       { name: 'space available', passing: free > wantedFree, observed },
       ...(await sameIdentity(context, before)),
     ];
   },
-  /** The data goes back to where the node's other volumes are. */
+  /** Moves the data back to where the node's other volumes are. */
   async restore(context) {
     const { session } = context;
     await whileAway(context, async (pod) => {

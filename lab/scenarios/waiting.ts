@@ -1,8 +1,8 @@
-// Waits for a symptom or its end, and reports why it did not come.
+// Waits for a symptom or its end, and reports why it did not happen.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OplabError } from '../../src/errors.ts';
 
-/** How long and for what. */
+/** What to wait for, and how long. */
 export interface Wait {
   readonly what: string;
   readonly withinSeconds: number;
@@ -34,7 +34,7 @@ export async function waitFor<T>(wait: Wait, probe: () => Promise<T | undefined>
           cause: last,
         },
       );
-    wait.note?.(wait.what);
+    wait.note?.(`waiting for ${wait.what}`);
     await sleep(wait.everyMs ?? 1000, undefined, { signal: wait.signal });
   }
 }

@@ -1,11 +1,11 @@
-// Scenario 3: TiKV has a wrong address of PD; the first restarted store does not come back.
+// Scenario 3: TiKV has a wrong PD address, so the first restarted store does not come back.
 import { lastPod, patchContainer, readPod, readSet, sameIdentity, tikvSet, waitForLostStore } from './objects.ts';
 import type { Scenario } from './scenario.ts';
 import { waitFor } from './waiting.ts';
 
 export const wrongPdAddress: Scenario = {
   name: 'wrong-pd-address',
-  summary: 'A TiKV pod runs but does not get ready, its store is disconnected',
+  summary: 'A TiKV pod runs but does not become ready, and its store is disconnected',
   after: sameIdentity,
   async inject(context) {
     const { session, note } = context;

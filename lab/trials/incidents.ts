@@ -39,7 +39,7 @@ export class Incidents {
     return list(incident).parse(JSON.parse(await this.#kubectl(['get', 'incidents', '-o', 'json']))).items;
   }
 
-  /** Names of the Monitors in this namespace; none where the CRD is not installed. */
+  /** Names of the Monitors in this namespace; none if the CRD is not installed. */
   async monitors(): Promise<string[]> {
     const { kubeconfig, signal } = this.#context;
     const asked = await run('kubectl', ['-n', this.#namespace, 'get', 'monitors.oplab.dev', '-o', 'json'], {
@@ -53,8 +53,8 @@ export class Incidents {
       .items.map(({ metadata }) => metadata.name);
   }
 
-  /** Names of the Monitors that do not say that all is well. */
-  async unquiet(): Promise<string[]> {
+  /** Names of the Monitors that are not Healthy. */
+  async unhealthyMonitors(): Promise<string[]> {
     return list(monitor)
       .parse(JSON.parse(await this.#kubectl(['get', 'monitors.oplab.dev', '-o', 'json'])))
       .items.filter(({ status }) => status?.state !== 'Healthy')
@@ -66,7 +66,7 @@ export class Incidents {
     for (const name of monitors) await this.#kubectl(['patch', 'monitor', name, '--type=merge', `--patch=${patch}`]);
   }
 
-  /** What the Monitors open from now on waits until it is released. */
+  /** Whether Incidents that the Monitors open from now on wait until they are released. */
   hold(monitors: readonly string[], held: boolean): Promise<void> {
     return this.#patchMonitors(monitors, { incident: { suspend: held } });
   }
@@ -76,7 +76,7 @@ export class Incidents {
     return this.#patchMonitors(monitors, { suspend: !watching });
   }
 
-  /** Applies an Incident that is held. */
+  /** Applies an Incident that is on hold. */
   async open(name: string, spec: object): Promise<void> {
     const manifest = {
       apiVersion: 'oplab.dev/v1alpha1',
@@ -105,7 +105,7 @@ export class Incidents {
     });
   }
 
-  /** The whole trail, from the log. */
+  /** The complete trail, from the log. */
   async trail(name: string): Promise<Entry[]> {
     const shown = await this.#oplab(['audit', 'show', name, '-o', 'json']);
     if (shown.code !== 0) throw new Error(`oplab audit show ${name} failed (${shown.code}): ${shown.stderr}`);

@@ -34,7 +34,7 @@ import type { Trial } from './trial.ts';
 
 const names = [...scenarios.map(({ name }) => name), dockerStoreStopped.name];
 
-/** @throws InvalidInput with the names that there are. */
+/** @throws InvalidInput with the names that exist. */
 function trialNamed(name: string, patient: TikvPatient): Trial {
   const scenario = scenarios.find((candidate) => candidate.name === name);
   if (scenario !== undefined) return tikvTrial(scenario, patient);

@@ -6,13 +6,13 @@ import { patientDown } from '../patient/down.ts';
 import type { PatientHealth } from '../patient/health.ts';
 import { openSession, type PatientSession, type PatientTarget } from '../patient/session.ts';
 import { patientUp } from '../patient/up.ts';
-import { lookBefore, readSet, tikvSet } from '../scenarios/objects.ts';
+import { readSet, recordBefore, tikvSet } from '../scenarios/objects.ts';
 import type { Before, InjectContext, Scenario } from '../scenarios/scenario.ts';
 import type { Trial, TrialContext } from './trial.ts';
 
 /** Which patient is broken. */
 export type TikvPatient = Pick<PatientTarget, 'namespace' | 'release'> & {
-  /** Values that make this patient another one than the usual. */
+  /** Chart values in which this patient differs from the default. */
   readonly set?: readonly string[];
 };
 
@@ -69,16 +69,16 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
     return await work({ session, note: (text) => context.note(text) });
   }
 
-  async function anew(context: TrialContext, values: readonly string[]): Promise<void> {
+  async function reinstall(context: TrialContext, values: readonly string[]): Promise<void> {
     const { kubeconfig, signal } = context;
     context.note('reinstalling the patient');
     await patientDown({ ...patient, kubeconfig, signal });
     await patientUp({ ...patient, kubeconfig, signal, set: values, note: (text) => context.note(text) });
   }
 
-  /** Healthy within the time, or installed anew. */
+  /** Waits until the patient is healthy; installs it again when the time is up. */
   async function heal(context: TrialContext, values: readonly string[], withinSeconds: number): Promise<void> {
-    if (!(await evaluate(context, 0, withinSeconds)).healthy) await anew(context, values);
+    if (!(await evaluate(context, 0, withinSeconds)).healthy) await reinstall(context, values);
   }
 
   return {
@@ -96,7 +96,7 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
       if (scenario.set !== undefined)
         await patientUp({ ...patient, kubeconfig, signal, set, note: (text) => context.note(text) });
       await within(context, async ({ session }) => {
-        before = await lookBefore(session);
+        before = await recordBefore(session);
         checks = await checksFor(session);
       });
       const { stage } = scenario;
@@ -114,13 +114,13 @@ export function tikvTrial(scenario: Scenario, patient: TikvPatient): Trial {
         if (restore !== undefined) await within(context, (inside) => restore(inside));
       } catch (error) {
         signal.throwIfAborted();
-        // Half restored, it may be healthy and still disturb the next trial (a volume of a removed
-        // store).
+        // A half-restored patient may be healthy and still disturb the next trial, for example with
+        // a volume of a removed store.
         context.note(errorMessage(error));
-        await anew(context, patient.set ?? []);
+        await reinstall(context, patient.set ?? []);
         return;
       }
-      // The chart must say again what is there, or an upgrade would bring it back.
+      // The chart must match what is there. Otherwise an upgrade would bring the extra parts back.
       if (scenario.set !== undefined)
         await patientUp({ ...patient, kubeconfig, signal, set: patient.set ?? [], note: (text) => context.note(text) });
       await heal(context, patient.set ?? [], 150);

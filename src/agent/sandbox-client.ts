@@ -81,7 +81,7 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
     return outgoing.receiveResponse(signal);
   }
 
-  async function textOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+  async function readText(response: IncomingMessage, signal: AbortSignal): Promise<string> {
     return (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
   }
 
@@ -106,7 +106,7 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
     if (response.statusCode !== 200) {
       throw new OplabError(
         'OPLAB_SANDBOX_REFUSED',
-        `the shell server rejected the command: ${(await textOf(response, signal)).slice(0, 500)}`,
+        `the shell server rejected the command: ${(await readText(response, signal)).slice(0, 500)}`,
       );
     }
     const body = readPieces(response, { signal });
@@ -137,7 +137,7 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
     async isolation(signal) {
       await ready(signal);
       const response = await call('/v1/isolation', {}, PROBES_TIMEOUT_MS, signal);
-      return isolationReport.parse(JSON.parse(await textOf(response, signal)));
+      return isolationReport.parse(JSON.parse(await readText(response, signal)));
     },
   };
 }

@@ -29,13 +29,13 @@ const SIGNAL_NUMBERS: Record<string, number> = {
 };
 
 /** The exit code; for a signal n it is 128 + n, as in bash (137 is SIGKILL). */
-export function exitCodeOf(exit: Pick<ExecExit, 'exitCode' | 'signal'>): number {
+export function shellExitCode(exit: Pick<ExecExit, 'exitCode' | 'signal'>): number {
   return exit.exitCode ?? 128 + (SIGNAL_NUMBERS[exit.signal ?? ''] ?? 0);
 }
 
 /** A result as the model reads it: first how the command ended, then its output. */
 export function resultText(exit: ExecExit, timeoutSeconds: number): string {
-  const lines = [`exit code ${exitCodeOf(exit)} after ${(exit.durationMs / 1000).toFixed(1)} s`];
+  const lines = [`exit code ${shellExitCode(exit)} after ${(exit.durationMs / 1000).toFixed(1)} s`];
   if (exit.timedOut)
     lines.push(`time limit of ${timeoutSeconds} s reached: the command and all processes it started were killed`);
   else if (exit.signal !== null) lines.push(`killed by ${exit.signal}`);
@@ -48,7 +48,7 @@ export function resultText(exit: ExecExit, timeoutSeconds: number): string {
 }
 
 /** Both streams, for the log. */
-function blobOf(exit: ExecExit): string {
+function formatStreams(exit: ExecExit): string {
   return exit.stderr === ''
     ? exit.stdout
     : `${exit.stdout}${exit.stdout === '' ? '' : '\n'}--- stderr ---\n${exit.stderr}`;
@@ -118,7 +118,7 @@ export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => vo
               text: resultText(exit, timeoutSeconds),
               isError: false,
               summary: { command },
-              exitCode: exitCodeOf(exit),
+              exitCode: shellExitCode(exit),
               durationMs: exit.durationMs,
               params: {
                 call: callKey,
@@ -128,7 +128,7 @@ export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => vo
                 truncated: exit.truncated,
                 killedProcesses: exit.killedProcesses,
               },
-              blob: blobOf(exit),
+              blob: formatStreams(exit),
             };
           } catch (error) {
             if (error instanceof SandboxLost) return lost(sandbox, error, signal);

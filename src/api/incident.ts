@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { check } from './check.ts';
 import { dockerAccess } from './docker-access.ts';
-import { limits, requestedLimits } from './limits.ts';
+import { limits, requestedLimits, soakSeconds } from './limits.ts';
 import { condition, dnsLabel, objectMeta, time } from './meta.ts';
 import { SEVERITIES } from './severity.ts';
 
@@ -53,13 +53,7 @@ export const incidentSpec = z.object({
     .meta({ description: 'Annotations of the alert that the Incident was opened for.' }),
   verify: z
     .object({
-      soakSeconds: z
-        .number()
-        .int()
-        .min(0)
-        .max(3600)
-        .default(30)
-        .meta({ description: 'How long all checks must hold without a break before a repair counts, in seconds.' }),
+      soakSeconds,
       checks: z
         .array(check)
         .min(1)

@@ -38,6 +38,15 @@ export type Limits = z.infer<typeof limits>;
 export const requestedLimits = limits.partial();
 export type RequestedLimits = z.infer<typeof requestedLimits>;
 
+/** How long the checks of an Incident must hold; the same field in Incidents and Monitors. */
+export const soakSeconds = z
+  .number()
+  .int()
+  .min(0)
+  .max(3600)
+  .default(30)
+  .meta({ description: 'How long all checks must hold without a break before a repair counts, in seconds.' });
+
 /** A rule for a schema with both: a soak that is longer than the time limit can never end. */
 export const SOAK_FITS = {
   rule: '!has(self.limits) || !has(self.limits.timeoutSeconds) || self.verify.soakSeconds < self.limits.timeoutSeconds',

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { check, checkTarget, namespaceRule } from './check.ts';
 import { labelMap, severity } from './incident.ts';
-import { requestedLimits, SOAK_FITS } from './limits.ts';
+import { requestedLimits, SOAK_FITS, soakSeconds } from './limits.ts';
 import { condition, dnsLabel, objectMeta, time } from './meta.ts';
 
 /**
@@ -30,13 +30,7 @@ export const incidentTemplate = z
     }),
     verify: z
       .object({
-        soakSeconds: z
-          .number()
-          .int()
-          .min(0)
-          .max(3600)
-          .default(30)
-          .meta({ description: 'How long all checks must hold without a break before a repair counts, in seconds.' }),
+        soakSeconds,
         checks: z
           .array(check)
           .max(15)

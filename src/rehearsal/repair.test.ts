@@ -88,7 +88,7 @@ describe('the whole chain', { timeout: 100_000 }, () => {
     expect(patient.cluster.writes).toHaveLength(1);
     expect(conclusion?.summary).toContain('blue');
     expect(conclusion?.actions).toHaveLength(1);
-    // After the change it looked again before it claimed anything.
+    // After the change it observed again before it claimed anything.
     const commands = listCommands(gateway);
     const change = commands.findIndex((command) => command.includes('scale statefulset'));
     expect(commands.slice(change + 1).some((command) => command.includes('/pd/api/v1/stores'))).toBe(true);

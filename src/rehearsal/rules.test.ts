@@ -1,4 +1,5 @@
-// The rules against faults in a cluster in memory: what is repaired, what is left alone, and that names, numbers and texts do not matter.
+// Applies the rules to faults of an in-memory cluster: what they repair and what they leave alone,
+// whatever the names, numbers and texts are.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -36,7 +37,7 @@ const clusters = [
   { namespace: 'x', release: 'y1', replicas: 4, storeIds: [11, 12, 13, 14] },
 ] as const;
 
-/** What is broken in a cluster, and how it must look afterwards. */
+/** What is broken in a cluster, and how it must be afterwards. */
 interface Fault {
   readonly name: string;
   readonly fault: (cluster: (typeof clusters)[number]) => Partial<FakeClusterOptions>;

@@ -1,7 +1,7 @@
 // Runs the rules with real commands, for tests, without the agent, the gateway and the shell
 // server.
 
-import { exitCodeOf, resultText } from '../../src/agent/shell.ts';
+import { resultText, shellExitCode } from '../../src/agent/shell.ts';
 import { callId, type MessageParam } from '../../src/rehearsal/conversation.ts';
 import { type Decision, decide } from '../../src/rehearsal/engine.ts';
 import type { RuleBook } from '../../src/rehearsal/rule.ts';
@@ -47,7 +47,7 @@ export async function rehearse(
     for (const [index, command] of decision.commands.entries()) {
       commands.push(command);
       const ended = await memory.run(command, programs);
-      const exit = { ...ended, ...UNTIMED, exitCode: exitCodeOf(ended) };
+      const exit = { ...ended, ...UNTIMED, exitCode: shellExitCode(ended) };
       results.push({ type: 'tool_result' as const, tool_use_id: ids[index] ?? '', content: resultText(exit, 60) });
     }
     messages.push({ role: 'assistant', content }, { role: 'user', content: results });

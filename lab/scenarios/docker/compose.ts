@@ -1,4 +1,4 @@
-// The Compose project of the trial, with whatever Compose this machine has.
+// The Compose project of the trial, run by the version of Compose that this machine has.
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -32,10 +32,7 @@ export class ComposeProject {
     this.#signal = signal;
   }
 
-  /**
-   * The plugin of the docker command, or the older program of its own; installed where that may be
-   * done.
-   */
+  /** The plugin of the docker command, or the older program, which is installed if needed. */
   async #command(): Promise<[string, string[]]> {
     if (await succeeds('docker', ['compose', 'version'], { signal: this.#signal })) return ['docker', ['compose']];
     await ensurePackages(['docker-compose'], this.#signal);
@@ -50,7 +47,7 @@ export class ComposeProject {
     });
   }
 
-  /** Public images where they can be pulled, else the stand-ins, brought into the daemon. */
+  /** Uses public images if they can be pulled; otherwise loads the stand-ins into the daemon. */
   async #images(): Promise<Readonly<Record<string, string>>> {
     const wanted = (await canPull(this.#signal)) ? [loadImage] : [...standInImages, loadImage];
     const tags = wanted.map(({ tag }) => tag);
@@ -77,8 +74,8 @@ export class ComposeProject {
   }
 
   /**
-   * Brings everything up; the load last, so that the first regions have all their replicas before
-   * they are split.
+   * Starts everything. The load starts last, so that the first regions have all their replicas
+   * before they are split.
    */
   async up(): Promise<void> {
     const images = await this.#images();

@@ -16,7 +16,7 @@ import {
 } from '../../patient/observation.ts';
 import type { ComposeProject } from './compose.ts';
 
-/** The prefix of the names of its parts in the checks. */
+/** The prefix of the names of the project's parts in the checks. */
 export const NAME = 'compose';
 const WANTED = { [`${NAME}-pd`]: 3, [`${NAME}-tikv`]: 3, [`${NAME}-load`]: 1, [`${NAME}-prometheus`]: 1 };
 

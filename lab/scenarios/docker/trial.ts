@@ -1,4 +1,4 @@
-// The trial on Docker: a store of a Compose project is stopped; an agent starts it again.
+// The trial on Docker: a store of a Compose project is stopped, and an agent starts it again.
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -16,10 +16,7 @@ import { NAME, observeProject } from './observe.ts';
 const NAMESPACE = 'docker-patient';
 const STORE = 'tikv0';
 
-/**
- * The address of this host on the cluster's own Docker network: what is published there, pods can
- * reach.
- */
+/** The address of this host on the cluster's Docker network. Pods reach ports published there. */
 async function hostAddress(signal: AbortSignal): Promise<string> {
   const found = await output(
     'docker',
@@ -54,7 +51,7 @@ async function evaluate(context: TrialContext, soakSeconds: number, withinSecond
   }
 }
 
-/** The default class, with the project's Docker host opened. */
+/** The default class, with access to the project's Docker host. */
 async function agentClass({ kubeconfig, signal }: TrialContext): Promise<object> {
   const read = await output('kubectl', ['get', 'agentclass', 'default', '-o', 'json'], {
     env: { KUBECONFIG: kubeconfig },
@@ -83,9 +80,9 @@ export const dockerStoreStopped: Trial = {
   async prepare(context) {
     const { kubeconfig, signal } = context;
     const project = await openProject(context);
-    context.note('docker compose up');
+    context.note('starting the Compose project');
     await project.up();
-    context.note('the operator, with the docker door');
+    context.note('installing the operator with the docker door');
     await installOperator({
       kubeconfig,
       model: 'rehearsal',
@@ -127,7 +124,7 @@ export const dockerStoreStopped: Trial = {
         'value' in stores &&
         stores.value.stores.some(({ store }) => store.address.startsWith(`${STORE}:`) && store.state_name !== 'Up');
       if (lost) return;
-      context.note(`waiting until PD reports ${STORE} as missing`);
+      context.note(`waiting for PD to report ${STORE} as missing`);
       await sleep(1000, undefined, { signal: context.signal });
     }
     throw new OplabError('OPLAB_PATIENT_WAIT', `PD did not report ${STORE} as missing within 90 s`);
@@ -151,7 +148,7 @@ export const dockerStoreStopped: Trial = {
   async restore(context) {
     const { kubeconfig, signal } = context;
     const env = { KUBECONFIG: kubeconfig };
-    // Incidents go before their class, which they need until their end.
+    // Incidents are deleted before their class, which they need until they end.
     await run('kubectl', ['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=120s'], { env, signal });
     await run('kubectl', ['delete', 'agentclass', 'docker', '--ignore-not-found'], { env, signal });
     await (await openProject(context)).down();

@@ -2,6 +2,7 @@
 
 import type { Entry } from '../../audit/entry.ts';
 import type { ReadOptions, SessionSummary } from '../../audit/log.ts';
+import type { ErrorCode } from '../../errors.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 
 /** An event of a session that is being followed. */
@@ -9,10 +10,17 @@ export type FollowEvent =
   | { readonly type: 'entry'; readonly entry: Entry }
   | { readonly type: 'live'; readonly chunk: LiveChunk }
   | { readonly type: 'sealed' }
-  /**
-   * The gateway is unreachable or does not have the session yet. The follower retries by itself.
-   */
-  | { readonly type: 'waiting'; readonly reason: string };
+  | ({ readonly type: 'waiting' } & Waiting);
+
+/**
+ * Why no events arrive: the gateway is unreachable, or does not have the session yet. The follower
+ * retries by itself.
+ */
+export interface Waiting {
+  readonly reason: string;
+  /** The code of the error, if it has one. OPLAB_NOT_FOUND: the log has no such session yet. */
+  readonly code?: ErrorCode | undefined;
+}
 
 export interface FollowOptions {
   readonly afterSeq?: number;

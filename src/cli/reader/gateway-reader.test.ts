@@ -1,5 +1,7 @@
-// A port that fetch blocks is a user error: no waiting, no retry.
+// How the reader classifies errors: blocked ports, missing sessions, responses of other servers.
 
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { expect, it } from 'vitest';
 import { InvalidInput } from '../../errors.ts';
 import { openGatewayReader } from './gateway-reader.ts';
@@ -18,4 +20,33 @@ it('reports a port that fetch blocks instead of waiting for it', async () => {
   expect(connections).toBe(1);
   const events = reader.follow('x', { signal: AbortSignal.timeout(5000) })[Symbol.asyncIterator]();
   await expect(events.next()).rejects.toMatchObject(blocked);
+});
+
+it.each([
+  {
+    body: JSON.stringify({ error: { code: 'OPLAB_NOT_FOUND', message: 'session x is not in the log' } }),
+    waiting: { reason: 'session x is not in the log', code: 'OPLAB_NOT_FOUND' },
+  },
+  {
+    body: '<h1>Not Found</h1>',
+    waiting: { reason: 'HTTP 404 <h1>Not Found</h1>', code: 'OPLAB_GATEWAY_REFUSED' },
+  },
+])('waits with $waiting.code for a 404 with the body $body', async ({ body, waiting }) => {
+  const server = createServer((_request, response) => response.writeHead(404).end(body));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
+  const reader = openGatewayReader({
+    connect: async () => ({ url: `http://127.0.0.1:${port}`, close: async () => undefined }),
+    retryMs: 10,
+  });
+  const stop = new AbortController();
+  const events = reader.follow('x', { signal: stop.signal })[Symbol.asyncIterator]();
+  expect((await events.next()).value).toEqual({ type: 'waiting', ...waiting });
+  stop.abort();
+  await events.return?.(undefined);
+  await reader.close();
+  server.closeAllConnections();
+  server.close();
 });

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
-import { errorMessage, GatewayUnreachable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
+import { type ErrorCode, errorMessage, GatewayUnreachable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
 import { errorBody } from '../../net/error-body.ts';
 import { serverSentEvents } from '../../net/server-sent-events.ts';
@@ -134,6 +134,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     let reported = '';
     while (!signal.aborted) {
       let reason = 'the stream ended';
+      let code: ErrorCode | undefined;
       try {
         for await (const event of followOnce(id, seen, signal)) {
           reported = '';
@@ -149,10 +150,11 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         if (signal.aborted) return;
         if (error instanceof z.ZodError || error instanceof SyntaxError || error instanceof InvalidInput) throw error;
         reason = error instanceof OplabError ? error.message : describeCause(error);
+        code = error instanceof OplabError ? error.code : undefined;
         if (!(error instanceof NotFound)) await drop();
       }
       if (signal.aborted) return;
-      if (reason !== reported) yield { type: 'waiting', reason };
+      if (reason !== reported) yield { type: 'waiting', reason, code };
       reported = reason;
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
     }
@@ -201,7 +203,8 @@ function refusal(status: number, body: string): OplabError {
     // The body is not from the gateway itself.
   }
   const message = parsed?.success ? parsed.data.error.message : `HTTP ${status} ${body.slice(0, 200)}`.trim();
-  if (status === 404) return new NotFound(message);
+  // A 404 without the gateway's body comes from another server, and says nothing about the log.
+  if (status === 404 && parsed?.success) return new NotFound(message);
   if (status >= 500) return new GatewayUnreachable(`the gateway cannot serve the request at the moment: ${message}`);
   return new OplabError('OPLAB_GATEWAY_REFUSED', message);
 }

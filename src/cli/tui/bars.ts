@@ -1,6 +1,7 @@
 // The lines around the panes: counts and connections at the top, the chapter, and the keys.
 
 import { clock } from '../format.ts';
+import type { Waiting } from '../reader/audit-reader.ts';
 import { isFinished, isWorkedOn, type Link, type TopState } from './state.ts';
 import { inWidth, type Line, lineWidth, type Span, span, styled } from './styled-line.ts';
 
@@ -14,12 +15,12 @@ function linkSpan(name: string, link: Link): Span {
 export function gatewayLink({ trail }: TopState): Link {
   if (trail === undefined || (trail.entries.length === 0 && trail.waiting === undefined)) return 'connecting';
   if (trail.waiting === undefined || isUnopened(trail.waiting)) return 'connected';
-  return { away: trail.waiting };
+  return { away: trail.waiting.reason };
 }
 
 /** Whether the gateway responded that it does not have the session yet. */
-export function isUnopened(reason: string): boolean {
-  return /is not in the log/.test(reason);
+export function isUnopened({ code }: Waiting): boolean {
+  return code === 'OPLAB_NOT_FOUND';
 }
 
 export function topLine(state: TopState, width: number): Line {

@@ -93,12 +93,13 @@ function sessionNotes({ trail }: TopState, incident: Incident, width: number): L
   if (trail === undefined || trail.sealed) return [];
   if (trail.waiting === undefined)
     return trail.entries.length === 0 ? [styled('Connecting to the gateway.', 'dim')] : [];
-  const text = isUnopened(trail.waiting)
+  const unopened = isUnopened(trail.waiting);
+  const text = unopened
     ? isFinished(incident)
       ? "This gateway's log has no entries of this session."
       : 'There are no entries yet.'
-    : `Waiting for the gateway: ${trail.waiting}`;
+    : `Waiting for the gateway: ${trail.waiting.reason}`;
   return folded(text, width)
     .slice(0, 3)
-    .map((line) => styled(line, isUnopened(trail.waiting ?? '') ? 'dim' : 'bad'));
+    .map((line) => styled(line, unopened ? 'dim' : 'bad'));
 }

@@ -1,7 +1,7 @@
 // Runs `oplab top`: feeds data from cluster and gateway, and keys, into the state, and draws it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorMessage, NotFound } from '../../errors.ts';
+import { errorMessage, isOplabError, NotFound } from '../../errors.ts';
 import type { Incidents } from '../incidents.ts';
 import type { Monitors } from '../monitors.ts';
 import { parseListed } from '../parse-incident.ts';
@@ -89,8 +89,9 @@ export async function runTop(options: TopOptions): Promise<void> {
     })().catch((error: unknown) => {
       // For example, a response that this version cannot read. The rest of the screen keeps
       // working.
-      if (!ended.aborted)
-        dispatch({ type: 'session', session, event: { type: 'waiting', reason: errorMessage(error) } });
+      if (ended.aborted) return;
+      const code = isOplabError(error) ? error.code : undefined;
+      dispatch({ type: 'session', session, event: { type: 'waiting', reason: errorMessage(error), code } });
     });
   };
 

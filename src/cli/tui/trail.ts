@@ -3,7 +3,7 @@
 import type { Entry } from '../../audit/entry.ts';
 import { costParams, resultParams } from '../../audit/entry-params.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
-import type { FollowEvent } from '../reader/audit-reader.ts';
+import type { FollowEvent, Waiting } from '../reader/audit-reader.ts';
 
 /** The number of entries kept for display; `oplab audit show` has all of them. */
 const MAX_ENTRIES = 2000;
@@ -32,7 +32,7 @@ export interface Trail {
   readonly costMicroUSD: number;
   readonly sealed: boolean;
   /** Why no events arrive at the moment; undefined while the stream is open. */
-  readonly waiting: string | undefined;
+  readonly waiting: Waiting | undefined;
 }
 
 export function emptyTrail(session: string): Trail {
@@ -52,7 +52,7 @@ export function emptyTrail(session: string): Trail {
 export function grow(trail: Trail, event: FollowEvent): Trail {
   switch (event.type) {
     case 'waiting':
-      return { ...trail, waiting: event.reason };
+      return { ...trail, waiting: { reason: event.reason, code: event.code } };
     case 'sealed':
       return { ...trail, sealed: true, waiting: undefined };
     case 'live': {

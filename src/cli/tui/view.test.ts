@@ -192,6 +192,14 @@ describe('the screen', () => {
     );
   });
 
+  it('shows that a session has no entries yet by the code of the error, not by its text', () => {
+    const state = reduceAll(start(), incidents(buildIncident('a', 'Running')));
+    const unopened = of('a', { type: 'waiting', reason: 'any text', code: 'OPLAB_NOT_FOUND' });
+    expect(shown(reduceAll(state, unopened))).toMatch(/gateway ok[\s\S]*There are no entries yet\./);
+    const away = of('a', { type: 'waiting', reason: 'is not in the log', code: 'OPLAB_GATEWAY_UNREACHABLE' });
+    expect(shown(reduceAll(state, away))).toMatch(/gateway down[\s\S]*Waiting for the gateway: is not in the log/);
+  });
+
   it('hints at -n to users with access to one namespace only', () => {
     const state = reduceAll(start(), { type: 'cluster-away', reason: 'incidents is forbidden: User cannot list' });
     expect(shown(state).replace(/[\s│]+/g, ' ')).toContain('-n NAMESPACE');

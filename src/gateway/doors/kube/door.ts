@@ -12,7 +12,7 @@ import { type CanonicalBody, canonicalBody } from './body.ts';
 import { classify, type KubeRequest } from './classify.ts';
 import { findForbidden } from './forbidden.ts';
 import { recordIntent } from './recording.ts';
-import { statusOf } from './refusal.ts';
+import { buildRefusal } from './refusal.ts';
 
 /** What the API server takes itself. */
 const MAX_BODY = 3 * 1024 * 1024;
@@ -49,7 +49,7 @@ export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Doo
         : await planRequest(gateway, apiServer, { caller, wanted, token, request: exchange.request });
     },
     refusal: (error, request) => {
-      const { status, body, headers } = statusOf(error, request.url ?? '');
+      const { status, body, headers } = buildRefusal(error, request.url ?? '');
       return { status, body, headers: { ...headers, connection: 'close' } };
     },
     count: (wanted, status) => {

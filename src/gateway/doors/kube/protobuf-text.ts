@@ -13,8 +13,8 @@ type Field =
   | { readonly number: number; readonly kind: 'number'; readonly value: bigint }
   | { readonly number: number; readonly kind: 'bytes'; readonly value: Buffer };
 
-/** All fields of a message; undefined when the bytes are no message. */
-function fieldsOf(bytes: Buffer): Field[] | undefined {
+/** All fields of a message; undefined if the bytes are not a message. */
+function parseFields(bytes: Buffer): Field[] | undefined {
   const fields: Field[] = [];
   let at = 0;
   const varint = (): bigint | undefined => {
@@ -50,14 +50,14 @@ function fieldsOf(bytes: Buffer): Field[] | undefined {
 }
 
 /** Printable UTF-8, or undefined. */
-function textOf(bytes: Buffer): string | undefined {
+function decodeText(bytes: Buffer): string | undefined {
   const text = bytes.toString('utf8');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what tells bytes from text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters distinguish bytes from text
   return /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffd]/.test(text) ? undefined : text;
 }
 
 function render(bytes: Buffer, depth: number, lines: string[]): void {
-  for (const field of fieldsOf(bytes) ?? []) {
+  for (const field of parseFields(bytes) ?? []) {
     if (lines.length >= MAX_LINES) {
       throw new TooLarge(`the body has more than ${MAX_LINES} fields, too many to be recorded; send it as JSON`);
     }
@@ -66,10 +66,10 @@ function render(bytes: Buffer, depth: number, lines: string[]): void {
       lines.push(`${indent}${field.number}: ${field.value}`);
       continue;
     }
-    const text = textOf(field.value);
+    const text = decodeText(field.value);
     if (text !== undefined) {
       lines.push(`${indent}${field.number}: ${JSON.stringify(text)}`);
-    } else if (depth < MAX_DEPTH && fieldsOf(field.value) !== undefined) {
+    } else if (depth < MAX_DEPTH && parseFields(field.value) !== undefined) {
       lines.push(`${indent}${field.number}:`);
       render(field.value, depth + 1, lines);
     } else {
@@ -106,7 +106,7 @@ function readEnvelope(body: Buffer): Envelope {
   const unclear = (what: string) =>
     new NotAllowed(`the protobuf body ${what}, so it cannot be recorded as it would be read; send it as JSON`);
   if (!body.subarray(0, MAGIC.length).equals(MAGIC)) throw unclear('does not begin as the API demands');
-  const fields = fieldsOf(body.subarray(MAGIC.length));
+  const fields = parseFields(body.subarray(MAGIC.length));
   if (fields === undefined) throw unclear('is not a message');
   const type = onlyBytes(fields, 1);
   const object = onlyBytes(fields, 2);
@@ -116,10 +116,10 @@ function readEnvelope(body: Buffer): Envelope {
   if (type === undefined || object === undefined || !known || rest.some((it) => it !== undefined && it.length > 0)) {
     throw unclear('has an envelope of another form');
   }
-  const names = fieldsOf(type);
+  const names = parseFields(type);
   const apiVersion = onlyBytes(names ?? [], 1);
   const kind = onlyBytes(names ?? [], 2);
-  if (names?.length !== 2 || apiVersion === undefined || kind === undefined || fieldsOf(object) === undefined) {
+  if (names?.length !== 2 || apiVersion === undefined || kind === undefined || parseFields(object) === undefined) {
     throw unclear('does not name one apiVersion and one kind');
   }
   return { apiVersion: apiVersion.toString('utf8'), kind: kind.toString('utf8'), object };

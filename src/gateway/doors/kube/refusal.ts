@@ -24,7 +24,7 @@ const OF_OBJECTS = /^\/(api\/[^/]+|apis\/[^/]+\/[^/]+)\/[^?/]/;
  * A refusal as metav1.Status. For discovery as plain text, because kubectl shows nothing else
  * there.
  */
-export function statusOf(
+export function buildRefusal(
   error: unknown,
   url: string,
 ): { status: number; body: string; headers: Record<string, string> } {

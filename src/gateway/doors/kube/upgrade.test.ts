@@ -65,7 +65,7 @@ const claims = Buffer.from(JSON.stringify({ aud: ['oplab-sandbox'], exp: 4_000_0
 const sandboxToken = `e30.${claims}.signature`;
 
 /** An in-memory log with the methods that a door needs. */
-function logOf(entries: NewEntry[], fails: boolean): AuditLog {
+function memoryLog(entries: NewEntry[], fails: boolean): AuditLog {
   return {
     failure: undefined,
     async append(_, entry) {
@@ -98,7 +98,7 @@ async function door(
   });
   const url = new URL(`http://127.0.0.1:${await listening(apiServer)}`);
   const entries: NewEntry[] = [];
-  const log = logOf(entries, options.auditFails ?? false);
+  const log = memoryLog(entries, options.auditFails ?? false);
   const user = {
     username: 'system:serviceaccount:oplab-agents:a',
     extra: { 'authentication.kubernetes.io/pod-name': ['p'], 'authentication.kubernetes.io/pod-uid': ['u'] },
