@@ -134,7 +134,10 @@ it('a webhook message has the content of the status, and the same key for every 
     event: 'Escalated',
     idempotencyKey: 'u-1-Escalated-pager',
     incident: { namespace: 'tikv', name: 'store-down', severity: 'critical', reason: 'AgentEscalated', attempts: 0 },
-    handover: HANDOVER,
+    handover: {
+      ...HANDOVER,
+      nextSteps: [{ ...HANDOVER.nextSteps[0], shell: "kubectl get pvc -l 'a in (b)'" }, { what: 'go on' }],
+    },
     claim: { outcome: 'CannotFix' },
     verification: [{ name: 'stores', passing: false }],
   });

@@ -1,7 +1,13 @@
 // Builds messages about the end of an Incident, so that every try sends the same. Pure.
 
 import { type Command, renderCommand } from '../../api/command.ts';
-import { CONDITIONS, type Incident, listTargetNamespaces, type Notification } from '../../api/incident.ts';
+import {
+  CONDITIONS,
+  type Handover,
+  type Incident,
+  listTargetNamespaces,
+  type Notification,
+} from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 
@@ -95,7 +101,7 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
     },
     claim: status?.claim,
     verification: status?.verification,
-    handover: status?.handover,
+    handover: status?.handover === undefined ? undefined : withShellText(status.handover),
     changes: status?.changes,
     usage: status?.usage,
     audit: {
@@ -104,6 +110,12 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
       sealedHeadHash: status?.audit?.sealedHeadHash,
     },
   });
+}
+
+/** Whoever shows a step as text needs its command quoted; words joined by blanks are not. */
+function withShellText(handover: Handover) {
+  const nextSteps = handover.nextSteps.map((step) => ({ ...step, shell: renderCommand(step.command ?? []) }));
+  return { ...handover, nextSteps };
 }
 
 function listParts(incident: Incident, event: NotifiedEvent): Part[] {
