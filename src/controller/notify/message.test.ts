@@ -66,7 +66,7 @@ describe('a Slack message', () => {
         '*Summary*\nstore 4 has no disk',
         '*Attempts*\n• attempt 1: looked',
         "*Next steps*\n• the claims\n```kubectl get pvc -l 'a in (b)'```\n• go on",
-        '*Full trail*\n```oplab audit show tikv/store-down```',
+        '*Full trail*\n```oplab audit show store-down -n tikv```',
       ].join('\n\n'),
     );
     expect(attachments[0].color).toBe('danger');
@@ -104,7 +104,7 @@ describe('a Slack message', () => {
     const { text } = renderText(incident('Escalated', { handover: shown })).attachments[0];
     expect([...text.matchAll(/```.*?```/g)].map(([code]) => code)).toEqual([
       "```kubectl get '@here &lt;x&gt;'```",
-      '```oplab audit show tikv/store-down```',
+      '```oplab audit show store-down -n tikv```',
     ]);
     expect(text).toContain("'''kubectl delete ns prod'''\nits command cannot be shown here");
   });

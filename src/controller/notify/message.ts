@@ -119,10 +119,10 @@ function withShellText(handover: Handover) {
 }
 
 function listParts(incident: Incident, event: NotifiedEvent): Part[] {
-  const { status, spec } = incident;
+  const { metadata, status, spec } = incident;
   const trail = {
     title: 'Full trail',
-    lines: commandLines(['oplab', 'audit', 'show', where(incident)]),
+    lines: commandLines(['oplab', 'audit', 'show', metadata.name, '-n', metadata.namespace ?? 'default']),
   };
   const { claim, handover } = status ?? {};
   if (event === 'Escalated') {
