@@ -142,7 +142,7 @@ function adviseNextSteps(incident: Incident, reason: string): HandoverStep[] {
   return [...shown, ...rest];
 }
 
-/** One line. A command that cannot be shown safely is left out; what it would show is still said. */
+/** On one line. A command that cannot be shown safely is left out; `what` stays. */
 function step(what: string, command?: Command): HandoverStep {
   const isShown = command !== undefined && renderCommand(command) !== undefined;
   return { what: truncate(what.replaceAll(/\s+/g, ' '), MAX_LINE), ...(isShown ? { command: [...command] } : {}) };

@@ -1,5 +1,5 @@
-// Whatever an author writes into a check, its command is kubectl with the intended words, and nothing
-// else runs.
+// Whatever an author writes into a check, its command is kubectl with the intended words, and
+// nothing else runs.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,10 +1,10 @@
 // Reads YAML as the API server does, so that the JSON forwarded is what it would have read itself.
 //
-// The API server reads YAML with sigs.k8s.io/yaml, which is go-yaml v2 and then JSON. That is neither
-// YAML 1.1 nor 1.2: `yes` is true and `010` is 8, but `12:30:45` and `2001-01-01` are strings.
-// Therefore the library only parses, and the rules for scalars, keys and merges here are go-yaml's
-// (decode.go and resolve.go of go.yaml.in/yaml/v2). What they leave to chance is refused, and so are
-// tags and keys that no object of the API needs.
+// The API server reads YAML with sigs.k8s.io/yaml, which is go-yaml v2 and then JSON. That is
+// neither YAML 1.1 nor 1.2: `yes` is true and `010` is 8, but `12:30:45` and `2001-01-01` are
+// strings. Therefore the library only parses, and the rules for scalars, keys and merges here are
+// go-yaml's (decode.go and resolve.go of go.yaml.in/yaml/v2). What they leave to chance is refused,
+// and so are tags and keys that no object of the API needs.
 
 import {
   type Alias,
