@@ -53,6 +53,7 @@ describe('renderCommand', () => {
     [['a', 'b\\'], String.raw`a 'b'\\`],
     [['a', '=b', '~'], "a '=b' '~'"],
     [['a b', 'c'], "'a b' c"],
+    [['a=b', 'c=d', '%1'], "'a=b' c=d '%1'"],
   ])('%j is %s', (command, text) => expect(renderCommand(command)).toBe(text));
 
   it.each([
