@@ -1,7 +1,19 @@
 // A check: an observation, evaluated with CEL. Incidents use it to verify, Monitors to detect.
 
 import { z } from 'zod';
-import { dnsLabel } from './meta.ts';
+import { dnsLabel, LABEL, SUBDOMAIN } from './meta.ts';
+
+/** The group is optional. `v1` is the usual form of a version, and any DNS label is valid. */
+const API_VERSION = new RegExp(`^(${SUBDOMAIN}/)?${LABEL}$`);
+const KIND = /^[A-Za-z][A-Za-z0-9]*$/;
+/** Names of RBAC objects may have colons, underscores and capitals. None may have a slash. */
+const OBJECT_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$/;
+/** The characters of label selectors. Whether it is one is for the API server to say. */
+const LABEL_SELECTOR = /^[A-Za-z0-9!][-A-Za-z0-9_./=!<>,() ]*$/;
+/** What can stand in the first line of an HTTP request. */
+const REQUEST_PATH = /^\/[!-~]*$/;
+/** Like REQUEST_PATH, without `?` and `#`, and without a slash at the end. */
+const PATH_PREFIX = /^(\/[!"$->@-~]*[!"$-.0->@-~])?$/;
 
 const celExpression = z.string().min(1).max(4096);
 const namespace = dnsLabel.optional().meta({ description: 'One of the target namespaces. Default: the first one.' });
@@ -22,7 +34,13 @@ export const httpCheck = z.object({
   service,
   namespace,
   port: z.number().int().min(1).max(65535).meta({ description: 'Port of the Service.' }),
-  path: z.string().min(1).max(1024).regex(/^\//).default('/').meta({ description: 'Path and query of the request.' }),
+  path: z
+    .string()
+    .min(1)
+    .max(1024)
+    .regex(REQUEST_PATH)
+    .default('/')
+    .meta({ description: 'Path and query of the request.' }),
   scheme,
   cel: celExpression.meta({
     description: 'CEL expression over `status`, `body` and `baseline`. The check passes only if the result is true.',
@@ -36,13 +54,18 @@ export type HttpCheck = z.infer<typeof httpCheck>;
  */
 export const kubernetesCheck = z
   .object({
-    apiVersion: z.string().min(1).max(128).meta({ description: 'API version of the objects, for example apps/v1.' }),
-    kind: z.string().min(1).max(63).meta({ description: 'Kind of the objects, for example StatefulSet.' }),
+    apiVersion: z
+      .string()
+      .min(1)
+      .max(128)
+      .regex(API_VERSION)
+      .meta({ description: 'API version of the objects, for example apps/v1.' }),
+    kind: z.string().min(1).max(63).regex(KIND).meta({ description: 'Kind of the objects, for example StatefulSet.' }),
     namespace,
-    name: z.string().min(1).max(253).optional().meta({
+    name: z.string().min(1).max(253).regex(OBJECT_NAME).optional().meta({
       description: 'Name of the object. If not set, the check reads all objects of the kind in the namespace.',
     }),
-    labelSelector: z.string().min(1).max(1024).optional().meta({
+    labelSelector: z.string().min(1).max(1024).regex(LABEL_SELECTOR).optional().meta({
       description: 'Limits a list to matching objects, for example app.kubernetes.io/name=tikv. Not allowed with name.',
     }),
     cel: celExpression.meta({
@@ -77,7 +100,7 @@ export const prometheusCheck = z.object({
   pathPrefix: z
     .string()
     .max(256)
-    .regex(/^(\/[^?#]*[^/?#])?$/)
+    .regex(PATH_PREFIX)
     .default('')
     .meta({ description: 'Path before /api/v1/query, if Prometheus runs with --web.route-prefix.' }),
   scheme,

@@ -271,12 +271,28 @@ export type RecordedChanges = z.infer<typeof recordedChanges>;
 const handoverList = (description: string) =>
   z.array(z.string().max(1024)).max(16).meta({ 'x-kubernetes-list-type': 'atomic', description });
 
+/** Most steps of a hand-over. */
+export const MAX_STEPS = 32;
+
+/** What to do next. Only `command` is a command: `what` quotes authors and agents. */
+export const handoverStep = z.object({
+  what: z.string().max(1024).meta({ description: 'What to do, or what the command shows. For people; not a command.' }),
+  command: z.array(z.string().max(4096)).min(1).max(32).optional().meta({
+    'x-kubernetes-list-type': 'atomic',
+    description: 'A program and its arguments, one word each. Not quoted for any shell.',
+  }),
+});
+export type HandoverStep = z.infer<typeof handoverStep>;
+
 /** For the person who takes over an escalated Incident. */
 export const handover = z.object({
   summary: z.string().max(4096).meta({ description: 'What is wrong, as far as is known.' }),
   attempts: handoverList('What each attempt did and how it ended.'),
   changes: handoverList('What was changed.'),
-  nextSteps: handoverList('What to do next.'),
+  nextSteps: z
+    .array(handoverStep)
+    .max(MAX_STEPS)
+    .meta({ 'x-kubernetes-list-type': 'atomic', description: 'What to do next.' }),
 });
 export type Handover = z.infer<typeof handover>;
 

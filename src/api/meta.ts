@@ -5,7 +5,11 @@ import { z } from 'zod';
 /** RFC 3339 in UTC. */
 export const time = z.string().meta({ format: 'date-time' });
 
-export const DNS_LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+/** Sources of regular expressions, for use in larger ones. */
+export const LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
+export const SUBDOMAIN = '[a-z0-9]([-a-z0-9.]*[a-z0-9])?';
+
+export const DNS_LABEL = new RegExp(`^${LABEL}$`);
 
 /** A DNS label (RFC 1123). */
 export const dnsLabel = z.string().min(1).max(63).regex(DNS_LABEL);

@@ -22,9 +22,12 @@ interface Cluster {
 }
 
 async function observe(check: object, cluster: Cluster, targets: readonly string[] = ['tikv']) {
+  return await observeParsed(checkSchema.parse({ name: 'c', ...check }), cluster, targets);
+}
+
+async function observeParsed(parsed: Check, cluster: Cluster, targets: readonly string[] = ['tikv']) {
   const requests: HttpRequest[] = [];
   const reads: string[] = [];
-  const parsed: Check = checkSchema.parse({ name: 'c', ...check });
   const [seen] = await observeChecks([parsed], targets, {
     cel,
     discovery: new Discovery(),
@@ -158,8 +161,10 @@ describe('a kubernetes check', () => {
     }
   });
 
-  it('does not let an apiVersion lead to another path', async () => {
-    const { seen, reads } = await observe({ kubernetes: { ...sts, apiVersion: '../../api/v1' } }, {});
+  it('does not let an apiVersion lead to another path, even in an Incident that is older than the schema', async () => {
+    const kubernetes = { ...sts, apiVersion: '../../api/v1' };
+    expect(checkSchema.safeParse({ name: 'c', kubernetes }).success).toBe(false);
+    const { seen, reads } = await observeParsed({ name: 'c', kubernetes }, {});
     expect(reads).toEqual([]);
     expect(seen?.passing).toBe(false);
   });

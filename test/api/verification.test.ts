@@ -179,7 +179,9 @@ describe('an escalation', () => {
     expect(handover?.summary).toContain('the agent says CannotFix');
     expect(handover?.attempts).toHaveLength(1);
     expect(handover?.changes).toEqual(['patch pods x/y (attempt 1, entry 7)']);
-    expect(handover?.nextSteps[0]).toContain(`kubectl get configmap patient -n ${sick.namespace} -o yaml`);
+    expect(handover?.nextSteps[0]?.command?.join(' ')).toBe(
+      `kubectl get configmap patient -n ${sick.namespace} -o yaml`,
+    );
     await eventually(
       async () => {
         const { items } = await server.client.list(EVENTS, { namespace: sick.namespace });

@@ -1,11 +1,9 @@
 // Renders the hand-over of an escalated Incident and the writes seen by the gateway, for people.
 
-import type { Incident } from '../../api/incident.ts';
+import { renderCommand } from '../../api/command.ts';
+import type { HandoverStep, Incident } from '../../api/incident.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import { wrap } from '../table.ts';
-
-/** A step that ends in commands: what to check, and how. */
-const COMMAND = /^(.*?): ((?:kubectl|oplab) .*)$/s;
 
 /** What a person who takes over needs to know, the most urgent first. */
 export function handoverLines({ status }: Incident, width: number): string[] {
@@ -17,7 +15,7 @@ export function handoverLines({ status }: Incident, width: number): string[] {
     ...part('attempts', attempts, width),
     ...part('changes', changes, width),
     'next steps',
-    ...nextSteps.flatMap((step) => stepLines(withoutControls(step), width)),
+    ...nextSteps.flatMap((step) => stepLines(step, width)),
   ];
 }
 
@@ -25,18 +23,19 @@ function part(title: string, texts: readonly string[], width: number): string[] 
   return [title, ...texts.flatMap((text) => bullet(withoutControls(text), width))];
 }
 
+/**
+ * Text of authors and agents. Its own indentation is lost, so that none of its lines looks like a
+ * command.
+ */
 function bullet(text: string, width: number): string[] {
-  return wrap(text, width - 4).map((line, index) => `${index === 0 ? '  - ' : '    '}${line}`);
+  return wrap(text.replace(/^\s+/gm, ''), width - 4).map((line, index) => `${index === 0 ? '  - ' : '    '}${line}`);
 }
 
-/** Each command gets its own line and is never wrapped, so that it can be pasted. */
-function stepLines(step: string, width: number): string[] {
-  const [, what, commands] = COMMAND.exec(step) ?? [];
-  if (what === undefined || commands === undefined) return bullet(step, width);
-  return [
-    ...bullet(`${what}:`, width),
-    ...commands.split(/; (?=kubectl |oplab )/).map((command) => `      ${command}`),
-  ];
+/** The command has its own line and is never wrapped, so that it can be pasted. */
+function stepLines({ what, command }: HandoverStep, width: number): string[] {
+  const line = command === undefined ? undefined : renderCommand(command);
+  const text = withoutControls(what).replaceAll(/\s+/g, ' ');
+  return line === undefined ? bullet(text, width) : [...bullet(`${text}:`, width), `      ${line}`];
 }
 
 /** The number of writes that passed the gateway, and the last of them with their trail entries. */

@@ -1,7 +1,8 @@
 // Generates a Markdown post-mortem from a session's record alone, with sections for people to fill
 // in.
 
-import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { renderCommand } from '../../api/command.ts';
+import { CONDITIONS, type HandoverStep, type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
@@ -39,13 +40,18 @@ function text(value: string): string {
     .replace(/[\\`*_[\]<>|#~!]/g, '\\$&');
 }
 
+/** One more than the longest run of backticks in the text. */
+function ticksBeyond(line: string): number {
+  return Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length)) + 1;
+}
+
 /** Code on one line, for use in a table or a sentence. */
 function code(value: string): string {
   const line = withoutControls(value)
     .replace(/\s*\n\s*/g, ' ⏎ ')
     .trim();
   if (line === '') return '';
-  const ticks = '`'.repeat(Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length)) + 1);
+  const ticks = '`'.repeat(ticksBeyond(line));
   const pad = line.startsWith('`') || line.endsWith('`') ? ' ' : '';
   return `${ticks}${pad}${line.replaceAll('|', '\\|')}${pad}${ticks}`;
 }
@@ -218,8 +224,16 @@ function handover(incident: Incident | undefined): string[] {
     text(handed.summary),
     ...list('Tried', handed.attempts),
     ...list('Changed', handed.changes),
-    ...list('Next steps', handed.nextSteps),
+    ...(handed.nextSteps.length === 0 ? [] : ['', '**Next steps**', '', ...handed.nextSteps.flatMap(stepLines)]),
   ];
+}
+
+/** The command is a block of its own, since a span would lose some of its blanks. */
+function stepLines({ what, command = [] }: HandoverStep): string[] {
+  const line = renderCommand(command);
+  if (line === undefined) return [`- ${text(what)}`];
+  const fence = '`'.repeat(Math.max(3, ticksBeyond(line)));
+  return [`- ${text(what)}:`, '', `  ${fence}sh`, `  ${line}`, `  ${fence}`, ''];
 }
 
 function record(file: SessionExport, report: SessionReport): string[] {

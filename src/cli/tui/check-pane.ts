@@ -1,11 +1,12 @@
 // The checks of the selected Incident: what must hold before its repair counts, and what does.
 
+import { renderCommand } from '../../api/command.ts';
 import { CONDITIONS, type Incident } from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import { age } from '../format.ts';
 import type { Box } from './box.ts';
 import { selectedIncident, type TopState } from './state.ts';
-import { folded, type Line, span, styled } from './styled-line.ts';
+import { chopped, folded, type Line, span, styled } from './styled-line.ts';
 
 /** A line for claim and soak, and one for each check; a failing check shows what was observed. */
 function checkLines(incident: Incident, now: Date): Line[] {
@@ -44,14 +45,21 @@ function claimLine({ spec, status }: Incident, now: Date): Line {
 function handoverLines({ status }: Incident, width: number): Line[] {
   const handed = status?.handover;
   if (handed === undefined || status?.phase !== 'Escalated') return [];
-  const items: [string, string][] = [
-    ['summary', handed.summary],
-    ...handed.nextSteps.map((text): [string, string] => ['next step', text]),
+  return [
+    ...textLines('summary', handed.summary, width),
+    ...handed.nextSteps.flatMap(({ what, command = [] }) => {
+      const line = renderCommand(command);
+      return [
+        ...textLines('next step', what.replaceAll(/\s+/g, ' '), width),
+        ...(line === undefined ? [] : chopped(line, width - 4).map((part): Line => [span(`    ${part}`, 'call')])),
+      ];
+    }),
   ];
-  return items.flatMap(([word, text]) => {
-    const [first = '', ...rest] = folded(text, width - word.length - 2);
-    return [[span(`${word}: `, 'bold'), span(first)], ...rest.map((line) => styled(`  ${line}`))];
-  });
+}
+
+function textLines(word: string, text: string, width: number): Line[] {
+  const [first = '', ...rest] = folded(text, width - word.length - 2);
+  return [[span(`${word}: `, 'bold'), span(first)], ...rest.map((line) => styled(`  ${line}`))];
 }
 
 export function checkBox(state: TopState, width: number): Box {

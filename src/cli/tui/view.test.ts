@@ -173,11 +173,11 @@ describe('the screen', () => {
       summary: 'PD has no quorum',
       attempts: [],
       changes: [],
-      nextSteps: ['kubectl -n tikv get pods'],
+      nextSteps: [{ what: 'the pods', command: ['kubectl', '-n', 'tikv', 'get', 'a  b'] }],
     };
     const state = reduceAll(start(), incidents(buildIncident('a', 'Escalated', { status: { handover } })));
     expect(shown(state)).toMatch(
-      /Hand-over and checks[\s\S]*summary: PD has no quorum[\s\S]*next step: kubectl -n tikv get pods/,
+      /Hand-over and checks[\s\S]*summary: PD has no quorum[\s\S]*next step: the pods[\s\S]*kubectl -n tikv get 'a {2}b'/,
     );
   });
 

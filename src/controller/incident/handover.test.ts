@@ -71,21 +71,36 @@ describe('a hand-over', () => {
   it('gives the commands of the checks that fail or were never observed', () => {
     const { nextSteps } = buildHandover(escalated(), 'AgentEscalated');
     const query = encodeURIComponent('sum(x{a="b"}) > 0');
+    const raw = (path: string) => ['kubectl', 'get', '--raw', `/api/v1/namespaces/${path}`];
     expect(nextSteps.slice(0, 3)).toEqual([
-      String.raw`stores-up must hold (body.count == 3): kubectl get --raw '/api/v1/namespaces/tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?state=0&x='\''1'\'''`,
-      "pods must hold (size(objects) == 3): kubectl get pod -n tikv -l 'app=tikv' -o yaml",
-      expect.stringContaining(
-        `kubectl get --raw '/api/v1/namespaces/mon/services/https:prom:9090/proxy/p/api/v1/query?query=${query}'`,
-      ),
+      {
+        what: 'stores-up must hold (body.count == 3)',
+        command: raw('tikv/services/tikv-pd:2379/proxy/pd/api/v1/stores?state=0&x=%271%27'),
+      },
+      {
+        what: 'pods must hold (size(objects) == 3)',
+        command: ['kubectl', 'get', 'pod', '-n', 'tikv', '-l', 'app=tikv', '-o', 'yaml'],
+      },
+      {
+        what: expect.stringContaining('down-peers must hold'),
+        command: raw(`mon/services/https:prom:9090/proxy/p/api/v1/query?query=${query.replaceAll("'", '%27')}`),
+      },
     ]);
-    expect(nextSteps).toContain('reasoning, commands and output of the agent: oplab audit show tikv/broken --full');
-    expect(nextSteps.join('\n')).not.toContain('tikv-tikv');
+    expect(nextSteps).toContainEqual({
+      what: 'reasoning, commands and output of the agent',
+      command: ['oplab', 'audit', 'show', 'tikv/broken', '--full'],
+    });
+    expect(JSON.stringify(nextSteps)).not.toContain('tikv-tikv');
   });
 
   it('says so when the baseline is broken', () => {
     const gone = escalated({ verification: [result('baseline', false, 'StatefulSet tikv/x is gone')] });
-    expect(buildHandover(gone, 'AttemptsExhausted').nextSteps[0]).toContain(
-      'kubectl get statefulsets,deployments,persistentvolumeclaims -n tikv; kubectl get',
+    const objects = 'statefulsets,deployments,persistentvolumeclaims';
+    expect(buildHandover(gone, 'AttemptsExhausted').nextSteps.slice(0, 2)).toEqual(
+      ['tikv', 'mon'].map((namespace) => ({
+        what: `baseline: workloads or volumes differ from the recorded ones; those in ${namespace}`,
+        command: ['kubectl', 'get', objects, '-n', namespace],
+      })),
     );
   });
 
@@ -99,8 +114,9 @@ describe('a hand-over', () => {
       cacheWriteTokens: 0,
     };
     const limited = escalated({ usage: { ...usage, costMilliUSD: 1, limitReached: 'turns' } });
-    expect(buildHandover(limited, 'LimitReached').nextSteps.at(-1)).toContain('the limit on turns was too low');
-    expect(buildHandover(limited, 'LimitReached').nextSteps.at(-1)).toContain(`"maxTurns":${LIMITS.maxTurns}`);
+    const last = buildHandover(limited, 'LimitReached').nextSteps.at(-1);
+    expect(last?.what).toContain('the limit on turns was too low');
+    expect(last?.what).toContain(`"maxTurns":${LIMITS.maxTurns}`);
   });
 
   it('says what is not known', () => {
@@ -111,7 +127,10 @@ describe('a hand-over', () => {
     expect(summary).toContain('the checks were never observed\nno agent reached a diagnosis');
     expect(attempts).toEqual(['attempt 1 (60 s): StartFailed: no image']);
     expect(changes).toEqual(['unknown: the gateway has not reported any count of writes']);
-    expect(nextSteps.at(-1)).toBe('no pod ever started; to find out why: kubectl describe incident broken -n tikv');
+    expect(nextSteps.at(-1)).toEqual({
+      what: 'no pod ever started; to find out why',
+      command: ['kubectl', 'describe', 'incident', 'broken', '-n', 'tikv'],
+    });
   });
 
   it('fits the schema, however long its parts are', () => {
@@ -137,6 +156,19 @@ describe('a hand-over', () => {
     const made = buildHandover(full, 'LimitReached');
     expect(handoverSchema.parse(made)).toEqual(made);
     expect(made.changes[0]).toBe('400 writes in total; the last 15:');
-    expect(handoverNote(made).length).toBeLessThanOrEqual(1024);
+    expect(handoverNote(made, full).length).toBeLessThanOrEqual(1024);
+  });
+
+  it('has no commands of its steps in its event, where they would be cut', () => {
+    const note = handoverNote(buildHandover(escalated(), 'AgentEscalated'), escalated());
+    expect(note).toContain('next steps: stores-up must hold (body.count == 3); pods must hold');
+    expect(note).toContain('commands: oplab incident show tikv/broken');
+    expect(note).not.toContain('kubectl');
+  });
+
+  it('leaves out a command that is too long to be pasted, and keeps what it would show', () => {
+    const check = { name: 'long', prometheus: { service: 'prom', query: `sum(${'"'.repeat(2000)})`, cel: 'true' } };
+    const { nextSteps } = buildHandover(incident({ spec: { verify: { checks: [check] } } }), 'AttemptsExhausted');
+    expect(nextSteps[0]).toEqual({ what: 'long must hold (true)' });
   });
 });

@@ -1,10 +1,18 @@
 // Builds the hand-over of an escalated Incident for the person on call, from its status. Pure.
 
 import { BASELINE, type Check } from '../../api/check.ts';
-import { type Attempt, type Handover, type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import { type Command, renderCommand } from '../../api/command.ts';
+import {
+  type Attempt,
+  type Handover,
+  type HandoverStep,
+  type Incident,
+  listTargetNamespaces,
+  MAX_STEPS,
+} from '../../api/incident.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
-import { baselineCommand, checkCommand } from './observation-commands.ts';
+import { baselineCommand, describeObservation } from './observation-commands.ts';
 
 /** The longest line, in characters, and the most lines that the schema allows. */
 const MAX_LINE = 1024;
@@ -23,13 +31,22 @@ export function buildHandover(incident: Incident, reason: string): Handover {
   };
 }
 
-/** The hand-over, shortened to the 1024 characters of an event. */
-export function handoverNote({ summary, changes, nextSteps }: Handover): string {
+/**
+ * The hand-over of an Incident, shortened to the 1024 characters of an event. It has no commands of
+ * its steps: a shortened command is another command.
+ */
+export function handoverNote({ summary, changes, nextSteps }: Handover, incident: Incident): string {
+  const command = renderCommand(['oplab', 'incident', 'show', fullName(incident)]) ?? '';
   return [
     `summary: ${truncate(summary, 450)}`,
     `changes: ${truncate(changes.join('; '), 200)}`,
-    `next steps: ${truncate(nextSteps.join('; '), 330)}`,
+    `next steps: ${truncate(nextSteps.map(({ what }) => what).join('; '), 180)}`,
+    ...(command.length > 150 ? [] : [`commands: ${command}`]),
   ].join('\n');
+}
+
+function fullName({ metadata }: Incident): string {
+  return `${metadata.namespace}/${metadata.name}`;
 }
 
 function summarize({ spec, status }: Incident): string {
@@ -89,54 +106,65 @@ function describeChanges({ status }: Incident): string[] {
     : lines;
 }
 
-function adviseNextSteps(incident: Incident, reason: string): string[] {
-  const { spec, status, metadata } = incident;
+function adviseNextSteps(incident: Incident, reason: string): HandoverStep[] {
+  const { spec, status } = incident;
   const targets = listTargetNamespaces(incident);
-  const name = `${metadata.namespace}/${metadata.name}`;
+  const name = fullName(incident);
   const results = status?.verification ?? [];
   const fails = (check: Pick<Check, 'name'>) => !results.some((result) => result.name === check.name && result.passing);
+  const trail = ['oplab', 'audit', 'show', name, '--full'];
+  const baseline = 'workloads or volumes differ from the recorded ones';
   const observations = [
-    ...(results.length > 0 && results.some((result) => result.name === BASELINE) && fails({ name: BASELINE })
-      ? [`${BASELINE}: workloads or volumes differ from the recorded ones: ${baselineCommand(targets)}`]
+    ...(results.some((result) => result.name === BASELINE) && fails({ name: BASELINE })
+      ? targets.map((target) => step(`${BASELINE}: ${baseline}; those in ${target}`, baselineCommand(target)))
       : []),
-    ...spec.verify.checks.filter(fails).map((check) => checkCommand(check, targets)),
+    ...spec.verify.checks.filter(fails).map((check) => {
+      const { what, command } = describeObservation(check, targets);
+      return step(what, command);
+    }),
   ];
   const rest = [
-    `events: ${targets.map((target) => `kubectl get events -n ${target} --sort-by=.lastTimestamp`).join('; ')}`,
-    `reasoning, commands and output of the agent: oplab audit show ${name} --full`,
-    ...(status?.changes?.count
-      ? [`changes by the agent: oplab audit show ${name} --full --kind kube_intent,kube_outcome`]
-      : []),
-    ...adviceFor(reason, incident),
+    ...targets.map((target) =>
+      step(`events in ${target}`, ['kubectl', 'get', 'events', '-n', target, '--sort-by=.lastTimestamp']),
+    ),
+    step('reasoning, commands and output of the agent', trail),
+    ...(status?.changes?.count ? [step('changes by the agent', [...trail, '--kind', 'kube_intent,kube_outcome'])] : []),
+    adviceFor(reason, incident),
   ];
-  const room = MAX_LINES - rest.length;
+  const room = MAX_STEPS - rest.length;
   const shown =
     observations.length > room
       ? [
           ...observations.slice(0, room - 1),
-          `${observations.length - room + 1} more checks fail: oplab incident show ${name}`,
+          step(`${observations.length - room + 1} more checks fail`, ['oplab', 'incident', 'show', name]),
         ]
       : observations;
-  return [...shown, ...rest].map((line) => truncate(line, MAX_LINE));
+  return [...shown, ...rest];
 }
 
-/** Next steps that follow from the reason of the end. */
-function adviceFor(reason: string, { spec, status, metadata }: Incident): string[] {
-  const name = `${metadata.name} -n ${metadata.namespace}`;
+/** On one line. A command that cannot be shown safely is left out; `what` stays. */
+function step(what: string, command?: Command): HandoverStep {
+  const isShown = command !== undefined && renderCommand(command) !== undefined;
+  return { what: truncate(what.replaceAll(/\s+/g, ' '), MAX_LINE), ...(isShown ? { command: [...command] } : {}) };
+}
+
+/** The next step that follows from the reason of the end. */
+function adviceFor(reason: string, { spec, status, metadata }: Incident): HandoverStep {
+  const describeIncident = ['kubectl', 'describe', 'incident', metadata.name, '-n', metadata.namespace ?? 'default'];
   switch (reason) {
     case 'LimitReached': {
       const { limits, usage } = status ?? {};
       const limit = usage?.limitReached ?? 'time';
       const configured = limits === undefined ? '' : ` (${JSON.stringify(limits)})`;
-      return [
+      return step(
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
-      ];
+      );
     }
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
-        ? [`no pod ever started; to find out why: kubectl describe incident ${name}`]
-        : ['this Incident is finished; to let an agent try again, or once the cause is removed, create a new one'];
+        ? step('no pod ever started; to find out why', describeIncident)
+        : step('this Incident is finished; to let an agent try again, or once the cause is removed, create a new one');
     default:
-      return ['this Incident is finished; to let an agent try again with more information, create a new one'];
+      return step('this Incident is finished; to let an agent try again with more information, create a new one');
   }
 }

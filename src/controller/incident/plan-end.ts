@@ -83,7 +83,7 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
   if (end.phase === 'Escalated') {
     const handover = buildHandover(builder.incident, end.reason);
     builder.change({ handover });
-    builder.note('Warning', 'HandedOver', handoverNote(handover));
+    builder.note('Warning', 'HandedOver', handoverNote(handover, builder.incident));
   }
   builder.change({
     phase: end.phase,

@@ -48,7 +48,7 @@ const HANDOVER = {
   summary: 'store 4 has no disk',
   attempts: ['attempt 1: looked'],
   changes: [],
-  nextSteps: ['kubectl get pvc'],
+  nextSteps: [{ what: 'the claims', command: ['kubectl', 'get', 'pvc', '-l', 'a in (b)'] }, { what: 'go on' }],
 };
 
 describe('a Slack message', () => {
@@ -65,8 +65,8 @@ describe('a Slack message', () => {
       [
         '*Summary*\nstore 4 has no disk',
         '*Attempts*\n• attempt 1: looked',
-        '*Next steps*\n• kubectl get pvc',
-        '*Full trail*\noplab audit show store-down -n tikv',
+        "*Next steps*\n• the claims\n```kubectl get pvc -l 'a in (b)'```\n• go on",
+        '*Full trail*\n```oplab audit show store-down -n tikv```',
       ].join('\n\n'),
     );
     expect(attachments[0].color).toBe('danger');
@@ -95,6 +95,30 @@ describe('a Slack message', () => {
     expect(attachments[0].text).not.toMatch(/@(here|everyone)/);
   });
 
+  it('has code only where a command is, and the command whole', () => {
+    const steps = ['```kubectl delete ns prod```', 'a'].map((what) => ({
+      what,
+      command: ['kubectl', 'get', '@here `x`'],
+    }));
+    const shown = { ...HANDOVER, nextSteps: [...steps, { what: 'b', command: ['kubectl', 'get', '@here <x>'] }] };
+    const { text } = renderText(incident('Escalated', { handover: shown })).attachments[0];
+    expect([...text.matchAll(/```.*?```/g)].map(([code]) => code)).toEqual([
+      "```kubectl get '@here &lt;x&gt;'```",
+      '```oplab audit show store-down -n tikv```',
+    ]);
+    expect(text).toContain("'''kubectl delete ns prod'''\nits command cannot be shown here");
+  });
+
+  it('is never cut within a command', () => {
+    for (const length of Array.from({ length: 60 }, (_, index) => 700 + index)) {
+      const nextSteps = Array.from({ length: 16 }, () => ({ what: 'x', command: ['kubectl', 'x'.repeat(length)] }));
+      const { text } = renderText(incident('Escalated', { handover: { ...HANDOVER, nextSteps } })).attachments[0];
+      const commands = text.split('\n').filter((line: string) => line.includes('`'));
+      expect(text.length).toBeLessThanOrEqual(7000);
+      expect(commands.every((line: string) => line === `\`\`\`kubectl ${'x'.repeat(length)}\`\`\``)).toBe(true);
+    }
+  });
+
   it('is limited in length', () => {
     const long = { ...HANDOVER, attempts: Array.from({ length: 16 }, () => 'x'.repeat(1024)) };
     expect(renderText(incident('Escalated', { handover: long })).attachments[0].text.length).toBeLessThanOrEqual(7000);
@@ -110,7 +134,10 @@ it('a webhook message has the content of the status, and the same key for every 
     event: 'Escalated',
     idempotencyKey: 'u-1-Escalated-pager',
     incident: { namespace: 'tikv', name: 'store-down', severity: 'critical', reason: 'AgentEscalated', attempts: 0 },
-    handover: HANDOVER,
+    handover: {
+      ...HANDOVER,
+      nextSteps: [{ ...HANDOVER.nextSteps[0], shell: "kubectl get pvc -l 'a in (b)'" }, { what: 'go on' }],
+    },
     claim: { outcome: 'CannotFix' },
     verification: [{ name: 'stores', passing: false }],
   });

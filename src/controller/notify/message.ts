@@ -1,15 +1,25 @@
 // Builds messages about the end of an Incident, so that every try sends the same. Pure.
 
-import { CONDITIONS, type Incident, listTargetNamespaces, type Notification } from '../../api/incident.ts';
+import { type Command, renderCommand } from '../../api/command.ts';
+import {
+  CONDITIONS,
+  type Handover,
+  type Incident,
+  listTargetNamespaces,
+  type Notification,
+} from '../../api/incident.ts';
 import { findCondition } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 
 export type NotifiedEvent = Notification['event'];
 
+/** Text of authors and agents, or a command as a person can paste it. */
+type PartLine = string | { readonly command: string };
+
 /** A heading and the lines below it. */
 interface Part {
   readonly title: string;
-  readonly lines: readonly string[];
+  readonly lines: readonly PartLine[];
 }
 
 /**
@@ -29,22 +39,40 @@ export function idempotencyKey(incident: Incident, receiver: string, event: Noti
 /** In Slack's older format, which Mattermost, Rocket.Chat and Discord's /slack also accept. */
 export function slackBody(incident: Incident, event: NotifiedEvent): string {
   const title = `${event}: ${incident.spec.summary} (${where(incident)})`;
-  const text = listParts(incident, event)
-    .filter(({ lines }) => lines.length > 0)
-    .map(({ title: heading, lines }) => `*${heading}*\n${lines.map(neutralize).join('\n')}`)
-    .join('\n\n');
   return JSON.stringify({
     text: neutralize(title),
     attachments: [
       {
         color: event === 'Resolved' ? 'good' : incident.spec.severity === 'critical' ? 'danger' : 'warning',
         fallback: neutralize(title),
-        text: truncate(text, MAX_TEXT),
+        text: slackText(listParts(incident, event)),
         mrkdwn_in: ['text'],
         fields: listFacts(incident).map(([name, value]) => ({ title: name, value: neutralize(value), short: true })),
       },
     ],
   });
+}
+
+/** Cut at a line, if the next one is a command: a part of a command is another command. */
+function slackText(parts: readonly Part[]): string {
+  let text = '';
+  for (const { title, lines } of parts) {
+    if (lines.length === 0) continue;
+    text += `${text === '' ? '' : '\n\n'}*${title}*`;
+    for (const line of lines) {
+      const isText = typeof line === 'string';
+      const shown = `\n${isText ? neutralize(line) : slackCommand(line.command)}`;
+      if (text.length + shown.length + 2 > MAX_TEXT) return truncate(isText ? text + shown : `${text}\n…`, MAX_TEXT);
+      text += shown;
+    }
+  }
+  return text;
+}
+
+/** A block of code, in which chats change nothing. */
+function slackCommand(command: string): string {
+  if (command.includes('`')) return 'its command cannot be shown here; oplab incident show has it';
+  return `\`\`\`${escapeMarkup(command)}\`\`\``;
 }
 
 /** For programs: the relevant parts of spec and status, under their own names. */
@@ -73,7 +101,7 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
     },
     claim: status?.claim,
     verification: status?.verification,
-    handover: status?.handover,
+    handover: status?.handover === undefined ? undefined : withShellText(status.handover),
     changes: status?.changes,
     usage: status?.usage,
     audit: {
@@ -84,11 +112,17 @@ export function webhookBody(incident: Incident, receiver: string, event: Notifie
   });
 }
 
+/** Whoever shows a step as text needs its command quoted; words joined by blanks are not. */
+function withShellText(handover: Handover) {
+  const nextSteps = handover.nextSteps.map((step) => ({ ...step, shell: renderCommand(step.command ?? []) }));
+  return { ...handover, nextSteps };
+}
+
 function listParts(incident: Incident, event: NotifiedEvent): Part[] {
-  const { status, spec } = incident;
+  const { metadata, status, spec } = incident;
   const trail = {
     title: 'Full trail',
-    lines: [`oplab audit show ${incident.metadata.name} -n ${incident.metadata.namespace}`],
+    lines: commandLines(['oplab', 'audit', 'show', metadata.name, '-n', metadata.namespace ?? 'default']),
   };
   const { claim, handover } = status ?? {};
   if (event === 'Escalated') {
@@ -97,7 +131,10 @@ function listParts(incident: Incident, event: NotifiedEvent): Part[] {
         { title: 'Summary', lines: [handover.summary] },
         { title: 'Attempts', lines: bullets(handover.attempts) },
         { title: 'Changes', lines: bullets(handover.changes) },
-        { title: 'Next steps', lines: bullets(handover.nextSteps) },
+        {
+          title: 'Next steps',
+          lines: handover.nextSteps.flatMap(({ what, command = [] }) => [...bullets([what]), ...commandLines(command)]),
+        },
         trail,
       ];
     }
@@ -134,6 +171,11 @@ function listParts(incident: Incident, event: NotifiedEvent): Part[] {
   ];
 }
 
+function commandLines(command: Command): PartLine[] {
+  const text = renderCommand(command);
+  return text === undefined ? [] : [{ command: text }];
+}
+
 function listFacts(incident: Incident): [string, string][] {
   const { status, spec } = incident;
   const facts: [string, string | undefined][] = [
@@ -167,11 +209,16 @@ const MAX_TEXT = 7000;
 const MAX_EVIDENCE = 200;
 const MAX_LINE = 1500;
 
-/** Neutralizes markup in texts of agents and alarms: disguised links and mentions (@channel). */
+/**
+ * Neutralizes markup in texts of agents and alarms: disguised links, mentions (@channel), and code,
+ * which only commands are.
+ */
 function neutralize(text: string): string {
-  return truncate(text, MAX_LINE)
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
+  return escapeMarkup(truncate(text, MAX_LINE))
+    .replaceAll('`', "'")
     .replaceAll(/@(?=\w)/g, '@\u200b');
+}
+
+function escapeMarkup(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

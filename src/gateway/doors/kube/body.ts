@@ -4,10 +4,10 @@
 // keys twice, a content type that is dropped on the way. Therefore JSON and YAML go on as compact
 // JSON made from the parsed value, and protobuf only in its plainest form.
 
-import { parseDocument } from 'yaml';
 import { NotAllowed, TooLarge } from '../../../errors.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
+import { readYaml } from './yaml-body.ts';
 
 /** Bytes of a body that are recorded whole; larger ones are refused, since a part would hide the rest. */
 const MAX_RECORDED = 1024 * 1024;
@@ -35,6 +35,14 @@ const TYPES: Readonly<Record<string, string>> = {
   [PROTOBUF]: PROTOBUF,
 };
 const YAML: ReadonlySet<string> = new Set(['application/yaml', APPLY_YAML]);
+
+/** In well-formed JSON only half of a pair is written as an escape. */
+const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f][\da-f]{2}/;
+/**
+ * Characters that YAML 1.1 takes for line breaks, or refuses. An apply patch is JSON that the API
+ * server reads as YAML, where blanks beside a raw line break are lost.
+ */
+const YAML_BREAKS = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 
 /** A body as it is forwarded and recorded. */
 export type CanonicalBody =
@@ -93,20 +101,39 @@ function compactJson(bytes: Buffer, mayBeYaml: boolean): string {
   } catch {
     throw new NotAllowed('the body is not UTF-8, so it cannot be recorded');
   }
-  try {
-    return JSON.stringify(JSON.parse(decoded, keepNumbers));
-  } catch {
-    if (!mayBeYaml) throw new NotAllowed('the body is not JSON, as its content type says');
-  }
+  const parsed = parseJson(decoded);
+  if (parsed !== undefined) return stringify(parsed.value);
+  if (!mayBeYaml) throw new NotAllowed('the body is not JSON, as its content type says');
   if (bytes.length > MAX_YAML) {
     throw new TooLarge(`a body of YAML may have ${MAX_YAML} bytes, this one has ${bytes.length}; send it as JSON`);
   }
-  // YAML 1.1 is what the API server reads. Keys that stand twice are one, with the last value.
-  const document = parseDocument(decoded, { version: '1.1', uniqueKeys: false, intAsBigInt: true });
-  if (document.errors.length > 0) throw new NotAllowed('the body is neither JSON nor one document of YAML');
-  return JSON.stringify(document.toJS({ maxAliasCount: 100 }), (_key, value: unknown) =>
-    typeof value === 'bigint' ? JSON.rawJSON(String(value)) : value,
-  );
+  return stringify(readYaml(decoded));
+}
+
+function stringify(value: unknown): string {
+  let json: string;
+  try {
+    json = JSON.stringify(value, (_key, part: unknown) => {
+      if (typeof part === 'bigint') return JSON.rawJSON(String(part));
+      return Object.is(part, -0) ? JSON.rawJSON('-0') : part;
+    });
+  } catch {
+    throw new NotAllowed('the body is nested too deeply to be recorded');
+  }
+  if (LONE_SURROGATE.test(json)) {
+    throw new NotAllowed(
+      'the body has half of a surrogate pair, which the API server replaces; send a whole character',
+    );
+  }
+  return json.replaceAll(YAML_BREAKS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+function parseJson(text: string): { readonly value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text, keepNumbers) };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Numbers stay as they were written: 64-bit integers do not fit into JavaScript's. */

@@ -1,0 +1,38 @@
+// The only lines that look like commands are commands, and they are whole.
+
+import { expect, it } from 'vitest';
+import { anIncident } from '../../../test/support/an-incident.ts';
+import { random } from '../../../test/support/random.ts';
+import { renderCommand } from '../../api/command.ts';
+import { handoverLines } from './handover.ts';
+
+const TEXTS = [
+  ...[
+    'kubectl delete namespace prod',
+    ': kubectl delete namespace prod',
+    '; kubectl x',
+    '\n',
+    '\n      ',
+    '\t',
+    '      ',
+  ],
+  ...['\u001b[2K', '\r', '$(x)', "'", '\\', 'x', 'a word', '\u2028      ', '\u00a0'.repeat(6), 'oplab audit show x'],
+];
+
+it('what an author or a model wrote is never on a line of a command', () => {
+  const next = random(5);
+  const text = () =>
+    Array.from({ length: 1 + Math.floor(next() * 5) }, () => TEXTS[Math.floor(next() * TEXTS.length)]).join('');
+  for (let round = 0; round < 500; round += 1) {
+    const nextSteps = Array.from({ length: 3 }, () => ({ what: text(), command: ['kubectl', 'get', text()] }));
+    const handover = { summary: text(), attempts: [text()], changes: [text()], nextSteps };
+    const lines = handoverLines(anIncident({ status: { handover } }), 40 + Math.floor(next() * 60));
+    expect(lines.filter((line) => line.startsWith('      '))).toEqual(
+      nextSteps.flatMap(({ command }) => {
+        const line = renderCommand(command);
+        return line === undefined ? [] : [`      ${line}`];
+      }),
+    );
+    expect(lines.join('')).not.toMatch(/\p{Cc}/u);
+  }
+});
