@@ -1,7 +1,8 @@
 // Builds the hand-over of an escalated Incident for the person on call, from its status. Pure.
 
 import { BASELINE, type Check } from '../../api/check.ts';
-import { type Attempt, type Handover, type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import type { Attempt, Handover } from '../../api/incident-status.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 import { baselineCommand, checkCommand } from './observation-commands.ts';
