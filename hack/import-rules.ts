@@ -19,7 +19,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   observability: { imports: root, instead: 'What measures one subsystem belongs in that subsystem.' },
   api: { imports: ['errors.ts'], instead: 'What acts on these objects belongs in the folder that acts.' },
   net: {
-    imports: ['errors.ts', 'observability'],
+    imports: ['errors.ts', 'error-codes.ts', 'observability'],
     instead: 'What knows Kubernetes belongs in src/kube, what knows a door in src/gateway.',
   },
   kube: {
@@ -44,12 +44,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     instead: 'What decides about Incidents belongs in src/controller.',
   },
   agent: {
-    imports: [...root, 'api', 'audit', ...serve, ...protocols],
+    imports: [...root, 'error-codes.ts', 'api', 'audit', ...serve, ...protocols],
     instead:
       'The agent has no right in the cluster: what asks the API server belongs in src/controller or src/gateway.',
   },
   controller: {
-    imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve, ...protocols],
+    imports: [...root, 'error-codes.ts', 'api', 'kube', 'audit', 'checks', ...serve, ...protocols],
     instead: 'What forwards a request of an agent belongs in src/gateway; what both need, in its protocol.ts.',
   },
   rehearsal: {
@@ -174,12 +174,13 @@ export function importRules(): string {
 
 function overrides(): object[] {
   const nothing =
-    'Of our own files, this one may import only errors.ts. What needs more belongs in the folder that uses it.';
+    'Of our own files, this one may import only errors.ts and error-codes.ts. What needs more belongs in the folder that uses it.';
+  const rootFiles = [...root, 'error-codes.ts'].map((file) => `src/${file}`);
   return [
     noFetch,
-    restrict(['src/errors.ts', 'src/environment.ts'], './', ['errors.ts'], nothing, programPaths),
+    restrict(rootFiles, './', ['errors.ts', 'error-codes.ts'], nothing, programPaths),
     restrict(
-      ['src/*.ts', '!src/*.test.ts', '!src/errors.ts', '!src/environment.ts'],
+      ['src/*.ts', '!src/*.test.ts', ...rootFiles.map((file) => `!${file}`)],
       '../',
       [],
       'Programs import src/ only. Doubles belong in test/support, and what runs the lab in lab/.',

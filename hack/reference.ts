@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { customResourceDefinitions } from '../src/api/crd.ts';
 import { createProgram } from '../src/cli/program.ts';
-import { ERRORS } from '../src/errors.ts';
+import { ERRORS } from '../src/error-codes.ts';
 
 /** As much of a structural schema as a reference shows. */
 interface Schema {

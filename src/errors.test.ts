@@ -3,7 +3,8 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { ERRORS, InvalidInput, isErrorCode, isOplabError, OplabError } from './errors.ts';
+import { ERRORS, isErrorCode } from './error-codes.ts';
+import { InvalidInput, isOplabError, OplabError } from './errors.ts';
 
 const root = path.dirname(import.meta.dirname);
 

@@ -6,7 +6,8 @@ import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
-import { ERRORS, type ErrorCode, errorMessage, InvalidInput, isErrorCode, NoLease, OplabError } from '../errors.ts';
+import { ERRORS, type ErrorCode, isErrorCode } from '../error-codes.ts';
+import { errorMessage, InvalidInput, NoLease, OplabError } from '../errors.ts';
 import {
   type Conclusion,
   type LiveChunk,

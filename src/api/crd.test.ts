@@ -3,7 +3,8 @@
 import { describe, expect, it } from 'vitest';
 import { agentClassSpec } from './agent-class.ts';
 import { customResourceDefinitions, type Schema, structural } from './crd.ts';
-import { incidentSpec, incidentStatus } from './incident.ts';
+import { incidentSpec } from './incident.ts';
+import { incidentStatus } from './incident-status.ts';
 import { monitorSpec, monitorStatus } from './monitor.ts';
 
 /** Paths of all fields below a schema that have no description. */

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { agentClassSpec } from './agent-class.ts';
 import { namespaceRule } from './check.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';
-import { incidentSpec, incidentStatus } from './incident.ts';
+import { incidentSpec } from './incident.ts';
+import { incidentStatus } from './incident-status.ts';
 import { SOAK_FITS } from './limits.ts';
 import { monitorSpec, monitorStatus } from './monitor.ts';
 

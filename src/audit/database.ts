@@ -1,81 +1,23 @@
 // Access to the audit file through node:sqlite: rows and statements, no threads and no redaction.
 
-import { existsSync } from 'node:fs';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import { z } from 'zod';
-import { AuditUnavailable, errorMessage } from '../errors.ts';
-import { type Entry, entryKind, writer } from './entry.ts';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import { errorMessage } from '../errors.ts';
+import { integrityFaults, openForReading, openForWriting } from './database-file.ts';
+import {
+  blobRow,
+  ENTRY_COLUMNS,
+  entryRow,
+  headRow,
+  nameRow,
+  parsedJson,
+  reservationRow,
+  sealRow,
+  sessionRow,
+} from './database-rows.ts';
+import type { Entry } from './entry.ts';
 import type { ReadOptions, Reservation, SessionSummary } from './log.ts';
-import type { Json } from './redaction.ts';
-import { APPLICATION_ID, MIGRATIONS, TRIGGERS } from './schema.ts';
+import { TRIGGERS } from './schema.ts';
 import type { Head } from './store-protocol.ts';
-
-const entryRow = z
-  .object({
-    session: z.string(),
-    seq: z.number(),
-    time: z.string(),
-    attempt: z.number(),
-    writer,
-    client_key: z.string(),
-    kind: entryKind,
-    tool: z.string().nullable(),
-    params: z.string().nullable(),
-    exit_code: z.number().nullable(),
-    duration_ms: z.number().nullable(),
-    content: z.string(),
-    blob_digest: z.string().nullable(),
-    prev_hash: z.string(),
-    hash: z.string(),
-  })
-  .transform(
-    (row): Entry => ({
-      session: row.session,
-      seq: row.seq,
-      time: row.time,
-      attempt: row.attempt,
-      writer: row.writer,
-      clientKey: row.client_key,
-      kind: row.kind,
-      tool: row.tool,
-      params: row.params === null ? null : parsedJson(row.params),
-      exitCode: row.exit_code,
-      durationMs: row.duration_ms,
-      content: row.content,
-      blobDigest: row.blob_digest,
-      prevHash: row.prev_hash,
-      hash: row.hash,
-    }),
-  );
-
-/** Bypasses the schema's copy, which would drop a key such as __proto__ and break the hash. */
-function parsedJson(text: string): Json {
-  const value: Json = JSON.parse(text);
-  return value;
-}
-
-const headRow = z.object({ seq: z.number(), time: z.string(), hash: z.string(), sealed: z.number() });
-const sealRow = z.object({ session: z.string(), entries: z.number(), head_hash: z.string() });
-const blobRow = z.object({ bytes: z.instanceof(Uint8Array) });
-const nameRow = z.object({ name: z.string() });
-const reservationRow = z.object({
-  session: z.string(),
-  client_key: z.string(),
-  attempt: z.number(),
-  bound: z.string(),
-});
-const sessionRow = z.object({
-  session: z.string(),
-  namespace: z.string(),
-  name: z.string(),
-  summary: z.string(),
-  opened_at: z.string(),
-  last_at: z.string(),
-  entries: z.number(),
-  head_hash: z.string(),
-  sealed: z.number(),
-  outcome: z.string().nullable(),
-});
 
 /** The end of a session's chain, which the next append links to. */
 export interface ChainHead extends Head {
@@ -87,9 +29,6 @@ export interface UnreadableRow {
   readonly seq: number;
   readonly message: string;
 }
-
-const COLUMNS =
-  'session, seq, time, attempt, writer, client_key, kind, tool, params, exit_code, duration_ms, content, blob_digest, prev_hash, hash';
 
 /** One open audit file. */
 export class AuditDatabase {
@@ -106,25 +45,7 @@ export class AuditDatabase {
    * @throws AuditUnavailable with a message that says what to do
    */
   static openForWriting(path: string, busyTimeoutMs: number): AuditDatabase {
-    return guard(path, () => {
-      const db = new DatabaseSync(path, { timeout: busyTimeoutMs, enableForeignKeyConstraints: true });
-      try {
-        // Must be first: in this mode, the first lock is kept until the file is closed.
-        db.exec('PRAGMA locking_mode = EXCLUSIVE');
-        db.exec('PRAGMA journal_mode = WAL');
-        db.exec('PRAGMA synchronous = FULL');
-        // Unless this is on, REPLACE deletes rows without firing their triggers.
-        db.exec('PRAGMA recursive_triggers = ON');
-        db.exec('BEGIN IMMEDIATE');
-        db.exec('COMMIT');
-        checkIntegrity(db, path, 'quick_check');
-        migrate(db, path);
-        return new AuditDatabase(db);
-      } catch (error) {
-        db.close();
-        throw error;
-      }
-    });
+    return new AuditDatabase(openForWriting(path, busyTimeoutMs));
   }
 
   /**
@@ -132,21 +53,7 @@ export class AuditDatabase {
    * @throws AuditUnavailable if it is not an audit log, is in use or cannot be read
    */
   static openForReading(path: string): AuditDatabase {
-    if (!existsSync(path)) throw new AuditUnavailable(`audit log ${path}: the file does not exist`);
-    return guard(path, () => {
-      const db = openReadOnly(path);
-      try {
-        const id = db.prepare('PRAGMA application_id').get()?.application_id;
-        if (id !== APPLICATION_ID) {
-          throw new AuditUnavailable(`audit log ${path}: the file is a SQLite database but not an audit log of oplab`);
-        }
-        requireVersion(db, path);
-        return new AuditDatabase(db);
-      } catch (error) {
-        db.close();
-        throw error;
-      }
-    });
+    return new AuditDatabase(openForReading(path));
   }
 
   close(): void {
@@ -192,7 +99,7 @@ export class AuditDatabase {
 
   byClientKey(session: string, author: string, clientKey: string): Entry | undefined {
     const [row] = this.#all(
-      `SELECT ${COLUMNS} FROM entries WHERE session = ? AND writer = ? AND client_key = ?`,
+      `SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? AND writer = ? AND client_key = ?`,
       session,
       author,
       clientKey,
@@ -201,7 +108,7 @@ export class AuditDatabase {
   }
 
   insert(entry: Entry, canonicalParams: string | null): void {
-    this.#statement(`INSERT INTO entries (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).run(
+    this.#statement(`INSERT INTO entries (${ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).run(
       entry.session,
       entry.seq,
       entry.time,
@@ -275,7 +182,7 @@ export class AuditDatabase {
 
   read(session: string, options: ReadOptions = {}): Entry[] {
     return this.#all(
-      `SELECT ${COLUMNS} FROM entries WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?`,
+      `SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?`,
       session,
       options.afterSeq ?? 0,
       options.limit ?? -1,
@@ -289,7 +196,7 @@ export class AuditDatabase {
   readForVerification(session: string): { entries: Entry[]; unreadable: UnreadableRow[] } {
     const entries: Entry[] = [];
     const unreadable: UnreadableRow[] = [];
-    for (const row of this.#statement(`SELECT ${COLUMNS} FROM entries WHERE session = ? ORDER BY seq`).iterate(
+    for (const row of this.#statement(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? ORDER BY seq`).iterate(
       session,
     )) {
       const seq = typeof row.seq === 'number' ? row.seq : 0;
@@ -303,7 +210,7 @@ export class AuditDatabase {
   }
 
   tail(session: string, count: number): Entry[] {
-    return this.#all(`SELECT ${COLUMNS} FROM entries WHERE session = ? ORDER BY seq DESC LIMIT ?`, session, count)
+    return this.#all(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? ORDER BY seq DESC LIMIT ?`, session, count)
       .map((row) => entryRow.parse(row))
       .reverse();
   }
@@ -350,98 +257,5 @@ export class AuditDatabase {
    */
   faults(): string[] {
     return integrityFaults(this.#db, 'integrity_check');
-  }
-}
-
-function openReadOnly(path: string): DatabaseSync {
-  const db = new DatabaseSync(path, { readOnly: true, timeout: 1000 });
-  try {
-    db.prepare('SELECT count(*) FROM sqlite_schema').get();
-    return db;
-  } catch (error) {
-    db.close();
-    // On a read-only medium, SQLite cannot create the shared memory that a WAL needs. Without a WAL
-    // file, the database can be opened as immutable.
-    if (existsSync(`${path}-wal`) || !/unable to open database file/.test(errorMessage(error))) throw error;
-    const url = new URL('file:');
-    url.pathname = path;
-    return new DatabaseSync(`${url.href}?immutable=1`, { readOnly: true });
-  }
-}
-
-function integrityFaults(db: DatabaseSync, pragma: 'quick_check' | 'integrity_check'): string[] {
-  return db
-    .prepare(`PRAGMA ${pragma}(20)`)
-    .all()
-    .map((row) => String(Object.values(row)[0]))
-    .filter((line) => line !== 'ok');
-}
-
-function checkIntegrity(db: DatabaseSync, path: string, pragma: 'quick_check' | 'integrity_check'): void {
-  const faults = integrityFaults(db, pragma);
-  if (faults.length > 0) {
-    throw new AuditUnavailable(
-      `audit log ${path} is corrupt (${faults[0]}); keep the file as evidence, and start with an empty file or an intact copy`,
-    );
-  }
-}
-
-function schemaVersion(db: DatabaseSync): number {
-  return Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
-}
-
-function requireVersion(db: DatabaseSync, path: string): void {
-  const version = schemaVersion(db);
-  if (version > MIGRATIONS.length) {
-    throw new AuditUnavailable(
-      `audit log ${path} has schema version ${version}, but this version of oplab supports up to ${MIGRATIONS.length}; use the version of oplab that wrote it, or a newer one`,
-    );
-  }
-}
-
-function migrate(db: DatabaseSync, path: string): void {
-  requireVersion(db, path);
-  const id = db.prepare('PRAGMA application_id').get()?.application_id;
-  const empty = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n ?? 0) === 0;
-  if (id !== APPLICATION_ID && !empty) {
-    throw new AuditUnavailable(`${path} is a SQLite database of another program, not an audit log of oplab`);
-  }
-  for (let version = schemaVersion(db); version < MIGRATIONS.length; version += 1) {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      db.exec(MIGRATIONS[version] ?? '');
-      db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
-      db.exec(`PRAGMA user_version = ${version + 1}`);
-      db.exec('COMMIT');
-    } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK');
-      throw error;
-    }
-  }
-}
-
-/** Turns SQLite's errors into messages that say what happened and what to do. */
-function guard<T>(path: string, open: () => T): T {
-  try {
-    return open();
-  } catch (error) {
-    if (error instanceof AuditUnavailable) throw error;
-    const text = errorMessage(error);
-    if (/database is locked|SQLITE_BUSY/.test(text)) {
-      throw new AuditUnavailable(
-        `audit log ${path} is in use by another process; stop that process, or read a copy of the file`,
-        error,
-      );
-    }
-    if (/not a database|malformed/.test(text)) {
-      throw new AuditUnavailable(
-        `audit log ${path} is corrupt (${text}); keep the file as evidence, and start with an empty file or an intact copy`,
-        error,
-      );
-    }
-    if (/readonly|read-only/.test(text)) {
-      throw new AuditUnavailable(`audit log ${path} cannot be written: ${text}; mount its volume read-write`, error);
-    }
-    throw new AuditUnavailable(`audit log ${path} cannot be opened: ${text}`, error);
   }
 }

@@ -1,7 +1,8 @@
 // Exports a session to one self-contained file: entries, full texts, seal and Incident.
 
 import { z } from 'zod';
-import { type IncidentStatus, incident } from '../api/incident.ts';
+import { incident } from '../api/incident.ts';
+import type { IncidentStatus } from '../api/incident-status.ts';
 import { InvalidInput } from '../errors.ts';
 import { type Entry, entry, parseEntry } from './entry.ts';
 import { type Anchor, canonicalJson, type Finding, isSeal, sha256 } from './hash-chain.ts';

@@ -1,6 +1,6 @@
 // Verifies a session's chain against its file, its seal and the Incident's status. Works offline.
 
-import type { AuditStatus } from '../api/incident.ts';
+import type { AuditStatus } from '../api/incident-status.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
 import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';

@@ -2,7 +2,7 @@
 
 import { afterAll, describe, expect, it } from 'vitest';
 import { check as checkSchema } from '../api/check.ts';
-import { MAX_READING } from '../api/incident.ts';
+import { MAX_READING } from '../api/incident-status.ts';
 import { kubeObject } from '../kube/object.ts';
 import { keptReading, mentionsBaseline } from './baseline-reading.ts';
 import { Cel } from './cel.ts';

@@ -1,6 +1,6 @@
 // Selects the parts of a check's first reading that its CEL uses later as `baseline`. Pure.
 
-import { MAX_READING } from '../api/incident.ts';
+import { MAX_READING } from '../api/incident-status.ts';
 import type { CelVariable } from './cel-protocol.ts';
 import { type CelJson, celInput } from './cel-value.ts';
 

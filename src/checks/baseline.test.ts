@@ -1,7 +1,7 @@
 // The baseline: what existed before must exist after, whatever the other checks report.
 
 import { describe, expect, it } from 'vitest';
-import { MAX_VOLUME_CLAIMS, MAX_WORKLOADS } from '../api/incident.ts';
+import { MAX_VOLUME_CLAIMS, MAX_WORKLOADS } from '../api/incident-status.ts';
 import { KubeError } from '../kube/errors.ts';
 import { kubeObject } from '../kube/object.ts';
 import type { Resource } from '../kube/resources.ts';

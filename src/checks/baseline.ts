@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { BASELINE } from '../api/check.ts';
-import { type Baseline, MAX_VOLUME_CLAIMS, MAX_WORKLOADS } from '../api/incident.ts';
+import { type Baseline, MAX_VOLUME_CLAIMS, MAX_WORKLOADS } from '../api/incident-status.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';

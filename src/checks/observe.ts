@@ -1,7 +1,7 @@
 // Observes all checks of an Incident at once. A check that cannot be observed does not pass.
 
 import type { Check, CheckTarget } from '../api/check.ts';
-import { MAX_READING } from '../api/incident.ts';
+import { MAX_READING } from '../api/incident-status.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { keptReading, mentionsBaseline } from './baseline-reading.ts';

@@ -1,6 +1,6 @@
 // The soak: all checks must hold for a time without a break. Pure.
 
-import type { CheckResult, IncidentStatus } from '../api/incident.ts';
+import type { CheckResult, IncidentStatus } from '../api/incident-status.ts';
 import type { Observation } from './observation.ts';
 
 export type Soak = NonNullable<IncidentStatus['soak']>;

@@ -5,7 +5,7 @@
 // the trail. A write without an outcome counts, because it may have been done.
 
 import { z } from 'zod';
-import type { RecordedChange, RecordedChanges } from '../api/incident.ts';
+import type { RecordedChange, RecordedChanges } from '../api/incident-status.ts';
 import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
 import { truncateToBytes } from '../audit/excerpt.ts';

@@ -1,14 +1,8 @@
 // The lease: whether the pod of an attempt may act now. A pure decision based on the Incident, the
 // pod, the budget and the clock.
 
-import {
-  type Attempt,
-  type ClassSnapshot,
-  CONDITIONS,
-  type Incident,
-  listTargetNamespaces,
-  sessionId,
-} from '../api/incident.ts';
+import { CONDITIONS, type Incident, listTargetNamespaces, sessionId } from '../api/incident.ts';
+import type { Attempt, ClassSnapshot } from '../api/incident-status.ts';
 import type { Limits } from '../api/limits.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
 import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';

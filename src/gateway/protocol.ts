@@ -7,7 +7,8 @@
 // (retry).
 
 import { z } from 'zod';
-import { claimOutcome, severity } from '../api/incident.ts';
+import { severity } from '../api/incident.ts';
+import { claimOutcome } from '../api/incident-status.ts';
 import { limits } from '../api/limits.ts';
 
 export const paths = {

@@ -2,7 +2,8 @@
 // server-side apply removes fields that their manager omits.
 
 import { API_VERSION } from '../api/group.ts';
-import { type Claim, CONDITIONS, type Incident, type RecordedChanges, type Usage } from '../api/incident.ts';
+import { CONDITIONS, type Incident } from '../api/incident.ts';
+import type { Claim, RecordedChanges, Usage } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';

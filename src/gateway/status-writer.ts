@@ -4,7 +4,8 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GATEWAY_MANAGER } from '../api/group.ts';
-import { type Claim, type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import type { Claim } from '../api/incident-status.ts';
 import type { Condition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';

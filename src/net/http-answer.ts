@@ -2,7 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { ERRORS, type ErrorCode, errorMessage, InvalidInput, LimitReached, OplabError, TooLarge } from '../errors.ts';
+import { ERRORS, type ErrorCode } from '../error-codes.ts';
+import { errorMessage, InvalidInput, LimitReached, OplabError, TooLarge } from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
 
 /** A refusal as it is sent. */

@@ -4,7 +4,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { CONTROLLER_MANAGER } from '../../src/api/group.ts';
-import { type Incident, incident as incidentSchema, type Notification } from '../../src/api/incident.ts';
+import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
+import type { Notification } from '../../src/api/incident-status.ts';
 import { Notifier, type NotifyOptions } from '../../src/controller/notify/notifier.ts';
 import type { Receiver } from '../../src/controller/notify/receiver.ts';
 import { createKubeClient } from '../../src/kube/client.ts';

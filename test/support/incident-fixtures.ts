@@ -3,7 +3,8 @@
 import type { AgentClass } from '../../src/api/agent-class.ts';
 import { agentClassSpec } from '../../src/api/agent-class.ts';
 import { FINALIZER } from '../../src/api/group.ts';
-import { type Attempt, type ClaimOutcome, CONDITIONS, type Incident } from '../../src/api/incident.ts';
+import { CONDITIONS, type Incident } from '../../src/api/incident.ts';
+import type { Attempt, ClaimOutcome } from '../../src/api/incident-status.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Observation } from '../../src/checks/observation.ts';
 import type { Observed, Plan } from '../../src/controller/incident/plan-builder.ts';

@@ -1,7 +1,8 @@
 // A patient, an Incident about it, and the actions of the kubelet and the gateway in its life.
 
 import { GATEWAY_MANAGER } from '../../src/api/group.ts';
-import { type ClaimOutcome, type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
+import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
+import type { ClaimOutcome } from '../../src/api/incident-status.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { KubeClient, KubeObject } from '../../src/kube/client.ts';
 import { isConflict, isNotFound } from '../../src/kube/errors.ts';

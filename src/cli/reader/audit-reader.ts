@@ -2,7 +2,7 @@
 
 import type { Entry } from '../../audit/entry.ts';
 import type { ReadOptions, SessionSummary } from '../../audit/log.ts';
-import type { ErrorCode } from '../../errors.ts';
+import type { ErrorCode } from '../../error-codes.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 
 /** An event of a session that is being followed. */

@@ -1,7 +1,8 @@
 // Renders the hand-over of an escalated Incident and the writes seen by the gateway, for people.
 
 import { renderCommand } from '../../api/command.ts';
-import type { HandoverStep, Incident } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
+import type { HandoverStep } from '../../api/incident-status.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import { wrap } from '../table.ts';
 

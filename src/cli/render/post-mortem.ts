@@ -2,7 +2,8 @@
 // in.
 
 import { renderCommand } from '../../api/command.ts';
-import { CONDITIONS, type HandoverStep, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import type { HandoverStep } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';

@@ -1,6 +1,6 @@
 // Renders the trail for a narrow pane: reasoning, commands, output, results and writes with times.
 
-import type { TailEntry } from '../../api/incident.ts';
+import type { TailEntry } from '../../api/incident-status.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';

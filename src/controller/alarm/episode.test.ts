@@ -1,7 +1,7 @@
 // Reports about an alarm in any order: it is opened once, counted, back and cleared.
 
 import { describe, expect, it } from 'vitest';
-import type { AlarmStatus } from '../../api/incident.ts';
+import type { AlarmStatus } from '../../api/incident-status.ts';
 import { type KnownIncident, onFiring, onResolved } from './episode.ts';
 
 const at = (second: number): string => new Date(Date.UTC(2026, 0, 1) + second * 1000).toISOString();

@@ -1,6 +1,6 @@
 // Decides what a new report about an alarm means for its current Incident. Pure.
 
-import type { AlarmStatus } from '../../api/incident.ts';
+import type { AlarmStatus } from '../../api/incident-status.ts';
 
 /** The current Incident of a fingerprint: the open one, or else the one with the latest episode. */
 export interface KnownIncident {

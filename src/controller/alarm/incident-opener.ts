@@ -1,7 +1,8 @@
 // Opens at most one Incident per episode of an alarm, on any replica: the API server has the state.
 
 import { ALARM_MANAGER, LABEL_FINGERPRINT } from '../../api/group.ts';
-import { type AlarmStatus, CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import type { AlarmStatus } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
 import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import type { KubeClient } from '../../kube/client.ts';

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { attempt, begun, claim, incident, iso, LIMITS } from '../../../test/support/incident-fixtures.ts';
-import { handover as handoverSchema } from '../../api/incident.ts';
+import { handover as handoverSchema } from '../../api/incident-status.ts';
 import { buildHandover, handoverNote } from './handover.ts';
 
 const checks = [

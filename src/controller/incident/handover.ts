@@ -2,14 +2,8 @@
 
 import { BASELINE, type Check } from '../../api/check.ts';
 import { type Command, renderCommand } from '../../api/command.ts';
-import {
-  type Attempt,
-  type Handover,
-  type HandoverStep,
-  type Incident,
-  listTargetNamespaces,
-  MAX_STEPS,
-} from '../../api/incident.ts';
+import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import { type Attempt, type Handover, type HandoverStep, MAX_STEPS } from '../../api/incident-status.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 import { baselineCommand, describeObservation } from './observation-commands.ts';

@@ -1,7 +1,7 @@
 // Plans a live attempt: whether it is starting, working or over. Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
-import type { Attempt } from '../../api/incident.ts';
+import type { Attempt } from '../../api/incident-status.ts';
 import type { Learned, Observed, PlanBuilder } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
 import { reachedLimit } from './reached-limit.ts';

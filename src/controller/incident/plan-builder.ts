@@ -1,14 +1,8 @@
 // Builds a plan: the new status, the actions, the events, and when to plan again.
 
 import type { AgentClass } from '../../api/agent-class.ts';
-import {
-  type Attempt,
-  type AttemptReason,
-  type Incident,
-  type IncidentStatus,
-  type Phase,
-  sessionId,
-} from '../../api/incident.ts';
+import { type Incident, sessionId } from '../../api/incident.ts';
+import type { Attempt, AttemptReason, IncidentStatus, Phase } from '../../api/incident-status.ts';
 import { isTrue } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 import type { Observation } from '../../checks/observation.ts';

@@ -1,7 +1,8 @@
 // Plans acceptance, waiting in the queue, and the start of an attempt. Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
-import { type ClassSnapshot, CONDITIONS, type IncidentStatus } from '../../api/incident.ts';
+import { CONDITIONS } from '../../api/incident.ts';
+import type { ClassSnapshot, IncidentStatus } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
 import type { Acceptance } from './acceptance.ts';
 import { attemptName } from './names.ts';

@@ -1,7 +1,7 @@
 // Plans the verification of a claimed repair: the checks must hold for the whole soak. Pure.
 
 import { BASELINE } from '../../api/check.ts';
-import type { CheckResult, Claim } from '../../api/incident.ts';
+import type { CheckResult, Claim } from '../../api/incident-status.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence, hasSoaked, nextResults, nextSoak, verifyGraceSeconds } from '../../checks/soak.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';

@@ -1,6 +1,6 @@
 // Finds the reached limit of an Incident, if any. The gateway counts turns, tokens and cost. Pure.
 
-import type { IncidentStatus } from '../../api/incident.ts';
+import type { IncidentStatus } from '../../api/incident-status.ts';
 
 /** The parts of a status that decide whether a limit is reached. */
 export type LimitFacts = Pick<IncidentStatus, 'limits' | 'startTime' | 'usage'>;

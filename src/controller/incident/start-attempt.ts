@@ -2,7 +2,8 @@
 
 import type { AgentClass } from '../../api/agent-class.ts';
 import { CONTROLLER_MANAGER, LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../../api/group.ts';
-import { type Baseline, type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import type { Baseline } from '../../api/incident-status.ts';
 import { baselineObservation, readBaseline } from '../../checks/baseline.ts';
 import { CheckUnreadable, type Observation } from '../../checks/observation.ts';
 import { observeChecks } from '../../checks/observe.ts';

@@ -1,13 +1,7 @@
 // The controller's part of an Incident's status, without the fields that the gateway owns. Pure.
 
-import {
-  type Attempt,
-  type AttemptReason,
-  CONDITIONS,
-  type Incident,
-  type IncidentStatus,
-  type Phase,
-} from '../../api/incident.ts';
+import { CONDITIONS, type Incident } from '../../api/incident.ts';
+import type { Attempt, AttemptReason, IncidentStatus, Phase } from '../../api/incident-status.ts';
 import { type Condition, findCondition, setCondition } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 

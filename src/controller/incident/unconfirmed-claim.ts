@@ -1,6 +1,6 @@
 // Describes a claim that the checks did not confirm, for the next attempt and the hand-over. Pure.
 
-import type { CheckResult, Claim } from '../../api/incident.ts';
+import type { CheckResult, Claim } from '../../api/incident-status.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 

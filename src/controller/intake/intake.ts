@@ -1,6 +1,7 @@
 // The intake: raises and clears alarms for alerts. A refused alert does not block others.
 
-import { AlertRefused, type ErrorCode, errorMessage, IntakeUnavailable, NoRoute, OplabError } from '../../errors.ts';
+import type { ErrorCode } from '../../error-codes.ts';
+import { AlertRefused, errorMessage, IntakeUnavailable, NoRoute, OplabError } from '../../errors.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';

@@ -1,7 +1,8 @@
 // The intake's HTTP server. It answers 200 only after a delivery is in the API server.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { ERRORS, IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
+import { ERRORS } from '../../error-codes.ts';
+import { IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { parseJson, readBody } from '../../net/http-answer.ts';
 import { createTlsServer, listen } from '../../net/tls-server.ts';
 import type { Logger } from '../../observability/logger.ts';

@@ -1,13 +1,8 @@
 // Builds messages about the end of an Incident, so that every try sends the same. Pure.
 
 import { type Command, renderCommand } from '../../api/command.ts';
-import {
-  CONDITIONS,
-  type Handover,
-  type Incident,
-  listTargetNamespaces,
-  type Notification,
-} from '../../api/incident.ts';
+import { CONDITIONS, type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import type { Handover, Notification } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
 import { truncate } from '../../api/truncate.ts';
 

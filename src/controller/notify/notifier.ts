@@ -2,7 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import { NOTIFIER_MANAGER } from '../../api/group.ts';
-import { type Incident, incident as incidentSchema, type Notification } from '../../api/incident.ts';
+import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
+import type { Notification } from '../../api/incident-status.ts';
 import { errorMessage } from '../../errors.ts';
 import { applyStatus, unchanged } from '../../kube/apply-status.ts';
 import type { KubeClient } from '../../kube/client.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { anIncident } from '../../../test/support/an-incident.ts';
-import type { Incident, Notification } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
+import type { Notification } from '../../api/incident-status.ts';
 import { BACKOFF, backoffStep, MAX_TRIES, planNotifications, type Try } from './plan.ts';
 import type { Receiver } from './receiver.ts';
 

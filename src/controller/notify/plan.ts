@@ -4,7 +4,8 @@
 // message of another process cannot know whether it arrived, so it makes the message Indeterminate
 // and does not send it again. At worst, a crash loses a message, and the status says so.
 
-import type { Incident, Notification } from '../../api/incident.ts';
+import type { Incident } from '../../api/incident.ts';
+import type { Notification } from '../../api/incident-status.ts';
 import type { BackoffOptions } from '../../net/retry.ts';
 import { findEvent } from './message.ts';
 import type { Delivery } from './post.ts';

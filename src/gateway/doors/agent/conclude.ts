@@ -2,7 +2,7 @@
 // its resourceVersion.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Claim } from '../../../api/incident.ts';
+import type { Claim } from '../../../api/incident-status.ts';
 import { NoLease, NotAllowed, SessionSealed } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { leaseFor } from '../../leases.ts';

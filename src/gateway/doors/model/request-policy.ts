@@ -2,7 +2,7 @@
 // tools, and nothing that gives access to other services.
 
 import { z } from 'zod';
-import type { ClassSnapshot } from '../../../api/incident.ts';
+import type { ClassSnapshot } from '../../../api/incident-status.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 
 /**
