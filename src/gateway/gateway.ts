@@ -5,6 +5,8 @@ import path from 'node:path';
 import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
+import { resultParams } from '../audit/entry-params.ts';
+import { isSeal } from '../audit/hash-chain.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -154,6 +156,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const live = new LiveOutput((text) => log.redact(text));
     log.onAppend((entry) => {
       metrics.appends.inc({ kind: entry.kind });
+      const { call } = resultParams.safeParse(entry.params).data ?? {};
+      if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
+      if (isSeal(entry)) live.forget(entry.session);
       status.touch(entry.session);
     });
 
@@ -169,6 +174,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
         guard.forget(event.object.metadata.uid);
+        live.forget(event.object.metadata.uid);
       },
       logger,
     });
