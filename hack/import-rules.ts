@@ -62,7 +62,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     instead: 'What decides about a Docker request belongs in src/gateway.',
   },
   cli: {
-    imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve, 'gateway/protocol.ts'],
+    imports: [...root, 'error-codes.ts', 'api', 'kube', 'audit', 'checks', ...serve, 'gateway/protocol.ts'],
     inTests: ['gateway'],
     instead: 'What a server process also needs belongs in src/api, src/audit or src/checks.',
   },

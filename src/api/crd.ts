@@ -108,6 +108,15 @@ function incidentDefinition(): Definition {
     ],
     spec,
     status: structural(incidentStatus),
+    rules: [
+      {
+        // At the root: a rule on a field is not evaluated when the field, or what contains it, goes.
+        rule:
+          '!has(oldSelf.status) || !has(oldSelf.status.audit) || !has(oldSelf.status.audit.sealedHeadHash) || ' +
+          '(has(self.status) && has(self.status.audit) && has(self.status.audit.sealedHeadHash))',
+        message: 'status.audit.sealedHeadHash cannot be removed',
+      },
+    ],
   };
 }
 

@@ -260,7 +260,7 @@ export const auditStatus = z.object({
     .string()
     .optional()
     .meta({
-      description: 'The final hash as the controller confirmed it. It is set once and cannot be changed.',
+      description: 'The final hash as the controller confirmed it. It is set once and cannot be changed or removed.',
       'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: 'sealedHeadHash cannot be changed' }],
     }),
   tail: z

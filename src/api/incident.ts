@@ -94,6 +94,8 @@ export const CONDITIONS = {
   RepairClaimed: 'RepairClaimed',
   Verified: 'Verified',
   AuditSealed: 'AuditSealed',
+  /** Only set while the log contradicts the status: False, with the reason AuditBroken. */
+  AuditIntact: 'AuditIntact',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

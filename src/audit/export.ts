@@ -135,10 +135,17 @@ export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = [
   const { digest, ...content } = file;
   const { session, entries, blobs } = content;
   const own: Anchor[] = [
-    { source: "the file's own head", entries: session.entries, headHash: session.headHash, sealed: session.sealed },
+    {
+      source: "the file's own head",
+      entries: session.entries,
+      headHash: session.headHash,
+      sealed: session.sealed,
+      own: true,
+    },
     ...statusAnchors(savedStatus(file)?.audit).map((anchor) => ({
       ...anchor,
       source: `the file's ${anchor.source}`,
+      own: true,
     })),
   ];
   const report = verifySession({
@@ -147,7 +154,7 @@ export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = [
     entries,
     sealed: session.sealed,
     anchors: [...anchors, ...own],
-    blob: (wanted) => (Object.hasOwn(blobs, wanted) ? Buffer.from(blobs[wanted] ?? '') : undefined),
+    storedDigest: (wanted) => (Object.hasOwn(blobs, wanted) ? sha256(blobs[wanted] ?? '') : undefined),
   });
   const named = new Set(entries.map(({ blobDigest }) => blobDigest));
   const strays = Object.keys(blobs).filter((key) => !named.has(key));

@@ -15,6 +15,8 @@ export interface Anchor {
   readonly headHash: string;
   /** A sealed chain ends at the anchor. A live chain may have grown past it. */
   readonly sealed: boolean;
+  /** Whoever can change the log can change this anchor too: it is part of the same file. */
+  readonly own?: boolean;
 }
 
 /** One fault in a chain. `seq` is the row to check. */

@@ -13,6 +13,8 @@ export interface SessionReport {
   readonly sealed: boolean;
   /** The anchors that the chain was checked against. Empty if only the chain was checked. */
   readonly anchors: readonly string[];
+  /** At least one of the anchors was kept outside the log. */
+  readonly independent: boolean;
   readonly blobs: { readonly checked: number; readonly pruned: number };
   readonly findings: readonly Finding[];
 }
@@ -61,8 +63,11 @@ export interface SessionEvidence {
   readonly unreadable?: readonly UnreadableRow[];
   readonly sealed: boolean;
   readonly anchors: readonly Anchor[];
-  /** Finds a blob. Omit it to check the chain without blobs. */
-  readonly blob?: (digest: string) => Uint8Array | undefined;
+  /**
+   * The SHA-256 of the text that is stored under a digest; undefined if there is none. Omit it to
+   * check the chain without the texts.
+   */
+  readonly storedDigest?: (digest: string) => string | undefined;
 }
 
 /** Verifies one session. */
@@ -77,7 +82,7 @@ export function verifySession(evidence: SessionEvidence): SessionReport {
   const chain = verifyChain(session, entries, evidence.anchors);
   // An unreadable row is broken, not missing: do not report its gap as a second fault.
   findings.push(...chain.filter((finding) => finding.kind !== 'missing' || !unreadableSeqs.has(finding.seq ?? 0)));
-  const blobs = checkBlobs(entries, evidence.blob);
+  const blobs = checkBlobs(entries, evidence.storedDigest);
   findings.push(...blobs.findings);
   return {
     session,
@@ -85,25 +90,26 @@ export function verifySession(evidence: SessionEvidence): SessionReport {
     entries: entries.length,
     sealed: evidence.sealed,
     anchors: evidence.anchors.map((anchor) => anchor.source),
+    independent: evidence.anchors.some((anchor) => anchor.own !== true),
     blobs: { checked: blobs.checked, pruned: blobs.pruned },
     findings: findings.sort((a, b) => (a.seq ?? 0) - (b.seq ?? 0)),
   };
 }
 
-function checkBlobs(entries: readonly Entry[], blob: SessionEvidence['blob']) {
+function checkBlobs(entries: readonly Entry[], storedDigest: SessionEvidence['storedDigest']) {
   const findings: Finding[] = [];
   let checked = 0;
   let pruned = 0;
-  if (blob === undefined) return { findings, checked, pruned };
+  if (storedDigest === undefined) return { findings, checked, pruned };
   for (const { seq, blobDigest } of entries) {
     if (blobDigest === null) continue;
-    const bytes = blob(blobDigest);
-    if (bytes === undefined) {
+    const found = storedDigest(blobDigest);
+    if (found === undefined) {
       pruned += 1;
       continue;
     }
     checked += 1;
-    if (sha256(bytes) !== blobDigest) {
+    if (found !== blobDigest) {
       findings.push({ kind: 'blob-changed', seq, message: `row ${seq}: its stored text does not match its digest` });
     }
   }
@@ -141,7 +147,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
       const { entries, unreadable } = db.readForVerification(session);
       const seal = db.seal(session);
       const anchors: Anchor[] = [...(options.anchors?.get(session) ?? [])];
-      if (seal !== undefined) anchors.push({ source: "the file's seal", ...seal, sealed: true });
+      if (seal !== undefined) anchors.push({ source: "the file's seal", ...seal, sealed: true, own: true });
       return verifySession({
         session,
         incident: incidents.get(session) ?? { namespace: '', name: '' },
@@ -149,7 +155,10 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         unreadable,
         sealed: seal !== undefined,
         anchors,
-        blob: (digest) => db.blob(digest),
+        storedDigest: (digest) => {
+          const bytes = db.blob(digest);
+          return bytes === undefined ? undefined : sha256(bytes);
+        },
       });
     });
     return { path, findings, sessions };

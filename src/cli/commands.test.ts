@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
@@ -478,8 +478,9 @@ describe('audit', () => {
     ];
     await oplab('audit', 'verify', 'store-down', '-n', 'tikv');
     expect(stdout).toContain(
-      `✓ tikv/store-down (${uid}): 9 entries, sealed\n    checked against status.audit.sealedHeadHash`,
+      `✓ tikv/store-down (${uid}): 9 entries, sealed\n    checked against status.audit.sealedHeadHash; 2 texts match their digests`,
     );
+    expect(stdout).not.toContain('not signed');
     stdout = '';
     cluster = [
       incident({
@@ -495,6 +496,18 @@ describe('audit', () => {
     await expect(oplab('audit', 'verify', '--all')).rejects.toBeInstanceOf(VerificationFailed);
     expect(stdout).toContain('✗ tikv/store-down');
     expect(stdout).toContain('rows 10 to 11 are missing');
+  });
+
+  it('verify through the gateway finds a changed text, and counts a pruned one', async () => {
+    const { entries, headHash } = await recordRepair();
+    cluster = [incident({ audit: { sessionID: uid, entries, headHash, finalHeadHash: headHash } })];
+    const [changed = '', pruned = ''] = (await log.read(uid)).flatMap(({ blobDigest }) => blobDigest ?? []);
+    const stored = vi.spyOn(log, 'blob').mockImplementation(async (digest) => {
+      return digest === changed ? 'something harmless' : undefined;
+    });
+    await expect(oplab('audit', 'verify', 'store-down', '-n', 'tikv')).rejects.toMatchObject({ exitCode: 4 });
+    expect(stdout).toMatch(/row \d: its stored text does not match its digest/);
+    expect(stored.mock.calls.map(([digest]) => digest).sort()).toEqual([changed, pruned].sort());
   });
 
   it('verify finds a session that the log has lost', async () => {

@@ -227,6 +227,7 @@ describe('audit verify --file with an export', () => {
     await oplab('audit', 'verify', '--file', file);
     expect(stdout).toContain('✓ tikv/store-down');
     expect(stdout).toContain("the file's own head, the file's status.audit.sealedHeadHash; 2 texts match");
+    expect(stdout).toContain('against its own head only; not signed');
   });
 
   it('finds a changed byte anywhere', async () => {
@@ -264,6 +265,8 @@ describe('audit verify --file with an export', () => {
     const file = await writeExport();
     await writeFile(at('incident.json'), JSON.stringify(raw));
     await oplab('audit', 'verify', '--file', file, '--incident-file', at('incident.json'));
+    expect(stdout).toContain('checked against status.audit.sealedHeadHash');
+    expect(stdout).not.toContain('not signed');
     raw = incidentWith({
       entries: 9,
       headHash: 'e'.repeat(64),
@@ -298,6 +301,7 @@ describe('session import', () => {
     await oplab('session', 'import', file, '--into', at('cases.db'));
     expect(stdout).toContain('9 entries added');
     await oplab('audit', 'verify', '--file', at('cases.db'));
+    expect(stdout).toContain('against its own head only; not signed');
     expect(stdout).toContain("checked against the file's seal; 2 texts match");
     stdout = '';
     await oplab('audit', 'show', 'store-down', '--file', at('audit.db'), '--full', '-o', 'json');

@@ -3,7 +3,10 @@
 import type { Server } from 'node:http';
 import path from 'node:path';
 import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { findCondition, isTrue } from '../api/meta.ts';
+import { resultParams } from '../audit/entry-params.ts';
+import { isSeal } from '../audit/hash-chain.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -16,7 +19,9 @@ import { type HealthServer, startHealthServer } from '../observability/health.ts
 import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
+import { AnchorGuard } from './anchor-guard.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
+import { recordAuditBroken } from './audit-broken-event.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
@@ -38,6 +43,7 @@ import { LiveOutput } from './live-output.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
+import { AUDIT_BROKEN } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -90,16 +96,28 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const budgets = new Budgets(log);
     const changes = new ChangeBook(log);
     const inFlight = new InFlight();
-    const leases = new LeaseRegistry({
+    const guard = new AnchorGuard({
+      log,
+      onBroken: (incident, message) => {
+        const { namespace, name, uid } = incident.metadata;
+        logger.error({ namespace, name, session: uid, reason: AUDIT_BROKEN }, message);
+        recordAuditBroken(client, logger, incident, message);
+        leases.sweep();
+        status.touch(uid, true);
+      },
+    });
+    const leases: LeaseRegistry = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
+      auditBroken: (session) => guard.reason(session),
       onCut: () => metrics.streamsCut.inc(),
       signal,
     });
-    const status = new StatusWriter({
+    const status: StatusWriter = new StatusWriter({
       client,
       log,
       budgets,
       changes,
+      guard,
       incident: (session) => leases.incident(session),
       bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
       logger,
@@ -121,6 +139,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const lifecycle = new LifecycleRecorder({
       log,
       inFlight,
+      checkAnchor: (incident) => guard.check(incident),
       incident: (session) => leases.incident(session),
       isGone: async ({ namespace, name, uid }) => {
         try {
@@ -137,6 +156,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const live = new LiveOutput((text) => log.redact(text));
     log.onAppend((entry) => {
       metrics.appends.inc({ kind: entry.kind });
+      const { call } = resultParams.safeParse(entry.params).data ?? {};
+      if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
+      if (isSeal(entry)) live.forget(entry.session);
       status.touch(entry.session);
     });
 
@@ -151,6 +173,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         if (event.type !== 'deleted') return;
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
+        guard.forget(event.object.metadata.uid);
+        live.forget(event.object.metadata.uid);
       },
       logger,
     });
@@ -172,6 +196,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     metrics.observe('streams', 'Streams held open by a lease.', () => leases.held);
     metrics.observe('audit_healthy', '1 while the audit log can be written.', () =>
       log.failure === undefined ? 1 : 0,
+    );
+    metrics.observe(
+      'audit_broken_sessions',
+      "Sessions whose audit log contradicts their Incident's status.",
+      () => guard.count,
     );
 
     const context: GatewayContext = {
@@ -237,6 +266,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await Promise.all([incidents.synced(), pods.synced()]);
     // Charges from before the Incidents were known are not in their status yet.
     for (const session of charged) status.touch(session);
+    for (const incident of leases.incidents()) {
+      const { conditions } = incident.status ?? {};
+      if (isTrue(conditions, CONDITIONS.Finished)) continue;
+      const broken = await guard.check(incident);
+      // The log was put back: the next write removes the condition.
+      if (broken === undefined && findCondition(conditions, CONDITIONS.AuditIntact) !== undefined) {
+        status.touch(incident.metadata.uid, true);
+      }
+    }
     // Doors open only now: before, an ended lease looked the same as one that is not seen yet.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);

@@ -62,18 +62,22 @@ export class LeaseRegistry {
   readonly #gone = new Set<string>();
   readonly #held = new Set<Held>();
   readonly #limitReached: (session: string) => Limit | undefined;
+  readonly #auditBroken: (session: string) => string | undefined;
   readonly #now: () => number;
   readonly #onCut: () => void;
 
   constructor(options: {
     /** The limit that a session's budget has reached. */
     limitReached: (session: string) => Limit | undefined;
+    /** Why the log of a session contradicts the status. Such a session has no lease. */
+    auditBroken?: (session: string) => string | undefined;
     now?: () => number;
     /** Called for each stream that is cut. */
     onCut?: () => void;
     signal?: AbortSignal;
   }) {
     this.#limitReached = options.limitReached;
+    this.#auditBroken = options.auditBroken ?? (() => undefined);
     this.#now = options.now ?? Date.now;
     this.#onCut = options.onCut ?? (() => {});
     const timer = setInterval(() => this.sweep(), SWEEP_MS);
@@ -107,6 +111,11 @@ export class LeaseRegistry {
     return this.#incidents.get(session);
   }
 
+  /** All Incidents, as last seen. */
+  incidents(): Incident[] {
+    return [...this.#incidents.values()];
+  }
+
   /** The number of streams held open. */
   get held(): number {
     return this.#held.size;
@@ -131,6 +140,8 @@ export class LeaseRegistry {
       return { state: 'pending', message: `pod ${bearer.podName} is not known yet` };
     }
     const { uid, attempt } = known;
+    const broken = this.#auditBroken(uid);
+    if (broken !== undefined) return { state: 'dead', message: `the audit log is broken (AuditBroken): ${broken}` };
     const decision = leaseFor(this.#incidents.get(uid), attempt, bearer.podUID, this.#limitReached(uid), this.#now());
     if ('lease' in decision && decision.lease.serviceAccountName !== bearer.serviceAccount) {
       return { state: 'dead', message: `the attempt runs as ${decision.lease.serviceAccountName}` };

@@ -15,6 +15,11 @@ import { lifecycleEntries, type RecordedState, recordedState, restore } from './
 export interface LifecycleRecorderOptions {
   readonly log: AuditLog;
   readonly inFlight: InFlight;
+  /**
+   * Compares the log with the Incident's status, before anything is added to the log. The result
+   * is why the log is broken, or undefined.
+   */
+  readonly checkAnchor: (incident: Incident) => Promise<string | undefined>;
   /** The Incident as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   /**
@@ -125,7 +130,9 @@ export class LifecycleRecorder {
   }
 
   async #record(session: string, state: Session, incident: Incident): Promise<void> {
-    const { log, onRecord } = this.#options;
+    const { log, onRecord, checkAnchor } = this.#options;
+    // A broken log is evidence. It is neither continued nor sealed.
+    if ((await checkAnchor(incident)) !== undefined) return;
     if (state.recorded === undefined) {
       const head = await log.head(session);
       if (head?.sealed) {

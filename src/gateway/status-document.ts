@@ -10,6 +10,9 @@ import { statusTail } from '../audit/excerpt.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
 
+/** The reason of AuditIntact, and of the event, when the log contradicts the status. */
+export const AUDIT_BROKEN = 'AuditBroken';
+
 /** The gateway's data for a status write. */
 export interface StatusParts {
   readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
@@ -52,6 +55,32 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
             }),
       },
     },
+  };
+}
+
+/**
+ * The part of the field manager oplab-audit-guard: one condition while the log is broken, otherwise
+ * nothing. Everything else in the status keeps its value.
+ */
+export function auditGuardDocument(incident: Incident, broken: string | undefined, now: string): NewKubeObject {
+  const { name, namespace, uid, generation } = incident.metadata;
+  const seen = findCondition(incident.status?.conditions, CONDITIONS.AuditIntact);
+  const condition: Condition | undefined =
+    broken === undefined
+      ? undefined
+      : {
+          type: CONDITIONS.AuditIntact,
+          status: 'False',
+          reason: AUDIT_BROKEN,
+          message: broken,
+          lastTransitionTime: seen?.status === 'False' ? seen.lastTransitionTime : now,
+          ...(generation === undefined ? {} : { observedGeneration: generation }),
+        };
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Incident',
+    metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid },
+    status: condition === undefined ? {} : { conditions: [condition] },
   };
 }
 

@@ -3,21 +3,28 @@
 
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GATEWAY_MANAGER } from '../api/group.ts';
-import { type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { AUDIT_GUARD_MANAGER, GATEWAY_MANAGER } from '../api/group.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import type { Claim } from '../api/incident-status.ts';
-import type { Condition } from '../api/meta.ts';
+import { type Condition, findCondition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { errorMessage, UpstreamUnavailable } from '../errors.ts';
+import { errorMessage, NoLease, UpstreamUnavailable } from '../errors.ts';
 import { applyStatus } from '../kube/apply-status.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound } from '../kube/errors.ts';
 import { INCIDENTS } from '../kube/resources.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
-import { claimedCondition, repairClaimedNow, type StatusParts, statusDocument } from './status-document.ts';
+import {
+  auditGuardDocument,
+  claimedCondition,
+  repairClaimedNow,
+  type StatusParts,
+  statusDocument,
+} from './status-document.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
 export interface StatusWriterOptions {
@@ -25,6 +32,8 @@ export interface StatusWriterOptions {
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
+  /** Compares the log with the status before a new anchor is written. */
+  readonly guard: Pick<AnchorGuard, 'check' | 'written'>;
   /** The Incident of a session as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
@@ -104,11 +113,14 @@ export class StatusWriter {
           await this.#options.client.get(INCIDENTS, { name: ref.name, namespace: ref.namespace }),
         );
         requireLease(fresh);
+        const broken = await this.#options.guard.check(fresh);
+        if (broken !== undefined) throw new NoLease(broken);
         const condition = claimedCondition(claim, fresh.metadata.generation);
         const parts = await this.#parts(session, { claim, condition });
         try {
           await this.#options.bucket.take();
           await this.#apply(statusDocument(fresh, parts, fresh.metadata.resourceVersion));
+          this.#published(session, parts);
           state.known = { claim, condition };
           state.writtenAt = performance.now();
           return;
@@ -178,16 +190,25 @@ export class StatusWriter {
     try {
       const incident = this.#options.incident(session);
       if (incident === undefined) return;
+      const broken = await this.#options.guard.check(incident);
+      if (broken !== undefined || findCondition(incident.status?.conditions, CONDITIONS.AuditIntact) !== undefined) {
+        await this.#applyGuard(incident, broken);
+        state.writtenAt = performance.now();
+      }
+      // The anchor in the status is the evidence. Nothing may replace it.
+      if (broken !== undefined) return;
       state.known = this.#newer(incident, state.known);
       const { claim, condition } = repairClaimedNow(incident, state.known);
       if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
-      const document = statusDocument(incident, await this.#parts(session, { claim, condition }));
+      const parts = await this.#parts(session, { claim, condition });
+      const document = statusDocument(incident, parts);
       const digest = createHash('sha256').update(JSON.stringify(document)).digest('base64');
       if (digest === state.lastDocument) return;
       await this.#options.bucket.take();
       try {
         await this.#apply(document);
         state.lastDocument = digest;
+        this.#published(session, parts);
       } catch (error) {
         // The Incident was deleted, or replaced by another one with the same name. Nothing to
         // write.
@@ -228,9 +249,26 @@ export class StatusWriter {
     };
   }
 
-  async #apply(document: Parameters<KubeClient['apply']>[1]): Promise<void> {
+  /** Sets the condition AuditIntact of a broken session, or removes it from an intact one. */
+  async #applyGuard(incident: Incident, broken: string | undefined): Promise<void> {
+    const seen = findCondition(incident.status?.conditions, CONDITIONS.AuditIntact);
+    if (broken !== undefined && seen?.message === broken) return;
+    await this.#options.bucket.take();
     try {
-      await applyStatus(this.#options.client, INCIDENTS, document, GATEWAY_MANAGER);
+      await this.#apply(auditGuardDocument(incident, broken, new Date().toISOString()), AUDIT_GUARD_MANAGER);
+    } catch (error) {
+      // The Incident was deleted, or replaced by another one with the same name.
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+  }
+
+  #published(session: string, { head }: StatusParts): void {
+    if (head !== undefined) this.#options.guard.written(session, head);
+  }
+
+  async #apply(document: Parameters<KubeClient['apply']>[1], manager = GATEWAY_MANAGER): Promise<void> {
+    try {
+      await applyStatus(this.#options.client, INCIDENTS, document, manager);
       this.#options.onWrite?.('written');
     } catch (error) {
       this.#options.onWrite?.('failed');

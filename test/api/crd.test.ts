@@ -176,6 +176,22 @@ describe('Incident', () => {
     await seal('h1');
     await expect(seal('h2')).rejects.toThrow(/sealedHeadHash cannot be changed/);
   });
+
+  it('does not let its sealed head hash be removed, alone or with what contains it', async () => {
+    const { name } = (await create()).metadata;
+    const patch = (status: object | null) =>
+      server.client.patch(INCIDENTS, { namespace, name }, { status }, { subresource: 'status' });
+    await patch({ audit: { entries: 1, headHash: 'h1' } });
+    await patch({ audit: null });
+    await patch({ audit: { entries: 1, headHash: 'h1', sealedHeadHash: 'h1' } });
+    for (const without of [{ audit: { sealedHeadHash: null } }, { audit: null }, null]) {
+      await expect(patch(without)).rejects.toThrow(/sealedHeadHash cannot be removed/);
+    }
+    await patch({ audit: { entries: 2 }, message: 'still open to other changes' });
+    expect((await server.client.get(INCIDENTS, { namespace, name })).status).toMatchObject({
+      audit: { entries: 2, sealedHeadHash: 'h1' },
+    });
+  });
 });
 
 describe('AgentClass', () => {

@@ -2,11 +2,14 @@
 // they are sufficient, and not excessive.
 
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { recordAuditBroken } from '../../src/gateway/audit-broken-event.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
-import { CONFIG_MAPS, PODS, type Resource, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, EVENTS, PODS, type Resource, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { createLogger } from '../../src/observability/logger.ts';
 import { AGENTS, type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { applyChart, clientAs } from '../support/chart.ts';
+import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { startController } from '../support/running-controller.ts';
 
@@ -57,5 +60,21 @@ describe('the controller with the rights of the chart', () => {
       subjects: [{ kind: 'ServiceAccount', name: 'x', namespace: AGENTS }],
     };
     expect(await refused(asController.create(ROLE_BINDINGS, binding))).toBe(true);
+  });
+});
+
+describe('the gateway with the rights of the chart', () => {
+  it('may record an event about a broken log, but not list events', async () => {
+    const asGateway = await clientAs(server, SYSTEM, 'oplab-gateway');
+    const warnings: unknown[] = [];
+    const logger = createLogger('gateway', { stream: { write: (line) => void warnings.push(line) } });
+    recordAuditBroken(asGateway, logger, { metadata: { name: 'down', namespace: 'default', uid: 'u' } }, 'set back');
+    const recorded = await eventually(async () => {
+      expect(warnings).toEqual([]);
+      const { items } = await server.client.list(EVENTS, { namespace: 'default' });
+      return items.find(({ metadata }) => metadata.name.startsWith('down-'));
+    });
+    expect(recorded).toMatchObject({ reason: 'AuditBroken', type: 'Warning', note: 'set back' });
+    await expect(asGateway.list(EVENTS, { namespace: 'default' })).rejects.toSatisfy(isForbidden);
   });
 });

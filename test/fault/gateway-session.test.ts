@@ -269,7 +269,13 @@ describe('the read API', () => {
       stream: 'stdout',
       text: 'half a line, key sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789',
     });
-    await append(attempt, '1-3', 'and then');
+    // The line is held back until the command ends.
+    await lab.ask(attempt, 'POST', '/audit/v1/entries', {
+      clientKey: '1-3',
+      kind: 'tool_result',
+      params: { call: '1-2' },
+      content: 'and then',
+    });
     await eventually(() => (text.includes('and then') ? true : undefined));
     expect(text).toMatch(/event: live\ndata: .*half a line/);
     expect(text).not.toContain('sk-ant-api03');

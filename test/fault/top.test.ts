@@ -137,7 +137,8 @@ describe('oplab top', { timeout: 180_000 }, () => {
     await screen.shows('kubectl -n patient rollout status');
     await live(attempt, call, 'Waiting for 1 po');
     await live(attempt, call, 'ds\nhalf a li');
-    const seen = await screen.shows('half a li');
+    // Only complete lines of a silent program are shown.
+    const seen = await screen.shows('Waiting for 1 pods');
     expectFits(seen, 80, 24);
     for (const text of [
       '1 open, 1 active',

@@ -5,8 +5,9 @@ import type { Command } from 'commander';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type Incident, sessionId } from '../../api/incident.ts';
+import type { Entry } from '../../audit/entry.ts';
 import { verifyExport } from '../../audit/export.ts';
-import type { Anchor, Finding } from '../../audit/hash-chain.ts';
+import { type Anchor, type Finding, sha256 } from '../../audit/hash-chain.ts';
 import { isSound, type SessionReport, statusAnchors, verifyFile, verifySession } from '../../audit/verify.ts';
 import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
@@ -155,13 +156,35 @@ async function verifyOne(
     incident === undefined
       ? summary?.incident
       : { namespace: incident.metadata.namespace ?? '', name: incident.metadata.name };
+  const entries = summary === undefined ? [] : await allEntries(reader, session);
+  const stored = await readDigests(reader, entries);
   return verifySession({
     session,
     incident: name ?? { namespace: '', name: '' },
-    entries: summary === undefined ? [] : await allEntries(reader, session),
+    entries,
     sealed: summary?.sealed ?? false,
     anchors,
+    storedDigest: (digest) => stored.get(digest),
   });
+}
+
+/** Texts that are read at the same time. Each may have 4 MiB. */
+const PARALLEL_TEXTS = 4;
+
+/** The digests of the texts as they are stored, by the digest under which they are stored. */
+async function readDigests(reader: AuditReader, entries: readonly Entry[]): Promise<Map<string, string>> {
+  const wanted = [...new Set(entries.flatMap(({ blobDigest }) => blobDigest ?? []))];
+  const found = new Map<string, string>();
+  for (let from = 0; from < wanted.length; from += PARALLEL_TEXTS) {
+    const some = wanted.slice(from, from + PARALLEL_TEXTS);
+    await Promise.all(
+      some.map(async (digest) => {
+        const text = await reader.blob(digest);
+        if (text !== undefined) found.set(digest, sha256(text));
+      }),
+    );
+  }
+  return found;
 }
 
 /** Prints the result. @throws VerificationFailed */

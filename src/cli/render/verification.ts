@@ -5,9 +5,13 @@ import type { SessionReport } from '../../audit/verify.ts';
 import type { Colors } from '../output.ts';
 import { entriesText } from './entry.ts';
 
+/** The verdict when everything that was compared comes from one place. */
+const OWN_HEAD_ONLY =
+  'against its own head only; not signed: whoever wrote it could have made it up (--incident-file checks a saved status)';
+
 /** The lines of one session: a mark, what was checked, and each finding. */
 export function renderSessionReport(report: SessionReport, colors: Colors): string[] {
-  const { incident, session, findings, anchors, blobs, sealed } = report;
+  const { incident, session, findings, anchors, blobs, sealed, independent } = report;
   const name = incident.name === '' ? session : `${incident.namespace}/${incident.name} (${session})`;
   const mark = findings.length === 0 ? colors.green('✓') : colors.red('✗');
   const held =
@@ -19,6 +23,7 @@ export function renderSessionReport(report: SessionReport, colors: Colors): stri
   return [
     `${mark} ${name}: ${entriesText(report.entries)}, ${sealed ? 'sealed' : 'not sealed'}`,
     `    ${held}${findings.some((finding) => finding.kind === 'blob-changed') ? '' : texts}`,
+    ...(independent || findings.length > 0 ? [] : [`    ${OWN_HEAD_ONLY}`]),
     ...findings.map((finding) => findingLine(finding, colors)),
   ];
 }

@@ -55,6 +55,12 @@ describe('a decided end', () => {
     expect(made.status?.conditions?.map((one) => one.type)).not.toContain('RepairClaimed');
   });
 
+  it("does not take over the gateway's condition about a broken log", () => {
+    const broken = condition('AuditIntact', 'False', 'AuditBroken');
+    const made = plan(sealing({ audit: { finalHeadHash: 'h' } }, [...both, broken]), clean, at(10));
+    expect(made.status?.conditions?.map((one) => one.type)).not.toContain('AuditIntact');
+  });
+
   it.each([
     ['a claim', both.slice(0, 1)],
     ['verification', both.slice(1)],

@@ -33,6 +33,9 @@ const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 
 /** The reason of AuditSealed while the gateway is asked to seal; the message is the final phase. */
 export const SEAL_REQUESTED = 'SealRequested';
 
+/** Conditions that the gateway writes. The controller must not own them as well. */
+const GATEWAY_CONDITIONS: readonly string[] = [CONDITIONS.RepairClaimed, CONDITIONS.AuditIntact];
+
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {
   const {
@@ -44,7 +47,7 @@ export function ownedStatus(status: IncidentStatus | undefined): ControllerStatu
     audit,
     ...rest
   } = status ?? {};
-  const conditions = rest.conditions?.filter((condition) => condition.type !== CONDITIONS.RepairClaimed);
+  const conditions = rest.conditions?.filter(({ type }) => !GATEWAY_CONDITIONS.includes(type));
   return {
     ...rest,
     ...(conditions === undefined ? {} : { conditions }),

@@ -12,6 +12,7 @@ import type { NewEntry } from '../../../audit/entry.ts';
 import type { AuditLog } from '../../../audit/log.ts';
 import { AuditUnavailable } from '../../../errors.ts';
 import { createRegistry } from '../../../observability/metrics.ts';
+import { AnchorGuard } from '../../anchor-guard.ts';
 import { AttemptTokens } from '../../attempt-tokens.ts';
 import { Budgets } from '../../budget.ts';
 import { ChangeBook } from '../../changes.ts';
@@ -129,6 +130,7 @@ async function door(
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
+      guard: new AnchorGuard({ log }),
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
