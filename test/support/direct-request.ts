@@ -29,11 +29,8 @@ export interface DirectAnswer {
   readonly body: string;
 }
 
-/** Whom to impersonate; by default the request is the admin's own. */
-export interface As {
-  readonly user: string;
-  readonly groups: readonly string[];
-}
+/** Whom to impersonate, or whose token to use; by default the request is the admin's own. */
+export type As = { readonly user: string; readonly groups: readonly string[] } | { readonly token: string };
 
 /** A client of the API server with the admin's certificate. */
 export async function directClient(): Promise<(wanted: DirectRequest, as?: As) => Promise<DirectAnswer>> {
@@ -44,10 +41,18 @@ export async function directClient(): Promise<(wanted: DirectRequest, as?: As) =
   const tls = { ca: decode(ca), cert: decode(cert), key: decode(key) };
   return ({ method, path, headers = {}, body = '' }, as) =>
     new Promise((resolve, reject) => {
-      const identity = as === undefined ? {} : { 'impersonate-user': as.user, 'impersonate-group': [...as.groups] };
+      const byToken = as !== undefined && 'token' in as;
+      const identity =
+        as === undefined
+          ? {}
+          : byToken
+            ? { authorization: `Bearer ${as.token}` }
+            : { 'impersonate-user': as.user, 'impersonate-group': [...as.groups] };
       const outgoing = request(new URL(path, server), {
         method,
-        ...tls,
+        ...(byToken ? { ca: tls.ca } : tls),
+        // Each with its own certificate, or none.
+        agent: false,
         headers: { ...headers, ...identity, 'content-length': Buffer.byteLength(body) },
         timeout: 20_000,
       });

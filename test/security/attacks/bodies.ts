@@ -118,7 +118,7 @@ export const bodyAttacks: readonly RequestAttack[] = [
     },
   ),
   body('two documents of YAML', (id) => `{}\n---\n${configMap(id)}`, { 'Content-Type': 'application/yaml' }),
-  body('a compressed body', plain, { ...JSON_TYPE, 'Content-Encoding': 'gzip' }),
+  body('a body that claims to be compressed', plain, { ...JSON_TYPE, 'Content-Encoding': 'gzip' }),
   body('a body of CBOR', plain, { 'Content-Type': 'application/cbor' }),
   body('a body of an unknown type', plain, { 'Content-Type': 'text/plain' }),
   body('a byte order mark', (id) => `\uFEFF${configMap(id)}`),

@@ -2,7 +2,7 @@
 // understand differently. Each tries to plant a ConfigMap where the attempt has no right, or one
 // that the audit log does not show.
 
-import { configMap, configMaps, httpRequest, JSON_TYPE, type Place, type RequestAttack } from './request.ts';
+import { configMap, configMaps, dry, httpRequest, JSON_TYPE, type Place, type RequestAttack } from './request.ts';
 
 const FAMILY = 'door tricks';
 
@@ -81,12 +81,36 @@ const paths = (
   ] satisfies [string, (place: Place) => string][]
 ).map(([name, path]) => trick(`${name} in the request line`, (request, place) => request(path(place))));
 
+/**
+ * Headers by which the API server takes one caller for another. The test gives the attempt's account
+ * the right to impersonate, so only the door is in the way.
+ */
+const impersonations = (
+  [
+    ['Impersonate-User', { 'Impersonate-User': 'admin', 'Impersonate-Group': 'system:masters' }],
+    ['impersonation in upper case', { 'IMPERSONATE-USER': 'admin', 'IMPERSONATE-GROUP': 'system:masters' }],
+    ['Impersonate-Uid', { 'Impersonate-User': 'admin', 'Impersonate-Group': 'system:masters', 'Impersonate-Uid': '0' }],
+    [
+      'Impersonate-Extra',
+      { 'Impersonate-User': 'admin', 'Impersonate-Group': 'system:masters', 'Impersonate-Extra-scopes': 'all' },
+    ],
+  ] satisfies [string, Record<string, string>][]
+).map(([name, headers]): RequestAttack => {
+  const given = Object.entries(headers).map(([key, value]) => `${key}: ${value}`);
+  const plain = trick(`the headers of ${name}`, (request) => request(undefined, given));
+  return {
+    ...plain,
+    direct: (place, id) => ({
+      method: 'POST',
+      path: dry(configMaps(place.bystander)),
+      headers: { ...JSON_TYPE, ...headers },
+      body: configMap(id),
+    }),
+    rights: 'token',
+  };
+});
+
 const identities = [
-  'Impersonate-User: system:admin',
-  'IMPERSONATE-USER: system:admin',
-  'Impersonate-User: kubernetes-admin\r\nImpersonate-Group: system:masters',
-  'Impersonate-Uid: 0\r\nImpersonate-User: system:admin',
-  'Impersonate-Extra-scopes: all\r\nImpersonate-User: system:admin',
   'X-Remote-User: admin\r\nX-Remote-Group: system:masters',
   'X-Forwarded-User: admin',
   'Authorization: Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJzeXN0ZW06YWRtaW4ifQ.',
@@ -232,6 +256,7 @@ const upgrades: readonly RequestAttack[] = [
 
 export const doorTricks: readonly RequestAttack[] = [
   ...paths,
+  ...impersonations,
   ...identities,
   ...methods,
   ...overrides,

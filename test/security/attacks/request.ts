@@ -34,9 +34,10 @@ export interface RequestAttack {
   readonly direct?: (place: Place, id: string) => DirectRequest;
   /**
    * With which rights the direct request is sent. `attempt`: those that the role gives. `any`:
-   * every right, as a role that an owner binds could give.
+   * every right, as a role that an owner binds could give. `token`: with a token of the attempt's
+   * account, so that the request may impersonate others.
    */
-  readonly rights?: 'attempt' | 'any';
+  readonly rights?: 'attempt' | 'any' | 'token';
 }
 
 /** An HTTP request as bytes. The agent's name leads from the audit log to the attack. */

@@ -21,6 +21,8 @@ export interface CommandAttack {
   readonly success?: RegExp;
   /** What is among the command lines of the container afterwards if the attack succeeded. */
   readonly leaves?: RegExp;
+  /** What the printed text has if the attack was made at all. */
+  readonly reports?: RegExp;
   /** The same attack where its wall is not; it must print what `success` matches. */
   readonly withoutWall?: (tokens: Tokens) => string;
 }
@@ -61,7 +63,7 @@ const shellServer: readonly CommandAttack[] = [
     family: 'shell server',
     expected: 'it is killed with its command',
     command: () =>
-      '(setsid sh -c "exec -a left-behind sleep 300" >/dev/null 2>&1 </dev/null &); sleep 0.3; echo started',
+      '(setsid bash -c "exec -a left-behind sleep 300" >/dev/null 2>&1 </dev/null &); sleep 0.3; echo started',
     leaves: /left-behind/,
   },
   {
@@ -105,8 +107,9 @@ const shellServer: readonly CommandAttack[] = [
     family: 'bombs',
     expected: 'refused',
     command: () =>
-      `${DOOR}; door "/api/v1/namespaces/$(head -c 64000 /dev/zero | tr '\\0' a)" -o /dev/null -w '@%{http_code}'`,
-    success: /@2\d\d/,
+      `${DOOR}; door "/api/v1/namespaces/$(head -c 64000 /dev/zero | tr '\\0' a)" -o /dev/null -w 'status=%{http_code}'`,
+    success: /status=2\d\d/,
+    reports: /status=\d\d\d/,
   },
   {
     name: 'write to the root file system',
@@ -128,9 +131,9 @@ const shellServer: readonly CommandAttack[] = [
 
 const DOOR = `door() { curl -sS -m 8 --cacert "$(sed -n 's/.*certificate-authority: //p' $KUBECONFIG)" -H "Authorization: Bearer \${TOKEN:-$(cat "$(sed -n 's/.*tokenFile: //p' $KUBECONFIG)")}" "$(sed -n 's/.*server: //p' $KUBECONFIG | sed "s/:6443/:\${PORT:-6443}/")$1" "\${@:2}"; }`;
 
-/** A request whose status is printed as `@200`. */
+/** A request whose status is printed as `status=200`. */
 const status = (variables: string, path: string, more = '') =>
-  `${DOOR}; ${variables} door ${path} -o /dev/null -w '@%{http_code}' ${more}`;
+  `${DOOR}; ${variables} door ${path} -o /dev/null -w 'status=%{http_code}' ${more}`;
 
 const entry = (kind: string, key: string) =>
   `-H 'Content-Type: application/json' -d '{"clientKey":"${key}","kind":"${kind}","content":"forged"}'`;
@@ -143,7 +146,8 @@ const doors: readonly CommandAttack[] = [
       family: 'audit door',
       expected: '401; no such entry',
       command: () => status('PORT=8443', ENTRIES, entry(kind, `forged-${kind}`)),
-      success: /@2\d\d/,
+      success: /status=2\d\d/,
+      reports: /status=\d\d\d/,
       ...(kind === 'reasoning'
         ? { withoutWall: ({ agent }) => status(`PORT=8443 TOKEN=${agent}`, ENTRIES, entry(kind, 'proof')) }
         : {}),
@@ -155,7 +159,8 @@ const doors: readonly CommandAttack[] = [
       family: 'audit door',
       expected: 'refused; no such entry',
       command: ({ agent }) => status(`PORT=8443 TOKEN=${agent}`, ENTRIES, entry(kind, `forged-by-agent-${kind}`)),
-      success: /@2\d\d/,
+      success: /status=2\d\d/,
+      reports: /status=\d\d\d/,
     }),
   ),
   ...(['agent', 'apiServer', 'unbound', 'stranger'] as const).map(
@@ -164,7 +169,8 @@ const doors: readonly CommandAttack[] = [
       family: 'tokens',
       expected: '401',
       command: (tokens) => status(`TOKEN=${tokens[which]}`, '/version'),
-      success: /@2\d\d/,
+      success: /status=2\d\d/,
+      reports: /status=\d\d\d/,
       withoutWall: () => status('', '/version'),
     }),
   ),
@@ -174,7 +180,8 @@ const doors: readonly CommandAttack[] = [
       family: 'tokens',
       expected: '401',
       command: () => status(`TOKEN=${token === '' ? "' '" : JSON.stringify(token)}`, '/version'),
-      success: /@2\d\d/,
+      success: /status=2\d\d/,
+      reports: /status=\d\d\d/,
       withoutWall: () => status('', '/version'),
     }),
   ),
@@ -184,9 +191,14 @@ const doors: readonly CommandAttack[] = [
       family: 'tokens',
       expected: '401 or 404',
       command: () => status('PORT=8443', path),
-      success: /@2\d\d/,
+      success: /status=2\d\d/,
+      reports: /status=\d\d\d/,
     }),
   ),
 ];
 
-export const commandAttacks: readonly CommandAttack[] = [...shellServer, ...doors];
+export const commandAttacks: readonly CommandAttack[] = [...shellServer, ...doors].map((attack, index) => ({
+  ...attack,
+  // By this the entry of the command is found.
+  command: (tokens) => `: attack ${index}; ${attack.command(tokens)}`,
+}));
