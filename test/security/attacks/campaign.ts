@@ -150,7 +150,7 @@ async function withoutWalls({ run, agentPod, tokens, place, facts, send }: Scene
   const printedWithoutWall = await run(commandAttacks.map(({ withoutWall }) => withoutWall?.(tokens) ?? 'true'));
   // A command that is no child of the shell server is not killed.
   for (const { leaves, command } of commandAttacks) {
-    if (leaves !== undefined) await inSandbox(agentPod, command(tokens));
+    if (leaves !== undefined) await inSandbox(agentPod, `(${command(tokens)}) >/dev/null 2>&1 </dev/null`);
   }
   const leftWithoutWall = await inSandbox(agentPod, COMMAND_LINES);
   const as = (rights: RequestAttack['rights']): As => {
