@@ -16,6 +16,7 @@ import { identityAttacks } from './identity.ts';
 import { type NetworkFacts, probeCommand, readProbes } from './network.ts';
 import type { Place, RequestAttack } from './request.ts';
 import { commandAttacks, type Tokens } from './sandbox.ts';
+import { workloadAttacks } from './workloads.ts';
 
 const INCIDENT = 'attacks';
 export const BYSTANDER = 'lab-attacked';
@@ -24,6 +25,7 @@ const IMPERSONATOR = 'lab-impersonator';
 
 /** All attacks that are one request, each with the name by which the audit log knows it. */
 export const requestAttacks: readonly (RequestAttack & { readonly id: string })[] = [
+  ...workloadAttacks,
   ...identityAttacks,
   ...doorTricks,
   ...bodyAttacks,
@@ -165,7 +167,7 @@ async function withoutWalls({ run, agentPod, tokens, place, facts, send }: Scene
     const wanted = direct?.(place, id);
     return wanted === undefined ? undefined : await send(wanted, as(rights));
   };
-  const [canary] = identityAttacks;
+  const [canary] = workloadAttacks;
   const untilAnswered = (status: number, what: string) =>
     eventually(async () => canary !== undefined && (await sendBare(canary, 'canary'))?.status === status, {
       what,

@@ -21,7 +21,7 @@ const fire = (raw) => new Promise((resolve) => {
   const wait = (ms) => { clearTimeout(idle); idle = setTimeout(end, ms); };
   wait(5000);
   socket.on('secureConnect', () => socket.write(Buffer.from(raw.replaceAll('@TOKEN@', token), 'latin1')));
-  socket.on('data', (chunk) => { if (answer.length < 1e6) answer += chunk.toString('latin1'); wait(400); });
+  socket.on('data', (chunk) => { if (answer.length < 1e6) answer += chunk.toString('latin1'); wait(800); });
   socket.on('end', end);
   socket.on('error', end);
 });

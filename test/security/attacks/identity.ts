@@ -1,131 +1,18 @@
-// Attacks on rights: objects by which an agent would become somebody else, get onto the node, or
-// change what it is judged by.
+// Attacks on rights: objects by which an agent would become somebody else or change what it is judged
+// by, and requests for what belongs to others.
 
 import type { DirectRequest } from '../../support/direct-request.ts';
-import { configMap, configMaps, dry, httpRequest, JSON_TYPE, type Place, type RequestAttack } from './request.ts';
-
-interface Wanted {
-  readonly name: string;
-  /** The path of the collection. */
-  readonly path: (place: Place) => string;
-  readonly body: (place: Place, id: string) => object;
-  /** Default: POST. */
-  readonly method?: string;
-  readonly contentType?: string;
-  /** Default: the collection and the attack's own name. */
-  readonly plants?: (place: Place, id: string) => string;
-  readonly rights: 'attempt' | 'any';
-}
-
-function requestAttack(family: string, wanted: Wanted): RequestAttack {
-  const { name, path, body, method = 'POST', contentType = 'application/json', rights } = wanted;
-  const request = (place: Place, id: string, isDry: boolean): DirectRequest => ({
-    method,
-    path: isDry ? dry(path(place)) : path(place),
-    headers: { 'Content-Type': contentType },
-    body: JSON.stringify(body(place, id)),
-  });
-  return {
-    name,
-    family,
-    expected: 'refused; the object does not exist',
-    raw: (place, id) => httpRequest(id, request(place, id, false)),
-    plants: wanted.plants ?? ((place, id) => `${path(place)}/${id}`),
-    direct: (place, id) => request(place, id, true),
-    rights,
-  };
-}
-
-const core = (plural: string) => (place: Place) => `/api/v1/namespaces/${place.namespace}/${plural}`;
-const apps = (plural: string) => (place: Place) => `/apis/apps/v1/namespaces/${place.namespace}/${plural}`;
-const container = { name: 'c', image: 'oplab.dev/oplab-sandbox:dev', command: ['true'] };
-
-/** Pods as no agent may make them, and the same specs inside workloads. */
-const podSpecs: readonly [string, object][] = [
-  ['privileged', { containers: [{ ...container, securityContext: { privileged: true } }] }],
-  [
-    'a privileged init container',
-    { initContainers: [{ ...container, name: 'i', securityContext: { privileged: true } }] },
-  ],
-  ['hostPath /', { volumes: [{ name: 'v', hostPath: { path: '/' } }] }],
-  ['hostPath of the container runtime', { volumes: [{ name: 'v', hostPath: { path: '/run/containerd' } }] }],
-  ['hostNetwork', { hostNetwork: true }],
-  ['hostPID', { hostPID: true }],
-  ['hostIPC', { hostIPC: true }],
-  [
-    'capability SYS_ADMIN',
-    { containers: [{ ...container, securityContext: { capabilities: { add: ['SYS_ADMIN'] } } }] },
-  ],
-  [
-    'capability NET_ADMIN',
-    { containers: [{ ...container, securityContext: { capabilities: { add: ['NET_ADMIN'] } } }] },
-  ],
-  ['all capabilities', { containers: [{ ...container, securityContext: { capabilities: { add: ['ALL'] } } }] }],
-  ['seccomp Unconfined', { securityContext: { seccompProfile: { type: 'Unconfined' } } }],
-  [
-    'seccomp Unconfined of a container',
-    { containers: [{ ...container, securityContext: { seccompProfile: { type: 'Unconfined' } } }] },
-  ],
-  ['AppArmor Unconfined', { securityContext: { appArmorProfile: { type: 'Unconfined' } } }],
-  ['an SELinux role', { securityContext: { seLinuxOptions: { type: 'spc_t' } } }],
-  ['a foreign service account', { serviceAccountName: 'powerful' }],
-  [
-    'a token for another audience',
-    {
-      volumes: [{ name: 'v', projected: { sources: [{ serviceAccountToken: { path: 't', audience: 'vault' } }] } }],
-    },
-  ],
-];
-const podSpec = (spec: object) => ({ containers: [container], ...spec });
-const labels = { app: 'attack' };
-const template = (spec: object) => ({ metadata: { labels }, spec: podSpec(spec) });
-
-const pods = podSpecs.map(([what, spec]) =>
-  requestAttack('pods', {
-    name: `a pod with ${what}`,
-    path: core('pods'),
-    body: (_place, name) => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec: podSpec(spec) }),
-    rights: 'attempt',
-  }),
-);
-
-const workloads = podSpecs
-  .filter(([what]) => ['privileged', 'hostPath /', 'hostPID', 'a foreign service account'].includes(what))
-  .flatMap(([what, spec]) => [
-    requestAttack('workloads', {
-      name: `a Deployment with ${what}`,
-      path: apps('deployments'),
-      body: (_place, name) => ({
-        apiVersion: 'apps/v1',
-        kind: 'Deployment',
-        metadata: { name },
-        spec: { replicas: 0, selector: { matchLabels: labels }, template: template(spec) },
-      }),
-      rights: 'attempt',
-    }),
-    requestAttack('workloads', {
-      name: `a StatefulSet with ${what}`,
-      path: apps('statefulsets'),
-      body: (_place, name) => ({
-        apiVersion: 'apps/v1',
-        kind: 'StatefulSet',
-        metadata: { name },
-        spec: { serviceName: 'x', replicas: 0, selector: { matchLabels: labels }, template: template(spec) },
-      }),
-      rights: 'attempt',
-    }),
-    requestAttack('workloads', {
-      name: `a Job with ${what}`,
-      path: ({ namespace }) => `/apis/batch/v1/namespaces/${namespace}/jobs`,
-      body: (_place, name) => ({
-        apiVersion: 'batch/v1',
-        kind: 'Job',
-        metadata: { name },
-        spec: { suspend: true, template: { spec: { restartPolicy: 'Never', ...podSpec(spec) } } },
-      }),
-      rights: 'attempt',
-    }),
-  ]);
+import {
+  configMap,
+  configMaps,
+  core,
+  dry,
+  httpRequest,
+  JSON_TYPE,
+  type Place,
+  type RequestAttack,
+  requestAttack,
+} from './request.ts';
 
 /** For CN=attack, O=system:masters, with a key that nobody has. */
 const CERTIFICATE_REQUEST =
@@ -408,4 +295,4 @@ const powers: readonly RequestAttack[] = (
   };
 });
 
-export const identityAttacks: readonly RequestAttack[] = [...pods, ...workloads, ...rights, ...powers];
+export const identityAttacks: readonly RequestAttack[] = [...rights, ...powers];

@@ -61,11 +61,15 @@ function findRequest(entries: readonly ShownEntry[], id: string, object: string 
     ({ kind, params }) => kind === 'kube_outcome' && intents.some(({ seq }) => seq === Object(params).intentSeq),
   );
   return {
-    outcomes: outcomes.map(({ params }) => Number(Object(params).status)),
+    outcomes: outcomes.map(({ params }) => Object(params).status),
+    // The body, and the name: the API server may have made it, and then only the outcome has it.
     isRecorded:
       object !== undefined &&
-      intents.some(({ blob }) => blob?.includes('implant') === true && blob.includes(id)) &&
-      outcomes.some(({ content }) => content.includes(object)),
+      intents.some(
+        ({ blob }) =>
+          blob?.includes('implant') === true &&
+          (blob.includes(`"${object}"`) || outcomes.some(({ content }) => content.includes(object))),
+      ),
     trace:
       intents.length === 0
         ? 'tool_call; refused before it was a request'

@@ -12,11 +12,6 @@ export interface Place {
   readonly node: string;
 }
 
-/** An object that exists if the attack succeeded. */
-export interface Planted {
-  readonly path: string;
-}
-
 export interface RequestAttack {
   readonly name: string;
   readonly family: string;
@@ -70,3 +65,40 @@ export const configMaps = (namespace: string, name?: string): string =>
 
 /** The path as a dry run. */
 export const dry = (path: string): string => `${path}${path.includes('?') ? '&' : '?'}dryRun=All`;
+
+/** An object that must not be made. */
+export interface Wanted {
+  readonly name: string;
+  /** The path of the collection. */
+  readonly path: (place: Place) => string;
+  readonly body: (place: Place, id: string) => object;
+  /** Default: POST. */
+  readonly method?: string;
+  readonly contentType?: string;
+  /** Default: the collection and the attack's own name. */
+  readonly plants?: (place: Place, id: string) => string;
+  readonly rights: 'attempt' | 'any';
+}
+
+/** The attempt to make it. */
+export function requestAttack(family: string, wanted: Wanted): RequestAttack {
+  const { name, path, body, method = 'POST', contentType = 'application/json', rights } = wanted;
+  const request = (place: Place, id: string, isDry: boolean): DirectRequest => ({
+    method,
+    path: isDry ? dry(path(place)) : path(place),
+    headers: { 'Content-Type': contentType },
+    body: JSON.stringify(body(place, id)),
+  });
+  return {
+    name,
+    family,
+    expected: 'refused; the object does not exist',
+    raw: (place, id) => httpRequest(id, request(place, id, false)),
+    plants: wanted.plants ?? ((place, id) => `${path(place)}/${id}`),
+    direct: (place, id) => request(place, id, true),
+    rights,
+  };
+}
+
+/** The path of a collection of the core group in the target namespace. */
+export const core = (plural: string) => (place: Place) => `/api/v1/namespaces/${place.namespace}/${plural}`;
