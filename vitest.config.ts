@@ -47,6 +47,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/*.test.ts', 'test/security/**/*.test.ts'],
+          globalSetup: ['test/support/attack-report.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
           fileParallelism: false,

@@ -107,3 +107,18 @@ describe.each(pages)('%s', (page) => {
     expect(broken.map(([link]) => link)).toEqual([]);
   });
 });
+
+describe('the threats of docs/security.md', () => {
+  const text = readFileSync(path.join(root, 'docs/security.md'), 'utf8');
+  const rows = text.split('\n').filter((line) => /^\|.*\]\(\.\.\/(?:test|src)\//.test(line));
+
+  it.each(rows.map((row) => [row.split('|').slice(1, 3).join(':').trim(), row]))('%s: its tests exist', (_, row) => {
+    const tests = [...row.matchAll(/\]\(\.\.\/([^)]+)\)((?:,? "[^"]+")+)/g)];
+    expect(tests.length).toBeGreaterThan(0);
+    const missing = tests.flatMap(([, file = '', titles = '']) => {
+      const source = readFileSync(path.join(root, file), 'utf8');
+      return [...titles.matchAll(/"([^"]+)"/g)].filter(([, title = '']) => !source.includes(title));
+    });
+    expect(missing.map(([, title]) => title)).toEqual([]);
+  });
+});

@@ -6,12 +6,14 @@
 //   --keep                       leaves the cluster up
 //   -t PATTERN                   runs the tests with such a name
 //   --serial                     runs one part at a time; by default e2e runs beside the others
+//   FOLDER …                     runs the tests in these folders
 //
 // Examples:
 //   npm test
 //   npm test -- --only unit
 //   npm test -- --only api -t "oplab top"
 //   npm test -- --only e2e --keep
+//   npm run test:security
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
@@ -88,12 +90,13 @@ async function staticChecks(signal: AbortSignal): Promise<Omit<PartResult, 'part
 
 async function vitest(
   project: Exclude<Part, 'static'>,
-  pattern: string | undefined,
+  { pattern, folders }: { pattern: string | undefined; folders: readonly string[] },
   signal: AbortSignal,
 ): Promise<Omit<PartResult, 'part' | 'seconds'>> {
   const file = path.join(reports, `vitest-${project}.json`);
   await rm(file, { force: true });
   const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  args.push(...folders);
   if (pattern !== undefined) args.push('-t', pattern);
   const ended = await passes(project, 'vitest', args, signal);
   let report: z.infer<typeof vitestReport>;
@@ -160,7 +163,8 @@ function turns(): (work: () => Promise<void>) => Promise<void> {
 }
 
 await main(async (signal) => {
-  const { values } = parseArgs({
+  const { values, positionals: folders } = parseArgs({
+    allowPositionals: true,
     options: {
       only: { type: 'string' },
       keep: { type: 'boolean', default: false },
@@ -196,7 +200,8 @@ await main(async (signal) => {
       console.error(error instanceof Error ? error.message : String(error));
       return { part, ...nothing, failed: 1, seconds: 0, failures: ['could not be prepared; see above'] };
     }
-    const tests = () => (part === 'static' ? staticChecks(signal) : vitest(part, values.testNamePattern, signal));
+    const tests = () =>
+      part === 'static' ? staticChecks(signal) : vitest(part, { pattern: values.testNamePattern, folders }, signal);
     const [result, took] = await seconds(tests);
     return { part, seconds: took, ...result };
   };

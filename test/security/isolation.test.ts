@@ -2,11 +2,12 @@
 // the probe itself can fail.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodeContainer } from '../../hack/cluster/names.ts';
 import { apply, child, kubectl, trail, tryKubectl } from '../support/live.ts';
 import { type OperatorHarness, openOperatorHarness, pod } from '../support/operator-harness.ts';
 import { conclude, readToolResults, shell } from '../support/scripted-model.ts';
 
-const NODE = 'oplab-control-plane';
+const NODE = nodeContainer;
 const OUTSIDE = 'oplab-test-outside';
 const METADATA = '169.254.169.254';
 // TEST-NET-3 (RFC 5737): represents any address on the internet, and leads to a container of the

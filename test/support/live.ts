@@ -4,6 +4,7 @@ import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type ChildOptions, type ChildResult, run } from '../../hack/child.ts';
+import { binDir, kubeconfigPath } from '../../hack/cluster/names.ts';
 import { type Incident, incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { type Entry, entry } from '../../src/audit/entry.ts';
@@ -11,9 +12,9 @@ import { eventually } from './eventually.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 
-export const KUBECONFIG = path.join(root, '.oplab/kubeconfig');
+export const KUBECONFIG = kubeconfigPath;
 
-const env = { KUBECONFIG, PATH: `${path.join(root, '.oplab/bin')}:${process.env.PATH ?? ''}`, NO_COLOR: '1' };
+const env = { KUBECONFIG, PATH: `${binDir}:${process.env.PATH ?? ''}`, NO_COLOR: '1' };
 
 export const child = (command: string, args: readonly string[], options: ChildOptions = {}): Promise<ChildResult> =>
   run(command, args, { timeoutMs: 120_000, ...options, env: { ...env, ...options.env } });
