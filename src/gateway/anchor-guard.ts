@@ -1,7 +1,8 @@
 // Compares the audit log with the anchor in an Incident's status before the gateway writes a newer
 // anchor. A log that was set back, cut or swapped would otherwise be anchored again.
 
-import { type AuditStatus, type Incident, sessionId } from '../api/incident.ts';
+import { type Incident, sessionId } from '../api/incident.ts';
+import type { AuditStatus } from '../api/incident-status.ts';
 import type { Entry } from '../audit/entry.ts';
 import { entryHash } from '../audit/hash-chain.ts';
 import type { AuditLog } from '../audit/log.ts';
