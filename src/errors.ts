@@ -75,6 +75,13 @@ export const ERRORS = {
     retry: true,
     meaning: 'The caller has too many requests in progress. Try again in a moment.',
   },
+  OPLAB_OVER_QUOTA: {
+    status: 429,
+    exitCode: 1,
+    retry: true,
+    meaning:
+      'The Incident uses more of the gateway than its share: bytes in memory, or requests or bytes a second. Try again in a moment.',
+  },
   OPLAB_AUDIT_UNAVAILABLE: {
     status: 503,
     exitCode: 1,
@@ -359,6 +366,19 @@ export class UpstreamUnavailable extends OplabError {
 export class TooBusy extends OplabError {
   constructor(message: string) {
     super('OPLAB_TOO_BUSY', message);
+  }
+}
+
+/**
+ * The caller uses more of the gateway than its share. It tries again in a moment. Nobody else is
+ * refused because of it.
+ */
+export class OverQuota extends OplabError {
+  /** When to try again, in seconds. */
+  readonly retryAfterSeconds: number;
+  constructor(message: string, retryAfterSeconds = 1) {
+    super('OPLAB_OVER_QUOTA', message);
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 

@@ -17,6 +17,7 @@ import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
+import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
@@ -90,6 +91,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const budgets = new Budgets(log);
     const changes = new ChangeBook(log);
     const inFlight = new InFlight();
+    const memory = new BodyMemory(bodyMemoryLimits(environment.OPLAB_BODY_MEMORY_BYTES));
     const leases = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
       onCut: () => metrics.streamsCut.inc(),
@@ -170,6 +172,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     };
     metrics.observe('leases', 'Attempts with a live lease.', () => leases.live);
     metrics.observe('streams', 'Streams held open by a lease.', () => leases.held);
+    metrics.observe('body_bytes', 'Bytes of bodies kept in memory by all doors.', () => memory.total);
     metrics.observe('audit_healthy', '1 while the audit log can be written.', () =>
       log.failure === undefined ? 1 : 0,
     );
@@ -183,6 +186,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       status,
       live,
       inFlight,
+      memory,
       metrics,
       logger,
     };

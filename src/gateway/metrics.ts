@@ -14,7 +14,7 @@ export interface GatewayMetrics {
   readonly streamsCut: Counter;
   readonly statusWrites: Counter<'result'>;
   /** Registers a gauge that is read on each scrape. */
-  observe(name: 'leases' | 'streams' | 'audit_healthy', help: string, read: () => number): void;
+  observe(name: 'leases' | 'streams' | 'body_bytes' | 'audit_healthy', help: string, read: () => number): void;
 }
 
 export function createGatewayMetrics(registry: Registry): GatewayMetrics {

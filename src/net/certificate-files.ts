@@ -37,7 +37,7 @@ export function readPem(file: string): string {
   } catch (error) {
     throw new InvalidInput(`the certificate file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
-  if (!/-----BEGIN [^-]+-----[^]+-----END [^-]+-----/.test(text)) {
+  if (!/-----BEGIN [^-]+-----[\s\S]+-----END [^-]+-----/.test(text)) {
     throw new InvalidInput(`the certificate file ${file} has no PEM block; is it being written?`);
   }
   return text;

@@ -2,7 +2,16 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { ERRORS, type ErrorCode, errorMessage, InvalidInput, LimitReached, OplabError, TooLarge } from '../errors.ts';
+import {
+  ERRORS,
+  type ErrorCode,
+  errorMessage,
+  InvalidInput,
+  LimitReached,
+  OplabError,
+  OverQuota,
+  TooLarge,
+} from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
 
 /** A refusal as it is sent. */
@@ -51,16 +60,29 @@ export function sendRefusal(response: ServerResponse, error: unknown): void {
 /** Clients of the Messages API obey these two headers. */
 export function retryHeaders(retry: boolean, error: unknown): Record<string, string> {
   if (error instanceof LimitReached) return { 'x-should-retry': 'false' };
-  return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': '1' } : {}) };
+  return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': retryAfter(error) } : {}) };
+}
+
+/** The value of Retry-After for a refusal that may be tried again, in seconds. */
+export function retryAfter(error: unknown): string {
+  return String(error instanceof OverQuota ? error.retryAfterSeconds : 1);
 }
 
 /**
  * The whole body, up to `limit` bytes.
+ * @param reserve called before bytes are kept in memory: for all that are announced, or else for
+ * each piece. What it throws ends the reading
  * @throws TooLarge, InvalidInput when the caller hangs up before the end
  */
-export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
-  const announced = Number(request.headers['content-length'] ?? 0);
+export async function readBody(
+  request: IncomingMessage,
+  limit: number,
+  reserve: (bytes: number) => void = () => {},
+): Promise<Buffer> {
+  const length = request.headers['content-length'];
+  const announced = Number(length ?? 0);
   if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; at most ${limit} are accepted`);
+  if (announced > 0) reserve(announced);
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -68,6 +90,7 @@ export async function readBody(request: IncomingMessage, limit: number): Promise
       if (!Buffer.isBuffer(chunk)) continue;
       size += chunk.length;
       if (size > limit) throw new TooLarge(`the body is longer than ${limit} bytes`);
+      if (length === undefined) reserve(chunk.length);
       chunks.push(chunk);
     }
   } catch (error) {

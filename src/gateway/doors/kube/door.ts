@@ -73,7 +73,7 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
   requirePlainConnection(request.headers);
-  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
+  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY, caller.memory.grow);
   const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
   // Reviews change nothing and are not recorded, so their bodies are forwarded as they came.
   const read: CanonicalBody = writes
