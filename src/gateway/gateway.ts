@@ -194,6 +194,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const dockerHosts = new DockerHosts(dockerEndpoints);
     const kube = kubeDoor(context, {
       apiServer,
+      agentsNamespace: namespace,
       audience: SANDBOX_AUDIENCE,
       concurrency: new Concurrency(CONCURRENT.kube),
     });

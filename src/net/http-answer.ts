@@ -79,25 +79,49 @@ export async function readBody(
   limit: number,
   reserve: (bytes: number) => void = () => {},
 ): Promise<Buffer> {
-  const length = request.headers['content-length'];
-  const announced = Number(length ?? 0);
-  if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; at most ${limit} are accepted`);
-  if (announced > 0) reserve(announced);
-  const chunks: Buffer[] = [];
+  const announced = readLength(request, limit);
+  if (announced !== undefined && announced > 0) reserve(announced);
+  const pieces: Buffer[] = [];
+  for await (const piece of bodyPieces(request, limit)) {
+    if (announced === undefined) reserve(piece.length);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+/**
+ * Reads a body without keeping it. @returns its length in bytes
+ * @throws TooLarge, InvalidInput when the caller hangs up before the end
+ */
+export async function discardBody(request: IncomingMessage, limit: number): Promise<number> {
+  readLength(request, limit);
+  let size = 0;
+  for await (const piece of bodyPieces(request, limit)) size += piece.length;
+  return size;
+}
+
+/** The announced length in bytes; undefined for a body in chunks. @throws TooLarge */
+function readLength({ headers }: IncomingMessage, limit: number): number | undefined {
+  const length = headers['content-length'];
+  if (length === undefined) return undefined;
+  if (Number(length) > limit) throw new TooLarge(`the body has ${length} bytes; at most ${limit} are accepted`);
+  return Number(length);
+}
+
+async function* bodyPieces(request: IncomingMessage, limit: number): AsyncGenerator<Buffer> {
   let size = 0;
   try {
-    for await (const chunk of request) {
-      if (!Buffer.isBuffer(chunk)) continue;
-      size += chunk.length;
+    // Destroyed on return, the request could not be answered any more.
+    for await (const piece of request.iterator({ destroyOnReturn: false })) {
+      if (!Buffer.isBuffer(piece)) continue;
+      size += piece.length;
       if (size > limit) throw new TooLarge(`the body is longer than ${limit} bytes`);
-      if (length === undefined) reserve(chunk.length);
-      chunks.push(chunk);
+      yield piece;
     }
   } catch (error) {
     if (error instanceof OplabError) throw error;
     throw new InvalidInput('the body was cut off', error);
   }
-  return Buffer.concat(chunks);
 }
 
 /** Parses JSON with a schema. An empty body counts as `{}`. @throws InvalidInput */

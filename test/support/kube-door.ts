@@ -10,7 +10,7 @@ import {
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
+import { buffer, json } from 'node:stream/consumers';
 import { afterEach } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import type { NewEntry } from '../../src/audit/entry.ts';
@@ -98,12 +98,15 @@ export interface KubeDoorOptions {
   /** How the API server answers a request. It is not told of reviews of rights. */
   readonly answer?: (request: IncomingMessage, response: ServerResponse) => void;
   readonly auditFails?: boolean;
+  /** Answers reviews of the attempt's rights. Default: everything is allowed. */
+  readonly review?: (response: ServerResponse) => void;
 }
 
 /** Starts the door. What the test starts is stopped after it. */
 export async function startKubeDoor(options: KubeDoorOptions) {
   const { upgrade, answer } = options;
   const seen: IncomingMessage[] = [];
+  const reviews: unknown[] = [];
   const apiServer = createServer();
   apiServer.on('upgrade', (request: IncomingMessage, socket: Duplex) => {
     seen.push(request);
@@ -111,6 +114,14 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     upgrade?.(request, socket);
   });
   apiServer.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (request.url === '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews') {
+      void json(request).then((asked) => {
+        reviews.push(asked);
+        if (options.review !== undefined) options.review(response);
+        else response.end('{"status":{"allowed":true}}');
+      });
+      return;
+    }
     seen.push(request);
     answer?.(request, response);
   });
@@ -159,6 +170,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   };
   const door = kubeDoor(context, {
     apiServer: createApiServer({ url, tls: () => ({}) }),
+    agentsNamespace: 'oplab-agents',
     audience: 'oplab-sandbox',
     concurrency: new Concurrency(128),
   });
@@ -172,6 +184,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   return {
     entries,
     seen,
+    reviews,
     memory,
     metrics: () => registry.metrics(),
     kill() {

@@ -3,16 +3,27 @@
 
 import type { IncomingMessage } from 'node:http';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
-import { readBody } from '../../../net/http-answer.ts';
+import { discardBody, readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
-import type { Caller, Door, Exchange, ForwardedRequest, ForwardPlan, GatewayContext } from '../door.ts';
+import type {
+  AnswerPlan,
+  Caller,
+  Door,
+  Exchange,
+  ForwardedRequest,
+  ForwardPlan,
+  GatewayContext,
+  Outcome,
+} from '../door.ts';
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
 import { classify, type KubeRequest } from './classify.ts';
 import { findForbidden } from './forbidden.ts';
-import { recordIntent } from './recording.ts';
+import type { KubeStatus } from './forbidden-status.ts';
+import { type IntentDetails, recordIntent } from './recording.ts';
 import { statusOf } from './refusal.ts';
+import { Rights } from './rights.ts';
 
 /** What the API server takes itself. */
 const MAX_BODY = 3 * 1024 * 1024;
@@ -28,13 +39,16 @@ const PROTOCOLS: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
 
 export interface KubeDoorOptions {
   readonly apiServer: ApiServer;
+  /** The namespace of the attempts' service accounts. */
+  readonly agentsNamespace: string;
   readonly audience: string;
   readonly concurrency: Concurrency;
 }
 
 /** The door for the sandbox's kubectl: each request goes on as the attempt's own account. */
 export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Door<KubeRequest> {
-  const { apiServer, audience, concurrency } = options;
+  const { apiServer, agentsNamespace, audience, concurrency } = options;
+  const rights = new Rights({ apiServer, namespace: agentsNamespace });
   return {
     name: 'kube',
     audience,
@@ -46,7 +60,7 @@ export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Doo
       const token = await gateway.attemptTokens.token(caller.lease);
       return exchange.type === 'upgrade'
         ? await planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
-        : await planRequest(gateway, apiServer, { caller, wanted, token, request: exchange.request });
+        : await planRequest(gateway, { apiServer, rights }, { caller, wanted, token, request: exchange.request });
     },
     refusal: (error, request) => {
       const { status, body, headers } = statusOf(error, request.url ?? '');
@@ -67,12 +81,26 @@ interface Admitted {
   readonly request: Exchange['request'];
 }
 
-async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
+async function planRequest(
+  gateway: GatewayContext,
+  { apiServer, rights }: { readonly apiServer: ApiServer; readonly rights: Rights },
+  admitted: Admitted,
+): Promise<ForwardPlan | AnswerPlan> {
   const { caller, wanted, token, request } = admitted;
   const { kind, secrets, follows } = wanted;
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
   requirePlainConnection(request.headers);
+  const reason = findForbidden(wanted);
+  if (reason !== undefined) {
+    const unread = hasBody(request) ? await discardBody(request, MAX_BODY) : undefined;
+    await recordRefused(gateway, caller, request, unread, refusedBy(reason));
+    throw new NotAllowed(reason);
+  }
+  if (writes && hasBody(request)) {
+    const refusal = await rights.findRefusal(caller.lease, token, method, wanted);
+    if (refusal !== undefined) return await refuse(gateway, caller, request, refusal);
+  }
   const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY, caller.memory.grow);
   const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
   // Reviews change nothing and are not recorded, so their bodies are forwarded as they came.
@@ -90,7 +118,6 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
     },
     body,
   };
-  await refuseForbidden(gateway, caller, wanted, forwarded);
   return {
     upstream: 'the API server',
     writes,
@@ -112,18 +139,48 @@ function forwardedHeaders(request: IncomingMessage, writes: boolean) {
   return headers;
 }
 
-/** Refuses a write that no role can allow, and records it. @throws NotAllowed */
-async function refuseForbidden(
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** The outcome of a write that no role can allow. */
+function refusedBy(reason: string): Outcome {
+  return { status: 403, ended: `refused by the gateway: ${reason}` };
+}
+
+/**
+ * Records a write that is refused whatever its body says.
+ * @param unreadBytes the length of its body. Only this is recorded: reading it would be work that a
+ * caller without rights could cause
+ */
+async function recordRefused(
   gateway: GatewayContext,
   caller: Caller,
-  wanted: KubeRequest,
-  forwarded: ForwardedRequest,
+  request: IncomingMessage,
+  unreadBytes: number | undefined,
+  outcome: Outcome,
 ): Promise<void> {
-  const reason = findForbidden(wanted);
-  if (reason === undefined) return;
-  const intent = await recordIntent(gateway, caller, forwarded);
-  await intent.outcome({ status: 403, ended: `refused by the gateway: ${reason}` });
-  throw new NotAllowed(reason);
+  const { method = 'GET', url: path = '/' } = request;
+  const forwarded = { method, path, headers: requestHeaders(request.headers), body: Buffer.alloc(0) };
+  const details: IntentDetails = unreadBytes === undefined ? {} : { unreadBytes };
+  const intent = await recordIntent(gateway, caller, forwarded, details);
+  await intent.outcome(outcome);
+}
+
+/** Answers a write for which the attempt's account has no right, as the API server would. */
+async function refuse(
+  gateway: GatewayContext,
+  caller: Caller,
+  request: IncomingMessage,
+  status: KubeStatus,
+): Promise<AnswerPlan> {
+  const body = Buffer.from(JSON.stringify(status));
+  await recordRefused(gateway, caller, request, await discardBody(request, MAX_BODY), { status: 403, body });
+  return {
+    answer: async (response) => {
+      response.writeHead(403, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+    },
+  };
 }
 
 async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
@@ -141,14 +198,18 @@ async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitt
   const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
   const forwarded = { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) };
-  await refuseForbidden(gateway, caller, wanted, forwarded);
+  const reason = findForbidden(wanted);
+  if (reason !== undefined) {
+    await recordRefused(gateway, caller, request, undefined, refusedBy(reason));
+    throw new NotAllowed(reason);
+  }
   return {
     upstream: 'the API server',
     writes,
     follows: true,
     request: forwarded,
     record: async (sent) =>
-      writes || wanted.secrets ? await recordIntent(gateway, caller, sent, protocol) : undefined,
+      writes || wanted.secrets ? await recordIntent(gateway, caller, sent, { protocol }) : undefined,
     open: (sent) => apiServer.request(sent, { token, limits: { head: UPGRADE_ANSWER_MS }, own: true }),
     headers: (answer) => responseHeaders(answer.headers),
   };

@@ -1,5 +1,6 @@
 // One sandbox cannot stop the kube door for the others: what it sends at once has a limit.
 
+import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { startKubeDoor } from '../../../../test/support/kube-door.ts';
@@ -37,7 +38,9 @@ describe('bodies in memory', () => {
       reason: 'TooManyRequests',
       message: expect.stringContaining('OPLAB_OVER_QUOTA'),
     });
-    expect(await through.metrics()).toContain('oplab_refused_total{door="kube",reason="OPLAB_OVER_QUOTA",process="test"} 1');
+    expect(await through.metrics()).toContain(
+      'oplab_refused_total{door="kube",reason="OPLAB_OVER_QUOTA",process="test"} 1',
+    );
     other.release();
     expect((await through.send('POST', CONFIGMAPS, '{"kind":"ConfigMap"}')).status).toBe(200);
   });
@@ -62,5 +65,84 @@ describe('bodies in memory', () => {
     expect(outcome?.params).toMatchObject({ status: 200, isPartial: true });
     expect(outcome?.content).toContain('too large to be recorded whole');
     expect(outcome?.blob?.length).toBeLessThanOrEqual(2 * MIB + 128 * 1024);
+  });
+});
+
+describe('rights', () => {
+  const large = JSON.stringify({ kind: 'ConfigMap', data: { word: 'sesame'.repeat(100_000) } });
+  const json = (response: ServerResponse, value: object) => void response.end(JSON.stringify(value));
+  const refuses = (response: ServerResponse) => json(response, { status: { allowed: false } });
+
+  it('are asked before a body is read: a write that is refused is on record with its length alone', async () => {
+    const through = await startKubeDoor({ review: refuses, answer: (_, response) => void response.end('{}') });
+    const { status, body } = await through.send('POST', CONFIGMAPS, large);
+    expect(status).toBe(403);
+    expect(JSON.parse(body.toString())).toMatchObject({
+      kind: 'Status',
+      reason: 'Forbidden',
+      message:
+        'configmaps is forbidden: User "system:serviceaccount:oplab-agents:a" cannot create resource "configmaps" in API group "" in the namespace "patient"',
+    });
+    expect(through.seen).toEqual([]);
+    const [intent, outcome] = through.entries;
+    expect(intent).toMatchObject({ kind: 'kube_intent', params: { verb: 'create', unreadBytes: large.length } });
+    expect(intent?.blob).toBeUndefined();
+    expect(outcome).toMatchObject({ kind: 'kube_outcome', params: { status: 403, reason: 'Forbidden' } });
+    expect(outcome?.content).toContain('cannot create resource');
+  });
+
+  it('keep what is refused cheap: 40 bodies of 1 MiB leave less than 100 KiB in the record', async () => {
+    const through = await startKubeDoor({ review: refuses, answer: (_, response) => void response.end('{}') });
+    const body = JSON.stringify({ data: 'x'.repeat(MIB - 100) });
+    for (let sent = 0; sent < 40; sent += 1) {
+      // A fast machine may send more than the quota of bytes a second.
+      if ((await through.send('POST', CONFIGMAPS, body)).status === 429) await sleep(1000);
+    }
+    expect(through.memory.total).toBe(0);
+    expect(JSON.stringify(through.entries).length).toBeLessThan(100 * 1024);
+    expect(through.reviews.length).toBeLessThan(40);
+  });
+
+  it('are asked once for many writes of one kind, and not for reads or writes without a body', async () => {
+    const through = await startKubeDoor({ answer: (_, response) => void response.end('{}') });
+    for (let sent = 0; sent < 10; sent += 1) await through.send('POST', CONFIGMAPS, '{}');
+    await through.send('GET', CONFIGMAPS);
+    await through.send('DELETE', `${CONFIGMAPS}/x`);
+    expect(through.seen).toHaveLength(12);
+    expect(through.reviews).toEqual([
+      expect.objectContaining({
+        spec: {
+          resourceAttributes: {
+            verb: 'create',
+            group: '',
+            version: 'v1',
+            resource: 'configmaps',
+            namespace: 'patient',
+          },
+        },
+      }),
+    ]);
+  });
+
+  it.each([
+    ['the API server does not say', (response: ServerResponse) => void response.writeHead(500).end()],
+    ['the connection is cut', (response: ServerResponse) => void response.destroy()],
+    [
+      'a rule could not be evaluated',
+      (response: ServerResponse) => json(response, { status: { allowed: false, evaluationError: 'webhook down' } }),
+    ],
+  ])('that are not known refuse nothing: %s', async (_, review) => {
+    const through = await startKubeDoor({ review, answer: (_request, response) => void response.end('{}') });
+    expect((await through.send('POST', CONFIGMAPS, '{}')).status).toBe(200);
+    expect(through.seen).toHaveLength(1);
+  });
+
+  it('do not matter for what no role can allow, whose body is not read either', async () => {
+    const through = await startKubeDoor({ answer: (_, response) => void response.end('{}') });
+    const { status, body } = await through.send('POST', '/apis/oplab.dev/v1alpha1/namespaces/patient/incidents', large);
+    expect([status, body.toString()]).toEqual([400, expect.stringContaining('an agent may not write')]);
+    expect(through.reviews).toEqual([]);
+    expect(through.entries[0]).toMatchObject({ params: { unreadBytes: large.length } });
+    expect(through.entries[0]?.blob).toBeUndefined();
   });
 });

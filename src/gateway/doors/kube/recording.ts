@@ -21,6 +21,14 @@ const answered = z.looseObject({
     .optional(),
 });
 
+/** What the request itself does not say. */
+export interface IntentDetails {
+  /** Of an upgrade. */
+  readonly protocol?: string;
+  /** The length of a body that was not read, because the request is refused. */
+  readonly unreadBytes?: number;
+}
+
 /** In the outcome of a write whose answer was not kept whole. */
 const TOO_LARGE = 'the answer is too large to be recorded whole';
 
@@ -33,15 +41,16 @@ export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
-  protocol?: string,
+  { protocol, unreadBytes }: IntentDetails = {},
 ): Promise<Intent> {
-  const contentType = body.length > 0 ? headers['content-type']?.toString() : undefined;
+  const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
   const asked = classify(method, forwardedPath);
   const secret = asked.resource === 'secrets';
   const read = canonicalBody(body, contentType, undefined, secret);
   const shown = recordedBody(read, secret);
-  const request = withBody(asked, read);
+  // A body that was not read could say something else than the query.
+  const request = unreadBytes === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
@@ -70,6 +79,7 @@ export async function recordIntent(
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
+      ...(unreadBytes === undefined ? {} : { unreadBytes }),
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
