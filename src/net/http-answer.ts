@@ -91,12 +91,21 @@ export async function readBody(
 
 /**
  * Reads a body without keeping it. @returns its length in bytes
+ * @param reserve as for `readBody`
  * @throws TooLarge, InvalidInput when the caller hangs up before the end
  */
-export async function discardBody(request: IncomingMessage, limit: number): Promise<number> {
-  readLength(request, limit);
+export async function discardBody(
+  request: IncomingMessage,
+  limit: number,
+  reserve: (bytes: number) => void = () => {},
+): Promise<number> {
+  const announced = readLength(request, limit);
+  if (announced !== undefined && announced > 0) reserve(announced);
   let size = 0;
-  for await (const piece of bodyPieces(request, limit)) size += piece.length;
+  for await (const piece of bodyPieces(request, limit)) {
+    if (announced === undefined) reserve(piece.length);
+    size += piece.length;
+  }
   return size;
 }
 

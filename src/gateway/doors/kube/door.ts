@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { discardBody, readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
+import { type Rate, RateLimit } from '../../rate-limit.ts';
 import type {
   AnswerPlan,
   Caller,
@@ -34,6 +35,12 @@ const MAX_BODY = 3 * 1024 * 1024;
 const ANSWER_MS = 75_000;
 /** The same for an upgrade: the upstream may have to reach somebody else first. */
 const UPGRADE_ANSWER_MS = 60_000;
+/**
+ * What one session may use, as a constant: client-go sends 50 requests a second at most, with more
+ * at once only for discovery, and waits for `Retry-After`.
+ */
+const REQUESTS: Rate = { unit: 'requests', perSecond: 50, burst: 100 };
+const WRITE_BYTES: Rate = { unit: 'bytes of write bodies', perSecond: 5 * 1024 * 1024, burst: 10 * 1024 * 1024 };
 /** What clients of the API change to. */
 const PROTOCOLS: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
 
@@ -49,6 +56,8 @@ export interface KubeDoorOptions {
 export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Door<KubeRequest> {
   const { apiServer, agentsNamespace, audience, concurrency } = options;
   const rights = new Rights({ apiServer, namespace: agentsNamespace });
+  const requests = new RateLimit(REQUESTS);
+  const writeBytes = new RateLimit(WRITE_BYTES);
   return {
     name: 'kube',
     audience,
@@ -57,10 +66,15 @@ export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Doo
     concurrency,
     read: ({ method = 'GET', url = '' }) => classify(method, url),
     plan: async (caller, wanted, exchange) => {
+      requests.take(caller.lease.session);
       const token = await gateway.attemptTokens.token(caller.lease);
       return exchange.type === 'upgrade'
         ? await planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
-        : await planRequest(gateway, { apiServer, rights }, { caller, wanted, token, request: exchange.request });
+        : await planRequest(
+            gateway,
+            { apiServer, rights, writeBytes },
+            { caller, wanted, token, request: exchange.request },
+          );
     },
     refusal: (error, request) => {
       const { status, body, headers } = statusOf(error, request.url ?? '');
@@ -83,7 +97,11 @@ interface Admitted {
 
 async function planRequest(
   gateway: GatewayContext,
-  { apiServer, rights }: { readonly apiServer: ApiServer; readonly rights: Rights },
+  {
+    apiServer,
+    rights,
+    writeBytes,
+  }: { readonly apiServer: ApiServer; readonly rights: Rights; readonly writeBytes: RateLimit },
   admitted: Admitted,
 ): Promise<ForwardPlan | AnswerPlan> {
   const { caller, wanted, token, request } = admitted;
@@ -91,17 +109,24 @@ async function planRequest(
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
   requirePlainConnection(request.headers);
+  const count = (size: number) => writeBytes.take(caller.lease.session, size);
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
-    const unread = hasBody(request) ? await discardBody(request, MAX_BODY) : undefined;
+    const unread = hasBody(request) ? await discardBody(request, MAX_BODY, count) : undefined;
     await recordRefused(gateway, caller, request, unread, refusedBy(reason));
     throw new NotAllowed(reason);
   }
   if (writes && hasBody(request)) {
     const refusal = await rights.findRefusal(caller.lease, token, method, wanted);
-    if (refusal !== undefined) return await refuse(gateway, caller, request, refusal);
+    if (refusal !== undefined) {
+      return await refuse(gateway, caller, request, refusal, await discardBody(request, MAX_BODY, count));
+    }
   }
-  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY, caller.memory.grow);
+  const reserve = (size: number) => {
+    count(size);
+    caller.memory.grow(size);
+  };
+  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY, reserve);
   const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
   // Reviews change nothing and are not recorded, so their bodies are forwarded as they came.
   const read: CanonicalBody = writes
@@ -173,9 +198,10 @@ async function refuse(
   caller: Caller,
   request: IncomingMessage,
   status: KubeStatus,
+  unreadBytes: number,
 ): Promise<AnswerPlan> {
   const body = Buffer.from(JSON.stringify(status));
-  await recordRefused(gateway, caller, request, await discardBody(request, MAX_BODY), { status: 403, body });
+  await recordRefused(gateway, caller, request, unreadBytes, { status: 403, body });
   return {
     answer: async (response) => {
       response.writeHead(403, { 'content-type': 'application/json', 'content-length': body.length }).end(body);

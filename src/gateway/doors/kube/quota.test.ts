@@ -68,6 +68,49 @@ describe('bodies in memory', () => {
   });
 });
 
+describe('what a session uses a second', () => {
+  it('is limited in requests, and tells when to try again', async () => {
+    const through = await startKubeDoor({ answer: (_, response) => void response.end('{}') });
+    const began = performance.now();
+    const answers = [];
+    for (let sent = 0; sent < 8; sent += 1) {
+      answers.push(...(await Promise.all(Array.from({ length: 50 }, () => through.send('GET', CONFIGMAPS)))));
+    }
+    const seconds = (performance.now() - began) / 1000;
+    const passed = answers.filter(({ status }) => status === 200).length;
+    expect(passed).toBeGreaterThanOrEqual(100);
+    expect(passed).toBeLessThanOrEqual(100 + 50 * seconds + 1);
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(refused.length).toBe(answers.length - passed);
+    expect(refused[0]?.headers['retry-after']).toBe('1');
+    await sleep(100);
+    expect((await through.send('GET', CONFIGMAPS)).status).toBe(200);
+  });
+
+  it.each([
+    ['announced', {}],
+    ['in chunks', { 'transfer-encoding': 'chunked' }],
+  ])('is limited in bytes of write bodies: %s', async (_, headers) => {
+    const through = await startKubeDoor({ answer: (_request, response) => void response.end('{}') });
+    const body = JSON.stringify({ data: 'x'.repeat(MIB - 100) });
+    const began = performance.now();
+    let [passed, refused] = [0, 0];
+    for (let sent = 0; sent < 40; sent += 1) {
+      // A caller that still sends may find the connection closed before it reads the refusal.
+      const status = await through.send('POST', CONFIGMAPS, body, headers).then(
+        (answer) => answer.status,
+        () => 0,
+      );
+      if (status === 200) passed += 1;
+      else refused += 1;
+    }
+    const seconds = (performance.now() - began) / 1000;
+    expect(passed).toBeLessThanOrEqual(10 + 5 * seconds + 1);
+    if (seconds < 5) expect(refused).toBeGreaterThan(0);
+    expect(await through.metrics()).toContain('reason="OPLAB_OVER_QUOTA"');
+  });
+});
+
 describe('rights', () => {
   const large = JSON.stringify({ kind: 'ConfigMap', data: { word: 'sesame'.repeat(100_000) } });
   const json = (response: ServerResponse, value: object) => void response.end(JSON.stringify(value));
