@@ -75,6 +75,13 @@ export const ERRORS = {
     retry: true,
     meaning: 'The caller has too many requests in progress. Try again in a moment.',
   },
+  OPLAB_OVER_QUOTA: {
+    status: 429,
+    exitCode: 1,
+    retry: true,
+    meaning:
+      'The Incident uses more of the gateway than its share: bytes in memory, or requests or bytes a second. Try again in a moment.',
+  },
   OPLAB_AUDIT_UNAVAILABLE: {
     status: 503,
     exitCode: 1,

@@ -111,6 +111,19 @@ export class TooBusy extends OplabError {
   }
 }
 
+/**
+ * The caller uses more of the gateway than its share. It tries again in a moment. Nobody else is
+ * refused because of it.
+ */
+export class OverQuota extends OplabError {
+  /** When to try again, in seconds. */
+  readonly retryAfterSeconds: number;
+  constructor(message: string, retryAfterSeconds = 1) {
+    super('OPLAB_OVER_QUOTA', message);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
 /** A request or response body is larger than its limit. */
 export class TooLarge extends OplabError {
   constructor(message: string) {

@@ -18,15 +18,24 @@ export class ClassChecks {
     this.#seams = seams;
   }
 
-  /** Observes with the read-only identity of the class. */
-  contextFor(className: string): CheckContext {
+  /**
+   * Observes with the read-only identity of the class.
+   * @param namespace of the Incident or Monitor: slow expressions delay the checks of no other one
+   */
+  contextFor(className: string, namespace: string | undefined): CheckContext {
     const { now, fetch } = this.#seams;
-    return { kube: this.#identities.clientFor(className), fetch, cel: this.#cel, discovery: this.#discovery, now };
+    return {
+      kube: this.#identities.clientFor(className),
+      fetch,
+      cel: this.#cel.for(namespace),
+      discovery: this.#discovery,
+      now,
+    };
   }
 
   /** What is wrong with the syntax of a CEL expression; undefined if nothing is. */
-  syntaxError(expression: string): Promise<string | undefined> {
-    return this.#cel.syntaxError(expression);
+  syntaxError(expression: string, namespace: string | undefined): Promise<string | undefined> {
+    return this.#cel.syntaxError(expression, namespace);
   }
 
   close(): Promise<void> {

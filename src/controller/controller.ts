@@ -207,7 +207,7 @@ export class Controller {
         random,
         incident: (key) => this.#incidents.get(key),
         agentClass: (name) => this.#classes.get(name),
-        checkContext: (className) => checks.contextFor(className),
+        checkContext: (className, namespace) => checks.contextFor(className, namespace),
         cel: checks,
         incidentOpener: new IncidentOpener({ client, now, record }),
         record: eventRecorder(client, identity, log, 'Monitor'),

@@ -23,6 +23,8 @@ export const gatewayEnvironment = z.object({
   OPLAB_UPSTREAM_PROXY: z.url().optional(),
   /** The limit for all Incidents together. */
   OPLAB_STATUS_WRITES_PER_SECOND: z.coerce.number().positive().default(10),
+  /** Bytes of bodies that all doors may keep in memory. Default: by the size of the heap. */
+  OPLAB_BODY_MEMORY_BYTES: z.coerce.number().int().positive().optional(),
   OPLAB_AGENT_PORT: port.default(ports.agent),
   OPLAB_KUBE_PORT: port.default(ports.kube),
   OPLAB_DOCKER_PORT: port.default(ports.docker),

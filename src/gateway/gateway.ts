@@ -22,6 +22,7 @@ import { AbandonedCalls } from './abandoned-calls.ts';
 import { AnchorGuard } from './anchor-guard.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
 import { recordAuditBroken } from './audit-broken-event.ts';
+import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
@@ -96,6 +97,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const budgets = new Budgets(log);
     const changes = new ChangeBook(log);
     const inFlight = new InFlight();
+    const memory = new BodyMemory(bodyMemoryLimits(environment.OPLAB_BODY_MEMORY_BYTES));
     const guard = new AnchorGuard({
       log,
       onBroken: (incident, message) => {
@@ -194,6 +196,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     };
     metrics.observe('leases', 'Attempts with a live lease.', () => leases.live);
     metrics.observe('streams', 'Streams held open by a lease.', () => leases.held);
+    metrics.observe('body_bytes', 'Bytes of bodies kept in memory by all doors.', () => memory.total);
     metrics.observe('audit_healthy', '1 while the audit log can be written.', () =>
       log.failure === undefined ? 1 : 0,
     );
@@ -212,6 +215,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       status,
       live,
       inFlight,
+      memory,
       metrics,
       logger,
     };
@@ -219,6 +223,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const dockerHosts = new DockerHosts(dockerEndpoints);
     const kube = kubeDoor(context, {
       apiServer,
+      agentsNamespace: namespace,
       audience: SANDBOX_AUDIENCE,
       concurrency: new Concurrency(CONCURRENT.kube),
     });

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../error-codes.ts';
-import { errorMessage, InvalidInput, LimitReached, OplabError, TooLarge } from '../errors.ts';
+import { errorMessage, InvalidInput, LimitReached, OplabError, OverQuota, TooLarge } from '../errors.ts';
 import type { ErrorBody } from './error-body.ts';
 
 /** A refusal as it is sent. */
@@ -52,30 +52,77 @@ export function sendRefusal(response: ServerResponse, error: unknown): void {
 /** Clients of the Messages API obey these two headers. */
 export function retryHeaders(retry: boolean, error: unknown): Record<string, string> {
   if (error instanceof LimitReached) return { 'x-should-retry': 'false' };
-  return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': '1' } : {}) };
+  return { 'x-should-retry': String(retry), ...(retry ? { 'retry-after': retryAfter(error) } : {}) };
+}
+
+/** The value of Retry-After for a refusal that may be tried again, in seconds. */
+export function retryAfter(error: unknown): string {
+  return String(error instanceof OverQuota ? error.retryAfterSeconds : 1);
 }
 
 /**
  * The whole body, up to `limit` bytes.
+ * @param reserve called before bytes are kept in memory: for all that are announced, or else for
+ * each piece. What it throws ends the reading
  * @throws TooLarge, InvalidInput when the caller hangs up before the end
  */
-export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
-  const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > limit) throw new TooLarge(`the body has ${announced} bytes; at most ${limit} are accepted`);
-  const chunks: Buffer[] = [];
+export async function readBody(
+  request: IncomingMessage,
+  limit: number,
+  reserve: (bytes: number) => void = () => {},
+): Promise<Buffer> {
+  const announced = readLength(request, limit);
+  if (announced !== undefined && announced > 0) reserve(announced);
+  const pieces: Buffer[] = [];
+  for await (const piece of bodyPieces(request, limit)) {
+    if (announced === undefined) reserve(piece.length);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+/**
+ * Reads a body without keeping it. @returns its length in bytes
+ * @param reserve as for `readBody`
+ * @throws TooLarge, InvalidInput when the caller hangs up before the end
+ */
+export async function discardBody(
+  request: IncomingMessage,
+  limit: number,
+  reserve: (bytes: number) => void = () => {},
+): Promise<number> {
+  const announced = readLength(request, limit);
+  if (announced !== undefined && announced > 0) reserve(announced);
+  let size = 0;
+  for await (const piece of bodyPieces(request, limit)) {
+    if (announced === undefined) reserve(piece.length);
+    size += piece.length;
+  }
+  return size;
+}
+
+/** The announced length in bytes; undefined for a body in chunks. @throws TooLarge */
+function readLength({ headers }: IncomingMessage, limit: number): number | undefined {
+  const length = headers['content-length'];
+  if (length === undefined) return undefined;
+  if (Number(length) > limit) throw new TooLarge(`the body has ${length} bytes; at most ${limit} are accepted`);
+  return Number(length);
+}
+
+async function* bodyPieces(request: IncomingMessage, limit: number): AsyncGenerator<Buffer> {
   let size = 0;
   try {
-    for await (const chunk of request) {
-      if (!Buffer.isBuffer(chunk)) continue;
-      size += chunk.length;
+    // Destroyed on return, the request could not be answered any more.
+    for await (const piece of request.iterator({ destroyOnReturn: false })) {
+      if (!Buffer.isBuffer(piece)) continue;
+      size += piece.length;
       if (size > limit) throw new TooLarge(`the body is longer than ${limit} bytes`);
-      chunks.push(chunk);
+      yield piece;
     }
   } catch (error) {
     if (error instanceof OplabError) throw error;
     throw new InvalidInput('the body was cut off', error);
   }
-  return Buffer.concat(chunks);
 }
 
 /** Parses JSON with a schema. An empty body counts as `{}`. @throws InvalidInput */

@@ -199,6 +199,28 @@ describe('the kube door', () => {
     expect((await bare('GET', '/api/v1/pods', { authorization: '' })).status).toBe(401);
   });
 
+  it('limits what one session sends a second, and kubectl waits and succeeds', async () => {
+    const [greedy, other] = [await lab.open('greedy'), await lab.open('other')];
+    const body = ' '.repeat(2_900_000);
+    const json = { 'content-type': 'application/json' };
+    const send = () => lab.kube(greedy, 'POST', '/api/v1/namespaces/kube-system/configmaps', json, body);
+    const statuses: number[] = [];
+    for (let sent = 0; sent < 20 && statuses.at(-1) !== 429; sent += 1) {
+      statuses.push(
+        await send().then(
+          ({ status }) => status,
+          () => 429,
+        ),
+      );
+    }
+    expect(statuses.at(-1)).toBe(429);
+    const began = performance.now();
+    const waiting = lab.kubectl(greedy, 'create', 'configmap', 'waited').then(({ code, stderr }) => [code, stderr]);
+    expect((await lab.kubectl(other, 'create', 'configmap', 'unharmed')).code).toBe(0);
+    expect(await waiting).toEqual([0, '']);
+    expect(performance.now() - began).toBeLessThan(15_000);
+  });
+
   it('streams a watch, and cuts it within a second when the attempt ends', async () => {
     const other = await lab.open('watched');
     const kubeconfig = await lab.kubeconfig(other);

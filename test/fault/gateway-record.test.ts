@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type { Entry } from '../../src/audit/entry.ts';
 import { FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
-import { CONFIG_MAPS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
 const CONFIGMAPS = `/api/v1/namespaces/${TARGET}/configmaps`;
@@ -141,6 +142,48 @@ describe('a write is recorded as it is done', () => {
     // A DELETE on the way of upgrades would have an outcome without its object.
     expect((await send('DELETE', `${CONFIGMAPS}/padded`, headers)).text).toContain('can be upgraded');
     expect(await stored('padded')).toEqual({ word: 'sesame' });
+  });
+});
+
+describe('what the role does not allow', () => {
+  const json = { 'content-type': 'application/json' };
+
+  it.each([
+    ['DELETE', '/api/v1/namespaces/kube-system/configmaps/x'],
+    ['DELETE', '/apis/apps/v1/namespaces/kube-system/deployments'],
+    ['PATCH', '/apis/apps/v1/namespaces/kube-system/deployments/x/scale'],
+    ['POST', '/apis/scheduling.k8s.io/v1/priorityclasses'],
+    ['PUT', '/api/v1/namespaces/kube-system/services/x/proxy/run'],
+    ['POST', '/metrics'],
+  ])('is refused before its body is read, in the words of the API server: %s %s', async (method, target) => {
+    // Without a body there is nothing to save, so the API server itself answers.
+    const theirs = await send(method, target, json);
+    const ours = await send(method, target, { ...json, 'content-length': '19' }, '{"kind":"Anything"}');
+    const status = JSON.parse(theirs.text);
+    expect([ours.status, JSON.parse(ours.text)]).toEqual([403, status]);
+    expect([ours.intent?.params, ours.sent]).toEqual([expect.objectContaining({ unreadBytes: 19 }), undefined]);
+    expect(theirs.intent?.params).not.toHaveProperty('unreadBytes');
+    expect(ours.outcome?.content).toContain(`403, ${status.message}`);
+  });
+
+  it('is allowed a moment after its role allows it', async () => {
+    const target = '/api/v1/namespaces/default/configmaps';
+    const body = JSON.stringify({ ...configMap('late'), metadata: { name: 'late' } });
+    expect((await send('POST', target, json, body)).status).toBe(403);
+    const group = 'rbac.authorization.k8s.io';
+    const roles = { group, version: 'v1', plural: 'roles', kind: 'Role', namespaced: true };
+    const rules = [{ apiGroups: [''], resources: ['configmaps'], verbs: ['create'] }];
+    await lab.client.create(roles, { metadata: { name: 'late', namespace: 'default' }, rules });
+    await lab.client.create(ROLE_BINDINGS, {
+      apiVersion: `${group}/v1`,
+      kind: 'RoleBinding',
+      metadata: { name: 'late', namespace: 'default' },
+      roleRef: { apiGroup: group, kind: 'Role', name: 'late' },
+      subjects: [{ kind: 'ServiceAccount', name: attempt.podName, namespace: 'oplab-agents' }],
+    });
+    await eventually(async () => ((await send('POST', target, json, body)).status === 201 ? true : undefined), {
+      withinMs: 6000,
+    });
   });
 });
 

@@ -148,7 +148,7 @@ export class IncidentReconciler {
     if (isTrue(incident.status?.conditions, CONDITIONS.Accepted)) return new Map();
     const errors = new Map<string, string>();
     for (const check of incident.spec.verify.checks) {
-      const error = await this.#deps.checks.syntaxError(checkExpression(check));
+      const error = await this.#deps.checks.syntaxError(checkExpression(check), incident.metadata.namespace);
       if (error !== undefined) errors.set(check.name, error);
     }
     memory.syntaxErrors = errors;
@@ -162,7 +162,10 @@ export class IncidentReconciler {
       const age = this.#deps.seams.now().getTime() - Date.parse(knownTime);
       if (age >= 0 && age < OBSERVE_AGAIN_MS) return known;
     }
-    const observations = await observeAll(incident, this.#deps.checks.contextFor(incident.spec.agentClassName));
+    const observations = await observeAll(
+      incident,
+      this.#deps.checks.contextFor(incident.spec.agentClassName, incident.metadata.namespace),
+    );
     // After a restart of the controller, a running soak shows that status has the last observation.
     const recorded = incident.status?.soak?.startTime === undefined ? undefined : lastObservedTime(incident);
     memory.observation = { observations, lastObserved: knownTime ?? recorded };

@@ -76,7 +76,7 @@ async function observeBeforeFirstCommand(
   signal: AbortSignal,
 ): Promise<{ readonly observations: readonly Observation[]; readonly baseline: Baseline }> {
   const { agentClassName, verify } = incident.spec;
-  const context = checks.contextFor(agentClassName);
+  const context = checks.contextFor(agentClassName, incident.metadata.namespace);
   const targets = listTargetNamespaces(incident);
   const until = Date.now() + RIGHTS_WAIT_MS;
   for (let round = 1; ; round += 1) {

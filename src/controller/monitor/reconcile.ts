@@ -94,7 +94,7 @@ export class MonitorReconciler {
   async #refusal(monitor: Monitor, agentClass: AgentClass | undefined): Promise<MonitorMemory['refusal']> {
     const errors = new Map<string, string>();
     for (const expression of new Set(listExpressions(monitor))) {
-      const error = await this.#deps.cel.syntaxError(expression);
+      const error = await this.#deps.cel.syntaxError(expression, monitor.metadata.namespace);
       if (error !== undefined) errors.set(expression, error);
     }
     return findRefusal(monitor, agentClass, errors, this.#deps.ownNamespaces);
@@ -123,7 +123,7 @@ export class MonitorReconciler {
     }
     const startedAt = deps.now().getTime();
     await this.#bind(monitor, agentClass, memory);
-    const probe = await runProbe(monitor, deps.checkContext(agentClass.metadata.name));
+    const probe = await runProbe(monitor, deps.checkContext(agentClass.metadata.name, monitor.metadata.namespace));
     if (signal.aborted) return undefined;
     if (probe.type === 'failed' && probe.reason === 'Forbidden') {
       const boundAt = memory.bound?.at ?? 0;

@@ -23,7 +23,8 @@ export interface MonitorReconcilerDeps {
   readonly incident: (key: string) => Incident | undefined;
   readonly agentClass: (name: string) => AgentClass | undefined;
   /** What the checks need to run with the read-only identity of a class. */
-  readonly checkContext: (className: string) => CheckContext;
+  readonly checkContext: (className: string, namespace: string | undefined) => CheckContext;
+  /** With the namespace of the Monitor as the owner. */
   readonly cel: Pick<Cel, 'syntaxError'>;
   readonly incidentOpener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly record: (monitor: Monitor, note: Note) => void;

@@ -7,6 +7,7 @@ import type { AuditLog } from '../../audit/log.ts';
 import type { OutgoingRequest } from '../../net/request.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { AttemptTokens } from '../attempt-tokens.ts';
+import type { BodyMemory, MemoryHold } from '../body-memory.ts';
 import type { Budgets } from '../budget.ts';
 import type { Concurrency } from '../concurrency.ts';
 import type { Identities, Identity } from '../identity.ts';
@@ -27,14 +28,17 @@ export interface GatewayContext {
   readonly status: StatusWriter;
   readonly live: LiveOutput;
   readonly inFlight: InFlight;
+  readonly memory: BodyMemory;
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
 }
 
-/** An admitted caller: its identity and its lease. */
+/** An admitted caller: its identity and its lease, and the memory of its request. */
 export interface Caller {
   readonly identity: Identity;
   readonly lease: Lease;
+  /** For every body that is kept as a whole. The front gives it back at the end of the request. */
+  readonly memory: MemoryHold;
 }
 
 /** One request at a door, and the response or socket for its answer. */
@@ -54,6 +58,8 @@ export interface Outcome {
   readonly status: number | null;
   /** The answer, if it was collected. */
   readonly body?: Buffer;
+  /** `body` is only the beginning of an answer that is too large to be kept. */
+  readonly isPartial?: boolean;
   /** Bytes that were forwarded in a stream. */
   readonly bytesIn?: number;
   readonly bytesOut?: number;

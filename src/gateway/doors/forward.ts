@@ -3,14 +3,20 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorMessage, NoLease, OplabError, TooLarge, UpstreamUnavailable } from '../../errors.ts';
-import { BodyTooLarge, type ReadLimits, readAnswer, readPieces } from '../../net/answer-body.ts';
+import { readPieces } from '../../net/answer-body.ts';
 import type { Head, OutgoingRequest } from '../../net/request.ts';
 import { TimedOut } from '../../net/timed-out.ts';
+import type { MemoryHold } from '../body-memory.ts';
 import type { Exchange, ForwardPlan, Intent } from './door.ts';
 import type { Held } from './held-exchange.ts';
 
-/** In bytes. Answers to writes are collected: the outcome is recorded before the caller sees it. */
-const MAX_ANSWER = 64 * 1024 * 1024;
+/**
+ * In bytes. The answer to a write is kept up to here: the outcome is recorded before the caller sees
+ * it. An object of the API server has at most 1.5 MiB.
+ */
+const MAX_KEPT = 2 * 1024 * 1024;
+/** In bytes. Answers that are filtered are kept as a whole. */
+const MAX_FILTERED = 32 * 1024 * 1024;
 /**
  * The longest pause of an upstream that sends, and of a caller that reads, an answer that does not
  * follow. In milliseconds.
@@ -21,20 +27,22 @@ type RequestExchange = Extract<Exchange, { type: 'request' }>;
 
 /**
  * Forwards one request.
+ * @param memory for the part of the answer that is kept
  * @param intent the recorded intent of a write
  * @returns the status of the answer
  * @throws if the request cannot be forwarded; the caller then got no answer, or a part of one
  */
 export async function forwardRequest(
   held: Held,
+  memory: MemoryHold,
   exchange: RequestExchange,
   plan: ForwardPlan,
   intent: Intent | undefined,
 ): Promise<number> {
   const outgoing = send(plan);
   const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(held.signal));
-  const isCollected = (plan.writes && !plan.follows) || plan.reduce !== undefined;
-  if (isCollected) await deliver(held, exchange, plan, intent, answer);
+  if (plan.reduce !== undefined) await filter(held, memory, exchange, plan, plan.reduce, intent, answer);
+  else if (plan.writes && !plan.follows) await deliver(held, memory, exchange, plan, intent, answer);
   else await stream(held, exchange, plan, intent, answer);
   return exchange.response.statusCode;
 }
@@ -61,29 +69,91 @@ export async function answeredBy<T extends Head | IncomingMessage>(
   }
 }
 
-/** Collects the whole answer, records it, and then sends it to the caller. */
+/** Keeps the whole answer to a read, and sends the caller what the filter leaves of it. */
+async function filter(
+  held: Held,
+  memory: MemoryHold,
+  exchange: RequestExchange,
+  plan: ForwardPlan,
+  reduce: (body: Buffer) => Buffer,
+  intent: Intent | undefined,
+  answer: IncomingMessage,
+): Promise<void> {
+  let size = 0;
+  const { body } = await readBeginning(plan, piecesOf(held, plan, answer), (bytes) => {
+    size += bytes;
+    if (size > MAX_FILTERED) throw new TooLarge(`the answer of ${plan.upstream} is too large`);
+    memory.grow(bytes);
+    return true;
+  });
+  const status = answer.statusCode ?? 502;
+  await intent?.outcome({ status, body });
+  sendWhole(exchange, plan, answer, status === 200 ? reduce(body) : body);
+}
+
+/**
+ * Records the answer to a write, and then sends it to the caller. Of an answer that is too large to
+ * be kept, the beginning is recorded, and the rest is streamed.
+ */
 async function deliver(
   held: Held,
-  { request, response }: RequestExchange,
+  memory: MemoryHold,
+  exchange: RequestExchange,
   plan: ForwardPlan,
   intent: Intent | undefined,
   answer: IncomingMessage,
 ): Promise<void> {
-  const status = answer.statusCode ?? 502;
-  const whole = await readWhole(plan, answer, { silenceMs: PAUSE_MS, signal: held.signal });
-  await intent?.outcome({ status, body: whole });
-  const body = status === 200 ? (plan.reduce?.(whole) ?? whole) : whole;
+  const pieces = piecesOf(held, plan, answer);
+  let size = 0;
+  // A write is done by now, so an answer that is larger than the caller's share is not refused.
+  const { body, isWhole } = await readBeginning(plan, pieces, (bytes) => {
+    size += bytes;
+    return size <= MAX_KEPT && memory.tryGrow(bytes);
+  });
+  await intent?.outcome({ status: answer.statusCode ?? 502, body, ...(isWhole ? {} : { isPartial: true }) });
+  if (isWhole) {
+    sendWhole(exchange, plan, answer, body);
+    return;
+  }
+  const { response } = exchange;
+  response.writeHead(answer.statusCode ?? 502, plan.headers(answer));
+  response.write(body);
+  const { ended } = await sendPieces(held, exchange, plan, pieces);
+  if (ended === undefined) response.end();
+  else response.destroy();
+}
+
+function sendWhole({ request, response }: RequestExchange, plan: ForwardPlan, answer: IncomingMessage, body: Buffer) {
   const headers = plan.headers(answer);
   delete headers['content-length'];
-  response.writeHead(status, { ...headers, 'content-length': body.length });
+  response.writeHead(answer.statusCode ?? 502, { ...headers, 'content-length': body.length });
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function readWhole(plan: ForwardPlan, answer: IncomingMessage, limits: ReadLimits): Promise<Buffer> {
+/** The pieces of an answer. Only one that follows may be silent for long. */
+function piecesOf({ signal }: Held, plan: ForwardPlan, answer: IncomingMessage): AsyncGenerator<Buffer> {
+  return readPieces(answer, { signal, ...(plan.follows ? {} : { silenceMs: PAUSE_MS }) });
+}
+
+/**
+ * Keeps an answer as long as `accepts` agrees to the size of each piece. The first piece that it
+ * does not accept is the last one.
+ */
+async function readBeginning(
+  plan: ForwardPlan,
+  pieces: AsyncGenerator<Buffer>,
+  accepts: (bytes: number) => boolean,
+): Promise<{ readonly body: Buffer; readonly isWhole: boolean }> {
+  const kept: Buffer[] = [];
   try {
-    return await readAnswer(answer, MAX_ANSWER, limits);
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done === true) return { body: Buffer.concat(kept), isWhole: true };
+      kept.push(next.value);
+      if (!accepts(next.value.length)) return { body: Buffer.concat(kept), isWhole: false };
+    }
   } catch (error) {
-    if (error instanceof BodyTooLarge) throw new TooLarge(`the answer of ${plan.upstream} is too large`);
+    await pieces.return(undefined);
     throw describeCut(plan, error);
   }
 }
@@ -91,31 +161,40 @@ async function readWhole(plan: ForwardPlan, answer: IncomingMessage, limits: Rea
 /** Forwards an answer as it arrives, no faster than the caller reads. */
 async function stream(
   held: Held,
-  { response }: RequestExchange,
+  exchange: RequestExchange,
   plan: ForwardPlan,
   intent: Intent | undefined,
   answer: IncomingMessage,
 ): Promise<void> {
+  const { response } = exchange;
   const status = answer.statusCode ?? 502;
-  const byUpstream = `ended by ${plan.upstream}`;
   response.writeHead(status, plan.headers(answer));
   // The first event of a watch may take long; the head shows the caller that the watch has begun.
   response.flushHeaders();
+  const { bytesOut, ended } = await sendPieces(held, exchange, plan, piecesOf(held, plan, answer));
+  await intent?.outcome({ status, bytesOut, ended: ended ?? `ended by ${plan.upstream}` });
+  if (ended === undefined) response.end();
+  else response.destroy();
+}
+
+/** Sends pieces to the caller. `ended` says why it stopped before the end. Never throws. */
+async function sendPieces(
+  held: Held,
+  { response }: RequestExchange,
+  plan: ForwardPlan,
+  pieces: AsyncGenerator<Buffer>,
+): Promise<{ readonly bytesOut: number; readonly ended: string | undefined }> {
   let bytesOut = 0;
-  let ended = byUpstream;
-  const { signal } = held;
   try {
-    for await (const piece of readPieces(answer, { signal, ...(plan.follows ? {} : { silenceMs: PAUSE_MS }) })) {
+    for await (const piece of pieces) {
       if (!held.isAlive()) throw new NoLease(held.cut ?? 'the lease ended');
       bytesOut += piece.length;
       if (!response.write(piece)) await drained(held, response, plan.follows);
     }
+    return { bytesOut, ended: undefined };
   } catch (error) {
-    ended = held.cut ?? errorMessage(describeCut(plan, error));
+    return { bytesOut, ended: held.cut ?? errorMessage(describeCut(plan, error)) };
   }
-  await intent?.outcome({ status, bytesOut, ended });
-  if (ended === byUpstream) response.end();
-  else response.destroy();
 }
 
 /** Waits for a caller that is slower than the upstream. */

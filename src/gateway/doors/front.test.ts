@@ -6,11 +6,22 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { InvalidInput, NotAllowed, Unauthenticated } from '../../errors.ts';
+import { readBody } from '../../net/http-answer.ts';
 import { openRequest } from '../../net/request.ts';
+import { BodyMemory } from '../body-memory.ts';
 import { Concurrency } from '../concurrency.ts';
 import { InFlight } from '../in-flight.ts';
 import type { Lease, LeaseDecision } from '../leases.ts';
-import type { AnswerPlan, Door, ForwardedRequest, ForwardPlan, GatewayContext, Intent, Outcome } from './door.ts';
+import type {
+  AnswerPlan,
+  Caller,
+  Door,
+  ForwardedRequest,
+  ForwardPlan,
+  GatewayContext,
+  Intent,
+  Outcome,
+} from './door.ts';
 import { serve } from './front.ts';
 
 const servers: Server[] = [];
@@ -43,6 +54,7 @@ const logged = vi.fn();
 const appended: { kind: string; params: unknown }[] = [];
 const reached = vi.fn();
 let inFlight: InFlight;
+let memory: BodyMemory;
 
 function gateway(): GatewayContext {
   const budget = { reach: reached, isLimitReported: false };
@@ -64,6 +76,7 @@ function gateway(): GatewayContext {
     budgets: { of: async () => budget },
     status: { touch: () => {} },
     inFlight,
+    memory,
     metrics: { refused: { inc: refused }, ackSeconds: { observe: () => {} } },
     logger: { error: logged, warn: logged, debug: () => {} },
   };
@@ -77,13 +90,14 @@ beforeEach(() => {
   alive = true;
   appended.length = 0;
   inFlight = new InFlight();
+  memory = new BodyMemory({ total: 4096, share: 1024, alone: 1024 });
   for (const mock of [refused, logged, reached]) mock.mockClear();
 });
 
 const counted = vi.fn();
 
 interface Options {
-  plan?: (request: IncomingMessage) => Promise<ForwardPlan | AnswerPlan>;
+  plan?: (request: IncomingMessage, caller: Caller) => Promise<ForwardPlan | AnswerPlan>;
   read?: () => string;
   purpose?: 'act' | 'report';
   concurrency?: Concurrency;
@@ -100,8 +114,8 @@ async function open(options: Options = {}) {
     requiresAudit: true,
     concurrency,
     read: options.read ?? (() => 'wanted'),
-    plan: async (_, __, { request }) =>
-      (await options.plan?.(request)) ?? { answer: async (response) => void response.end('answered') },
+    plan: async (caller, _, { request }) =>
+      (await options.plan?.(request, caller)) ?? { answer: async (response) => void response.end('answered') },
     refusal: (error) => ({
       status: error instanceof Unauthenticated ? 401 : error instanceof Error && 'code' in error ? 403 : 500,
       headers: { connection: 'close' },
@@ -117,9 +131,9 @@ async function open(options: Options = {}) {
     void serve(context, door, { type: 'upgrade', request, socket, head });
   });
   const port = await listening(server);
-  const ask = (headers: Record<string, string> = {}) =>
+  const ask = (headers: Record<string, string> = {}, sent = '') =>
     new Promise<{ status: number; body: string }>((resolve, reject) => {
-      const request = httpRequest({ host: '127.0.0.1', port, headers });
+      const request = httpRequest({ host: '127.0.0.1', port, headers, method: sent === '' ? 'GET' : 'POST' });
       request.on('response', async (response) => {
         let body = '';
         try {
@@ -134,7 +148,7 @@ async function open(options: Options = {}) {
         resolve({ status: response.statusCode ?? 0, body: '' });
       });
       request.on('error', reject);
-      request.end();
+      request.end(sent);
     });
   const upgrade = () => ask({ connection: 'Upgrade', upgrade: 'websocket' });
   /** Sends a request. Returns a function that hangs up and resolves once the server has seen it. */
@@ -154,7 +168,7 @@ async function open(options: Options = {}) {
     };
   };
   /** All places are free, and nothing delays the seal. */
-  const isIdle = async () => concurrency.total === 0 && (await inFlight.drained('s', 1000));
+  const isIdle = async () => memory.total === 0 && concurrency.total === 0 && (await inFlight.drained('s', 1000));
   return { ask, upgrade, hangUp, isIdle };
 }
 
@@ -261,6 +275,26 @@ it('refuses too many concurrent requests, and accepts the next one', async () =>
   expect(await isIdle()).toBe(true);
 });
 
+it.each([
+  ['announced', { 'content-length': '1200' }],
+  ['sent in chunks', { 'transfer-encoding': 'chunked' }],
+])('refuses a body for which its caller has no memory left, if it is %s', async (_, headers) => {
+  const { ask, isIdle } = await open({
+    concurrency: new Concurrency(2),
+    plan: async (request, caller) => {
+      await readBody(request, 10_000, caller.memory.grow);
+      return { answer: async (response) => void response.end(`${memory.total}`) };
+    },
+  });
+  const other = memory.hold('other test');
+  other.grow(1024);
+  expect(await ask({}, 'x'.repeat(1000))).toEqual({ status: 200, body: '2024' });
+  expect(await ask(headers, 'x'.repeat(1200))).toEqual({ status: 403, body: expect.stringContaining('at most 1024') });
+  expect(refused.mock.calls).toEqual([[{ door: 'kube', reason: 'OPLAB_OVER_QUOTA' }]]);
+  other.release();
+  expect(await isIdle()).toBe(true);
+});
+
 it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the answer to a %s', async (type) => {
   const { ask, upgrade, isIdle } = await open({
     plan: async () => {
@@ -289,6 +323,25 @@ it('records the intent before anything is sent, and the outcome before the answe
   const { ask } = await open({ plan });
   expect(await ask()).toEqual({ status: 201, body: 'made' });
   expect(steps).toEqual(['recorded', 'sent', { status: 201, body: Buffer.from('made') }]);
+});
+
+it.each([
+  ['for the record', 2.2 * 1024 * 1024, 64 * 1024 * 1024],
+  ['for the memory of its caller', 500_000, 100_000],
+])('keeps the beginning of an answer that is too large %s, and sends all of it', async (_, size, share) => {
+  memory = new BodyMemory({ total: share, share, alone: share });
+  const whole = 'x'.repeat(size);
+  const { plan, steps } = await upstream(() => ({ status: 200, body: whole }));
+  const { ask, isIdle } = await open({ plan });
+  const { status, body } = await ask();
+  expect(status).toBe(200);
+  expect(body === whole).toBe(true);
+  expect(steps).toEqual(['recorded', 'sent', { status: 200, isPartial: true, body: expect.any(Buffer) }]);
+  const outcome = steps.at(-1);
+  const kept = typeof outcome === 'object' ? (outcome.body?.length ?? 0) : 0;
+  expect(kept).toBeGreaterThan(0);
+  expect(kept).toBeLessThan(Math.min(share, 2 * 1024 * 1024) + 128 * 1024);
+  expect(await isIdle()).toBe(true);
 });
 
 it.each(['request', 'upgrade'] as const)('records of a %s the very value that it sends', async (type) => {

@@ -3,6 +3,7 @@
 import type { AuditLog } from '../../audit/log.ts';
 import { AuditUnavailable, errorMessage, InvalidInput, LimitReached, OplabError } from '../../errors.ts';
 import { endWithResponse } from '../../net/raw-response.ts';
+import type { MemoryHold } from '../body-memory.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
 import { forwardRequest } from './forward.ts';
@@ -27,9 +28,11 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
     const identity = await gateway.identities.prove(request.headers.authorization, door.audience);
     const decision = gateway.leases.decide(identity);
     if ('lease' in decision) lease = decision.lease;
-    const caller = { identity, lease: requireLease(decision, door.purpose) };
+    const admitted = { identity, lease: requireLease(decision, door.purpose) };
     if (door.requiresAudit) requireAudit(gateway.log);
-    leave = enter(gateway, door, caller);
+    const entered = enter(gateway, door, admitted);
+    leave = entered.leave;
+    const caller = { ...admitted, memory: entered.memory };
     wanted = door.read(request);
     const plan = await door.plan(caller, wanted, exchange);
     status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
@@ -55,12 +58,22 @@ function requireAudit(log: Pick<AuditLog, 'failure'>): void {
  * Takes a place, and delays the seal of the session until the request has ended.
  * @throws TooBusy
  */
-function enter<Wanted>(gateway: GatewayContext, door: Door<Wanted>, { lease }: Caller): () => void {
-  const leave = door.concurrency.enter(lease.session);
-  const done = gateway.inFlight.begin(lease.session);
-  return () => {
-    done();
-    leave();
+function enter<Wanted>(
+  gateway: GatewayContext,
+  door: Door<Wanted>,
+  { lease: { session } }: Pick<Caller, 'lease'>,
+): { readonly memory: MemoryHold; leave(): void } {
+  const leave = door.concurrency.enter(session);
+  const done = gateway.inFlight.begin(session);
+  // The sandbox and the agent have a share each: what a command sends cannot stop the record of it.
+  const memory = gateway.memory.hold(`${session} ${door.audience}`);
+  return {
+    memory,
+    leave() {
+      memory.release();
+      done();
+      leave();
+    },
   };
 }
 
@@ -85,7 +98,7 @@ async function forward(
   return await whileHeld(gateway, caller, exchange, intent, async (held) =>
     exchange.type === 'upgrade'
       ? await splice(gateway, held, exchange, plan, intent)
-      : await forwardRequest(held, exchange, plan, intent),
+      : await forwardRequest(held, caller.memory, exchange, plan, intent),
   );
 }
 

@@ -14,11 +14,14 @@ export const CLAIM_EVENT = 'claim';
 
 export async function postConclude(
   gateway: GatewayContext,
-  { lease }: Caller,
+  { lease, memory }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { outcome, summary, rootCause, actions } = parseJson(await readBody(request, 256 * 1024), conclusion);
+  const { outcome, summary, rootCause, actions } = parseJson(
+    await readBody(request, 256 * 1024, memory.grow),
+    conclusion,
+  );
   if (lease.class.mode === 'Diagnose' && outcome === 'Fixed') {
     throw new NotAllowed(
       'the AgentClass has mode Diagnose: conclude with CannotFix and the diagnosis, or with NothingWrong',

@@ -12,11 +12,11 @@ const startRequest = z.object({ run: z.string().max(64).optional() });
 
 export async function postStart(
   gateway: GatewayContext,
-  { lease }: Caller,
+  { lease, memory }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { run } = parseJson(await readBody(request, 4096), startRequest);
+  const { run } = parseJson(await readBody(request, 4096, memory.grow), startRequest);
   try {
     const receipt = await record(gateway, lease, 'gateway', {
       clientKey: `agent-started:${lease.attempt}`,

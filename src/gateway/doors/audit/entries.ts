@@ -14,11 +14,11 @@ const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'l
 
 export async function postEntry(
   gateway: GatewayContext,
-  { lease }: Caller,
+  { lease, memory }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const entry = parseJson(await readBody(request, MAX_BODY), newEntry);
+  const entry = parseJson(await readBody(request, MAX_BODY, memory.grow), newEntry);
   if (!KINDS.includes(entry.kind)) {
     throw new NotAllowed(`only the gateway may write entries of kind ${entry.kind}`);
   }

@@ -9,10 +9,10 @@ const MAX_BODY = 512 * 1024;
 
 export async function postLive(
   gateway: GatewayContext,
-  { lease }: Caller,
+  { lease, memory }: Caller,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  gateway.live.publish(lease.session, parseJson(await readBody(request, MAX_BODY), liveChunk));
+  gateway.live.publish(lease.session, parseJson(await readBody(request, MAX_BODY, memory.grow), liveChunk));
   response.writeHead(204).end();
 }

@@ -70,7 +70,7 @@ async function planRequest(
   request: IncomingMessage,
 ): Promise<ForwardPlan> {
   const { caller, wanted, host } = admitted;
-  const passing = await authorize(admitted, await readBody(request, bodyLimit(wanted)));
+  const passing = await authorize(admitted, await readBody(request, bodyLimit(wanted), caller.memory.grow));
   const { route } = wanted;
   const { docker } = caller.lease.class;
   const { reduction } = passing;
@@ -111,7 +111,7 @@ async function planUpgrade(
       `upgrade to ${protocol} at ${route.operation}: only attach and exec can be upgraded, to tcp`,
     );
   }
-  const { body, rest } = await takeBody(request, socket, head, bodyLimit(wanted));
+  const { body, rest } = await takeBody(request, socket, head, bodyLimit(wanted), caller.memory.grow);
   const passing = await authorize(admitted, body);
   const details = { host: host.name, userAgent: request.headers['user-agent'], protocol };
   return {

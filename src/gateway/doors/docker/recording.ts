@@ -48,8 +48,8 @@ export async function recordIntent(
   });
   const started = performance.now();
   return {
-    async outcome({ status, body: answer, bytesIn, bytesOut, ended }) {
-      const result = answer === undefined ? undefined : parseAnswer(answer);
+    async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
+      const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const failed = status === null || status >= 400;
       const made = !failed && target.id === undefined ? result?.Id : undefined;
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
@@ -62,6 +62,7 @@ export async function recordIntent(
           intentSeq: receipt.seq,
           status,
           ...(made === undefined ? {} : { id: made }),
+          ...(isPartial ? { isPartial } : {}),
           ...(bytesIn === undefined ? {} : { bytesIn }),
           ...(bytesOut === undefined ? {} : { bytesOut }),
           ...(ended === undefined ? {} : { ended }),

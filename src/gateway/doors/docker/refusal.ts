@@ -1,6 +1,6 @@
 // Refusals in the Docker API's format, so that the docker command shows the message.
 
-import { describeRefusal } from '../../../net/http-answer.ts';
+import { describeRefusal, retryAfter } from '../../../net/http-answer.ts';
 
 /** A refusal as {"message": …}. */
 export function dockerRefusal(error: unknown): { status: number; body: string; headers: Record<string, string> } {
@@ -8,7 +8,7 @@ export function dockerRefusal(error: unknown): { status: number; body: string; h
   // A request that the class does not allow gets 403, as from the daemon's own authorization
   // plugins.
   const status =
-    refusal.code === 'OPLAB_NOT_ALLOWED' || refusal.status === 429
+    refusal.code === 'OPLAB_NOT_ALLOWED' || refusal.code === 'OPLAB_LIMIT_REACHED'
       ? 403
       : refusal.status === 409
         ? 503
@@ -17,6 +17,10 @@ export function dockerRefusal(error: unknown): { status: number; body: string; h
   return {
     status,
     body,
-    headers: { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) },
+    headers: {
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(body)),
+      ...(status === 429 || status === 503 ? { 'retry-after': retryAfter(error) } : {}),
+    },
   };
 }

@@ -9,6 +9,7 @@ const BODY_MS = 15_000;
 
 /**
  * Reads the body of an upgrade request from the socket. `rest` is the data after it.
+ * @param reserve called with the length of the body before it is kept in memory
  * @throws InvalidInput, TooLarge
  */
 export async function takeBody(
@@ -16,6 +17,7 @@ export async function takeBody(
   socket: Duplex,
   head: Buffer,
   limit: number,
+  reserve: (bytes: number) => void,
 ): Promise<{ body: Buffer; rest: Buffer }> {
   if (request.headers['transfer-encoding'] !== undefined) {
     throw new InvalidInput('an upgrade request must have a Content-Length instead of a Transfer-Encoding');
@@ -24,6 +26,7 @@ export async function takeBody(
   if (!/^[0-9]{1,9}$/.test(announced)) throw new InvalidInput('the Content-Length is not a valid number of bytes');
   const length = Number(announced);
   if (length > limit) throw new TooLarge(`the body has ${length} bytes; the limit is ${limit}`);
+  reserve(length);
   const chunks = [head];
   let size = head.length;
   const until = Date.now() + BODY_MS;

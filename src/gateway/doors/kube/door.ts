@@ -3,16 +3,28 @@
 
 import type { IncomingMessage } from 'node:http';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
-import { readBody } from '../../../net/http-answer.ts';
+import { discardBody, readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
-import type { Caller, Door, Exchange, ForwardedRequest, ForwardPlan, GatewayContext } from '../door.ts';
+import { type Rate, RateLimit } from '../../rate-limit.ts';
+import type {
+  AnswerPlan,
+  Caller,
+  Door,
+  Exchange,
+  ForwardedRequest,
+  ForwardPlan,
+  GatewayContext,
+  Outcome,
+} from '../door.ts';
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
 import { classify, type KubeRequest } from './classify.ts';
 import { findForbidden } from './forbidden.ts';
-import { recordIntent } from './recording.ts';
+import type { KubeStatus } from './forbidden-status.ts';
+import { type IntentDetails, recordIntent } from './recording.ts';
 import { buildRefusal } from './refusal.ts';
+import { Rights } from './rights.ts';
 
 /** What the API server takes itself. */
 const MAX_BODY = 3 * 1024 * 1024;
@@ -23,18 +35,29 @@ const MAX_BODY = 3 * 1024 * 1024;
 const ANSWER_MS = 75_000;
 /** The same for an upgrade: the upstream may have to reach somebody else first. */
 const UPGRADE_ANSWER_MS = 60_000;
+/**
+ * What one session may use, as a constant: client-go sends 50 requests a second at most, with more
+ * at once only for discovery, and waits for `Retry-After`.
+ */
+const REQUESTS: Rate = { unit: 'requests', perSecond: 50, burst: 100 };
+const WRITE_BYTES: Rate = { unit: 'bytes of write bodies', perSecond: 5 * 1024 * 1024, burst: 10 * 1024 * 1024 };
 /** What clients of the API change to. */
 const PROTOCOLS: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
 
 export interface KubeDoorOptions {
   readonly apiServer: ApiServer;
+  /** The namespace of the attempts' service accounts. */
+  readonly agentsNamespace: string;
   readonly audience: string;
   readonly concurrency: Concurrency;
 }
 
 /** The door for the sandbox's kubectl: each request goes on as the attempt's own account. */
 export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Door<KubeRequest> {
-  const { apiServer, audience, concurrency } = options;
+  const { apiServer, agentsNamespace, audience, concurrency } = options;
+  const rights = new Rights({ apiServer, namespace: agentsNamespace });
+  const requests = new RateLimit(REQUESTS);
+  const writeBytes = new RateLimit(WRITE_BYTES);
   return {
     name: 'kube',
     audience,
@@ -43,10 +66,15 @@ export function kubeDoor(gateway: GatewayContext, options: KubeDoorOptions): Doo
     concurrency,
     read: ({ method = 'GET', url = '' }) => classify(method, url),
     plan: async (caller, wanted, exchange) => {
+      requests.take(caller.lease.session);
       const token = await gateway.attemptTokens.token(caller.lease);
       return exchange.type === 'upgrade'
         ? await planUpgrade(gateway, apiServer, { caller, wanted, token, request: exchange.request })
-        : await planRequest(gateway, apiServer, { caller, wanted, token, request: exchange.request });
+        : await planRequest(
+            gateway,
+            { apiServer, rights, writeBytes },
+            { caller, wanted, token, request: exchange.request },
+          );
     },
     refusal: (error, request) => {
       const { status, body, headers } = buildRefusal(error, request.url ?? '');
@@ -67,13 +95,38 @@ interface Admitted {
   readonly request: Exchange['request'];
 }
 
-async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
+async function planRequest(
+  gateway: GatewayContext,
+  {
+    apiServer,
+    rights,
+    writeBytes,
+  }: { readonly apiServer: ApiServer; readonly rights: Rights; readonly writeBytes: RateLimit },
+  admitted: Admitted,
+): Promise<ForwardPlan | AnswerPlan> {
   const { caller, wanted, token, request } = admitted;
   const { kind, secrets, follows } = wanted;
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
   requirePlainConnection(request.headers);
-  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY);
+  const count = (size: number) => writeBytes.take(caller.lease.session, size);
+  const reason = findForbidden(wanted);
+  if (reason !== undefined) {
+    const unread = hasBody(request) ? await discardBody(request, MAX_BODY, count) : undefined;
+    await recordRefused(gateway, caller, request, unread, refusedBy(reason));
+    throw new NotAllowed(reason);
+  }
+  if (writes && hasBody(request)) {
+    const refusal = await rights.findRefusal(caller.lease, token, method, wanted);
+    if (refusal !== undefined) {
+      return await refuse(gateway, caller, request, refusal, await discardBody(request, MAX_BODY, count));
+    }
+  }
+  const reserve = (size: number) => {
+    count(size);
+    caller.memory.grow(size);
+  };
+  const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY, reserve);
   const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
   // Reviews change nothing and are not recorded, so their bodies are forwarded as they came.
   const read: CanonicalBody = writes
@@ -90,7 +143,6 @@ async function planRequest(gateway: GatewayContext, apiServer: ApiServer, admitt
     },
     body,
   };
-  await refuseForbidden(gateway, caller, wanted, forwarded);
   return {
     upstream: 'the API server',
     writes,
@@ -112,18 +164,49 @@ function forwardedHeaders(request: IncomingMessage, writes: boolean) {
   return headers;
 }
 
-/** Refuses a write that no role can allow, and records it. @throws NotAllowed */
-async function refuseForbidden(
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** The outcome of a write that no role can allow. */
+function refusedBy(reason: string): Outcome {
+  return { status: 403, ended: `refused by the gateway: ${reason}` };
+}
+
+/**
+ * Records a write that is refused whatever its body says.
+ * @param unreadBytes the length of its body. Only this is recorded: reading it would be work that a
+ * caller without rights could cause
+ */
+async function recordRefused(
   gateway: GatewayContext,
   caller: Caller,
-  wanted: KubeRequest,
-  forwarded: ForwardedRequest,
+  request: IncomingMessage,
+  unreadBytes: number | undefined,
+  outcome: Outcome,
 ): Promise<void> {
-  const reason = findForbidden(wanted);
-  if (reason === undefined) return;
-  const intent = await recordIntent(gateway, caller, forwarded);
-  await intent.outcome({ status: 403, ended: `refused by the gateway: ${reason}` });
-  throw new NotAllowed(reason);
+  const { method = 'GET', url: path = '/' } = request;
+  const forwarded = { method, path, headers: requestHeaders(request.headers), body: Buffer.alloc(0) };
+  const details: IntentDetails = unreadBytes === undefined ? {} : { unreadBytes };
+  const intent = await recordIntent(gateway, caller, forwarded, details);
+  await intent.outcome(outcome);
+}
+
+/** Answers a write for which the attempt's account has no right, as the API server would. */
+async function refuse(
+  gateway: GatewayContext,
+  caller: Caller,
+  request: IncomingMessage,
+  status: KubeStatus,
+  unreadBytes: number,
+): Promise<AnswerPlan> {
+  const body = Buffer.from(JSON.stringify(status));
+  await recordRefused(gateway, caller, request, unreadBytes, { status: 403, body });
+  return {
+    answer: async (response) => {
+      response.writeHead(403, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+    },
+  };
 }
 
 async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitted: Admitted): Promise<ForwardPlan> {
@@ -141,14 +224,18 @@ async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitt
   const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
   const forwarded = { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) };
-  await refuseForbidden(gateway, caller, wanted, forwarded);
+  const reason = findForbidden(wanted);
+  if (reason !== undefined) {
+    await recordRefused(gateway, caller, request, undefined, refusedBy(reason));
+    throw new NotAllowed(reason);
+  }
   return {
     upstream: 'the API server',
     writes,
     follows: true,
     request: forwarded,
     record: async (sent) =>
-      writes || wanted.secrets ? await recordIntent(gateway, caller, sent, protocol) : undefined,
+      writes || wanted.secrets ? await recordIntent(gateway, caller, sent, { protocol }) : undefined,
     open: (sent) => apiServer.request(sent, { token, limits: { head: UPGRADE_ANSWER_MS }, own: true }),
     headers: (answer) => responseHeaders(answer.headers),
   };

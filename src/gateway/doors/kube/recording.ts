@@ -21,6 +21,17 @@ const answered = z.looseObject({
     .optional(),
 });
 
+/** What the request itself does not say. */
+export interface IntentDetails {
+  /** Of an upgrade. */
+  readonly protocol?: string;
+  /** The length of a body that was not read, because the request is refused. */
+  readonly unreadBytes?: number;
+}
+
+/** In the outcome of a write whose answer was not kept whole. */
+const TOO_LARGE = 'the answer is too large to be recorded whole';
+
 /**
  * Records an intent. Everything in it is read from the request as it is forwarded.
  * Resolves when it is on disk.
@@ -30,15 +41,16 @@ export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
-  protocol?: string,
+  { protocol, unreadBytes }: IntentDetails = {},
 ): Promise<Intent> {
-  const contentType = body.length > 0 ? headers['content-type']?.toString() : undefined;
+  const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
   const asked = classify(method, forwardedPath);
   const secret = asked.resource === 'secrets';
   const read = canonicalBody(body, contentType, undefined, secret);
   const shown = recordedBody(read, secret);
-  const request = withBody(asked, read);
+  // A body that was not read could say something else than the query.
+  const request = unreadBytes === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
@@ -67,6 +79,7 @@ export async function recordIntent(
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
+      ...(unreadBytes === undefined ? {} : { unreadBytes }),
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
@@ -75,12 +88,13 @@ export async function recordIntent(
   });
   const started = performance.now();
   return {
-    async outcome({ status, body: answer, bytesIn, bytesOut, ended }) {
-      const result = answer === undefined ? undefined : parseAnswer(answer);
+    async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
+      const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const meta = result?.metadata;
       const failed = status === null || status >= 400;
       const named = target.name === undefined && meta?.name !== undefined && !failed ? ` ${meta.name}` : '';
-      const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
+      const said = failed ? (result?.message ?? ended ?? '') : (ended ?? (isPartial ? TOO_LARGE : ''));
+      const shown = failed || answer === undefined ? undefined : showAnswer(answer, secret, isPartial, result);
       await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,
         kind: 'kube_outcome',
@@ -100,15 +114,13 @@ export async function recordIntent(
                   ...(meta.generation === undefined ? {} : { generation: meta.generation }),
                 },
               }),
+          ...(isPartial ? { isPartial } : {}),
           ...(bytesIn === undefined ? {} : { bytesIn }),
           ...(bytesOut === undefined ? {} : { bytesOut }),
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
-        // The resulting object, as returned by the API server.
-        ...(meta === undefined || failed || answer === undefined
-          ? {}
-          : { blob: secret ? secretBody(result) : answer.toString('utf8') }),
+        ...(shown === undefined ? {} : { blob: shown }),
         content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
           0,
           4096,
@@ -116,6 +128,19 @@ export async function recordIntent(
       });
     },
   };
+}
+
+/** The resulting object, as returned by the API server, or the beginning of a large answer. */
+function showAnswer(
+  answer: Buffer,
+  secret: boolean,
+  isPartial: boolean,
+  result: z.infer<typeof answered> | undefined,
+): string | undefined {
+  // A part of a Secret cannot be parsed, so its values could not be left out.
+  if (isPartial) return secret ? undefined : answer.toString('utf8');
+  if (result?.metadata === undefined) return undefined;
+  return secret ? secretBody(result) : answer.toString('utf8');
 }
 
 function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {

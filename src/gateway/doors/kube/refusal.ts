@@ -1,6 +1,6 @@
 // Refusals in the API server's format, so that kubectl shows the message and retries correctly.
 
-import { describeRefusal } from '../../../net/http-answer.ts';
+import { describeRefusal, retryAfter } from '../../../net/http-answer.ts';
 
 const REASONS: Readonly<Record<number, string>> = {
   400: 'BadRequest',
@@ -10,7 +10,7 @@ const REASONS: Readonly<Record<number, string>> = {
   409: 'ServiceUnavailable',
   413: 'RequestEntityTooLarge',
   415: 'UnsupportedMediaType',
-  429: 'Forbidden',
+  429: 'TooManyRequests',
   503: 'ServiceUnavailable',
 };
 
@@ -30,7 +30,8 @@ export function buildRefusal(
 ): { status: number; body: string; headers: Record<string, string> } {
   const refusal = describeRefusal(error);
   // A reached limit is final, but clients would retry a 429.
-  const status = refusal.status === 429 ? 403 : refusal.status === 409 ? 503 : refusal.status;
+  const isFinal = refusal.code === 'OPLAB_LIMIT_REACHED';
+  const status = isFinal ? 403 : refusal.status === 409 ? 503 : refusal.status;
   const message = `${refusal.code}: ${refusal.message}`;
   const plain = !OF_OBJECTS.test(url);
   const body = plain
@@ -41,7 +42,7 @@ export function buildRefusal(
         metadata: {},
         status: 'Failure',
         message,
-        reason: REASONS[refusal.status] ?? 'InternalError',
+        reason: REASONS[isFinal ? 403 : refusal.status] ?? 'InternalError',
         code: status,
       });
   return {
@@ -50,7 +51,7 @@ export function buildRefusal(
     headers: {
       'content-type': plain ? 'text/plain; charset=utf-8' : 'application/json',
       'content-length': String(Buffer.byteLength(body)),
-      ...(status === 503 ? { 'retry-after': '1' } : {}),
+      ...(status === 503 || status === 429 ? { 'retry-after': retryAfter(error) } : {}),
     },
   };
 }

@@ -71,7 +71,7 @@ export async function postMessages(
   response: ServerResponse,
 ): Promise<void> {
   if (!door.isSettled()) throw new AuditUnavailable('calls of an earlier gateway are not recorded yet; try again');
-  const body = await readBody(request, MAX_BODY);
+  const body = await readBody(request, MAX_BODY, caller.memory.grow);
   const admitted = admitRequest(body, caller.lease.class);
   const { model } = admitted.request;
   const price = door.prices.get(model);
