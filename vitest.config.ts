@@ -1,5 +1,6 @@
 // Three test projects: unit beside the code, api against a real kube-apiserver, e2e on kind.
 
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
@@ -28,7 +29,7 @@ export default defineConfig({
           // The files of a worker share their modules: loading these anew for each took a third of the time.
           isolate: false,
           // Much of the work is waiting for programs; by default a machine with two processors gets one worker.
-          maxWorkers: '100%',
+          maxWorkers: availableParallelism() + 1,
           // Long, as the machine may be busy with the tests on kind at the same time.
           testTimeout: 60_000,
         },
