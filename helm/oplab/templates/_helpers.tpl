@@ -83,6 +83,6 @@ the field's maxItems; targets beyond it would go unchecked, so they are rejected
 {{- range $at := until $most }}
 - expression: "variables.targets.size() <= {{ $at }} || authorizer.group('oplab.dev').resource('incidents').namespace(variables.targets[{{ $at }}]).check('target').allowed()"
   reason: Forbidden
-  messageExpression: "'{{ $.field }}: you may not target ' + variables.targets[{{ $at }}] + '; ask for verb \"target\" on incidents.oplab.dev there (ClusterRole oplab-incident-author)'"
+  messageExpression: "'{{ $.field }}: you may not target ' + variables.targets[{{ $at }}] + '; ask an administrator for the verb \"target\" on incidents.oplab.dev there (ClusterRole oplab-incident-author)'"
 {{- end }}
 {{- end }}
