@@ -227,7 +227,7 @@ function measureStart(...entries: string[]) {
 describe('what is loaded at the start', () => {
   const base = ['src/main.ts', 'src/cli/program.ts'];
 
-  it('is commander and colours for oplab version', () => {
+  it('is commander and colors for oplab version', () => {
     const { packages, builtins, bytes } = measureStart(...base);
     expect(packages).toEqual(['commander', 'picocolors']);
     // No TLS, no HTTP, no SQLite, no cryptography: each takes milliseconds.

@@ -8,7 +8,7 @@
 //   --tui        shows the demo in `oplab top` (needs a terminal), with --monitors
 //
 // Environment: ANTHROPIC_API_KEY   use Claude; without it, a rehearsal model follows written rules
-//              NO_COLOR=1          no colours
+//              NO_COLOR=1          no colors
 //
 // Examples:
 //   npm run demo

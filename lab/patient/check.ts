@@ -1,7 +1,7 @@
 // `npm run patient:check`: exit code 0 only if all conditions of a healthy TiKV cluster hold.
 //
 //   --namespace NS --release NAME   which patient (tikv, tikv)
-//   --soak SECONDS                  all must hold for that long, without a break or a restart
+//   --soak SECONDS                  all must hold for that long, without interruption or a restart
 //   -o json                         prints the result as JSON
 //
 // Examples:
@@ -25,7 +25,7 @@ export async function checkPatient(target: PatientTarget): Promise<PatientHealth
 
 /** Options of a soak. */
 export interface SoakOptions {
-  /** How long all conditions must hold without a break. */
+  /** How long all conditions must hold without interruption. */
   readonly seconds: number;
   /**
    * How long to wait for the soak to begin and to hold. Default: the first observation decides.
@@ -104,7 +104,7 @@ if (import.meta.main)
     if (values.output === 'json') process.stdout.write(`${JSON.stringify(health)}\n`);
     else {
       const colour = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
-      const held = wanted > 0 && health.healthy ? `, for ${wanted} s without a break` : '';
+      const held = wanted > 0 && health.healthy ? `, for ${wanted} s without interruption` : '';
       process.stdout.write(
         `Release ${release} in namespace ${namespace} is ${health.healthy ? 'healthy' : 'NOT healthy'}${held}\n${describe(health, colour)}\n`,
       );

@@ -42,7 +42,7 @@ export interface Scenario {
   inject(context: InjectContext): Promise<void>;
   /** What must hold after the repair, in addition to the health of the patient. */
   after?(context: InjectContext, before: Before): Promise<Check[]>;
-  /** How long the patient must be healthy without a break and without a restart, in seconds. */
+  /** How long the patient must be healthy without interruption and without a restart, in seconds. */
   readonly soakSeconds?: number;
   /** Words that the diagnosis of an escalated Incident must contain. */
   readonly diagnosis?: RegExp;

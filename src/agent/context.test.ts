@@ -8,7 +8,7 @@ import { contextWindowTokens, estimateTokens, type Turn, trimConversation } from
 import { supportsAdaptiveThinking } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { resultText } from './shell.ts';
-import { createSummariser } from './summary.ts';
+import { createSummarizer } from './summary.ts';
 
 /** A conversation of as many turns, each with a thought and a long result. */
 function conversation(turns: number): Turn[] {
@@ -131,14 +131,14 @@ describe('a result', () => {
 
   it('is its own summary when it is tiny; the small model is asked otherwise, and left alone when it keeps failing', async () => {
     let asked = 0;
-    const summarise = createSummariser(async () => {
+    const summarize = createSummarizer(async () => {
       asked++;
       throw new Error('busy');
     });
     const never = new AbortController().signal;
     const outcome = (text: string) => ({ text, isError: false, summary: { command: 'ls' } });
-    expect(await summarise(outcome('exit code 0 after 0.1 s\n--- stdout ---\nhello'), never)).toBe('hello');
-    for (let n = 0; n < 5; n++) expect(await summarise(outcome('long '.repeat(200)), never)).toContain('[truncated;');
+    expect(await summarize(outcome('exit code 0 after 0.1 s\n--- stdout ---\nhello'), never)).toBe('hello');
+    for (let n = 0; n < 5; n++) expect(await summarize(outcome('long '.repeat(200)), never)).toContain('[truncated;');
     expect(asked).toBe(2);
   });
 });

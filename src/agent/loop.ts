@@ -26,7 +26,7 @@ export interface LoopOptions {
   readonly tools: readonly Tool[];
   readonly audit: AuditTrail;
   /** Summarizes a result in one line. */
-  readonly summarise: (outcome: ToolOutcome, signal: AbortSignal) => Promise<string>;
+  readonly summarize: (outcome: ToolOutcome, signal: AbortSignal) => Promise<string>;
   readonly system: string;
   readonly opening: string;
   /** The model's context window, in tokens. */
@@ -149,7 +149,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     const outcome: ToolOutcome = refused
       ? { text: prepared, isError: true, summary: prepared }
       : await prepared.run(callKey, signal).catch((error: unknown) => failed(error));
-    const summary = await options.summarise(outcome, signal);
+    const summary = await options.summarize(outcome, signal);
     try {
       const { exitCode, durationMs, params, blob } = outcome;
       const receipt = await audit.append({

@@ -25,7 +25,7 @@ export interface Model {
    */
   ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
   /** Summarizes a text in one line. Rejects if the small model does not answer in time. */
-  summarise(text: string, signal: AbortSignal): Promise<string>;
+  summarize(text: string, signal: AbortSignal): Promise<string>;
 }
 
 export interface ModelOptions {
@@ -136,7 +136,7 @@ export function createModel(options: ModelOptions): Model {
       }
     },
 
-    async summarise(text, signal) {
+    async summarize(text, signal) {
       const answer = await client.messages.create(
         {
           model: options.summaryName,

@@ -17,7 +17,7 @@ import { createModel } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { createSandbox, type Sandbox } from './sandbox-client.ts';
 import { createShellTool } from './shell.ts';
-import { createSummariser } from './summary.ts';
+import { createSummarizer } from './summary.ts';
 
 /** The sandbox can reach addresses that must be closed, so no command was run. */
 export const EXIT_NOT_ISOLATED = 3;
@@ -123,7 +123,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
         createConcludeTool(given.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
       ],
       audit: createAuditTrail(given.attempt, (entry) => client.append(entry, until)),
-      summarise: createSummariser((text, stop) => model.summarise(text, stop)),
+      summarize: createSummarizer((text, stop) => model.summarize(text, stop)),
       system: systemPrompt(given),
       opening: openingMessage(given),
       contextWindow: contextWindowTokens(given.model.name),

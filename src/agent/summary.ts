@@ -29,7 +29,7 @@ function shown(text: string): string {
 }
 
 /** Summarizes an attempt's results. Never rejects, and takes at most as long as `ask`. */
-export function createSummariser(
+export function createSummarizer(
   ask: (text: string, signal: AbortSignal) => Promise<string>,
 ): (outcome: ToolOutcome, signal: AbortSignal) => Promise<string> {
   let failures = 0;

@@ -312,7 +312,7 @@ export const incidentStatus = z.object({
       restarts: z.number().int().meta({ description: 'How often the soak started again.' }),
     })
     .optional()
-    .meta({ description: 'The soak: all checks must hold for a time without a break.' }),
+    .meta({ description: 'The soak: all checks must hold for a time without interruption.' }),
   baseline: baseline
     .optional()
     .meta({ description: 'What existed before the first command, and must still exist after the last.' }),

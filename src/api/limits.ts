@@ -45,7 +45,7 @@ export const soakSeconds = z
   .min(0)
   .max(3600)
   .default(30)
-  .meta({ description: 'How long all checks must hold without a break before a repair counts, in seconds.' });
+  .meta({ description: 'How long all checks must hold without interruption before a repair counts, in seconds.' });
 
 /** A rule for a schema with both: a soak that is longer than the time limit can never end. */
 export const SOAK_FITS = {

@@ -73,20 +73,12 @@ export const monitorSpec = z
       .max(3600)
       .default(15)
       .meta({ description: 'Time between two runs of the check, in seconds.' }),
-    forSeconds: z
-      .number()
-      .int()
-      .min(0)
-      .max(86400)
-      .default(0)
-      .meta({ description: 'How long the check must fail without a break before an Incident is opened, in seconds.' }),
-    clearSeconds: z
-      .number()
-      .int()
-      .min(0)
-      .max(86400)
-      .default(30)
-      .meta({ description: 'How long the check must hold without a break before the alarm is cleared, in seconds.' }),
+    forSeconds: z.number().int().min(0).max(86400).default(0).meta({
+      description: 'How long the check must fail without interruption before an Incident is opened, in seconds.',
+    }),
+    clearSeconds: z.number().int().min(0).max(86400).default(30).meta({
+      description: 'How long the check must hold without interruption before the alarm is cleared, in seconds.',
+    }),
     severity: severity.default('warning').meta({ description: 'Severity of the Incidents.' }),
     labels: labelMap.optional().meta({ description: 'Labels that are added to alertLabels of the Incidents.' }),
     incident: incidentTemplate.meta({ description: 'Template of the Incidents.' }),

@@ -1,6 +1,6 @@
 // Removes from displayed text what a terminal would execute.
 
-/** Escape sequences that a terminal would execute: colours, cursor moves, titles. */
+/** Escape sequences that a terminal would execute: colors, cursor moves, titles. */
 const ESCAPES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-?]*[ -/]*[@-~]|\\][^\\p{Cc}]*)?`, 'gu');
 /** Control characters other than newline and tab, and marks that change the direction of text. */
 const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;

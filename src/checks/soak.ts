@@ -1,4 +1,4 @@
-// The soak: all checks must hold for a time without a break. Pure.
+// The soak: all checks must hold for a time without interruption. Pure.
 
 import type { CheckResult, IncidentStatus } from '../api/incident-status.ts';
 import type { Observation } from './observation.ts';

@@ -368,7 +368,7 @@ describe('session post-mortem', () => {
       '| Verified after | 1m50s |',
       '| Cost | $0.012 |',
       '**Root cause, according to the agent:** scaled down',
-      'The checks held for 30 s without a break: **verified**',
+      'The checks held for 30 s without interruption: **verified**',
       '| up | yes | `body.count = 2` | `body.count = 3` |',
       '| 4 | ',
       '`patch statefulsets/scale tikv/tikv-tikv` | `200` |',

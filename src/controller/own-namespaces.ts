@@ -8,5 +8,5 @@
 export function ownNamespaceProblem(targets: readonly string[], own: readonly string[]): string | undefined {
   const found = targets.filter((target) => own.includes(target));
   if (found.length === 0) return undefined;
-  return `targetNamespaces: no agent may work in ${found.join(', ')}, which is oplab's own: the model key, the audit log and the agents are there; name other namespaces`;
+  return `targetNamespaces: no agent may work in ${found.join(', ')}, which ${found.length === 1 ? 'belongs' : 'belong'} to oplab: the model key, the audit log and the agents are there; name other namespaces`;
 }

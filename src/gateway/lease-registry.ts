@@ -31,7 +31,7 @@ export type HoldPurpose = Purpose | 'reserved';
 
 /** A hold on a stream that must not outlive its lease. */
 export interface Hold {
-  /** False once the lease is dead. Checked for each chunk. */
+  /** False once the lease has ended. Checked for each chunk. */
   alive(): boolean;
   /** Releases the hold when the stream has ended. */
   release(): void;
@@ -172,7 +172,7 @@ export class LeaseRegistry {
     };
   }
 
-  /** Cuts every stream whose lease is dead. */
+  /** Cuts every stream whose lease has ended. */
   sweep(): void {
     for (const held of this.#held) {
       const lost = this.#lost(held);

@@ -112,7 +112,7 @@ describe('the author of an Incident or a Monitor', () => {
     'may not target %s, where oplab itself runs, even as an administrator',
     async (own) => {
       // The administrator may do everything else.
-      const said = `no agent may work in ${own}, which is oplab's own`;
+      const said = `no agent may work in ${own}, which belongs to oplab`;
       expect(await report(server.client, ['wide-0', own])).toContain(`spec.targetNamespaces: ${said}`);
       expect(await watch(server.client, [own])).toContain(`spec.incident.targetNamespaces: ${said}`);
     },

@@ -59,7 +59,10 @@ describe('author rights', () => {
       '--clusterrole=oplab-use-default',
       `--serviceaccount=${namespace}:author`,
     );
-    await refusedFor(/may not target lab-author; ask for verb "target"/, [namespace, 'kube-system']);
+    await refusedFor(/may not target lab-author; ask an administrator for the verb "target"/, [
+      namespace,
+      'kube-system',
+    ]);
 
     await kubectl(
       '-n',
@@ -70,7 +73,10 @@ describe('author rights', () => {
       '--clusterrole=oplab-incident-author',
       `--serviceaccount=${namespace}:author`,
     );
-    await refusedFor(/may not target kube-system; ask for verb "target"/, [namespace, 'kube-system']);
+    await refusedFor(/may not target kube-system; ask an administrator for the verb "target"/, [
+      namespace,
+      'kube-system',
+    ]);
     await eventually(async () => (await attempt([namespace])).code === 0, {
       what: 'the author to be admitted',
       withinMs: 15_000,

@@ -79,10 +79,10 @@ the field's maxItems; targets beyond it would go unchecked, so they are rejected
   messageExpression: "'{{ .field }}: must list at most {{ $most }} namespaces, not ' + string(variables.targets.size())"
 - expression: "!variables.targets.exists(ns, ns in variables.own)"
   reason: Forbidden
-  messageExpression: "'{{ .field }}: no agent may work in ' + variables.targets.filter(ns, ns in variables.own).join(', ') + ', which is oplab\\'s own: the model key, the audit log and the agents are there; name other namespaces'"
+  messageExpression: "'{{ .field }}: no agent may work in ' + variables.targets.filter(ns, ns in variables.own).join(', ') + (variables.targets.filter(ns, ns in variables.own).size() == 1 ? ', which belongs' : ', which belong') + ' to oplab: the model key, the audit log and the agents are there; name other namespaces'"
 {{- range $at := until $most }}
 - expression: "variables.targets.size() <= {{ $at }} || authorizer.group('oplab.dev').resource('incidents').namespace(variables.targets[{{ $at }}]).check('target').allowed()"
   reason: Forbidden
-  messageExpression: "'{{ $.field }}: you may not target ' + variables.targets[{{ $at }}] + '; ask for verb \"target\" on incidents.oplab.dev there (ClusterRole oplab-incident-author)'"
+  messageExpression: "'{{ $.field }}: you may not target ' + variables.targets[{{ $at }}] + '; ask an administrator for the verb \"target\" on incidents.oplab.dev there (ClusterRole oplab-incident-author)'"
 {{- end }}
 {{- end }}

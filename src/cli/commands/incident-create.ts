@@ -49,7 +49,7 @@ export function addIncidentCreate(parent: Command, open: OpenEnvironment): void 
     .option('--http-check <check>', 'GET on a Service, evaluated with CEL; may be repeated', many)
     .option('--object-check <check>', 'an object, evaluated with CEL; may be repeated', many)
     .option('--prometheus-check <check>', 'a query that must match nothing; may be repeated', many)
-    .option('--soak-seconds <seconds>', 'how long all checks must hold without a break; default 30', number)
+    .option('--soak-seconds <seconds>', 'how long all checks must hold without interruption; default 30', number)
     .option('--timeout-seconds <seconds>', 'time limit, from the start of the first attempt', number)
     .option('--max-turns <count>', 'maximum number of model turns', number)
     .option('--max-tokens <count>', 'maximum number of tokens', number)

@@ -127,7 +127,7 @@ function checkLines({ spec, status }: Incident, now: Date, { green, red }: Color
   const soak = status?.soak;
   const restarts = soak === undefined || soak.restarts === 0 ? '' : `, restarted ${soak.restarts} times`;
   const since = soak?.startTime === undefined ? '' : `, running since ${dateTime(soak.startTime)}`;
-  return [...lines, `all must hold for ${spec.verify.soakSeconds} s without a break${since}${restarts}`];
+  return [...lines, `all must hold for ${spec.verify.soakSeconds} s without interruption${since}${restarts}`];
 }
 
 function usageLines({ status }: Incident): string[] {

@@ -134,7 +134,7 @@ function repairResult(incident: Incident | undefined, outcome: string | null): s
     claim === undefined ? 'The agent made no claim.' : `The agent claimed **${claim.outcome}**: ${text(claim.summary)}`;
   const checked =
     verified?.status === 'True'
-      ? `The checks held for ${incident.spec.verify.soakSeconds} s without a break: **verified**.`
+      ? `The checks held for ${incident.spec.verify.soakSeconds} s without interruption: **verified**.`
       : `**Not verified**${verified === undefined ? '' : `: ${text(verified.message || verified.reason)}`}.`;
   const restarts = soak === undefined || soak.restarts === 0 ? '' : ` The soak was restarted ${soak.restarts} times.`;
   return [

@@ -31,7 +31,7 @@ describe('a new Incident', () => {
     const made = plan(incident(parts), observed(), at(0));
     expect(end(made)).toBe('Failed');
     expect(findReason(made, 'Finished')).toBe('NamespaceNotAllowed');
-    expect(made.status?.message).toContain("no agent may work in oplab-agents, which is oplab's own");
+    expect(made.status?.message).toContain('no agent may work in oplab-agents, which belongs to oplab');
     expect(types(made)).not.toContain('prepare-attempt');
     expect(end(plan(incident(parts), observed({ agentClass: undefined }), at(0)))).toBe('Failed');
   });

@@ -65,14 +65,14 @@ describe('an alarm', () => {
     expect(run.alarm).toMatchObject({ state: 'Firing', occurrences: 5, startTime: iso(0), lastSeen: iso(20) });
   });
 
-  it('opens an Incident after forSeconds without a break', () => {
+  it('opens an Incident after forSeconds without interruption', () => {
     expect(new Run({ forSeconds: 10, clearSeconds: 30 }).all('bad', 0, 20).raised).toEqual([10]);
     const broken = new Run({ forSeconds: 10, clearSeconds: 30 }).all('bad', 0, 5);
     broken.probe(8, 'good');
     expect(broken.all('bad', 10, 30).raised).toEqual([20]);
   });
 
-  it('clears after clearSeconds without a break', () => {
+  it('clears after clearSeconds without interruption', () => {
     const run = new Run({ forSeconds: 0, clearSeconds: 20 }).all('bad', 0, 10).all('good', 15, 60);
     expect(run.cleared).toEqual([35]);
     expect(run.alarms.alarms).toEqual([]);
@@ -182,7 +182,7 @@ it('opens only after unbroken failure and clears only after unbroken holding, in
     const run = new Run(rules);
     const history: { second: number; kind: ProbeKind }[] = [];
     let second = 0;
-    /** Seconds for which all probes up to now were of this kind, without a break. */
+    /** Seconds for which all probes up to now were of this kind, without interruption. */
     const unbroken = (kind: ProbeKind) => {
       const from = history.findLastIndex((entry) => entry.kind !== kind) + 1;
       const first = history[from];

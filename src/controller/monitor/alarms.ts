@@ -22,7 +22,7 @@ export interface MonitorAlarms {
 export interface AlarmContext {
   readonly rules: Pick<MonitorSpec, 'forSeconds' | 'clearSeconds'>;
   /**
-   * There is a gap since the last successful probe, so everything that must last without a break
+   * There is a gap since the last successful probe, so everything that must last without interruption
    * starts again.
    */
   readonly broken: boolean;

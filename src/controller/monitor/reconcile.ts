@@ -153,7 +153,7 @@ export class MonitorReconciler {
     const before = memory.status;
     if (probe.type === 'failed') {
       deps.onFailedProbe(monitor);
-      // Everything that must last without a break starts again.
+      // Everything that must last without interruption starts again.
       memory.lastProbeAt = undefined;
       await this.#write(monitor, memory, failedStatus(monitor, before, probe));
       return;

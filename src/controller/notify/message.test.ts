@@ -84,7 +84,9 @@ describe('a Slack message', () => {
     const { text, attachments } = renderText(incident('Resolved'));
     expect(text).toContain('Resolved: ');
     expect(attachments[0].text).toContain('• looked at pods');
-    expect(attachments[0].text).toContain('*Checks, held for 30 s without a break*\n• stores: holds (body.count = 2)');
+    expect(attachments[0].text).toContain(
+      '*Checks, held for 30 s without interruption*\n• stores: holds (body.count = 2)',
+    );
     expect(attachments[0].color).toBe('good');
   });
 

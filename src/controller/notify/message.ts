@@ -159,7 +159,7 @@ function listParts(incident: Incident, event: NotifiedEvent): Part[] {
     },
     { title: 'Actions', lines: bullets(claim?.actions ?? []) },
     {
-      title: `Checks, held for ${spec.verify.soakSeconds} s without a break`,
+      title: `Checks, held for ${spec.verify.soakSeconds} s without interruption`,
       lines: status?.soak?.startTime === undefined ? [] : bullets(evidence),
     },
     trail,

@@ -230,7 +230,7 @@ it('serves an admitted caller, counts it once, and frees its place', async () =>
 
 it.each([
   ['who cannot prove itself', () => prove.mockRejectedValue(new Unauthenticated('no')), 'OPLAB_UNAUTHENTICATED'],
-  ['whose lease is dead', () => (decision = { state: 'dead', message: 'no' }), 'OPLAB_NO_LEASE'],
+  ['whose lease has ended', () => (decision = { state: 'dead', message: 'no' }), 'OPLAB_NO_LEASE'],
   ['whose lease is not there yet', () => (decision = { state: 'pending', message: 'no' }), 'OPLAB_NO_LEASE_YET'],
   ['while nothing can be recorded', () => (failure = 'disk full'), 'OPLAB_AUDIT_UNAVAILABLE'],
 ])('refuses a caller %s, for requests and upgrades alike', async (_, arrange, reason) => {
