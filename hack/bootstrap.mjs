@@ -5,13 +5,11 @@
 // and imports nothing but Node's own modules. `--help` prints the comment at the head of a program, before anything is
 // installed or started. Usage: node hack/bootstrap.mjs <program>.ts [arguments …]
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const stamp = path.join(root, 'node_modules', '.oplab-installed');
 const node24 = path.join(root, 'node_modules', 'node', 'bin', 'node');
 
 /** Resolves with the exit code of a child that shares our terminal; Ctrl-C reaches it through the process group. */
@@ -27,11 +25,33 @@ function run(command, args, environment) {
   });
 }
 
-/** What node_modules was installed from; another lock file means another install. */
-function wanted() {
-  const hash = createHash('sha256');
-  for (const file of ['package.json', 'package-lock.json']) hash.update(readFileSync(path.join(root, file)));
-  return hash.digest('hex');
+/** The packages that a lock file names, by folder. Undefined if there is no such file, or half of one. */
+function readLock(...file) {
+  try {
+    const { packages } = JSON.parse(readFileSync(path.join(root, ...file), 'utf8'));
+    return new Map(Object.entries(packages).filter(([folder]) => folder !== ''));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Whether node_modules has what the lock file asks for, whoever installed it. npm writes the list of what it has
+ * installed last of all, so an interrupted installation has none. It leaves out packages for other platforms.
+ */
+function isInstalled() {
+  const wanted = readLock('package-lock.json');
+  const found = readLock('node_modules', '.package-lock.json');
+  if (wanted === undefined || found === undefined || !existsSync(node24)) return false;
+  const isSame = ([folder, { version, integrity }]) => {
+    const here = found.get(folder);
+    return here !== undefined && here.version === version && here.integrity === integrity;
+  };
+  const isLeftOut = ([folder, { optional }]) => optional === true && !found.has(folder);
+  return (
+    [...wanted].every((each) => isSame(each) || isLeftOut(each)) &&
+    [...found.keys()].every((folder) => wanted.has(folder))
+  );
 }
 
 /** What a program says of itself: the comment lines that it begins with. */
@@ -53,8 +73,7 @@ if (args.includes('--help') || args.includes('-h')) {
   console.log(readHelp(script));
   process.exit(0);
 }
-const installed = existsSync(stamp) && existsSync(node24) && readFileSync(stamp, 'utf8') === wanted();
-if (!installed) {
+if (!isInstalled()) {
   console.log('==> npm packages are missing or out of date: npm ci (about 40 s)');
   const code = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], process.env);
   if (code !== 0) process.exit(code);
@@ -64,8 +83,6 @@ if (!installed) {
     );
     process.exit(1);
   }
-  mkdirSync(path.dirname(stamp), { recursive: true });
-  writeFileSync(stamp, wanted());
 }
 const bin = [path.join(root, 'node_modules', '.bin'), path.dirname(node24)].join(path.delimiter);
 const environment = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH ?? ''}` };
