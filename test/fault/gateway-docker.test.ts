@@ -269,6 +269,67 @@ describe('what it changes', () => {
     expect(entries).toEqual([]);
   });
 
+  it('gives no contents of a container that mounts the host, also in mode Diagnose', async () => {
+    const name = await lab.run(lab.ours, `${lab.ours}-exporter`, '-v', '/:/rootfs:ro', lab.image, ...idle);
+    const reading = await lab.sandbox('reading', {}, 'Diagnose');
+    const [source, host] = [`${name}:/rootfs/etc/hostname`, await readFile('/etc/hostname', 'utf8')];
+    // The host's own client shows what the door closes.
+    expect(await lab.host('cp', source, '-')).toContain(host.trim());
+    for (const box of [sandbox, reading]) {
+      const refused = await box.docker('cp', source, '-');
+      expect(refused.stdout).toBe('');
+      expect(refused.stderr).toContain('docker.allowHostMounts');
+      for (const command of ['top', 'diff'])
+        expect((await box.docker(command, name)).stderr).toContain('OPLAB_NOT_ALLOWED');
+      expect((await box.docker('logs', name)).stdout).toContain('up');
+    }
+    expect((await sandbox.docker('restart', '-t', '0', name)).code).toBe(0);
+    // The container of the same project without such a mount stays open.
+    expect((await reading.docker('cp', `${mine}:/etc/passwd`, '-')).code).toBe(0);
+  });
+
+  it('creates no network whose subnet becomes a route of the host', async () => {
+    const wanted = ['--subnet', '198.51.100.0/24', '--gateway', '198.51.100.53'];
+    const routes = async () => await readFile('/proc/net/fib_trie', 'utf8');
+    const refused = await sandbox.docker('network', 'create', ...wanted, `${lab.ours}_route`);
+    expect(refused.stderr).toMatch(/IPAM\.Config .*198\.51\.100\.0\/24.*docker\.allowHostNamespaces/);
+    expect(await routes()).not.toContain('198.51.100.53');
+    const label = ['--label', `${PROJECT_LABEL}=${lab.ours}`];
+    await lab.host('network', 'create', ...label, ...wanted, `${lab.ours}_route`);
+    // Without the door, the host has the address and the route. The owner may do so.
+    expect(await routes()).toContain('198.51.100.53');
+    const connect = async (address: string) =>
+      await sandbox.docker('network', 'connect', '--ip', address, `${lab.ours}_route`, mine);
+    expect((await connect('198.51.101.7')).stderr).toContain('is not in the subnet');
+    expect((await connect('198.51.100.7')).code).toBe(0);
+    expect((await sandbox.docker('network', 'disconnect', `${lab.ours}_route`, mine)).code).toBe(0);
+    expect((await sandbox.docker('network', 'rm', `${lab.ours}_route`)).code).toBe(0);
+    expect((await sandbox.docker('network', 'create', `${lab.ours}_plain`)).code).toBe(0);
+    expect((await sandbox.docker('network', 'rm', `${lab.ours}_plain`)).code).toBe(0);
+  });
+
+  it('cannot write what a privileged container runs', async () => {
+    const [volume, network] = [`${lab.ours}_data`, `${lab.ours}_default`];
+    const name = await lab.run(
+      lab.ours,
+      `${lab.ours}-job`,
+      '--privileged',
+      '-v',
+      `${volume}:/d:ro`,
+      lab.image,
+      ...idle,
+    );
+    const run = async (mode: string) =>
+      await sandbox.docker('run', '--rm', '--network', network, '-v', `${volume}:/d${mode}`, lab.image, 'ls', '/d');
+    expect((await run('')).stderr).toContain(`which container ${name} mounts`);
+    expect((await run(':ro')).code).toBe(0);
+    expect((await sandbox.docker('restart', '-t', '0', name)).code).toBe(0);
+    const writer = await lab.run(lab.ours, `${lab.ours}-writer`, '-v', `${volume}:/d`, lab.image, ...idle);
+    expect((await sandbox.docker('restart', '-t', '0', name)).stderr).toContain(`through container ${writer}`);
+    expect((await sandbox.docker('rm', '-f', writer)).stderr).toContain(`which container ${name} mounts`);
+    await lab.host('rm', '-f', name, writer);
+  });
+
   it('does not run an image of another owner, and pulls nothing from elsewhere', async () => {
     const [foreignImage, network] = [lab.image.replace(':1', '-foreign:1'), `${lab.ours}_default`];
     // The same image is recognized by its id under another name. Another image is not.

@@ -1,4 +1,4 @@
-// The body of a request to create a container, and which fields give access to the host. Pure.
+// The body of a request to create a container, and its binds and mounts. Pure.
 
 import { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
@@ -72,7 +72,7 @@ export const mount = goObject({
 });
 export type Mount = z.infer<typeof mount>;
 
-const hostConfig = goObject({
+export const hostConfigShape = {
   ...resourceShape,
   Binds: strings.optional(),
   Mounts: z.array(mount).optional(),
@@ -118,7 +118,8 @@ const hostConfig = goObject({
   Isolation: z.string().optional(),
   Init: z.boolean().optional(),
   Annotations: stringMap.optional(),
-});
+};
+const hostConfig = goObject(hostConfigShape);
 export type HostConfig = z.infer<typeof hostConfig>;
 
 /** The settings of an endpoint. Its network is given outside. */
@@ -166,76 +167,12 @@ export type ContainerSpec = z.infer<typeof containerSpec>;
 /** The body of a request to update a container. */
 export const updateSpec = goObject({ ...resourceShape, RestartPolicy: restartPolicy.optional() });
 
-/** Log drivers that keep logs on the host itself. */
-const LOCAL_LOGS: ReadonlySet<string> = new Set(['', 'json-file', 'local', 'none']);
-const LOG_OPTIONS: ReadonlySet<string> = new Set(['max-size', 'max-file', 'compress', 'mode', 'max-buffer-size']);
-const HARMLESS_SECURITY: ReadonlySet<string> = new Set([
-  'no-new-privileges',
-  'no-new-privileges:true',
-  'no-new-privileges=true',
-]);
-/** Sysctls that affect only the container's own namespaces. */
-const OWN_SYSCTL = /^(net\.|kernel\.(msg|sem|shm)|fs\.mqueue\.)/;
-
-type Resources = z.infer<typeof updateSpec>;
-
-/** Refuses access to the host's devices, kernel or scheduling. @throws NotAllowed */
-export function checkResources(wanted: Resources, access: DockerAccess): void {
-  if (access.allowPrivileged) return;
-  const denied = (
-    [
-      ['Devices', wanted.Devices],
-      ['DeviceCgroupRules', wanted.DeviceCgroupRules],
-      ['DeviceRequests', wanted.DeviceRequests],
-      ['CgroupParent', wanted.CgroupParent],
-      ['CpuRealtimePeriod', wanted.CpuRealtimePeriod],
-      ['CpuRealtimeRuntime', wanted.CpuRealtimeRuntime],
-      ['OomKillDisable', wanted.OomKillDisable],
-    ] as const
-  ).find(([, value]) => !isZeroValue(value));
-  if (denied !== undefined) throw needs('allowPrivileged', denied[0]);
-}
-
-/** Refuses access to the host that the class does not allow. @throws NotAllowed, InvalidInput */
-export function checkHostConfig(wanted: HostConfig, access: DockerAccess): void {
-  checkResources(wanted, access);
-  if (!access.allowPrivileged) checkPrivileges(wanted);
-  if (!access.allowHostNamespaces) {
-    for (const field of ['PidMode', 'IpcMode', 'UTSMode', 'UsernsMode', 'CgroupnsMode', 'NetworkMode'] as const) {
-      if (wanted[field] === 'host') throw needs('allowHostNamespaces', `${field} host`);
-    }
-  }
-  requireOneOf('UTSMode', wanted.UTSMode, ['', 'host']);
-  requireOneOf('UsernsMode', wanted.UsernsMode, ['', 'host']);
-  requireOneOf('CgroupnsMode', wanted.CgroupnsMode, ['', 'private', 'host']);
-  requireOneOf('Isolation', wanted.Isolation, ['', 'default']);
-  requireOneOf('VolumeDriver', wanted.VolumeDriver, ['', 'local']);
-}
-
-function checkPrivileges(wanted: HostConfig): void {
-  if (wanted.Privileged === true) throw needs('allowPrivileged', 'Privileged');
-  if (!isZeroValue(wanted.CapAdd)) throw needs('allowPrivileged', 'CapAdd');
-  const security = wanted.SecurityOpt?.find((option) => !HARMLESS_SECURITY.has(option));
-  if (security !== undefined) throw needs('allowPrivileged', `SecurityOpt ${security}`);
-  // An empty list removes the masks. Only an absent list keeps them.
-  if (wanted.MaskedPaths !== undefined) throw needs('allowPrivileged', 'MaskedPaths');
-  if (wanted.ReadonlyPaths !== undefined) throw needs('allowPrivileged', 'ReadonlyPaths');
-  for (const field of ['Runtime', 'StorageOpt', 'Annotations'] as const) {
-    if (!isZeroValue(wanted[field])) throw needs('allowPrivileged', field);
-  }
-  if ((wanted.OomScoreAdj ?? 0) < 0) throw needs('allowPrivileged', 'OomScoreAdj below 0');
-  const sysctl = Object.keys(wanted.Sysctls ?? {}).find((name) => !OWN_SYSCTL.test(name));
-  if (sysctl !== undefined) throw needs('allowPrivileged', `sysctl ${sysctl}`);
-  const { Type = '', Config = {} } = wanted.LogConfig ?? {};
-  if (!LOCAL_LOGS.has(Type)) throw needs('allowPrivileged', `log driver ${Type}`);
-  const option = Object.keys(Config).find((name) => !LOG_OPTIONS.has(name));
-  if (option !== undefined) throw needs('allowPrivileged', `log option ${option}`);
-}
-
 /** A parsed bind or mount. The volume may not exist. */
 export interface Bind {
   /** Undefined: an anonymous volume. */
   readonly volume: string | undefined;
+  /** Whether the container cannot write to it. */
+  readonly readOnly: boolean;
 }
 
 const BIND_OPTIONS: ReadonlySet<string> = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', 'copy']);
@@ -247,17 +184,17 @@ const BIND_OPTIONS: ReadonlySet<string> = new Set(['ro', 'rw', 'z', 'Z', 'nocopy
 export function checkBind(bind: string, access: DockerAccess): Bind {
   const parts = bind.split(':');
   const [source = '', target, options] = parts;
-  if (parts.length === 1) return { volume: undefined };
+  if (parts.length === 1) return { volume: undefined, readOnly: false };
   if (parts.length > 3 || source === '') throw new InvalidInput(`"${bind.slice(0, 200)}" is not a valid bind`);
   if (source.startsWith('/')) {
     if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${source.slice(0, 200)}`);
-    return { volume: undefined };
+    return { volume: undefined, readOnly: false };
   }
   if (!isName(source))
     throw new InvalidInput(`"${source.slice(0, 100)}" is neither a host path nor a valid volume name`);
   const known = options === undefined || options.split(',').every((option) => BIND_OPTIONS.has(option));
   if (!target?.startsWith('/') || !known) throw new InvalidInput(`"${bind.slice(0, 200)}" is not a valid bind`);
-  return { volume: source };
+  return { volume: source, readOnly: options?.split(',').includes('ro') === true };
 }
 
 /** Checks a mount and returns its volume, if any. @throws NotAllowed, InvalidInput */
@@ -265,17 +202,17 @@ export function checkMount(wanted: Mount, access: DockerAccess): Bind {
   switch (wanted.Type) {
     case 'tmpfs':
       if (!isZeroValue(wanted.Source)) throw new InvalidInput('a mount of type tmpfs must not have a source');
-      return { volume: undefined };
+      return { volume: undefined, readOnly: false };
     case 'bind':
       if (!access.allowHostMounts) throw needs('allowHostMounts', `host path ${(wanted.Source ?? '').slice(0, 200)}`);
-      return { volume: undefined };
+      return { volume: undefined, readOnly: false };
     case 'volume': {
       const { Name = '', Options } = wanted.VolumeOptions?.DriverConfig ?? {};
       checkVolumeDriver(Name, Options, access);
       const source = wanted.Source ?? '';
-      if (source === '') return { volume: undefined };
+      if (source === '') return { volume: undefined, readOnly: false };
       if (!isName(source)) throw new InvalidInput(`"${source.slice(0, 100)}" is not a valid volume name`);
-      return { volume: source };
+      return { volume: source, readOnly: wanted.ReadOnly === true };
     }
     default:
       throw new NotAllowed(`mount type ${wanted.Type.slice(0, 20)} is not allowed: use volume, tmpfs or bind`);
@@ -291,7 +228,8 @@ export function checkVolumeDriver(
   access: DockerAccess,
 ): void {
   requireOneOf('volume driver', driver, ['', 'local']);
-  if (!isZeroValue(options) && !access.allowHostMounts) throw needs('allowHostMounts', 'options of a volume driver');
+  if (!isZeroValue(options) && !access.allowHostMounts)
+    throw needs('allowHostMounts', `options of a volume driver ${JSON.stringify(options).slice(0, 200)}`);
 }
 
 /** @throws InvalidInput */
@@ -299,13 +237,18 @@ export function checkImageName(image: string): void {
   if (!isImageReference(image)) throw new InvalidInput(`"${image.slice(0, 100)}" is not a valid image name`);
 }
 
-/** The error for something that the class allows only with a flag. */
-export function needs(flag: keyof DockerAccess, what: string): NotAllowed {
-  return new NotAllowed(`the AgentClass does not allow ${what} (docker.${flag})`);
+/**
+ * The error for something that the class allows only with a flag.
+ * @param instead what the caller can do without the flag
+ */
+export function needs(flag: keyof DockerAccess, what: string, instead = 'leave it out'): NotAllowed {
+  return new NotAllowed(`the AgentClass does not allow ${what}: ${instead}, or set docker.${flag} in the class`);
 }
 
-function requireOneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
+/** @throws NotAllowed if the daemon could read the value as something else than these */
+export function requireOneOf(field: string, value: string | undefined, allowed: readonly string[]): void {
   if (value !== undefined && !allowed.includes(value)) {
-    throw new NotAllowed(`${field} ${value.slice(0, 60)} is not allowed`);
+    const words = allowed.map((word) => (word === '' ? 'nothing' : `"${word}"`)).join(' or ');
+    throw new NotAllowed(`${field} ${value.slice(0, 60)} is not allowed: use ${words}`);
   }
 }

@@ -6,14 +6,15 @@ import { errorMessage, InvalidInput, NotAllowed, NotFound } from '../../../error
 import {
   type ContainerSpec,
   checkBind,
-  checkHostConfig,
   checkImageName,
   checkMount,
+  checkVolumeDriver,
   type endpoint,
   needs,
 } from './container-spec.ts';
+import { checkHostConfig } from './host-config-check.ts';
+import { checkEndpoint } from './network-rules.ts';
 import { isName } from './route.ts';
-import { withScope } from './scope.ts';
 import type { ScopedObjects } from './scoped-objects.ts';
 
 type Endpoint = z.infer<typeof endpoint>;
@@ -26,7 +27,10 @@ const MAX_CONTAINERS_NAMED = 32;
  * @throws NotAllowed, InvalidInput; NotFound only for the image, because clients then pull it
  */
 export async function scopedContainer(wanted: ContainerSpec, objects: ScopedObjects): Promise<ContainerSpec> {
-  checkHostConfig(wanted.HostConfig ?? {}, objects.access);
+  const host = wanted.HostConfig ?? {};
+  for (const bind of host.Binds ?? []) checkBind(bind, objects.access);
+  for (const mount of host.Mounts ?? []) checkMount(mount, objects.access);
+  checkHostConfig(host, objects.access);
   checkImageName(wanted.Image);
   await objects.image(wanted.Image);
   try {
@@ -44,10 +48,17 @@ async function withNeighbours(wanted: ContainerSpec, objects: ScopedObjects): Pr
     ...(host.Mounts ?? []).map((mount) => checkMount(mount, objects.access)),
   ];
   // The daemon would create a missing volume without the scope's label.
-  for (const name of new Set(sources.flatMap(({ volume }) => volume ?? []))) await objects.volume(name);
+  for (const name of new Set(sources.flatMap(({ volume }) => volume ?? []))) {
+    const { driver, options } = await objects.volume(name);
+    checkVolumeDriver(driver, Object.fromEntries(Object.entries(options).map(([key]) => [key, 'set'])), objects.access);
+  }
+  const written = sources.flatMap(({ volume, readOnly }) => (volume === undefined || readOnly ? [] : [volume]));
+  for (const name of new Set(written))
+    await objects.requireNoPowerfulReader(name, `mount it read-only, as ${name}:PATH:ro`);
+  for (const { VolumeOptions } of host.Mounts ?? []) await objects.requireOwnProject(VolumeOptions?.Labels ?? {});
   return {
     ...wanted,
-    Labels: withScope(objects.scope, wanted.Labels ?? {}),
+    Labels: await objects.labelled(wanted.Labels ?? {}),
     HostConfig: {
       ...host,
       NetworkMode: await networkMode(wanted, objects),
@@ -96,7 +107,7 @@ async function sharedMode(
   const other = /^container:(.+)$/.exec(mode)?.[1];
   if (other === undefined || !isName(other)) throw new NotAllowed(`${field} ${mode.slice(0, 60)} is not allowed`);
   const container = await objects.container(other);
-  objects.requireUnprivileged(container);
+  await objects.requireUnprivileged(container);
   const further = container.shares[field];
   if (further !== undefined && !objects.access.allowHostNamespaces) {
     throw needs('allowHostNamespaces', `${field} of container ${container.name}, which itself uses ${further}`);
@@ -114,7 +125,12 @@ async function volumesFrom(wanted: readonly string[], objects: ScopedObjects): P
       throw new InvalidInput(`"${source.slice(0, 100)}" is not valid in VolumesFrom`);
     }
     const container = await objects.container(name);
-    objects.requireUnprivileged(container);
+    await objects.requireUnprivileged(container);
+    if (mode !== 'ro') {
+      for (const volume of container.volumes.filter(({ writable }) => writable)) {
+        await objects.requireNoPowerfulReader(volume.name, `write ${name}:ro`);
+      }
+    }
     passing.push(mode === undefined ? container.id : `${container.id}:${mode}`);
   }
   return passing;
@@ -135,7 +151,9 @@ async function endpoints(
       passing[name] = settings ?? {};
       continue;
     }
-    const { id } = await objects.network(name);
+    const network = await objects.network(name);
+    const { id } = network;
+    checkEndpoint(settings ?? {}, network, objects.access);
     if (Object.hasOwn(passing, id)) throw new InvalidInput(`network ${name} occurs twice`);
     passing[id] = settings ?? {};
   }

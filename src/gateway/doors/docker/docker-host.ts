@@ -10,13 +10,15 @@ import type { ForwardedRequest } from '../door.ts';
 import {
   containerFacts,
   type DockerFacts,
+  type EngineDefaults,
+  engineDefaults,
   execFacts,
   imageFacts,
   networkFacts,
   parseRepository,
   volumeFacts,
 } from './facts.ts';
-import type { Scope } from './scope.ts';
+import { labels, PROJECT_LABEL, type Scope } from './scope.ts';
 
 /** The configuration of one Docker host. */
 export const dockerEndpoint = z.object({
@@ -99,10 +101,14 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
 }
 
 const listed = z.array(
-  z.object({ Image: z.string().nullish(), ImageID: z.string().nullish() }).transform(({ Image, ImageID }) => ({
-    reference: Image ?? '',
-    id: ImageID ?? '',
-  })),
+  z
+    .object({ Id: z.string(), Image: z.string().nullish(), ImageID: z.string().nullish(), Labels: labels })
+    .transform(({ Id, Image, ImageID, Labels }) => ({
+      container: Id,
+      reference: Image ?? '',
+      id: ImageID ?? '',
+      labels: Labels,
+    })),
 );
 
 function createFacts(
@@ -122,19 +128,44 @@ function createFacts(
       );
     return parsed.data;
   };
+  let engine: Promise<EngineDefaults> | undefined;
+  const askEngine = async () => {
+    const found = await ask('/info', engineDefaults);
+    if (found === undefined) throw new UpstreamUnavailable(`Docker host ${host} does not describe itself`);
+    return found;
+  };
+  const container = async (ref: string) => {
+    // Once for the facts of one request.
+    engine ??= askEngine();
+    return await ask(`/containers/${encodeURIComponent(ref)}/json`, containerFacts(await engine));
+  };
+  const list = async (filter: Record<string, string>) => {
+    const filters = JSON.stringify(
+      Object.fromEntries(Object.entries(filter).map(([name, value]) => [name, { [value]: true }])),
+    );
+    return (await ask(`/containers/json?all=1&filters=${encodeURIComponent(filters)}`, listed)) ?? [];
+  };
+  const ofScope = { label: `${scope.key}=${scope.value}` };
   return {
-    container: (ref) => ask(`/containers/${encodeURIComponent(ref)}/json`, containerFacts),
+    container,
+    async containersWith(volume) {
+      const found = [];
+      for (const { container: id } of await list({ volume })) found.push((await container(id)) ?? []);
+      return found.flat().filter(({ volumes }) => volumes.some(({ name }) => name === volume));
+    },
+    async projects() {
+      return new Set((await list(ofScope)).flatMap((found) => found.labels[PROJECT_LABEL] ?? []));
+    },
     exec: (id) => ask(`/exec/${encodeURIComponent(id)}/json`, execFacts),
     network: (ref) => ask(`/networks/${encodeURIComponent(ref)}`, networkFacts),
     volume: (name) => ask(`/volumes/${encodeURIComponent(name)}`, volumeFacts),
     image: (ref) => ask(`/images/${ref.split('/').map(encodeURIComponent).join('/')}/json`, imageFacts),
     async images() {
-      const filters = JSON.stringify({ label: { [`${scope.key}=${scope.value}`]: true } });
-      const containers = await ask(`/containers/json?all=1&filters=${encodeURIComponent(filters)}`, listed);
+      const containers = await list(ofScope);
       const key = `${scope.key}=${scope.value}`;
       const known = seen.get(key) ?? { ids: new Set(), repositories: new Set() };
       seen.set(key, known);
-      for (const { reference, id } of containers ?? []) {
+      for (const { reference, id } of containers) {
         if (id !== '') known.ids.add(id);
         // A container of an image without a name shows the image's ID.
         if (reference !== '' && !/^(sha256:)?[0-9a-f]{12,64}$/.test(reference))

@@ -1,7 +1,10 @@
 // The facts about a Docker host's objects that decisions depend on.
 
 import { z } from 'zod';
+import { describeField, type EngineDefaults, type HostFlag, listHostAccess } from './host-access.ts';
 import { labels } from './scope.ts';
+
+export { type EngineDefaults, engineDefaults } from './host-access.ts';
 
 const text = z
   .string()
@@ -13,47 +16,50 @@ const texts = z
   .transform((value) => value ?? []);
 const id = z.string().regex(/^[0-9a-f]{64}$/);
 
-const hostFacts = z.object({
-  Privileged: z.boolean().nullish(),
-  NetworkMode: text,
-  PidMode: text,
-  IpcMode: text,
-  CapAdd: texts,
-  SecurityOpt: texts,
-  Devices: z.array(z.unknown()).nullish(),
-});
+const mountFacts = z.object({ Type: text, Name: text, Source: text, RW: z.boolean().nullish() });
+type MountFacts = z.infer<typeof mountFacts>;
 
 /** Access to the host from a container, and the flag that a class needs to run commands in it. */
 export interface Power {
-  readonly flag: 'allowPrivileged' | 'allowHostMounts' | 'allowHostNamespaces';
+  readonly flag: HostFlag;
   readonly why: string;
 }
 
-export const containerFacts = z
-  .object({
-    Id: id,
-    Name: text,
-    Image: text,
-    Config: z.object({ Labels: labels, Image: text, Tty: z.boolean().optional() }),
-    HostConfig: hostFacts.optional(),
-    Mounts: z.array(z.object({ Type: text, Source: text })).nullish(),
-  })
-  .transform(({ Id, Name, Image, Config, HostConfig, Mounts }) => ({
-    id: Id,
-    name: Name.replace(/^\//, ''),
-    labels: Config.Labels,
-    image: Config.Image,
-    imageID: Image,
-    /** Its access to the host. Empty for an ordinary container. */
-    powers: listPowers(HostConfig, Mounts ?? []),
-    /** Namespaces that it shares, as `host` or `container:…`. */
-    shares: {
-      NetworkMode: foreignMode(HostConfig?.NetworkMode),
-      PidMode: foreignMode(HostConfig?.PidMode),
-      IpcMode: foreignMode(HostConfig?.IpcMode),
-    },
-  }));
-export type ContainerFacts = z.infer<typeof containerFacts>;
+/** Facts about a container, from what the engine shows of it. */
+export const containerFacts = (engine: EngineDefaults) =>
+  z
+    .object({
+      Id: id,
+      Name: text,
+      Image: text,
+      Config: z.object({ Labels: labels, Image: text, Tty: z.boolean().optional() }),
+      HostConfig: z.record(z.string(), z.unknown()).nullish(),
+      Mounts: z.array(mountFacts).nullish(),
+      NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+    })
+    .transform(({ Id, Name, Image, Config, HostConfig, Mounts, NetworkSettings }) => ({
+      id: Id,
+      name: Name.replace(/^\//, ''),
+      labels: Config.Labels,
+      image: Config.Image,
+      imageID: Image,
+      /** Its access to the host by its own configuration. Empty for an ordinary container. */
+      powers: listPowers(HostConfig ?? undefined, Mounts ?? [], engine),
+      /** Namespaces that it shares, as `host` or `container:…`. */
+      shares: {
+        NetworkMode: foreignMode(HostConfig?.NetworkMode),
+        PidMode: foreignMode(HostConfig?.PidMode),
+        IpcMode: foreignMode(HostConfig?.IpcMode),
+      },
+      /** The networks that it is in or will join. */
+      networks: [
+        ...new Set([...joinedNetwork(HostConfig?.NetworkMode), ...Object.keys(NetworkSettings?.Networks ?? {})]),
+      ],
+      volumes: (Mounts ?? [])
+        .filter(({ Type, Name: volume }) => Type === 'volume' && volume !== '')
+        .map(({ Name: volume, RW }) => ({ name: volume, writable: RW !== false })),
+    }));
+export type ContainerFacts = z.infer<ReturnType<typeof containerFacts>>;
 
 export const execFacts = z
   .object({
@@ -70,13 +76,38 @@ export const execFacts = z
 export type ExecFacts = z.infer<typeof execFacts>;
 
 export const networkFacts = z
-  .object({ Id: z.string().min(1), Name: text, Labels: labels })
-  .transform(({ Id, Name, Labels }) => ({ id: Id, name: Name, labels: Labels }));
+  .object({
+    Id: z.string().min(1),
+    Name: text,
+    Labels: labels,
+    Driver: text,
+    IPAM: z.object({ Config: z.array(z.object({ Subnet: text, Gateway: text })).nullish() }).nullish(),
+  })
+  .transform(({ Id, Name, Labels, Driver, IPAM }) => ({
+    id: Id,
+    name: Name,
+    labels: Labels,
+    driver: Driver,
+    subnets: (IPAM?.Config ?? []).map(({ Subnet, Gateway }) => ({
+      subnet: Subnet,
+      gateway: Gateway.split('/')[0] ?? '',
+    })),
+  }));
 export type NetworkFacts = z.infer<typeof networkFacts>;
 
 export const volumeFacts = z
-  .object({ Name: z.string().min(1), Labels: labels })
-  .transform(({ Name, Labels }) => ({ name: Name, labels: Labels }));
+  .object({
+    Name: z.string().min(1),
+    Labels: labels,
+    Driver: text,
+    Options: z.record(z.string(), z.unknown()).nullish(),
+  })
+  .transform(({ Name, Labels, Driver, Options }) => ({
+    name: Name,
+    labels: Labels,
+    driver: Driver,
+    options: Options ?? {},
+  }));
 export type VolumeFacts = z.infer<typeof volumeFacts>;
 
 export const imageFacts = z
@@ -103,6 +134,10 @@ export interface ScopeImages {
 /** Facts about one host. Undefined if the object does not exist. */
 export interface DockerFacts {
   container(ref: string): Promise<ContainerFacts | undefined>;
+  /** All containers of the host, also outside the scope, that mount a volume. */
+  containersWith(volume: string): Promise<readonly ContainerFacts[]>;
+  /** The Compose projects that containers in the scope belong to. */
+  projects(): Promise<ReadonlySet<string>>;
   exec(id: string): Promise<ExecFacts | undefined>;
   network(ref: string): Promise<NetworkFacts | undefined>;
   volume(name: string): Promise<VolumeFacts | undefined>;
@@ -123,41 +158,30 @@ export function parseRepository(reference: string): string {
   return bare.replace(/^library\/(?=[^/]+$)/, '');
 }
 
-/** Folders of the host that give access to the daemon's socket or to the whole host. */
-const SOCKET_PATHS: ReadonlySet<string> = new Set([
-  '/',
-  '/run',
-  '/var',
-  '/var/run',
-  '/run/docker.sock',
-  '/var/run/docker.sock',
-  '/proc',
-  '/sys',
-  '/dev',
-  '/etc',
-  '/root',
-]);
+function foreignMode(mode: unknown): string | undefined {
+  return typeof mode === 'string' && (mode === 'host' || mode.startsWith('container:')) ? mode : undefined;
+}
 
-function foreignMode(mode: string | undefined): string | undefined {
-  return mode === 'host' || mode?.startsWith('container:') ? mode : undefined;
+/** Modes that name no network that could give access to the host. */
+const NO_NETWORK: ReadonlySet<string> = new Set(['', 'default', 'bridge', 'none', 'host']);
+
+function joinedNetwork(mode: unknown): string[] {
+  return typeof mode === 'string' && !NO_NETWORK.has(mode) && foreignMode(mode) === undefined ? [mode] : [];
 }
 
 function listPowers(
-  host: z.infer<typeof hostFacts> | undefined,
-  mounts: readonly { Type: string; Source: string }[],
+  host: Readonly<Record<string, unknown>> | undefined,
+  mounts: readonly MountFacts[],
+  engine: EngineDefaults,
 ): readonly Power[] {
-  const powers: Power[] = [];
-  const has = (flag: Power['flag'], why: string) => powers.push({ flag, why });
-  if (host?.Privileged === true) has('allowPrivileged', 'it is privileged');
-  if ((host?.CapAdd.length ?? 0) > 0) has('allowPrivileged', `it has added capabilities (${host?.CapAdd.join(', ')})`);
-  if ((host?.Devices?.length ?? 0) > 0) has('allowPrivileged', 'it has access to devices of its host');
-  if (host?.SecurityOpt.some((option) => option.includes('unconfined'))) has('allowPrivileged', 'it is not confined');
-  for (const mode of [host?.NetworkMode, host?.PidMode, host?.IpcMode]) {
-    if (mode === 'host') has('allowHostNamespaces', 'it shares a namespace of its host');
-  }
-  const socketMount = mounts.find(
-    ({ Type, Source }) => Type === 'bind' && SOCKET_PATHS.has(Source.replace(/(?<=.)\/+$/, '')),
-  );
-  if (socketMount !== undefined) has('allowHostMounts', `it mounts ${socketMount.Source} of its host`);
-  return powers;
+  if (host === undefined) return [{ flag: 'allowPrivileged', why: 'its host does not show its HostConfig' }];
+  return [
+    ...listHostAccess(host, engine).map(({ flag, field, value }): Power => {
+      return { flag, why: `it has ${describeField(`HostConfig.${field}`, value)}` };
+    }),
+    // These are resolved, so they include what it mounts from other containers.
+    ...mounts
+      .filter(({ Type, Name }) => Type !== 'tmpfs' && (Type !== 'volume' || Name === ''))
+      .map(({ Type, Source }): Power => ({ flag: 'allowHostMounts', why: `it mounts ${Type} ${Source} of its host` })),
+  ];
 }

@@ -4,21 +4,16 @@
 
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
-import { checkResources, checkVolumeDriver, containerSpec, needs, updateSpec } from './container-spec.ts';
+import { CONTAINER_RULES } from './container-rules.ts';
+import { checkVolumeDriver, containerSpec, needs, updateSpec } from './container-spec.ts';
 import { scopedContainer } from './create-container.ts';
 import { type ContainerFacts, type DockerFacts, type NetworkFacts, parseRepository } from './facts.ts';
 import { parseGo } from './go-object.ts';
-import {
-  connectSpec,
-  disconnectSpec,
-  execSpec,
-  execStart,
-  NETWORK_OPTIONS,
-  networkSpec,
-  volumeSpec,
-} from './object-specs.ts';
+import { checkHostConfig } from './host-config-check.ts';
+import { checkEndpoint, checkNetwork } from './network-rules.ts';
+import { connectSpec, disconnectSpec, execSpec, execStart, networkSpec, volumeSpec } from './object-specs.ts';
 import { type DockerRequest, isImageReference, isName, writePath } from './route.ts';
-import { owns, parseScope, scopedFilters, withScope } from './scope.ts';
+import { owns, parseScope, scopedFilters } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
 
 /** How the answer to a read is reduced. */
@@ -131,6 +126,7 @@ class Decision {
     const { route, query } = this.#request;
     const { operation } = route;
     const verb = operation.replace('container.', '');
+    await this.#requireRule(container);
     const pass = (text: string, more: { body?: unknown } = {}) =>
       this.#pass({ name: container.id, target: { id: container.id, name: container.name }, text, ...more });
     switch (operation) {
@@ -142,17 +138,15 @@ class Decision {
         return pass(`top ${container.name}`);
       }
       case 'container.attach':
-        this.#objects.requireUnprivileged(container);
         return pass(`attach ${container.name}`);
       case 'container.copy-in':
-        this.#objects.requireUnprivileged(container);
         return pass(`cp … ${container.name}:${(query.get('path') ?? '').slice(0, 1000)}`, { body: this.#body });
       case 'container.copy-out':
       case 'container.stat':
         return pass(`cp ${container.name}:${(query.get('path') ?? '').slice(0, 1000)} …`);
       case 'container.rename': {
         const to = query.get('name') ?? '';
-        if (!isName(to)) throw new InvalidInput(`"${to.slice(0, 100)}" is not a valid container name`);
+        await this.#requireFreeName(to);
         return pass(`rename ${container.name} ${to}`);
       }
       case 'container.kill':
@@ -163,12 +157,11 @@ class Decision {
         return pass(`rm ${query.get('force') ? '--force ' : ''}${container.name}`);
       case 'container.update': {
         const wanted = parseGo(this.#body, updateSpec);
-        checkResources(wanted, this.#objects.access);
+        checkHostConfig(wanted, this.#objects.access);
         return pass(`update ${container.name}`, { body: wanted });
       }
       case 'exec.create': {
         const wanted = parseGo(this.#body, execSpec);
-        this.#objects.requireUnprivileged(container);
         if (wanted.Privileged === true && !this.#objects.access.allowPrivileged)
           throw needs('allowPrivileged', 'a privileged exec');
         return pass(`exec ${container.name}: ${[wanted.Cmd ?? []].flat().join(' ').slice(0, 2000)}`, { body: wanted });
@@ -178,18 +171,40 @@ class Decision {
     }
   }
 
+  /** Whether the operation may be done to a container with its access to the host. */
+  async #requireRule(container: ContainerFacts): Promise<void> {
+    const { operation } = this.#request.route;
+    const rule = new Map(Object.entries(CONTAINER_RULES)).get(operation)?.rule ?? 'contents';
+    if (rule === 'contents') await this.#objects.requireUnprivileged(container);
+    if (rule === 'starts') await this.#objects.requireNoWritableVolume(container);
+    if (operation !== 'container.remove') return;
+    // Otherwise nobody would know that the agent could write to the volume.
+    for (const { name } of container.volumes.filter(({ writable }) => writable)) {
+      await this.#objects.requireNoPowerfulReader(name, 'stop the container instead', container.id);
+    }
+  }
+
+  /** Refuses a name that commands on the host would read as an ID. @throws InvalidInput */
+  async #requireFreeName(name: string): Promise<void> {
+    if (!isName(name)) throw new InvalidInput(`"${name.slice(0, 100)}" is not a valid container name`);
+    const existing = await this.#objects.facts.container(name);
+    // The daemon itself refuses a name that is taken.
+    if (/^[0-9a-f]{12,64}$/.test(name) || (existing !== undefined && existing.name !== name))
+      throw new InvalidInput(`container name ${name} can be read as the ID of a container: use another name`);
+  }
+
   async #onExec(id: string): Promise<Passing> {
     const exec = await this.#objects.facts.exec(id);
     if (exec === undefined || exec.id !== id) throw this.#objects.none('exec instance', id);
     const container = await this.#objects.facts.container(exec.containerID);
     if (container === undefined || !owns(this.#objects.scope, container.labels))
       throw this.#objects.none('exec instance', id);
+    await this.#requireRule(container);
     const target = { id, name: container.name };
     const command = exec.command.join(' ').slice(0, 2000);
     if (this.#request.route.operation !== 'exec.start')
       return this.#pass({ name: id, target, text: `exec ${container.name}` });
     // Another client may have created it with more privileges than the class allows.
-    this.#objects.requireUnprivileged(container);
     if (exec.privileged && !this.#objects.access.allowPrivileged) throw needs('allowPrivileged', 'a privileged exec');
     const body = parseGo(this.#body.length === 0 ? Buffer.from('{}') : this.#body, execStart);
     return this.#pass({ name: id, target, text: `exec ${container.name}, start: ${command}`, body });
@@ -198,8 +213,7 @@ class Decision {
   async #createContainer(): Promise<Passing> {
     const wanted = parseGo(this.#body, containerSpec);
     const name = this.#request.query.get('name');
-    if (name !== undefined && !isName(name))
-      throw new InvalidInput(`"${name.slice(0, 100)}" is not a valid container name`);
+    if (name !== undefined) await this.#requireFreeName(name);
     return this.#pass({
       text: `create ${name ?? '(unnamed)'} of ${wanted.Image}`,
       target: name === undefined ? {} : { name },
@@ -221,6 +235,9 @@ class Decision {
     if (operation === 'network.connect') {
       const { Container, EndpointConfig } = parseGo(this.#body, connectSpec);
       const container = await this.#objects.container(nameIn(Container));
+      // It would resolve names of the network, also those of the agent's containers.
+      await this.#objects.requireUnprivileged(container);
+      checkEndpoint(EndpointConfig ?? {}, network, this.#objects.access);
       return pass(`network connect ${network.name} ${container.name}`, {
         Container: container.id,
         ...(EndpointConfig === undefined ? {} : { EndpointConfig }),
@@ -240,22 +257,15 @@ class Decision {
   async #createNetwork(): Promise<Passing> {
     const wanted = parseGo(this.#body, networkSpec);
     const { Name } = wanted;
-    // A name of 64 hexadecimal digits would be read as an ID.
-    if (!isName(Name) || /^[0-9a-f]{64}$/.test(Name))
-      throw new InvalidInput(`"${Name.slice(0, 100)}" is not a valid network name`);
+    // A name of hexadecimal digits would be read as an ID, which clients shorten to 12.
+    if (!isName(Name) || /^[0-9a-f]{12,64}$/.test(Name))
+      throw new InvalidInput(`"${Name.slice(0, 100)}" is not a valid network name: use one that is not an ID`);
     if (await this.#objects.facts.network(Name)) throw new InvalidInput(`a network with name ${Name} already exists`);
-    if (!['', 'default', 'bridge'].includes(wanted.Driver ?? '') && !this.#objects.access.allowHostNamespaces) {
-      throw needs('allowHostNamespaces', `network driver ${(wanted.Driver ?? '').slice(0, 40)}`);
-    }
-    const option = Object.keys(wanted.Options ?? {}).find((key) => !NETWORK_OPTIONS.has(key));
-    if (option !== undefined && !this.#objects.access.allowHostNamespaces)
-      throw needs('allowHostNamespaces', `network option ${option.slice(0, 80)}`);
-    if (wanted.Scope !== undefined && !['', 'local'].includes(wanted.Scope))
-      throw new NotAllowed('only networks with scope local are allowed');
+    checkNetwork(wanted, this.#objects.access);
     return this.#pass({
       text: `network create ${Name}`,
       target: { name: Name },
-      body: { ...wanted, CheckDuplicate: true, Labels: withScope(this.#objects.scope, wanted.Labels ?? {}) },
+      body: { ...wanted, CheckDuplicate: true, Labels: await this.#objects.labelled(wanted.Labels ?? {}) },
     });
   }
 
@@ -271,7 +281,7 @@ class Decision {
     return this.#pass({
       text: `volume create ${name === '' ? '(unnamed)' : name}`,
       target: name === '' ? {} : { name },
-      body: { ...wanted, Labels: withScope(this.#objects.scope, wanted.Labels ?? {}) },
+      body: { ...wanted, Labels: await this.#objects.labelled(wanted.Labels ?? {}) },
     });
   }
 

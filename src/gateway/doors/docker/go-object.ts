@@ -10,12 +10,22 @@ import { InvalidInput } from '../../../errors.ts';
 /** An object with exactly these fields. Null means an absent field, as in Go. */
 export function goObject<S extends z.ZodRawShape>(shape: S) {
   const known = new Set(Object.keys(shape));
-  return z.preprocess((value) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-    return Object.fromEntries(
-      Object.entries(value).filter(([key, field]) => field !== null && (known.has(key) || !isZeroValue(field))),
-    );
-  }, z.strictObject(shape));
+  return z.preprocess(
+    (value) => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+      return Object.fromEntries(
+        Object.entries(value).filter(([key, field]) => field !== null && (known.has(key) || !isZeroValue(field))),
+      );
+    },
+    z.strictObject(shape, { error: describeUnknown }),
+  );
+}
+
+function describeUnknown({ code, input, keys }: { code?: string; input?: unknown; keys?: readonly string[] }) {
+  if (code !== 'unrecognized_keys' || keys === undefined) return undefined;
+  const fields = new Map(Object.entries(Object(input)));
+  const written = keys.map((key) => `${key} ${JSON.stringify(fields.get(key)).slice(0, 100)}`).join(', ');
+  return `fields that the docker door does not know: ${written}; leave them out`;
 }
 
 /** Whether a value is what Go writes for an unset field. */

@@ -31,13 +31,6 @@ export const execStart = goObject({
 export const connectSpec = goObject({ Container: z.string(), EndpointConfig: endpoint.optional() });
 export const disconnectSpec = goObject({ Container: z.string(), Force: z.boolean().optional() });
 
-/** Options of a bridge that do not affect the host's other interfaces. */
-export const NETWORK_OPTIONS: ReadonlySet<string> = new Set([
-  'com.docker.network.bridge.enable_icc',
-  'com.docker.network.bridge.enable_ip_masquerade',
-  'com.docker.network.driver.mtu',
-]);
-
 export const networkSpec = goObject({
   Name: z.string(),
   CheckDuplicate: z.boolean().optional(),

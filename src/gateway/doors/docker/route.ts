@@ -159,8 +159,13 @@ const TABLE = [
     query: ['v', 'force'],
   },
   {
-    ...{ method: 'POST', pattern: '/containers/{container}/attach', operation: 'container.attach', kind: 'write' },
-    ...{ query: ['detachKeys', 'logs', 'stream', 'stdin', 'stdout', 'stderr'], follows: true, hijacks: true },
+    method: 'POST',
+    pattern: '/containers/{container}/attach',
+    operation: 'container.attach',
+    kind: 'write',
+    query: ['detachKeys', 'logs', 'stream', 'stdin', 'stdout', 'stderr'],
+    follows: true,
+    hijacks: true,
   },
   {
     method: 'HEAD',
@@ -177,8 +182,12 @@ const TABLE = [
     query: ['path'],
   },
   {
-    ...{ method: 'PUT', pattern: '/containers/{container}/archive', operation: 'container.copy-in', kind: 'write' },
-    ...{ query: ['path', 'noOverwriteDirNonDir', 'copyUIDGID'], body: 'tar' },
+    method: 'PUT',
+    pattern: '/containers/{container}/archive',
+    operation: 'container.copy-in',
+    kind: 'write',
+    query: ['path', 'noOverwriteDirNonDir', 'copyUIDGID'],
+    body: 'tar',
   },
   { method: 'POST', pattern: '/containers/{container}/exec', operation: 'exec.create', kind: 'write', body: 'json' },
   { method: 'GET', pattern: '/exec/{exec}/json', operation: 'exec.inspect', kind: 'read' },
@@ -237,7 +246,13 @@ const TABLE = [
 ] as const satisfies readonly (Omit<Route, 'operation'> & { operation: string })[];
 
 export type Operation = (typeof TABLE)[number]['operation'];
-const ROUTES: readonly Route[] = TABLE;
+/** The operations on a container, or on a command in one. */
+export type ContainerOperation = Extract<
+  (typeof TABLE)[number],
+  { pattern: `${string}{container}${string}` | `${string}{exec}${string}` }
+>['operation'];
+/** All requests that the door allows. */
+export const ROUTES: readonly Route[] = TABLE;
 
 /** A parsed request. */
 export interface DockerRequest {
@@ -300,7 +315,9 @@ export function readRequest(method: string, url: string): DockerRequest {
   }
   // `docker inspect` tries this path last. Another error would hide that the object does not exist.
   if (method === 'GET' && segments[0] === 'plugins') throw new NotFound('No such plugin');
-  throw new NotAllowed(`${method} ${path.slice(0, 200)} is not one of the requests that the docker door allows`);
+  throw new NotAllowed(
+    `${method} ${path.slice(0, 200)} is not one of the requests that the docker door allows; docs/docker.md lists them`,
+  );
 }
 
 /** Builds the path to forward from version, pattern and query, with the object named by `name`. */

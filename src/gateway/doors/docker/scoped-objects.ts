@@ -8,12 +8,15 @@ import {
   type DockerFacts,
   type ImageFacts,
   type NetworkFacts,
+  type Power,
   parseRepository,
   type ScopeImages,
   type VolumeFacts,
 } from './facts.ts';
+import { isZeroValue } from './go-object.ts';
+import { describeField } from './host-access.ts';
 import { isName } from './route.ts';
-import { owns, type Scope } from './scope.ts';
+import { owns, PROJECT_LABEL, type Scope, withScope } from './scope.ts';
 
 export class ScopedObjects {
   readonly scope: Scope;
@@ -61,11 +64,115 @@ export class ScopedObjects {
    * Refuses a container with access to its host, unless the class allows that access. @throws
    * NotAllowed
    */
-  requireUnprivileged(container: ContainerFacts): void {
-    const power = container.powers.find(({ flag }) => !this.access[flag]);
+  async requireUnprivileged(container: ContainerFacts): Promise<void> {
+    const power = await this.#denied(container);
     if (power !== undefined) {
-      throw needs(power.flag, `access to container ${container.name}, because ${power.why}`);
+      throw needs(
+        power.flag,
+        `access to container ${container.name}, because ${power.why}`,
+        'use a container without access to its host',
+      );
     }
+  }
+
+  /**
+   * Refuses writing to a volume that a container with access to its host reads. @throws NotAllowed
+   */
+  async requireNoPowerfulReader(volume: string, instead: string, except?: string): Promise<void> {
+    for (const other of await this.facts.containersWith(volume)) {
+      if (other.id === except) continue;
+      const power = await this.#denied(other);
+      if (power === undefined) continue;
+      const name = owns(this.scope, other.labels)
+        ? `container ${other.name}`
+        : `a container outside ${this.scope.text}`;
+      throw needs(power.flag, `this use of volume ${volume}, which ${name} mounts (${power.why})`, instead);
+    }
+  }
+
+  /**
+   * Refuses to run a container with access to its host on what the agent may have written into its
+   * volumes. @throws NotAllowed
+   */
+  async requireNoWritableVolume(container: ContainerFacts): Promise<void> {
+    const power = await this.#denied(container);
+    if (power === undefined) return;
+    for (const { name } of container.volumes) {
+      for (const other of await this.facts.containersWith(name)) {
+        const mounted = other.volumes.some((volume) => volume.name === name && volume.writable);
+        if (!mounted || other.id === container.id || !owns(this.scope, other.labels)) continue;
+        if ((await this.#denied(other)) !== undefined) continue;
+        throw needs(
+          power.flag,
+          `starting container ${container.name}, because ${power.why}, and you can write to its volume ${name} through container ${other.name}`,
+          'ask the owner of the host to do it',
+        );
+      }
+    }
+  }
+
+  /**
+   * The labels of a new object. Refuses labels that claim a project outside the scope. @throws
+   * InvalidInput
+   */
+  async labelled(wanted: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+    await this.requireOwnProject(wanted);
+    return withScope(this.scope, wanted);
+  }
+
+  /** @throws InvalidInput if labels claim a Compose project outside the scope */
+  async requireOwnProject(wanted: Readonly<Record<string, string>>): Promise<void> {
+    if (!Object.hasOwn(wanted, PROJECT_LABEL)) return;
+    const project = wanted[PROJECT_LABEL] ?? '';
+    if (owns(this.scope, wanted) && this.scope.key === PROJECT_LABEL) return;
+    if (this.scope.key !== PROJECT_LABEL && (await this.facts.projects()).has(project)) return;
+    throw new InvalidInput(
+      `label ${PROJECT_LABEL} ${project.slice(0, 100)} claims a project outside ${this.scope.text}: leave it out`,
+    );
+  }
+
+  /** The first access to the host that the class does not allow. */
+  async #denied(container: ContainerFacts): Promise<Power | undefined> {
+    const isDenied = ({ flag }: Power) => !this.access[flag];
+    return container.powers.find(isDenied) ?? (await this.#outerPowers(container)).find(isDenied);
+  }
+
+  /** Access to the host through the volumes, networks and containers that a container uses. */
+  async #outerPowers(container: ContainerFacts): Promise<Power[]> {
+    const powers: Power[] = [];
+    for (const { name } of container.volumes) {
+      const volume = await this.facts.volume(name);
+      if (volume?.driver === 'local' && isZeroValue(volume.options)) continue;
+      const options = volume === undefined ? 'unknown options' : describeField('options', volume.options);
+      powers.push({
+        flag: 'allowHostMounts',
+        why: `it mounts volume ${name} of driver ${volume?.driver} with ${options}`,
+      });
+    }
+    for (const name of container.networks) {
+      if (name === 'none' || name === 'bridge') continue;
+      const network = await this.facts.network(name);
+      if (network !== undefined && (network.driver === 'bridge' || owns(this.scope, network.labels))) continue;
+      powers.push({
+        flag: 'allowHostNamespaces',
+        why: `it is in network ${name} of driver ${network?.driver ?? 'unknown'}`,
+      });
+    }
+    for (const [field, mode] of Object.entries(container.shares)) {
+      const ref = /^container:(.+)$/.exec(mode ?? '')?.[1];
+      if (ref === undefined) continue;
+      const other = await this.facts.container(ref);
+      const why = `it has HostConfig.${field} ${mode}`;
+      if (other === undefined || !owns(this.scope, other.labels)) {
+        powers.push({ flag: 'allowHostNamespaces', why: `${why}, which is outside ${this.scope.text}` });
+        continue;
+      }
+      powers.push(...other.powers.map((power) => ({ ...power, why: `${why}, and ${power.why}` })));
+      const further = Object.values(other.shares).find((shared) => shared !== undefined);
+      if (further !== undefined)
+        powers.push({ flag: 'allowHostNamespaces', why: `${why}, which itself uses ${further}` });
+    }
+    return powers;
   }
 
   /** The same error whether the object does not exist or is outside the scope. */

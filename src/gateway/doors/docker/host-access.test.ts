@@ -1,0 +1,404 @@
+// Access to the host through containers, volumes and networks: every field of a HostConfig, and
+// every operation on a container that has such access.
+
+import { describe, expect, it } from 'vitest';
+import { fakeFacts, fullId, inspected, mountOf } from '../../../../test/support/fake-docker-facts.ts';
+import { RECORDED_ENGINE, RECORDED_HOST_CONFIG } from '../../../../test/support/recorded-host-config.ts';
+import { type DockerAccess, dockerAccess } from '../../../api/docker-access.ts';
+import { hostConfigShape } from './container-spec.ts';
+import { filterRequest } from './filter.ts';
+import { engineDefaults, listHostAccess } from './host-access.ts';
+import { ROUTES, readRequest } from './route.ts';
+import { PROJECT_LABEL } from './scope.ts';
+
+interface Options extends Partial<DockerAccess> {
+  mode?: 'Repair' | 'Diagnose';
+  facts?: ReturnType<typeof fakeFacts>;
+}
+
+async function through(method: string, url: string, body: unknown = '', options: Options = {}) {
+  const { mode = 'Repair', facts = fakeFacts(), ...access } = options;
+  const raw = typeof body === 'string' ? body : JSON.stringify(body);
+  const limited = access.label === undefined ? { composeProject: 'shop' } : {};
+  return await filterRequest(readRequest(method, url), Buffer.from(raw), {
+    access: dockerAccess.parse({ endpoint: 'local', ...limited, ...access }),
+    mode,
+    facts,
+  });
+}
+
+const NOT_ALLOWED = expect.objectContaining({ code: 'OPLAB_NOT_ALLOWED' });
+const INVALID_INPUT = expect.objectContaining({ code: 'OPLAB_INVALID_INPUT' });
+const create = (host: object, more: object = {}, options: Options = {}) =>
+  through(
+    'POST',
+    '/containers/create',
+    { Image: 'pingcap/tikv:v8.5.3', HostConfig: { NetworkMode: 'none', ...host }, ...more },
+    options,
+  );
+
+/** What each operation on a container may do to one with access to its host, and why. */
+const DECISIONS: Readonly<Record<string, ['refused' | 'allowed', string]>> = {
+  'container.attach': ['refused', 'input to its process'],
+  'container.changes': ['refused', 'names of files'],
+  'container.copy-in': ['refused', 'writes files, also of the host'],
+  'container.copy-out': ['refused', 'reads files, also of the host'],
+  'container.inspect': ['allowed', 'the configuration'],
+  'container.kill': ['allowed', 'unless the agent can write to its volumes'],
+  'container.logs': ['allowed', 'what it prints'],
+  'container.pause': ['allowed', 'runs nothing'],
+  'container.remove': ['allowed', 'runs nothing'],
+  'container.rename': ['refused', 'the host would reach another container by its name'],
+  'container.resize': ['allowed', 'the size of a terminal'],
+  'container.restart': ['allowed', 'unless the agent can write to its volumes'],
+  'container.start': ['allowed', 'unless the agent can write to its volumes'],
+  'container.stat': ['refused', 'names of files, also of the host'],
+  'container.stats': ['allowed', 'numbers'],
+  'container.stop': ['allowed', 'runs nothing'],
+  'container.top': ['refused', 'command lines and environments'],
+  'container.unpause': ['allowed', 'continues what ran before'],
+  'container.update': ['allowed', 'unless the agent can write to its volumes'],
+  'container.wait': ['allowed', 'an exit code'],
+  'exec.create': ['refused', 'runs a command'],
+  'exec.inspect': ['allowed', 'a command line and an exit code'],
+  'exec.resize': ['allowed', 'the size of a terminal'],
+  'exec.start': ['refused', 'runs a command'],
+};
+const containerRoutes = ROUTES.filter(({ pattern }) => /\{(container|exec)\}/.test(pattern));
+const POWERFUL = ['agent', 'traefik', 'node-exporter', 'shadow', 'disk', 'wired', 'peeper'];
+
+describe('operations on a container with access to its host', () => {
+  it('are all decided', () => {
+    expect(containerRoutes.map(({ operation }) => operation).toSorted()).toEqual(Object.keys(DECISIONS).toSorted());
+  });
+
+  it.each(containerRoutes)('$operation', async ({ method, pattern, operation, kind }) => {
+    const bodies: Record<string, unknown> = { 'exec.create': { Cmd: ['id'] }, 'container.update': { Memory: 1e9 } };
+    const query: Record<string, string> = { 'container.rename': '?name=other' };
+    for (const name of POWERFUL) {
+      for (const mode of ['Repair', 'Diagnose'] as const) {
+        const target = await fakeFacts().container(name);
+        const facts = fakeFacts();
+        const exec = { id: fullId('1'), containerID: target?.id ?? '', command: ['ls'], privileged: false };
+        const options = { mode, facts: { ...facts, exec: async () => exec } };
+        const path = pattern.replace('{container}', name).replace('{exec}', fullId('1'));
+        const made = through(method, path + (query[operation] ?? ''), bodies[operation] ?? '', options);
+        const isRefused = DECISIONS[operation]?.[0] === 'refused' || (kind === 'write' && mode === 'Diagnose');
+        const text = `${operation} ${name} ${mode}`;
+        if (isRefused) await expect(made, text).rejects.toEqual(NOT_ALLOWED);
+        else await expect(made, text).resolves.toBeDefined();
+      }
+    }
+  });
+
+  it('name the reason and the flag, which opens them', async () => {
+    const copy = (options: Options = {}) => through('GET', '/containers/traefik/archive?path=/', '', options);
+    await expect(copy()).rejects.toThrow(/traefik.*\/var\/run\/docker\.sock.*docker\.allowHostMounts/);
+    await expect(copy({ allowHostMounts: true })).resolves.toBeDefined();
+    await expect(copy({ allowPrivileged: true })).rejects.toEqual(NOT_ALLOWED);
+  });
+
+  it('leave ordinary containers open, also those that share a namespace with another one', async () => {
+    for (const name of ['tikv0', 'writer', 'reader', 'sidecar']) {
+      await expect(through('GET', `/containers/${name}/archive?path=/`), name).resolves.toBeDefined();
+      await expect(through('POST', `/containers/${name}/exec`, { Cmd: ['id'] }), name).resolves.toBeDefined();
+    }
+  });
+});
+
+/** Values that a container created without options does not have, and that are access to the host. */
+const ACCESS: Readonly<Record<string, readonly unknown[]>> = {
+  Privileged: [true],
+  CapAdd: [['NET_ADMIN'], ['ALL']],
+  Devices: [[{ PathOnHost: '/dev/kmsg' }]],
+  DeviceCgroupRules: [['a *:* rwm']],
+  DeviceRequests: [[{ Count: -1 }]],
+  CgroupParent: ['/', 'system.slice'],
+  Cgroup: ['container:x'],
+  CpuRealtimePeriod: [1000],
+  CpuRealtimeRuntime: [1000],
+  OomKillDisable: [true],
+  OomScoreAdj: [-1],
+  Ulimits: [[{ Name: 'rtprio', Hard: 99, Soft: 99 }], [{ Name: 'NICE', Hard: 40 }]],
+  SecurityOpt: [['seccomp={}'], ['label=disable'], ['apparmor=custom'], ['writable-cgroups=true']],
+  MaskedPaths: [[], ['/proc/kcore']],
+  ReadonlyPaths: [[], ['/proc/bus']],
+  Runtime: ['runc-with-hooks', 'io.containerd.runsc.v1'],
+  StorageOpt: [{ size: '1G' }],
+  Annotations: [{ a: 'b' }],
+  Sysctls: [{ 'kernel.core_pattern': '|/x' }, { 'vm.overcommit_memory': '1' }],
+  LogConfig: [
+    { Type: 'syslog', Config: {} },
+    { Type: 'json-file', Config: { 'log-path': '/x' } },
+  ],
+  Isolation: ['hyperv'],
+  Binds: [['/:/host'], ['/srv/a:/a:ro'], ['shop_data:/d', '/etc/cron.d:/c'], ['/run/containerd/containerd.sock:/s']],
+  Mounts: [
+    [{ Type: 'bind', Source: '/home', Target: '/h' }],
+    [{ Type: 'image', Source: 'x', Target: '/h' }],
+    [{ Type: 'volume', Source: 'a', Target: '/h', VolumeOptions: { DriverConfig: { Options: { device: '/' } } } }],
+    [{ Type: 'volume', Source: 'a', Target: '/h', VolumeOptions: { DriverConfig: { Name: 'sshfs' } } }],
+  ],
+  VolumeDriver: ['nfs'],
+  NetworkMode: ['host', 'ns:/proc/1/ns/net'],
+  PidMode: ['host', 'ns:/proc/1/ns/pid'],
+  IpcMode: ['host', 'ns:/proc/1/ns/ipc'],
+  UTSMode: ['host'],
+  UsernsMode: ['host'],
+  CgroupnsMode: ['host', 'container:x'],
+  Links: [['bank:b']],
+  BlkioWeightDevice: [[{ Path: '/dev/sda', Weight: 1 }]],
+  BlkioDeviceReadBps: [[{ Path: '/dev/sda', Rate: 1 }]],
+  BlkioDeviceWriteBps: [[{ Path: '/dev/sda', Rate: 1 }]],
+  BlkioDeviceReadIOps: [[{ Path: '/dev/sda', Rate: 1 }]],
+  BlkioDeviceWriteIOps: [[{ Path: '/dev/sda', Rate: 1 }]],
+  CpuCount: [1],
+  CpuPercent: [1],
+  IOMaximumIOps: [1],
+  IOMaximumBandwidth: [1],
+  // No engine has these yet.
+  SomethingNewer: [true, 'x', { a: 1 }, [0]],
+};
+/** Values that affect only the container itself, its limits and its ports. */
+const ORDINARY: Readonly<Record<string, unknown>> = {
+  CpuShares: 512,
+  Memory: 1e9,
+  NanoCpus: 1e9,
+  BlkioWeight: 300,
+  CpuPeriod: 100_000,
+  CpuQuota: 50_000,
+  CpusetCpus: '0',
+  CpusetMems: '0',
+  KernelMemory: 1e8,
+  KernelMemoryTCP: 1e8,
+  MemoryReservation: 1e8,
+  MemorySwap: 1e9,
+  MemorySwappiness: 10,
+  PidsLimit: 100,
+  VolumesFrom: ['tikv0'],
+  ContainerIDFile: '/tmp/id',
+  ConsoleSize: [24, 80],
+  PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8080' }] },
+  PublishAllPorts: true,
+  RestartPolicy: { Name: 'always' },
+  AutoRemove: true,
+  CapDrop: ['ALL'],
+  Dns: ['10.0.0.1'],
+  DnsOptions: ['ndots:1'],
+  DnsSearch: ['example.com'],
+  ExtraHosts: ['a:10.0.0.1'],
+  GroupAdd: ['1'],
+  ReadonlyRootfs: true,
+  Tmpfs: { '/run': '' },
+  ShmSize: 1e8,
+  Init: true,
+};
+const engines = {
+  recorded: engineDefaults.parse(RECORDED_ENGINE),
+  newer: engineDefaults.parse({ DefaultRuntime: 'runc', CgroupVersion: '2', LoggingDriver: 'journald' }),
+};
+
+describe('the HostConfig of a container', () => {
+  it('of a real engine is ordinary without options', () => {
+    expect(listHostAccess(RECORDED_HOST_CONFIG, engines.recorded)).toEqual([]);
+    // The same values are the host's own where they are not the engine's defaults.
+    expect(listHostAccess(RECORDED_HOST_CONFIG, engines.newer).map(({ field }) => field)).toEqual([
+      'CgroupnsMode',
+      'Runtime',
+    ]);
+  });
+
+  it('is decided in each field that an engine shows or a request can have', () => {
+    const fields = new Set([...Object.keys(RECORDED_HOST_CONFIG), ...Object.keys(hostConfigShape)]);
+    const decided = new Set([...Object.keys(ACCESS), ...Object.keys(ORDINARY)]);
+    expect([...fields].filter((field) => !decided.has(field))).toEqual([]);
+    expect(Object.keys(ACCESS).filter((field) => field in ORDINARY)).toEqual([]);
+  });
+
+  const cases = Object.entries(ACCESS).flatMap(([field, values]) => values.map((value) => ({ field, value })));
+  it.each(cases)('gives access to the host, and is refused at creation: $field $value', async ({ field, value }) => {
+    const changed = { ...RECORDED_HOST_CONFIG, [field]: value };
+    // On cgroup v1, a shared cgroup namespace is the default.
+    const engine = field === 'CgroupnsMode' ? { ...engines.recorded, cgroupVersion: '2' } : engines.recorded;
+    expect(listHostAccess(changed, engine).map((access) => access.field)).toContain(field);
+    const refused = create({ [field]: value });
+    await expect(refused).rejects.toEqual(
+      expect.objectContaining({ code: expect.stringMatching(/NOT_ALLOWED|INPUT/) }),
+    );
+    if (field === 'CgroupnsMode') return;
+    const facts = fakeFacts([inspected('odd', { HostConfig: { [field]: value } })]);
+    await expect(through('GET', '/containers/odd/archive?path=/', '', { facts })).rejects.toEqual(NOT_ALLOWED);
+  });
+
+  it.each(Object.entries(ORDINARY))('is ordinary with %s %j', async (field, value) => {
+    expect(listHostAccess({ ...RECORDED_HOST_CONFIG, [field]: value }, engines.recorded)).toEqual([]);
+    await expect(create({ [field]: value })).resolves.toBeDefined();
+  });
+
+  it('of a newer engine may mask more, and use its own log driver', () => {
+    const masked = [...Object.values(Object(RECORDED_HOST_CONFIG.MaskedPaths)), '/proc/interrupts'];
+    const newer = { MaskedPaths: masked, Runtime: 'runc', CgroupnsMode: 'private', LogConfig: { Type: 'journald' } };
+    expect(listHostAccess({ ...RECORDED_HOST_CONFIG, ...newer }, engines.newer)).toEqual([]);
+  });
+
+  it('that is not shown counts as access', async () => {
+    const facts = fakeFacts();
+    const plain = await facts.container('tikv0');
+    expect(plain?.powers).toEqual([]);
+    const hidden = fakeFacts([{ ...inspected('hidden', {}), HostConfig: undefined as never }]);
+    expect((await hidden.container('hidden'))?.powers).toHaveLength(1);
+  });
+});
+
+describe('a volume of a container with access to its host', () => {
+  it.each<[string, object]>([
+    ['Binds', { Binds: ['shop_backup:/b'] }],
+    ['Binds', { Binds: ['shop_scripts:/b:rw,z'] }],
+    ['Mounts', { Mounts: [{ Type: 'volume', Source: 'shop_scripts', Target: '/b' }] }],
+    ['VolumesFrom', { VolumesFrom: ['writer'] }],
+  ])('is not mounted writable by %s', async (_, host) => {
+    await expect(create(host)).rejects.toThrow(
+      /volume shop_(backup|scripts), which .* mounts .*docker\.allowPrivileged/,
+    );
+    await expect(create(host, {}, { allowPrivileged: true })).resolves.toBeDefined();
+  });
+
+  it.each<object>([
+    { Binds: ['shop_backup:/b:ro', 'shop_data:/d'] },
+    { Mounts: [{ Type: 'volume', Source: 'shop_scripts', Target: '/b', ReadOnly: true }] },
+    { VolumesFrom: ['writer:ro', 'reader'] },
+  ])('can be mounted read-only: %j', async (host) => {
+    await expect(create(host)).resolves.toBeDefined();
+  });
+
+  it('does not name containers outside the project', async () => {
+    await expect(create({ Binds: ['shop_backup:/b'] })).rejects.not.toThrow('container backup');
+  });
+
+  it('is not run again after the agent could write to it', async () => {
+    for (const operation of ['start', 'restart', 'kill?signal=HUP']) {
+      await expect(through('POST', `/containers/runner/${operation}`)).rejects.toThrow(
+        /runner.*shop_scripts through container writer/,
+      );
+    }
+    const policy = { RestartPolicy: { Name: 'always' } };
+    await expect(through('POST', '/containers/runner/update', policy)).rejects.toEqual(NOT_ALLOWED);
+    await expect(through('POST', '/containers/runner/stop')).resolves.toBeDefined();
+    await expect(through('POST', '/containers/agent/restart')).resolves.toBeDefined();
+    await expect(through('POST', '/containers/writer/restart')).resolves.toBeDefined();
+  });
+
+  it('keeps its writer, so that this remains visible', async () => {
+    await expect(through('DELETE', '/containers/writer')).rejects.toEqual(NOT_ALLOWED);
+    await expect(through('DELETE', '/containers/reader')).resolves.toBeDefined();
+    await expect(through('DELETE', '/containers/tikv0')).resolves.toBeDefined();
+  });
+
+  it('that is a folder of the host cannot be mounted', async () => {
+    await expect(create({ Binds: ['shop_disk:/d:ro'] })).rejects.toThrow('docker.allowHostMounts');
+    const facts = fakeFacts([inspected('later', { Mounts: [mountOf('shop_disk')] })]);
+    await expect(through('GET', '/containers/later/archive?path=/', '', { facts })).rejects.toThrow('shop_disk');
+  });
+});
+
+describe('the host’s network', () => {
+  const network = (spec: object, options: Options = {}) =>
+    through('POST', '/networks/create', { Name: 'shop_more', ...spec }, options);
+
+  it.each<[string, object]>([
+    ['IPAM.Config', { IPAM: { Config: [{ Subnet: '198.51.100.0/24' }] } }],
+    ['IPAM.Config', { IPAM: { Config: [{}, { Gateway: '169.254.169.254' }] } }],
+    ['IPAM.Config', { IPAM: { Config: [{ IPRange: '10.0.0.0/8' }] } }],
+    ['IPAM.Config', { IPAM: { Config: [{ AuxiliaryAddresses: { host: '10.0.0.1' } }] } }],
+    ['IPAM.Config', { EnableIPv6: true, IPAM: { Config: [{ Subnet: '2001:db8::/64' }] } }],
+    ['Driver macvlan', { Driver: 'macvlan' }],
+    ['Driver ipvlan', { Driver: 'ipvlan' }],
+    ['Driver host', { Driver: 'host' }],
+    ['Driver overlay', { Driver: 'overlay' }],
+    ['bridge.name', { Options: { 'com.docker.network.bridge.name': 'docker0' } }],
+    ['host_binding_ipv4', { Options: { 'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0' } }],
+    ['gateway_mode_ipv4', { Options: { 'com.docker.network.bridge.gateway_mode_ipv4': 'routed' } }],
+    ['parent', { Options: { parent: 'eth0' } }],
+  ])('is out of reach of a new network: %s in %j', async (field, spec) => {
+    await expect(network(spec)).rejects.toThrow(field);
+    await expect(network(spec)).rejects.toThrow('docker.allowHostNamespaces');
+    await expect(network(spec, { allowHostNamespaces: true })).resolves.toBeDefined();
+  });
+
+  it.each<[object, unknown]>([
+    [{ ConfigFrom: { Network: 'x' } }, INVALID_INPUT],
+    [{ ConfigOnly: true }, INVALID_INPUT],
+    [{ Ingress: true }, INVALID_INPUT],
+    [{ IPAM: { Driver: 'other' } }, INVALID_INPUT],
+    [{ IPAM: { Options: { a: 'b' } } }, INVALID_INPUT],
+    [{ Scope: 'swarm' }, NOT_ALLOWED],
+    [{ Name: 'abcdef012345' }, INVALID_INPUT],
+  ])('has no other settings: %j', async (spec, refused) => {
+    await expect(network(spec, { allowHostNamespaces: true })).rejects.toEqual(refused);
+  });
+
+  it.each<object>([
+    {},
+    { IPAM: { Driver: 'default', Options: {}, Config: [] } },
+    { Internal: true, Attachable: true, IPAM: null },
+    { IPAM: { Config: [{}] }, Options: { 'com.docker.network.driver.mtu': '1400' } },
+  ])('is chosen by the host otherwise: %j', async (spec) => {
+    await expect(network(spec)).resolves.toBeDefined();
+  });
+
+  it.each<[object, string]>([
+    [{ IPv4Address: '169.254.169.254' }, 'is not in the subnet'],
+    [{ IPv4Address: '172.21.0.9' }, 'is not in the subnet'],
+    [{ IPv4Address: '172.20.0.1' }, 'is the gateway'],
+    [{ IPv4Address: 'fe80::1' }, 'is not in the subnet'],
+    [{ IPv6Address: 'fe80::1' }, 'is not in the subnet'],
+    [{ IPv4Address: '0x7f.1' }, 'is not in the subnet'],
+    [{ LinkLocalIPs: ['169.254.169.254'] }, 'LinkLocalIPs'],
+  ])('gives no address outside of a network: %j', async (IPAMConfig, message) => {
+    const settings = { EndpointConfig: { IPAMConfig } };
+    await expect(
+      through('POST', '/networks/shop_default/connect', { Container: 'tikv0', ...settings }),
+    ).rejects.toThrow(message);
+    await expect(
+      create({}, { NetworkingConfig: { EndpointsConfig: { shop_default: { IPAMConfig } } } }),
+    ).rejects.toThrow(message);
+  });
+
+  it('gives an address inside of it', async () => {
+    const EndpointConfig = { IPAMConfig: { IPv4Address: '172.20.3.4' } };
+    await expect(
+      through('POST', '/networks/shop_default/connect', { Container: 'tikv0', EndpointConfig }),
+    ).resolves.toBeDefined();
+  });
+
+  it('does not let a container with access to its host resolve the agent’s names', async () => {
+    await expect(through('POST', '/networks/shop_default/connect', { Container: 'agent' })).rejects.toEqual(
+      NOT_ALLOWED,
+    );
+  });
+});
+
+describe('names and labels', () => {
+  it.each(['f'.repeat(12), fullId('f'), 'ffff'])('cannot be the ID of another container: %s', async (name) => {
+    await expect(through('POST', `/containers/tikv0/rename?name=${name}`)).rejects.toEqual(INVALID_INPUT);
+    await expect(through('POST', `/containers/create?name=${name}`, { Image: 'pingcap/tikv:v8.5.3' })).rejects.toEqual(
+      INVALID_INPUT,
+    );
+  });
+
+  it('leaves a name that is taken to the daemon, whose answer clients know', async () => {
+    await expect(through('POST', '/containers/tikv0/rename?name=bank')).resolves.toBeDefined();
+  });
+
+  it('claim no Compose project outside a label', async () => {
+    const label = 'team=storage';
+    const claim = (project: string) => ({ [PROJECT_LABEL]: project });
+    await expect(through('POST', '/volumes/create', { Labels: claim('bank') }, { label })).rejects.toThrow('bank');
+    await expect(through('POST', '/volumes/create', { Labels: claim('shop') }, { label })).resolves.toBeDefined();
+    await expect(through('POST', '/networks/create', { Name: 'x', Labels: claim('bank') }, { label })).rejects.toEqual(
+      INVALID_INPUT,
+    );
+    const VolumeOptions = { Labels: claim('bank') };
+    await expect(create({ Mounts: [{ Type: 'volume', Target: '/d', VolumeOptions }] })).rejects.toThrow('bank');
+  });
+});
