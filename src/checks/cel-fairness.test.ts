@@ -9,7 +9,7 @@ afterEach(async () => {
 });
 
 function started(): Cel {
-  const cel = new Cel();
+  const cel = new Cel({ hasSpare: true });
   cels.push(cel);
   return cel;
 }

@@ -19,7 +19,15 @@ const WORKER_URL = import.meta.url.endsWith('.ts')
   : new URL('./cel-worker.mjs', import.meta.url);
 
 export class CelThread {
+  readonly #hasSpare: boolean;
   #worker: Promise<Worker> | undefined;
+  /** Starts while the other one works, since on a busy machine a start takes seconds. */
+  #spare: Promise<Worker> | undefined;
+
+  /** @param options.hasSpare whether nobody may wait for the start of another worker */
+  constructor(options: { hasSpare?: boolean } = {}) {
+    this.#hasSpare = options.hasSpare ?? false;
+  }
 
   /**
    * Asks the worker. One request at a time, so that exactly one expression causes a time-out.
@@ -60,19 +68,29 @@ export class CelThread {
     return { outcome, tookMs: performance.now() - began };
   }
 
-  /** Ends the worker. A later call starts another one. */
+  /** Ends the workers. A later call starts others. */
   async close(): Promise<void> {
-    const worker = this.#worker;
+    const workers = [this.#worker, this.#spare];
     this.#worker = undefined;
-    await (await worker?.catch(() => undefined))?.terminate();
+    this.#spare = undefined;
+    await Promise.all(workers.map(async (worker) => (await worker?.catch(() => undefined))?.terminate()));
   }
 
   #start(): Promise<Worker> {
-    if (this.#worker !== undefined) return this.#worker;
-    const starting = startWorker(() => {
+    this.#worker ??= this.#spare ?? this.#startWorker();
+    if (this.#spare === this.#worker) this.#spare = undefined;
+    if (this.#hasSpare) this.#spare ??= this.#startWorker();
+    return this.#worker;
+  }
+
+  #startWorker(): Promise<Worker> {
+    const forget = () => {
       if (this.#worker === starting) this.#worker = undefined;
-    });
-    this.#worker = starting;
+      if (this.#spare === starting) this.#spare = undefined;
+    };
+    const starting = startWorker(forget);
+    // A spare that cannot start is tried again when it is needed.
+    starting.catch(forget);
     return starting;
   }
 }

@@ -20,6 +20,8 @@ export type CelResult =
 export interface CelOptions {
   /** Time limit of one evaluation in milliseconds. */
   readonly timeLimitMs?: number;
+  /** For a process that evaluates for many owners: it does not wait for the start of a worker. */
+  readonly hasSpare?: boolean;
 }
 
 /** An ordinary expression takes a few milliseconds; the rest is for a busy machine. */
@@ -29,6 +31,11 @@ const LEAST_MS = 20;
 /** The owner of checks that nobody else's compete with, as in the CLI. */
 const NOBODY = '';
 
+interface Lane {
+  readonly thread: CelThread;
+  readonly turns: Turns;
+}
+
 /** Evaluates for one owner. */
 export type OwnCel = Pick<Cel, 'evaluate' | 'syntaxError'>;
 
@@ -36,11 +43,12 @@ export class Cel {
   readonly #timeLimitMs: number;
   readonly #slow = new SlowExpressions();
   readonly #budget = new CelBudget();
-  readonly #shared = { thread: new CelThread(), turns: new Turns() };
-  readonly #beyond = { thread: new CelThread(), turns: new Turns() };
+  readonly #shared: Lane;
+  readonly #beyond: Lane = { thread: new CelThread(), turns: new Turns() };
 
   constructor(options: CelOptions = {}) {
     this.#timeLimitMs = options.timeLimitMs ?? TIME_LIMIT_MS;
+    this.#shared = { thread: new CelThread({ hasSpare: options.hasSpare ?? false }), turns: new Turns() };
   }
 
   /**

@@ -10,7 +10,7 @@ import { VerifyIdentity } from './verify-identity.ts';
 export class ClassChecks {
   readonly #identities: VerifyIdentity;
   readonly #seams: Pick<Seams, 'now' | 'fetch'>;
-  readonly #cel = new Cel();
+  readonly #cel = new Cel({ hasSpare: true });
   readonly #discovery = new Discovery();
 
   constructor(client: KubeClient, agentsNamespace: string, seams: Pick<Seams, 'now' | 'fetch'>) {
