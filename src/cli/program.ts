@@ -19,7 +19,7 @@ import { type Output, processOutput } from './output.ts';
 import { versionLine } from './version.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not found, 4 the audit log failed verification.`;
+Exit codes: 0 success, 1 failure, 2 wrong usage or input, 3 not found, 4 the audit log failed verification.`;
 
 /** The name in the usage texts. kubectl runs its plugins as kubectl-NAME. */
 function calledAs(): string {
