@@ -68,6 +68,8 @@ export async function openOperatorHarness(): Promise<OperatorHarness> {
   const modelKey = await readModelKey();
   const model = await startScriptedModel({ host: '0.0.0.0', port: MODEL_PORT });
   const signal = AbortSignal.timeout(300_000);
+  // Another test may have deleted it, as the documentation tells users to.
+  await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'oplab-system' } });
   await apply({
     apiVersion: 'v1',
     kind: 'Secret',
