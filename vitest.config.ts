@@ -29,7 +29,7 @@ export default defineConfig({
           // The files of a worker share their modules: loading these anew for each took a third of the time.
           isolate: false,
           // Much of the work is waiting for programs; by default a machine with two processors gets one worker.
-          maxWorkers: availableParallelism() + 1,
+          maxWorkers: availableParallelism() + (process.env.OPLAB_TEST_PARTS === undefined ? 2 : 0),
           // Long, as the machine may be busy with the tests on kind at the same time.
           testTimeout: 60_000,
         },
