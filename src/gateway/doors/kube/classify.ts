@@ -58,7 +58,8 @@ const REVIEWS: ReadonlySet<string> = new Set([
   'authentication.k8s.io/tokenreviews',
 ]);
 
-const METHODS: Readonly<Record<string, string>> = {
+/** Verbs by method. The API server also authorizes connections by these. */
+export const METHOD_VERBS: Readonly<Record<string, string>> = {
   GET: 'get',
   HEAD: 'get',
   POST: 'create',
@@ -73,7 +74,7 @@ const METHODS: Readonly<Record<string, string>> = {
  */
 export function classify(method: string, url: string): KubeRequest {
   if (!url.startsWith('/')) throw new InvalidInput('the request line must contain an absolute path');
-  const verb = METHODS[method];
+  const verb = METHOD_VERBS[method];
   if (verb === undefined) throw new InvalidInput(`method ${method} is not a method of the Kubernetes API`);
   const mark = url.indexOf('?');
   // The ampersand preserves a second question mark, which the API server reads as part of the first

@@ -3,7 +3,7 @@
 // The texts are those of `responsewriters.Forbidden` and `errors.NewForbidden` of Kubernetes; a test
 // compares them with a real API server.
 
-import type { KubeRequest } from './classify.ts';
+import { type KubeRequest, METHOD_VERBS } from './classify.ts';
 
 /** A metav1.Status. */
 export type KubeStatus = Readonly<Record<string, unknown>>;
@@ -23,21 +23,11 @@ export type Access =
   | { readonly type: 'resource'; readonly attributes: ResourceAttributes }
   | { readonly type: 'path'; readonly attributes: { readonly verb: string; readonly path: string } };
 
-/** The verbs of requests that connect: the API server takes them from the method. */
-const CONNECT_VERBS: Readonly<Record<string, string>> = {
-  GET: 'get',
-  HEAD: 'get',
-  POST: 'create',
-  PUT: 'update',
-  PATCH: 'patch',
-  DELETE: 'delete',
-};
-
 /** The right that the API server asks its authorizers about. */
 export function describeAccess(method: string, wanted: KubeRequest): Access {
   const { resource, group, version, subresource, name, path } = wanted;
   if (resource === undefined) return { type: 'path', attributes: { verb: method.toLowerCase(), path } };
-  const verb = wanted.verb === 'connect' ? (CONNECT_VERBS[method] ?? 'create') : wanted.verb;
+  const verb = wanted.verb === 'connect' ? (METHOD_VERBS[method] ?? 'create') : wanted.verb;
   // A namespace is in itself.
   const namespace = group === '' && resource === 'namespaces' ? name : wanted.namespace;
   return {
