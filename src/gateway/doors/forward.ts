@@ -22,6 +22,8 @@ const MAX_FILTERED = 32 * 1024 * 1024;
  * follow. In milliseconds.
  */
 const PAUSE_MS = 60_000;
+/** How long the answer to a write is awaited after its exchange was cut, in milliseconds. */
+const SETTLE_MS = 10_000;
 
 type RequestExchange = Extract<Exchange, { type: 'request' }>;
 
@@ -40,11 +42,50 @@ export async function forwardRequest(
   intent: Intent | undefined,
 ): Promise<number> {
   const outgoing = send(plan);
+  if (plan.writes && !plan.follows && plan.reduce === undefined) {
+    return await settle(held, exchange, async (settling) => {
+      const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(settling.signal));
+      await deliver(settling, memory, exchange, plan, intent, answer);
+      return answer.statusCode ?? 502;
+    });
+  }
   const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(held.signal));
   if (plan.reduce !== undefined) await filter(held, memory, exchange, plan, plan.reduce, intent, answer);
-  else if (plan.writes && !plan.follows) await deliver(held, memory, exchange, plan, intent, answer);
   else await stream(held, exchange, plan, intent, answer);
   return exchange.response.statusCode;
+}
+
+/**
+ * Awaits the answer to a write although its exchange was cut, so that a caller who hangs up cannot
+ * keep from the record what was done: only the answer has the name of an object that the API server
+ * named. The caller is cut off at once.
+ */
+async function settle(
+  held: Held,
+  { response }: RequestExchange,
+  work: (settling: Held) => Promise<number>,
+): Promise<number> {
+  const settled = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const onCut = () => {
+    response.destroy();
+    timer = setTimeout(() => settled.abort(held.signal.reason), SETTLE_MS);
+  };
+  held.signal.addEventListener('abort', onCut, { once: true });
+  if (held.signal.aborted) onCut();
+  try {
+    return await work({
+      signal: settled.signal,
+      get cut() {
+        return held.cut;
+      },
+      isAlive: () => held.isAlive(),
+      end: (why) => held.end(why),
+    });
+  } finally {
+    clearTimeout(timer);
+    held.signal.removeEventListener('abort', onCut);
+  }
 }
 
 /** Sends the request as it was recorded. */
@@ -103,6 +144,7 @@ async function deliver(
   intent: Intent | undefined,
   answer: IncomingMessage,
 ): Promise<void> {
+  const { response } = exchange;
   const pieces = piecesOf(held, plan, answer);
   let size = 0;
   // A write is done by now, so an answer that is larger than the caller's share is not refused.
@@ -110,12 +152,20 @@ async function deliver(
     size += bytes;
     return size <= MAX_KEPT && memory.tryGrow(bytes);
   });
-  await intent?.outcome({ status: answer.statusCode ?? 502, body, ...(isWhole ? {} : { isPartial: true }) });
+  await intent?.outcome({
+    status: answer.statusCode ?? 502,
+    body,
+    ...(isWhole ? {} : { isPartial: true }),
+    ...(held.cut === undefined ? {} : { ended: held.cut }),
+  });
+  if (response.destroyed) {
+    await pieces.return(undefined);
+    return;
+  }
   if (isWhole) {
     sendWhole(exchange, plan, answer, body);
     return;
   }
-  const { response } = exchange;
   response.writeHead(answer.statusCode ?? 502, plan.headers(answer));
   response.write(body);
   const { ended } = await sendPieces(held, exchange, plan, pieces);

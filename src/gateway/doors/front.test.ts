@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { InvalidInput, NotAllowed, Unauthenticated } from '../../errors.ts';
 import { readBody } from '../../net/http-answer.ts';
 import { openRequest } from '../../net/request.ts';
@@ -49,6 +49,7 @@ let decision: LeaseDecision;
 let prove: ReturnType<typeof vi.fn>;
 let failure: string | undefined;
 let alive: boolean;
+let endLease: () => void;
 const refused = vi.fn();
 const logged = vi.fn();
 const appended: { kind: string; params: unknown }[] = [];
@@ -62,7 +63,10 @@ function gateway(): GatewayContext {
     identities: { prove },
     leases: {
       decide: () => decision,
-      hold: () => ({ alive: () => alive, release: () => {} }),
+      hold: (_identity: unknown, _purpose: unknown, cut: (message: string) => void) => {
+        endLease = () => cut('the Incident is cancelled');
+        return { alive: () => alive, release: () => {} };
+      },
     },
     log: {
       get failure() {
@@ -175,11 +179,12 @@ async function open(options: Options = {}) {
 /** A plan to forward a request, which notes what is recorded. */
 async function upstream(
   answer: (request: IncomingMessage) => { status: number; body: string } | undefined,
-  more: { record?: () => Promise<void>; upgrades?: boolean; silent?: boolean } = {},
+  more: { record?: () => Promise<void>; before?: () => Promise<void>; upgrades?: boolean; silent?: boolean } = {},
 ) {
   const steps: (string | Outcome)[] = [];
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
     steps.push('sent');
+    await more.before?.();
     const said = answer(request);
     if (said === undefined) response.destroy();
     else response.writeHead(said.status).end(said.body);
@@ -452,4 +457,45 @@ it.each(['request', 'upgrade'] as const)('sends nothing when the caller of a %s 
   go();
   await vi.waitFor(async () => expect(await isIdle()).toBe(true));
   expect(steps).toEqual(['recorded', { status: null, ended: expect.stringContaining('the caller hung up') }]);
+});
+
+describe('a write that was sent', () => {
+  /** An upstream that has done the write, and answers when told to. */
+  async function slowUpstream() {
+    let answer = () => {};
+    const gate = new Promise<void>((resolve) => (answer = resolve));
+    let arrive = () => {};
+    const arrived = new Promise<void>((resolve) => (arrive = resolve));
+    const made = await upstream(() => ({ status: 201, body: 'made' }), {
+      before: async () => {
+        arrive();
+        await gate;
+      },
+    });
+    return { ...made, arrived, answer };
+  }
+
+  it('is recorded with its answer, although its caller has hung up', async () => {
+    const { plan, steps, arrived, answer } = await slowUpstream();
+    const { hangUp, isIdle } = await open({ plan });
+    const hung = hangUp('request');
+    await arrived;
+    await hung();
+    answer();
+    await vi.waitFor(async () => expect(await isIdle()).toBe(true));
+    expect(steps.at(-1)).toEqual({ status: 201, body: Buffer.from('made'), ended: 'the caller hung up' });
+  });
+
+  it('is recorded with its answer, which its caller does not get after the lease has ended', async () => {
+    const { plan, steps, arrived, answer } = await slowUpstream();
+    const { ask, isIdle } = await open({ plan });
+    const asked = ask().catch(() => 'cut');
+    await arrived;
+    endLease();
+    // The caller is cut off at once, before there is an answer.
+    expect(await asked).toBe('cut');
+    answer();
+    await vi.waitFor(async () => expect(await isIdle()).toBe(true));
+    expect(steps.at(-1)).toMatchObject({ status: 201, ended: expect.stringContaining('the lease ended') });
+  });
 });
