@@ -96,6 +96,8 @@ export const CONDITIONS = {
   AuditSealed: 'AuditSealed',
   /** Only set while the log contradicts the status: False, with the reason AuditBroken. */
   AuditIntact: 'AuditIntact',
+  /** Only set after a write that no command explains: False, with the reason UnexplainedWrite. */
+  WritesExplained: 'WritesExplained',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

@@ -23,5 +23,11 @@ export const resultParams = z.looseObject({
   killedProcesses: z.number().optional(),
 });
 
+/** Params of an intent: the command that was running, or that none was. */
+export const intentParams = z.looseObject({
+  commandSeq: z.number().int().optional(),
+  unexplained: z.boolean().default(false),
+});
+
 /** Params of a model_call that used tokens: its cost in millionths of a US dollar. */
 export const costParams = z.looseObject({ costMicroUSD: z.number() });

@@ -21,7 +21,6 @@ import { createRegistry } from '../observability/metrics.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
 import { AnchorGuard } from './anchor-guard.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
-import { recordAuditBroken } from './audit-broken-event.ts';
 import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
@@ -38,13 +37,15 @@ import { ModelUpstream } from './doors/model/upstream.ts';
 import type { GatewayEnvironment } from './environment.ts';
 import { Identities } from './identity.ts';
 import { InFlight } from './in-flight.ts';
+import { recordWarning } from './incident-warning.ts';
 import { type AgentPod, agentPod, LeaseRegistry } from './lease-registry.ts';
 import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
-import { AUDIT_BROKEN } from './status-document.ts';
+import { RunningCommands } from './running-commands.ts';
+import { AUDIT_BROKEN, describeUnexplained, UNEXPLAINED_WRITE } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -103,14 +104,32 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onBroken: (incident, message) => {
         const { namespace, name, uid } = incident.metadata;
         logger.error({ namespace, name, session: uid, reason: AUDIT_BROKEN }, message);
-        recordAuditBroken(client, logger, incident, message);
+        recordWarning(client, logger, incident, AUDIT_BROKEN, message);
         leases.sweep();
         status.touch(uid, true);
+      },
+    });
+    const commands = new RunningCommands({
+      log,
+      onUnexplained: (session, write) => {
+        const message = describeUnexplained(write);
+        logger.error({ session, reason: UNEXPLAINED_WRITE }, message);
+        leases.sweep();
+        status.touch(session, true);
+        const incident = leases.incident(session);
+        // After a restart, the write is read again, but was reported before.
+        if (findCondition(incident?.status?.conditions, CONDITIONS.WritesExplained) !== undefined) return;
+        metrics.unexplained.inc();
+        if (incident !== undefined) recordWarning(client, logger, incident, UNEXPLAINED_WRITE, message);
       },
     });
     const leases: LeaseRegistry = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
       auditBroken: (session) => guard.reason(session),
+      unexplained: (session) => {
+        const write = commands.knownUnexplained(session);
+        return write === undefined ? undefined : describeUnexplained(write);
+      },
       onCut: () => metrics.streamsCut.inc(),
       signal,
     });
@@ -119,6 +138,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log,
       budgets,
       changes,
+      commands,
       guard,
       incident: (session) => leases.incident(session),
       bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
@@ -159,6 +179,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log.onAppend((entry) => {
       metrics.appends.inc({ kind: entry.kind });
       const { call } = resultParams.safeParse(entry.params).data ?? {};
+      commands.appended(entry);
       if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
       if (isSeal(entry)) live.forget(entry.session);
       status.touch(entry.session);
@@ -175,6 +196,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         if (event.type !== 'deleted') return;
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
+        commands.forget(event.object.metadata.uid);
         guard.forget(event.object.metadata.uid);
         live.forget(event.object.metadata.uid);
       },
@@ -215,6 +237,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       status,
       live,
       inFlight,
+      commands,
       memory,
       metrics,
       logger,
@@ -275,6 +298,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       const { conditions } = incident.status ?? {};
       if (isTrue(conditions, CONDITIONS.Finished)) continue;
       const broken = await guard.check(incident);
+      // A write without explanation may have been recorded just before an earlier gateway stopped.
+      if (broken === undefined) await commands.unexplained(incident.metadata.uid);
       // The log was put back: the next write removes the condition.
       if (broken === undefined && findCondition(conditions, CONDITIONS.AuditIntact) !== undefined) {
         status.touch(incident.metadata.uid, true);

@@ -182,6 +182,7 @@ export async function startDockerHarness(): Promise<DockerHarness> {
       );
       const dir = path.join(tls, name);
       await mkdir(dir);
+      await gateway.runCommand(attempt);
       await writeFile(path.join(dir, 'token'), attempt.sandboxToken);
       const socketPath = path.join(dir, 'docker.sock');
       const url = new URL(`https://127.0.0.1:${gateway.gateway.ports.docker}`);

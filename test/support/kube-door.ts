@@ -34,6 +34,7 @@ import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
+import { alwaysRunning } from './running-command.ts';
 import { silentLogger } from './silent-logger.ts';
 
 const EXEC = '/api/v1/namespaces/patient/pods/x/exec?command=cat&stdin=true';
@@ -151,6 +152,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
+  const commands = alwaysRunning;
   const context: GatewayContext = {
     log,
     logger,
@@ -161,12 +163,14 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
+      commands,
       guard: new AnchorGuard({ log }),
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
+    commands,
     memory,
     metrics: createGatewayMetrics(registry),
   };

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
-import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
+import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
 import type { Colors } from '../output.ts';
@@ -41,8 +41,11 @@ function title(entry: Entry, { bold, cyan, green, red, yellow }: Colors): string
       return failed ? red(result) : green(result);
     }
     case 'kube_intent':
-    case 'docker_intent':
-      return yellow(entry.kind);
+    case 'docker_intent': {
+      const { commandSeq, unexplained } = intentParams.safeParse(entry.params).data ?? {};
+      if (unexplained) return red(`${entry.kind} (unexplained)`);
+      return yellow(commandSeq === undefined ? entry.kind : `${entry.kind} (command ${commandSeq})`);
+    }
     case 'lifecycle':
       return bold('lifecycle');
     default:

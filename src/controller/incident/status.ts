@@ -22,6 +22,7 @@ export type EndReason =
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
+  | RecordFault['reason']
   | 'Cancelled'
   | 'NamespaceNotAllowed'
   | 'InvalidCheck'
@@ -34,7 +35,26 @@ const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 
 export const SEAL_REQUESTED = 'SealRequested';
 
 /** Conditions that the gateway writes. The controller must not own them as well. */
-const GATEWAY_CONDITIONS: readonly string[] = [CONDITIONS.RepairClaimed, CONDITIONS.AuditIntact];
+const GATEWAY_CONDITIONS: readonly string[] = [
+  CONDITIONS.RepairClaimed,
+  CONDITIONS.AuditIntact,
+  CONDITIONS.WritesExplained,
+];
+
+/** Why the record of an Incident cannot be trusted: it ends, and cannot have succeeded. */
+export interface RecordFault {
+  readonly reason: 'AuditBroken' | 'UnexplainedWrite';
+  readonly message: string;
+}
+
+/** What the gateway found wrong with the record; undefined if nothing. */
+export function findRecordFault(status: Pick<IncidentStatus, 'conditions'> | undefined): RecordFault | undefined {
+  const intact = findCondition(status?.conditions, CONDITIONS.AuditIntact);
+  if (intact?.status === 'False') return { reason: 'AuditBroken', message: intact.message };
+  const explained = findCondition(status?.conditions, CONDITIONS.WritesExplained);
+  if (explained?.status === 'False') return { reason: 'UnexplainedWrite', message: explained.message };
+  return undefined;
+}
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {

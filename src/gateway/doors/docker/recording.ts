@@ -2,7 +2,14 @@
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import {
+  type Caller,
+  describeIntent,
+  type ForwardedRequest,
+  type GatewayContext,
+  type Intent,
+  record,
+} from '../door.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
 
@@ -15,11 +22,12 @@ const answered = z.looseObject({
 /** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
-  { lease }: Caller,
+  caller: Caller,
   passing: Passing,
   { body }: ForwardedRequest,
   details: { host: string; userAgent?: string | undefined; protocol?: string },
 ): Promise<Intent> {
+  const { lease } = caller;
   const key = `docker:${crypto.randomUUID()}`;
   const { request, target, text } = passing;
   const { host, userAgent, protocol } = details;
@@ -29,12 +37,14 @@ export async function recordIntent(
   // Creating an exec changes nothing. Starting it may.
   const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
+  const explanation = await gateway.commands.explain(lease, caller.isGone());
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'docker_intent',
     tool: 'docker',
     params: {
       ...what,
+      ...explanation,
       ...(harmless ? { changes: false } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
@@ -43,11 +53,12 @@ export async function recordIntent(
         ? {}
         : { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex') }),
     },
-    content: content.slice(0, 4096),
+    content: describeIntent(content, explanation),
     ...(body.length <= 2 ? {} : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
   });
   const started = performance.now();
   return {
+    explanation,
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
       const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const failed = status === null || status >= 400;

@@ -1,7 +1,14 @@
 // Records requests to the API server: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
-import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import {
+  type Caller,
+  describeIntent,
+  type ForwardedRequest,
+  type GatewayContext,
+  type Intent,
+  record,
+} from '../door.ts';
 import { canonicalBody, recordedBody } from './body.ts';
 import { classify, describeRequest, withBody } from './classify.ts';
 import { secretBody } from './secret-body.ts';
@@ -39,10 +46,11 @@ const TOO_LARGE = 'the answer is too large to be recorded whole';
  */
 export async function recordIntent(
   gateway: GatewayContext,
-  { lease }: Caller,
+  caller: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
   { protocol, unreadBytes }: IntentDetails = {},
 ): Promise<Intent> {
+  const { lease } = caller;
   const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
   const asked = classify(method, forwardedPath);
@@ -68,12 +76,14 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
+  const explanation = await gateway.commands.explain(lease, caller.isGone());
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
     tool: 'kube',
     params: {
       ...target,
+      ...explanation,
       ...(dryRun ? { dryRun } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(contentType === undefined ? {} : { contentType }),
@@ -83,11 +93,12 @@ export async function recordIntent(
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
-    content: text.slice(0, 4096),
+    content: describeIntent(text, explanation),
     ...(shown === undefined ? {} : { blob: shown }),
   });
   const started = performance.now();
   return {
+    explanation,
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
       const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const meta = result?.metadata;
