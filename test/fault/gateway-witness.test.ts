@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { findCondition } from '../../src/api/meta.ts';
 import type { NewEntryInput } from '../../src/audit/entry.ts';
 import { GRACE_MS } from '../../src/gateway/running-commands.ts';
-import { EVENTS, SECRETS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, EVENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
@@ -40,7 +40,7 @@ const finish = (attempt: Attempt, output = '', exitCode = 0) =>
 const configMap = (name: string) => JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name } });
 const create = (attempt: Attempt, name: string) => lab.kube(attempt, 'POST', CONFIGMAPS, JSON_TYPE, configMap(name));
 const exists = async (name: string) => {
-  const found = await lab.client.list({ ...SECRETS, plural: 'configmaps', kind: 'ConfigMap' }, { namespace: TARGET });
+  const found = await lab.client.list(CONFIG_MAPS, { namespace: TARGET });
   return found.items.some(({ metadata }) => metadata.name === name);
 };
 const intents = async (attempt: Attempt) =>

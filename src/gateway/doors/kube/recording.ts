@@ -9,6 +9,7 @@ import {
   type Intent,
   record,
 } from '../door.ts';
+import { AUDIT_ID } from './audit-id.ts';
 import { canonicalBody, recordedBody } from './body.ts';
 import { classify, describeRequest, withBody } from './classify.ts';
 import { secretBody } from './secret-body.ts';
@@ -53,6 +54,7 @@ export async function recordIntent(
   const { lease } = caller;
   const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
+  const auditID = headers[AUDIT_ID]?.toString();
   const asked = classify(method, forwardedPath);
   const secret = asked.resource === 'secrets';
   const read = canonicalBody(body, contentType, undefined, secret);
@@ -89,6 +91,8 @@ export async function recordIntent(
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
       ...(protocol === undefined ? {} : { protocol }),
+      // Only what is forwarded is in the API server's log.
+      ...(auditID === undefined || 'unexplained' in explanation ? {} : { auditID }),
       ...(unreadBytes === undefined ? {} : { unreadBytes }),
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
