@@ -108,6 +108,7 @@ const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExit => ({
   stderr: '',
   truncated: false,
   killedProcesses: 0,
+  leftBehind: [],
   ...changes,
 });
 const closed: IsolationReport = {

@@ -42,6 +42,7 @@ export function resultText(exit: ExecExit, timeoutSeconds: number): string {
   if (!exit.timedOut && exit.killedProcesses > 0) {
     lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were killed`);
   }
+  if (!exit.timedOut && exit.leftBehind.length > 0) lines.push(`left behind: ${exit.leftBehind.join('; ')}`);
   lines.push(exit.stdout === '' ? '--- no stdout ---' : `--- stdout ---\n${exit.stdout.trimEnd()}`);
   if (exit.stderr !== '') lines.push(`--- stderr ---\n${exit.stderr.trimEnd()}`);
   return lines.join('\n');
@@ -144,6 +145,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
               timedOut: exit.timedOut,
               truncated: exit.truncated,
               killedProcesses: exit.killedProcesses,
+              ...(exit.timedOut || exit.leftBehind.length === 0 ? {} : { leftBehind: exit.leftBehind }),
             },
             blob: formatStreams(exit),
           };

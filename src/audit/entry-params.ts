@@ -21,6 +21,8 @@ export const resultParams = z.looseObject({
   truncated: z.boolean().optional(),
   signal: z.string().nullish(),
   killedProcesses: z.number().optional(),
+  /** What was left when the command had ended, in words. */
+  leftBehind: z.array(z.string()).optional(),
 });
 
 /** Params of an intent: the command that was running, or that none was. */

@@ -60,12 +60,13 @@ function ending(entry: Entry): string {
   if (entry.durationMs !== null) parts.push(duration(entry.durationMs));
   const params = resultParams.safeParse(entry.params);
   if (params.success) {
-    const { timedOut, indeterminate, truncated, signal, killedProcesses = 0 } = params.data;
+    const { timedOut, indeterminate, truncated, signal, killedProcesses = 0, leftBehind = [] } = params.data;
     if (timedOut) parts.push('timed out');
     else if (signal !== undefined && signal !== null) parts.push(signal);
     if (indeterminate) parts.push('indeterminate');
     if (truncated) parts.push('output truncated');
-    if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
+    if (leftBehind.length > 0) parts.push(`left behind: ${withoutControls(leftBehind.join('; '))}`);
+    else if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
   }
   return parts.length === 0 ? '' : `(${parts.join(', ')})`;
 }
