@@ -146,18 +146,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onWrite: (result) => metrics.statusWrites.inc({ result }),
       signal,
     });
-    const charged = new Set<string>();
     const abandoned = new AbandonedCalls({
       log,
+      broken: (session) => guard.reason(session),
       onRecord: (session) => {
-        charged.add(session);
         budgets.forget(session);
         status.touch(session);
       },
       logger,
       signal,
     });
-    await abandoned.settle();
     const lifecycle = new LifecycleRecorder({
       log,
       inFlight,
@@ -292,8 +290,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     incidents.start(signal);
     pods.start(signal);
     await Promise.all([incidents.synced(), pods.synced()]);
-    // Charges from before the Incidents were known are not in their status yet.
-    for (const session of charged) status.touch(session);
     for (const incident of leases.incidents()) {
       const { conditions } = incident.status ?? {};
       if (isTrue(conditions, CONDITIONS.Finished)) continue;
@@ -305,6 +301,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         status.touch(incident.metadata.uid, true);
       }
     }
+    // A log that was set back would otherwise be continued before that is seen.
+    await abandoned.settle();
     // Doors open only now: before, an ended lease looked the same as one that is not seen yet.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
