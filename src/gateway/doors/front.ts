@@ -38,7 +38,8 @@ async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   let leave = () => {};
   let status = 0;
   try {
-    const identity = await gateway.identities.prove(request.headers.authorization, door.audience);
+    const { headers, socket } = request;
+    const identity = await gateway.identities.prove(headers.authorization, door.audience, socket.remoteAddress ?? '');
     const decision = gateway.leases.decide(identity);
     if ('lease' in decision) lease = decision.lease;
     const admitted = { identity, lease: requireLease(decision, door.purpose) };
