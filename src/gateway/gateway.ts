@@ -26,6 +26,7 @@ import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
+import { loadDigestKey } from './digest-key.ts';
 import { agentPort } from './doors/agent-port.ts';
 import { DockerHosts } from './doors/docker/docker-host.ts';
 import { dockerDoor } from './doors/docker/door.ts';
@@ -86,10 +87,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = createGatewayMetrics(registry);
   const namespace = environment.OPLAB_AGENTS_NAMESPACE;
 
-  const log = await openAuditLog({ path: path.join(environment.OPLAB_DATA_DIR, 'audit.db') });
+  const log = await openAuditLog({
+    path: path.join(environment.OPLAB_DATA_DIR, 'audit.db'),
+    digestKey: await loadDigestKey(environment.OPLAB_AUDIT_KEY_FILE),
+    limits: { bytes: environment.OPLAB_AUDIT_SESSION_BYTES, entries: environment.OPLAB_AUDIT_SESSION_ENTRIES },
+  });
   log.onFailureChange((failure) => {
     if (failure === undefined) logger.info('the audit log accepts entries again');
-    else logger.error({ failure }, 'the audit log cannot be written: all doors are closed');
+    else logger.error({ failure: failure.message }, 'the audit log cannot be written: all doors are closed');
   });
   try {
     const prices = await loadPrices(environment.OPLAB_PRICES_FILE);
