@@ -27,6 +27,12 @@ export function readSpace(file: string, freePageBytes: number): Space {
   return { total: blocks * bsize, free: bavail * bsize + freePageBytes - promised };
 }
 
+/** The bytes that are free on the volume of a folder. */
+export function readFreeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
+}
+
 /** The bytes kept free for closing entries: a sixteenth of the volume, from 1 to 64 MiB. */
 export function reserveBytes(total: number): number {
   return Math.min(64 * MIB, Math.max(MIB, Math.floor(total / 16)));

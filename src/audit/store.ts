@@ -55,8 +55,8 @@ export interface AuditStore extends AuditLog, Reservations {
    * resumes.
    */
   onFailureChange(listener: (failure: LogFailure | undefined) => void): () => void;
-  /** Whether the volume is full. Then `failure` says so, and only closing entries are accepted. */
-  readonly isFull: boolean;
+  /** The details of `failure`. */
+  readonly failureDetails: LogFailure | undefined;
 }
 
 const NOT_OPEN = 'the log is not open yet';
@@ -133,8 +133,8 @@ class WorkerStore implements AuditStore {
     return this.#failure?.message;
   }
 
-  get isFull(): boolean {
-    return this.#failure?.isFull === true;
+  get failureDetails(): LogFailure | undefined {
+    return this.#failure;
   }
 
   /** Starts the worker. Resolves when the file is open. */

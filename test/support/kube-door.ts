@@ -164,6 +164,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
       guard: new AnchorGuard({ log }),
+      logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
