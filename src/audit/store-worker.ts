@@ -6,14 +6,18 @@
 // fsync left in memory is never treated as being on disk.
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { AuditConflict, AuditUnavailable, errorMessage, OplabError, SessionSealed } from '../errors.ts';
-import { type PreparedAppend, prepare, write } from './chain-writer.ts';
+import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, OplabError, SessionSealed } from '../errors.ts';
+import { type PreparedAppend, prepare, type SpaceBudget, write } from './chain-writer.ts';
 import { AuditDatabase } from './database.ts';
+import { FairQueue } from './fair-queue.ts';
+import { describeFull, hasRoom, readSpace, room, type Space } from './free-space.ts';
 import type { Reservation } from './log.ts';
+import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
 import type {
   AppendResult,
   FailureCode,
+  LogFailure,
   OperationRequest,
   OperationResult,
   StoreOptions,
@@ -23,6 +27,10 @@ import type {
 
 /** The maximum number of appends per commit. It bounds how long the first of them waits. */
 const MAX_BATCH = 512;
+/** The same in bytes: redaction takes time by the length of a text. */
+const MAX_BATCH_BYTES = 1024 * 1024;
+/** How often to look for free space while the volume is full, in milliseconds. */
+const SPACE_CHECK_MS = 250;
 const PROBE_MIN_MS = 250;
 const PROBE_MAX_MS = 5000;
 
@@ -33,9 +41,15 @@ class StoreWorker {
   readonly #port: MessagePort;
   readonly #options: StoreOptions;
   readonly #redactor: Redactor;
+  readonly #digester: RawDigester;
+  readonly #appends = new FairQueue<AppendRequest>(
+    ({ args }) => args.authorship.session,
+    ({ args: { entry } }) => entry.content.length + (entry.blob?.length ?? 0),
+  );
   #db: AuditDatabase | undefined;
   #failure: string | undefined;
-  #appends: AppendRequest[] = [];
+  /** Only closing entries are accepted. */
+  #full: string | undefined;
   #others: OtherRequest[] = [];
   #scheduled = false;
   #probeDelay = PROBE_MIN_MS;
@@ -44,6 +58,7 @@ class StoreWorker {
     this.#port = port;
     this.#options = options;
     this.#redactor = new Redactor(options.literals);
+    this.#digester = new RawDigester(options.digestKey);
   }
 
   start(): void {
@@ -56,6 +71,9 @@ class StoreWorker {
     }
     this.#port.on('message', (request: StoreRequest) => this.#accept(request));
     this.#reply({ type: 'opened' });
+    // A volume that is full already is known before the first entry.
+    const space = this.#space(this.#db);
+    if (space !== undefined && !hasRoom(space)) this.#setFull(describeFull(space));
   }
 
   #reply(reply: StoreReply): void {
@@ -69,19 +87,28 @@ class StoreWorker {
     }
     if (request.op === 'append') this.#appends.push(request);
     else this.#others.push(request);
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      // Runs after the messages that have already arrived, so that they share the commit.
-      setImmediate(() => this.#drain());
-    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // Runs after the messages that have already arrived, so that they share the commit.
+    setImmediate(() => this.#drain());
   }
 
   #drain(): void {
     this.#scheduled = false;
-    while (this.#appends.length > 0) this.#commit(this.#appends.splice(0, MAX_BATCH));
     const others = this.#others;
     this.#others = [];
+    const closes = others.some(({ op }) => op === 'close');
+    do {
+      const batch = this.#appends.take(MAX_BATCH, MAX_BATCH_BYTES);
+      if (batch.length > 0) this.#commit(batch);
+    } while (closes && this.#appends.length > 0);
     for (const request of others) this.#answer(request);
+    // Messages that have arrived meanwhile take part in the next turn.
+    if (this.#appends.length > 0) this.#schedule();
   }
 
   #commit(batch: readonly AppendRequest[]): void {
@@ -98,14 +125,17 @@ class StoreWorker {
         request,
         this.#prepare(request),
       ]);
+      const space = this.#spaceBudget(db);
       db.transaction(() => {
         const now = new Date().toISOString();
         for (const [request, append] of prepared) {
-          outcomes.push({ request, outcome: append instanceof OplabError ? append : this.#write(db, append, now) });
+          const outcome = append instanceof OplabError ? append : this.#write(db, append, space, now);
+          outcomes.push({ request, outcome });
         }
       });
+      if (space.isFull) this.#setFull(space.describe());
     } catch (error) {
-      this.#fail(errorMessage(error));
+      this.#fail(error);
       const refusal = new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
       for (const request of batch) this.#refuse(request, refusal);
       return;
@@ -118,27 +148,72 @@ class StoreWorker {
 
   #prepare({ args }: AppendRequest): PreparedAppend | OplabError {
     try {
-      return prepare(args.authorship, args.entry, args.seal, this.#redactor, this.#options.blobCapBytes);
+      return prepare(args.authorship, args.entry, args.seal, {
+        redactor: this.#redactor,
+        digester: this.#digester,
+        blobCapBytes: this.#options.blobCapBytes,
+      });
     } catch (error) {
       return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
     }
   }
 
   /** A refused entry does not affect the other entries in the transaction. */
-  #write(db: AuditDatabase, append: PreparedAppend, now: string): AppendResult | OplabError {
+  #write(db: AuditDatabase, append: PreparedAppend, space: SpaceBudget, now: string): AppendResult | OplabError {
     try {
-      return write(db, append, this.#redactor, now);
+      return write(db, append, { redactor: this.#redactor, limits: this.#options.limits, space, now });
     } catch (error) {
-      if (error instanceof AuditConflict || error instanceof SessionSealed) return error;
+      if (error instanceof OplabError) return error;
       if (isEntryFault(error)) return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
       throw error;
     }
+  }
+
+  /** The space on the volume; undefined if the file system does not say. */
+  #space(db: AuditDatabase): Space | undefined {
+    try {
+      return readSpace(this.#options.path, db.freePageBytes());
+    } catch {
+      return undefined;
+    }
+  }
+
+  #spaceBudget(db: AuditDatabase): SpaceBudget {
+    const space = this.#space(db);
+    return {
+      left: space === undefined ? undefined : room(space),
+      isFull: false,
+      describe: () => (space === undefined ? 'the audit volume is full' : describeFull(space)),
+    };
+  }
+
+  #setFull(message: string): void {
+    if (this.#full !== undefined) return;
+    this.#full = message;
+    this.#reply({ type: 'state', failure: { message, isFull: true, acceptsClosing: true } });
+    this.#checkSpaceLater();
+  }
+
+  #checkSpaceLater(): void {
+    setTimeout(() => {
+      const db = this.#db;
+      // A failure of the file counts more. The probe after it looks at the space again.
+      if (this.#full === undefined || db === undefined) return;
+      const space = this.#space(db);
+      if (space !== undefined && !hasRoom(space)) {
+        this.#checkSpaceLater();
+        return;
+      }
+      this.#full = undefined;
+      this.#reply({ type: 'state', failure: undefined });
+    }, SPACE_CHECK_MS).unref();
   }
 
   #refuse(request: OperationRequest, error: unknown): void {
     let code: FailureCode = 'OPLAB_AUDIT_UNAVAILABLE';
     if (error instanceof AuditConflict) code = 'OPLAB_AUDIT_CONFLICT';
     if (error instanceof SessionSealed) code = 'OPLAB_SESSION_SEALED';
+    if (error instanceof LimitReached) code = 'OPLAB_LIMIT_REACHED';
     this.#reply({ type: 'error', id: request.id, op: request.op, code, message: errorMessage(error) });
   }
 
@@ -189,18 +264,21 @@ class StoreWorker {
   }
 
   #reserve(db: AuditDatabase, reservation: Reservation): void {
-    if (this.#failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`);
+    const reason = this.#failure ?? this.#full;
+    if (reason !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${reason}`);
     try {
       db.transaction(() => db.insertReservation(reservation));
     } catch (error) {
-      if (!isEntryFault(error)) this.#fail(errorMessage(error));
+      if (!isEntryFault(error)) this.#fail(error);
       throw new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
     }
   }
 
-  #fail(message: string): void {
-    this.#failure = message;
-    this.#reply({ type: 'state', failure: message });
+  #fail(error: unknown): void {
+    const failure = describeFailure(error);
+    this.#failure = failure.message;
+    this.#full = undefined;
+    this.#reply({ type: 'state', failure });
     this.#shut();
     this.#probeDelay = PROBE_MIN_MS;
     this.#probeLater();
@@ -231,14 +309,16 @@ class StoreWorker {
       db.checkpoint();
     } catch (error) {
       this.#shut();
-      const message = errorMessage(error);
-      if (message !== this.#failure) this.#reply({ type: 'state', failure: message });
-      this.#failure = message;
+      const failure = describeFailure(error);
+      if (failure.message !== this.#failure) this.#reply({ type: 'state', failure });
+      this.#failure = failure.message;
       this.#probeLater();
       return;
     }
     this.#failure = undefined;
-    this.#reply({ type: 'state', failure: undefined });
+    const space = this.#db === undefined ? undefined : this.#space(this.#db);
+    if (space !== undefined && !hasRoom(space)) this.#setFull(describeFull(space));
+    else this.#reply({ type: 'state', failure: undefined });
   }
 }
 
@@ -247,6 +327,17 @@ class StoreWorker {
  * range.
  */
 const ENTRY_FAULTS: readonly number[] = [18, 19, 20, 21, 25];
+
+/** SQLite's result code for a full disk. */
+const SQLITE_FULL = 13;
+
+function describeFailure(error: unknown): LogFailure {
+  const isFull =
+    error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
+      ? (error.errcode & 0xff) === SQLITE_FULL
+      : /disk is full/.test(errorMessage(error));
+  return { message: errorMessage(error), isFull, acceptsClosing: false };
+}
 
 /** Whether the entry caused the error. Such an error must not stop the log for other entries. */
 function isEntryFault(error: unknown): boolean {
