@@ -10,13 +10,16 @@ import {
   headRow,
   nameRow,
   parsedJson,
+  pragmaRow,
   reservationRow,
   sealRow,
   sessionRow,
+  usageRow,
 } from './database-rows.ts';
 import type { Entry } from './entry.ts';
 import type { ReadOptions, Reservation, SessionSummary } from './log.ts';
-import { TRIGGERS } from './schema.ts';
+import { PAGE_BYTES, TRIGGERS } from './schema.ts';
+import type { SessionUsage } from './session-quota.ts';
 import type { Head } from './store-protocol.ts';
 
 /** The end of a session's chain, which the next append links to. */
@@ -127,12 +130,31 @@ export class AuditDatabase {
     );
   }
 
-  insertBlob(digest: string, bytes: Uint8Array, time: string): void {
-    this.#statement('INSERT INTO blobs (digest, bytes, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING').run(
-      digest,
-      bytes,
-      time,
-    );
+  /** @returns whether the text is new */
+  insertBlob(digest: string, bytes: Uint8Array, time: string): boolean {
+    const { changes } = this.#statement(
+      'INSERT INTO blobs (digest, bytes, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    ).run(digest, bytes, time);
+    return Number(changes) > 0;
+  }
+
+  /** What a session uses on disk. */
+  usage(session: string): SessionUsage {
+    const [row] = this.#all('SELECT entries, bytes FROM usage WHERE session = ?', session);
+    return row === undefined ? { entries: 0, bytes: 0 } : usageRow.parse(row);
+  }
+
+  addUsage(session: string, entries: number, bytes: number): void {
+    this.#statement(
+      `INSERT INTO usage (session, entries, bytes) VALUES (?, ?, ?) ON CONFLICT (session)
+       DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes`,
+    ).run(session, entries, bytes);
+  }
+
+  /** The bytes of pages that the file has but does not use. */
+  freePageBytes(): number {
+    const pages = pragmaRow.parse(this.#statement('PRAGMA freelist_count').get()).freelist_count;
+    return pages * PAGE_BYTES;
   }
 
   insertSeal(session: string, entries: number, headHash: string): void {

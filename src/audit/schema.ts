@@ -6,6 +6,9 @@
  */
 export const APPLICATION_ID = 0x4f504c41;
 
+/** SQLite's page size in bytes. New files have it by default. */
+export const PAGE_BYTES = 4096;
+
 /** Each migration takes the file from version n to n + 1. Never change or remove a released one. */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -96,6 +99,21 @@ export const MIGRATIONS: readonly string[] = [
     bound      TEXT    NOT NULL,
     PRIMARY KEY (session, client_key)
   ) STRICT;
+  `,
+  `
+  -- What each session uses on disk, for its limits. Not evidence.
+  CREATE TABLE usage (
+    session TEXT    NOT NULL PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+  ) STRICT;
+
+  INSERT INTO usage (session, entries, bytes)
+    SELECT e.session, count(*),
+      sum(800 + length(CAST(e.content AS BLOB)) + coalesce(length(CAST(e.params AS BLOB)), 0))
+        + coalesce((SELECT sum(length(b.bytes) + 4096) FROM blobs b
+            WHERE b.digest IN (SELECT blob_digest FROM entries WHERE session = e.session)), 0)
+    FROM entries e GROUP BY e.session;
   `,
 ];
 

@@ -162,7 +162,7 @@ describe('a write without explanation', () => {
   it.each(['kube_intent', 'docker_intent'] as const)('is reported once, from the %s that says so', (kind) => {
     append({ writer: 'gateway', kind, params: { commandSeq: 1 } });
     expect(commands.knownUnexplained('s')).toBeUndefined();
-    const seq = append({ writer: 'gateway', kind, params: unexplained, content: 'create \u001b[31mx' });
+    const seq = append({ writer: 'gateway', kind, params: unexplained, content: 'unexplained: create \u001b[31mx' });
     append({ writer: 'gateway', kind, params: unexplained, content: 'create y' });
     const first = { seq, attempt: 1, time: '2026-01-01T00:00:00.000Z', text: 'create x' };
     expect(seen.mock.calls).toEqual([['s', first]]);

@@ -18,6 +18,9 @@ import type { Lease } from './leases.ts';
  */
 export const GRACE_MS = 1000;
 
+/** At the beginning of the text of an entry that no command explains. */
+export const UNEXPLAINED_MARK = 'unexplained: ';
+
 /** The agent's tool that runs commands. */
 const SHELL = 'shell';
 
@@ -206,7 +209,7 @@ export class RunningCommands {
     const intent = intentParams.safeParse(entry.params).data;
     if (intent?.unexplained === true && state.unexplained === undefined) {
       const { seq, attempt, time, content } = entry;
-      state.unexplained = { seq, attempt, time, text: withoutControls(content) };
+      state.unexplained = { seq, attempt, time, text: withoutControls(content).replace(UNEXPLAINED_MARK, '') };
       this.#options.onUnexplained?.(entry.session, state.unexplained);
     }
     const { command } = state;

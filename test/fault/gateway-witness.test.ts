@@ -113,7 +113,10 @@ describe.each(ways.map(([when, arrange], index) => ({ when, arrange, name: `unex
       ]);
       expect(await exists(name)).toBe(false);
       const [intent, outcome] = await intents(attempt);
-      expect(intent).toMatchObject({ params: { unexplained: true }, content: expect.stringContaining('[unexplained') });
+      expect(intent).toMatchObject({
+        params: { unexplained: true },
+        content: expect.stringMatching(/^unexplained: create configmaps/),
+      });
       expect(await lab.gateway.log.blob(intent?.blobDigest ?? '')).toContain(name);
       expect(outcome?.params).toMatchObject({ status: 403, intentSeq: intent?.seq });
 

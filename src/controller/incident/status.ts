@@ -38,6 +38,7 @@ export const SEAL_REQUESTED = 'SealRequested';
 const GATEWAY_CONDITIONS: readonly string[] = [
   CONDITIONS.RepairClaimed,
   CONDITIONS.AuditIntact,
+  CONDITIONS.AuditWritable,
   CONDITIONS.WritesExplained,
 ];
 

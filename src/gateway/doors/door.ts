@@ -16,7 +16,7 @@ import type { LeaseRegistry } from '../lease-registry.ts';
 import type { Lease, Purpose } from '../leases.ts';
 import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
-import type { Explanation, RunningCommands } from '../running-commands.ts';
+import { type Explanation, type RunningCommands, UNEXPLAINED_MARK } from '../running-commands.ts';
 import type { StatusWriter } from '../status-writer.ts';
 
 /** The services that the doors use. The gateway creates it once. */
@@ -150,14 +150,9 @@ export interface Door<Wanted> {
   count?(wanted: Wanted | undefined, status: number): void;
 }
 
-/** The longest text of an intent or outcome, in characters. */
-const MAX_TEXT = 4096;
-const NO_COMMAND = ' [unexplained: no command was running]';
-
 /** The text of an intent's entry. That no command explains it is said wherever the text is shown. */
 export function describeIntent(text: string, explanation: Explanation): string {
-  const mark = 'unexplained' in explanation ? NO_COMMAND : '';
-  return `${text.slice(0, MAX_TEXT - mark.length)}${mark}`;
+  return 'unexplained' in explanation ? `${UNEXPLAINED_MARK}${text}` : text;
 }
 
 /** Appends an entry and measures how long that takes. Resolves when the entry is on disk. */

@@ -1,6 +1,7 @@
 // Records requests to the API server: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
+import type { RawDigest } from '../../../audit/raw-digest.ts';
 import {
   type Caller,
   describeIntent,
@@ -33,8 +34,8 @@ const answered = z.looseObject({
 export interface IntentDetails {
   /** Of an upgrade. */
   readonly protocol?: string;
-  /** The length of a body that was not read, because the request is refused. */
-  readonly unreadBytes?: number;
+  /** Of a body that was not parsed, because the request is refused. */
+  readonly unread?: RawDigest;
 }
 
 /** In the outcome of a write whose answer was not kept whole. */
@@ -49,10 +50,10 @@ export async function recordIntent(
   gateway: GatewayContext,
   caller: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
-  { protocol, unreadBytes }: IntentDetails = {},
+  { protocol, unread }: IntentDetails = {},
 ): Promise<Intent> {
   const { lease } = caller;
-  const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
+  const contentType = body.length > 0 || unread !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
   const auditID = headers[AUDIT_ID]?.toString();
   const asked = classify(method, forwardedPath);
@@ -60,19 +61,16 @@ export async function recordIntent(
   const read = canonicalBody(body, contentType, undefined, secret);
   const shown = recordedBody(read, secret);
   // A body that was not read could say something else than the query.
-  const request = unreadBytes === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
+  const request = unread === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
-    [...new Set(request.query.keys())].map((parameter) => [
-      parameter,
-      request.query.getAll(parameter).map((value) => value.slice(0, 8192)),
-    ]),
+    [...new Set(request.query.keys())].map((parameter) => [parameter, request.query.getAll(parameter)]),
   );
   const command = subresource === 'exec' ? request.query.getAll('command') : [];
   const target = {
     verb,
-    ...(resource === undefined ? { path: path.slice(0, 2048) } : { group, version, resource }),
+    ...(resource === undefined ? { path } : { group, version, resource }),
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
@@ -89,16 +87,17 @@ export async function recordIntent(
       ...(dryRun ? { dryRun } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(contentType === undefined ? {} : { contentType }),
-      ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
+      ...(userAgent === undefined ? {} : { userAgent }),
       ...(protocol === undefined ? {} : { protocol }),
       // Only what is forwarded is in the API server's log.
       ...(auditID === undefined || 'unexplained' in explanation ? {} : { auditID }),
-      ...(unreadBytes === undefined ? {} : { unreadBytes }),
+      ...(unread === undefined ? {} : { unreadBytes: unread.bytes }),
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
     content: describeIntent(text, explanation),
-    ...(shown === undefined ? {} : { blob: shown }),
+    ...shownBody(gateway, shown, body),
+    ...(unread === undefined ? {} : { rawBody: unread }),
   });
   const started = performance.now();
   return {
@@ -135,13 +134,22 @@ export async function recordIntent(
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
-        ...(shown === undefined ? {} : { blob: shown }),
-        content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
-          0,
-          4096,
-        ),
+        ...(answer === undefined ? {} : shownBody(gateway, shown, isPartial ? undefined : answer)),
+        content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`,
       });
     },
+  };
+}
+
+/**
+ * The body as the entry shows it, with the digest of its bytes if the entry shows something else.
+ * @param body undefined if only a part of it was kept
+ */
+function shownBody({ log }: Pick<GatewayContext, 'log'>, shown: string | undefined, body: Buffer | undefined) {
+  const isShown = body === undefined || body.length === 0 || (shown !== undefined && body.equals(Buffer.from(shown)));
+  return {
+    ...(shown === undefined ? {} : { blob: shown }),
+    ...(isShown ? {} : { rawBody: log.digester.of(body) }),
   };
 }
 
