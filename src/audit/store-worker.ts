@@ -11,7 +11,7 @@ import { type PreparedAppend, prepare, type SpaceBudget, write } from './chain-w
 import { AuditDatabase } from './database.ts';
 import { FairQueue } from './fair-queue.ts';
 import { describeFull, hasRoom, readSpace, room, type Space } from './free-space.ts';
-import type { Reservation } from './log.ts';
+import type { Reservation, SessionSummary } from './log.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
 import type {
@@ -172,7 +172,7 @@ class StoreWorker {
   /** The space on the volume; undefined if the file system does not say. */
   #space(db: AuditDatabase): Space | undefined {
     try {
-      return readSpace(this.#options.path, db.freePageBytes());
+      return readSpace(this.#options.path, db.pruning.freePageBytes());
     } catch {
       return undefined;
     }
@@ -245,10 +245,17 @@ class StoreWorker {
         return { type: 'result', id, op: 'reservations', value: db.reservations() };
       case 'head': {
         const head = db.head(request.args.session);
-        const value =
-          head === undefined ? undefined : { entries: head.entries, headHash: head.headHash, sealed: head.sealed };
+        if (head === undefined) return { type: 'result', id, op: 'head', value: undefined };
+        const { entries, headHash, sealed, prunedAt } = head;
+        const value = { entries, headHash, sealed, ...(prunedAt === undefined ? {} : { prunedAt }) };
         return { type: 'result', id, op: 'head', value };
       }
+      case 'entomb': {
+        const { summary } = request.args;
+        return { type: 'result', id, op: 'entomb', value: this.#writing(() => this.#entomb(db, summary)) };
+      }
+      case 'pruneStep':
+        return { type: 'result', id, op: 'pruneStep', value: this.#writing(() => this.#pruneStep(db)) };
       case 'read':
         return { type: 'result', id, op: 'read', value: db.read(request.args.session, request.args.options) };
       case 'tail':
@@ -264,10 +271,26 @@ class StoreWorker {
   }
 
   #reserve(db: AuditDatabase, reservation: Reservation): void {
-    const reason = this.#failure ?? this.#full;
-    if (reason !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${reason}`);
+    if (this.#full !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${this.#full}`);
+    this.#writing(() => db.transaction(() => db.insertReservation(reservation)));
+  }
+
+  #entomb(db: AuditDatabase, summary: SessionSummary): boolean {
+    const { session } = summary;
+    if (db.pruning.tombstone(session) !== undefined || db.seal(session) === undefined) return false;
+    db.transaction(() => db.pruning.entomb(summary, new Date().toISOString()));
+    return true;
+  }
+
+  #pruneStep(db: AuditDatabase): boolean {
+    return db.transaction(() => db.pruning.deleteSome()) || db.pruning.shrinkSome();
+  }
+
+  /** Runs a write that is not an append. @throws AuditUnavailable */
+  #writing<T>(work: () => T): T {
+    if (this.#failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`);
     try {
-      db.transaction(() => db.insertReservation(reservation));
+      return work();
     } catch (error) {
       if (!isEntryFault(error)) this.#fail(error);
       throw new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);

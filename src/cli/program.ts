@@ -3,6 +3,7 @@
 import path from 'node:path';
 import { Command, type CommanderError } from 'commander';
 import { addAuditList } from './commands/audit-list.ts';
+import { addAuditPrune } from './commands/audit-prune.ts';
 import { addAuditShow } from './commands/audit-show.ts';
 import { addAuditVerify } from './commands/audit-verify.ts';
 import { addIncidentCreate } from './commands/incident-create.ts';
@@ -69,6 +70,7 @@ export function createProgram(environment?: Environment): Command {
   addAuditList(audit, open);
   addAuditShow(audit, open);
   addAuditVerify(audit, open);
+  addAuditPrune(audit, open);
 
   const session = program
     .command('session')
