@@ -8,7 +8,6 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { InvalidInput, SessionSealed } from '../errors.ts';
-import { describeBreak } from '../gateway/anchor-guard.ts';
 import { AuditDatabase } from './database.ts';
 import { verifyChain } from './hash-chain.ts';
 import { openedEntry, sealEntry } from './lifecycle.ts';
@@ -172,13 +171,6 @@ describe('the tombstone', () => {
       { kind: 'wrong-head' },
     ]);
     expect(verify({ entries: 4, headHash, sealed: false })?.findings).toMatchObject([{ kind: 'truncated' }]);
-  });
-
-  it('satisfies the gateway only if it has the head that the status has', () => {
-    const head = { entries: 3, headHash: 'a', prunedAt: '2026-01-01T00:00:00Z' };
-    expect(describeBreak({ entries: 3, headHash: 'a' }, { row: undefined, head }, 'status')).toBeUndefined();
-    expect(describeBreak({ entries: 3, headHash: 'b' }, { row: undefined, head }, 'status')).toBeDefined();
-    expect(describeBreak({ entries: 2, headHash: 'a' }, { row: undefined, head }, 'status')).toBeDefined();
   });
 
   it.each([

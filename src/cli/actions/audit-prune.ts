@@ -1,6 +1,5 @@
 // The command `oplab audit prune`.
 
-import { request } from 'node:http';
 import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -11,6 +10,7 @@ import { selectPrunable } from '../../audit/prune.ts';
 import { parseDays } from '../../audit/retention.ts';
 import { errorMessage, GatewayUnreachable, InvalidInput } from '../../errors.ts';
 import { errorBody } from '../../net/error-body.ts';
+import { openRequest } from '../../net/request.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { sessionList } from '../reader/gateway-reader.ts';
 import { entriesText } from '../render/entry.ts';
@@ -80,20 +80,17 @@ async function pruneThroughGateway({ socket, olderThan }: Flags): Promise<Sessio
   throw new InvalidInput(refused.success ? refused.data.error.message : `the gateway answered ${status}: ${body}`);
 }
 
-function post(socketPath: string, path: string, body: object): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, path, method: 'POST', headers: { 'content-type': 'application/json' } });
-    sent.on('response', (response) => {
-      readText(response).then((answer) => resolve({ status: response.statusCode ?? 0, body: answer }), reject);
-    });
-    sent.on('error', (error) => {
-      reject(
-        new GatewayUnreachable(
-          `the gateway's admin socket ${socketPath} cannot be reached (${errorMessage(error)}); run the command in the gateway's pod (kubectl -n oplab-system exec deploy/oplab-gateway -- node /opt/oplab/dist/main.mjs audit prune …), or use --file or --dry-run`,
-          error,
-        ),
-      );
-    });
-    sent.end(JSON.stringify(body));
-  });
+async function post(socketPath: string, path: string, body: object): Promise<{ status: number; body: string }> {
+  const url = new URL('http://gateway');
+  const sent = openRequest({ url, socketPath, path, method: 'POST', headers: { 'content-type': 'application/json' } });
+  try {
+    sent.body.end(JSON.stringify(body));
+    const response = await sent.receiveResponse();
+    return { status: response.statusCode ?? 0, body: await readText(response) };
+  } catch (error) {
+    throw new GatewayUnreachable(
+      `the gateway's admin socket ${socketPath} cannot be reached (${errorMessage(error)}); run the command in the gateway's pod (kubectl -n oplab-system exec deploy/oplab-gateway -- node /opt/oplab/dist/main.mjs audit prune …), or use --file or --dry-run`,
+      error,
+    );
+  }
 }
