@@ -10,7 +10,7 @@ import type { NewEntry } from './entry.ts';
 import { verifyChain } from './hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from './lifecycle.ts';
 import { readOriginal } from './original.ts';
-import { decideQuota, TEXT_SHARE } from './session-quota.ts';
+import { decideQuota, limitsOnVolume, TEXT_SHARE } from './session-quota.ts';
 import { type AuditStore, openAuditLog } from './store.ts';
 
 const MIB = 1024 * 1024;
@@ -153,6 +153,18 @@ describe('a session that floods the log', () => {
     await log.seal(by(attacker, 'gateway'), sealEntry('Escalated'));
     expect(verifyChain(attacker, await log.read(attacker))).toEqual([]);
     expect(await fileBytes()).toBeLessThan(2 * MIB);
+  });
+});
+
+describe('limitsOnVolume', () => {
+  it.each([
+    [2048, 64],
+    [512, 64],
+    [64, 8],
+    [undefined, 64],
+  ])('on a volume with %s usable MiB, a session may use %s MiB', (usable, bytes) => {
+    const limits = limitsOnVolume({ bytes: 64 * MIB, entries: 5 }, usable === undefined ? undefined : usable * MIB);
+    expect(limits).toEqual({ bytes: bytes * MIB, entries: 5 });
   });
 });
 

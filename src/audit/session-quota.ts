@@ -10,6 +10,19 @@ export interface SessionLimits {
 
 export const DEFAULT_SESSION_LIMITS: SessionLimits = { bytes: 64 * 1024 * 1024, entries: 20_000 };
 
+/** One session may use at most this part of what ordinary entries may use of the volume. */
+const VOLUME_SHARE = 8;
+
+/**
+ * The limits on a volume: on a small one, a session gets less, so that several can work beside one
+ * that floods the log. Pure.
+ * @param usable the bytes that ordinary entries may use; undefined if they are not known
+ */
+export function limitsOnVolume(limits: SessionLimits, usable: number | undefined): SessionLimits {
+  if (usable === undefined) return limits;
+  return { ...limits, bytes: Math.min(limits.bytes, Math.max(0, Math.floor(usable / VOLUME_SHARE))) };
+}
+
 /** What a session uses on disk. */
 export interface SessionUsage {
   readonly bytes: number;

@@ -7,13 +7,14 @@
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, OplabError, SessionSealed } from '../errors.ts';
-import { type PreparedAppend, prepare, type SpaceBudget, write } from './chain-writer.ts';
+import { type PreparedAppend, prepare, type SpaceBudget, type WriteContext, write } from './chain-writer.ts';
 import { AuditDatabase } from './database.ts';
 import { FairQueue } from './fair-queue.ts';
-import { describeFull, hasRoom, readSpace, room, type Space } from './free-space.ts';
+import { describeFull, hasRoom, readSpace, room, type Space, usableBytes } from './free-space.ts';
 import type { Reservation, SessionSummary } from './log.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
+import { limitsOnVolume } from './session-quota.ts';
 import type {
   AppendResult,
   FailureCode,
@@ -126,10 +127,11 @@ class StoreWorker {
         this.#prepare(request),
       ]);
       const space = this.#spaceBudget(db);
+      const limits = limitsOnVolume(this.#options.limits, space.usable);
       db.transaction(() => {
         const now = new Date().toISOString();
         for (const [request, append] of prepared) {
-          const outcome = append instanceof OplabError ? append : this.#write(db, append, space, now);
+          const outcome = append instanceof OplabError ? append : this.#write(db, append, { limits, space, now });
           outcomes.push({ request, outcome });
         }
       });
@@ -159,9 +161,13 @@ class StoreWorker {
   }
 
   /** A refused entry does not affect the other entries in the transaction. */
-  #write(db: AuditDatabase, append: PreparedAppend, space: SpaceBudget, now: string): AppendResult | OplabError {
+  #write(
+    db: AuditDatabase,
+    append: PreparedAppend,
+    context: Omit<WriteContext, 'redactor'>,
+  ): AppendResult | OplabError {
     try {
-      return write(db, append, { redactor: this.#redactor, limits: this.#options.limits, space, now });
+      return write(db, append, { ...context, redactor: this.#redactor });
     } catch (error) {
       if (error instanceof OplabError) return error;
       if (isEntryFault(error)) return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
@@ -178,9 +184,10 @@ class StoreWorker {
     }
   }
 
-  #spaceBudget(db: AuditDatabase): SpaceBudget {
+  #spaceBudget(db: AuditDatabase): SpaceBudget & { readonly usable: number | undefined } {
     const space = this.#space(db);
     return {
+      usable: space === undefined ? undefined : usableBytes(space.total),
       left: space === undefined ? undefined : room(space),
       isFull: false,
       describe: () => (space === undefined ? 'the audit volume is full' : describeFull(space)),
