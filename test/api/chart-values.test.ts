@@ -83,6 +83,7 @@ describe('what the chart generates itself', () => {
     const values = {
       intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
       gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
+      audit: { keySecret: 'my-audit-key' },
       docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
     };
     const made = await render(values);
@@ -102,6 +103,7 @@ describe('what the chart generates itself', () => {
     expect(secrets.sort()).toEqual([
       'oplab-docker-client',
       'oplab-docker-socket-tls',
+      'oplab-gateway-audit-key',
       'oplab-gateway-tls',
       'oplab-intake-token',
     ]);
