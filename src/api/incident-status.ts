@@ -243,6 +243,10 @@ export const tailEntry = z.object({
   seq: z.number().int().meta({ description: 'Sequence number of the entry.' }),
   time: time.meta({ description: 'When the entry was recorded.' }),
   kind: z.string().meta({ description: 'Kind of the entry.' }),
+  writer: z
+    .string()
+    .optional()
+    .meta({ description: "Who wrote the entry: gateway, agent or sandbox. Only the gateway's are facts." }),
   tool: z.string().optional().meta({ description: 'Tool of a tool call.' }),
   text: z.string().meta({ description: 'The entry in one line, cut to 512 bytes.' }),
 });

@@ -1,137 +1,15 @@
-// Turns a new entry into the next row of its session's chain: redacted, capped and hashed.
+// Writes a redacted entry as the next row of its session's chain.
 
 import { AuditConflict, AuditUnavailable, LimitReached, SessionSealed } from '../errors.ts';
-import { capBlob, outerWindows } from './blob-cap.ts';
 import type { AuditDatabase } from './database.ts';
-import type { Entry, RecordedEntry } from './entry.ts';
+import type { Entry } from './entry.ts';
 import { decideSpace } from './free-space.ts';
-import { canonicalJson, entryHash, genesisHash, sha256 } from './hash-chain.ts';
-import { SEALED_EVENT } from './lifecycle.ts';
-import type { Authorship } from './log.ts';
-import {
-  changedPart,
-  contradicts,
-  type Omitted,
-  type Original,
-  readOriginal,
-  withOriginal,
-  withoutOriginal,
-} from './original.ts';
-import type { RawDigest, RawDigester } from './raw-digest.ts';
+import { canonicalJson, entryHash, genesisHash } from './hash-chain.ts';
+import { contradicts, readOriginal, withoutOriginal } from './original.ts';
+import { type PreparedAppend, withoutText } from './prepare-append.ts';
 import type { Json, Redactor } from './redaction.ts';
 import { decideQuota, isClosing, rowBytes, type SessionLimits, textBytes } from './session-quota.ts';
 import type { AppendResult } from './store-protocol.ts';
-
-/** The maximum length of `content` in characters. The entry schema enforces it for callers. */
-const MAX_CONTENT = 16384;
-
-/** A redacted append, ready to be written. */
-export interface PreparedAppend {
-  readonly authorship: Authorship;
-  readonly seal: boolean;
-  readonly body: Pick<
-    Entry,
-    'clientKey' | 'kind' | 'tool' | 'params' | 'exitCode' | 'durationMs' | 'content' | 'blobDigest'
-  >;
-  readonly blob: Uint8Array | undefined;
-  /** The redacted params without the reserved key. */
-  readonly params: Json;
-  readonly original: Original;
-  /** Digests the raw text of the blob. */
-  digestBlob(): RawDigest;
-}
-
-/** What preparation needs besides the entry. */
-export interface Preparation {
-  readonly redactor: Redactor;
-  readonly digester: RawDigester;
-  readonly blobCapBytes: number;
-}
-
-/** Redacts and caps an entry. Done before the transaction, because it is the slow part. */
-export function prepare(
-  authorship: Authorship,
-  entry: RecordedEntry,
-  seal: boolean,
-  { redactor, digester, blobCapBytes }: Preparation,
-): PreparedAppend {
-  const part = (raw: string, redacted: string, leftOut = 0) =>
-    raw === redacted && leftOut === 0 ? undefined : changedPart(digester.of(raw), raw, redacted, leftOut);
-  const tool = entry.tool === undefined ? null : storable(redactor.text(entry.tool));
-  const text = storable(redactor.text(entry.content));
-  const content = text.slice(0, MAX_CONTENT).toWellFormed();
-  const params = prepareParams(entry.params ?? null, seal, redactor);
-  const rawParams = canonicalJson(entry.params ?? null);
-  const shownParams = canonicalJson(params);
-  const blob = entry.blob === undefined ? undefined : redactBlob(entry.blob, redactor, blobCapBytes);
-  const original: Original = {
-    key: digester.keyId,
-    tool: entry.tool === undefined || tool === null ? undefined : part(entry.tool, tool),
-    content: part(entry.content, content, Buffer.byteLength(text) - Buffer.byteLength(content)),
-    // A seal's event is added by the writer: that is not a change of what was sent.
-    params: seal ? undefined : part(rawParams, shownParams),
-    blob: entry.blob === undefined || blob === undefined ? undefined : part(entry.blob, blob.text, blob.leftOut),
-    body: entry.rawBody,
-  };
-  return {
-    authorship,
-    seal,
-    blob: blob?.bytes,
-    params,
-    original,
-    digestBlob: () => digester.of(entry.blob ?? ''),
-    body: {
-      clientKey: entry.clientKey,
-      kind: seal ? 'lifecycle' : entry.kind,
-      tool,
-      params: withOriginal(params, original),
-      exitCode: entry.exitCode ?? null,
-      durationMs: entry.durationMs ?? null,
-      content,
-      blobDigest: blob === undefined ? null : sha256(blob.bytes),
-    },
-  };
-}
-
-function prepareParams(raw: Json, seal: boolean, redactor: Redactor): Json {
-  const params = raw === null ? null : withoutOriginal(redactor.value(raw));
-  return withoutNul(seal ? asSealed(params) : params);
-}
-
-function redactBlob(text: string, redactor: Redactor, cap: number) {
-  const windows = outerWindows(text, cap);
-  const redacted = redactor.text(windows.text);
-  return { text: redacted, ...capBlob(redacted, cap, windows.leftOut) };
-}
-
-/** The same append without its full text, of which only length and digest remain. */
-function withoutText(append: PreparedAppend, omitted: Omitted): PreparedAppend {
-  if (append.blob === undefined) return append;
-  const digest = append.digestBlob();
-  const original: Original = { ...append.original, blob: { ...digest, hiddenBytes: digest.bytes, omitted } };
-  const params = withOriginal(append.params, original);
-  return { ...append, original, blob: undefined, body: { ...append.body, params, blobDigest: null } };
-}
-
-/**
- * Some SQLite functions end a text at its first NUL, so NUL is stored as the symbol for NUL (␀).
- */
-function storable(text: string): string {
-  return text.replaceAll('\u0000', '\u2400');
-}
-
-function withoutNul(value: Json): Json {
-  if (typeof value === 'string') return storable(value);
-  if (Array.isArray(value)) return value.map(withoutNul);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [storable(key), withoutNul(member)]));
-}
-
-/** Readers and the verifier recognise a seal by its event. */
-function asSealed(params: Json): Json {
-  if (params === null || typeof params !== 'object' || Array.isArray(params)) return { event: SEALED_EVENT };
-  return { ...params, event: SEALED_EVENT };
-}
 
 /** The space that a transaction may use. */
 export interface SpaceBudget {
@@ -272,8 +150,8 @@ function sameBody(db: AuditDatabase, known: Entry, append: PreparedAppend, redac
   const before = readOriginal(known.params);
   if (contradicts(before, append.original)) return false;
   if (before?.blob?.omitted !== undefined) {
-    if (append.blob === undefined) return false;
-    const now = append.digestBlob();
+    const now = append.blobDigest;
+    if (now === undefined) return false;
     return before.key === append.original.key ? before.blob.hmac === now.hmac : before.blob.bytes === now.bytes;
   }
   if (known.blobDigest === body.blobDigest) return true;

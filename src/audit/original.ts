@@ -9,7 +9,7 @@ import type { Json } from './redaction.ts';
 export const ORIGINAL_KEY = 'original';
 
 /** Why a text is not stored at all. */
-export const OMITTED = ['session-limit', 'disk-full'] as const;
+export const OMITTED = ['session-limit', 'disk-full', 'time-limit'] as const;
 export type Omitted = (typeof OMITTED)[number];
 
 const part = z.object({

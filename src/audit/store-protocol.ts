@@ -15,6 +15,8 @@ export interface StoreOptions {
   readonly digestKey: Uint8Array | undefined;
   /** How long to wait for another process to release its lock, in milliseconds. */
   readonly busyTimeoutMs: number;
+  /** How long the redaction of one entry may take, in milliseconds. Default: 5 s. */
+  readonly prepareLimitMs?: number;
 }
 
 /** `entry` is set only when the append added an entry. */

@@ -7,11 +7,13 @@
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, OplabError, SessionSealed } from '../errors.ts';
-import { type PreparedAppend, prepare, type SpaceBudget, type WriteContext, write } from './chain-writer.ts';
+import { type SpaceBudget, type WriteContext, write } from './chain-writer.ts';
 import { AuditDatabase } from './database.ts';
 import { FairQueue } from './fair-queue.ts';
 import { describeFull, hasRoom, readSpace, room, type Space, usableBytes } from './free-space.ts';
 import type { Reservation, SessionSummary } from './log.ts';
+import { type Preparation, type PreparedAppend, prepare } from './prepare-append.ts';
+import { PrepareThread } from './prepare-thread.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
 import { limitsOnVolume } from './session-quota.ts';
@@ -28,8 +30,12 @@ import type {
 
 /** The maximum number of appends per commit. It bounds how long the first of them waits. */
 const MAX_BATCH = 512;
-/** The same in bytes: redaction takes time by the length of a text. */
+/** The same in bytes, to bound the size of a commit. */
 const MAX_BATCH_BYTES = 1024 * 1024;
+/** Longer texts are redacted in a thread of their own, in characters. */
+const MAX_INLINE = 16 * 1024;
+/** How long the redaction of one entry may take, in milliseconds. A mebibyte takes about 100. */
+const PREPARE_LIMIT_MS = 5000;
 /** How often to look for free space while the volume is full, in milliseconds. */
 const SPACE_CHECK_MS = 250;
 const PROBE_MIN_MS = 250;
@@ -38,14 +44,25 @@ const PROBE_MAX_MS = 5000;
 type AppendRequest = OperationRequest<'append'>;
 type OtherRequest = Exclude<OperationRequest, AppendRequest>;
 
+/** An append, and its redacted form if that was made in the other thread. */
+interface WaitingAppend {
+  readonly request: AppendRequest;
+  readonly prepared?: PreparedAppend | OplabError;
+}
+
+function textLength({ args: { entry } }: AppendRequest): number {
+  return entry.content.length + (entry.blob?.length ?? 0);
+}
+
 class StoreWorker {
   readonly #port: MessagePort;
   readonly #options: StoreOptions;
   readonly #redactor: Redactor;
-  readonly #digester: RawDigester;
-  readonly #appends = new FairQueue<AppendRequest>(
-    ({ args }) => args.authorship.session,
-    ({ args: { entry } }) => entry.content.length + (entry.blob?.length ?? 0),
+  readonly #preparation: Preparation;
+  readonly #thread: PrepareThread;
+  readonly #appends = new FairQueue<WaitingAppend>(
+    ({ request }) => request.args.authorship.session,
+    ({ request }) => textLength(request),
   );
   #db: AuditDatabase | undefined;
   #failure: string | undefined;
@@ -59,7 +76,19 @@ class StoreWorker {
     this.#port = port;
     this.#options = options;
     this.#redactor = new Redactor(options.literals);
-    this.#digester = new RawDigester(options.digestKey);
+    const { literals, digestKey, blobCapBytes } = options;
+    this.#preparation = { redactor: this.#redactor, digester: new RawDigester(digestKey), blobCapBytes };
+    this.#thread = new PrepareThread({
+      literals,
+      digestKey,
+      blobCapBytes,
+      preparation: this.#preparation,
+      limitMs: options.prepareLimitMs ?? PREPARE_LIMIT_MS,
+      onReady: (request, prepared) => {
+        this.#appends.push({ request, prepared });
+        this.#schedule();
+      },
+    });
   }
 
   start(): void {
@@ -84,10 +113,17 @@ class StoreWorker {
   #accept(request: StoreRequest): void {
     if (request.op === 'literal') {
       this.#redactor.add(request.literal);
+      this.#thread.addLiteral(request.literal);
       return;
     }
-    if (request.op === 'append') this.#appends.push(request);
-    else this.#others.push(request);
+    if (request.op !== 'append') this.#others.push(request);
+    // A short entry waits for the long ones of its own session only.
+    else if (textLength(request) <= MAX_INLINE && !this.#thread.has(request.args.authorship.session)) {
+      this.#appends.push({ request });
+    } else {
+      this.#thread.add(request);
+      return;
+    }
     this.#schedule();
   }
 
@@ -100,38 +136,36 @@ class StoreWorker {
 
   #drain(): void {
     this.#scheduled = false;
-    const others = this.#others;
-    this.#others = [];
-    const closes = others.some(({ op }) => op === 'close');
+    const closes = this.#others.some(({ op }) => op === 'close');
     do {
       const batch = this.#appends.take(MAX_BATCH, MAX_BATCH_BYTES);
       if (batch.length > 0) this.#commit(batch);
     } while (closes && this.#appends.length > 0);
+    // The file is closed after everything that was accepted before.
+    const others = this.#others.filter(({ op }) => op !== 'close' || this.#thread.length === 0);
+    this.#others = this.#others.filter((request) => !others.includes(request));
     for (const request of others) this.#answer(request);
     // Messages that have arrived meanwhile take part in the next turn.
     if (this.#appends.length > 0) this.#schedule();
   }
 
-  #commit(batch: readonly AppendRequest[]): void {
+  #commit(batch: readonly WaitingAppend[]): void {
     const db = this.#db;
     if (db === undefined || this.#failure !== undefined) {
       const reason = this.#failure ?? 'the log is closed';
-      for (const request of batch)
+      for (const { request } of batch)
         this.#refuse(request, new AuditUnavailable(`the audit log cannot be written: ${reason}`));
       return;
     }
     const outcomes: { request: AppendRequest; outcome: AppendResult | OplabError }[] = [];
     try {
-      const prepared = batch.map((request): [AppendRequest, PreparedAppend | OplabError] => [
-        request,
-        this.#prepare(request),
-      ]);
+      const appends = batch.map(({ request, prepared = this.#prepare(request) }) => ({ request, prepared }));
       const space = this.#spaceBudget(db);
       const limits = limitsOnVolume(this.#options.limits, space.usable);
       db.transaction(() => {
         const now = new Date().toISOString();
-        for (const [request, append] of prepared) {
-          const outcome = append instanceof OplabError ? append : this.#write(db, append, { limits, space, now });
+        for (const { request, prepared } of appends) {
+          const outcome = prepared instanceof OplabError ? prepared : this.#write(db, prepared, { limits, space, now });
           outcomes.push({ request, outcome });
         }
       });
@@ -139,7 +173,7 @@ class StoreWorker {
     } catch (error) {
       this.#fail(error);
       const refusal = new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
-      for (const request of batch) this.#refuse(request, refusal);
+      for (const { request } of batch) this.#refuse(request, refusal);
       return;
     }
     for (const { request, outcome } of outcomes) {
@@ -150,11 +184,7 @@ class StoreWorker {
 
   #prepare({ args }: AppendRequest): PreparedAppend | OplabError {
     try {
-      return prepare(args.authorship, args.entry, args.seal, {
-        redactor: this.#redactor,
-        digester: this.#digester,
-        blobCapBytes: this.#options.blobCapBytes,
-      });
+      return prepare(args.authorship, args.entry, args.seal, this.#preparation);
     } catch (error) {
       return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
     }
@@ -236,6 +266,7 @@ class StoreWorker {
   #result(request: OtherRequest): OperationResult {
     const { id } = request;
     if (request.op === 'close') {
+      this.#thread.close();
       this.#db?.close();
       this.#db = undefined;
       this.#failure ??= 'the log is closed';

@@ -43,6 +43,8 @@ export interface OpenOptions {
   readonly limits?: SessionLimits;
   /** The key of the digests of raw texts. Without it, entries have only the lengths. */
   readonly digestKey?: Uint8Array;
+  /** How long the redaction of one entry may take, in milliseconds. Default: 5 s. */
+  readonly prepareLimitMs?: number;
 }
 
 /**
@@ -95,6 +97,7 @@ export async function openAuditLog(options: OpenOptions): Promise<AuditStore> {
     busyTimeoutMs: options.busyTimeoutMs ?? 5000,
     limits: options.limits ?? DEFAULT_SESSION_LIMITS,
     digestKey: options.digestKey,
+    ...(options.prepareLimitMs === undefined ? {} : { prepareLimitMs: options.prepareLimitMs }),
   });
   await store.open();
   return store;

@@ -1,6 +1,6 @@
 // For tests: worker threads run a bundle of their source, as they do in dist/.
 
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -43,7 +43,13 @@ export function bundledWorkers(): Plugin {
     async transform(code, id) {
       const name = id.endsWith('.ts') ? workerUrl.exec(code)?.[1] : undefined;
       if (name === undefined) return undefined;
-      const file = await bundle(path.join(path.dirname(id), `${name}.ts`));
+      const folder = path.dirname(id);
+      // A worker may start another one of its folder.
+      const workers = (await readdir(folder)).filter((file) => file.endsWith('-worker.ts'));
+      const bundled = new Map<string, string>();
+      for (const worker of workers) bundled.set(worker, await bundle(path.join(folder, worker)));
+      const file = bundled.get(`${name}.ts`);
+      if (file === undefined) throw new Error(`${id} starts ${name}.ts, which is not beside it`);
       return { code: code.replace(workerUrl, `new URL('${pathToFileURL(file)}')`), map: null };
     },
   };

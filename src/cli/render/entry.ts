@@ -122,7 +122,11 @@ function hiddenLines(entry: Entry, { dim }: Colors): string[] {
   const original = readOriginal(entry.params);
   if (original === undefined) return [];
   const bytes = hiddenBytes(original);
-  const why = { 'session-limit': 'the session has used its share of the log', 'disk-full': 'the volume was full' };
+  const why = {
+    'session-limit': 'the session has used its share of the log',
+    'disk-full': 'the volume was full',
+    'time-limit': 'its redaction took too long',
+  };
   const omitted = original.blob?.omitted;
   if (omitted !== undefined) {
     return [
