@@ -149,6 +149,15 @@ describe('a session that floods the log', () => {
     await expect(
       log.append(by(attacker, 'gateway'), { clientKey: 'intent', kind: 'kube_intent', content: 'patch' }),
     ).rejects.toBeInstanceOf(LimitReached);
+    // What a check of the author's can repeat at will is not unlimited.
+    await expect(
+      log.append(by(attacker, 'gateway'), {
+        clientKey: 'check:x',
+        kind: 'lifecycle',
+        content: 'x'.repeat(16_000),
+        params: { event: 'check' },
+      }),
+    ).rejects.toBeInstanceOf(LimitReached);
     await log.append(by(attacker, 'gateway'), outcomeEntry('Escalated', 'LimitReached'));
     await log.seal(by(attacker, 'gateway'), sealEntry('Escalated'));
     expect(verifyChain(attacker, await log.read(attacker))).toEqual([]);
@@ -170,7 +179,7 @@ describe('limitsOnVolume', () => {
 
 describe('decideQuota', () => {
   const limits = { bytes: 1000, entries: 10 };
-  const entry = (rowBytes: number, textBytes = 0, closing = false) => ({ rowBytes, textBytes, closing });
+  const entry = (rowBytes: number, textBytes = 0, unlimited = false) => ({ rowBytes, textBytes, unlimited });
   it.each([
     ['everything fits', { bytes: 0, entries: 0 }, entry(10, 100), 'whole'],
     [

@@ -49,7 +49,8 @@ interface WaitingAppend {
 }
 
 function textLength({ args: { entry } }: AppendRequest): number {
-  return entry.content.length + (entry.blob?.length ?? 0);
+  const params = entry.params === undefined ? 0 : JSON.stringify(entry.params).length;
+  return entry.content.length + params + (entry.blob?.length ?? 0);
 }
 
 class StoreWorker {
