@@ -20,8 +20,18 @@ const VOLUME_MIB = 64;
 const ATTACKERS = 3;
 /** The pause between two entries of the honest Incident, in milliseconds. */
 const PAUSE_MS = 100;
+/** Entries before the attack. */
+const CALM_ENTRIES = 50;
 
 const answersSchema = z.record(z.string(), z.record(z.string(), z.number()));
+
+/** In milliseconds. */
+interface Times {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
 
 /** What reports/flood.json holds. */
 export interface FloodReport {
@@ -32,8 +42,11 @@ export interface FloodReport {
   /** Answers to the attackers by door and HTTP status. */
   readonly attack: Record<string, Record<string, number>>;
   /** Of the honest Incident, in milliseconds: from sending an entry to its acknowledgement. */
-  readonly acks: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
-  readonly writes: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
+  readonly acks: Times;
+  /** The same before the attack began: what the machine takes by itself. */
+  readonly calm: Times;
+  /** Writes of the honest Incident to the API server, through the kube door. */
+  readonly writes: Times;
   /** Answers to the honest Incident other than success. */
   readonly refused: readonly string[];
   /** Reasons for which the log accepted no new work, ever. */
@@ -64,9 +77,17 @@ export async function runFlood(ms: number): Promise<FloodReport> {
     for (const attempt of [honest, ...attackers]) {
       await eventually(async () => ((await append(attempt, 'first', 'x')).status === 200 ? true : undefined));
     }
+    const calm: number[] = [];
+    for (let n = 0; n < CALM_ENTRIES; n += 1) {
+      const started = performance.now();
+      await append(honest, `calm-${n}`, '');
+      calm.push(performance.now() - started);
+      await sleep(PAUSE_MS);
+    }
     const closed = new Set<string>();
+    let isOver = false;
     lab.gateway.log.onFailureChange((failure) => {
-      if (failure !== undefined) closed.add(failure.message);
+      if (failure !== undefined && !isOver) closed.add(failure.message);
     });
     const { ports } = lab.gateway;
     const flood = startAttacker({
@@ -112,6 +133,7 @@ export async function runFlood(ms: number): Promise<FloodReport> {
     const limits = await Promise.all(
       attackers.map(async ({ name }) => (await lab.incident(name)).status?.usage?.limitReached),
     );
+    isOver = true;
     await lab.stopGateway();
     const report = verifyFile(path.join(volume, 'audit.db'));
     return {
@@ -120,6 +142,7 @@ export async function runFlood(ms: number): Promise<FloodReport> {
       load: loadavg()[0] ?? 0,
       attack,
       acks: summarize(acks),
+      calm: summarize(calm),
       writes: summarize(writes),
       refused,
       closed: [...closed],
@@ -129,8 +152,9 @@ export async function runFlood(ms: number): Promise<FloodReport> {
       sound: report.findings.length === 0 && report.sessions.every(({ findings }) => findings.length === 0),
     };
   } finally {
-    await lab.close();
+    await lab.stopGateway();
     await run('umount', ['-l', volume]);
+    await lab.close();
   }
 }
 
@@ -142,7 +166,7 @@ async function startAttacker(orders: Orders): Promise<Record<string, Record<stri
   return answersSchema.parse(JSON.parse(await text(child.stdout)));
 }
 
-function summarize(times: readonly number[]) {
+function summarize(times: readonly number[]): Times {
   const sorted = [...times].sort((a, b) => a - b);
   const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0);
   return { count: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
