@@ -7,6 +7,7 @@ import type { Claim, RecordedChanges, Usage } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
+import type { Head } from '../audit/log.ts';
 import type { LogFailure } from '../audit/store-protocol.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
@@ -16,7 +17,7 @@ export const AUDIT_BROKEN = 'AuditBroken';
 
 /** The gateway's data for a status write. */
 export interface StatusParts {
-  readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
+  readonly head: Head | undefined;
   /** The last entries of the session, oldest first. */
   readonly tail: readonly Entry[];
   readonly usage: Usage;
