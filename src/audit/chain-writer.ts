@@ -8,7 +8,7 @@ import { canonicalJson, entryHash, genesisHash } from './hash-chain.ts';
 import { contradicts, readOriginal, withoutOriginal } from './original.ts';
 import { type PreparedAppend, withoutText } from './prepare-append.ts';
 import type { Json, Redactor } from './redaction.ts';
-import { decideQuota, isClosing, rowBytes, type SessionLimits, textBytes } from './session-quota.ts';
+import { decideQuota, isClosing, isUnlimited, rowBytes, type SessionLimits, textBytes } from './session-quota.ts';
 import type { AppendResult } from './store-protocol.ts';
 
 /** The space that a transaction may use. */
@@ -109,7 +109,8 @@ function admit(db: AuditDatabase, wanted: PreparedAppend, { limits, space }: Wri
   const { session, writer } = wanted.authorship;
   const closing = isClosing(writer, wanted.body.kind);
   const size = sizes(wanted);
-  const quota = decideQuota(db.usage(session), limits, { closing, ...size });
+  const unlimited = isUnlimited(writer, wanted.body.kind, wanted.body.params);
+  const quota = decideQuota(db.usage(session), limits, { unlimited, ...size });
   if (quota.record === 'nothing') {
     throw new LimitReached('record', `the Incident's limit of record is reached: ${quota.message}`);
   }

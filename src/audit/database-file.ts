@@ -18,6 +18,8 @@ export function openForWriting(path: string, busyTimeoutMs: number): DatabaseSyn
     try {
       // Must be first: in this mode, the first lock is kept until the file is closed.
       db.exec('PRAGMA locking_mode = EXCLUSIVE');
+      // Only a file without tables takes this on. It lets a file shrink in steps.
+      db.exec('PRAGMA auto_vacuum = INCREMENTAL');
       db.exec('PRAGMA journal_mode = WAL');
       db.exec('PRAGMA synchronous = FULL');
       // On a small volume, the write-ahead log must not keep the size of its largest transaction.

@@ -38,6 +38,11 @@ export function reserveBytes(total: number): number {
   return Math.min(64 * MIB, Math.max(MIB, Math.floor(total / 16)));
 }
 
+/** The bytes of a volume that ordinary entries may use. */
+export function usableBytes(total: number): number {
+  return Math.max(0, total - reserveBytes(total));
+}
+
 /** What can be written before the reserve is touched, in bytes. Negative if it is in use. */
 export function room({ total, free }: Space): number {
   return free - reserveBytes(total);

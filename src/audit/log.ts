@@ -11,6 +11,15 @@ export interface Authorship {
   readonly writer: Writer;
 }
 
+/** The end of a session's chain. */
+export interface Head {
+  readonly entries: number;
+  readonly headHash: string;
+  readonly sealed: boolean;
+  /** When the entries were deleted. Not set if they are there. */
+  readonly prunedAt?: string | undefined;
+}
+
 export interface SessionSummary {
   readonly session: string;
   readonly incident: { readonly namespace: string; readonly name: string; readonly uid: string };
@@ -21,6 +30,8 @@ export interface SessionSummary {
   readonly headHash: string;
   readonly sealed: boolean;
   readonly outcome: string | null;
+  /** When the entries were deleted. Not set if they are there. */
+  readonly prunedAt?: string | undefined;
 }
 
 export interface ReadOptions {
@@ -65,7 +76,7 @@ export interface AuditLog {
   append(authorship: Authorship, entry: RecordedEntry): Promise<Receipt>;
   /** Appends the closing lifecycle entry, after which all entries are refused. Idempotent. */
   seal(authorship: Authorship, entry: RecordedEntry): Promise<{ entries: number; headHash: string }>;
-  head(session: string): Promise<{ entries: number; headHash: string; sealed: boolean } | undefined>;
+  head(session: string): Promise<Head | undefined>;
   read(session: string, options?: ReadOptions): Promise<Entry[]>;
   tail(session: string, count: number): Promise<Entry[]>;
   sessions(): Promise<SessionSummary[]>;

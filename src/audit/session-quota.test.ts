@@ -10,7 +10,7 @@ import type { NewEntry } from './entry.ts';
 import { verifyChain } from './hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from './lifecycle.ts';
 import { readOriginal } from './original.ts';
-import { decideQuota, TEXT_SHARE } from './session-quota.ts';
+import { decideQuota, limitsOnVolume, TEXT_SHARE } from './session-quota.ts';
 import { type AuditStore, openAuditLog } from './store.ts';
 
 const MIB = 1024 * 1024;
@@ -149,6 +149,15 @@ describe('a session that floods the log', () => {
     await expect(
       log.append(by(attacker, 'gateway'), { clientKey: 'intent', kind: 'kube_intent', content: 'patch' }),
     ).rejects.toBeInstanceOf(LimitReached);
+    // What a check of the author's can repeat at will is not unlimited.
+    await expect(
+      log.append(by(attacker, 'gateway'), {
+        clientKey: 'check:x',
+        kind: 'lifecycle',
+        content: 'x'.repeat(16_000),
+        params: { event: 'check' },
+      }),
+    ).rejects.toBeInstanceOf(LimitReached);
     await log.append(by(attacker, 'gateway'), outcomeEntry('Escalated', 'LimitReached'));
     await log.seal(by(attacker, 'gateway'), sealEntry('Escalated'));
     expect(verifyChain(attacker, await log.read(attacker))).toEqual([]);
@@ -156,9 +165,21 @@ describe('a session that floods the log', () => {
   });
 });
 
+describe('limitsOnVolume', () => {
+  it.each([
+    [2048, 64],
+    [512, 64],
+    [64, 8],
+    [undefined, 64],
+  ])('on a volume with %s usable MiB, a session may use %s MiB', (usable, bytes) => {
+    const limits = limitsOnVolume({ bytes: 64 * MIB, entries: 5 }, usable === undefined ? undefined : usable * MIB);
+    expect(limits).toEqual({ bytes: bytes * MIB, entries: 5 });
+  });
+});
+
 describe('decideQuota', () => {
   const limits = { bytes: 1000, entries: 10 };
-  const entry = (rowBytes: number, textBytes = 0, closing = false) => ({ rowBytes, textBytes, closing });
+  const entry = (rowBytes: number, textBytes = 0, unlimited = false) => ({ rowBytes, textBytes, unlimited });
   it.each([
     ['everything fits', { bytes: 0, entries: 0 }, entry(10, 100), 'whole'],
     [

@@ -1,6 +1,7 @@
 // How much of the log one session may use, so that no session can fill the volume for the others.
 
 import type { Entry, NewEntry, Writer } from './entry.ts';
+import { lifecycleEvent } from './lifecycle.ts';
 
 /** The limits of one session on disk. */
 export interface SessionLimits {
@@ -9,6 +10,19 @@ export interface SessionLimits {
 }
 
 export const DEFAULT_SESSION_LIMITS: SessionLimits = { bytes: 64 * 1024 * 1024, entries: 20_000 };
+
+/** One session may use at most this part of what ordinary entries may use of the volume. */
+const VOLUME_SHARE = 8;
+
+/**
+ * The limits on a volume: on a small one, a session gets less, so that several can work beside one
+ * that floods the log. Pure.
+ * @param usable the bytes that ordinary entries may use; undefined if they are not known
+ */
+export function limitsOnVolume(limits: SessionLimits, usable: number | undefined): SessionLimits {
+  if (usable === undefined) return limits;
+  return { ...limits, bytes: Math.min(limits.bytes, Math.max(0, Math.floor(usable / VOLUME_SHARE))) };
+}
 
 /** What a session uses on disk. */
 export interface SessionUsage {
@@ -19,7 +33,7 @@ export interface SessionUsage {
 /** From this share of its bytes on, full texts of a session are replaced by their digests. */
 export const TEXT_SHARE = 0.75;
 
-/** Entries that end what has begun. They are recorded beyond every limit. */
+/** Entries that end what has begun. */
 const CLOSING: readonly Entry['kind'][] = ['lifecycle', 'kube_outcome', 'docker_outcome', 'model_call'];
 
 /**
@@ -28,6 +42,18 @@ const CLOSING: readonly Entry['kind'][] = ['lifecycle', 'kube_outcome', 'docker_
  */
 export function isClosing(writer: Writer, kind: NewEntry['kind']): boolean {
   return writer === 'gateway' && CLOSING.includes(kind);
+}
+
+/** Lifecycle events that recur as often as a check of the Incident changes. */
+const RECURRING: readonly string[] = ['check', 'soak_restarted'];
+
+/**
+ * Whether an entry is recorded beyond the limits of its session. Not what recurs: the author of the
+ * checks could fill the volume with it.
+ */
+export function isUnlimited(writer: Writer, kind: NewEntry['kind'], params: unknown): boolean {
+  const event = lifecycleEvent({ kind, params });
+  return isClosing(writer, kind) && (event === undefined || !RECURRING.includes(event));
 }
 
 /** Bytes of a row besides its variable columns: numbers, hashes and two indexes. */
@@ -66,12 +92,12 @@ export type QuotaDecision =
 export function decideQuota(
   usage: SessionUsage,
   limits: SessionLimits,
-  entry: { readonly closing: boolean; readonly rowBytes: number; readonly textBytes: number },
+  entry: { readonly unlimited: boolean; readonly rowBytes: number; readonly textBytes: number },
 ): QuotaDecision {
   const withText = usage.bytes + entry.rowBytes + entry.textBytes;
   const keepsText = entry.textBytes === 0 || withText <= TEXT_SHARE * limits.bytes;
   const record = keepsText ? 'whole' : 'without-text';
-  if (entry.closing) return { record };
+  if (entry.unlimited) return { record };
   if (usage.entries + 1 > limits.entries) {
     return { record: 'nothing', message: `the audit log has ${usage.entries} of ${limits.entries} entries of it` };
   }

@@ -1,7 +1,7 @@
 // The messages between the audit log and its worker thread.
 
 import type { Entry, Receipt, RecordedEntry } from './entry.ts';
-import type { Authorship, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { Authorship, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
 import type { SessionLimits } from './session-quota.ts';
 
 /** How the worker opens the file. */
@@ -17,12 +17,6 @@ export interface StoreOptions {
   readonly busyTimeoutMs: number;
   /** How long the redaction of one entry may take, in milliseconds. Default: 5 s. */
   readonly prepareLimitMs?: number;
-}
-
-export interface Head {
-  readonly entries: number;
-  readonly headHash: string;
-  readonly sealed: boolean;
 }
 
 /** `entry` is set only when the append added an entry. */
@@ -42,6 +36,10 @@ export interface StoreOperations {
   blob: { args: { digest: string }; result: string | undefined };
   reserve: { args: Reservation; result: undefined };
   reservations: { args: undefined; result: Reservation[] };
+  /** Writes the tombstone of a session. False if the session is not sealed, or has one already. */
+  entomb: { args: { summary: SessionSummary }; result: boolean };
+  /** One step of pruning. False if nothing is left to do. */
+  pruneStep: { args: undefined; result: boolean };
   close: { args: undefined; result: undefined };
 }
 export type OperationName = keyof StoreOperations;

@@ -7,15 +7,16 @@
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, OplabError, SessionSealed } from '../errors.ts';
-import { type SpaceBudget, write } from './chain-writer.ts';
+import { type WriteContext, write } from './chain-writer.ts';
 import { AuditDatabase } from './database.ts';
 import { FairQueue } from './fair-queue.ts';
-import { describeFull, hasRoom, readSpace, room, type Space } from './free-space.ts';
-import type { Reservation } from './log.ts';
+import type { Reservation, SessionSummary } from './log.ts';
 import { type Preparation, type PreparedAppend, prepare } from './prepare-append.ts';
 import { PrepareThread } from './prepare-thread.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
+import { limitsOnVolume } from './session-quota.ts';
+import { SpaceWatch } from './space-watch.ts';
 import type {
   AppendResult,
   FailureCode,
@@ -35,8 +36,6 @@ const MAX_BATCH_BYTES = 1024 * 1024;
 const MAX_INLINE = 16 * 1024;
 /** How long the redaction of one entry may take, in milliseconds. A mebibyte takes about 100. */
 const PREPARE_LIMIT_MS = 5000;
-/** How often to look for free space while the volume is full, in milliseconds. */
-const SPACE_CHECK_MS = 250;
 const PROBE_MIN_MS = 250;
 const PROBE_MAX_MS = 5000;
 
@@ -50,7 +49,8 @@ interface WaitingAppend {
 }
 
 function textLength({ args: { entry } }: AppendRequest): number {
-  return entry.content.length + (entry.blob?.length ?? 0);
+  const params = entry.params === undefined ? 0 : JSON.stringify(entry.params).length;
+  return entry.content.length + params + (entry.blob?.length ?? 0);
 }
 
 class StoreWorker {
@@ -59,14 +59,13 @@ class StoreWorker {
   readonly #redactor: Redactor;
   readonly #preparation: Preparation;
   readonly #thread: PrepareThread;
+  readonly #space: SpaceWatch;
   readonly #appends = new FairQueue<WaitingAppend>(
     ({ request }) => request.args.authorship.session,
     ({ request }) => textLength(request),
   );
   #db: AuditDatabase | undefined;
   #failure: string | undefined;
-  /** Only closing entries are accepted. */
-  #full: string | undefined;
   #others: OtherRequest[] = [];
   #scheduled = false;
   #probeDelay = PROBE_MIN_MS;
@@ -77,6 +76,14 @@ class StoreWorker {
     this.#redactor = new Redactor(options.literals);
     const { literals, digestKey, blobCapBytes } = options;
     this.#preparation = { redactor: this.#redactor, digester: new RawDigester(digestKey), blobCapBytes };
+    this.#space = new SpaceWatch({
+      path: options.path,
+      freePageBytes: () => this.#db?.pruning.freePageBytes(),
+      onChange: (message) => {
+        const failure = message === undefined ? undefined : { message, isFull: true, acceptsClosing: true };
+        this.#reply({ type: 'state', failure });
+      },
+    });
     this.#thread = new PrepareThread({
       literals,
       digestKey,
@@ -101,8 +108,7 @@ class StoreWorker {
     this.#port.on('message', (request: StoreRequest) => this.#accept(request));
     this.#reply({ type: 'opened' });
     // A volume that is full already is known before the first entry.
-    const space = this.#space(this.#db);
-    if (space !== undefined && !hasRoom(space)) this.#setFull(describeFull(space));
+    this.#space.look();
   }
 
   #reply(reply: StoreReply): void {
@@ -159,15 +165,16 @@ class StoreWorker {
     const outcomes: { request: AppendRequest; outcome: AppendResult | OplabError }[] = [];
     try {
       const appends = batch.map(({ request, prepared = this.#prepare(request) }) => ({ request, prepared }));
-      const space = this.#spaceBudget(db);
+      const space = this.#space.budget();
+      const limits = limitsOnVolume(this.#options.limits, space.usable);
       db.transaction(() => {
         const now = new Date().toISOString();
         for (const { request, prepared } of appends) {
-          const outcome = prepared instanceof OplabError ? prepared : this.#write(db, prepared, space, now);
+          const outcome = prepared instanceof OplabError ? prepared : this.#write(db, prepared, { limits, space, now });
           outcomes.push({ request, outcome });
         }
       });
-      if (space.isFull) this.#setFull(space.describe());
+      if (space.isFull) this.#space.report(space.describe());
     } catch (error) {
       this.#fail(error);
       const refusal = new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
@@ -189,54 +196,18 @@ class StoreWorker {
   }
 
   /** A refused entry does not affect the other entries in the transaction. */
-  #write(db: AuditDatabase, append: PreparedAppend, space: SpaceBudget, now: string): AppendResult | OplabError {
+  #write(
+    db: AuditDatabase,
+    append: PreparedAppend,
+    context: Omit<WriteContext, 'redactor'>,
+  ): AppendResult | OplabError {
     try {
-      return write(db, append, { redactor: this.#redactor, limits: this.#options.limits, space, now });
+      return write(db, append, { ...context, redactor: this.#redactor });
     } catch (error) {
       if (error instanceof OplabError) return error;
       if (isEntryFault(error)) return new AuditUnavailable(`this entry cannot be recorded: ${errorMessage(error)}`);
       throw error;
     }
-  }
-
-  /** The space on the volume; undefined if the file system does not say. */
-  #space(db: AuditDatabase): Space | undefined {
-    try {
-      return readSpace(this.#options.path, db.freePageBytes());
-    } catch {
-      return undefined;
-    }
-  }
-
-  #spaceBudget(db: AuditDatabase): SpaceBudget {
-    const space = this.#space(db);
-    return {
-      left: space === undefined ? undefined : room(space),
-      isFull: false,
-      describe: () => (space === undefined ? 'the audit volume is full' : describeFull(space)),
-    };
-  }
-
-  #setFull(message: string): void {
-    if (this.#full !== undefined) return;
-    this.#full = message;
-    this.#reply({ type: 'state', failure: { message, isFull: true, acceptsClosing: true } });
-    this.#checkSpaceLater();
-  }
-
-  #checkSpaceLater(): void {
-    setTimeout(() => {
-      const db = this.#db;
-      // A failure of the file counts more. The probe after it looks at the space again.
-      if (this.#full === undefined || db === undefined) return;
-      const space = this.#space(db);
-      if (space !== undefined && !hasRoom(space)) {
-        this.#checkSpaceLater();
-        return;
-      }
-      this.#full = undefined;
-      this.#reply({ type: 'state', failure: undefined });
-    }, SPACE_CHECK_MS).unref();
   }
 
   #refuse(request: OperationRequest, error: unknown): void {
@@ -276,10 +247,17 @@ class StoreWorker {
         return { type: 'result', id, op: 'reservations', value: db.reservations() };
       case 'head': {
         const head = db.head(request.args.session);
-        const value =
-          head === undefined ? undefined : { entries: head.entries, headHash: head.headHash, sealed: head.sealed };
+        if (head === undefined) return { type: 'result', id, op: 'head', value: undefined };
+        const { entries, headHash, sealed, prunedAt } = head;
+        const value = { entries, headHash, sealed, ...(prunedAt === undefined ? {} : { prunedAt }) };
         return { type: 'result', id, op: 'head', value };
       }
+      case 'entomb': {
+        const { summary } = request.args;
+        return { type: 'result', id, op: 'entomb', value: this.#writing(() => this.#entomb(db, summary)) };
+      }
+      case 'pruneStep':
+        return { type: 'result', id, op: 'pruneStep', value: this.#writing(() => this.#pruneStep(db)) };
       case 'read':
         return { type: 'result', id, op: 'read', value: db.read(request.args.session, request.args.options) };
       case 'tail':
@@ -295,10 +273,27 @@ class StoreWorker {
   }
 
   #reserve(db: AuditDatabase, reservation: Reservation): void {
-    const reason = this.#failure ?? this.#full;
-    if (reason !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${reason}`);
+    const { full } = this.#space;
+    if (full !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${full}`);
+    this.#writing(() => db.transaction(() => db.insertReservation(reservation)));
+  }
+
+  #entomb(db: AuditDatabase, summary: SessionSummary): boolean {
+    const { session } = summary;
+    if (db.pruning.tombstone(session) !== undefined || db.seal(session) === undefined) return false;
+    db.transaction(() => db.pruning.entomb(summary, new Date().toISOString()));
+    return true;
+  }
+
+  #pruneStep(db: AuditDatabase): boolean {
+    return db.transaction(() => db.pruning.deleteSome()) || db.pruning.shrinkSome();
+  }
+
+  /** Runs a write that is not an append. @throws AuditUnavailable */
+  #writing<T>(work: () => T): T {
+    if (this.#failure !== undefined) throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`);
     try {
-      db.transaction(() => db.insertReservation(reservation));
+      return work();
     } catch (error) {
       if (!isEntryFault(error)) this.#fail(error);
       throw new AuditUnavailable(`the audit log cannot be written: ${errorMessage(error)}`);
@@ -308,7 +303,7 @@ class StoreWorker {
   #fail(error: unknown): void {
     const failure = describeFailure(error);
     this.#failure = failure.message;
-    this.#full = undefined;
+    this.#space.forget();
     this.#reply({ type: 'state', failure });
     this.#shut();
     this.#probeDelay = PROBE_MIN_MS;
@@ -347,9 +342,7 @@ class StoreWorker {
       return;
     }
     this.#failure = undefined;
-    const space = this.#db === undefined ? undefined : this.#space(this.#db);
-    if (space !== undefined && !hasRoom(space)) this.#setFull(describeFull(space));
-    else this.#reply({ type: 'state', failure: undefined });
+    if (!this.#space.look()) this.#reply({ type: 'state', failure: undefined });
   }
 }
 

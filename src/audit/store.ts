@@ -1,16 +1,17 @@
 // The audit log on SQLite: a thin client in the caller's thread, and the writer in a worker thread.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
 import type { Entry, Receipt, RecordedEntry } from './entry.ts';
-import type { AuditLog, Authorship, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
+import type { AuditLog, Authorship, Head, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
+import { selectPrunable } from './prune.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session-quota.ts';
 import type {
   AppendResult,
-  Head,
   LogFailure,
   OperationError,
   OperationName,
@@ -26,6 +27,8 @@ import type {
 const MAX_BACKLOG = 20_000;
 /** How long to wait before a worker that died is restarted, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
+/** The pause between two steps of pruning, in milliseconds. */
+const PRUNE_PAUSE_MS = 5;
 
 export interface OpenOptions {
   /** The SQLite file. It is created if it does not exist, but its directory must exist. */
@@ -57,6 +60,13 @@ export interface AuditStore extends AuditLog, Reservations {
    * resumes.
    */
   onFailureChange(listener: (failure: LogFailure | undefined) => void): () => void;
+  /**
+   * Deletes sealed sessions without an entry since `before`, in steps, and leaves a tombstone of each.
+   * Also finishes an earlier prune that was interrupted.
+   * @returns the sessions that were deleted
+   * @throws AuditUnavailable
+   */
+  prune(before: Date): Promise<SessionSummary[]>;
   /** The details of `failure`. */
   readonly failureDetails: LogFailure | undefined;
 }
@@ -115,6 +125,8 @@ class WorkerStore implements AuditStore {
     blob: new Map(),
     reserve: new Map(),
     reservations: new Map(),
+    entomb: new Map(),
+    pruneStep: new Map(),
     close: new Map(),
   };
   readonly #listeners = new Set<(entry: Entry) => void>();
@@ -124,6 +136,7 @@ class WorkerStore implements AuditStore {
   #failure: LogFailure | undefined = failed(NOT_OPEN);
   #nextId = 1;
   #closing: Promise<void> | undefined;
+  #pruning: Promise<unknown> = Promise.resolve();
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -228,6 +241,25 @@ class WorkerStore implements AuditStore {
 
   reservations(): Promise<Reservation[]> {
     return this.#ask('reservations', (id) => ({ id, op: 'reservations', args: undefined }));
+  }
+
+  prune(before: Date): Promise<SessionSummary[]> {
+    // One at a time: a second one finds nothing left to do.
+    const turn = this.#pruning.then(() => this.#prune(before));
+    this.#pruning = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #prune(before: Date): Promise<SessionSummary[]> {
+    const pruned: SessionSummary[] = [];
+    for (const summary of selectPrunable(await this.sessions(), before)) {
+      if (await this.#ask('entomb', (id) => ({ id, op: 'entomb', args: { summary } }))) pruned.push(summary);
+    }
+    while (await this.#ask('pruneStep', (id) => ({ id, op: 'pruneStep', args: undefined }))) {
+      // Appends that wait go first.
+      await sleep(PRUNE_PAUSE_MS, undefined, { ref: false });
+    }
+    return pruned;
   }
 
   onAppend(listener: (entry: Entry) => void): () => void {

@@ -8,6 +8,7 @@ import { findCondition, isTrue } from '../api/meta.ts';
 import { resultParams } from '../audit/entry-params.ts';
 import { readFreeBytes } from '../audit/free-space.ts';
 import { isSeal } from '../audit/hash-chain.ts';
+import { parseDays } from '../audit/retention.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -20,6 +21,7 @@ import { type HealthServer, startHealthServer } from '../observability/health.ts
 import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
+import { startAdminServer } from './admin-socket.ts';
 import { AnchorGuard } from './anchor-guard.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
 import { recordAuditEvent } from './audit-event.ts';
@@ -47,8 +49,13 @@ import { reportLogFailures } from './log-failures.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
+<<<<<<< HEAD
 import { RunningCommands } from './running-commands.ts';
 import { AUDIT_BROKEN, describeUnexplained, UNEXPLAINED_WRITE } from './status-document.ts';
+=======
+import { keepRetention } from './retention.ts';
+import { AUDIT_BROKEN } from './status-document.ts';
+>>>>>>> main
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -90,6 +97,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = createGatewayMetrics(registry);
   const namespace = environment.OPLAB_AGENTS_NAMESPACE;
 
+  const retention = environment.OPLAB_AUDIT_RETENTION;
+  const keepMs = retention === undefined ? undefined : parseDays(retention, 'OPLAB_AUDIT_RETENTION');
   const log = await openAuditLog({
     path: path.join(environment.OPLAB_DATA_DIR, 'audit.db'),
     digestKey: await loadDigestKey(environment.OPLAB_AUDIT_KEY_FILE),
@@ -330,6 +339,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
     const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
+    const admin = await startAdminServer({ log, logger, path: environment.OPLAB_ADMIN_SOCKET });
+    void keepRetention({ log, keepMs, logger, signal });
     lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
         { error: errorMessage(error) },
@@ -341,7 +352,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const closed = new Promise<void>((resolve) => {
       const shut = () => {
         void close({
-          servers: [agentServer, kubeServer, dockerServer, readServer],
+          servers: [agentServer, kubeServer, dockerServer, readServer, admin],
           health,
           status,
           lifecycle,

@@ -8,6 +8,7 @@ import { type Condition, findCondition } from '../api/meta.ts';
 import { truncate } from '../api/truncate.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
+import type { Head } from '../audit/log.ts';
 import type { LogFailure } from '../audit/store-protocol.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
@@ -20,7 +21,7 @@ export const UNEXPLAINED_WRITE = 'UnexplainedWrite';
 
 /** The gateway's data for a status write. */
 export interface StatusParts {
-  readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
+  readonly head: Head | undefined;
   /** The last entries of the session, oldest first. */
   readonly tail: readonly Entry[];
   readonly usage: Usage;

@@ -212,6 +212,8 @@ export class StatusWriter {
       const { claim, condition } = repairClaimedNow(incident, state.known);
       if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
       const parts = await this.#parts(session, { claim, condition });
+      // What the status says came from entries that are no longer there.
+      if (parts.head?.prunedAt !== undefined) return;
       const document = statusDocument(incident, parts);
       const digest = createHash('sha256').update(JSON.stringify(document)).digest('base64');
       if (digest === state.lastDocument) return;

@@ -37,6 +37,7 @@ function gateway(environment: Record<string, string>) {
 
 const settings = () => ({
   KUBECONFIG: path.join(lab.dir, 'plane/kubeconfig'),
+  OPLAB_ADMIN_SOCKET: path.join(lab.dir, 'process.sock'),
   OPLAB_AUDIT_KEY_FILE: path.join(lab.dir, 'hmac-key'),
   OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
   OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),

@@ -164,6 +164,7 @@ export async function startGatewayHarness(
     startGateway({
       environment: parseEnvironment(gatewayEnvironment, {
         OPLAB_DATA_DIR: dir,
+        OPLAB_ADMIN_SOCKET: path.join(dir, 'admin.sock'),
         OPLAB_AUDIT_KEY_FILE: path.join(dir, 'hmac-key'),
         OPLAB_TLS_CERT_FILE: certFile,
         OPLAB_TLS_KEY_FILE: keyFile,

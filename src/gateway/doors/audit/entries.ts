@@ -2,7 +2,11 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EntryKind, newEntry } from '../../../audit/entry.ts';
+<<<<<<< HEAD
 import { errorMessage, NotAllowed } from '../../../errors.ts';
+=======
+import { NotAllowed, TooLarge } from '../../../errors.ts';
+>>>>>>> main
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { findClaimedWrite } from '../../claimed-write.ts';
 import type { Lease } from '../../leases.ts';
@@ -10,6 +14,9 @@ import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** Enough for a blob of 1 MiB with every character escaped, and the rest of an entry. */
 const MAX_BODY = 8 * 1024 * 1024;
+
+/** Of params as JSON, in characters: a command of 65,536 characters with every one escaped. */
+const MAX_PARAMS = 512 * 1024;
 
 /** The kinds that the agent may write. The gateway itself records the other kinds. */
 const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'lifecycle'];
@@ -27,6 +34,7 @@ export async function postEntry(
   if (!KINDS.includes(entry.kind)) {
     throw new NotAllowed(`only the gateway may write entries of kind ${entry.kind}`);
   }
+<<<<<<< HEAD
   const receipt = await record(gateway, lease, 'agent', entry);
   if (entry.kind === 'tool_result' && entry.exitCode === 0) await noteMissingWrite(gateway, lease, entry.blob ?? '');
   sendJson(response, 200, receipt);
@@ -52,4 +60,11 @@ async function noteMissingWrite(gateway: GatewayContext, lease: Lease, output: s
     const { session } = lease;
     gateway.logger.warn({ session, error: errorMessage(error) }, 'the note about a command could not be recorded');
   }
+=======
+  const size = entry.params === undefined ? 0 : JSON.stringify(entry.params).length;
+  if (size > MAX_PARAMS) {
+    throw new TooLarge(`params: ${size} characters of JSON; at most ${MAX_PARAMS} are recorded, put long text in blob`);
+  }
+  sendJson(response, 200, await record(gateway, lease, 'agent', entry));
+>>>>>>> main
 }

@@ -59,7 +59,7 @@ export async function recordIntent(
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
       const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const failed = status === null || status >= 400;
-      const made = !failed && target.id === undefined ? result?.Id : undefined;
+      const made = !failed && target.id === undefined ? result?.Id?.slice(0, 256) : undefined;
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
       await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,

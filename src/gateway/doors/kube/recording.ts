@@ -117,14 +117,14 @@ export async function recordIntent(
           ...target,
           intentSeq: receipt.seq,
           status,
-          ...(result?.reason === undefined || !failed ? {} : { reason: result.reason }),
+          ...(result?.reason === undefined || !failed ? {} : { reason: short(result.reason) }),
           ...(meta === undefined || failed
             ? {}
             : {
                 object: {
-                  ...(meta.name === undefined ? {} : { name: meta.name }),
-                  ...(meta.uid === undefined ? {} : { uid: meta.uid }),
-                  ...(meta.resourceVersion === undefined ? {} : { resourceVersion: meta.resourceVersion }),
+                  ...(meta.name === undefined ? {} : { name: short(meta.name) }),
+                  ...(meta.uid === undefined ? {} : { uid: short(meta.uid) }),
+                  ...(meta.resourceVersion === undefined ? {} : { resourceVersion: short(meta.resourceVersion) }),
                   ...(meta.generation === undefined ? {} : { generation: meta.generation }),
                 },
               }),
@@ -139,6 +139,11 @@ export async function recordIntent(
       });
     },
   };
+}
+
+/** Of an answer, which a pod behind a proxy may have written. The API server's own texts are shorter. */
+function short(text: string): string {
+  return text.slice(0, 256);
 }
 
 /**
