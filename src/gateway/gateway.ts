@@ -49,13 +49,9 @@ import { reportLogFailures } from './log-failures.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
-<<<<<<< HEAD
+import { keepRetention } from './retention.ts';
 import { RunningCommands } from './running-commands.ts';
 import { AUDIT_BROKEN, describeUnexplained, UNEXPLAINED_WRITE } from './status-document.ts';
-=======
-import { keepRetention } from './retention.ts';
-import { AUDIT_BROKEN } from './status-document.ts';
->>>>>>> main
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 

@@ -2,11 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EntryKind, newEntry } from '../../../audit/entry.ts';
-<<<<<<< HEAD
-import { errorMessage, NotAllowed } from '../../../errors.ts';
-=======
-import { NotAllowed, TooLarge } from '../../../errors.ts';
->>>>>>> main
+import { errorMessage, NotAllowed, TooLarge } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { findClaimedWrite } from '../../claimed-write.ts';
 import type { Lease } from '../../leases.ts';
@@ -34,7 +30,10 @@ export async function postEntry(
   if (!KINDS.includes(entry.kind)) {
     throw new NotAllowed(`only the gateway may write entries of kind ${entry.kind}`);
   }
-<<<<<<< HEAD
+  const size = entry.params === undefined ? 0 : JSON.stringify(entry.params).length;
+  if (size > MAX_PARAMS) {
+    throw new TooLarge(`params: ${size} characters of JSON; at most ${MAX_PARAMS} are recorded, put long text in blob`);
+  }
   const receipt = await record(gateway, lease, 'agent', entry);
   if (entry.kind === 'tool_result' && entry.exitCode === 0) await noteMissingWrite(gateway, lease, entry.blob ?? '');
   sendJson(response, 200, receipt);
@@ -60,11 +59,4 @@ async function noteMissingWrite(gateway: GatewayContext, lease: Lease, output: s
     const { session } = lease;
     gateway.logger.warn({ session, error: errorMessage(error) }, 'the note about a command could not be recorded');
   }
-=======
-  const size = entry.params === undefined ? 0 : JSON.stringify(entry.params).length;
-  if (size > MAX_PARAMS) {
-    throw new TooLarge(`params: ${size} characters of JSON; at most ${MAX_PARAMS} are recorded, put long text in blob`);
-  }
-  sendJson(response, 200, await record(gateway, lease, 'agent', entry));
->>>>>>> main
 }
