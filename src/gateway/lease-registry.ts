@@ -63,6 +63,7 @@ export class LeaseRegistry {
   readonly #held = new Set<Held>();
   readonly #limitReached: (session: string) => Limit | undefined;
   readonly #auditBroken: (session: string) => string | undefined;
+  readonly #unexplained: (session: string) => string | undefined;
   readonly #now: () => number;
   readonly #onCut: () => void;
 
@@ -71,6 +72,8 @@ export class LeaseRegistry {
     limitReached: (session: string) => Limit | undefined;
     /** Why the log of a session contradicts the status. Such a session has no lease. */
     auditBroken?: (session: string) => string | undefined;
+    /** The write of a session that no command explains. Such a session has no lease. */
+    unexplained?: (session: string) => string | undefined;
     now?: () => number;
     /** Called for each stream that is cut. */
     onCut?: () => void;
@@ -78,6 +81,7 @@ export class LeaseRegistry {
   }) {
     this.#limitReached = options.limitReached;
     this.#auditBroken = options.auditBroken ?? (() => undefined);
+    this.#unexplained = options.unexplained ?? (() => undefined);
     this.#now = options.now ?? Date.now;
     this.#onCut = options.onCut ?? (() => {});
     const timer = setInterval(() => this.sweep(), SWEEP_MS);
@@ -142,6 +146,8 @@ export class LeaseRegistry {
     const { uid, attempt } = known;
     const broken = this.#auditBroken(uid);
     if (broken !== undefined) return { state: 'dead', message: `the audit log is broken (AuditBroken): ${broken}` };
+    const unexplained = this.#unexplained(uid);
+    if (unexplained !== undefined) return { state: 'dead', message: `UnexplainedWrite: ${unexplained}` };
     const decision = leaseFor(this.#incidents.get(uid), attempt, bearer.podUID, this.#limitReached(uid), this.#now());
     if ('lease' in decision && decision.lease.serviceAccountName !== bearer.serviceAccount) {
       return { state: 'dead', message: `the attempt runs as ${decision.lease.serviceAccountName}` };

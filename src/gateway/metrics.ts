@@ -13,6 +13,7 @@ export interface GatewayMetrics {
   readonly refused: Counter<'door' | 'reason'>;
   readonly streamsCut: Counter;
   readonly statusWrites: Counter<'result'>;
+  readonly unexplained: Counter;
   /** Registers a gauge that is read on each scrape. */
   observe(
     name:
@@ -89,6 +90,11 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       name: 'oplab_status_writes_total',
       help: 'Writes of Incident status, by result.',
       labelNames: ['result'],
+      registers,
+    }),
+    unexplained: new Counter({
+      name: 'oplab_unexplained_writes_total',
+      help: 'Incidents that ended because a write arrived while no command was running.',
       registers,
     }),
     observe(name, help, read) {

@@ -19,6 +19,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
+import type { RunningCommands } from './running-commands.ts';
 import {
   type AuditTrouble,
   auditGuardDocument,
@@ -34,6 +35,7 @@ export interface StatusWriterOptions {
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
+  readonly commands: Pick<RunningCommands, 'unexplained'>;
   /** Compares the log with the status before a new anchor is written. */
   readonly guard: Pick<AnchorGuard, 'check' | 'reason' | 'written'>;
   /** Why the log accepts no new work; undefined while it does. */
@@ -242,7 +244,7 @@ export class StatusWriter {
     session: string,
     claimed: { claim: Claim | undefined; condition: Condition | undefined },
   ): Promise<StatusParts> {
-    const { log, budgets, changes } = this.#options;
+    const { log, budgets, changes, commands } = this.#options;
     const [tail, head, budget] = await Promise.all([
       log.tail(session, TAIL_ENTRIES),
       log.head(session),
@@ -255,6 +257,7 @@ export class StatusWriter {
       tail,
       usage: budget.usage(),
       changes: changesSoFar,
+      unexplained: await commands.unexplained(session),
       claim: claimed.claim,
       repairClaimed: claimed.condition,
     };

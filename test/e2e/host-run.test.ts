@@ -84,5 +84,5 @@ it('the commands in CONTRIBUTING run both processes on the host', async () => {
   expect(await answers('http://127.0.0.1:9230/json/version')).toBe(true);
   const listed = await child('bash', ['-euo', 'pipefail', '-c', `${environment}\n${list}`], { cwd: root });
   // The log of this gateway is new.
-  expect(listed.stderr).toContain("No sessions found");
+  expect(listed.stderr).toContain('No sessions found');
 });

@@ -35,6 +35,7 @@ import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
+import { alwaysRunning } from './running-command.ts';
 import { silentLogger } from './silent-logger.ts';
 
 const EXEC = '/api/v1/namespaces/patient/pods/x/exec?command=cat&stdin=true';
@@ -153,6 +154,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
+  const commands = alwaysRunning;
   const context: GatewayContext = {
     log,
     logger,
@@ -163,6 +165,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
+      commands,
       guard: new AnchorGuard({ log }),
       logFailure: () => undefined,
       incident: () => undefined,
@@ -170,6 +173,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     }),
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
+    commands,
     memory,
     metrics: createGatewayMetrics(registry),
   };

@@ -22,6 +22,7 @@ export type EndReason =
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
+  | RecordFault['reason']
   | 'Cancelled'
   | 'NamespaceNotAllowed'
   | 'InvalidCheck'
@@ -38,7 +39,23 @@ const GATEWAY_CONDITIONS: readonly string[] = [
   CONDITIONS.RepairClaimed,
   CONDITIONS.AuditIntact,
   CONDITIONS.AuditWritable,
+  CONDITIONS.WritesExplained,
 ];
+
+/** Why the record of an Incident cannot be trusted: it ends, and cannot have succeeded. */
+export interface RecordFault {
+  readonly reason: 'AuditBroken' | 'UnexplainedWrite';
+  readonly message: string;
+}
+
+/** What the gateway found wrong with the record; undefined if nothing. */
+export function findRecordFault(status: Pick<IncidentStatus, 'conditions'> | undefined): RecordFault | undefined {
+  const intact = findCondition(status?.conditions, CONDITIONS.AuditIntact);
+  if (intact?.status === 'False') return { reason: 'AuditBroken', message: intact.message };
+  const explained = findCondition(status?.conditions, CONDITIONS.WritesExplained);
+  if (explained?.status === 'False') return { reason: 'UnexplainedWrite', message: explained.message };
+  return undefined;
+}
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {
