@@ -96,6 +96,8 @@ export const CONDITIONS = {
   AuditSealed: 'AuditSealed',
   /** Only set while the log contradicts the status: False, with the reason AuditBroken. */
   AuditIntact: 'AuditIntact',
+  /** Only set once the agent touched a tripwire: False, with the reason TripwireTouched. */
+  TripwiresIntact: 'TripwiresIntact',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

@@ -155,6 +155,7 @@ describe('StatusWriter with a log that was set back', () => {
       budgets: new Budgets(log),
       changes: new ChangeBook(log),
       guard: { check: check ?? ((of) => guard.check(of)), written: () => {} },
+      tripwires: { condition: () => undefined },
       incident: () => incident(published),
       bucket: { take: async () => {} },
       logger: createLogger('gateway', { stream: { write: () => {} } }),

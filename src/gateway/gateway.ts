@@ -8,6 +8,7 @@ import { findCondition, isTrue } from '../api/meta.ts';
 import { resultParams } from '../audit/entry-params.ts';
 import { isSeal } from '../audit/hash-chain.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import { readKeyFile } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
@@ -21,9 +22,9 @@ import { createRegistry } from '../observability/metrics.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
 import { AnchorGuard } from './anchor-guard.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
-import { recordAuditBroken } from './audit-broken-event.ts';
 import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
+import { canaryHost } from './canary-host.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
 import { agentPort } from './doors/agent-port.ts';
@@ -47,6 +48,8 @@ import { createReadApi } from './read-api/server.ts';
 import { AUDIT_BROKEN } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
+import { TRIPWIRE_TOUCHED, Tripwires } from './tripwires.ts';
+import { recordWarning } from './warning-event.ts';
 
 /** Concurrent requests per Incident. A single kubectl holds several watches. */
 const CONCURRENT = { agent: 32, model: 8, kube: 128, docker: 64 } as const;
@@ -66,6 +69,8 @@ export interface Gateway {
     readonly agent: number;
     readonly kube: number;
     readonly docker: number;
+    /** Undefined without tripwires. */
+    readonly canary?: number | undefined;
     readonly read: number;
     readonly health: number;
   };
@@ -103,14 +108,29 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onBroken: (incident, message) => {
         const { namespace, name, uid } = incident.metadata;
         logger.error({ namespace, name, session: uid, reason: AUDIT_BROKEN }, message);
-        recordAuditBroken(client, logger, incident, message);
+        recordWarning(client, logger, incident, AUDIT_BROKEN, message);
         leases.sweep();
         status.touch(uid, true);
       },
     });
+    const tripwires = new Tripwires({
+      key: await readKeyFile('OPLAB_TRIPWIRE_KEY_FILE', environment.OPLAB_TRIPWIRE_KEY_FILE),
+      secretName: environment.OPLAB_CANARY_SECRET,
+      log,
+      logger,
+      onTouch: (session, tripwire, message) => {
+        leases.sweep();
+        metrics.tripwires.inc({ tripwire });
+        const incident = leases.incident(session);
+        logger.error({ session, reason: TRIPWIRE_TOUCHED }, message);
+        if (incident !== undefined) recordWarning(client, logger, incident, TRIPWIRE_TOUCHED, message);
+      },
+      onRecord: (session) => status.touch(session, true),
+    });
     const leases: LeaseRegistry = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
       auditBroken: (session) => guard.reason(session),
+      tripwireTouched: (session) => tripwires.touched(session),
       onCut: () => metrics.streamsCut.inc(),
       signal,
     });
@@ -120,6 +140,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       budgets,
       changes,
       guard,
+      tripwires,
       incident: (session) => leases.incident(session),
       bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
       logger,
@@ -176,6 +197,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
         guard.forget(event.object.metadata.uid);
+        tripwires.forget(event.object.metadata.uid);
         live.forget(event.object.metadata.uid);
       },
       logger,
@@ -213,6 +235,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       budgets,
       attemptTokens: new AttemptTokens({ client, namespace }),
       status,
+      tripwires,
       live,
       inFlight,
       memory,
@@ -258,6 +281,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const kubeServer = doorServer(certificate, context, kube, { logger, signal });
     // One direction of a stream may end first: docker attach answers after its input has ended.
     const dockerServer = doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true });
+    const canaryServer = canaryHost({
+      host: environment.OPLAB_CANARY_HOST,
+      tripwires,
+      attemptAt: (address) => leases.attemptAt(address),
+      logger,
+    });
     const readServer = createReadApi({ log, live, logger, signal });
 
     const health = await startHealthServer({
@@ -274,6 +303,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     for (const incident of leases.incidents()) {
       const { conditions } = incident.status ?? {};
       if (isTrue(conditions, CONDITIONS.Finished)) continue;
+      await tripwires.load(incident);
       const broken = await guard.check(incident);
       // The log was put back: the next write removes the condition.
       if (broken === undefined && findCondition(conditions, CONDITIONS.AuditIntact) !== undefined) {
@@ -284,6 +314,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
     const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
+    const canary =
+      tripwires.secretName === undefined
+        ? undefined
+        : await listen(canaryServer, environment.OPLAB_CANARY_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
     lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
@@ -291,12 +325,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         'sessions of deleted Incidents could not be sealed; the next start tries again',
       );
     });
-    logger.info({ agent, kube: kubePort, docker: dockerPort, read, health: health.port }, 'the gateway is ready');
+    logger.info(
+      { agent, kube: kubePort, docker: dockerPort, canary, read, health: health.port },
+      'the gateway is ready',
+    );
 
     const closed = new Promise<void>((resolve) => {
       const shut = () => {
         void close({
           servers: [agentServer, kubeServer, dockerServer, readServer],
+          canaryServer,
           health,
           status,
           lifecycle,
@@ -312,7 +350,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (signal.aborted) shut();
       else signal.addEventListener('abort', shut, { once: true });
     });
-    return { ports: { agent, kube: kubePort, docker: dockerPort, read, health: health.port }, log, notReady, closed };
+    return {
+      ports: { agent, kube: kubePort, docker: dockerPort, canary, read, health: health.port },
+      log,
+      notReady,
+      closed,
+    };
   } catch (error) {
     await log.close();
     throw error;
@@ -342,13 +385,15 @@ const LAST_WORDS_MS = 1500;
 
 async function close(parts: {
   servers: readonly Server[];
+  canaryServer: { close(): unknown };
   health: HealthServer;
   status: StatusWriter;
   lifecycle: LifecycleRecorder;
   log: AuditStore;
   logger: Logger;
 }): Promise<void> {
-  const { servers, health, status, lifecycle, log, logger } = parts;
+  const { servers, canaryServer, health, status, lifecycle, log, logger } = parts;
+  canaryServer.close();
   const done = servers.map(
     (server) =>
       new Promise<void>((resolve) => {

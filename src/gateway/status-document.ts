@@ -22,11 +22,14 @@ export interface StatusParts {
   readonly changes: RecordedChanges;
   readonly claim: Claim | undefined;
   readonly repairClaimed: Condition | undefined;
+  /** Set once a tripwire was touched. */
+  readonly tripwires: Condition | undefined;
 }
 
 /** All fields that the field manager oplab-gateway owns in the given Incident. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
-  const { head, tail, usage, changes, claim, repairClaimed } = parts;
+  const { head, tail, usage, changes, claim, repairClaimed, tripwires } = parts;
+  const conditions = [repairClaimed, tripwires].filter((one) => one !== undefined);
   const { name, namespace, uid } = incident.metadata;
   return {
     apiVersion: API_VERSION,
@@ -39,7 +42,7 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
     },
     status: {
-      ...(repairClaimed === undefined ? {} : { conditions: [repairClaimed] }),
+      ...(conditions.length === 0 ? {} : { conditions }),
       ...(claim === undefined ? {} : { claim }),
       usage,
       changes,

@@ -32,6 +32,7 @@ import { LeaseRegistry } from '../../src/gateway/lease-registry.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
+import { Tripwires } from '../../src/gateway/tripwires.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
 import { silentLogger } from './silent-logger.ts';
@@ -151,6 +152,11 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
+  const tripwires = new Tripwires({
+    ...{ key: undefined, secretName: '', log, logger },
+    onTouch: () => {},
+    onRecord: () => {},
+  });
   const context: GatewayContext = {
     log,
     logger,
@@ -162,9 +168,11 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
       guard: new AnchorGuard({ log }),
+      tripwires,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
+    tripwires,
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
     memory,

@@ -154,6 +154,10 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
       );
     }
+    case 'TripwireTouched':
+      return step(
+        'the agent touched what no repair needs: read the commands and output before it, for text that misled the agent, before you create a new Incident',
+      );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
         ? step('no pod ever started; to find out why', describeIncident)

@@ -22,6 +22,7 @@ export type EndReason =
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
+  | 'TripwireTouched'
   | 'Cancelled'
   | 'NamespaceNotAllowed'
   | 'InvalidCheck'
@@ -34,7 +35,11 @@ const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 
 export const SEAL_REQUESTED = 'SealRequested';
 
 /** Conditions that the gateway writes. The controller must not own them as well. */
-const GATEWAY_CONDITIONS: readonly string[] = [CONDITIONS.RepairClaimed, CONDITIONS.AuditIntact];
+const GATEWAY_CONDITIONS: readonly string[] = [
+  CONDITIONS.RepairClaimed,
+  CONDITIONS.AuditIntact,
+  CONDITIONS.TripwiresIntact,
+];
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {
@@ -94,6 +99,12 @@ export function liveAttempt(status: Pick<IncidentStatus, 'attempts'> | undefined
 export function findClaim(incident: Incident, attempt: Attempt | undefined) {
   const claim = incident.status?.claim;
   return attempt !== undefined && claim?.attempt === attempt.number ? claim : undefined;
+}
+
+/** What the agent touched that no honest agent touches; undefined if nothing. */
+export function touchedTripwire({ status }: Pick<Incident, 'status'>): string | undefined {
+  const intact = findCondition(status?.conditions, CONDITIONS.TripwiresIntact);
+  return intact?.status === 'False' ? intact.message : undefined;
 }
 
 /** The decided end that is waiting for the seal; undefined if none is. */

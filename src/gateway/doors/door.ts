@@ -17,6 +17,7 @@ import type { Lease, Purpose } from '../leases.ts';
 import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import type { StatusWriter } from '../status-writer.ts';
+import type { Tripwires } from '../tripwires.ts';
 
 /** The services that the doors use. The gateway creates it once. */
 export interface GatewayContext {
@@ -26,6 +27,7 @@ export interface GatewayContext {
   readonly budgets: Budgets;
   readonly attemptTokens: AttemptTokens;
   readonly status: StatusWriter;
+  readonly tripwires: Tripwires;
   readonly live: LiveOutput;
   readonly inFlight: InFlight;
   readonly memory: BodyMemory;
