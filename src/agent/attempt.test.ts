@@ -111,7 +111,7 @@ const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExit => ({
   ...changes,
 });
 const closed: IsolationReport = {
-  probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, detail: '' }],
+  probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, allowed: false, expected: '', detail: '' }],
   closed: true,
   waitedMs: 3,
 };
@@ -468,7 +468,7 @@ describe('an attempt ends', () => {
 
   it('before the first question when the sandbox is not isolated', async () => {
     const open = {
-      probes: [{ name: 'api-server', address: '10.0.0.1:443', open: true, detail: 'connected' }],
+      probes: [{ name: 'api-server', address: '10.0.0.1:443', open: true, allowed: false, expected: '', detail: 'connected' }],
       closed: false,
       waitedMs: 30000,
     };

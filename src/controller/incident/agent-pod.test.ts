@@ -221,3 +221,29 @@ describe('the canary token', () => {
     expect(JSON.stringify(pod)).not.toMatch(/cluster-admin|canary/);
   });
 });
+
+describe('holes that a class allows', () => {
+  const holes = (more: object) => {
+    const installation = { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' };
+    const images = { agent: 'a', sandbox: 's' };
+    const built = agentPod({
+      ...{ incident: incident(), attempt: 1, installation, secondsLeft: 100 },
+      spec: agentClassSpec.parse({ images, ...more }),
+    });
+    const { initContainers }: PodSpec = JSON.parse(JSON.stringify(built.spec));
+    return env(initContainers[0]).OPLAB_ALLOWED_HOLES;
+  };
+
+  it('are passed to the sandbox by name; none is the default', () => {
+    expect(holes({})).toBeUndefined();
+    expect(holes({ isolation: { allowHoles: ['internet', 'metadata'] } })).toBe('internet,metadata');
+  });
+
+  it('include seccomp with a runtime that has a kernel of its own', () => {
+    expect(holes({ runtimeClassName: 'gvisor' })).toBe('seccomp');
+  });
+
+  it('must be names of probes', () => {
+    expect(() => holes({ isolation: { allowHoles: ['everything'] } })).toThrow('allowHoles');
+  });
+});

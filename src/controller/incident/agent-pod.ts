@@ -175,6 +175,9 @@ function sandboxContainer({ incident, spec, installation }: PodOptions): object 
         ? []
         : [{ name: 'OPLAB_DOCKER_URL', value: `https://oplab-gateway.${systemNamespace}.svc:${ports.docker}` }]),
       { name: 'HOST_IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } },
+      ...(allowedHoles(spec).length === 0
+        ? []
+        : [{ name: 'OPLAB_ALLOWED_HOLES', value: allowedHoles(spec).join(',') }]),
       ...(isolationProbes === undefined || isolationProbes === ''
         ? []
         : [{ name: 'OPLAB_ISOLATION_PROBES', value: isolationProbes }]),
@@ -199,6 +202,11 @@ function sandboxContainer({ incident, spec, installation }: PodOptions): object 
       ...(installation.tripwires === undefined ? [] : [{ name: 'admin', mountPath: CANARY_FOLDER, readOnly: true }]),
     ],
   };
+}
+
+/** A runtime of its own, such as gVisor or Kata, filters by a kernel of its own instead of seccomp. */
+function allowedHoles({ isolation, runtimeClassName }: AgentClassSpec): readonly string[] {
+  return [...new Set([...isolation.allowHoles, ...(runtimeClassName === undefined ? [] : ['seccomp'])])];
 }
 
 function buildResources(spec: AgentClassSpec, container: 'agent' | 'sandbox'): object {
