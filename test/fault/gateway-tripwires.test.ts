@@ -34,21 +34,16 @@ async function openWithCanary(name: string, namespaces = TARGET): Promise<Attemp
   const attempt = await lab.open(name);
   const annotations = { 'oplab.dev/canary-namespaces': namespaces };
   await lab.client.patch(PODS, { namespace: 'oplab-agents', name: attempt.podName }, { metadata: { annotations } });
-  const token = canaryToken(KEY, { session: attempt.session, attempt: 1 });
-  expect(token).not.toBe('');
-  // The gateway has seen the annotation when a later change of the Incident is visible.
-  await lab.kube(attempt, 'GET', '/version');
+  // Until the gateway has seen the annotation.
   await new Promise((resolve) => setTimeout(resolve, 300));
   return attempt;
 }
 
 /** Milliseconds from now until a stream that is open at the kube door is cut. */
 async function whenCut(attempt: Attempt, touch: () => Promise<unknown>): Promise<number> {
-  let began = 0;
   const watch = lab.kube(attempt, 'GET', FOLLOWED).catch(() => undefined);
-  await eventually(async () => lab.gateway.log !== undefined);
   await new Promise((resolve) => setTimeout(resolve, 300));
-  began = performance.now();
+  const began = performance.now();
   const touched = touch();
   await watch;
   const took = performance.now() - began;
@@ -80,17 +75,17 @@ async function expectTripped(attempt: Attempt, what: RegExp): Promise<void> {
 }
 
 describe('the canary Secret', () => {
+  const SECRETS_PATH = `/api/v1/namespaces/${TARGET}/secrets`;
+  const SELECTED = `fieldSelector=metadata.name%3D${NAME}`;
+  const MERGE = { 'content-type': 'application/merge-patch+json' };
+  const LABELLED = JSON.stringify({ metadata: { labels: { a: 'b' } } });
   it.each([
-    ['reading it by its name', 'get', (a: Attempt) => lab.kubectl(a, 'get', 'secret', NAME, '-o', 'yaml')],
-    ['watching it', 'list', (a: Attempt) => lab.kubectl(a, 'get', 'secret', NAME, '--watch', '--request-timeout=2s')],
-    [
-      'a field selector',
-      'list',
-      (a: Attempt) => lab.kubectl(a, 'get', 'secrets', `--field-selector=metadata.name=${NAME}`),
-    ],
-    ['deleting it', 'delete', (a: Attempt) => lab.kubectl(a, 'delete', 'secret', NAME)],
-    ['deleting all', 'deletecollection', (a: Attempt) => lab.kube(a, 'DELETE', `/api/v1/namespaces/${TARGET}/secrets`)],
-    ['labelling it', 'patch', (a: Attempt) => lab.kubectl(a, 'label', 'secret', NAME, 'a=b')],
+    ['reading it by its name', 'get', (a: Attempt) => lab.kube(a, 'GET', CANARY)],
+    ['watching it', 'watch', (a: Attempt) => lab.kube(a, 'GET', `${SECRETS_PATH}?watch=true&${SELECTED}`)],
+    ['a field selector', 'list', (a: Attempt) => lab.kube(a, 'GET', `${SECRETS_PATH}?${SELECTED}`)],
+    ['deleting it', 'delete', (a: Attempt) => lab.kube(a, 'DELETE', CANARY)],
+    ['deleting all', 'deletecollection', (a: Attempt) => lab.kube(a, 'DELETE', SECRETS_PATH)],
+    ['labelling it', 'patch', (a: Attempt) => lab.kube(a, 'PATCH', CANARY, MERGE, LABELLED)],
     [
       'a pod that mounts it',
       'create of pods',
@@ -109,6 +104,14 @@ describe('the canary Secret', () => {
     const kube = (await lab.entries(attempt)).filter(({ kind }) => kind.startsWith('kube_'));
     expect(kube.at(-1)?.content).toContain('refused by the gateway');
     expect((await lab.client.get(SECRETS, { namespace: TARGET, name: NAME })).metadata.labels).toBeUndefined();
+  });
+
+  it('is read by kubectl, which says why it got nothing', async () => {
+    const attempt = await openWithCanary('kubectl');
+    const { code, stderr } = await lab.kubectl(attempt, 'get', 'secret', NAME, '-o', 'yaml');
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('touched a tripwire');
+    await expectTripped(attempt, new RegExp(`get of Secret ${TARGET}/${NAME}`));
   });
 
   it('stays untouched by honest work: lists, Helm, other Secrets', async () => {
