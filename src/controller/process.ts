@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import { parseEnvironment, readKeyFile } from '../environment.ts';
 import { createKubeClient } from '../kube/client.ts';
+import { watchExpiry } from '../net/certificate-expiry.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
 import { Counter, createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
@@ -77,7 +78,7 @@ export async function runController(): Promise<void> {
   });
   let intake: IntakeServer | undefined;
   try {
-    intake = await startConfiguredIntake(env, incidentOpener, registry);
+    intake = await startConfiguredIntake(env, incidentOpener, registry, stop.signal);
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {
@@ -97,9 +98,14 @@ async function startConfiguredIntake(
   env: Environment,
   incidentOpener: IncidentOpener,
   registry: Registry,
+  signal: AbortSignal,
 ): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
   if (routesFile === undefined) return undefined;
+  if (folder !== undefined) {
+    const files = { intake: `${folder}/tls.crt` };
+    watchExpiry({ registry, logger: createLogger('intake'), files, signal });
+  }
   return await startIntake({
     routesFile,
     tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,

@@ -14,6 +14,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { INCIDENTS, PODS } from '../kube/resources.ts';
+import { watchExpiry } from '../net/certificate-expiry.ts';
 import type { CertificateFiles } from '../net/certificate-files.ts';
 import { createTlsServer, listen, type TlsServerOptions } from '../net/tls-server.ts';
 import { type HealthServer, startHealthServer } from '../observability/health.ts';
@@ -216,6 +217,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (!pods.isSynced) return 'the agent pods are not listed yet';
       return undefined;
     };
+    watchExpiry({
+      registry,
+      logger,
+      files: {
+        gateway: environment.OPLAB_TLS_CERT_FILE,
+        ...Object.fromEntries(dockerEndpoints.map(({ name, tls }) => [`docker/${name}`, path.join(tls, 'tls.crt')])),
+      },
+      signal,
+    });
     metrics.observe('leases', 'Attempts with a live lease.', () => leases.live);
     metrics.observe('streams', 'Streams held open by a lease.', () => leases.held);
     metrics.observe('body_bytes', 'Bytes of bodies kept in memory by all doors.', () => memory.total);
