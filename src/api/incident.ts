@@ -98,6 +98,8 @@ export const CONDITIONS = {
   AuditIntact: 'AuditIntact',
   /** Only set once the agent touched a tripwire: False, with the reason TripwireTouched. */
   TripwiresIntact: 'TripwiresIntact',
+  /** Only set while the audit log accepts no new work: False, with the reason. */
+  AuditWritable: 'AuditWritable',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

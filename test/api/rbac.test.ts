@@ -2,7 +2,7 @@
 // they are sufficient, and not excessive.
 
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { recordWarning } from '../../src/gateway/warning-event.ts';
+import { recordAuditEvent } from '../../src/gateway/audit-event.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS, EVENTS, PODS, ROLE_BINDINGS, SECRETS } from '../../src/kube/resources.ts';
@@ -107,7 +107,7 @@ describe('the gateway with the rights of the chart', () => {
     const asGateway = await clientAs(server, SYSTEM, 'oplab-gateway');
     const warnings: unknown[] = [];
     const logger = createLogger('gateway', { stream: { write: (line) => void warnings.push(line) } });
-    recordWarning(
+    recordAuditEvent(
       asGateway,
       logger,
       { metadata: { name: 'down', namespace: 'default', uid: 'u' } },

@@ -15,6 +15,7 @@ import { afterEach } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import type { NewEntry } from '../../src/audit/entry.ts';
 import type { AuditLog } from '../../src/audit/log.ts';
+import { RawDigester } from '../../src/audit/raw-digest.ts';
 import { AuditUnavailable } from '../../src/errors.ts';
 import { AnchorGuard } from '../../src/gateway/anchor-guard.ts';
 import { AttemptTokens } from '../../src/gateway/attempt-tokens.ts';
@@ -78,6 +79,7 @@ const sandboxToken = `e30.${claims}.signature`;
 function logOf(entries: NewEntry[], fails: boolean): AuditLog {
   return {
     failure: undefined,
+    digester: new RawDigester(undefined),
     async append(_, entry) {
       if (fails) throw new AuditUnavailable('disk full');
       entries.push(entry);
@@ -169,6 +171,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       changes: new ChangeBook(log),
       guard: new AnchorGuard({ log }),
       tripwires,
+      logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),

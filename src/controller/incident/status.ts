@@ -39,6 +39,7 @@ const GATEWAY_CONDITIONS: readonly string[] = [
   CONDITIONS.RepairClaimed,
   CONDITIONS.AuditIntact,
   CONDITIONS.TripwiresIntact,
+  CONDITIONS.AuditWritable,
 ];
 
 /** The controller's part of a status as it was read. */

@@ -15,8 +15,21 @@ import { splice } from './splice.ts';
 /** Of a path in what is recorded about a canary, in characters. */
 const MAX_PATH = 256;
 
-/** Answers one request, or one request to upgrade. Never throws. */
+/**
+ * Answers one request, or one request to upgrade. Never throws: nobody waits for the result, so an
+ * error would end the gateway.
+ */
 export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
+  try {
+    await serveOrThrow(gateway, door, exchange);
+  } catch (error) {
+    // The refusal itself failed. The caller sees a closed connection.
+    gateway.logger.error({ error }, `the ${door.name} door could not refuse a request`);
+    (exchange.type === 'request' ? exchange.response : exchange.socket).destroy();
+  }
+}
+
+async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
   const { request } = exchange;
   if (exchange.type === 'upgrade') {
     // Without a listener, a caller that resets its connection would end the process.
@@ -30,7 +43,8 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   let status = 0;
   try {
     await requireNoCanary(gateway, door.name, request);
-    const identity = await gateway.identities.prove(request.headers.authorization, door.audience);
+    const { headers, socket } = request;
+    const identity = await gateway.identities.prove(headers.authorization, door.audience, socket.remoteAddress ?? '');
     const decision = gateway.leases.decide(identity);
     if ('lease' in decision) lease = decision.lease;
     const admitted = { identity, lease: requireLease(decision, door.purpose) };
@@ -92,6 +106,7 @@ function enter<Wanted>(
   door: Door<Wanted>,
   { lease: { session } }: Pick<Caller, 'lease'>,
 ): { readonly memory: MemoryHold; leave(): void } {
+  // Only the first of these can fail, so that nothing is taken that is not given back.
   const leave = door.concurrency.enter(session);
   const done = gateway.inFlight.begin(session);
   // The sandbox and the agent have a share each: what a command sends cannot stop the record of it.

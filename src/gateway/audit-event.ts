@@ -1,4 +1,4 @@
-// Records a warning of the gateway on an Incident: a broken audit log, or a touched tripwire.
+// Records an event on an Incident whose work cannot be recorded in the audit log.
 
 import { API_VERSION } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
@@ -12,7 +12,7 @@ import type { Logger } from '../observability/logger.ts';
 const MAX_NOTE = 1024;
 
 /** Creates the event. Never throws or waits: a lost event is harmless, the condition says the same. */
-export function recordWarning(
+export function recordAuditEvent(
   client: Pick<KubeClient, 'create'>,
   logger: Logger,
   incident: Pick<Incident, 'metadata'>,
