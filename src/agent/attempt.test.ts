@@ -138,7 +138,9 @@ describe('an attempt ends', () => {
 
   it('before the first question when the sandbox is not isolated', async () => {
     const open = {
-      probes: [{ name: 'api-server', address: '10.0.0.1:443', open: true, detail: 'connected' }],
+      probes: [
+        { name: 'api-server', address: '10.0.0.1:443', open: true, allowed: false, expected: '', detail: 'connected' },
+      ],
       closed: false,
       waitedMs: 30000,
     };

@@ -48,6 +48,7 @@ export const attemptReason = z.enum([
   'ChecksFailed',
   'Interrupted',
   'LimitReached',
+  'TripwireTouched',
   'Cancelled',
   'Deleted',
   'StartFailed',

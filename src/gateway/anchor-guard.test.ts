@@ -167,6 +167,7 @@ describe('StatusWriter with a log that was set back', () => {
       commands: new RunningCommands({ log }),
       guard: { check: check ?? ((of) => guard.check(of)), reason: () => undefined, written: () => {} },
       logFailure: () => undefined,
+      tripwires: { condition: () => undefined },
       incident: () => incident(published),
       bucket: { take: async () => {} },
       logger: createLogger('gateway', { stream: { write: () => {} } }),

@@ -110,6 +110,7 @@ describe('StatusWriter', () => {
         reason: () => undefined,
         written: () => undefined,
       },
+      tripwires: { condition: () => undefined },
       logFailure: () => failure,
       // As the watch shows it for a while: without what was written last.
       incident: () => incident('running'),

@@ -12,6 +12,7 @@ export interface GatewayMetrics {
   readonly dockerRequests: Counter<'operation' | 'kind' | 'status'>;
   readonly refused: Counter<'door' | 'reason'>;
   readonly streamsCut: Counter;
+  readonly tripwires: Counter<'tripwire'>;
   readonly statusWrites: Counter<'result'>;
   readonly unexplained: Counter;
   /** Registers a gauge that is read on each scrape. */
@@ -84,6 +85,12 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
     streamsCut: new Counter({
       name: 'oplab_streams_cut_total',
       help: 'Streams cut because their lease died.',
+      registers,
+    }),
+    tripwires: new Counter({
+      name: 'oplab_tripwires_touched_total',
+      help: 'Leases that ended because a tripwire was touched: secret, token or host.',
+      labelNames: ['tripwire'],
       registers,
     }),
     statusWrites: new Counter({

@@ -99,6 +99,8 @@ export const ports = {
   kube: 6443,
   /** the docker door, TLS */
   docker: 2376,
+  /** the canary host, TCP without an answer */
+  canary: 8200,
   /** read API, only on the loopback interface of the gateway's pod */
   read: 8080,
   /** health and metrics */

@@ -30,16 +30,19 @@ export interface StatusParts {
   readonly repairClaimed: Condition | undefined;
   /** The first write that no command explains. */
   readonly unexplained: UnexplainedWrite | undefined;
+  /** Set once a tripwire was touched. */
+  readonly tripwires: Condition | undefined;
 }
 
 /** All fields that the field manager oplab-gateway owns in the given Incident. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
-  const { head, tail, usage, changes, claim, repairClaimed, unexplained } = parts;
+  const { head, tail, usage, changes, claim, repairClaimed, unexplained, tripwires } = parts;
   const { name, namespace, uid, generation } = incident.metadata;
   const conditions = [
-    ...(repairClaimed === undefined ? [] : [repairClaimed]),
-    ...(unexplained === undefined ? [] : [unexplainedCondition(unexplained, generation)]),
-  ];
+    repairClaimed,
+    unexplained === undefined ? undefined : unexplainedCondition(unexplained, generation),
+    tripwires,
+  ].filter((one) => one !== undefined);
   return {
     apiVersion: API_VERSION,
     kind: 'Incident',

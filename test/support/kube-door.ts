@@ -33,6 +33,7 @@ import { LeaseRegistry } from '../../src/gateway/lease-registry.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
+import { Tripwires } from '../../src/gateway/tripwires.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
 import { alwaysRunning } from './running-command.ts';
@@ -155,6 +156,11 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
   const commands = alwaysRunning;
+  const tripwires = new Tripwires({
+    ...{ key: undefined, secretName: '', log, logger },
+    onTouch: () => {},
+    onRecord: () => {},
+  });
   const context: GatewayContext = {
     log,
     logger,
@@ -167,10 +173,12 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       changes: new ChangeBook(log),
       commands,
       guard: new AnchorGuard({ log }),
+      tripwires,
       logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
+    tripwires,
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
     commands,

@@ -168,6 +168,10 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
         'the audit log was changed outside of the gateway: keep the volume as evidence, and find out who had access to it',
         ['oplab', 'audit', 'verify', fullName({ metadata })],
       );
+    case 'TripwireTouched':
+      return step(
+        'the agent touched what no repair needs: read the commands and output before it, for text that misled the agent, before you create a new Incident',
+      );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
         ? step('no pod ever started; to find out why', describeIncident)

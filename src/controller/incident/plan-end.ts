@@ -7,12 +7,12 @@ import { nextResults } from '../../checks/soak.ts';
 import { buildHandover, handoverNote } from './handover.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
 import {
+  type Breach,
   decidedEnd,
   type EndReason,
   type FinalPhase,
-  findRecordFault,
+  findBreach,
   liveAttempt,
-  type RecordFault,
   SEAL_REQUESTED,
 } from './status.ts';
 
@@ -63,10 +63,10 @@ export function isObservedBeforeHandover(builder: PlanBuilder, observed: Observe
 }
 
 /**
- * Ends an Incident whose record cannot be trusted, whatever its agent claims and its checks show.
- * The lease has ended already.
+ * Ends an Incident in which something happened that no repair needs, whatever its agent claims and
+ * its checks show. The lease has ended already.
  */
-export function planRecordFault(builder: PlanBuilder, observed: Observed, { reason, message }: RecordFault): void {
+export function planBreach(builder: PlanBuilder, observed: Observed, { reason, message }: Breach): void {
   if (liveAttempt(builder.status) !== undefined) {
     builder.endAttempt(reason, message);
     builder.requeueNow();
@@ -79,10 +79,10 @@ export function planRecordFault(builder: PlanBuilder, observed: Observed, { reas
 export function planSealing(builder: PlanBuilder, observed: Observed): void {
   const decided = decidedEnd(builder.status);
   if (decided === undefined) return;
-  const fault = findRecordFault(builder.incident.status);
-  // The fault may have been found after the end was decided.
+  const breach = findBreach(builder.incident.status);
+  // The breach may have been found after the end was decided.
   const end =
-    fault !== undefined && decided.phase === 'Resolved' ? { ...decided, phase: ESCALATED, ...fault } : decided;
+    breach !== undefined && decided.phase === 'Resolved' ? { ...decided, phase: ESCALATED, ...breach } : decided;
   // A finished Incident has neither pods nor role bindings left.
   if (!observed.cleaned.has('incident')) {
     builder.addAction({ type: 'clean-incident' });
@@ -92,7 +92,7 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
   const head = builder.incident.status?.audit?.finalHeadHash;
   const waited = builder.since(end.since);
   // The gateway does not seal a log that contradicts the status.
-  const isBroken = fault?.reason === 'AuditBroken';
+  const isBroken = breach?.reason === 'AuditBroken';
   if (head === undefined && !isBroken && waited < SEAL_WAIT_MS) {
     builder.requeueAfter(SEAL_WAIT_MS - waited);
     return;

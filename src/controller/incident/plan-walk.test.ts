@@ -17,7 +17,7 @@ import { findCondition, isTrue } from '../../api/meta.ts';
 import { needsObservation, plan } from './plan.ts';
 import type { Learned, Plan } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
-import { findRecordFault, liveAttempt } from './status.ts';
+import { findBreach, liveAttempt } from './status.ts';
 
 /** Conditions that only the gateway writes. */
 const GATEWAYS = ['RepairClaimed', 'AuditIntact', 'WritesExplained'];
@@ -191,7 +191,7 @@ function check(current: Incident | undefined, pods: readonly PodView[], trail: r
     where,
   ).toEqual([]);
   const conditions = current.status?.conditions;
-  const fault = findRecordFault(current.status);
+  const fault = findBreach(current.status);
   if (fault !== undefined && isTrue(conditions, 'Finished')) {
     expect(isTrue(conditions, 'Succeeded'), where).toBe(false);
     expect(current.status?.phase, where).not.toBe('Resolved');

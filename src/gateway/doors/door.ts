@@ -18,6 +18,7 @@ import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
 import { type Explanation, type RunningCommands, UNEXPLAINED_MARK } from '../running-commands.ts';
 import type { StatusWriter } from '../status-writer.ts';
+import type { Tripwires } from '../tripwires.ts';
 
 /** The services that the doors use. The gateway creates it once. */
 export interface GatewayContext {
@@ -27,6 +28,7 @@ export interface GatewayContext {
   readonly budgets: Budgets;
   readonly attemptTokens: AttemptTokens;
   readonly status: StatusWriter;
+  readonly tripwires: Tripwires;
   readonly live: LiveOutput;
   readonly inFlight: InFlight;
   readonly commands: Pick<RunningCommands, 'explain' | 'ended' | 'latest' | 'whenOver'>;

@@ -64,6 +64,7 @@ function gateway(): GatewayContext {
   const context: Partial<Record<keyof GatewayContext, unknown>> = {
     identities: { prove },
     leases: {
+      attempts: () => [{ session: 's', attempt: 1 }],
       decide: () => decision,
       hold: (_identity: unknown, _purpose: unknown, cut: (message: string) => void) => {
         endLease = () => cut('the Incident is cancelled');
@@ -81,6 +82,11 @@ function gateway(): GatewayContext {
     },
     budgets: { of: async () => budget },
     status: { touch: () => {} },
+    tripwires: {
+      findToken: (text: string, [attempt]: { session: string; attempt: number }[]) =>
+        text.includes('canary-token') ? attempt : undefined,
+      trip: async (_: unknown, tripwire: string, what: string) => `${tripwire}: ${what}`,
+    },
     inFlight,
     commands: { whenOver: (_session: string, seq: number, onOver: () => void) => whenOver(seq, onOver) },
     memory,
@@ -557,4 +563,17 @@ it('cuts a connection that is still open when its command is over', async () => 
   expect(steps.at(-1)).toMatchObject({ ended: expect.stringContaining('command 1 has ended') });
   await vi.waitFor(async () => expect(await isIdle()).toBe(true));
   expect(withdrawn).toHaveBeenCalledTimes(1);
+});
+
+describe('a canary token', () => {
+  it.each([
+    ['as the bearer token', { authorization: 'Bearer canary-token' }],
+    ['in another header beside a valid token', { authorization: 'Bearer valid', 'x-api-key': 'canary-token' }],
+    ['as a password', { authorization: `Basic ${Buffer.from('admin:canary-token').toString('base64')}` }],
+  ])('ends the lease %s, before the caller is identified', async (_way, headers) => {
+    const { ask } = await open();
+    const answer = await ask(headers);
+    expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('token: the token of a cluster admin') });
+    expect(prove).not.toHaveBeenCalled();
+  });
 });

@@ -1,5 +1,6 @@
 // The front of all doors: authenticates, admits, records, forwards, refuses and counts requests.
 
+import type { IncomingMessage } from 'node:http';
 import type { AuditLog } from '../../audit/log.ts';
 import { AuditUnavailable, errorMessage, InvalidInput, LimitReached, NoLease, OplabError } from '../../errors.ts';
 import { endWithResponse } from '../../net/raw-response.ts';
@@ -13,6 +14,8 @@ import { splice } from './splice.ts';
 
 /** Why a request is refused that no recorded command explains. */
 const UNEXPLAINED = 'no command of the attempt was running';
+/** Of a path in what is recorded about a canary, in characters. */
+const MAX_PATH = 256;
 
 /**
  * Answers one request, or one request to upgrade. Never throws: nobody waits for the result, so an
@@ -41,6 +44,7 @@ async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   let leave = () => {};
   let status = 0;
   try {
+    await requireNoCanary(gateway, door.name, request);
     const { headers, socket } = request;
     const identity = await gateway.identities.prove(headers.authorization, door.audience, socket.remoteAddress ?? '');
     const decision = gateway.leases.decide(identity);
@@ -60,6 +64,30 @@ async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   } finally {
     leave();
     door.count?.(wanted, status);
+  }
+}
+
+/**
+ * Ends the lease of whoever sends the canary token, in any header or in the path, before anything
+ * else is read of the request.
+ * @throws NoLease
+ */
+export async function requireNoCanary(
+  { tripwires, leases, inFlight }: Pick<GatewayContext, 'tripwires' | 'leases' | 'inFlight'>,
+  door: string,
+  { method = 'GET', url = '/', headers, rawHeaders }: IncomingMessage,
+): Promise<void> {
+  const basic = /^basic +(\S+)/i.exec(headers.authorization ?? '')?.[1] ?? '';
+  const text = [url, ...rawHeaders, Buffer.from(basic, 'base64').toString('latin1')].join('\n');
+  const attempt = tripwires.findToken(text, leases.attempts());
+  if (attempt === undefined) return;
+  const done = inFlight.begin(attempt.session);
+  try {
+    const [path = ''] = url.split('?');
+    const what = `the token of a cluster admin, at the ${door} door (${method} ${path.slice(0, MAX_PATH)})`;
+    throw new NoLease(await tripwires.trip(attempt, 'token', what));
+  } finally {
+    done();
   }
 }
 
