@@ -114,10 +114,19 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       (chunk) => client.live(chunk, until),
       (error) => over.abort(error),
     );
+    const reportEnd = async (callKey: string, stop: AbortSignal) => {
+      try {
+        await client.commandEnded(callKey, stop);
+      } catch (error) {
+        if (stop.aborted || isLeaseOver(error)) throw error;
+        // The entry of the result says the same, only later.
+        logger.warn({ reason: errorMessage(error) }, 'the end of a command could not be reported');
+      }
+    };
     const loop = runLoop({
       model,
       tools: [
-        createShellTool(options.sandbox, live),
+        createShellTool(options.sandbox, { live, ended: reportEnd }),
         createConcludeTool(given.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
       ],
       audit: createAuditTrail(given.attempt, (entry) => client.append(entry, until)),

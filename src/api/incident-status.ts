@@ -52,6 +52,8 @@ export const attemptReason = z.enum([
   'Cancelled',
   'Deleted',
   'StartFailed',
+  'AuditBroken',
+  'UnexplainedWrite',
 ]);
 export type AttemptReason = z.infer<typeof attemptReason>;
 
@@ -180,6 +182,11 @@ export type Baseline = z.infer<typeof baseline>;
 export const recordedChange = z.object({
   attempt: z.number().int().meta({ description: 'Number of the attempt that made the write.' }),
   seq: z.number().int().meta({ description: 'Sequence number of its intent in the audit log.' }),
+  command: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'Sequence number of the command that was running when the write arrived.' }),
   plane: z.enum(['kubernetes', 'docker']).meta({ description: 'What was written to.' }),
   text: z
     .string()

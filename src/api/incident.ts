@@ -98,6 +98,8 @@ export const CONDITIONS = {
   AuditIntact: 'AuditIntact',
   /** Only set once the agent touched a tripwire: False, with the reason TripwireTouched. */
   TripwiresIntact: 'TripwiresIntact',
+  /** Only set after a write that no command explains: False, with the reason UnexplainedWrite. */
+  WritesExplained: 'WritesExplained',
   /** Only set while the audit log accepts no new work: False, with the reason. */
   AuditWritable: 'AuditWritable',
   Finished: 'Finished',

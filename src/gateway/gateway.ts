@@ -53,7 +53,8 @@ import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
 import { keepRetention } from './retention.ts';
-import { AUDIT_BROKEN } from './status-document.ts';
+import { RunningCommands } from './running-commands.ts';
+import { AUDIT_BROKEN, describeUnexplained, UNEXPLAINED_WRITE } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { TRIPWIRE_TOUCHED, Tripwires } from './tripwires.ts';
@@ -136,10 +137,28 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       },
       onRecord: (session) => status.touch(session, true),
     });
+    const commands = new RunningCommands({
+      log,
+      onUnexplained: (session, write) => {
+        const message = describeUnexplained(write);
+        logger.error({ session, reason: UNEXPLAINED_WRITE }, message);
+        leases.sweep();
+        status.touch(session, true);
+        const incident = leases.incident(session);
+        // After a restart, the write is read again, but was reported before.
+        if (findCondition(incident?.status?.conditions, CONDITIONS.WritesExplained) !== undefined) return;
+        metrics.unexplained.inc();
+        if (incident !== undefined) recordAuditEvent(client, logger, incident, UNEXPLAINED_WRITE, message);
+      },
+    });
     const leases: LeaseRegistry = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
       auditBroken: (session) => guard.reason(session),
       tripwireTouched: (session) => tripwires.touched(session),
+      unexplained: (session) => {
+        const write = commands.knownUnexplained(session);
+        return write === undefined ? undefined : describeUnexplained(write);
+      },
       onCut: () => metrics.streamsCut.inc(),
       signal,
     });
@@ -148,6 +167,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log,
       budgets,
       changes,
+      commands,
       guard,
       tripwires,
       logFailure: () => log.failureDetails,
@@ -164,18 +184,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       touch: (session) => status.touch(session, true),
       logger,
     });
-    const charged = new Set<string>();
     const abandoned = new AbandonedCalls({
       log,
+      broken: (session) => guard.reason(session),
       onRecord: (session) => {
-        charged.add(session);
         budgets.forget(session);
         status.touch(session);
       },
       logger,
       signal,
     });
-    await abandoned.settle();
     const lifecycle = new LifecycleRecorder({
       log,
       inFlight,
@@ -197,6 +215,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log.onAppend((entry) => {
       metrics.appends.inc({ kind: entry.kind });
       const { call } = resultParams.safeParse(entry.params).data ?? {};
+      commands.appended(entry);
       if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
       if (isSeal(entry)) live.forget(entry.session);
       status.touch(entry.session);
@@ -213,6 +232,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         if (event.type !== 'deleted') return;
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
+        commands.forget(event.object.metadata.uid);
         guard.forget(event.object.metadata.uid);
         tripwires.forget(event.object.metadata.uid);
         live.forget(event.object.metadata.uid);
@@ -272,6 +292,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       tripwires,
       live,
       inFlight,
+      commands,
       memory,
       metrics,
       logger,
@@ -333,20 +354,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     incidents.start(signal);
     pods.start(signal);
     await Promise.all([incidents.synced(), pods.synced()]);
-    // Charges from before the Incidents were known are not in their status yet.
-    for (const session of charged) status.touch(session);
     reportLogFailure();
     for (const incident of leases.incidents()) {
       const { conditions } = incident.status ?? {};
       if (isTrue(conditions, CONDITIONS.Finished)) continue;
       await tripwires.load(incident);
       const broken = await guard.check(incident);
+      // A write without explanation may have been recorded just before an earlier gateway stopped.
+      if (broken === undefined) await commands.unexplained(incident.metadata.uid);
       // The log was put back, or can be written again: the next write removes the condition.
       const troubles = [CONDITIONS.AuditIntact, CONDITIONS.AuditWritable];
       if (broken === undefined && troubles.some((type) => findCondition(conditions, type) !== undefined)) {
         status.touch(incident.metadata.uid, true);
       }
     }
+    // A log that was set back would otherwise be continued before that is seen.
+    await abandoned.settle();
     // Doors open only now: before, an ended lease looked the same as one that is not seen yet.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);

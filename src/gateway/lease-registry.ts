@@ -76,6 +76,7 @@ export class LeaseRegistry {
   readonly #limitReached: (session: string) => Limit | undefined;
   readonly #auditBroken: (session: string) => string | undefined;
   readonly #tripwireTouched: (session: string) => string | undefined;
+  readonly #unexplained: (session: string) => string | undefined;
   readonly #now: () => number;
   readonly #onCut: () => void;
 
@@ -86,6 +87,8 @@ export class LeaseRegistry {
     auditBroken?: (session: string) => string | undefined;
     /** What a session has touched. Such a session has no lease. */
     tripwireTouched?: (session: string) => string | undefined;
+    /** The write of a session that no command explains. Such a session has no lease. */
+    unexplained?: (session: string) => string | undefined;
     now?: () => number;
     /** Called for each stream that is cut. */
     onCut?: () => void;
@@ -94,6 +97,7 @@ export class LeaseRegistry {
     this.#limitReached = options.limitReached;
     this.#auditBroken = options.auditBroken ?? (() => undefined);
     this.#tripwireTouched = options.tripwireTouched ?? (() => undefined);
+    this.#unexplained = options.unexplained ?? (() => undefined);
     this.#now = options.now ?? Date.now;
     this.#onCut = options.onCut ?? (() => {});
     const timer = setInterval(() => this.sweep(), SWEEP_MS);
@@ -183,6 +187,8 @@ export class LeaseRegistry {
     if (broken !== undefined) return { state: 'dead', message: `the audit log is broken (AuditBroken): ${broken}` };
     const touched = this.#tripwireTouched(uid);
     if (touched !== undefined) return { state: 'dead', message: touched };
+    const unexplained = this.#unexplained(uid);
+    if (unexplained !== undefined) return { state: 'dead', message: `UnexplainedWrite: ${unexplained}` };
     const decision = leaseFor(this.#incidents.get(uid), attempt, bearer.podUID, this.#limitReached(uid), this.#now());
     if ('lease' in decision && decision.lease.serviceAccountName !== bearer.serviceAccount) {
       return { state: 'dead', message: `the attempt runs as ${decision.lease.serviceAccountName}` };

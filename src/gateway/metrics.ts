@@ -14,6 +14,7 @@ export interface GatewayMetrics {
   readonly streamsCut: Counter;
   readonly tripwires: Counter<'tripwire'>;
   readonly statusWrites: Counter<'result'>;
+  readonly unexplained: Counter;
   /** Registers a gauge that is read on each scrape. */
   observe(
     name:
@@ -96,6 +97,11 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       name: 'oplab_status_writes_total',
       help: 'Writes of Incident status, by result.',
       labelNames: ['result'],
+      registers,
+    }),
+    unexplained: new Counter({
+      name: 'oplab_unexplained_writes_total',
+      help: 'Incidents that ended because a write arrived while no command was running.',
       registers,
     }),
     observe(name, help, read) {

@@ -17,6 +17,7 @@ export const paths = {
   conclude: '/agent/v1/conclude',
   entries: '/audit/v1/entries',
   live: '/audit/v1/live',
+  commandEnded: '/audit/v1/command-ended',
   messages: '/v1/messages',
 } as const;
 
@@ -71,6 +72,12 @@ export const liveChunk = z.object({
   text: z.string().max(65536),
 });
 export type LiveChunk = z.infer<typeof liveChunk>;
+
+/**
+ * POST command-ended: all processes of a command have ended. Sent before its output is summarized
+ * and recorded, so that no write counts as the command's any more.
+ */
+export const commandEnded = z.object({ callKey: z.string().max(128) });
 
 /**
  * POST conclude: the claim. The gateway writes it to the status. The lease lives until the

@@ -19,6 +19,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
+import type { RunningCommands } from './running-commands.ts';
 import {
   type AuditTrouble,
   auditGuardDocument,
@@ -35,6 +36,7 @@ export interface StatusWriterOptions {
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
+  readonly commands: Pick<RunningCommands, 'unexplained'>;
   /** Compares the log with the status before a new anchor is written. */
   readonly guard: Pick<AnchorGuard, 'check' | 'reason' | 'written'>;
   /** Why the log accepts no new work; undefined while it does. */
@@ -244,7 +246,7 @@ export class StatusWriter {
     incident: Incident,
     claimed: { claim: Claim | undefined; condition: Condition | undefined },
   ): Promise<StatusParts> {
-    const { log, budgets, changes, tripwires } = this.#options;
+    const { log, budgets, changes, commands, tripwires } = this.#options;
     const session = sessionId(incident);
     const [tail, head, budget] = await Promise.all([
       log.tail(session, TAIL_ENTRIES),
@@ -258,6 +260,7 @@ export class StatusWriter {
       tail,
       usage: budget.usage(),
       changes: changesSoFar,
+      unexplained: await commands.unexplained(session),
       claim: claimed.claim,
       repairClaimed: claimed.condition,
       tripwires: tripwires.condition(incident),

@@ -77,6 +77,9 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
       environment: commandEnvironment(home, env.PATH, kubeconfigFile),
       directory: home,
       wholeContainer: await ownsContainer(),
+      ...((await ownsContainer())
+        ? { ownListeners: [env.OPLAB_SOCKET, env.OPLAB_DOCKER_SOCKET].map((path) => `unix ${path}`) }
+        : {}),
     },
     isolation: () =>
       probeIsolation(addresses, {

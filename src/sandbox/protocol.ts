@@ -38,6 +38,8 @@ export const execEvent = z.discriminatedUnion('type', [
     truncated: z.boolean(),
     /** Processes that were still alive when the command ended and were killed with it. */
     killedProcesses: z.number().int(),
+    /** What was left when the command had ended by itself, in words. */
+    leftBehind: z.array(z.string()).default([]),
   }),
 ]);
 export type ExecEvent = z.infer<typeof execEvent>;

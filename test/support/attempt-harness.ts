@@ -107,6 +107,7 @@ export const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExi
   stderr: '',
   truncated: false,
   killedProcesses: 0,
+  leftBehind: [],
   ...changes,
 });
 export const closed: IsolationReport = {

@@ -36,6 +36,7 @@ import { StatusWriter } from '../../src/gateway/status-writer.ts';
 import { Tripwires } from '../../src/gateway/tripwires.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
+import { alwaysRunning } from './running-command.ts';
 import { silentLogger } from './silent-logger.ts';
 
 const EXEC = '/api/v1/namespaces/patient/pods/x/exec?command=cat&stdin=true';
@@ -159,6 +160,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     onTouch: () => {},
     onRecord: () => {},
   });
+  const commands = alwaysRunning;
   const context: GatewayContext = {
     log,
     logger,
@@ -169,6 +171,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
+      commands,
       guard: new AnchorGuard({ log }),
       tripwires,
       logFailure: () => undefined,
@@ -178,6 +181,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     tripwires,
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
+    commands,
     memory,
     metrics: createGatewayMetrics(registry),
   };

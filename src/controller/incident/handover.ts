@@ -39,7 +39,7 @@ export function handoverNote({ summary, changes, nextSteps }: Handover, incident
   ].join('\n');
 }
 
-function fullName({ metadata }: Incident): string {
+function fullName({ metadata }: Pick<Incident, 'metadata'>): string {
   return `${metadata.namespace}/${metadata.name}`;
 }
 
@@ -162,6 +162,15 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
     case 'TripwireTouched':
       return step(
         'the agent touched what no repair needs: read the commands and output before it, for text that misled the agent, before you create a new Incident',
+      );
+    case 'UnexplainedWrite':
+      return step(
+        'a process in the sandbox acted without a recorded command: compare what the targets are with what the trail says, and do not rely on the output of the last commands',
+      );
+    case 'AuditBroken':
+      return step(
+        'the audit log was changed outside of the gateway: keep the volume as evidence, and find out who had access to it',
+        ['oplab', 'audit', 'verify', fullName({ metadata })],
       );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')

@@ -6,10 +6,10 @@ import { findCondition, isTrue } from '../../api/meta.ts';
 import { acceptance } from './acceptance.ts';
 import { planAttempt } from './plan-attempt.ts';
 import { type Observed, type Plan, PlanBuilder } from './plan-builder.ts';
-import { isObservedBeforeHandover, planSealing, requestEnd, sealLate } from './plan-end.ts';
+import { planRecordFault, planSealing, requestEnd, sealLate } from './plan-end.ts';
 import { accept, findEscalation, planNextAttempt } from './plan-start.ts';
 import { planVerification } from './plan-verification.ts';
-import { decidedEnd, findClaim, liveAttempt, touchedTripwire } from './status.ts';
+import { decidedEnd, findClaim, findRecordFault, liveAttempt } from './status.ts';
 
 /**
  * Plans what to do about an Incident now. The same state gives the same plan, so a controller that
@@ -45,9 +45,9 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
     return builder.finish();
   }
 
-  const touched = touchedTripwire(incident);
-  if (touched !== undefined) {
-    planTouched(builder, observed, touched);
+  const fault = findRecordFault(incident.status);
+  if (fault !== undefined) {
+    planRecordFault(builder, observed, fault);
     return builder.finish();
   }
 
@@ -79,16 +79,6 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
   return builder.finish();
 }
 
-/** The lease has ended already. No other attempt follows, and no claim of this one counts. */
-function planTouched(builder: PlanBuilder, observed: Observed, touched: string): void {
-  if (liveAttempt(builder.status) !== undefined) {
-    builder.endAttempt('TripwireTouched', touched);
-    builder.requeueNow();
-    return;
-  }
-  if (isObservedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', 'TripwireTouched', touched);
-}
-
 /**
  * When the alarm cleared, if no agent was ever started and the Incident is not suspended; else
  * undefined. After an agent has started, only its claim and the checks decide, because an alarm may
@@ -106,8 +96,8 @@ export function needsObservation(incident: Incident, now: Date): boolean {
   if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
   const { status } = incident;
   const last = status?.attempts?.at(-1);
+  if (findRecordFault(status) !== undefined) return liveAttempt(status) === undefined && !incident.spec.suspend;
   if (status === undefined || last?.endTime === undefined) return false;
-  if (touchedTripwire(incident) !== undefined) return !incident.spec.suspend;
   const outcome = last.reason === 'Claimed' ? findClaim(incident, last)?.outcome : undefined;
   if (outcome !== undefined && outcome !== 'CannotFix') return true;
   return !incident.spec.suspend && (outcome === 'CannotFix' || findEscalation(status, now) !== undefined);

@@ -22,7 +22,7 @@ export type EndReason =
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
-  | 'TripwireTouched'
+  | RecordFault['reason']
   | 'Cancelled'
   | 'NamespaceNotAllowed'
   | 'InvalidCheck'
@@ -40,7 +40,25 @@ const GATEWAY_CONDITIONS: readonly string[] = [
   CONDITIONS.AuditIntact,
   CONDITIONS.TripwiresIntact,
   CONDITIONS.AuditWritable,
+  CONDITIONS.WritesExplained,
 ];
+
+/** Why the record or the agent of an Incident cannot be trusted: it ends, and cannot have succeeded. */
+export interface RecordFault {
+  readonly reason: 'AuditBroken' | 'TripwireTouched' | 'UnexplainedWrite';
+  readonly message: string;
+}
+
+/** What the gateway found wrong with the record, or what the agent touched; undefined if nothing. */
+export function findRecordFault(status: Pick<IncidentStatus, 'conditions'> | undefined): RecordFault | undefined {
+  const intact = findCondition(status?.conditions, CONDITIONS.AuditIntact);
+  if (intact?.status === 'False') return { reason: 'AuditBroken', message: intact.message };
+  const untouched = findCondition(status?.conditions, CONDITIONS.TripwiresIntact);
+  if (untouched?.status === 'False') return { reason: 'TripwireTouched', message: untouched.message };
+  const explained = findCondition(status?.conditions, CONDITIONS.WritesExplained);
+  if (explained?.status === 'False') return { reason: 'UnexplainedWrite', message: explained.message };
+  return undefined;
+}
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {
@@ -100,12 +118,6 @@ export function liveAttempt(status: Pick<IncidentStatus, 'attempts'> | undefined
 export function findClaim(incident: Incident, attempt: Attempt | undefined) {
   const claim = incident.status?.claim;
   return attempt !== undefined && claim?.attempt === attempt.number ? claim : undefined;
-}
-
-/** What the agent touched that no honest agent touches; undefined if nothing. */
-export function touchedTripwire({ status }: Pick<Incident, 'status'>): string | undefined {
-  const intact = findCondition(status?.conditions, CONDITIONS.TripwiresIntact);
-  return intact?.status === 'False' ? intact.message : undefined;
 }
 
 /** The decided end that is waiting for the seal; undefined if none is. */

@@ -8,6 +8,7 @@ import { paths } from '../protocol.ts';
 import { postConclude } from './agent/conclude.ts';
 import { postStart } from './agent/start.ts';
 import { getTask } from './agent/task.ts';
+import { postCommandEnded } from './audit/command-ended.ts';
 import { postEntry } from './audit/entries.ts';
 import { postLive } from './audit/live.ts';
 import type { Caller, Door, GatewayContext, Refused } from './door.ts';
@@ -62,6 +63,10 @@ export function agentPort(
     [
       `POST ${paths.live}`,
       door('audit', 'report', (caller, request, response) => postLive(gateway, caller, request, response)),
+    ],
+    [
+      `POST ${paths.commandEnded}`,
+      door('audit', 'report', (caller, request, response) => postCommandEnded(gateway, caller, request, response)),
     ],
     [
       `POST ${paths.messages}`,

@@ -8,12 +8,14 @@ import type { MemoryHold } from '../body-memory.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
 import { forwardRequest } from './forward.ts';
-import { whileHeld } from './held-exchange.ts';
+import { recordOutcome, towardsCaller, whileHeld } from './held-exchange.ts';
 import { reportLimitReached } from './limit-reached.ts';
 import { splice } from './splice.ts';
 
 /** Of a path in what is recorded about a canary, in characters. */
 const MAX_PATH = 256;
+/** Why a request is refused that no recorded command explains. */
+const UNEXPLAINED = 'no command of the attempt was running';
 
 /**
  * Answers one request, or one request to upgrade. Never throws: nobody waits for the result, so an
@@ -51,7 +53,7 @@ async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
     if (door.requiresAudit) requireAudit(gateway.log);
     const entered = enter(gateway, door, admitted);
     leave = entered.leave;
-    const caller = { ...admitted, memory: entered.memory };
+    const caller = { ...admitted, memory: entered.memory, isGone: () => towardsCaller(exchange).destroyed };
     wanted = door.read(request);
     const plan = await door.plan(caller, wanted, exchange);
     status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
@@ -138,8 +140,13 @@ async function forward(
   plan: ForwardPlan,
 ): Promise<number> {
   const recorded = await plan.record(plan.request);
+  if (recorded !== undefined && 'unexplained' in recorded.explanation) {
+    // The entry of the intent has ended the lease.
+    await recordOutcome(gateway, recorded, { status: 403, ended: `refused by the gateway: ${UNEXPLAINED}` });
+    throw new NoLease(`${UNEXPLAINED}, so this request was not forwarded, and the lease has ended`);
+  }
   const intent = plan.writes ? recorded : undefined;
-  return await whileHeld(gateway, caller, exchange, intent, async (held) =>
+  return await whileHeld(gateway, caller, exchange, { intent, explanation: recorded?.explanation }, async (held) =>
     exchange.type === 'upgrade'
       ? await splice(gateway, held, exchange, plan, intent)
       : await forwardRequest(held, caller.memory, exchange, plan, intent),

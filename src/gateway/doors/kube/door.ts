@@ -19,6 +19,7 @@ import type {
 } from '../door.ts';
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
+import { AUDIT_ID, createAuditID } from './audit-id.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
 import { type CanarySecret, findCanary, findCanaryInBody } from './canary.ts';
 import { classify, type KubeRequest } from './classify.ts';
@@ -141,6 +142,7 @@ async function planRequest(
     path,
     headers: {
       ...forwardedHeaders(request, writes),
+      ...auditID(wanted),
       ...(read.type === 'none' ? {} : { 'content-type': read.contentType }),
       'content-length': body.length,
     },
@@ -191,6 +193,12 @@ async function requireNoCanary(
   const unread = hasBody(request) ? await digestBody(gateway, request, () => {}) : undefined;
   await recordRefused(gateway, caller, request, unread, refusedBy(await message));
   throw new NoLease(await message);
+}
+
+/** Without one, the API server makes its own: for reads that have no entry. */
+function auditID({ kind, secrets }: KubeRequest): Record<string, string> {
+  if (kind === 'write' || secrets) return { [AUDIT_ID]: createAuditID('entry') };
+  return kind === 'review' ? { [AUDIT_ID]: createAuditID('review') } : {};
 }
 
 /** The caller's headers. The outcome is read from the answer to a write, so it must come plain. */
@@ -274,7 +282,12 @@ async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitt
   await requireNoCanary(gateway, caller, wanted, request);
   const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
-  const forwarded = { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) };
+  const forwarded = {
+    method,
+    path,
+    headers: { ...upgradeHeaders(request.headers), ...auditID(wanted) },
+    body: Buffer.alloc(0),
+  };
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
     await recordRefused(gateway, caller, request, undefined, refusedBy(reason));
