@@ -115,6 +115,7 @@ export async function startGatewayHarness(
   const plane: ControlPlane = await startControlPlane({
     dir: path.join(dir, 'plane'),
     controllers: 'namespace-controller',
+    auditLog: path.join(dir, 'api-server-audit.log'),
   });
   const kubectlBinary = await ensureTool('kubectl');
   const client = createKubeClient({ kubeconfig: plane.kubeconfig });
