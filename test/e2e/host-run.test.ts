@@ -83,5 +83,6 @@ it('the commands in CONTRIBUTING run both processes on the host', async () => {
   await eventually(ready(9091), { what: 'a gateway that is ready', withinMs: 90_000, everyMs: 500 });
   expect(await answers('http://127.0.0.1:9230/json/version')).toBe(true);
   const listed = await child('bash', ['-euo', 'pipefail', '-c', `${environment}\n${list}`], { cwd: root });
-  expect(listed.stdout).toMatch(/^INCIDENT|No sessions/m);
+  // The log of this gateway is new.
+  expect(listed.stderr).toContain("No sessions found");
 });
