@@ -41,9 +41,11 @@ export interface FloodReport {
   readonly load: number;
   /** Answers to the attackers by door and HTTP status. */
   readonly attack: Record<string, Record<string, number>>;
-  /** Of the honest Incident, in milliseconds: from sending an entry to its acknowledgement. */
+  /** Of the honest Incident's session: from appending an entry to its acknowledgement by the log. */
   readonly acks: Times;
-  /** The same before the attack began: what the machine takes by itself. */
+  /** Of its entries at the audit door, where the API server may be asked to review the token. */
+  readonly door: Times;
+  /** At the door before the attack began: what the machine takes by itself. */
   readonly calm: Times;
   /** Writes of the honest Incident to the API server, through the kube door. */
   readonly writes: Times;
@@ -100,6 +102,7 @@ export async function runFlood(ms: number): Promise<FloodReport> {
       attempts: attackers.map(({ agentToken, sandboxToken }) => ({ agentToken, sandboxToken })),
     });
     const acks: number[] = [];
+    const door: number[] = [];
     const writes: number[] = [];
     const refused: string[] = [];
     const deadline = Date.now() + ms;
@@ -108,7 +111,7 @@ export async function runFlood(ms: number): Promise<FloodReport> {
         const started = performance.now();
         const { status } = await work(n);
         times.push(performance.now() - started);
-        if (status >= 300) refused.push(`${times === acks ? 'entry' : 'write'} ${n}: ${status}`);
+        if (status >= 300) refused.push(`${times === door ? 'entry' : 'write'} ${n}: ${status}`);
         await sleep(pauseMs);
       }
     };
@@ -116,7 +119,12 @@ export async function runFlood(ms: number): Promise<FloodReport> {
     const configMaps = `/api/v1/namespaces/${TARGET}/configmaps`;
     await lab.kube(honest, 'POST', configMaps, { 'content-type': 'application/json' }, JSON.stringify(object));
     await Promise.all([
-      until(acks, PAUSE_MS, (n) => append(honest, `honest-${n}`, n % 10 === 0 ? `${n} ${'line\n'.repeat(100)}` : '')),
+      until(acks, PAUSE_MS, async (n) => {
+        const author = { session: honest.session, attempt: 1, writer: 'gateway' } as const;
+        await lab.gateway.log.append(author, { clientKey: `log-${n}`, kind: 'kube_intent', content: 'x' });
+        return { status: 200 };
+      }),
+      until(door, PAUSE_MS, (n) => append(honest, `honest-${n}`, n % 10 === 0 ? `${n} ${'line\n'.repeat(100)}` : '')),
       until(writes, 10 * PAUSE_MS, (n) =>
         lab.kube(
           honest,
@@ -142,6 +150,7 @@ export async function runFlood(ms: number): Promise<FloodReport> {
       load: loadavg()[0] ?? 0,
       attack,
       acks: summarize(acks),
+      door: summarize(door),
       calm: summarize(calm),
       writes: summarize(writes),
       refused,

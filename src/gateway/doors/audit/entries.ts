@@ -1,7 +1,7 @@
 // POST entries: appends an entry of the agent to its session. The answer is sent after the fsync.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type EntryKind, newEntry } from '../../../audit/entry.ts';
+import { type EntryKind, type NewEntry, newEntry } from '../../../audit/entry.ts';
 import { errorMessage, NotAllowed, TooLarge } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import { findClaimedWrite } from '../../claimed-write.ts';
@@ -11,8 +11,11 @@ import { type Caller, type GatewayContext, record } from '../door.ts';
 /** Enough for a blob of 1 MiB with every character escaped, and the rest of an entry. */
 const MAX_BODY = 8 * 1024 * 1024;
 
-/** Of params as JSON, in characters: a command of 65,536 characters with every one escaped. */
-const MAX_PARAMS = 512 * 1024;
+/**
+ * The size of params in characters: twice that of the longest command. They are read again and again,
+ * for the status and by everybody who follows the session.
+ */
+const MAX_PARAMS = 128 * 1024;
 
 /** The kinds that the agent may write. The gateway itself records the other kinds. */
 const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'lifecycle'];
@@ -30,9 +33,9 @@ export async function postEntry(
   if (!KINDS.includes(entry.kind)) {
     throw new NotAllowed(`only the gateway may write entries of kind ${entry.kind}`);
   }
-  const size = entry.params === undefined ? 0 : JSON.stringify(entry.params).length;
+  const size = sizeOf(entry.params);
   if (size > MAX_PARAMS) {
-    throw new TooLarge(`params: ${size} characters of JSON; at most ${MAX_PARAMS} are recorded, put long text in blob`);
+    throw new TooLarge(`params: the size is ${size}; at most ${MAX_PARAMS} is recorded, put long text into blob`);
   }
   const receipt = await record(gateway, lease, 'agent', entry);
   if (entry.kind === 'tool_result' && entry.exitCode === 0) await noteMissingWrite(gateway, lease, entry.blob ?? '');
@@ -59,4 +62,11 @@ async function noteMissingWrite(gateway: GatewayContext, lease: Lease, output: s
     const { session } = lease;
     gateway.logger.warn({ session, error: errorMessage(error) }, 'the note about a command could not be recorded');
   }
+}
+
+/** The characters of all texts and keys, and a few for everything else. */
+function sizeOf(value: NewEntry['params']): number {
+  if (typeof value === 'string') return value.length;
+  if (value === null || typeof value !== 'object') return 8;
+  return Object.entries(value).reduce((sum, [key, member]) => sum + key.length + sizeOf(member), 8);
 }
