@@ -101,6 +101,7 @@ function entryLines(entry: Entry, width: number): Line[] {
       return beside(entry, 'writes', 'warn', entryText(entry), 'warn', width);
     case 'docker_intent':
       return beside(entry, 'docker', 'warn', entryText(entry), 'warn', width);
+    case 'kube_before':
     case 'kube_outcome':
     case 'docker_outcome':
       return beside(entry, 'response', 'dim', entryText(entry), 'dim', width);

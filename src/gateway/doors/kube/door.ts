@@ -18,6 +18,7 @@ import type {
 } from '../door.ts';
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
+import { readBefore } from './before.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
 import { classify, type KubeRequest } from './classify.ts';
 import { findForbidden } from './forbidden.ts';
@@ -148,7 +149,12 @@ async function planRequest(
     writes,
     follows,
     request: forwarded,
-    record: async (sent) => (writes || secrets ? await recordIntent(gateway, caller, sent) : undefined),
+    record: async (sent) =>
+      writes || secrets
+        ? await recordIntent(gateway, caller, sent, {
+            readBefore: (asked) => readBefore({ apiServer, token, memory: caller.memory }, asked),
+          })
+        : undefined,
     open: (sent) => apiServer.request(sent, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };

@@ -1,9 +1,11 @@
-// Records requests to the API server: a durable intent before forwarding, and an outcome.
+// Records requests to the API server: a durable intent and what was there before forwarding, and an
+// outcome.
 
 import { z } from 'zod';
 import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import { type Before, changedFields, describeBefore } from './before.ts';
 import { canonicalBody, recordedBody } from './body.ts';
-import { classify, describeRequest, withBody } from './classify.ts';
+import { classify, describeRequest, type KubeRequest, withBody } from './classify.ts';
 import { secretBody } from './secret-body.ts';
 
 const answered = z.looseObject({
@@ -27,21 +29,23 @@ export interface IntentDetails {
   readonly protocol?: string;
   /** The length of a body that was not read, because the request is refused. */
   readonly unreadBytes?: number;
+  /** Reads what a write is going to change, once its intent is on disk. Never throws. */
+  readonly readBefore?: (request: KubeRequest) => Promise<Before | undefined>;
 }
 
 /** In the outcome of a write whose answer was not kept whole. */
 const TOO_LARGE = 'the answer is too large to be recorded whole';
 
 /**
- * Records an intent. Everything in it is read from the request as it is forwarded.
- * Resolves when it is on disk.
+ * Records an intent, and what its write is going to change. Everything in the intent is read from
+ * the request as it is forwarded. Resolves when it is on disk.
  * @throws AuditUnavailable; NotAllowed, TooLarge for a body that cannot be recorded
  */
 export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
-  { protocol, unreadBytes }: IntentDetails = {},
+  { protocol, unreadBytes, readBefore }: IntentDetails = {},
 ): Promise<Intent> {
   const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
@@ -86,6 +90,17 @@ export async function recordIntent(
     content: text.slice(0, 4096),
     ...(shown === undefined ? {} : { blob: shown }),
   });
+  const before = await readBefore?.(request);
+  for (const [index, facts] of before === undefined ? [] : describeBefore(before, secret).entries()) {
+    await record(gateway, lease, 'gateway', {
+      ...facts,
+      clientKey: `${key}:before:${index + 1}`,
+      kind: 'kube_before',
+      tool: 'kube',
+      params: { ...target, intentSeq: receipt.seq, ...facts.params },
+      content: `before ${text}: ${facts.content}`.slice(0, 4096),
+    });
+  }
   const started = performance.now();
   return {
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
@@ -94,6 +109,10 @@ export async function recordIntent(
       const failed = status === null || status >= 400;
       const named = target.name === undefined && meta?.name !== undefined && !failed ? ` ${meta.name}` : '';
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? (isPartial ? TOO_LARGE : ''));
+      const changed =
+        failed || isPartial || answer === undefined
+          ? undefined
+          : changedFields(before, answer.toString('utf8'), subresource);
       const shown = failed || answer === undefined ? undefined : showAnswer(answer, secret, isPartial, result);
       await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,
@@ -114,6 +133,7 @@ export async function recordIntent(
                   ...(meta.generation === undefined ? {} : { generation: meta.generation }),
                 },
               }),
+          ...(changed === undefined ? {} : { changed }),
           ...(isPartial ? { isPartial } : {}),
           ...(bytesIn === undefined ? {} : { bytesIn }),
           ...(bytesOut === undefined ? {} : { bytesOut }),
