@@ -64,7 +64,7 @@ export function viewObject(object: JsonMap, part: ObjectPart): JsonMap {
     const annotations = Object.entries(value).filter(([name]) => !CONTROLLERS_ANNOTATIONS.has(name));
     if (annotations.length > 0) kept.push([key, Object.fromEntries(annotations)]);
   }
-  return kept.length === 0 ? rest : { metadata: Object.fromEntries(kept), ...rest };
+  return { metadata: Object.fromEntries(kept), ...rest };
 }
 
 const PLACEHOLDER = /\[redacted(?::[\w-]+:\d+)?\]|\[oplab: \d+ bytes are left out here\]/;

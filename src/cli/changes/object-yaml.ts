@@ -37,10 +37,10 @@ export function hiddenFields({ before, after, part, changed = [] }: ObjectChange
 
 function show(object: JsonMap | undefined, part: ObjectChange['part']): string {
   if (object === undefined) return '';
-  const view = viewObject(object, part);
-  return Object.keys(view).length === 0
-    ? ''
-    : withoutControls(stringify(plain(view), { lineWidth: 0, aliasDuplicateObjects: false }));
+  const { metadata, ...rest } = viewObject(object, part);
+  const view = isMap(metadata) && Object.keys(metadata).length > 0 ? { metadata, ...rest } : rest;
+  if (Object.keys(view).length === 0) return '';
+  return withoutControls(stringify(plain(view), { lineWidth: 0, aliasDuplicateObjects: false }));
 }
 
 /** Numbers that JavaScript cannot hold, as texts. Keys in one order, so that only changes differ. */

@@ -125,7 +125,7 @@ class Planner {
   readonly #conflicts: Conflict[] = [];
   readonly #notUndone: NotUndone[] = [];
   /** Fields with a conflict: what was written to them earlier stays as well. */
-  readonly #blocked: { readonly part: ObjectPart; readonly path: Path }[] = [];
+  #blocked: { readonly part: ObjectPart; readonly path: Path }[] = [];
 
   constructor(present: JsonMap | undefined) {
     this.#present = present;
@@ -195,6 +195,8 @@ class Planner {
       return;
     }
     this.#state = read(before);
+    // What happened to the later object of this name does not concern this one.
+    this.#blocked = [];
     this.#restored.push('created again');
   }
 
