@@ -124,6 +124,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
       'tool_result',
       'model_call',
       'kube_intent',
+      'kube_before',
       'kube_outcome',
       'lifecycle',
     ] as const)

@@ -42,7 +42,10 @@ describe('a write of somebody else in between', () => {
 
   it('is seen in another writer whose entry is new or younger, but not in a status or in an older entry', () => {
     const before = fields(entry('helm', '2026-01-01T00:00:00Z'));
-    const written = (...more: object[]) => ({ before, after: fields(entry('kubectl', '2026-01-01T00:00:05Z'), ...more) });
+    const written = (...more: object[]) => ({
+      before,
+      after: fields(entry('kubectl', '2026-01-01T00:00:05Z'), ...more),
+    });
     expect(race(written(entry('helm', '2026-01-01T00:00:00Z')))).toBeUndefined();
     expect(race(written(entry('helm', '2026-01-01T00:00:04Z')))).toBe('"helm" changed it just before');
     expect(race(written(entry('argocd', '2026-01-01T00:00:04Z')))).toBe('"argocd" changed it just before');
@@ -50,5 +53,14 @@ describe('a write of somebody else in between', () => {
     expect(
       race({ ...written(entry('kcm', '2026-01-01T00:00:04Z', { subresource: 'status' })), subresource: 'status' }),
     ).toContain('kcm');
+  });
+
+  it('is seen in the fields of another writer who wrote twice in one second', () => {
+    const at = '2026-01-01T00:00:00Z';
+    const had = { 'f:data': { 'f:a': {}, 'f:b': {} } };
+    const before = fields(entry('helm', at, { fieldsV1: had }));
+    const later = (fieldsV1: object) => fields(entry('helm', at, { fieldsV1 }));
+    expect(race({ before, after: later({ 'f:data': { 'f:b': {} } }) })).toBeUndefined();
+    expect(race({ before, after: later({ 'f:data': { 'f:a': {}, 'f:c': {} } }) })).toContain('helm');
   });
 });

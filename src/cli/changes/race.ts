@@ -37,7 +37,7 @@ export function findRace({ before, after, status, body, manager, subresource }: 
   return stranger === undefined ? undefined : `"${stranger}" changed it just before`;
 }
 
-/** Another writer whose entry in managedFields is new or younger. */
+/** Another writer whose entry in managedFields is new or younger, or has more fields. */
 function findStranger(before: JsonMap, after: JsonMap, manager: string, subresource?: string): string | undefined {
   const known = writers(before);
   for (const entry of writers(after)) {
@@ -48,9 +48,19 @@ function findStranger(before: JsonMap, after: JsonMap, manager: string, subresou
     const earlier = known.filter((one) =>
       ['manager', 'operation', 'apiVersion', 'subresource'].every((key) => isEqual(one[key], entry[key])),
     );
-    if (!earlier.some((one) => isEqual(one.time, entry.time))) return name;
+    // Times have only seconds. A write can take fields from others, but gives them none.
+    const isKnown = (one: JsonMap) => isEqual(one.time, entry.time) && covers(one.fieldsV1, entry.fieldsV1);
+    if (!earlier.some(isKnown)) return name;
   }
   return undefined;
+}
+
+/** Whether a set of fields has all of another. */
+function covers(fields: unknown, others: unknown): boolean {
+  if (!isMap(others)) return true;
+  return Object.keys(others).every(
+    (key) => isMap(fields) && Object.hasOwn(fields, key) && covers(fields[key], others[key]),
+  );
 }
 
 function writers(object: JsonMap): JsonMap[] {
