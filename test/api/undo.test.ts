@@ -161,7 +161,8 @@ class Cluster implements UndoWorld {
       answer = await lab.kube(this.#attempt, method, path, headers, text);
       if (answer.status === 429) await new Promise((resolve) => setTimeout(resolve, 200));
     } while (answer.status === 429);
-    if (answer.status >= 400) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+    // What the API server finds not valid is refused, and changes nothing.
+    if (answer.status >= 400 && answer.status !== 422) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
   }
 }
 

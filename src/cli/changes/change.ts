@@ -206,7 +206,8 @@ function objectChange(write: Recorded, before: JsonMap | undefined, after: JsonM
     ...{ seq, time, attempt, target, before, after },
     verb: intent.subresource === undefined ? intent.verb : `${intent.verb} ${intent.subresource}`,
     part: intent.subresource === 'status' ? 'status' : 'main',
-    changed: outcome?.changed,
+    // A scale changes nothing else.
+    changed: intent.subresource === 'scale' ? [] : outcome?.changed,
     race: findRace({ before, after, ...writerOf(intent), status: outcome?.status ?? 0, body: write.body }),
   };
 }

@@ -13,10 +13,10 @@ import {
   type UndoWorld,
   type Write,
 } from '../../../test/support/undo-model.ts';
-import { isMap, type JsonMap } from '../../audit/object-view.ts';
+import { isMap, type JsonMap, parseObject } from '../../audit/object-view.ts';
 import type { Change, ObjectChange, Target } from './change.ts';
 import { planUndo } from './undo.ts';
-import type { PatchOperation, Present } from './undo-plan.ts';
+import { type PatchOperation, type Present, planObject } from './undo-plan.ts';
 
 class Memory implements UndoWorld {
   readonly objects = ['one', 'two', 'web'];
@@ -166,5 +166,96 @@ describe('the plan of an undo', () => {
     const wrong: string[] = [];
     for (let seed = 1; seed <= 50; seed += 1) wrong.push(...(await check(seed, blind)));
     expect(wrong.some((line) => line.includes('overwritten') || line.includes('conflicts'))).toBe(true);
+  });
+});
+
+describe('the plan for one object', () => {
+  const state = (data: object, version = '1', more: object = {}): JsonMap => ({
+    ...{ apiVersion: 'v1', kind: 'ConfigMap', data },
+    metadata: { name: 'x', namespace: 'ns', uid: 'u', resourceVersion: version, ...more },
+  });
+  let serial = 0;
+  const change = (before: JsonMap | undefined, after: JsonMap | undefined, more: Partial<ObjectChange> = {}) => ({
+    ...{ type: 'object' as const, seq: ++serial, time: '', attempt: 1, verb: 'x', part: 'main' as const },
+    ...{ target: targetOf('x'), before, after, changed: [], race: undefined },
+    ...more,
+  });
+  const plan = (present: JsonMap | undefined, ...changes: ObjectChange[]) =>
+    planObject(
+      changes.toReversed(),
+      present === undefined ? { state: 'absent' } : { state: 'present', object: present },
+    );
+
+  it('leaves a field whose later value of the session is not put back, even if it looks like an earlier one', () => {
+    // Somebody else set it to d in between, and to c in the end.
+    const changes = [change(state({ a: 'x' }), state({ a: 'c' })), change(state({ a: 'd' }), state({ a: 'e' }))];
+    const found = plan(state({ a: 'c' }, '9'), ...changes);
+    expect(found?.steps).toEqual([]);
+    expect(found?.conflicts.map(({ field, present }) => [field, present])).toEqual([
+      ['/data/a', 'c'],
+      ['/data/a', 'c'],
+    ]);
+  });
+
+  it('never writes a placeholder of the record into an object', () => {
+    const found = plan(
+      state({ a: 'plain' }, '2'),
+      change(state({ a: '[redacted:password:7]' }), state({ a: 'plain' }, '2')),
+    );
+    expect(found).toMatchObject({ steps: [], notUndone: [{ what: '/data/a' }] });
+    const deleted = plan(undefined, change(state({ a: '[redacted:password:7]' }), undefined));
+    expect(deleted).toMatchObject({ steps: [], notUndone: [{ why: 'some of its values are not on record' }] });
+  });
+
+  it('deletes a created object with values that are not on record only in the version that the session left', () => {
+    const created = change(undefined, state({ a: '[redacted:password:7]' }, '5'));
+    expect(plan(state({ a: 'secret' }, '5'), created)?.steps).toEqual([
+      { type: 'delete', uid: 'u', resourceVersion: '5' },
+    ]);
+    expect(plan(state({ a: 'secret' }, '6'), created)).toMatchObject({ steps: [], conflicts: [{ field: '/data/a' }] });
+  });
+
+  it('takes every field of a write for a conflict if somebody else wrote just before', () => {
+    const found = plan(
+      state({ a: 'y' }, '2'),
+      change(state({ a: 'x' }), state({ a: 'y' }, '2'), { race: 'it was raced' }),
+    );
+    expect(found).toMatchObject({ steps: [], conflicts: [{ field: '/data/a', why: 'it was raced' }] });
+  });
+
+  it('puts an item of a list back in its place, and leaves the items of others', () => {
+    const list = (...names: string[]) => ({ list: names.map((name) => ({ name })) });
+    const found = plan(
+      state(list('new', 'a', 'c'), '9'),
+      change(state(list('a', 'b', 'c')), state(list('a', 'c'), '2')),
+    );
+    expect(found?.steps).toMatchObject([
+      { patch: [{}, {}, { path: '/data/list', value: list('new', 'a', 'b', 'c').list }] },
+    ]);
+  });
+
+  it('keeps integers of 64 bits', () => {
+    const parse = (text: string) =>
+      parseObject(`{"metadata":{"uid":"u","resourceVersion":"1"},"spec":{"n":${text}}}`) ?? {};
+    const found = plan(parse('5'), change(parse('9007199254740993'), parse('5')));
+    expect(JSON.stringify(found?.steps)).toContain('"value":9007199254740993}');
+  });
+
+  it('waits for an object that is still being deleted, and leaves one that came instead', () => {
+    const deletion = change(state({ a: 'x' }), undefined);
+    expect(plan(state({ a: 'x' }), deletion)?.notUndone).toMatchObject([
+      { why: expect.stringContaining('still being') },
+    ]);
+    expect(plan(state({ a: 'x' }, '1', { uid: 'other' }), deletion)?.conflicts).toMatchObject([{ field: '' }]);
+  });
+
+  it('creates no pod of a controller, no Job and no volume again', () => {
+    const owned = state({}, '1', { ownerReferences: [{ kind: 'StatefulSet', controller: true }] });
+    const again = (resource: string, group: string, object: JsonMap) =>
+      plan(undefined, change(object, undefined, { target: { ...targetOf('x'), group, resource } }))?.steps;
+    expect(again('pods', '', owned)).toEqual([]);
+    expect(again('jobs', 'batch', state({}))).toEqual([]);
+    expect(again('persistentvolumeclaims', '', state({}))).toEqual([]);
+    expect(again('configmaps', '', state({}))).toMatchObject([{ type: 'create', object: { metadata: { name: 'x' } } }]);
   });
 });
