@@ -40,7 +40,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     instead: 'This runs beside the model: what has rights belongs in src/gateway.',
   },
   gateway: {
-    imports: [...root, 'api', 'kube', 'audit', 'checks', 'sandbox', ...serve],
+    imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve],
     instead: 'What decides about Incidents belongs in src/controller.',
   },
   agent: {

@@ -43,10 +43,12 @@ export class NoLease extends OplabError {
 }
 
 /**
- * The Incident has reached a limit (turns, tokens, cost or time). The gateway refuses further work.
+ * The Incident has reached a limit (turns, tokens, cost, time or record). The gateway refuses further
+ * work.
  */
 export class LimitReached extends OplabError {
-  readonly limit: 'turns' | 'tokens' | 'cost' | 'time';
+  /** `record` is its share of the audit log. */
+  readonly limit: 'turns' | 'tokens' | 'cost' | 'time' | 'record';
   constructor(limit: LimitReached['limit'], message: string) {
     super('OPLAB_LIMIT_REACHED', message);
     this.limit = limit;

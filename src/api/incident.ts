@@ -96,6 +96,8 @@ export const CONDITIONS = {
   AuditSealed: 'AuditSealed',
   /** Only set while the log contradicts the status: False, with the reason AuditBroken. */
   AuditIntact: 'AuditIntact',
+  /** Only set while the audit log accepts no new work: False, with the reason. */
+  AuditWritable: 'AuditWritable',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

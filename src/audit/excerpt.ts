@@ -77,6 +77,7 @@ export function statusTail(entries: readonly Entry[]): TailEntry[] {
     seq: entry.seq,
     time: entry.time,
     kind: entry.kind,
+    writer: entry.writer,
     ...(entry.tool === null ? {} : { tool: truncateToBytes(entry.tool, 64) }),
     text: truncateToBytes(withoutControls(entryText(entry)), TAIL_BYTES),
   }));

@@ -2,7 +2,10 @@
 
 import path from 'node:path';
 import { Command, type CommanderError } from 'commander';
+import { addAuditBackup } from './commands/audit-backup.ts';
 import { addAuditList } from './commands/audit-list.ts';
+import { addAuditPrune } from './commands/audit-prune.ts';
+import { addAuditSearch } from './commands/audit-search.ts';
 import { addAuditShow } from './commands/audit-show.ts';
 import { addAuditVerify } from './commands/audit-verify.ts';
 import { addChanges } from './commands/changes.ts';
@@ -72,6 +75,9 @@ export function createProgram(environment?: Environment): Command {
   addAuditList(audit, open);
   addAuditShow(audit, open);
   addAuditVerify(audit, open);
+  addAuditSearch(audit, open);
+  addAuditBackup(audit, open);
+  addAuditPrune(audit, open);
 
   const session = program
     .command('session')

@@ -28,7 +28,7 @@ export type Spending = z.infer<typeof spending>;
 
 /** The event of the lifecycle entry that says which limit is reached. */
 export const LIMIT_REACHED_EVENT = 'limit_reached';
-const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time']) });
+const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time', 'record']) });
 
 /** An upper bound on the usage of a request. */
 export interface Ask {

@@ -6,7 +6,9 @@ import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
 import { resultParams } from '../audit/entry-params.ts';
+import { readFreeBytes } from '../audit/free-space.ts';
 import { isSeal } from '../audit/hash-chain.ts';
+import { parseDays } from '../audit/retention.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -19,13 +21,15 @@ import { type HealthServer, startHealthServer } from '../observability/health.ts
 import type { Logger } from '../observability/logger.ts';
 import { createRegistry } from '../observability/metrics.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
+import { startAdminServer } from './admin-socket.ts';
 import { AnchorGuard } from './anchor-guard.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
-import { recordAuditBroken } from './audit-broken-event.ts';
+import { recordAuditEvent } from './audit-event.ts';
 import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
+import { loadDigestKey } from './digest-key.ts';
 import { agentPort } from './doors/agent-port.ts';
 import { DockerHosts } from './doors/docker/docker-host.ts';
 import { dockerDoor } from './doors/docker/door.ts';
@@ -41,9 +45,11 @@ import { InFlight } from './in-flight.ts';
 import { type AgentPod, agentPod, LeaseRegistry } from './lease-registry.ts';
 import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
+import { reportLogFailures } from './log-failures.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
+import { keepRetention } from './retention.ts';
 import { AUDIT_BROKEN } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -86,10 +92,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = createGatewayMetrics(registry);
   const namespace = environment.OPLAB_AGENTS_NAMESPACE;
 
-  const log = await openAuditLog({ path: path.join(environment.OPLAB_DATA_DIR, 'audit.db') });
-  log.onFailureChange((failure) => {
-    if (failure === undefined) logger.info('the audit log accepts entries again');
-    else logger.error({ failure }, 'the audit log cannot be written: all doors are closed');
+  const retention = environment.OPLAB_AUDIT_RETENTION;
+  const keepMs = retention === undefined ? undefined : parseDays(retention, 'OPLAB_AUDIT_RETENTION');
+  const log = await openAuditLog({
+    path: path.join(environment.OPLAB_DATA_DIR, 'audit.db'),
+    digestKey: await loadDigestKey(environment.OPLAB_AUDIT_KEY_FILE),
+    limits: { bytes: environment.OPLAB_AUDIT_SESSION_BYTES, entries: environment.OPLAB_AUDIT_SESSION_ENTRIES },
   });
   try {
     const prices = await loadPrices(environment.OPLAB_PRICES_FILE);
@@ -103,7 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onBroken: (incident, message) => {
         const { namespace, name, uid } = incident.metadata;
         logger.error({ namespace, name, session: uid, reason: AUDIT_BROKEN }, message);
-        recordAuditBroken(client, logger, incident, message);
+        recordAuditEvent(client, logger, incident, AUDIT_BROKEN, message);
         leases.sweep();
         status.touch(uid, true);
       },
@@ -120,11 +128,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       budgets,
       changes,
       guard,
+      logFailure: () => log.failureDetails,
       incident: (session) => leases.incident(session),
       bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
       logger,
       onWrite: (result) => metrics.statusWrites.inc({ result }),
       signal,
+    });
+    const reportLogFailure = reportLogFailures({
+      log,
+      client,
+      incidents: () => leases.incidents(),
+      touch: (session) => status.touch(session, true),
+      logger,
     });
     const charged = new Set<string>();
     const abandoned = new AbandonedCalls({
@@ -189,7 +205,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       logger,
     });
     const notReady = () => {
-      if (log.failure !== undefined) return `the audit log cannot be written: ${log.failure}`;
+      // While the volume is full, claims still come in through the doors.
+      if (log.failure !== undefined && log.failureDetails?.acceptsClosing !== true)
+        return `the audit log cannot be written: ${log.failure}`;
       if (!incidents.isSynced) return 'the Incidents are not listed yet';
       if (!pods.isSynced) return 'the agent pods are not listed yet';
       return undefined;
@@ -199,6 +217,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     metrics.observe('body_bytes', 'Bytes of bodies kept in memory by all doors.', () => memory.total);
     metrics.observe('audit_healthy', '1 while the audit log can be written.', () =>
       log.failure === undefined ? 1 : 0,
+    );
+    metrics.observe('audit_full', '1 while the audit log accepts no new work, because its volume is full.', () =>
+      log.failureDetails?.isFull === true ? 1 : 0,
+    );
+    metrics.observe('audit_free_bytes', 'Bytes that are free on the volume of the audit log.', () =>
+      readFreeBytes(environment.OPLAB_DATA_DIR),
     );
     metrics.observe(
       'audit_broken_sessions',
@@ -264,6 +288,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       port: environment.OPLAB_HEALTH_PORT,
       ...(options.host === undefined ? {} : { host: options.host }),
       ready: notReady,
+      warning: () => log.failure,
       registry,
     });
     incidents.start(signal);
@@ -271,12 +296,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await Promise.all([incidents.synced(), pods.synced()]);
     // Charges from before the Incidents were known are not in their status yet.
     for (const session of charged) status.touch(session);
+    reportLogFailure();
     for (const incident of leases.incidents()) {
       const { conditions } = incident.status ?? {};
       if (isTrue(conditions, CONDITIONS.Finished)) continue;
       const broken = await guard.check(incident);
-      // The log was put back: the next write removes the condition.
-      if (broken === undefined && findCondition(conditions, CONDITIONS.AuditIntact) !== undefined) {
+      // The log was put back, or can be written again: the next write removes the condition.
+      const troubles = [CONDITIONS.AuditIntact, CONDITIONS.AuditWritable];
+      if (broken === undefined && troubles.some((type) => findCondition(conditions, type) !== undefined)) {
         status.touch(incident.metadata.uid, true);
       }
     }
@@ -285,6 +312,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
     const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
+    const admin = await startAdminServer({ log, logger, path: environment.OPLAB_ADMIN_SOCKET });
+    void keepRetention({ log, keepMs, logger, signal });
     lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
         { error: errorMessage(error) },
@@ -296,7 +325,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const closed = new Promise<void>((resolve) => {
       const shut = () => {
         void close({
-          servers: [agentServer, kubeServer, dockerServer, readServer],
+          servers: [agentServer, kubeServer, dockerServer, readServer, admin],
           health,
           status,
           lifecycle,

@@ -15,7 +15,14 @@ export interface GatewayMetrics {
   readonly statusWrites: Counter<'result'>;
   /** Registers a gauge that is read on each scrape. */
   observe(
-    name: 'leases' | 'streams' | 'body_bytes' | 'audit_healthy' | 'audit_broken_sessions',
+    name:
+      | 'leases'
+      | 'streams'
+      | 'body_bytes'
+      | 'audit_healthy'
+      | 'audit_full'
+      | 'audit_free_bytes'
+      | 'audit_broken_sessions',
     help: string,
     read: () => number,
   ): void;

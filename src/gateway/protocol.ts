@@ -97,3 +97,6 @@ export const ports = {
   /** health and metrics */
   health: 9090,
 } as const;
+
+/** The admin API's Unix socket in the gateway's container. */
+export const ADMIN_SOCKET = '/tmp/oplab-admin.sock';

@@ -7,6 +7,8 @@ import type { Claim, RecordedChanges, Usage } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
+import type { Head } from '../audit/log.ts';
+import type { LogFailure } from '../audit/store-protocol.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
 
@@ -15,7 +17,7 @@ export const AUDIT_BROKEN = 'AuditBroken';
 
 /** The gateway's data for a status write. */
 export interface StatusParts {
-  readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
+  readonly head: Head | undefined;
   /** The last entries of the session, oldest first. */
   readonly tail: readonly Entry[];
   readonly usage: Usage;
@@ -58,29 +60,52 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
   };
 }
 
+/** Why the gateway cannot record work of an Incident. */
+export interface AuditTrouble {
+  /** Why the log contradicts the status. */
+  readonly broken: string | undefined;
+  /** Why the log accepts no new work. */
+  readonly failure: Pick<LogFailure, 'message' | 'isFull'> | undefined;
+}
+
+/** The reasons of AuditWritable. */
+export const AUDIT_LOG_FULL = 'AuditLogFull';
+export const AUDIT_LOG_FAILED = 'AuditLogFailed';
+
 /**
- * The part of the field manager oplab-audit-guard: one condition while the log is broken, otherwise
- * nothing. Everything else in the status keeps its value.
+ * The part of the field manager oplab-audit-guard: a condition for each trouble, otherwise nothing.
+ * Everything else in the status keeps its value.
  */
-export function auditGuardDocument(incident: Incident, broken: string | undefined, now: string): NewKubeObject {
+export function auditGuardDocument(incident: Incident, { broken, failure }: AuditTrouble, now: string): NewKubeObject {
   const { name, namespace, uid, generation } = incident.metadata;
-  const seen = findCondition(incident.status?.conditions, CONDITIONS.AuditIntact);
-  const condition: Condition | undefined =
-    broken === undefined
-      ? undefined
-      : {
-          type: CONDITIONS.AuditIntact,
-          status: 'False',
-          reason: AUDIT_BROKEN,
-          message: broken,
-          lastTransitionTime: seen?.status === 'False' ? seen.lastTransitionTime : now,
-          ...(generation === undefined ? {} : { observedGeneration: generation }),
-        };
+  const falseCondition = (type: string, reason: string, message: string): Condition => {
+    const seen = findCondition(incident.status?.conditions, type);
+    return {
+      type,
+      status: 'False',
+      reason,
+      message,
+      lastTransitionTime: seen?.status === 'False' ? seen.lastTransitionTime : now,
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+    };
+  };
+  const conditions = [
+    ...(broken === undefined ? [] : [falseCondition(CONDITIONS.AuditIntact, AUDIT_BROKEN, broken)]),
+    ...(failure === undefined
+      ? []
+      : [
+          falseCondition(
+            CONDITIONS.AuditWritable,
+            failure.isFull ? AUDIT_LOG_FULL : AUDIT_LOG_FAILED,
+            `no new work can be recorded, so nothing runs: ${failure.message}`,
+          ),
+        ]),
+  ];
   return {
     apiVersion: API_VERSION,
     kind: 'Incident',
     metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid },
-    status: condition === undefined ? {} : { conditions: [condition] },
+    status: conditions.length === 0 ? {} : { conditions },
   };
 }
 

@@ -9,6 +9,7 @@ import type { Claim } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
+import type { LogFailure } from '../audit/store-protocol.ts';
 import { errorMessage, NoLease, UpstreamUnavailable } from '../errors.ts';
 import { applyStatus } from '../kube/apply-status.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -19,6 +20,7 @@ import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
 import {
+  type AuditTrouble,
   auditGuardDocument,
   claimedCondition,
   repairClaimedNow,
@@ -33,7 +35,9 @@ export interface StatusWriterOptions {
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
   /** Compares the log with the status before a new anchor is written. */
-  readonly guard: Pick<AnchorGuard, 'check' | 'written'>;
+  readonly guard: Pick<AnchorGuard, 'check' | 'reason' | 'written'>;
+  /** Why the log accepts no new work; undefined while it does. */
+  readonly logFailure: () => LogFailure | undefined;
   /** The Incident of a session as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
@@ -52,6 +56,8 @@ interface Session {
   writtenAt: number;
   /** Digest of the last document written. */
   lastDocument: string;
+  /** The last document written for the audit guard, without its time. */
+  lastGuard: string;
   known: { claim: Claim; condition: Condition } | undefined;
   /** Serialises the writes of one session. */
   lock: Promise<unknown>;
@@ -140,6 +146,7 @@ export class StatusWriter {
         urgent: false,
         writtenAt: Number.NEGATIVE_INFINITY,
         lastDocument: '',
+        lastGuard: '',
         known: undefined,
         lock: Promise.resolve(),
         runner: undefined,
@@ -190,17 +197,21 @@ export class StatusWriter {
     try {
       const incident = this.#options.incident(session);
       if (incident === undefined) return;
-      const broken = await this.#options.guard.check(incident);
-      if (broken !== undefined || findCondition(incident.status?.conditions, CONDITIONS.AuditIntact) !== undefined) {
-        await this.#applyGuard(incident, broken);
-        state.writtenAt = performance.now();
-      }
+      const failure = this.#options.logFailure();
+      // A log that cannot even be read says nothing about one session.
+      const broken =
+        failure === undefined || failure.acceptsClosing
+          ? await this.#options.guard.check(incident)
+          : this.#options.guard.reason(session);
+      if (await this.#applyGuard(incident, state, { broken, failure })) state.writtenAt = performance.now();
       // The anchor in the status is the evidence. Nothing may replace it.
       if (broken !== undefined) return;
       state.known = this.#newer(incident, state.known);
       const { claim, condition } = repairClaimedNow(incident, state.known);
       if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
       const parts = await this.#parts(session, { claim, condition });
+      // What the status says came from entries that are no longer there.
+      if (parts.head?.prunedAt !== undefined) return;
       const document = statusDocument(incident, parts);
       const digest = createHash('sha256').update(JSON.stringify(document)).digest('base64');
       if (digest === state.lastDocument) return;
@@ -249,17 +260,29 @@ export class StatusWriter {
     };
   }
 
-  /** Sets the condition AuditIntact of a broken session, or removes it from an intact one. */
-  async #applyGuard(incident: Incident, broken: string | undefined): Promise<void> {
-    const seen = findCondition(incident.status?.conditions, CONDITIONS.AuditIntact);
-    if (broken !== undefined && seen?.message === broken) return;
+  /**
+   * Sets the conditions that say why nothing can be recorded, or removes them.
+   * @returns whether it wrote
+   */
+  async #applyGuard(incident: Incident, state: Session, trouble: AuditTrouble): Promise<boolean> {
+    const { conditions } = incident.status ?? {};
+    const isClear = [CONDITIONS.AuditIntact, CONDITIONS.AuditWritable].every(
+      (type) => findCondition(conditions, type) === undefined,
+    );
+    const hasTrouble = trouble.broken !== undefined || trouble.failure !== undefined;
+    const wanted = JSON.stringify([trouble.broken, trouble.failure?.message]);
+    // The watch may not show yet what was written last.
+    if (wanted === state.lastGuard || (!hasTrouble && isClear && state.lastGuard === '')) return false;
+    const document = auditGuardDocument(incident, trouble, new Date().toISOString());
     await this.#options.bucket.take();
     try {
-      await this.#apply(auditGuardDocument(incident, broken, new Date().toISOString()), AUDIT_GUARD_MANAGER);
+      await this.#apply(document, AUDIT_GUARD_MANAGER);
     } catch (error) {
       // The Incident was deleted, or replaced by another one with the same name.
       if (!isNotFound(error) && !isConflict(error)) throw error;
     }
+    state.lastGuard = wanted;
+    return true;
   }
 
   #published(session: string, { head }: StatusParts): void {

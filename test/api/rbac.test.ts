@@ -2,7 +2,7 @@
 // they are sufficient, and not excessive.
 
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { recordAuditBroken } from '../../src/gateway/audit-broken-event.ts';
+import { recordAuditEvent } from '../../src/gateway/audit-event.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS, EVENTS, PODS, type Resource, ROLE_BINDINGS } from '../../src/kube/resources.ts';
@@ -68,7 +68,13 @@ describe('the gateway with the rights of the chart', () => {
     const asGateway = await clientAs(server, SYSTEM, 'oplab-gateway');
     const warnings: unknown[] = [];
     const logger = createLogger('gateway', { stream: { write: (line) => void warnings.push(line) } });
-    recordAuditBroken(asGateway, logger, { metadata: { name: 'down', namespace: 'default', uid: 'u' } }, 'set back');
+    recordAuditEvent(
+      asGateway,
+      logger,
+      { metadata: { name: 'down', namespace: 'default', uid: 'u' } },
+      'AuditBroken',
+      'set back',
+    );
     const recorded = await eventually(async () => {
       expect(warnings).toEqual([]);
       const { items } = await server.client.list(EVENTS, { namespace: 'default' });

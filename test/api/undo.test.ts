@@ -6,9 +6,10 @@ import type { Entry } from '../../src/audit/entry.ts';
 import { isMap } from '../../src/audit/object-view.ts';
 import { type Change, readChanges } from '../../src/cli/changes/change.ts';
 import { planUndo, runUndo } from '../../src/cli/changes/undo.ts';
+import { UNDO_ANNOTATION } from '../../src/cli/changes/undo-record.ts';
 import { clusterObjects, type Objects } from '../../src/cli/objects.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
-import { CONFIG_MAPS, DEPLOYMENTS, restPath } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, DEPLOYMENTS, INCIDENTS, restPath } from '../../src/kube/resources.ts';
 import {
   type Answer,
   type Attempt,
@@ -162,7 +163,8 @@ class Cluster implements UndoWorld {
       if (answer.status === 429) await new Promise((resolve) => setTimeout(resolve, 200));
     } while (answer.status === 429);
     // What the API server finds not valid is refused, and changes nothing.
-    if (answer.status >= 400 && answer.status !== 422) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+    if (answer.status >= 400 && answer.status !== 422)
+      throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
   }
 }
 
@@ -353,5 +355,21 @@ describe('undo', () => {
     // Whoever was first: what the other wrote is not taken for the session's.
     expect(JSON.stringify(plan?.steps)).not.toContain('/data/b');
     expect(fields?.get('/data/b')).toBe('x');
+  });
+
+  it('is recorded on the Incident, in the version that was read', async () => {
+    const ref = { name: 'undo-0', namespace: TARGET };
+    const incident = await lab.client.get(INCIDENTS, ref);
+    const objects = clusterObjects(lab.client);
+    await objects.annotateIncident(incident, UNDO_ANNOTATION, '[]');
+    expect((await lab.client.get(INCIDENTS, ref)).metadata.annotations).toMatchObject({ [UNDO_ANNOTATION]: '[]' });
+    await expect(objects.annotateIncident(incident, UNDO_ANNOTATION, '[1]')).rejects.toMatchObject({ status: 409 });
+    expect(await objects.whoAmI()).not.toBe('unknown');
+    // No agent may write there.
+    const [attempt] = attempts;
+    if (attempt === undefined) throw new Error('no attempt');
+    const path = restPath(INCIDENTS, TARGET, 'undo-0');
+    const forged = await lab.kube(attempt, 'PATCH', path, { 'content-type': MERGE }, '{"metadata":{"annotations":{}}}');
+    expect(forged.text).toContain('an agent may not write incidents.oplab.dev');
   });
 });

@@ -2,6 +2,7 @@
 // pods and tokens.
 
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -145,6 +146,7 @@ export async function startGatewayHarness(
   ]);
   const ca = await import('node:fs/promises').then((fs) => fs.readFile(certFile, 'utf8'));
   await writeFile(path.join(dir, 'api-key'), `${MODEL_KEY}\n`);
+  await writeFile(path.join(dir, 'hmac-key'), `${randomBytes(32).toString('hex')}\n`);
   const more = await environment(dir);
 
   const modelAPI = await startModelAPI();
@@ -156,6 +158,8 @@ export async function startGatewayHarness(
     startGateway({
       environment: parseEnvironment(gatewayEnvironment, {
         OPLAB_DATA_DIR: dir,
+        OPLAB_ADMIN_SOCKET: path.join(dir, 'admin.sock'),
+        OPLAB_AUDIT_KEY_FILE: path.join(dir, 'hmac-key'),
         OPLAB_TLS_CERT_FILE: certFile,
         OPLAB_TLS_KEY_FILE: keyFile,
         OPLAB_UPSTREAM_URL: modelAPI.url,

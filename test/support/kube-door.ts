@@ -15,6 +15,7 @@ import { afterEach } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import type { NewEntry } from '../../src/audit/entry.ts';
 import type { AuditLog } from '../../src/audit/log.ts';
+import { RawDigester } from '../../src/audit/raw-digest.ts';
 import { AuditUnavailable } from '../../src/errors.ts';
 import { AnchorGuard } from '../../src/gateway/anchor-guard.ts';
 import { AttemptTokens } from '../../src/gateway/attempt-tokens.ts';
@@ -77,6 +78,7 @@ const sandboxToken = `e30.${claims}.signature`;
 function logOf(entries: NewEntry[], failsAfter: number): AuditLog {
   return {
     failure: undefined,
+    digester: new RawDigester(undefined),
     async append(_, entry) {
       if (entries.length >= failsAfter) throw new AuditUnavailable('disk full');
       entries.push(entry);
@@ -171,6 +173,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
       guard: new AnchorGuard({ log }),
+      logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),

@@ -5,13 +5,22 @@ import { z } from 'zod';
 import type { Incident } from '../../api/incident.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import type { SessionExport } from '../../audit/export.ts';
-import { isMap, type JsonMap } from '../../audit/object-view.ts';
+import { isMap } from '../../audit/object-view.ts';
 import { statusAnchors } from '../../audit/verify.ts';
 import { InvalidInput, NotAllowed, NotFound, UndoIncomplete } from '../../errors.ts';
+import { isConflict } from '../../kube/errors.ts';
 import { describeTarget } from '../changes/object-yaml.ts';
 import { isIncomplete, type ObjectResult, otherChanges, planUndo, runUndo } from '../changes/undo.ts';
 import type { Conflict, NotUndone, ObjectPlan } from '../changes/undo-plan.ts';
-import { beginRun, endRun, planText, readRuns, showRuns, UNDO_ANNOTATION } from '../changes/undo-record.ts';
+import {
+  beginRun,
+  endRun,
+  planText,
+  readRuns,
+  showRuns,
+  UNDO_ANNOTATION,
+  type UndoRun,
+} from '../changes/undo-record.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import type { Output } from '../output.ts';
 import { changesOf, loadSession, requireVerified } from './changes.ts';
@@ -24,6 +33,9 @@ const flags = connectionFlags.extend({
 });
 type Flags = z.infer<typeof flags>;
 
+/** How often a record is tried while others write to the Incident. */
+const RECORD_TRIES = 5;
+
 /**
  * Puts back what a session changed.
  * @throws UndoIncomplete if something is left as it is; VerificationFailed, NotFound, NotAllowed
@@ -31,7 +43,7 @@ type Flags = z.infer<typeof flags>;
 export async function undoSession(environment: Environment, command: Command, text: string): Promise<void> {
   const given = parseFlags(command, flags);
   const session = await loadSession(environment, given, text);
-  const { incident, raw } = await findIncident(environment, given, session);
+  const incident = await findIncident(environment, given, session);
   requireVerified(session, environment.output, statusAnchors(incident.status?.audit));
   const changes = await changesOf(session);
   const objects = environment.objects(given);
@@ -62,22 +74,18 @@ export async function undoSession(environment: Environment, command: Command, te
     );
     if (!(await environment.confirm('Put this back?'))) throw new InvalidInput('nothing was put back');
   }
-  const results = await runOnRecord(environment, given, raw, session, plans, others);
+  const results = await runOnRecord(environment, given, session, plans, others);
   report(environment.output, given, results, others);
   requireComplete(results, others);
 }
 
 /** The session's own Incident, which keeps the record of the undo. */
-async function findIncident(
-  environment: Environment,
-  given: Flags,
-  { session }: SessionExport,
-): Promise<{ readonly incident: Incident; readonly raw: JsonMap }> {
+async function findIncident(environment: Environment, given: Flags, { session }: SessionExport): Promise<Incident> {
   const { namespace, name } = session.incident;
   const gone = `the Incident ${namespace}/${name} of this session no longer exists, so an undo cannot go on record`;
   try {
-    const { incident, raw } = await environment.incidents(given).get(namespace, name);
-    if (incident.metadata.uid === session.id && isMap(raw)) return { incident, raw };
+    const { incident } = await environment.incidents(given).get(namespace, name);
+    if (incident.metadata.uid === session.id) return incident;
   } catch (error) {
     if (!(error instanceof NotFound)) throw error;
   }
@@ -88,26 +96,35 @@ async function findIncident(
 async function runOnRecord(
   environment: Environment,
   given: Flags,
-  incident: JsonMap,
   { session }: SessionExport,
   plans: readonly ObjectPlan[],
   others: readonly NotUndone[],
 ): Promise<ObjectResult[]> {
   const objects = environment.objects(given);
-  const earlier = readRuns(incident);
+  const { namespace, name } = session.incident;
+  const record = async (show: (earlier: UndoRun[]) => string) => {
+    for (let left = RECORD_TRIES; ; left -= 1) {
+      const { raw } = await environment.incidents(given).get(namespace, name);
+      if (!isMap(raw)) throw new NotAllowed(`the Incident ${namespace}/${name} cannot be read`);
+      try {
+        await objects.annotateIncident(raw, UNDO_ANNOTATION, show(readRuns(raw)));
+        return;
+      } catch (error) {
+        // The controller or somebody else has written to the Incident.
+        if (!isConflict(error) || left === 1) throw error;
+      }
+    }
+  };
   const begun = beginRun(plans, {
     begunAt: environment.now().toISOString(),
     by: await objects.whoAmI(),
     entries: session.entries,
     headHash: session.headHash,
   });
-  await objects.annotateIncident(incident, UNDO_ANNOTATION, showRuns(earlier, begun));
+  await record((earlier) => showRuns(earlier, begun));
   const results = await runUndo(plans, objects);
   const ended = endRun(begun, results, others.length, environment.now().toISOString());
-  // Others may have written to the Incident in the meantime.
-  const { namespace, name } = session.incident;
-  const { raw } = await environment.incidents(given).get(namespace, name);
-  if (isMap(raw)) await objects.annotateIncident(raw, UNDO_ANNOTATION, showRuns(readRuns(raw).slice(0, -1), ended));
+  await record((earlier) => showRuns(earlier.slice(0, -1), ended));
   return results;
 }
 

@@ -43,8 +43,9 @@ export function statusTailLines(tail: readonly TailEntry[], width: number): Line
   if (tail.length === 0) return [];
   return [
     styled("The end of the trail, from the Incident's status:", 'dim'),
-    ...tail.flatMap(({ time, kind, text }): Line[] => {
-      const [first = '', ...rest] = folded(`${kind.replace('_', ' ')}: ${text}`, width - 9);
+    ...tail.flatMap(({ time, kind, writer, text }): Line[] => {
+      const by = writer === undefined ? '' : ` (${writer})`;
+      const [first = '', ...rest] = folded(`${kind.replace('_', ' ')}${by}: ${text}`, width - 9);
       return [[span(`${clock(time)} `, 'dim'), span(first)], ...rest.map((line) => styled(INDENT + line))];
     }),
   ];

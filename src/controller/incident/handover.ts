@@ -149,6 +149,11 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
     case 'LimitReached': {
       const { limits, usage } = status ?? {};
       const limit = usage?.limitReached ?? 'time';
+      if (limit === 'record') {
+        return step(
+          'the agent wrote more to the audit log than one Incident may: look in its trail for what filled it, and if that was useful work, raise audit.session in the values of the chart and create a new Incident',
+        );
+      }
       const configured = limits === undefined ? '' : ` (${JSON.stringify(limits)})`;
       return step(
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,

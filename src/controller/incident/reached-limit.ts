@@ -20,6 +20,8 @@ export function reachedLimit({ limits, startTime, usage }: LimitFacts, now: Date
       return `the limit of ${limits.maxTokens} tokens is reached`;
     case 'cost':
       return `the cost limit of ${limits.maxCostMilliUSD} thousandths of a US dollar is reached`;
+    case 'record':
+      return 'the limit of record is reached: the audit log holds no more of one Incident';
     default:
       return undefined;
   }

@@ -34,7 +34,11 @@ const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 
 export const SEAL_REQUESTED = 'SealRequested';
 
 /** Conditions that the gateway writes. The controller must not own them as well. */
-const GATEWAY_CONDITIONS: readonly string[] = [CONDITIONS.RepairClaimed, CONDITIONS.AuditIntact];
+const GATEWAY_CONDITIONS: readonly string[] = [
+  CONDITIONS.RepairClaimed,
+  CONDITIONS.AuditIntact,
+  CONDITIONS.AuditWritable,
+];
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {

@@ -105,6 +105,7 @@ interface Options {
   read?: () => string;
   purpose?: 'act' | 'report';
   concurrency?: Concurrency;
+  refusal?: () => never;
 }
 
 /** A door of the test behind its own server. */
@@ -120,11 +121,12 @@ async function open(options: Options = {}) {
     read: options.read ?? (() => 'wanted'),
     plan: async (caller, _, { request }) =>
       (await options.plan?.(request, caller)) ?? { answer: async (response) => void response.end('answered') },
-    refusal: (error) => ({
-      status: error instanceof Unauthenticated ? 401 : error instanceof Error && 'code' in error ? 403 : 500,
-      headers: { connection: 'close' },
-      body: error instanceof Error && 'code' in error ? error.message : 'failed',
-    }),
+    refusal: (error) =>
+      options.refusal?.() ?? {
+        status: error instanceof Unauthenticated ? 401 : error instanceof Error && 'code' in error ? 403 : 500,
+        headers: { connection: 'close' },
+        body: error instanceof Error && 'code' in error ? error.message : 'failed',
+      },
     count: counted,
   };
   const context = gateway();
@@ -310,6 +312,21 @@ it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the 
   expect(logged).toHaveBeenCalledTimes(1);
   expect(refused.mock.calls).toEqual([[{ door: 'kube', reason: 'OPLAB_INTERNAL' }]]);
   expect(counted.mock.calls).toEqual([['wanted', 500]]);
+  expect(await isIdle()).toBe(true);
+});
+
+it.each(['request', 'upgrade'] as const)('closes the connection of a %s that it cannot even refuse', async (type) => {
+  const { ask, upgrade, isIdle } = await open({
+    read: () => {
+      throw new InvalidInput('not a path');
+    },
+    refusal: () => {
+      throw new Error('a defect of the door');
+    },
+  });
+  await expect(type === 'request' ? ask() : upgrade()).rejects.toThrow('socket hang up');
+  expect(logged).toHaveBeenCalledTimes(1);
+  expect(counted).toHaveBeenCalledTimes(1);
   expect(await isIdle()).toBe(true);
 });
 

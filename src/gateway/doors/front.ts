@@ -11,8 +11,21 @@ import { whileHeld } from './held-exchange.ts';
 import { reportLimitReached } from './limit-reached.ts';
 import { splice } from './splice.ts';
 
-/** Answers one request, or one request to upgrade. Never throws. */
+/**
+ * Answers one request, or one request to upgrade. Never throws: nobody waits for the result, so an
+ * error would end the gateway.
+ */
 export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
+  try {
+    await serveOrThrow(gateway, door, exchange);
+  } catch (error) {
+    // The refusal itself failed. The caller sees a closed connection.
+    gateway.logger.error({ error }, `the ${door.name} door could not refuse a request`);
+    (exchange.type === 'request' ? exchange.response : exchange.socket).destroy();
+  }
+}
+
+async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
   const { request } = exchange;
   if (exchange.type === 'upgrade') {
     // Without a listener, a caller that resets its connection would end the process.
@@ -25,7 +38,8 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   let leave = () => {};
   let status = 0;
   try {
-    const identity = await gateway.identities.prove(request.headers.authorization, door.audience);
+    const { headers, socket } = request;
+    const identity = await gateway.identities.prove(headers.authorization, door.audience, socket.remoteAddress ?? '');
     const decision = gateway.leases.decide(identity);
     if ('lease' in decision) lease = decision.lease;
     const admitted = { identity, lease: requireLease(decision, door.purpose) };
@@ -63,6 +77,7 @@ function enter<Wanted>(
   door: Door<Wanted>,
   { lease: { session } }: Pick<Caller, 'lease'>,
 ): { readonly memory: MemoryHold; leave(): void } {
+  // Only the first of these can fail, so that nothing is taken that is not given back.
   const leave = door.concurrency.enter(session);
   const done = gateway.inFlight.begin(session);
   // The sandbox and the agent have a share each: what a command sends cannot stop the record of it.

@@ -2,6 +2,7 @@
 // attach, port-forward and cp over WebSocket or SPDY.
 
 import type { IncomingMessage } from 'node:http';
+import type { RawDigest } from '../../../audit/raw-digest.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { discardBody, readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
@@ -113,14 +114,14 @@ async function planRequest(
   const count = (size: number) => writeBytes.take(caller.lease.session, size);
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
-    const unread = hasBody(request) ? await discardBody(request, MAX_BODY, count) : undefined;
+    const unread = hasBody(request) ? await digestBody(gateway, request, count) : undefined;
     await recordRefused(gateway, caller, request, unread, refusedBy(reason));
     throw new NotAllowed(reason);
   }
   if (writes && hasBody(request)) {
     const refusal = await rights.findRefusal(caller.lease, token, method, wanted);
     if (refusal !== undefined) {
-      return await refuse(gateway, caller, request, refusal, await discardBody(request, MAX_BODY, count));
+      return await refuse(gateway, caller, request, refusal, await digestBody(gateway, request, count));
     }
   }
   const reserve = (size: number) => {
@@ -174,6 +175,17 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
+/** Digests a body as it passes by, without keeping it. */
+async function digestBody(
+  { log }: Pick<GatewayContext, 'log'>,
+  request: IncomingMessage,
+  count: (size: number) => void,
+): Promise<RawDigest> {
+  const digest = log.digester.start();
+  await discardBody(request, MAX_BODY, count, digest.update);
+  return digest.digest();
+}
+
 /** The outcome of a write that no role can allow. */
 function refusedBy(reason: string): Outcome {
   return { status: 403, ended: `refused by the gateway: ${reason}` };
@@ -181,19 +193,19 @@ function refusedBy(reason: string): Outcome {
 
 /**
  * Records a write that is refused whatever its body says.
- * @param unreadBytes the length of its body. Only this is recorded: reading it would be work that a
- * caller without rights could cause
+ * @param unread length and digest of its body. Only these are recorded: parsing it would be work that
+ * a caller without rights could cause
  */
 async function recordRefused(
   gateway: GatewayContext,
   caller: Caller,
   request: IncomingMessage,
-  unreadBytes: number | undefined,
+  unread: RawDigest | undefined,
   outcome: Outcome,
 ): Promise<void> {
   const { method = 'GET', url: path = '/' } = request;
   const forwarded = { method, path, headers: requestHeaders(request.headers), body: Buffer.alloc(0) };
-  const details: IntentDetails = unreadBytes === undefined ? {} : { unreadBytes };
+  const details: IntentDetails = unread === undefined ? {} : { unread };
   const intent = await recordIntent(gateway, caller, forwarded, details);
   await intent.outcome(outcome);
 }
@@ -204,10 +216,10 @@ async function refuse(
   caller: Caller,
   request: IncomingMessage,
   status: KubeStatus,
-  unreadBytes: number,
+  unread: RawDigest,
 ): Promise<AnswerPlan> {
   const body = Buffer.from(JSON.stringify(status));
-  await recordRefused(gateway, caller, request, unreadBytes, { status: 403, body });
+  await recordRefused(gateway, caller, request, unread, { status: 403, body });
   return {
     answer: async (response) => {
       response.writeHead(403, { 'content-type': 'application/json', 'content-length': body.length }).end(body);

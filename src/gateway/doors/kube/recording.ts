@@ -2,6 +2,7 @@
 // outcome.
 
 import { z } from 'zod';
+import type { RawDigest } from '../../../audit/raw-digest.ts';
 import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
 import { type Before, changedFields, describeBefore } from './before.ts';
 import { canonicalBody, recordedBody } from './body.ts';
@@ -27,8 +28,8 @@ const answered = z.looseObject({
 export interface IntentDetails {
   /** Of an upgrade. */
   readonly protocol?: string;
-  /** The length of a body that was not read, because the request is refused. */
-  readonly unreadBytes?: number;
+  /** Of a body that was not parsed, because the request is refused. */
+  readonly unread?: RawDigest;
   /** Reads what a write is going to change, once its intent is on disk. Never throws. */
   readonly readBefore?: (request: KubeRequest) => Promise<Before | undefined>;
 }
@@ -45,28 +46,25 @@ export async function recordIntent(
   gateway: GatewayContext,
   { lease }: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
-  { protocol, unreadBytes, readBefore }: IntentDetails = {},
+  { protocol, unread, readBefore }: IntentDetails = {},
 ): Promise<Intent> {
-  const contentType = body.length > 0 || unreadBytes !== undefined ? headers['content-type']?.toString() : undefined;
+  const contentType = body.length > 0 || unread !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
   const asked = classify(method, forwardedPath);
   const secret = asked.resource === 'secrets';
   const read = canonicalBody(body, contentType, undefined, secret);
   const shown = recordedBody(read, secret);
   // A body that was not read could say something else than the query.
-  const request = unreadBytes === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
+  const request = unread === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
   const key = `kube:${crypto.randomUUID()}`;
   const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
   const query = Object.fromEntries(
-    [...new Set(request.query.keys())].map((parameter) => [
-      parameter,
-      request.query.getAll(parameter).map((value) => value.slice(0, 8192)),
-    ]),
+    [...new Set(request.query.keys())].map((parameter) => [parameter, request.query.getAll(parameter)]),
   );
   const command = subresource === 'exec' ? request.query.getAll('command') : [];
   const target = {
     verb,
-    ...(resource === undefined ? { path: path.slice(0, 2048) } : { group, version, resource }),
+    ...(resource === undefined ? { path } : { group, version, resource }),
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
@@ -81,14 +79,15 @@ export async function recordIntent(
       ...(dryRun ? { dryRun } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(contentType === undefined ? {} : { contentType }),
-      ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
+      ...(userAgent === undefined ? {} : { userAgent }),
       ...(protocol === undefined ? {} : { protocol }),
-      ...(unreadBytes === undefined ? {} : { unreadBytes }),
+      ...(unread === undefined ? {} : { unreadBytes: unread.bytes }),
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
-    content: text.slice(0, 4096),
-    ...(shown === undefined ? {} : { blob: shown }),
+    content: text,
+    ...shownBody(gateway, shown, body),
+    ...(unread === undefined ? {} : { rawBody: unread }),
   });
   const before = await readBefore?.(request);
   for (const [index, facts] of before === undefined ? [] : describeBefore(before, secret).entries()) {
@@ -98,7 +97,7 @@ export async function recordIntent(
       kind: 'kube_before',
       tool: 'kube',
       params: { ...target, intentSeq: receipt.seq, ...facts.params },
-      content: `before ${text}: ${facts.content}`.slice(0, 4096),
+      content: `before ${text}: ${facts.content}`,
     });
   }
   const started = performance.now();
@@ -122,14 +121,14 @@ export async function recordIntent(
           ...target,
           intentSeq: receipt.seq,
           status,
-          ...(result?.reason === undefined || !failed ? {} : { reason: result.reason }),
+          ...(result?.reason === undefined || !failed ? {} : { reason: short(result.reason) }),
           ...(meta === undefined || failed
             ? {}
             : {
                 object: {
-                  ...(meta.name === undefined ? {} : { name: meta.name }),
-                  ...(meta.uid === undefined ? {} : { uid: meta.uid }),
-                  ...(meta.resourceVersion === undefined ? {} : { resourceVersion: meta.resourceVersion }),
+                  ...(meta.name === undefined ? {} : { name: short(meta.name) }),
+                  ...(meta.uid === undefined ? {} : { uid: short(meta.uid) }),
+                  ...(meta.resourceVersion === undefined ? {} : { resourceVersion: short(meta.resourceVersion) }),
                   ...(meta.generation === undefined ? {} : { generation: meta.generation }),
                 },
               }),
@@ -140,13 +139,27 @@ export async function recordIntent(
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
-        ...(shown === undefined ? {} : { blob: shown }),
-        content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(
-          0,
-          4096,
-        ),
+        ...(answer === undefined ? {} : shownBody(gateway, shown, isPartial ? undefined : answer)),
+        content: `${describeRequest(request)}${named}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`,
       });
     },
+  };
+}
+
+/** Of an answer, which a pod behind a proxy may have written. The API server's own texts are shorter. */
+function short(text: string): string {
+  return text.slice(0, 256);
+}
+
+/**
+ * The body as the entry shows it, with the digest of its bytes if the entry shows something else.
+ * @param body undefined if only a part of it was kept
+ */
+function shownBody({ log }: Pick<GatewayContext, 'log'>, shown: string | undefined, body: Buffer | undefined) {
+  const isShown = body === undefined || body.length === 0 || (shown !== undefined && body.equals(Buffer.from(shown)));
+  return {
+    ...(shown === undefined ? {} : { blob: shown }),
+    ...(isShown ? {} : { rawBody: log.digester.of(body) }),
   };
 }
 

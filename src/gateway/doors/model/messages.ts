@@ -280,7 +280,7 @@ class Call {
           ...(cut === undefined ? {} : { cut }),
         },
         durationMs,
-        content: text.slice(0, 4096),
+        content: text,
       });
       return true;
     } catch (failure) {
