@@ -103,6 +103,7 @@ describe('the object before a write', () => {
     });
     await door.send('PATCH', '/api/v1/namespaces/patient/secrets/s', '{"data":{"password":"Y2F0cw=="}}', merge);
     expect(JSON.stringify(door.entries)).not.toMatch(/ZG9ncw|Y2F0cw/);
+    expect(door.entries[1]).toHaveProperty('rawBody');
     expect(JSON.parse(door.entries[1]?.blob ?? '').data).toEqual({ password: '[redacted]', user: '[redacted]' });
     expect(door.entries[2]?.params).toMatchObject({ changed: ['/data/password'] });
   });

@@ -93,6 +93,10 @@ export async function recordIntent(
   for (const [index, facts] of before === undefined ? [] : describeBefore(before, secret).entries()) {
     await record(gateway, lease, 'gateway', {
       ...facts,
+      // What is shown of a Secret is not all of it: a keyed digest stands for the rest.
+      ...(secret && before?.state === 'present'
+        ? { rawBody: gateway.log.digester.of(Buffer.from(JSON.stringify(before.object))) }
+        : {}),
       clientKey: `${key}:before:${index + 1}`,
       kind: 'kube_before',
       tool: 'kube',
