@@ -83,6 +83,12 @@ export const ERRORS = {
     meaning:
       'The Incident uses more of the gateway than its share: bytes in memory, or requests or bytes a second. Try again in a moment.',
   },
+  OPLAB_UNDO_INCOMPLETE: {
+    status: 409,
+    exitCode: 5,
+    retry: false,
+    meaning: 'An undo left something as it is: somebody else changed it since, or it cannot be put back.',
+  },
   OPLAB_AUDIT_UNAVAILABLE: {
     status: 503,
     exitCode: 1,

@@ -147,6 +147,13 @@ export class VerificationFailed extends OplabError {
   }
 }
 
+/** An undo left something as it is. What and why was printed. */
+export class UndoIncomplete extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_UNDO_INCOMPLETE', message);
+  }
+}
+
 /** The client cannot reach the gateway's read API. */
 export class GatewayUnreachable extends OplabError {
   constructor(message: string, cause?: unknown) {

@@ -77,12 +77,12 @@ const claims = Buffer.from(JSON.stringify({ aud: ['oplab-sandbox'], exp: 4_000_0
 const sandboxToken = `e30.${claims}.signature`;
 
 /** An in-memory log with the methods that a door needs. */
-function logOf(entries: NewEntry[], fails: boolean): AuditLog {
+function logOf(entries: NewEntry[], failsAfter: number): AuditLog {
   return {
     failure: undefined,
     digester: new RawDigester(undefined),
     async append(_, entry) {
-      if (fails) throw new AuditUnavailable('disk full');
+      if (entries.length >= failsAfter) throw new AuditUnavailable('disk full');
       entries.push(entry);
       return { seq: entries.length, hash: '', time: '', duplicate: false };
     },
@@ -103,8 +103,12 @@ export interface KubeDoorOptions {
   /** How the API server answers a request. It is not told of reviews of rights. */
   readonly answer?: (request: IncomingMessage, response: ServerResponse) => void;
   readonly auditFails?: boolean;
+  /** The log takes so many entries. */
+  readonly auditFailsAfter?: number;
   /** Answers reviews of the attempt's rights. Default: everything is allowed. */
   readonly review?: (response: ServerResponse) => void;
+  /** Answers what the door reads before a write. Default: it is not there. */
+  readonly before?: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
 /** Starts the door. What the test starts is stopped after it. */
@@ -127,12 +131,17 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       });
       return;
     }
+    if (request.method === 'GET' && request.headers['user-agent'] === 'oplab-gateway') {
+      if (options.before !== undefined) options.before(request, response);
+      else response.writeHead(404).end('{}');
+      return;
+    }
     seen.push(request);
     answer?.(request, response);
   });
   const url = new URL(`http://127.0.0.1:${await listening(apiServer)}`);
   const entries: NewEntry[] = [];
-  const log = logOf(entries, options.auditFails ?? false);
+  const log = logOf(entries, options.auditFails === true ? 0 : (options.auditFailsAfter ?? Number.POSITIVE_INFINITY));
   const user = {
     username: 'system:serviceaccount:oplab-agents:a',
     extra: { 'authentication.kubernetes.io/pod-name': ['p'], 'authentication.kubernetes.io/pod-uid': ['u'] },

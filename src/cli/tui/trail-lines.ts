@@ -102,6 +102,7 @@ function entryLines(entry: Entry, width: number): Line[] {
       return beside(entry, 'writes', intentTone(entry), entryText(entry), intentTone(entry), width);
     case 'docker_intent':
       return beside(entry, 'docker', intentTone(entry), entryText(entry), intentTone(entry), width);
+    case 'kube_before':
     case 'kube_outcome':
     case 'docker_outcome':
       return beside(entry, 'response', 'dim', entryText(entry), 'dim', width);

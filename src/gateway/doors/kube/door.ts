@@ -20,6 +20,7 @@ import type {
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
 import { AUDIT_ID, createAuditID } from './audit-id.ts';
+import { readBefore } from './before.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
 import { type CanarySecret, findCanary, findCanaryInBody } from './canary.ts';
 import { classify, type KubeRequest } from './classify.ts';
@@ -163,7 +164,12 @@ async function planRequest(
     writes,
     follows,
     request: forwarded,
-    record: async (sent) => (writes || secrets ? await recordIntent(gateway, caller, sent) : undefined),
+    record: async (sent) =>
+      writes || secrets
+        ? await recordIntent(gateway, caller, sent, {
+            readBefore: (asked) => readBefore({ apiServer, token, memory: caller.memory }, asked),
+          })
+        : undefined,
     open: (sent) => apiServer.request(sent, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };

@@ -1,4 +1,5 @@
-// Records requests to the API server: a durable intent before forwarding, and an outcome.
+// Records requests to the API server: a durable intent and what was there before forwarding, and an
+// outcome.
 
 import { z } from 'zod';
 import type { RawDigest } from '../../../audit/raw-digest.ts';
@@ -11,8 +12,9 @@ import {
   record,
 } from '../door.ts';
 import { AUDIT_ID } from './audit-id.ts';
+import { type Before, changedFields, describeBefore } from './before.ts';
 import { canonicalBody, recordedBody } from './body.ts';
-import { classify, describeRequest, withBody } from './classify.ts';
+import { classify, describeRequest, type KubeRequest, withBody } from './classify.ts';
 import { secretBody } from './secret-body.ts';
 
 const answered = z.looseObject({
@@ -36,21 +38,23 @@ export interface IntentDetails {
   readonly protocol?: string;
   /** Of a body that was not parsed, because the request is refused. */
   readonly unread?: RawDigest;
+  /** Reads what a write is going to change, once its intent is on disk. Never throws. */
+  readonly readBefore?: (request: KubeRequest) => Promise<Before | undefined>;
 }
 
 /** In the outcome of a write whose answer was not kept whole. */
 const TOO_LARGE = 'the answer is too large to be recorded whole';
 
 /**
- * Records an intent. Everything in it is read from the request as it is forwarded.
- * Resolves when it is on disk.
+ * Records an intent, and what its write is going to change. Everything in the intent is read from
+ * the request as it is forwarded. Resolves when it is on disk.
  * @throws AuditUnavailable; NotAllowed, TooLarge for a body that cannot be recorded
  */
 export async function recordIntent(
   gateway: GatewayContext,
   caller: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
-  { protocol, unread }: IntentDetails = {},
+  { protocol, unread, readBefore }: IntentDetails = {},
 ): Promise<Intent> {
   const { lease } = caller;
   const contentType = body.length > 0 || unread !== undefined ? headers['content-type']?.toString() : undefined;
@@ -99,6 +103,21 @@ export async function recordIntent(
     ...shownBody(gateway, shown, body),
     ...(unread === undefined ? {} : { rawBody: unread }),
   });
+  const before = await readBefore?.(request);
+  for (const [index, facts] of before === undefined ? [] : describeBefore(before, secret).entries()) {
+    await record(gateway, lease, 'gateway', {
+      ...facts,
+      // What is shown of a Secret is not all of it: a keyed digest stands for the rest.
+      ...(secret && before?.state === 'present'
+        ? { rawBody: gateway.log.digester.of(Buffer.from(JSON.stringify(before.object))) }
+        : {}),
+      clientKey: `${key}:before:${index + 1}`,
+      kind: 'kube_before',
+      tool: 'kube',
+      params: { ...target, intentSeq: receipt.seq, ...facts.params },
+      content: `before ${text}: ${facts.content}`,
+    });
+  }
   const started = performance.now();
   return {
     explanation,
@@ -108,6 +127,10 @@ export async function recordIntent(
       const failed = status === null || status >= 400;
       const named = target.name === undefined && meta?.name !== undefined && !failed ? ` ${meta.name}` : '';
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? (isPartial ? TOO_LARGE : ''));
+      const changed =
+        failed || isPartial || answer === undefined
+          ? undefined
+          : changedFields(before, answer.toString('utf8'), subresource);
       const shown = failed || answer === undefined ? undefined : showAnswer(answer, secret, isPartial, result);
       await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,
@@ -128,6 +151,7 @@ export async function recordIntent(
                   ...(meta.generation === undefined ? {} : { generation: meta.generation }),
                 },
               }),
+          ...(changed === undefined ? {} : { changed }),
           ...(isPartial ? { isPartial } : {}),
           ...(bytesIn === undefined ? {} : { bytesIn }),
           ...(bytesOut === undefined ? {} : { bytesOut }),
