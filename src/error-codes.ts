@@ -49,7 +49,8 @@ export const ERRORS = {
     status: 429,
     exitCode: 1,
     retry: false,
-    meaning: 'The Incident has reached a limit (turns, tokens, cost or time). The gateway refuses further work.',
+    meaning:
+      'The Incident has reached a limit (turns, tokens, cost or time), or its AgentClass the quota of the day. The gateway refuses further work.',
   },
   OPLAB_NOT_ALLOWED: {
     status: 400,

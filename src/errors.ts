@@ -43,10 +43,11 @@ export class NoLease extends OplabError {
 }
 
 /**
- * The Incident has reached a limit (turns, tokens, cost or time). The gateway refuses further work.
+ * The Incident has reached a limit (turns, tokens, cost or time), or its class the quota of the day.
+ * The gateway refuses further work.
  */
 export class LimitReached extends OplabError {
-  readonly limit: 'turns' | 'tokens' | 'cost' | 'time';
+  readonly limit: 'turns' | 'tokens' | 'cost' | 'time' | 'day';
   constructor(limit: LimitReached['limit'], message: string) {
     super('OPLAB_LIMIT_REACHED', message);
     this.limit = limit;

@@ -92,10 +92,10 @@ export const usage = z.object({
   cacheReadTokens: z.number().int().meta({ description: 'Number of input tokens that were read from the cache.' }),
   cacheWriteTokens: z.number().int().meta({ description: 'Number of input tokens that were written to the cache.' }),
   costMilliUSD: z.number().int().meta({ description: 'Cost in thousandths of a US dollar, rounded up.' }),
-  limitReached: z
-    .enum(['turns', 'tokens', 'cost', 'time'])
-    .optional()
-    .meta({ description: 'The limit that was reached. The gateway sets it when it refuses a request because of it.' }),
+  limitReached: z.enum(['turns', 'tokens', 'cost', 'time', 'day']).optional().meta({
+    description:
+      "The limit that was reached. The gateway sets it when it refuses a request because of it. day is the daily quota of the Incident's AgentClass.",
+  }),
 });
 export type Usage = z.infer<typeof usage>;
 

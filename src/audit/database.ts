@@ -13,9 +13,10 @@ import {
   reservationRow,
   sealRow,
   sessionRow,
+  spendingRow,
 } from './database-rows.ts';
 import type { Entry } from './entry.ts';
-import type { ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { ClassSpending, ReadOptions, Reservation, SessionSummary } from './log.ts';
 import { TRIGGERS } from './schema.ts';
 import type { Head } from './store-protocol.ts';
 
@@ -229,6 +230,24 @@ export class AuditDatabase {
         sealed: parsed.sealed !== 0,
         outcome: parsed.outcome,
       };
+    });
+  }
+
+  /** Reads only the calls since that time, by their own index. */
+  spendingSince(time: string): ClassSpending[] {
+    return this.#all(
+      `SELECT params ->> '$.agentClass' AS agent_class,
+         sum(params ->> '$.costMicroUSD') AS cost,
+         sum((params ->> '$.inputTokens') + (params ->> '$.outputTokens')
+           + (params ->> '$.cacheReadTokens') + (params ->> '$.cacheWriteTokens')) AS tokens
+       FROM entries
+       WHERE kind = 'model_call' AND writer = 'gateway' AND time >= ?
+         AND params ->> '$.agentClass' IS NOT NULL AND params ->> '$.costMicroUSD' IS NOT NULL
+       GROUP BY 1`,
+      time,
+    ).map((row) => {
+      const { agent_class: agentClass, cost, tokens } = spendingRow.parse(row);
+      return { agentClass, costMicroUSD: cost, tokens };
     });
   }
 

@@ -97,6 +97,10 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (session, client_key)
   ) STRICT;
   `,
+  `
+  -- For the usage of each AgentClass since midnight.
+  CREATE INDEX entries_model_calls ON entries (time) WHERE kind = 'model_call' AND writer = 'gateway';
+  `,
 ];
 
 /** Triggers that a file must have. Without them, its rows can be changed. */

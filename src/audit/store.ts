@@ -4,7 +4,15 @@ import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
 import type { Entry, NewEntry, Receipt } from './entry.ts';
-import type { AuditLog, Authorship, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
+import type {
+  AuditLog,
+  Authorship,
+  ClassSpending,
+  ReadOptions,
+  Reservation,
+  Reservations,
+  SessionSummary,
+} from './log.ts';
 import { Redactor } from './redaction.ts';
 import type {
   AppendResult,
@@ -90,6 +98,7 @@ class WorkerStore implements AuditStore {
     read: new Map(),
     tail: new Map(),
     sessions: new Map(),
+    spendingSince: new Map(),
     blob: new Map(),
     reserve: new Map(),
     reservations: new Map(),
@@ -180,6 +189,10 @@ class WorkerStore implements AuditStore {
 
   tail(session: string, count: number): Promise<Entry[]> {
     return this.#ask('tail', (id) => ({ id, op: 'tail', args: { session, count } }));
+  }
+
+  spendingSince(time: string): Promise<ClassSpending[]> {
+    return this.#ask('spendingSince', (id) => ({ id, op: 'spendingSince', args: { time } }));
   }
 
   sessions(): Promise<SessionSummary[]> {

@@ -4,7 +4,15 @@
 import { z } from 'zod';
 import { LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
-import { type Lease, type LeaseDecision, type Limit, leaseFor, type Purpose, requireLease } from './leases.ts';
+import {
+  describeLimit,
+  type Lease,
+  type LeaseDecision,
+  type Limit,
+  leaseFor,
+  type Purpose,
+  requireLease,
+} from './leases.ts';
 
 /** The fields of an agent pod that a lease depends on. */
 export const agentPod = z.object({
@@ -188,7 +196,7 @@ export class LeaseRegistry {
     if (decision.state === 'live') return undefined;
     if (decision.state === 'reached') {
       const tolerated = held.purpose === 'report' || (held.purpose === 'reserved' && decision.limit !== 'time');
-      return tolerated ? undefined : `the limit of ${decision.limit} is reached`;
+      return tolerated ? undefined : describeLimit(decision.limit);
     }
     return decision.message;
   }

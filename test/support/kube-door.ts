@@ -21,7 +21,9 @@ import { AttemptTokens } from '../../src/gateway/attempt-tokens.ts';
 import { BodyMemory } from '../../src/gateway/body-memory.ts';
 import { Budgets } from '../../src/gateway/budget.ts';
 import { ChangeBook } from '../../src/gateway/changes.ts';
+import { quotaClass } from '../../src/gateway/class-status.ts';
 import { Concurrency } from '../../src/gateway/concurrency.ts';
+import { DayQuota } from '../../src/gateway/day-quota.ts';
 import type { GatewayContext } from '../../src/gateway/doors/door.ts';
 import { serve } from '../../src/gateway/doors/front.ts';
 import { createApiServer } from '../../src/gateway/doors/kube/api-server.ts';
@@ -87,6 +89,7 @@ function logOf(entries: NewEntry[], fails: boolean): AuditLog {
     read: async () => [],
     tail: async () => [],
     sessions: async () => [],
+    spendingSince: async () => [],
     blob: async () => undefined,
     onAppend: () => () => {},
     close: async () => {},
@@ -156,6 +159,8 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     logger,
     leases,
     budgets,
+    dayQuota: new DayQuota(),
+    quotaClass: (name) => quotaClass(name, undefined),
     identities: new Identities({ client: answers, namespace: 'oplab-agents' }),
     attemptTokens: new AttemptTokens({ client: answers, namespace: 'oplab-agents' }),
     status: new StatusWriter({

@@ -154,6 +154,10 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
       );
     }
+    case 'DayLimitReached':
+      return step(
+        `AgentClass ${spec.agentClassName} has used its quota of the day: to let an agent try again, create a new Incident after midnight UTC, or after spec.quota of the class was raised`,
+      );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
         ? step('no pod ever started; to find out why', describeIncident)
