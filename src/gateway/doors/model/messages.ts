@@ -171,8 +171,10 @@ class Call {
         signal: stop.signal,
       });
     } catch (error) {
-      // The head of a stream is sent before the model works, the head of other answers afterwards.
-      const free = !(error instanceof NoAnswer && error.sent) || this.#admitted.request.stream === true;
+      // The head of a stream is sent before the model works, the head of other answers afterwards. A
+      // caller that hangs up is charged in any case: otherwise it could call the model for nothing.
+      const isSent = error instanceof NoAnswer && error.sent;
+      const free = !isSent || (this.#admitted.request.stream === true && cut === undefined);
       hold.release();
       await this.#end(
         { status: null, seen: nothing, cut: cut ?? errorMessage(error), error: errorMessage(error), free },
