@@ -50,7 +50,7 @@ export const ERRORS = {
     exitCode: 1,
     retry: false,
     meaning:
-      'The Incident has reached a limit (turns, tokens, cost, time or its share of the audit log). The gateway refuses further work.',
+      'The Incident has reached a limit (turns, tokens, cost, time or its share of the audit log), or its AgentClass the quota of the day. The gateway refuses further work.',
   },
   OPLAB_NOT_ALLOWED: {
     status: 400,

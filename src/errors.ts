@@ -43,12 +43,12 @@ export class NoLease extends OplabError {
 }
 
 /**
- * The Incident has reached a limit (turns, tokens, cost, time or record). The gateway refuses further
- * work.
+ * The Incident has reached a limit (turns, tokens, cost, time or record), or its class the quota of
+ * the day. The gateway refuses further work.
  */
 export class LimitReached extends OplabError {
-  /** `record` is its share of the audit log. */
-  readonly limit: 'turns' | 'tokens' | 'cost' | 'time' | 'record';
+  /** `record` is its share of the audit log, `day` the quota of its class. */
+  readonly limit: 'turns' | 'tokens' | 'cost' | 'time' | 'record' | 'day';
   constructor(limit: LimitReached['limit'], message: string) {
     super('OPLAB_LIMIT_REACHED', message);
     this.limit = limit;

@@ -5,6 +5,7 @@ import { dockerAccess } from './docker-access.ts';
 import { ISOLATION_PROBES } from './isolation.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
 import { DNS_LABEL, objectMeta } from './meta.ts';
+import { dayUsage, quota } from './quota.ts';
 
 /** The SDK's current Opus: the agent's model unless the class names another. */
 export const DEFAULT_MODEL = 'claude-opus-5-5';
@@ -149,14 +150,24 @@ export const agentClassSpec = z.object({
   ceilings: limits.partial().prefault({}).meta({
     description: 'Upper bounds on the limits of every Incident of this class. Values that you leave out get defaults.',
   }),
+  quota: quota.partial().prefault({}).meta({
+    description:
+      'Bounds on all Incidents of this class together. What exceeds them waits. Values that you leave out get defaults.',
+  }),
 });
 export type AgentClassSpec = z.infer<typeof agentClassSpec>;
+
+export const agentClassStatus = z.object({
+  day: dayUsage.optional().meta({ description: 'What the class has used today, as the gateway has counted it.' }),
+});
+export type AgentClassStatus = z.infer<typeof agentClassStatus>;
 
 export const agentClass = z.object({
   apiVersion: z.string(),
   kind: z.literal('AgentClass'),
   metadata: objectMeta,
   spec: agentClassSpec,
+  status: agentClassStatus.optional(),
 });
 export type AgentClass = z.infer<typeof agentClass>;
 

@@ -64,6 +64,7 @@ export const reservationRow = z.object({
   attempt: z.number(),
   bound: z.string(),
 });
+export const spendingRow = z.object({ agent_class: z.string(), cost: z.number(), tokens: z.number() });
 export const sessionRow = z.object({
   session: z.string(),
   namespace: z.string(),

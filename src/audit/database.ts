@@ -13,10 +13,11 @@ import {
   reservationRow,
   sealRow,
   sessionRow,
+  spendingRow,
   usageRow,
 } from './database-rows.ts';
 import type { Entry } from './entry.ts';
-import type { Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { ClassSpending, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
 import { Pruning } from './prune.ts';
 import { TRIGGERS } from './schema.ts';
 import type { SessionUsage } from './session-quota.ts';
@@ -262,6 +263,24 @@ export class AuditDatabase {
     const tombstones = this.pruning.tombstones();
     if (tombstones.length === 0) return left;
     return [...left, ...tombstones.map(({ summary }) => summary)].sort((a, b) => a.openedAt.localeCompare(b.openedAt));
+  }
+
+  /** Reads only the calls since that time, by their own index. */
+  spendingSince(time: string): ClassSpending[] {
+    return this.#all(
+      `SELECT params ->> '$.agentClass' AS agent_class,
+         sum(params ->> '$.costMicroUSD') AS cost,
+         sum((params ->> '$.inputTokens') + (params ->> '$.outputTokens')
+           + (params ->> '$.cacheReadTokens') + (params ->> '$.cacheWriteTokens')) AS tokens
+       FROM entries
+       WHERE kind = 'model_call' AND writer = 'gateway' AND time >= ?
+         AND params ->> '$.agentClass' IS NOT NULL AND params ->> '$.costMicroUSD' IS NOT NULL
+       GROUP BY 1`,
+      time,
+    ).map((row) => {
+      const { agent_class: agentClass, cost, tokens } = spendingRow.parse(row);
+      return { agentClass, costMicroUSD: cost, tokens };
+    });
   }
 
   /** Every session that still has a row, even if the `sessions` view does not show it. */

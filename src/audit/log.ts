@@ -34,6 +34,13 @@ export interface SessionSummary {
   readonly prunedAt?: string | undefined;
 }
 
+/** What the model calls of one AgentClass have used. */
+export interface ClassSpending {
+  readonly agentClass: string;
+  readonly costMicroUSD: number;
+  readonly tokens: number;
+}
+
 export interface ReadOptions {
   /** Only entries after this sequence number. */
   readonly afterSeq?: number;
@@ -80,6 +87,8 @@ export interface AuditLog {
   read(session: string, options?: ReadOptions): Promise<Entry[]>;
   tail(session: string, count: number): Promise<Entry[]>;
   sessions(): Promise<SessionSummary[]>;
+  /** What each class has used since this time (RFC 3339 in UTC), in the model calls of all sessions. */
+  spendingSince(time: string): Promise<ClassSpending[]>;
   blob(digest: string): Promise<string | undefined>;
   /**
    * Calls the listener after each durable append, in order. For the status tail and live watchers.

@@ -150,6 +150,10 @@ export const MIGRATIONS: readonly string[] = [
     WHEN EXISTS (SELECT 1 FROM pruned WHERE session = NEW.session)
     BEGIN SELECT RAISE(ABORT, 'the session is pruned'); END;
   `,
+  `
+  -- For the usage of each AgentClass since midnight.
+  CREATE INDEX entries_model_calls ON entries (time) WHERE kind = 'model_call' AND writer = 'gateway';
+  `,
 ];
 
 /** Triggers that a file must have. Without them, its rows can be changed. */

@@ -1,7 +1,7 @@
 // The messages between the audit log and its worker thread.
 
 import type { Entry, Receipt, RecordedEntry } from './entry.ts';
-import type { Authorship, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { Authorship, ClassSpending, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
 import type { SessionLimits } from './session-quota.ts';
 
 /** How the worker opens the file. */
@@ -33,6 +33,7 @@ export interface StoreOperations {
   read: { args: { session: string; options: ReadOptions }; result: Entry[] };
   tail: { args: { session: string; count: number }; result: Entry[] };
   sessions: { args: undefined; result: SessionSummary[] };
+  spendingSince: { args: { time: string }; result: ClassSpending[] };
   blob: { args: { digest: string }; result: string | undefined };
   reserve: { args: Reservation; result: undefined };
   reservations: { args: undefined; result: Reservation[] };

@@ -264,6 +264,8 @@ class StoreWorker {
         return { type: 'result', id, op: 'tail', value: db.tail(request.args.session, request.args.count) };
       case 'sessions':
         return { type: 'result', id, op: 'sessions', value: db.sessions() };
+      case 'spendingSince':
+        return { type: 'result', id, op: 'spendingSince', value: db.spendingSince(request.args.time) };
       case 'blob': {
         const bytes = db.blob(request.args.digest);
         const value = bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');

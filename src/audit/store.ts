@@ -5,7 +5,16 @@ import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
 import type { Entry, Receipt, RecordedEntry } from './entry.ts';
-import type { AuditLog, Authorship, Head, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
+import type {
+  AuditLog,
+  Authorship,
+  ClassSpending,
+  Head,
+  ReadOptions,
+  Reservation,
+  Reservations,
+  SessionSummary,
+} from './log.ts';
 import { selectPrunable } from './prune.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
@@ -122,6 +131,7 @@ class WorkerStore implements AuditStore {
     read: new Map(),
     tail: new Map(),
     sessions: new Map(),
+    spendingSince: new Map(),
     blob: new Map(),
     reserve: new Map(),
     reservations: new Map(),
@@ -222,6 +232,10 @@ class WorkerStore implements AuditStore {
 
   tail(session: string, count: number): Promise<Entry[]> {
     return this.#ask('tail', (id) => ({ id, op: 'tail', args: { session, count } }));
+  }
+
+  spendingSince(time: string): Promise<ClassSpending[]> {
+    return this.#ask('spendingSince', (id) => ({ id, op: 'spendingSince', args: { time } }));
   }
 
   sessions(): Promise<SessionSummary[]> {

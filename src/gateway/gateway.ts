@@ -2,6 +2,7 @@
 
 import type { Server } from 'node:http';
 import path from 'node:path';
+import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-class.ts';
 import { AGENT_AUDIENCE, SANDBOX_AUDIENCE } from '../api/group.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
@@ -15,7 +16,7 @@ import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
-import { INCIDENTS, PODS } from '../kube/resources.ts';
+import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
 import { watchExpiry } from '../net/certificate-expiry.ts';
 import type { CertificateFiles } from '../net/certificate-files.ts';
 import { createTlsServer, listen, type TlsServerOptions } from '../net/tls-server.ts';
@@ -31,7 +32,9 @@ import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
 import { canaryHost } from './canary-host.ts';
 import { ChangeBook } from './changes.ts';
+import { ClassStatusWriter, quotaClass } from './class-status.ts';
 import { Concurrency } from './concurrency.ts';
+import { DayQuota } from './day-quota.ts';
 import { loadDigestKey } from './digest-key.ts';
 import { agentPort } from './doors/agent-port.ts';
 import { DockerHosts } from './doors/docker/docker-host.ts';
@@ -107,6 +110,28 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     limits: { bytes: environment.OPLAB_AUDIT_SESSION_BYTES, entries: environment.OPLAB_AUDIT_SESSION_ENTRIES },
   });
   try {
+    const dayQuota = new DayQuota({
+      onChange: (_name, isUrgent) => {
+        if (isUrgent) classStatus.hurry();
+      },
+    });
+    const classes = new Reflector<AgentClass>({
+      client,
+      resource: AGENT_CLASSES,
+      parse: (object) => agentClassSchema.parse(object),
+      // A higher quota may apply at once.
+      onEvent: ({ object, previous }) => {
+        if (previous?.metadata.generation !== object.metadata.generation) classStatus.hurry();
+      },
+      logger,
+    });
+    const classStatus: ClassStatusWriter = new ClassStatusWriter({
+      client,
+      quota: dayQuota,
+      classes: () => classes.list(),
+      logger,
+      signal,
+    });
     const prices = await loadPrices(environment.OPLAB_PRICES_FILE);
     const dockerEndpoints = await loadDockerEndpoints(environment.OPLAB_DOCKER_ENDPOINTS_FILE);
     const budgets = new Budgets(log);
@@ -212,8 +237,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       signal,
     });
     const live = new LiveOutput((text) => log.redact(text));
+    // With nothing awaited in between, no call is counted twice, and none is missed.
+    await dayQuota.load(log);
     log.onAppend((entry) => {
       metrics.appends.inc({ kind: entry.kind });
+      dayQuota.record(entry);
       const { call } = resultParams.safeParse(entry.params).data ?? {};
       commands.appended(entry);
       if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
@@ -253,6 +281,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         return `the audit log cannot be written: ${log.failure}`;
       if (!incidents.isSynced) return 'the Incidents are not listed yet';
       if (!pods.isSynced) return 'the agent pods are not listed yet';
+      if (!classes.isSynced) return 'the AgentClasses are not listed yet';
       return undefined;
     };
     watchExpiry({
@@ -282,11 +311,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       () => guard.count,
     );
 
+    metrics.observeClasses(() =>
+      classes.list().map((agentClass) => {
+        const { name, quota } = quotaClass(agentClass.metadata.name, agentClass);
+        return { name, quota, usage: dayQuota.usage(quotaClass(name, agentClass)) };
+      }),
+    );
+
     const context: GatewayContext = {
       log,
       identities: new Identities({ client, namespace }),
       leases,
       budgets,
+      dayQuota,
+      quotaClass: (name) => quotaClass(name, classes.get(name)),
       attemptTokens: new AttemptTokens({ client, namespace }),
       status,
       tripwires,
@@ -353,7 +391,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     });
     incidents.start(signal);
     pods.start(signal);
-    await Promise.all([incidents.synced(), pods.synced()]);
+    classes.start(signal);
+    await Promise.all([incidents.synced(), pods.synced(), classes.synced()]);
+    for (const agentClass of classes.list()) {
+      dayQuota.restore(quotaClass(agentClass.metadata.name, agentClass), agentClass.status?.day);
+    }
+    void classStatus.run();
     reportLogFailure();
     for (const incident of leases.incidents()) {
       const { conditions } = incident.status ?? {};

@@ -8,6 +8,7 @@ import { CONDITIONS, type Incident, sessionId } from '../api/incident.ts';
 import { isTrue } from '../api/meta.ts';
 import {
   currentAttempt,
+  describeLimit,
   type Lease,
   type LeaseDecision,
   type Limit,
@@ -235,7 +236,7 @@ export class LeaseRegistry {
     if (decision.state === 'live') return undefined;
     if (decision.state === 'reached') {
       const tolerated = held.purpose === 'report' || (held.purpose === 'reserved' && decision.limit !== 'time');
-      return tolerated ? undefined : `the limit of ${decision.limit} is reached`;
+      return tolerated ? undefined : describeLimit(decision.limit);
     }
     return decision.message;
   }

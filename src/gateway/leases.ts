@@ -9,6 +9,13 @@ import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';
 
 export type Limit = LimitReached['limit'];
 
+/** The sentence that says which limit is reached. */
+export function describeLimit(limit: Limit): string {
+  return limit === 'day'
+    ? "the daily quota of the Incident's AgentClass is reached"
+    : `the Incident's limit of ${limit} is reached`;
+}
+
 /** The Incident, the attempt and the class on whose behalf a pod may act. */
 export interface Lease {
   readonly session: string;
@@ -53,7 +60,7 @@ export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
       return decision.lease;
     case 'reached':
       if (purpose === 'report') return decision.lease;
-      throw new LimitReached(decision.limit, `the Incident's limit of ${decision.limit} is reached`);
+      throw new LimitReached(decision.limit, describeLimit(decision.limit));
     case 'pending':
       throw new NoLeaseYet(decision.message);
     case 'dead':

@@ -22,7 +22,9 @@ import { AttemptTokens } from '../../src/gateway/attempt-tokens.ts';
 import { BodyMemory } from '../../src/gateway/body-memory.ts';
 import { Budgets } from '../../src/gateway/budget.ts';
 import { ChangeBook } from '../../src/gateway/changes.ts';
+import { quotaClass } from '../../src/gateway/class-status.ts';
 import { Concurrency } from '../../src/gateway/concurrency.ts';
+import { DayQuota } from '../../src/gateway/day-quota.ts';
 import type { GatewayContext } from '../../src/gateway/doors/door.ts';
 import { serve } from '../../src/gateway/doors/front.ts';
 import { createApiServer } from '../../src/gateway/doors/kube/api-server.ts';
@@ -91,6 +93,7 @@ function logOf(entries: NewEntry[], failsAfter: number): AuditLog {
     read: async () => [],
     tail: async () => [],
     sessions: async () => [],
+    spendingSince: async () => [],
     blob: async () => undefined,
     onAppend: () => () => {},
     close: async () => {},
@@ -175,6 +178,8 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     logger,
     leases,
     budgets,
+    dayQuota: new DayQuota(),
+    quotaClass: (name) => quotaClass(name, undefined),
     identities: new Identities({ client: answers, namespace: 'oplab-agents' }),
     attemptTokens: new AttemptTokens({ client: answers, namespace: 'oplab-agents' }),
     status: new StatusWriter({

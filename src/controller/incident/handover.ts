@@ -172,6 +172,10 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
       return step(
         'the agent touched what no repair needs: read the commands and output before it, for text that misled the agent, before you create a new Incident',
       );
+    case 'DayLimitReached':
+      return step(
+        `AgentClass ${spec.agentClassName} has used its quota of the day: to let an agent try again, create a new Incident after midnight UTC, or after spec.quota of the class was raised`,
+      );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
         ? step('no pod ever started; to find out why', describeIncident)

@@ -18,6 +18,7 @@ import { needsObservation, plan } from './plan.ts';
 import { type Action, type Learned, type Observed, type Plan, REQUEUE_NOW } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
 import { findBlocker, isWorking } from './queue.ts';
+import { findQuotaHold } from './quota.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
@@ -106,7 +107,7 @@ export class IncidentReconciler {
     this.#starting.delete(uid);
   }
 
-  async #observe(incident: Incident, memory: Memory): Promise<Omit<Observed, 'blocker'>> {
+  async #observe(incident: Incident, memory: Memory): Promise<Omit<Observed, 'blocker' | 'quotaHold'>> {
     const deps = this.#deps;
     const last = incident.status?.attempts?.at(-1);
     const live = liveAttempt(incident.status);
@@ -176,14 +177,17 @@ export class IncidentReconciler {
   /** Plans and writes the status, one Incident at a time: which one may start depends on all. */
   #planAndWrite(
     incident: Incident,
-    observed: Omit<Observed, 'blocker'>,
+    observed: Omit<Observed, 'blocker' | 'quotaHold'>,
     signal: AbortSignal,
   ): Promise<{ incident: Incident; plan: Plan } | undefined> {
     const decision = this.#decision.then(async () => {
       if (signal.aborted) return undefined;
       const deps = this.#deps;
-      const blocker = findBlocker(incident, deps.caches.incidents(), this.#stillStarting());
-      const decided = plan(incident, { ...observed, blocker }, deps.seams.now());
+      const now = deps.seams.now();
+      const [all, starting] = [deps.caches.incidents(), this.#stillStarting()];
+      const blocker = findBlocker(incident, all, starting);
+      const quotaHold = findQuotaHold(incident, observed.agentClass, { all, starting, now });
+      const decided = plan(incident, { ...observed, blocker, quotaHold }, now);
       let current = incident;
       if (decided.actions.some((action) => action.type === 'add-finalizer')) {
         current = await this.#patchFinalizers(current, [...(current.metadata.finalizers ?? []), FINALIZER]);

@@ -23,6 +23,7 @@ export type EndReason =
   | 'AttemptsExhausted'
   | 'LimitReached'
   | Breach['reason']
+  | 'DayLimitReached'
   | 'Cancelled'
   | 'NamespaceNotAllowed'
   | 'InvalidCheck'

@@ -10,6 +10,7 @@ import type { AttemptTokens } from '../attempt-tokens.ts';
 import type { BodyMemory, MemoryHold } from '../body-memory.ts';
 import type { Budgets } from '../budget.ts';
 import type { Concurrency } from '../concurrency.ts';
+import type { DayQuota, QuotaClass } from '../day-quota.ts';
 import type { Identities, Identity } from '../identity.ts';
 import type { InFlight } from '../in-flight.ts';
 import type { LeaseRegistry } from '../lease-registry.ts';
@@ -26,6 +27,9 @@ export interface GatewayContext {
   readonly identities: Identities;
   readonly leases: LeaseRegistry;
   readonly budgets: Budgets;
+  readonly dayQuota: Pick<DayQuota, 'reserve'>;
+  /** The quota that is in force for the class of this name. */
+  readonly quotaClass: (name: string) => QuotaClass;
   readonly attemptTokens: AttemptTokens;
   readonly status: StatusWriter;
   readonly tripwires: Tripwires;
