@@ -161,7 +161,7 @@ describe('LeaseRegistry', () => {
     const { leases } = registry(() => now);
     const died = new Promise<string>((resolve) => leases.hold(bearer, 'act', resolve));
     now = START + 900_000;
-    expect(await died).toBe('the limit of time is reached');
+    expect(await died).toBe("the Incident's limit of time is reached");
   });
 
   it('lets reserved calls and reports, but no acts, outlive a reached limit', () => {
