@@ -35,7 +35,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     instead: 'What follows from the result of a check belongs in src/controller.',
   },
   sandbox: {
-    imports: [...root, ...serve],
+    imports: [...root, 'api/isolation.ts', ...serve],
     inTests: ['agent'],
     instead: 'This runs beside the model: what has rights belongs in src/gateway.',
   },

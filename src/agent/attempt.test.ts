@@ -13,6 +13,8 @@ import {
   text,
   tokenFile,
 } from '../../test/support/attempt-harness.ts';
+import { refuse } from '../../test/support/fake-gateway.ts';
+import { paths } from '../gateway/protocol.ts';
 import { EXIT_NOT_ISOLATED } from './process.ts';
 import { SandboxLost, SandboxStalled } from './sandbox-client.ts';
 
@@ -52,6 +54,35 @@ describe('the record', () => {
     const results = second.messages[2]?.content ?? [];
     expect(results.map((block) => block.type)).toEqual(['tool_result', 'tool_result', 'tool_result']);
     expect(results.map((block) => /output of (\w)/.exec(String(block.content))?.[1])).toEqual(['a', 'b', 'c']);
+  });
+
+  it('says that a command has ended before its output is summarized and recorded', async () => {
+    const { gateway } = await attempt({
+      replies: [{ content: [shell('a')] }, { content: [conclude()] }],
+      exec: async () => anExit(`${'words '.repeat(200)}\n`),
+    });
+    const call = gateway.entries.find((entry) => entry.tool === 'shell');
+    expect(gateway.ended).toEqual([{ callKey: call?.clientKey, entries: call?.seq, asked: 1 }]);
+  });
+
+  it.each<[string, () => Promise<never>]>([
+    ['that was lost', () => Promise.reject(new SandboxLost(new Error('socket hang up')))],
+    ['that keeps no time limit', () => Promise.reject(new SandboxStalled(1))],
+  ])('says so of a command in a sandbox %s', async (_, exec) => {
+    const { gateway } = await attempt({
+      replies: [{ content: [shell('a')] }, { content: [conclude('cannot_fix')] }],
+      exec,
+    });
+    expect(gateway.ended).toHaveLength(1);
+  });
+
+  it('goes on with a gateway that does not know of ended commands', async () => {
+    const { gateway } = await attempt({
+      replies: [{ content: [shell('a')] }, { content: [conclude()] }],
+      fault: (path, response) => path === paths.commandEnded && refuse(response, 404, 'OPLAB_NOT_FOUND'),
+    });
+    expect(gateway.entries.find((entry) => entry.kind === 'tool_result')).toMatchObject({ exitCode: 0 });
+    expect(gateway.conclusions).toHaveLength(1);
   });
 
   it('uses keys that are the same in every run', async () => {
@@ -107,7 +138,9 @@ describe('an attempt ends', () => {
 
   it('before the first question when the sandbox is not isolated', async () => {
     const open = {
-      probes: [{ name: 'api-server', address: '10.0.0.1:443', open: true, detail: 'connected' }],
+      probes: [
+        { name: 'api-server', address: '10.0.0.1:443', open: true, allowed: false, expected: '', detail: 'connected' },
+      ],
       closed: false,
       waitedMs: 30000,
     };

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { dockerAccess } from './docker-access.ts';
+import { ISOLATION_PROBES } from './isolation.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
 import { DNS_LABEL, objectMeta } from './meta.ts';
 
@@ -104,6 +105,16 @@ export const agentClassSpec = z.object({
         }),
     })
     .meta({ description: 'Images of the agent pod.' }),
+  isolation: z
+    .object({
+      allowHoles: z.array(z.enum(ISOLATION_PROBES)).max(ISOLATION_PROBES.length).default([]).meta({
+        'x-kubernetes-list-type': 'set',
+        description:
+          'Isolation probes that may find a hole. Every other hole stops the attempt before the first command. The trail has the result of all probes.',
+      }),
+    })
+    .prefault({})
+    .meta({ description: 'What the probes of the sandbox may find before the first command.' }),
   runtimeClassName: z
     .string()
     .min(1)

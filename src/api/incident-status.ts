@@ -48,9 +48,12 @@ export const attemptReason = z.enum([
   'ChecksFailed',
   'Interrupted',
   'LimitReached',
+  'TripwireTouched',
   'Cancelled',
   'Deleted',
   'StartFailed',
+  'AuditBroken',
+  'UnexplainedWrite',
 ]);
 export type AttemptReason = z.infer<typeof attemptReason>;
 
@@ -179,6 +182,11 @@ export type Baseline = z.infer<typeof baseline>;
 export const recordedChange = z.object({
   attempt: z.number().int().meta({ description: 'Number of the attempt that made the write.' }),
   seq: z.number().int().meta({ description: 'Sequence number of its intent in the audit log.' }),
+  command: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'Sequence number of the command that was running when the write arrived.' }),
   plane: z.enum(['kubernetes', 'docker']).meta({ description: 'What was written to.' }),
   text: z
     .string()

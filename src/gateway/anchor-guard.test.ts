@@ -13,6 +13,7 @@ import { createLogger } from '../observability/logger.ts';
 import { AnchorGuard, describeBreak } from './anchor-guard.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
+import { RunningCommands } from './running-commands.ts';
 import { StatusWriter } from './status-writer.ts';
 
 const session = 'uid-of-the-incident';
@@ -163,8 +164,10 @@ describe('StatusWriter with a log that was set back', () => {
       log,
       budgets: new Budgets(log),
       changes: new ChangeBook(log),
+      commands: new RunningCommands({ log }),
       guard: { check: check ?? ((of) => guard.check(of)), reason: () => undefined, written: () => {} },
       logFailure: () => undefined,
+      tripwires: { condition: () => undefined },
       incident: () => incident(published),
       bucket: { take: async () => {} },
       logger: createLogger('gateway', { stream: { write: () => {} } }),

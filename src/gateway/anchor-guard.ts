@@ -44,8 +44,8 @@ export function describeBreak(published: PublishedHead, log: LogState, source: s
 /** What to do about a broken log. */
 const ADVICE =
   'The gateway gives this Incident no lease and no longer writes status.audit. ' +
-  'Keep the file as evidence, and find out who changed the volume. To continue, put back the newest audit.db ' +
-  'that contains this row, and restart the gateway. Otherwise cancel the Incident and open a new one.';
+  'Keep the file as evidence, and find out who changed the volume. The Incident ends as AuditBroken. ' +
+  'To have its log sealed, put back the newest audit.db that contains this row, and restart the gateway.';
 
 export interface AnchorGuardOptions {
   readonly log: Pick<AuditLog, 'head' | 'read' | 'failure'>;

@@ -44,6 +44,13 @@ export const gatewayEnvironment = z.object({
   OPLAB_DOCKER_PORT: port.default(ports.docker),
   /** YAML or JSON: the Docker hosts that AgentClasses may use. Without the file there are none. */
   OPLAB_DOCKER_ENDPOINTS_FILE: z.string().optional(),
+  /** File with the key that canaries are derived from. Without it, there are no tripwires. */
+  OPLAB_TRIPWIRE_KEY_FILE: z.string().optional(),
+  /** The name of the canary Secret in target namespaces. */
+  OPLAB_CANARY_SECRET: z.string().min(1).default('cloud-admin-credentials'),
+  /** The name under which pods find the canary host's port. */
+  OPLAB_CANARY_HOST: z.string().min(1).default('vault.oplab-system.svc'),
+  OPLAB_CANARY_PORT: port.default(ports.canary),
   OPLAB_READ_PORT: port.default(ports.read),
   OPLAB_HEALTH_PORT: port.default(ports.health),
 });

@@ -10,11 +10,13 @@ import { readFreeBytes } from '../audit/free-space.ts';
 import { isSeal } from '../audit/hash-chain.ts';
 import { parseDays } from '../audit/retention.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import { readKeyFile } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { Reflector } from '../kube/reflector.ts';
 import { INCIDENTS, PODS } from '../kube/resources.ts';
+import { watchExpiry } from '../net/certificate-expiry.ts';
 import type { CertificateFiles } from '../net/certificate-files.ts';
 import { createTlsServer, listen, type TlsServerOptions } from '../net/tls-server.ts';
 import { type HealthServer, startHealthServer } from '../observability/health.ts';
@@ -27,6 +29,7 @@ import { AttemptTokens } from './attempt-tokens.ts';
 import { recordAuditEvent } from './audit-event.ts';
 import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
 import { Budgets } from './budget.ts';
+import { canaryHost } from './canary-host.ts';
 import { ChangeBook } from './changes.ts';
 import { Concurrency } from './concurrency.ts';
 import { loadDigestKey } from './digest-key.ts';
@@ -50,9 +53,11 @@ import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
 import { keepRetention } from './retention.ts';
-import { AUDIT_BROKEN } from './status-document.ts';
+import { RunningCommands } from './running-commands.ts';
+import { AUDIT_BROKEN, describeUnexplained, UNEXPLAINED_WRITE } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
+import { TRIPWIRE_TOUCHED, Tripwires } from './tripwires.ts';
 
 /** Concurrent requests per Incident. A single kubectl holds several watches. */
 const CONCURRENT = { agent: 32, model: 8, kube: 128, docker: 64 } as const;
@@ -72,6 +77,8 @@ export interface Gateway {
     readonly agent: number;
     readonly kube: number;
     readonly docker: number;
+    /** Undefined without tripwires. */
+    readonly canary?: number | undefined;
     readonly read: number;
     readonly health: number;
   };
@@ -116,9 +123,42 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         status.touch(uid, true);
       },
     });
+    const commands = new RunningCommands({
+      log,
+      onUnexplained: (session, write) => {
+        const message = describeUnexplained(write);
+        logger.error({ session, reason: UNEXPLAINED_WRITE }, message);
+        leases.sweep();
+        status.touch(session, true);
+        const incident = leases.incident(session);
+        // After a restart, the write is read again, but was reported before.
+        if (findCondition(incident?.status?.conditions, CONDITIONS.WritesExplained) !== undefined) return;
+        metrics.unexplained.inc();
+        if (incident !== undefined) recordAuditEvent(client, logger, incident, UNEXPLAINED_WRITE, message);
+      },
+    });
+    const tripwires = new Tripwires({
+      key: await readKeyFile('OPLAB_TRIPWIRE_KEY_FILE', environment.OPLAB_TRIPWIRE_KEY_FILE),
+      secretName: environment.OPLAB_CANARY_SECRET,
+      log,
+      logger,
+      onTouch: (session, tripwire, message) => {
+        leases.sweep();
+        metrics.tripwires.inc({ tripwire });
+        const incident = leases.incident(session);
+        logger.error({ session, reason: TRIPWIRE_TOUCHED }, message);
+        if (incident !== undefined) recordAuditEvent(client, logger, incident, TRIPWIRE_TOUCHED, message);
+      },
+      onRecord: (session) => status.touch(session, true),
+    });
     const leases: LeaseRegistry = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
       auditBroken: (session) => guard.reason(session),
+      unexplained: (session) => {
+        const write = commands.knownUnexplained(session);
+        return write === undefined ? undefined : describeUnexplained(write);
+      },
+      tripwireTouched: (session) => tripwires.touched(session),
       onCut: () => metrics.streamsCut.inc(),
       signal,
     });
@@ -127,7 +167,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log,
       budgets,
       changes,
+      commands,
       guard,
+      tripwires,
       logFailure: () => log.failureDetails,
       incident: (session) => leases.incident(session),
       bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
@@ -142,18 +184,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       touch: (session) => status.touch(session, true),
       logger,
     });
-    const charged = new Set<string>();
     const abandoned = new AbandonedCalls({
       log,
+      broken: (session) => guard.reason(session),
       onRecord: (session) => {
-        charged.add(session);
         budgets.forget(session);
         status.touch(session);
       },
       logger,
       signal,
     });
-    await abandoned.settle();
     const lifecycle = new LifecycleRecorder({
       log,
       inFlight,
@@ -175,6 +215,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log.onAppend((entry) => {
       metrics.appends.inc({ kind: entry.kind });
       const { call } = resultParams.safeParse(entry.params).data ?? {};
+      commands.appended(entry);
       if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
       if (isSeal(entry)) live.forget(entry.session);
       status.touch(entry.session);
@@ -191,7 +232,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         if (event.type !== 'deleted') return;
         budgets.forget(event.object.metadata.uid);
         changes.forget(event.object.metadata.uid);
+        commands.forget(event.object.metadata.uid);
         guard.forget(event.object.metadata.uid);
+        tripwires.forget(event.object.metadata.uid);
         live.forget(event.object.metadata.uid);
       },
       logger,
@@ -212,6 +255,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (!pods.isSynced) return 'the agent pods are not listed yet';
       return undefined;
     };
+    watchExpiry({
+      registry,
+      logger,
+      files: {
+        gateway: environment.OPLAB_TLS_CERT_FILE,
+        ...Object.fromEntries(dockerEndpoints.map(({ name, tls }) => [`docker/${name}`, path.join(tls, 'tls.crt')])),
+      },
+      signal,
+    });
     metrics.observe('leases', 'Attempts with a live lease.', () => leases.live);
     metrics.observe('streams', 'Streams held open by a lease.', () => leases.held);
     metrics.observe('body_bytes', 'Bytes of bodies kept in memory by all doors.', () => memory.total);
@@ -237,8 +289,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       budgets,
       attemptTokens: new AttemptTokens({ client, namespace }),
       status,
+      tripwires,
       live,
       inFlight,
+      commands,
       memory,
       metrics,
       logger,
@@ -282,6 +336,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const kubeServer = doorServer(certificate, context, kube, { logger, signal });
     // One direction of a stream may end first: docker attach answers after its input has ended.
     const dockerServer = doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true });
+    const canaryServer = canaryHost({
+      host: environment.OPLAB_CANARY_HOST,
+      tripwires,
+      attemptAt: (address) => leases.attemptAt(address),
+      logger,
+    });
     const readServer = createReadApi({ log, live, logger, signal });
 
     const health = await startHealthServer({
@@ -294,23 +354,30 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     incidents.start(signal);
     pods.start(signal);
     await Promise.all([incidents.synced(), pods.synced()]);
-    // Charges from before the Incidents were known are not in their status yet.
-    for (const session of charged) status.touch(session);
     reportLogFailure();
     for (const incident of leases.incidents()) {
       const { conditions } = incident.status ?? {};
       if (isTrue(conditions, CONDITIONS.Finished)) continue;
+      await tripwires.load(incident);
       const broken = await guard.check(incident);
+      // A write without explanation may have been recorded just before an earlier gateway stopped.
+      if (broken === undefined) await commands.unexplained(incident.metadata.uid);
       // The log was put back, or can be written again: the next write removes the condition.
       const troubles = [CONDITIONS.AuditIntact, CONDITIONS.AuditWritable];
       if (broken === undefined && troubles.some((type) => findCondition(conditions, type) !== undefined)) {
         status.touch(incident.metadata.uid, true);
       }
     }
+    // A log that was set back would otherwise be continued before that is seen.
+    await abandoned.settle();
     // Doors open only now: before, an ended lease looked the same as one that is not seen yet.
     const agent = await listen(agentServer, environment.OPLAB_AGENT_PORT, options.host);
     const kubePort = await listen(kubeServer, environment.OPLAB_KUBE_PORT, options.host);
     const dockerPort = await listen(dockerServer, environment.OPLAB_DOCKER_PORT, options.host);
+    const canary =
+      tripwires.secretName === undefined
+        ? undefined
+        : await listen(canaryServer, environment.OPLAB_CANARY_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
     const admin = await startAdminServer({ log, logger, path: environment.OPLAB_ADMIN_SOCKET });
     void keepRetention({ log, keepMs, logger, signal });
@@ -320,12 +387,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         'sessions of deleted Incidents could not be sealed; the next start tries again',
       );
     });
-    logger.info({ agent, kube: kubePort, docker: dockerPort, read, health: health.port }, 'the gateway is ready');
+    logger.info(
+      { agent, kube: kubePort, docker: dockerPort, canary, read, health: health.port },
+      'the gateway is ready',
+    );
 
     const closed = new Promise<void>((resolve) => {
       const shut = () => {
         void close({
           servers: [agentServer, kubeServer, dockerServer, readServer, admin],
+          canaryServer,
           health,
           status,
           lifecycle,
@@ -341,7 +412,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (signal.aborted) shut();
       else signal.addEventListener('abort', shut, { once: true });
     });
-    return { ports: { agent, kube: kubePort, docker: dockerPort, read, health: health.port }, log, notReady, closed };
+    return {
+      ports: { agent, kube: kubePort, docker: dockerPort, canary, read, health: health.port },
+      log,
+      notReady,
+      closed,
+    };
   } catch (error) {
     await log.close();
     throw error;
@@ -371,13 +447,15 @@ const LAST_WORDS_MS = 1500;
 
 async function close(parts: {
   servers: readonly Server[];
+  canaryServer: { close(): unknown };
   health: HealthServer;
   status: StatusWriter;
   lifecycle: LifecycleRecorder;
   log: AuditStore;
   logger: Logger;
 }): Promise<void> {
-  const { servers, health, status, lifecycle, log, logger } = parts;
+  const { servers, canaryServer, health, status, lifecycle, log, logger } = parts;
+  canaryServer.close();
   const done = servers.map(
     (server) =>
       new Promise<void>((resolve) => {

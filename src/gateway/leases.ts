@@ -62,7 +62,7 @@ export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
 }
 
 /** Reasons of the AuditSealed condition that end the session. */
-const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable'];
+const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable', 'AuditBroken'];
 
 /**
  * Whether the controller has decided how the Incident ends and waits for the seal, or gave up
@@ -115,6 +115,8 @@ export function leaseFor(
   if (sealRequested(incident) || isTrue(status?.conditions, CONDITIONS.AuditSealed)) {
     return dead('the Incident is ending and its session is sealed');
   }
+  const explained = findCondition(status?.conditions, CONDITIONS.WritesExplained);
+  if (explained?.status === 'False') return dead(`${explained.reason}: ${explained.message}`);
   const current = currentAttempt(incident);
   const deadline = readDeadline(incident);
   if (current === undefined || deadline === undefined || status?.limits === undefined) {

@@ -11,6 +11,7 @@ import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
 import { reportLogFailures } from './log-failures.ts';
 import { keepRetention } from './retention.ts';
+import { RunningCommands } from './running-commands.ts';
 import { StatusWriter } from './status-writer.ts';
 
 const logger = createLogger('gateway', { stream: { write: () => undefined } });
@@ -100,6 +101,7 @@ describe('StatusWriter', () => {
       log,
       budgets: new Budgets(log),
       changes: new ChangeBook(log),
+      commands: new RunningCommands({ log }),
       guard: {
         check: async () => {
           if (failure?.acceptsClosing === false) throw new Error('the log cannot be read');
@@ -108,6 +110,7 @@ describe('StatusWriter', () => {
         reason: () => undefined,
         written: () => undefined,
       },
+      tripwires: { condition: () => undefined },
       logFailure: () => failure,
       // As the watch shows it for a while: without what was written last.
       incident: () => incident('running'),

@@ -12,7 +12,9 @@ export interface GatewayMetrics {
   readonly dockerRequests: Counter<'operation' | 'kind' | 'status'>;
   readonly refused: Counter<'door' | 'reason'>;
   readonly streamsCut: Counter;
+  readonly tripwires: Counter<'tripwire'>;
   readonly statusWrites: Counter<'result'>;
+  readonly unexplained: Counter;
   /** Registers a gauge that is read on each scrape. */
   observe(
     name:
@@ -85,10 +87,21 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       help: 'Streams cut because their lease died.',
       registers,
     }),
+    tripwires: new Counter({
+      name: 'oplab_tripwires_touched_total',
+      help: 'Leases that ended because a tripwire was touched: secret, token or host.',
+      labelNames: ['tripwire'],
+      registers,
+    }),
     statusWrites: new Counter({
       name: 'oplab_status_writes_total',
       help: 'Writes of Incident status, by result.',
       labelNames: ['result'],
+      registers,
+    }),
+    unexplained: new Counter({
+      name: 'oplab_unexplained_writes_total',
+      help: 'Incidents that ended because a write arrived while no command was running.',
       registers,
     }),
     observe(name, help, read) {

@@ -5,15 +5,19 @@ import { API_VERSION } from '../api/group.ts';
 import { CONDITIONS, type Incident } from '../api/incident.ts';
 import type { Claim, RecordedChanges, Usage } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
+import { truncate } from '../api/truncate.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
 import type { Head } from '../audit/log.ts';
 import type { LogFailure } from '../audit/store-protocol.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
+import type { UnexplainedWrite } from './running-commands.ts';
 
 /** The reason of AuditIntact, and of the event, when the log contradicts the status. */
 export const AUDIT_BROKEN = 'AuditBroken';
+/** The reason of WritesExplained, and of the event, when a write has no command. */
+export const UNEXPLAINED_WRITE = 'UnexplainedWrite';
 
 /** The gateway's data for a status write. */
 export interface StatusParts {
@@ -24,12 +28,21 @@ export interface StatusParts {
   readonly changes: RecordedChanges;
   readonly claim: Claim | undefined;
   readonly repairClaimed: Condition | undefined;
+  /** The first write that no command explains. */
+  readonly unexplained: UnexplainedWrite | undefined;
+  /** Set once a tripwire was touched. */
+  readonly tripwires: Condition | undefined;
 }
 
 /** All fields that the field manager oplab-gateway owns in the given Incident. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
-  const { head, tail, usage, changes, claim, repairClaimed } = parts;
-  const { name, namespace, uid } = incident.metadata;
+  const { head, tail, usage, changes, claim, repairClaimed, unexplained, tripwires } = parts;
+  const { name, namespace, uid, generation } = incident.metadata;
+  const conditions = [
+    repairClaimed,
+    unexplained === undefined ? undefined : unexplainedCondition(unexplained, generation),
+    tripwires,
+  ].filter((one) => one !== undefined);
   return {
     apiVersion: API_VERSION,
     kind: 'Incident',
@@ -41,7 +54,7 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
     },
     status: {
-      ...(repairClaimed === undefined ? {} : { conditions: [repairClaimed] }),
+      ...(conditions.length === 0 ? {} : { conditions }),
       ...(claim === undefined ? {} : { claim }),
       usage,
       changes,
@@ -107,6 +120,27 @@ export function auditGuardDocument(incident: Incident, { broken, failure }: Audi
     metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid },
     status: conditions.length === 0 ? {} : { conditions },
   };
+}
+
+/** The condition of an Incident in which a write has no command. */
+function unexplainedCondition(write: UnexplainedWrite, generation: number | undefined): Condition {
+  return {
+    type: CONDITIONS.WritesExplained,
+    status: 'False',
+    reason: UNEXPLAINED_WRITE,
+    message: describeUnexplained(write),
+    lastTransitionTime: write.time,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+  };
+}
+
+/** What was seen, for the condition, the event, and the refusal of later requests. */
+export function describeUnexplained({ attempt, seq, time, text }: UnexplainedWrite): string {
+  return (
+    `at ${time}, attempt ${attempt} sent a request while none of its commands was running (entry ${seq}): ` +
+    `${truncate(text, 512)}. The gateway refused it and ended the lease. ` +
+    'A process in the sandbox acts without a recorded command, so do not trust what the sandbox reported.'
+  );
 }
 
 /** The RepairClaimed condition for a claim that was just accepted. */

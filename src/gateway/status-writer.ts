@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AUDIT_GUARD_MANAGER, GATEWAY_MANAGER } from '../api/group.ts';
-import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema, sessionId } from '../api/incident.ts';
 import type { Claim } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
@@ -19,6 +19,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
+import type { RunningCommands } from './running-commands.ts';
 import {
   type AuditTrouble,
   auditGuardDocument,
@@ -28,16 +29,19 @@ import {
   statusDocument,
 } from './status-document.ts';
 import type { TokenBucket } from './token-bucket.ts';
+import type { Tripwires } from './tripwires.ts';
 
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'apply' | 'get'>;
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
+  readonly commands: Pick<RunningCommands, 'unexplained'>;
   /** Compares the log with the status before a new anchor is written. */
   readonly guard: Pick<AnchorGuard, 'check' | 'reason' | 'written'>;
   /** Why the log accepts no new work; undefined while it does. */
   readonly logFailure: () => LogFailure | undefined;
+  readonly tripwires: Pick<Tripwires, 'condition'>;
   /** The Incident of a session as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
@@ -122,7 +126,7 @@ export class StatusWriter {
         const broken = await this.#options.guard.check(fresh);
         if (broken !== undefined) throw new NoLease(broken);
         const condition = claimedCondition(claim, fresh.metadata.generation);
-        const parts = await this.#parts(session, { claim, condition });
+        const parts = await this.#parts(fresh, { claim, condition });
         try {
           await this.#options.bucket.take();
           await this.#apply(statusDocument(fresh, parts, fresh.metadata.resourceVersion));
@@ -209,7 +213,7 @@ export class StatusWriter {
       state.known = this.#newer(incident, state.known);
       const { claim, condition } = repairClaimedNow(incident, state.known);
       if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
-      const parts = await this.#parts(session, { claim, condition });
+      const parts = await this.#parts(incident, { claim, condition });
       // What the status says came from entries that are no longer there.
       if (parts.head?.prunedAt !== undefined) return;
       const document = statusDocument(incident, parts);
@@ -239,10 +243,11 @@ export class StatusWriter {
   }
 
   async #parts(
-    session: string,
+    incident: Incident,
     claimed: { claim: Claim | undefined; condition: Condition | undefined },
   ): Promise<StatusParts> {
-    const { log, budgets, changes } = this.#options;
+    const { log, budgets, changes, commands, tripwires } = this.#options;
+    const session = sessionId(incident);
     const [tail, head, budget] = await Promise.all([
       log.tail(session, TAIL_ENTRIES),
       log.head(session),
@@ -255,8 +260,10 @@ export class StatusWriter {
       tail,
       usage: budget.usage(),
       changes: changesSoFar,
+      unexplained: await commands.unexplained(session),
       claim: claimed.claim,
       repairClaimed: claimed.condition,
+      tripwires: tripwires.condition(incident),
     };
   }
 

@@ -83,6 +83,7 @@ describe('what the chart generates itself', () => {
     const values = {
       intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
       gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
+      tripwires: { existingSecret: 'my-key' },
       audit: { keySecret: 'my-audit-key' },
       docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
     };
@@ -93,7 +94,7 @@ describe('what the chart generates itself', () => {
       JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
     expect(text('ConfigMap', 'oplab-gateway-ca')).toContain('MY CA');
     expect(text('Deployment', 'oplab-gateway')).toMatch(/"secretName":"my-tls".*"secretName":"my-client"/);
-    expect(text('Deployment', 'oplab-controller')).toContain('"secretName":"my-token"');
+    expect(text('Deployment', 'oplab-controller')).toMatch(/"secretName":"my-key".*"secretName":"my-token"/);
     expect(text('Deployment', 'oplab-docker-socket')).toContain('"secretName":"my-server"');
   });
 
@@ -106,7 +107,30 @@ describe('what the chart generates itself', () => {
       'oplab-gateway-audit-key',
       'oplab-gateway-tls',
       'oplab-intake-token',
+      'oplab-tripwires',
     ]);
+  });
+
+  it('includes no part of the tripwires that are switched off', async () => {
+    expect(JSON.stringify(await render({}))).toMatch(/OPLAB_TRIPWIRE_KEY_FILE/);
+    const off = JSON.stringify(await render({ tripwires: { enabled: false } }));
+    expect(off).not.toMatch(/tripwire|canary|vault|cloud-admin-credentials|8200/i);
+  });
+
+  it('has the names of the tripwires, and the holes that a class allows, where they are used', async () => {
+    const made = await render({
+      tripwires: { secretName: 'root-login', hostName: 'hq' },
+      agentClass: { allowHoles: ['internet'] },
+    });
+    const text = (kind: string, name: string) =>
+      JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
+    for (const name of ['oplab-gateway', 'oplab-controller']) {
+      expect(text('Deployment', name)).toMatch(/"root-login".*"hq\.oplab-system\.svc"/);
+    }
+    expect(text('ClusterRole', 'oplab-controller')).toContain('"resourceNames":["root-login"]');
+    expect(text('Service', 'hq')).toContain('"targetPort":"canary"');
+    expect(text('AgentClass', 'default')).toContain('"allowHoles":["internet"]');
+    await expect(render({ agentClass: { allowHoles: ['everything'] } })).rejects.toThrow('allowHoles');
   });
 });
 

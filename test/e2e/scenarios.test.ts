@@ -20,6 +20,7 @@ import {
 } from '../../lab/index.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
+import { pairAll } from '../support/nothing-unexplained.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 const target: PatientTarget = {
@@ -41,6 +42,7 @@ interface ScenarioReport {
   seconds: { inject: number; repair: number };
 }
 const report: ScenarioReport[] = [];
+const begun = new Date();
 
 const stores = async () => {
   await using session = await openSession(target);
@@ -185,4 +187,10 @@ describe('as npm run e2e runs it', () => {
     expect(report.faults).toEqual([]);
     expect(report.passed).toBe(true);
   });
+});
+
+it('leaves no write that only one of the two logs has, over all scenarios', async () => {
+  const { pairs, faults } = await pairAll(begun);
+  expect(faults).toEqual([]);
+  expect(pairs).toBeGreaterThanOrEqual(3);
 });

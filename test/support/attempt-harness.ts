@@ -107,10 +107,11 @@ export const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExi
   stderr: '',
   truncated: false,
   killedProcesses: 0,
+  leftBehind: [],
   ...changes,
 });
 export const closed: IsolationReport = {
-  probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, detail: '' }],
+  probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, allowed: false, expected: '', detail: '' }],
   closed: true,
   waitedMs: 3,
 };

@@ -39,6 +39,8 @@ export interface Attempt {
   readonly podUID: string;
   readonly agentToken: string;
   readonly sandboxToken: string;
+  /** No command runs unless the test records one. */
+  readonly idle: boolean;
 }
 
 export interface Answer {
@@ -52,6 +54,8 @@ export interface AttemptOptions {
   readonly models?: [string, string];
   readonly mode?: 'Repair' | 'Diagnose';
   readonly docker?: DockerAccess;
+  /** Default: a command of the agent runs as soon as the attempt uses the kube or docker door. */
+  readonly idle?: boolean;
 }
 
 export interface GatewayHarness {
@@ -86,6 +90,8 @@ export interface GatewayHarness {
     headers?: Record<string, string>,
     body?: string,
   ): Promise<Answer>;
+  /** Records that a command of the agent runs, unless the attempt is idle. Once per attempt. */
+  runCommand(attempt: Attempt): Promise<void>;
   /** Runs kubectl through the kube door. */
   kubectl(attempt: Attempt, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
   /** A kubeconfig that points at the kube door. */
@@ -279,9 +285,11 @@ export async function startGatewayHarness(
       token(podName, AGENT_AUDIENCE, { name: podName, uid }),
       token(podName, SANDBOX_AUDIENCE, { name: podName, uid }),
     ]);
-    return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken };
+    const { idle = false } = options;
+    return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken, idle };
   }
 
+  const running = new Set<string>();
   const lab: GatewayHarness = {
     client,
     gateway: await start(),
@@ -345,8 +353,23 @@ export async function startGatewayHarness(
     async stream(attempt, requestPath, body) {
       return await send(attempt, 'POST', requestPath, body);
     },
-    kube(attempt, method, requestPath, headers = {}, body) {
-      return new Promise((resolve, reject) => {
+    async runCommand(attempt) {
+      if (attempt.idle || running.has(attempt.podUID)) return;
+      running.add(attempt.podUID);
+      const { log } = lab.gateway;
+      await eventually(() => log.head(attempt.session));
+      const number = Number(attempt.podName.split('-').at(-1));
+      await log
+        .append(
+          { session: attempt.session, attempt: number, writer: 'agent' },
+          { clientKey: 'running', kind: 'tool_call', tool: 'shell', params: { command: 'true' }, content: '' },
+        )
+        // The log is sealed, or cannot be written, which is what the test is about.
+        .catch(() => undefined);
+    },
+    async kube(attempt, method, requestPath, headers = {}, body) {
+      await lab.runCommand(attempt);
+      return await new Promise((resolve, reject) => {
         const request = https.request(
           {
             ...{ host: '127.0.0.1', port: lab.gateway.ports.kube, method, path: requestPath, ca, agent: false },
@@ -359,6 +382,7 @@ export async function startGatewayHarness(
       });
     },
     async kubeconfig(attempt, bearer = attempt.sandboxToken) {
+      await lab.runCommand(attempt);
       const file = path.join(dir, `${attempt.podName}-${crypto.randomUUID()}.kubeconfig`);
       await writeFile(
         file,

@@ -33,8 +33,10 @@ import { LeaseRegistry } from '../../src/gateway/lease-registry.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
+import { Tripwires } from '../../src/gateway/tripwires.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
+import { alwaysRunning } from './running-command.ts';
 import { silentLogger } from './silent-logger.ts';
 
 const EXEC = '/api/v1/namespaces/patient/pods/x/exec?command=cat&stdin=true';
@@ -162,6 +164,12 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
+  const commands = alwaysRunning;
+  const tripwires = new Tripwires({
+    ...{ key: undefined, secretName: '', log, logger },
+    onTouch: () => {},
+    onRecord: () => {},
+  });
   const context: GatewayContext = {
     log,
     logger,
@@ -172,13 +180,17 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
+      commands,
       guard: new AnchorGuard({ log }),
+      tripwires,
       logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
+    tripwires,
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
+    commands,
     memory,
     metrics: createGatewayMetrics(registry),
   };

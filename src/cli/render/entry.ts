@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
-import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
+import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import { hiddenBytes, readOriginal } from '../../audit/original.ts';
 import { clock, count, duration } from '../format.ts';
@@ -47,8 +47,11 @@ function title(entry: Entry, { bold, cyan, green, red, yellow }: Colors): string
       return failed ? red(result) : green(result);
     }
     case 'kube_intent':
-    case 'docker_intent':
-      return yellow(entry.kind);
+    case 'docker_intent': {
+      const { commandSeq, unexplained } = intentParams.safeParse(entry.params).data ?? {};
+      if (unexplained) return red(`${entry.kind} (unexplained)`);
+      return yellow(commandSeq === undefined ? entry.kind : `${entry.kind} (command ${commandSeq})`);
+    }
     case 'lifecycle':
       return bold('lifecycle');
     default:
@@ -63,12 +66,13 @@ function ending(entry: Entry): string {
   if (entry.durationMs !== null) parts.push(duration(entry.durationMs));
   const params = resultParams.safeParse(entry.params);
   if (params.success) {
-    const { timedOut, indeterminate, truncated, signal, killedProcesses = 0 } = params.data;
+    const { timedOut, indeterminate, truncated, signal, killedProcesses = 0, leftBehind = [] } = params.data;
     if (timedOut) parts.push('timed out');
     else if (signal !== undefined && signal !== null) parts.push(signal);
     if (indeterminate) parts.push('indeterminate');
     if (truncated) parts.push('output truncated');
-    if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
+    if (leftBehind.length > 0) parts.push(`left behind: ${withoutControls(leftBehind.join('; '))}`);
+    else if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
   }
   return parts.length === 0 ? '' : `(${parts.join(', ')})`;
 }

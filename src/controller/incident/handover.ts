@@ -39,7 +39,7 @@ export function handoverNote({ summary, changes, nextSteps }: Handover, incident
   ].join('\n');
 }
 
-function fullName({ metadata }: Incident): string {
+function fullName({ metadata }: Pick<Incident, 'metadata'>): string {
   return `${metadata.namespace}/${metadata.name}`;
 }
 
@@ -159,6 +159,19 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
       );
     }
+    case 'UnexplainedWrite':
+      return step(
+        'a process in the sandbox acted without a recorded command: compare what the targets are with what the trail says, and do not rely on the output of the last commands',
+      );
+    case 'AuditBroken':
+      return step(
+        'the audit log was changed outside of the gateway: keep the volume as evidence, and find out who had access to it',
+        ['oplab', 'audit', 'verify', fullName({ metadata })],
+      );
+    case 'TripwireTouched':
+      return step(
+        'the agent touched what no repair needs: read the commands and output before it, for text that misled the agent, before you create a new Incident',
+      );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
         ? step('no pod ever started; to find out why', describeIncident)

@@ -12,11 +12,12 @@ import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
 import { ownNamespaces } from '../installation.ts';
+import { removeCanaries } from './canaries.ts';
 import { cleanUp } from './clean-up.ts';
 import { needsObservation, plan } from './plan.ts';
 import { type Action, type Learned, type Observed, type Plan, REQUEUE_NOW } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
-import { findBlocker } from './queue.ts';
+import { findBlocker, isWorking } from './queue.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
@@ -247,11 +248,13 @@ export class IncidentReconciler {
           return START_RETRY_MS;
         }
       case 'clean-attempt':
+        await this.#removeCanaries(incident);
         await cleanUp(deps.client, incident, deps.installation.agentsNamespace, action.attempt);
         memory.cleaned.add(`attempt-${action.attempt}`);
         await deps.seams.checkpoint('attempt-cleaned', incident);
         return incident;
       case 'clean-incident':
+        await this.#removeCanaries(incident);
         await cleanUp(deps.client, incident, deps.installation.agentsNamespace);
         memory.cleaned.add('incident');
         await deps.seams.checkpoint('incident-cleaned', incident);
@@ -263,6 +266,17 @@ export class IncidentReconciler {
         return freed;
       }
     }
+  }
+
+  /** Deletes the canaries in its targets, except where another Incident is at work. */
+  async #removeCanaries(incident: Incident): Promise<void> {
+    const { caches, client, installation } = this.#deps;
+    if (installation.tripwires === undefined) return;
+    const { uid } = incident.metadata;
+    const others = caches.incidents().filter((other) => other.metadata.uid !== uid && isWorking(other));
+    const inUse = new Set(others.flatMap((other) => listTargetNamespaces(other)));
+    const free = listTargetNamespaces(incident).filter((namespace) => !inUse.has(namespace));
+    await removeCanaries(client, installation.tripwires, free);
   }
 
   /** Performs one step of a start. The next plan writes what it learns to status. */

@@ -2,8 +2,10 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type EntryKind, newEntry } from '../../../audit/entry.ts';
-import { NotAllowed, TooLarge } from '../../../errors.ts';
+import { errorMessage, NotAllowed, TooLarge } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
+import { findClaimedWrite } from '../../claimed-write.ts';
+import type { Lease } from '../../leases.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** Enough for a blob of 1 MiB with every character escaped, and the rest of an entry. */
@@ -14,6 +16,9 @@ const MAX_PARAMS = 512 * 1024;
 
 /** The kinds that the agent may write. The gateway itself records the other kinds. */
 const KINDS: readonly EntryKind[] = ['reasoning', 'tool_call', 'tool_result', 'lifecycle'];
+
+/** The event of the entry about a command that says that it wrote, but did not. */
+export const WRITE_NOT_SEEN = 'write_not_seen';
 
 export async function postEntry(
   gateway: GatewayContext,
@@ -29,5 +34,29 @@ export async function postEntry(
   if (size > MAX_PARAMS) {
     throw new TooLarge(`params: ${size} characters of JSON; at most ${MAX_PARAMS} are recorded, put long text in blob`);
   }
-  sendJson(response, 200, await record(gateway, lease, 'agent', entry));
+  const receipt = await record(gateway, lease, 'agent', entry);
+  if (entry.kind === 'tool_result' && entry.exitCode === 0) await noteMissingWrite(gateway, lease, entry.blob ?? '');
+  sendJson(response, 200, receipt);
+}
+
+/**
+ * Adds an entry after a command that says that it wrote, if no door has seen a write of it. A hint
+ * for people: never throws.
+ */
+async function noteMissingWrite(gateway: GatewayContext, lease: Lease, output: string): Promise<void> {
+  try {
+    const command = await gateway.commands.latest(lease.session);
+    if (command === undefined || command.attempt !== lease.attempt || command.writes > 0) return;
+    const claimed = findClaimedWrite(command.text, output);
+    if (claimed === undefined) return;
+    await record(gateway, lease, 'gateway', {
+      clientKey: `write-not-seen:${command.seq}`,
+      kind: 'lifecycle',
+      params: { event: WRITE_NOT_SEEN, attempt: lease.attempt, commandSeq: command.seq, claimed },
+      content: `command ${command.seq} runs "${claimed}" and ended with exit code 0, but no door has seen a write of it`,
+    });
+  } catch (error) {
+    const { session } = lease;
+    gateway.logger.warn({ session, error: errorMessage(error) }, 'the note about a command could not be recorded');
+  }
 }

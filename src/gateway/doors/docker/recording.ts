@@ -1,7 +1,14 @@
 // Records requests to a Docker host: a durable intent before forwarding, and an outcome.
 
 import { z } from 'zod';
-import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import {
+  type Caller,
+  describeIntent,
+  type ForwardedRequest,
+  type GatewayContext,
+  type Intent,
+  record,
+} from '../door.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
 
@@ -14,11 +21,12 @@ const answered = z.looseObject({
 /** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
-  { lease }: Caller,
+  caller: Caller,
   passing: Passing,
   { body }: ForwardedRequest,
   details: { host: string; userAgent?: string | undefined; protocol?: string },
 ): Promise<Intent> {
+  const { lease } = caller;
   const key = `docker:${crypto.randomUUID()}`;
   const { request, target, text } = passing;
   const { host, userAgent, protocol } = details;
@@ -28,23 +36,26 @@ export async function recordIntent(
   // Creating an exec changes nothing. Starting it may.
   const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
+  const explanation = await gateway.commands.explain(lease, caller.isGone());
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'docker_intent',
     tool: 'docker',
     params: {
       ...what,
+      ...explanation,
       ...(harmless ? { changes: false } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(userAgent === undefined ? {} : { userAgent }),
       ...(protocol === undefined ? {} : { protocol }),
       ...(request.route.body !== 'tar' || body.length === 0 ? {} : { bytes: body.length }),
     },
-    content,
+    content: describeIntent(content, explanation),
     ...(body.length <= 2 ? {} : shownBody(gateway, request.route.body === 'tar' ? listTar(body) : undefined, body)),
   });
   const started = performance.now();
   return {
+    explanation,
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
       const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const failed = status === null || status >= 400;

@@ -3,7 +3,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { RawDigest } from '../../../audit/raw-digest.ts';
-import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import { InvalidInput, NoLease, NotAllowed } from '../../../errors.ts';
 import { discardBody, readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { type Rate, RateLimit } from '../../rate-limit.ts';
@@ -19,8 +19,10 @@ import type {
 } from '../door.ts';
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
+import { AUDIT_ID, createAuditID } from './audit-id.ts';
 import { readBefore } from './before.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
+import { type CanarySecret, findCanary, findCanaryInBody } from './canary.ts';
 import { classify, type KubeRequest } from './classify.ts';
 import { findForbidden } from './forbidden.ts';
 import type { KubeStatus } from './forbidden-status.ts';
@@ -111,6 +113,7 @@ async function planRequest(
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
   requirePlainConnection(request.headers);
+  await requireNoCanary(gateway, caller, wanted, request);
   const count = (size: number) => writeBytes.take(caller.lease.session, size);
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
@@ -140,11 +143,22 @@ async function planRequest(
     path,
     headers: {
       ...forwardedHeaders(request, writes),
+      ...auditID(wanted),
       ...(read.type === 'none' ? {} : { 'content-type': read.contentType }),
       'content-length': body.length,
     },
     body,
   };
+  const canary = canaryFor(gateway, caller);
+  const touched = canary === undefined || !writes ? undefined : findCanaryInBody(wanted, read, canary);
+  if (touched !== undefined) {
+    const [message, intent] = await Promise.all([
+      gateway.tripwires.trip(caller.lease, 'secret', touched),
+      recordIntent(gateway, caller, forwarded),
+    ]);
+    await intent.outcome(refusedBy(message));
+    throw new NoLease(message);
+  }
   return {
     upstream: 'the API server',
     writes,
@@ -159,6 +173,38 @@ async function planRequest(
     open: (sent) => apiServer.request(sent, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };
+}
+
+/** Without one, the API server makes its own: for reads that have no entry. */
+function auditID({ kind, secrets }: KubeRequest): Record<string, string> {
+  if (kind === 'write' || secrets) return { [AUDIT_ID]: createAuditID('entry') };
+  return kind === 'review' ? { [AUDIT_ID]: createAuditID('review') } : {};
+}
+
+/** The canary Secret and the namespaces that hold it; undefined if there are no tripwires. */
+function canaryFor({ tripwires, leases }: GatewayContext, { lease }: Caller): CanarySecret | undefined {
+  const name = tripwires.secretName;
+  return name === undefined ? undefined : { name, namespaces: leases.canaryNamespaces(lease.podUID) };
+}
+
+/**
+ * Ends the lease of a caller whose request line touches the canary Secret. The request is on record,
+ * and is not forwarded.
+ * @throws NoLease
+ */
+async function requireNoCanary(
+  gateway: GatewayContext,
+  caller: Caller,
+  wanted: KubeRequest,
+  request: IncomingMessage,
+): Promise<void> {
+  const canary = canaryFor(gateway, caller);
+  const touched = canary === undefined ? undefined : findCanary(wanted, canary);
+  if (touched === undefined) return;
+  const message = gateway.tripwires.trip(caller.lease, 'secret', touched);
+  const unread = hasBody(request) ? await digestBody(gateway, request, () => {}) : undefined;
+  await recordRefused(gateway, caller, request, unread, refusedBy(await message));
+  throw new NoLease(await message);
 }
 
 /** The caller's headers. The outcome is read from the answer to a write, so it must come plain. */
@@ -239,9 +285,15 @@ async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitt
     throw new InvalidInput('only exec, attach, portforward, proxy and watch can be upgraded');
   }
   requirePlainConnection(request.headers);
+  await requireNoCanary(gateway, caller, wanted, request);
   const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
-  const forwarded = { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) };
+  const forwarded = {
+    method,
+    path,
+    headers: { ...upgradeHeaders(request.headers), ...auditID(wanted) },
+    body: Buffer.alloc(0),
+  };
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
     await recordRefused(gateway, caller, request, undefined, refusedBy(reason));

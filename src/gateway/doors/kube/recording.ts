@@ -3,7 +3,15 @@
 
 import { z } from 'zod';
 import type { RawDigest } from '../../../audit/raw-digest.ts';
-import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import {
+  type Caller,
+  describeIntent,
+  type ForwardedRequest,
+  type GatewayContext,
+  type Intent,
+  record,
+} from '../door.ts';
+import { AUDIT_ID } from './audit-id.ts';
 import { type Before, changedFields, describeBefore } from './before.ts';
 import { canonicalBody, recordedBody } from './body.ts';
 import { classify, describeRequest, type KubeRequest, withBody } from './classify.ts';
@@ -44,12 +52,14 @@ const TOO_LARGE = 'the answer is too large to be recorded whole';
  */
 export async function recordIntent(
   gateway: GatewayContext,
-  { lease }: Caller,
+  caller: Caller,
   { method, path: forwardedPath, headers, body }: ForwardedRequest,
   { protocol, unread, readBefore }: IntentDetails = {},
 ): Promise<Intent> {
+  const { lease } = caller;
   const contentType = body.length > 0 || unread !== undefined ? headers['content-type']?.toString() : undefined;
   const userAgent = headers['user-agent']?.toString();
+  const auditID = headers[AUDIT_ID]?.toString();
   const asked = classify(method, forwardedPath);
   const secret = asked.resource === 'secrets';
   const read = canonicalBody(body, contentType, undefined, secret);
@@ -70,22 +80,26 @@ export async function recordIntent(
     ...(subresource === undefined ? {} : { subresource }),
   };
   const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
+  const explanation = await gateway.commands.explain(lease, caller.isGone());
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'kube_intent',
     tool: 'kube',
     params: {
       ...target,
+      ...explanation,
       ...(dryRun ? { dryRun } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent }),
       ...(protocol === undefined ? {} : { protocol }),
+      // Only what is forwarded is in the API server's log.
+      ...(auditID === undefined || 'unexplained' in explanation ? {} : { auditID }),
       ...(unread === undefined ? {} : { unreadBytes: unread.bytes }),
       // The verb `connect` does not say which method was used.
       ...(verb !== 'connect' || protocol !== undefined ? {} : { method }),
     },
-    content: text,
+    content: describeIntent(text, explanation),
     ...shownBody(gateway, shown, body),
     ...(unread === undefined ? {} : { rawBody: unread }),
   });
@@ -106,6 +120,7 @@ export async function recordIntent(
   }
   const started = performance.now();
   return {
+    explanation,
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
       const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const meta = result?.metadata;
