@@ -47,6 +47,8 @@ describe('the object before a write', () => {
       ...answering(object('new', '2')),
       before: (request, response) => {
         tokens.push(request.headers.authorization);
+        // The API server's own audit log tells it from a read of the agent.
+        expect(request.headers['audit-id']).toMatch(/^oplab-gateway-/);
         response.writeHead(403).end('{}');
       },
     });

@@ -8,6 +8,7 @@ import { errorMessage } from '../../../errors.ts';
 import { readPieces } from '../../../net/answer-body.ts';
 import type { MemoryHold } from '../../body-memory.ts';
 import type { ApiServer } from './api-server.ts';
+import { AUDIT_ID, createAuditID } from './audit-id.ts';
 import type { KubeRequest } from './classify.ts';
 import { secretBody } from './secret-body.ts';
 
@@ -108,7 +109,12 @@ function objectPath({ group, version, resource = '', namespace, name }: KubeRequ
 }
 
 async function get({ apiServer, token, memory }: BeforeOptions, path: string) {
-  const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': 'oplab-gateway' };
+  const headers = {
+    accept: 'application/json',
+    'accept-encoding': 'identity',
+    'user-agent': 'oplab-gateway',
+    [AUDIT_ID]: createAuditID('gateway'),
+  };
   const outgoing = apiServer.request(
     { method: 'GET', path, headers, body: Buffer.alloc(0) },
     { token, limits: { whole: READ_MS } },
