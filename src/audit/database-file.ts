@@ -18,8 +18,8 @@ export function openForWriting(path: string, busyTimeoutMs: number): DatabaseSyn
     try {
       // Must be first: in this mode, the first lock is kept until the file is closed.
       db.exec('PRAGMA locking_mode = EXCLUSIVE');
-      // Only a file without tables takes this on. It lets a file shrink in steps.
-      db.exec('PRAGMA auto_vacuum = INCREMENTAL');
+      // Lets a file shrink in steps. Only a file without tables takes it on, and it is a write.
+      if (pageCount(db) === 0) db.exec('PRAGMA auto_vacuum = INCREMENTAL');
       db.exec('PRAGMA journal_mode = WAL');
       db.exec('PRAGMA synchronous = FULL');
       // On a small volume, the write-ahead log must not keep the size of its largest transaction.
@@ -93,6 +93,10 @@ function checkIntegrity(db: DatabaseSync, path: string, pragma: 'quick_check' | 
       `audit log ${path} is corrupt (${faults[0]}); keep the file as evidence, and start with an empty file or an intact copy`,
     );
   }
+}
+
+function pageCount(db: DatabaseSync): number {
+  return Number(db.prepare('PRAGMA page_count').get()?.page_count ?? 0);
 }
 
 function schemaVersion(db: DatabaseSync): number {

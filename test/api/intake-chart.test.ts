@@ -93,6 +93,7 @@ it('an alert becomes an Incident, and its end a message', async () => {
   const files: Record<string, string> = {
     ...Object.fromEntries(Object.entries(config).map(([name, text]) => [`/etc/oplab/controller/${name}`, text])),
     '/etc/oplab/intake/token': token,
+    '/etc/oplab/tripwires/key': 'k'.repeat(64),
     '/etc/oplab/receivers/chat': receiver.nextUrl().href,
   };
   const mounted = containers[0].volumeMounts.map(({ mountPath }) => mountPath);

@@ -170,8 +170,11 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
         await kubectl('-n', target.namespace, 'get', 'incident', 'bad-config', '-o', 'json'),
       );
       expect(JSON.parse(metadata.annotations['oplab.dev/undo'])).toEqual([
-        expect.objectContaining({ putBack: 1, conflicts: 0, endedAt: expect.any(String) }),
+        expect.objectContaining({ putBack: 1, failed: 0, endedAt: expect.any(String) }),
       ]);
+      expect(
+        undone.stdout.split('\n').filter((line) => /conflict:/.test(line) && !/StatefulSet|pods? /.test(line)),
+      ).toEqual([]);
     } finally {
       // No store has read the broken file yet.
       const patch = JSON.stringify({ data: repaired });

@@ -59,16 +59,17 @@ const anyText = () => texts[counter % texts.length]?.() ?? '';
 type Door = (token: Orders['attempts'][number]) => Promise<number>;
 const doors: Readonly<Record<string, Door>> = {
   audit: ({ agentToken }) => {
-    const entry = { clientKey: key(), kind: 'tool_result', content: noise(4000), blob: anyText() };
+    const entry = { clientKey: key(), kind: 'reasoning', content: noise(4000), blob: anyText() };
     return send(given.agentPort, agentToken, '/audit/v1/entries', JSON.stringify(entry));
   },
   // Params are no full text, so they are never replaced by a digest.
   params: ({ agentToken }) => {
-    const entry = { clientKey: key(), kind: 'tool_call', content: '', params: { command: anyText() } };
+    const entry = { clientKey: key(), kind: 'reasoning', content: '', params: { command: anyText() } };
     return send(given.agentPort, agentToken, '/audit/v1/entries', JSON.stringify(entry));
   },
   agent: ({ agentToken }) => {
-    const claim = { outcome: 'CannotFix', summary: noise(4000), rootCause: key(), actions: [] };
+    // A claim with an outcome would end the attempt, and with it the attack.
+    const claim = { outcome: key(), summary: noise(4000), rootCause: noise(60_000), actions: [] };
     return send(given.agentPort, agentToken, '/agent/v1/conclude', JSON.stringify(claim));
   },
   // Writes that the role allows, and that the API server refuses after they are recorded.

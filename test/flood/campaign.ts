@@ -75,9 +75,11 @@ export async function runFlood(ms: number): Promise<FloodReport> {
     const attackers: Attempt[] = [];
     for (let n = 1; n <= ATTACKERS; n += 1) attackers.push(await lab.open(`attacker-${n}`));
     const append = (attempt: Attempt, clientKey: string, blob: string) =>
-      lab.ask(attempt, 'POST', '/audit/v1/entries', { clientKey, kind: 'tool_result', content: clientKey, blob });
+      lab.ask(attempt, 'POST', '/audit/v1/entries', { clientKey, kind: 'reasoning', content: clientKey, blob });
     for (const attempt of [honest, ...attackers]) {
       await eventually(async () => ((await append(attempt, 'first', 'x')).status === 200 ? true : undefined));
+      // A write that no command explains would end the lease.
+      await lab.runCommand(attempt);
     }
     const calm: number[] = [];
     for (let n = 0; n < CALM_ENTRIES; n += 1) {

@@ -131,7 +131,9 @@ function judgeHangUps({ entries, configMaps, hungUp }: Evidence): Row[] {
       family: 'hang-ups',
       name,
       expected: 'each object that was made is on record with its name',
-      seen: `${intents.length} writes on record, ${made.length} objects made, not on record: ${lost.join(', ') || 'none'}`,
+      seen: wasRun
+        ? `${intents.length} writes on record, ${made.length} objects made, not on record: ${lost.join(', ') || 'none'}`
+        : `the attack was not made: ${hungUp.slice(-1000)}`,
       succeeded: !wasRun || lost.length > 0 || made.length > intents.length,
       succeedsWithoutWall: false,
       trace:
