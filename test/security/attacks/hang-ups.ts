@@ -36,7 +36,8 @@ const { hostname, port } = new URL(of('server'));
 const token = readFileSync(of('tokenFile'), 'utf8');
 const ca = readFileSync(of('certificate-authority'));
 let sent = 0;
-for (const { raw, afterMs, resets } of JSON.parse(readFileSync(0, 'utf8'))) {
+const list = JSON.parse(readFileSync(0, 'utf8')).flatMap((one) => Array(one.times).fill(one));
+for (const { raw, afterMs, resets } of list) {
   const socket = connect({ host: hostname, port: Number(port), servername: hostname, ca });
   socket.on('error', () => {});
   await new Promise((resolve) => socket.once('secureConnect', resolve));
@@ -51,18 +52,17 @@ console.log('hung up ' + sent + ' times');
 
 /** The command that makes all of them. */
 export function hangUpCommand(namespace: string): string {
-  const list = hangUps.flatMap(({ prefix, afterMs, resets }) =>
-    Array.from({ length: EACH }, () => ({
-      raw: httpRequest(prefix, {
-        method: 'POST',
-        path: configMaps(namespace),
-        headers: JSON_TYPE,
-        body: configMap('x', { metadata: { generateName: prefix } }),
-      }).toString('latin1'),
-      afterMs,
-      resets,
-    })),
-  );
+  const list = hangUps.map(({ prefix, afterMs, resets }) => ({
+    raw: httpRequest(prefix, {
+      method: 'POST',
+      path: configMaps(namespace),
+      headers: JSON_TYPE,
+      body: configMap('x', { metadata: { generateName: prefix } }),
+    }).toString('latin1'),
+    afterMs,
+    resets,
+    times: EACH,
+  }));
   return `cat > $HOME/hang-up.mjs <<'PROGRAM'${PROGRAM}PROGRAM\nnode $HOME/hang-up.mjs <<'LIST'\n${JSON.stringify(list)}\nLIST`;
 }
 
