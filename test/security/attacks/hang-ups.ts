@@ -28,6 +28,7 @@ export const hangUps: readonly HangUp[] = TIMES.flatMap((afterMs, index) =>
 /** Runs in the sandbox. One request after another, so that each is alone with its caller. */
 const PROGRAM = `
 import { readFileSync } from 'node:fs';
+import * as net from 'node:net';
 import { connect } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 const config = readFileSync(process.env.KUBECONFIG ?? process.env.HOME + '/.kube/config', 'utf8');
@@ -38,13 +39,14 @@ const ca = readFileSync(of('certificate-authority'));
 let sent = 0;
 const list = JSON.parse(readFileSync(0, 'utf8')).flatMap((one) => Array(one.times).fill(one));
 for (const { raw, afterMs, resets } of list) {
-  const socket = connect({ host: hostname, port: Number(port), servername: hostname, ca });
+  const plain = net.connect({ host: hostname, port: Number(port) });
+  const socket = connect({ socket: plain, servername: hostname, ca });
   socket.on('error', () => {});
   await new Promise((resolve) => socket.once('secureConnect', resolve));
   await new Promise((resolve) => socket.write(raw.replaceAll('@TOKEN@', token), resolve));
   sent += 1;
   if (afterMs > 0) await sleep(afterMs);
-  if (resets) socket.resetAndDestroy(); else socket.destroy();
+  if (resets) plain.resetAndDestroy(); else plain.destroy();
 }
 await sleep(2000);
 console.log('hung up ' + sent + ' times');
