@@ -52,13 +52,15 @@ it('the commands in CONTRIBUTING run both processes on the host', async () => {
 
   await child('bash', ['-euo', 'pipefail', '-c', `${install.trimEnd()} --wait`], { cwd: root, timeoutMs: 300_000 });
 
-  openTerminal(`${environment}\n${controller}`);
+  // Other tests need the inspector's default port for themselves.
+  expect(controller).toContain('--inspect ');
+  openTerminal(`${environment}\n${controller.replace('--inspect ', '--inspect=19229 ')}`);
   const ready = (port: number) => async () => {
     if (await answers(`http://127.0.0.1:${port}/readyz`)) return true;
     throw new Error(output.slice(-2000));
   };
   await eventually(ready(9090), { what: 'a controller that is ready', withinMs: 90_000, everyMs: 500 });
-  expect(await answers('http://127.0.0.1:9229/json/version')).toBe(true);
+  expect(await answers('http://127.0.0.1:19229/json/version')).toBe(true);
   await kubectl('apply', '-f', path.join(root, 'examples/incident.yaml'), '--dry-run=server');
   await child(
     'bash',
