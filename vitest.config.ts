@@ -25,7 +25,7 @@ export default defineConfig({
         plugins: [bundledWorkers()],
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'hack/**/*.test.ts'],
+          include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'hack/**/*.test.ts', 'test/support/*.test.ts'],
           // The files of a worker share their modules: loading these anew for each took a third of the time.
           isolate: false,
           // Much of the work is waiting for programs; by default a machine with two processors gets one worker.

@@ -20,6 +20,7 @@ const processes = {
   rehearsal: 'src/rehearsal/process.ts',
   'docker-socket': 'src/docker-socket/process.ts',
   'store-worker': 'src/audit/store-worker.ts',
+  'prepare-worker': 'src/audit/prepare-worker.ts',
   'cel-worker': 'src/checks/cel-worker.ts',
 };
 

@@ -37,12 +37,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     instead: 'What follows from the result of a check belongs in src/controller.',
   },
   sandbox: {
-    imports: [...root, ...serve],
+    imports: [...root, 'api/isolation.ts', ...serve],
     inTests: ['agent'],
     instead: 'This runs beside the model: what has rights belongs in src/gateway.',
   },
   gateway: {
-    imports: [...root, 'api', 'kube', 'audit', 'checks', 'sandbox', ...serve],
+    imports: [...root, 'api', 'kube', 'audit', 'checks', ...serve],
     instead: 'What decides about Incidents belongs in src/controller.',
   },
   agent: {

@@ -49,7 +49,8 @@ export const ERRORS = {
     status: 429,
     exitCode: 1,
     retry: false,
-    meaning: 'The Incident has reached a limit (turns, tokens, cost or time). The gateway refuses further work.',
+    meaning:
+      'The Incident has reached a limit (turns, tokens, cost, time or its share of the audit log), or its AgentClass the quota of the day. The gateway refuses further work.',
   },
   OPLAB_NOT_ALLOWED: {
     status: 400,
@@ -81,6 +82,12 @@ export const ERRORS = {
     retry: true,
     meaning:
       'The Incident uses more of the gateway than its share: bytes in memory, or requests or bytes a second. Try again in a moment.',
+  },
+  OPLAB_UNDO_INCOMPLETE: {
+    status: 409,
+    exitCode: 5,
+    retry: false,
+    meaning: 'An undo left something as it is: somebody else changed it since, or it cannot be put back.',
   },
   OPLAB_AUDIT_UNAVAILABLE: {
     status: 503,

@@ -43,10 +43,12 @@ export class NoLease extends OplabError {
 }
 
 /**
- * The Incident has reached a limit (turns, tokens, cost or time). The gateway refuses further work.
+ * The Incident has reached a limit (turns, tokens, cost, time or record), or its class the quota of
+ * the day. The gateway refuses further work.
  */
 export class LimitReached extends OplabError {
-  readonly limit: 'turns' | 'tokens' | 'cost' | 'time';
+  /** `record` is its share of the audit log, `day` the quota of its class. */
+  readonly limit: 'turns' | 'tokens' | 'cost' | 'time' | 'record' | 'day';
   constructor(limit: LimitReached['limit'], message: string) {
     super('OPLAB_LIMIT_REACHED', message);
     this.limit = limit;
@@ -142,6 +144,13 @@ export class NotFound extends OplabError {
 export class VerificationFailed extends OplabError {
   constructor(message: string) {
     super('OPLAB_VERIFICATION_FAILED', message);
+  }
+}
+
+/** An undo left something as it is. What and why was printed. */
+export class UndoIncomplete extends OplabError {
+  constructor(message: string) {
+    super('OPLAB_UNDO_INCOMPLETE', message);
   }
 }
 

@@ -1,5 +1,7 @@
-// The configuration for kind: one node, enforced NetworkPolicies, process limits, no registry.
+// The configuration for kind: one node, enforced NetworkPolicies, process limits, no registry, and
+// an audit log of the API server.
 import { stringify } from 'yaml';
+import { auditPatches, policyInNode } from './audit-log.ts';
 
 /** What decides the configuration. */
 export interface KindChoices {
@@ -7,6 +9,8 @@ export interface KindChoices {
   readonly ownImage: boolean;
   /** Program that wraps runc, where the host lacks CAP_SYS_RESOURCE. */
   readonly runtimeWrapper: string | undefined;
+  /** The file with the policy of the API server's audit log. */
+  readonly auditPolicy: string;
   /** The Docker socket that the node shows to pods that may mount it. */
   readonly dockerSocket?: string;
 }
@@ -32,6 +36,7 @@ export function kindConfig(choices: KindChoices): string {
   const { dockerSocket } = choices;
   const mounts = [
     ...(wrapped ? [{ hostPath: choices.runtimeWrapper, containerPath: wrapperInNode, readOnly: true }] : []),
+    { hostPath: choices.auditPolicy, containerPath: policyInNode, readOnly: true },
     ...(dockerSocket === undefined ? [] : [{ hostPath: dockerSocket, containerPath: dockerSocketInNode }]),
   ];
   return stringify({
@@ -56,8 +61,9 @@ export function kindConfig(choices: KindChoices): string {
             // Hosts with cgroup v1 exist; our node must start on them.
             failCgroupV1: false,
           }),
+          ...auditPatches.map((patch) => stringify(patch)),
         ],
-        ...(mounts.length > 0 && { extraMounts: mounts }),
+        extraMounts: mounts,
       },
     ],
   });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { policyInNode } from './audit-log.ts';
 import { hasCapability } from './capabilities.ts';
 import { daemonConfig, removeStalePid } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
@@ -50,8 +51,10 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
+const auditPolicy = '/cache/policy.yaml';
+
 test('the node limits the processes of a pod, and brings its own network only in our own image', () => {
-  const own = parse(kindConfig({ ownImage: true, runtimeWrapper: '/cache/oci-runtime' }));
+  const own = parse(kindConfig({ ownImage: true, runtimeWrapper: '/cache/oci-runtime', auditPolicy }));
   expect(own.networking).toMatchObject({ disableDefaultCNI: true, kubeProxyMode: 'nftables' });
   expect(parse(own.nodes[0].kubeadmConfigPatches[0])).toMatchObject({
     kind: 'KubeletConfiguration',
@@ -60,13 +63,39 @@ test('the node limits the processes of a pod, and brings its own network only in
   expect(own.nodes[0].extraMounts[0].hostPath).toBe('/cache/oci-runtime');
   expect(own.containerdConfigPatches[0]).toContain(own.nodes[0].extraMounts[0].containerPath);
 
-  const public_ = parse(kindConfig({ ownImage: false, runtimeWrapper: undefined }));
+  const public_ = parse(kindConfig({ ownImage: false, runtimeWrapper: undefined, auditPolicy }));
   expect(public_.networking).not.toHaveProperty('disableDefaultCNI');
   expect(public_).not.toHaveProperty('containerdConfigPatches');
-  expect(public_.nodes[0]).not.toHaveProperty('extraMounts');
-  const withDocker = parse(kindConfig({ ownImage: false, runtimeWrapper: undefined, dockerSocket: '/d.sock' }));
-  expect(withDocker.nodes[0].extraMounts).toEqual([{ hostPath: '/d.sock', containerPath: '/oplab/docker.sock' }]);
+  const policy = { hostPath: '/cache/policy.yaml', containerPath: policyInNode, readOnly: true };
+  expect(public_.nodes[0].extraMounts).toEqual([policy]);
+  const withDocker = parse(
+    kindConfig({ ownImage: false, runtimeWrapper: undefined, dockerSocket: '/d.sock', auditPolicy }),
+  );
+  expect(withDocker.nodes[0].extraMounts).toEqual([
+    policy,
+    { hostPath: '/d.sock', containerPath: '/oplab/docker.sock' },
+  ]);
   expect(parse(public_.nodes[0].kubeadmConfigPatches[0])).toMatchObject({ podPidsLimit: 1024 });
+});
+
+test('the API server keeps an audit log by the mounted policy, with either configuration of kubeadm', () => {
+  const made = parse(kindConfig({ ownImage: false, runtimeWrapper: undefined, auditPolicy }));
+  const patches: string[] = made.nodes[0].kubeadmConfigPatches;
+  const [older, newer] = patches.map((patch) => parse(patch)).filter(({ kind }) => kind === 'ClusterConfiguration');
+  expect(older.apiVersion).toBe('kubeadm.k8s.io/v1beta3');
+  expect(older.apiServer.extraArgs).toMatchObject({ 'audit-policy-file': policyInNode });
+  expect(newer.apiVersion).toBe('kubeadm.k8s.io/v1beta4');
+  const named = Object.fromEntries(
+    newer.apiServer.extraArgs.map((one: Record<string, string>) => [one.name, one.value]),
+  );
+  expect(named).toEqual({ 'runtime-config': '', ...older.apiServer.extraArgs });
+  // Each file that the API server is told of is below a folder that its pod mounts from the node.
+  const mounted: { mountPath: string; hostPath: string }[] = older.apiServer.extraVolumes;
+  expect(newer.apiServer.extraVolumes).toEqual(mounted);
+  for (const file of [named['audit-policy-file'], named['audit-log-path']])
+    expect(mounted.some(({ mountPath, hostPath }) => mountPath === hostPath && file?.startsWith(`${mountPath}/`))).toBe(
+      true,
+    );
 });
 
 test('the registry is asked only when nobody has said what to do, and nonsense is refused', async () => {

@@ -12,6 +12,7 @@ import { main, runSteps, type Step } from '../progress.ts';
 import { type DebianRootName, ensureRoot, missingRoots } from '../toolchain/debian.ts';
 import { nodeBuilds } from '../toolchain/recipes.ts';
 import { compileSteps, ensureTool } from '../toolchain/tools.ts';
+import { ensureAuditPolicy } from './audit-log.ts';
 import { containerState, dockerAnswers, ensureDocker, hostDockerSocket, ociRuntimeWrapper } from './docker.ts';
 import { kindConfig } from './kind-config.ts';
 import { binDir, clusterName, kubeconfigPath, nodeContainer, stateDir } from './names.ts';
@@ -125,6 +126,7 @@ function createStep(image: (note: (text: string) => void) => Promise<string>, ow
           ownImage,
           runtimeWrapper: await ociRuntimeWrapper(signal),
           dockerSocket: hostDockerSocket,
+          auditPolicy: await ensureAuditPolicy(),
         });
         try {
           const args = ['create', ...kindCluster, '--image', reference, '--config', '-'];

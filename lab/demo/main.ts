@@ -232,6 +232,8 @@ Everything is still up. To look around:
   kubectl get monitors,incidents -A
   oplab top                                         Incidents, sessions and Monitors, live
   oplab audit show ${name} -n ${namespace} --full           every thought, command, output and change
+  oplab changes ${name} -n ${namespace}                     each object that the agent changed, before and after
+  oplab undo ${name} -n ${namespace} --dry-run              what would be put back
   oplab session post-mortem ${name} -n ${namespace}         the same as a story, in Markdown
   npm run patient:check                             check the TiKV cluster yourself
 Break it yourself, and watch:

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { fakeTask } from '../../test/support/fake-gateway.ts';
 import { truncate } from '../api/truncate.ts';
+import type { ExecExit } from '../sandbox/protocol.ts';
 import { withinBounds } from './audit-trail.ts';
 import { contextWindowTokens, estimateTokens, type Turn, trimConversation } from './context.ts';
 import { supportsAdaptiveThinking } from './model.ts';
@@ -109,7 +110,7 @@ describe('the prompt', () => {
 });
 
 describe('a result', () => {
-  const exit = {
+  const exit: ExecExit = {
     type: 'exit',
     exitCode: 0,
     signal: null,
@@ -119,7 +120,8 @@ describe('a result', () => {
     stderr: '',
     truncated: false,
     killedProcesses: 0,
-  } as const;
+    leftBehind: [],
+  };
 
   it('reads as what happened', () => {
     expect(resultText(exit, 120)).toBe('exit code 0 after 1.2 s\n--- stdout ---\na');
@@ -127,6 +129,10 @@ describe('a result', () => {
       'time limit of 5 s reached',
     );
     expect(resultText({ ...exit, killedProcesses: 2 }, 5)).toContain('2 processes were still running');
+    const leftBehind = ['process "sleep 300" (killed)', 'listener on tcp 0.0.0.0:31999 (closed)'];
+    expect(resultText({ ...exit, killedProcesses: 1, leftBehind }, 5)).toContain(
+      'left behind: process "sleep 300" (killed); listener on tcp 0.0.0.0:31999 (closed)',
+    );
   });
 
   it('is its own summary when it is tiny; the small model is asked otherwise, and left alone when it keeps failing', async () => {

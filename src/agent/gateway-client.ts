@@ -122,6 +122,11 @@ export class GatewayClient {
     await this.#request('POST', paths.conclude, conclusion, z.unknown(), signal);
   }
 
+  /** Resolves when the gateway knows that the processes of a command have ended. */
+  async commandEnded(callKey: string, signal: AbortSignal): Promise<void> {
+    await this.#request('POST', paths.commandEnded, { callKey }, z.unknown(), signal);
+  }
+
   /** Is not retried, because loss is harmless. Rejects only when the lease is over. */
   async live(chunk: LiveChunk, signal: AbortSignal): Promise<void> {
     const response = await this.#send('POST', paths.live, chunk, signal).catch(() => undefined);

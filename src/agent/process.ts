@@ -1,11 +1,12 @@
 // The process `oplab agent`: runs one attempt, from fetching the task to the claim.
 
 import { z } from 'zod';
+import { CONTAINER_PROBES } from '../api/isolation.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
-import { SOCKET_PATH } from '../sandbox/protocol.ts';
+import { type IsolationReport, SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
 import { contextWindowTokens } from './context.ts';
@@ -74,10 +75,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     }
 
     const isolation = await options.sandbox.isolation(signal);
-    const open = isolation.probes.filter((probe) => probe.open).map((probe) => `${probe.name} (${probe.address})`);
-    const content = isolation.closed
-      ? `The sandbox is isolated${open.length === 0 ? '' : `; it can reach ${open.join(', ')}, which is only advisory`}.`
-      : `The sandbox is not isolated: it can reach ${open.join(', ')}. No commands are run.`;
+    const content = describeIsolation(isolation);
     await lifecycle('isolation', content, { step: 'isolation', ...isolation }, signal);
     report({ type: 'isolation', report: isolation });
     if (!isolation.closed) return EXIT_NOT_ISOLATED;
@@ -116,10 +114,19 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       (chunk) => client.live(chunk, until),
       (error) => over.abort(error),
     );
+    const reportEnd = async (callKey: string, stop: AbortSignal) => {
+      try {
+        await client.commandEnded(callKey, stop);
+      } catch (error) {
+        if (stop.aborted || isLeaseOver(error)) throw error;
+        // The entry of the result says the same, only later.
+        logger.warn({ reason: errorMessage(error) }, 'the end of a command could not be reported');
+      }
+    };
     const loop = runLoop({
       model,
       tools: [
-        createShellTool(options.sandbox, live),
+        createShellTool(options.sandbox, { live, ended: reportEnd }),
         createConcludeTool(given.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
       ],
       audit: createAuditTrail(given.attempt, (entry) => client.append(entry, until)),
@@ -144,6 +151,23 @@ function withoutContent(event: AgentEvent): object {
   if (event.type !== 'tool-result') return event;
   const { summary: _, ...rest } = event;
   return rest;
+}
+
+function describeIsolation({ probes, closed }: IsolationReport): string {
+  const list = (found: IsolationReport['probes']) =>
+    found.map(({ name, address }) => `${name} (${address})`).join(', ');
+  const open = probes.filter((probe) => probe.open);
+  if (closed) return `The sandbox is isolated${open.length === 0 ? '' : `; open, but allowed: ${list(open)}`}.`;
+  const holes = open.filter((probe) => !probe.allowed);
+  const isOfContainer = ({ name }: { name: string }) => Object.hasOwn(CONTAINER_PROBES, name);
+  const reached = holes.filter((probe) => !isOfContainer(probe));
+  const held = holes.filter(isOfContainer);
+  const what = [
+    ...(reached.length === 0 ? [] : [`it can reach ${list(reached)}`]),
+    ...(held.length === 0 ? [] : [`it has ${list(held)}`]),
+  ];
+  const fix = 'To run agents all the same, name the holes in spec.isolation.allowHoles of the AgentClass';
+  return `The sandbox is not isolated: ${what.join('; ')}. No commands are run. ${fix}.`;
 }
 
 function describeEnd(end: LoopEnd): string {

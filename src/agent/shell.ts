@@ -43,6 +43,7 @@ export function resultText(exit: ExecExit, timeoutSeconds: number): string {
   if (!exit.timedOut && exit.killedProcesses > 0) {
     lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were killed`);
   }
+  if (!exit.timedOut && exit.leftBehind.length > 0) lines.push(`left behind: ${exit.leftBehind.join('; ')}`);
   lines.push(exit.stdout === '' ? '--- no stdout ---' : `--- stdout ---\n${exit.stdout.trimEnd()}`);
   if (exit.stderr !== '') lines.push(`--- stderr ---\n${exit.stderr.trimEnd()}`);
   return lines.join('\n');
@@ -69,8 +70,16 @@ function stalled(error: SandboxStalled): ToolOutcome {
   return { text: message, isError: true, summary: message, params: { indeterminate: true }, fatal: message };
 }
 
-/** The tool `shell`; `live` receives the output of running commands. */
-export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => void): Tool {
+/** What the tool tells the gateway while a command runs. */
+export interface ShellReports {
+  /** A chunk of its output. */
+  live(chunk: LiveChunk): void;
+  /** All its processes have ended. Resolves when the gateway knows. */
+  ended(callKey: string, signal: AbortSignal): Promise<void>;
+}
+
+/** The tool `shell`. */
+export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
   return {
     alone: false,
     definition: {
@@ -105,39 +114,48 @@ export function createShellTool(sandbox: Sandbox, live: (chunk: LiveChunk) => vo
         params: { command, timeoutSeconds },
         reasoning,
         async run(callKey, signal) {
-          let startedAt: string | undefined;
-          try {
-            const exit = await sandbox.exec(
-              { id: callKey, command, timeoutSeconds },
-              (event) => {
-                if (event.type === 'started') startedAt = event.time;
-                if (event.type === 'chunk') live({ callKey, stream: event.stream, text: event.text.slice(0, 65536) });
-              },
-              signal,
-            );
-            return {
-              text: resultText(exit, timeoutSeconds),
-              isError: false,
-              summary: { command },
-              exitCode: shellExitCode(exit),
-              durationMs: exit.durationMs,
-              params: {
-                call: callKey,
-                startedAt: startedAt ?? null,
-                signal: exit.signal,
-                timedOut: exit.timedOut,
-                truncated: exit.truncated,
-                killedProcesses: exit.killedProcesses,
-              },
-              blob: formatStreams(exit),
-            };
-          } catch (error) {
-            if (error instanceof SandboxLost) return lost(sandbox, error, signal);
-            if (error instanceof SandboxStalled) return stalled(error);
-            throw error;
-          }
+          const outcome = await runInSandbox(callKey, signal);
+          // The result is recorded only after it was summarized. The command ends now.
+          await reports.ended(callKey, signal);
+          return outcome;
         },
       };
+
+      async function runInSandbox(callKey: string, signal: AbortSignal): Promise<ToolOutcome> {
+        let startedAt: string | undefined;
+        try {
+          const exit = await sandbox.exec(
+            { id: callKey, command, timeoutSeconds },
+            (event) => {
+              if (event.type === 'started') startedAt = event.time;
+              if (event.type === 'chunk')
+                reports.live({ callKey, stream: event.stream, text: event.text.slice(0, 65536) });
+            },
+            signal,
+          );
+          return {
+            text: resultText(exit, timeoutSeconds),
+            isError: false,
+            summary: { command },
+            exitCode: shellExitCode(exit),
+            durationMs: exit.durationMs,
+            params: {
+              call: callKey,
+              startedAt: startedAt ?? null,
+              signal: exit.signal,
+              timedOut: exit.timedOut,
+              truncated: exit.truncated,
+              killedProcesses: exit.killedProcesses,
+              ...(exit.timedOut || exit.leftBehind.length === 0 ? {} : { leftBehind: exit.leftBehind }),
+            },
+            blob: formatStreams(exit),
+          };
+        } catch (error) {
+          if (error instanceof SandboxLost) return lost(sandbox, error, signal);
+          if (error instanceof SandboxStalled) return stalled(error);
+          throw error;
+        }
+      }
     },
   };
 }

@@ -2,8 +2,10 @@
 
 import { z } from 'zod';
 import { dockerAccess } from './docker-access.ts';
+import { ISOLATION_PROBES } from './isolation.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
 import { DNS_LABEL, objectMeta } from './meta.ts';
+import { dayUsage, quota } from './quota.ts';
 
 /** The SDK's current Opus: the agent's model unless the class names another. */
 export const DEFAULT_MODEL = 'claude-opus-5-5';
@@ -104,6 +106,16 @@ export const agentClassSpec = z.object({
         }),
     })
     .meta({ description: 'Images of the agent pod.' }),
+  isolation: z
+    .object({
+      allowHoles: z.array(z.enum(ISOLATION_PROBES)).max(ISOLATION_PROBES.length).default([]).meta({
+        'x-kubernetes-list-type': 'set',
+        description:
+          'Isolation probes that may find a hole. Every other hole stops the attempt before the first command. The trail has the result of all probes.',
+      }),
+    })
+    .prefault({})
+    .meta({ description: 'What the probes of the sandbox may find before the first command.' }),
   runtimeClassName: z
     .string()
     .min(1)
@@ -138,14 +150,24 @@ export const agentClassSpec = z.object({
   ceilings: limits.partial().prefault({}).meta({
     description: 'Upper bounds on the limits of every Incident of this class. Values that you leave out get defaults.',
   }),
+  quota: quota.partial().prefault({}).meta({
+    description:
+      'Bounds on all Incidents of this class together. What exceeds them waits. Values that you leave out get defaults.',
+  }),
 });
 export type AgentClassSpec = z.infer<typeof agentClassSpec>;
+
+export const agentClassStatus = z.object({
+  day: dayUsage.optional().meta({ description: 'What the class has used today, as the gateway has counted it.' }),
+});
+export type AgentClassStatus = z.infer<typeof agentClassStatus>;
 
 export const agentClass = z.object({
   apiVersion: z.string(),
   kind: z.literal('AgentClass'),
   metadata: objectMeta,
   spec: agentClassSpec,
+  status: agentClassStatus.optional(),
 });
 export type AgentClass = z.infer<typeof agentClass>;
 

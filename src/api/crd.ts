@@ -1,7 +1,7 @@
 // Builds the CRDs from the zod schemas: structural OpenAPI v3 with CEL rules and printer columns.
 
 import { z } from 'zod';
-import { agentClassSpec } from './agent-class.ts';
+import { agentClassSpec, agentClassStatus } from './agent-class.ts';
 import { namespaceRule } from './check.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';
 import { incidentSpec } from './incident.ts';
@@ -131,9 +131,17 @@ function agentClassDefinition(): Definition {
     columns: [
       { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
       { name: 'Model', type: 'string', jsonPath: '.spec.model.name' },
+      {
+        name: 'Today',
+        type: 'integer',
+        jsonPath: '.status.day.costMilliUSD',
+        description: 'Cost of the last day with a model call, in thousandths of a US dollar.',
+        priority: 1,
+      },
       { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
     ],
     spec: structural(agentClassSpec),
+    status: structural(agentClassStatus),
     rules: [
       {
         rule: 'size(self.metadata.name) <= 50',

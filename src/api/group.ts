@@ -20,7 +20,7 @@ export const MANAGED_BY = 'oplab';
 /** Field managers for server-side apply: each owns a part of an Incident's status. */
 export const CONTROLLER_MANAGER = 'oplab-controller';
 export const GATEWAY_MANAGER = 'oplab-gateway';
-/** Owns the condition AuditIntact only, so that it can be written without the gateway's other fields. */
+/** Owns the conditions AuditIntact and AuditWritable only, so that it can be written without the gateway's other fields. */
 export const AUDIT_GUARD_MANAGER = 'oplab-audit-guard';
 export const ALARM_MANAGER = 'oplab-alarm';
 export const NOTIFIER_MANAGER = 'oplab-notifier';

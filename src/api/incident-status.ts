@@ -48,9 +48,12 @@ export const attemptReason = z.enum([
   'ChecksFailed',
   'Interrupted',
   'LimitReached',
+  'TripwireTouched',
   'Cancelled',
   'Deleted',
   'StartFailed',
+  'AuditBroken',
+  'UnexplainedWrite',
 ]);
 export type AttemptReason = z.infer<typeof attemptReason>;
 
@@ -92,10 +95,10 @@ export const usage = z.object({
   cacheReadTokens: z.number().int().meta({ description: 'Number of input tokens that were read from the cache.' }),
   cacheWriteTokens: z.number().int().meta({ description: 'Number of input tokens that were written to the cache.' }),
   costMilliUSD: z.number().int().meta({ description: 'Cost in thousandths of a US dollar, rounded up.' }),
-  limitReached: z
-    .enum(['turns', 'tokens', 'cost', 'time'])
-    .optional()
-    .meta({ description: 'The limit that was reached. The gateway sets it when it refuses a request because of it.' }),
+  limitReached: z.enum(['turns', 'tokens', 'cost', 'time', 'record', 'day']).optional().meta({
+    description:
+      "The limit that was reached; record is the share of the audit log, day the daily quota of the Incident's AgentClass. The gateway sets it when it refuses a request because of it.",
+  }),
 });
 export type Usage = z.infer<typeof usage>;
 
@@ -179,6 +182,11 @@ export type Baseline = z.infer<typeof baseline>;
 export const recordedChange = z.object({
   attempt: z.number().int().meta({ description: 'Number of the attempt that made the write.' }),
   seq: z.number().int().meta({ description: 'Sequence number of its intent in the audit log.' }),
+  command: z
+    .number()
+    .int()
+    .optional()
+    .meta({ description: 'Sequence number of the command that was running when the write arrived.' }),
   plane: z.enum(['kubernetes', 'docker']).meta({ description: 'What was written to.' }),
   text: z
     .string()
@@ -243,6 +251,10 @@ export const tailEntry = z.object({
   seq: z.number().int().meta({ description: 'Sequence number of the entry.' }),
   time: time.meta({ description: 'When the entry was recorded.' }),
   kind: z.string().meta({ description: 'Kind of the entry.' }),
+  writer: z
+    .string()
+    .optional()
+    .meta({ description: "Who wrote the entry: gateway, agent or sandbox. Only the gateway's are facts." }),
   tool: z.string().optional().meta({ description: 'Tool of a tool call.' }),
   text: z.string().meta({ description: 'The entry in one line, cut to 512 bytes.' }),
 });

@@ -96,6 +96,12 @@ export const CONDITIONS = {
   AuditSealed: 'AuditSealed',
   /** Only set while the log contradicts the status: False, with the reason AuditBroken. */
   AuditIntact: 'AuditIntact',
+  /** Only set after a write that no command explains: False, with the reason UnexplainedWrite. */
+  WritesExplained: 'WritesExplained',
+  /** Only set once the agent touched a tripwire: False, with the reason TripwireTouched. */
+  TripwiresIntact: 'TripwiresIntact',
+  /** Only set while the audit log accepts no new work: False, with the reason. */
+  AuditWritable: 'AuditWritable',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

@@ -20,16 +20,19 @@ function boundaryAfter(bytes: Uint8Array, at: number): number {
   return start;
 }
 
-/** Returns the head and tail of a text longer than `cap` bytes, and a shorter text unchanged. */
-export function capBlob(text: string, cap: number, leftOutBefore = 0): Uint8Array {
+/**
+ * Returns the head and tail of a text longer than `cap` bytes, and a shorter text unchanged.
+ * `leftOut` is the number of bytes that are missing.
+ */
+export function capBlob(text: string, cap: number, leftOutBefore = 0): { bytes: Uint8Array; leftOut: number } {
   const bytes = Buffer.from(text);
-  if (bytes.length <= cap && leftOutBefore === 0) return bytes;
+  if (bytes.length <= cap && leftOutBefore === 0) return { bytes, leftOut: 0 };
   const half = Math.min(Math.floor(cap / 2), Math.floor(bytes.length / 2));
   const headEnd = boundaryBefore(bytes, half);
   const tailStart = boundaryAfter(bytes, bytes.length - half);
   const leftOut = tailStart - headEnd + leftOutBefore;
   const line = Buffer.from(`\n[oplab: ${leftOut} bytes are left out here]\n`);
-  return Buffer.concat([bytes.subarray(0, headEnd), line, bytes.subarray(tailStart)]);
+  return { bytes: Buffer.concat([bytes.subarray(0, headEnd), line, bytes.subarray(tailStart)]), leftOut };
 }
 
 /**

@@ -1,90 +1,44 @@
-// Turns a new entry into the next row of its session's chain: redacted, capped and hashed.
+// Writes a redacted entry as the next row of its session's chain.
 
-import { AuditConflict, SessionSealed } from '../errors.ts';
-import { capBlob, outerWindows } from './blob-cap.ts';
+import { AuditConflict, AuditUnavailable, LimitReached, SessionSealed } from '../errors.ts';
 import type { AuditDatabase } from './database.ts';
-import type { Entry, NewEntry } from './entry.ts';
-import { canonicalJson, entryHash, genesisHash, sha256 } from './hash-chain.ts';
-import { SEALED_EVENT } from './lifecycle.ts';
-import type { Authorship } from './log.ts';
+import type { Entry } from './entry.ts';
+import { decideSpace } from './free-space.ts';
+import { canonicalJson, entryHash, genesisHash } from './hash-chain.ts';
+import { contradicts, readOriginal, withoutOriginal } from './original.ts';
+import { type PreparedAppend, withoutText } from './prepare-append.ts';
 import type { Json, Redactor } from './redaction.ts';
+import { decideQuota, isClosing, isUnlimited, rowBytes, type SessionLimits, textBytes } from './session-quota.ts';
 import type { AppendResult } from './store-protocol.ts';
 
-/** The maximum length of `content` in characters. The entry schema enforces it for callers. */
-const MAX_CONTENT = 16384;
-
-/** A redacted append, ready to be written. */
-export interface PreparedAppend {
-  readonly authorship: Authorship;
-  readonly seal: boolean;
-  readonly body: Pick<
-    Entry,
-    'clientKey' | 'kind' | 'tool' | 'params' | 'exitCode' | 'durationMs' | 'content' | 'blobDigest'
-  >;
-  readonly blob: Uint8Array | undefined;
+/** The space that a transaction may use. */
+export interface SpaceBudget {
+  /** Bytes of room before the reserve; undefined if the space is not known. */
+  left: number | undefined;
+  /** Set when an entry was refused although it is small. */
+  isFull: boolean;
+  /** For the message of a refusal. */
+  describe(): string;
 }
 
-/** Redacts and caps an entry. Done before the transaction, because it is the slow part. */
-export function prepare(
-  authorship: Authorship,
-  entry: NewEntry,
-  seal: boolean,
-  redactor: Redactor,
-  blobCapBytes: number,
-): PreparedAppend {
-  const blob = entry.blob === undefined ? undefined : redactBlob(entry.blob, redactor, blobCapBytes);
-  const params = entry.params === undefined ? null : redactor.value(entry.params);
-  return {
-    authorship,
-    seal,
-    blob,
-    body: {
-      clientKey: entry.clientKey,
-      kind: seal ? 'lifecycle' : entry.kind,
-      tool: entry.tool === undefined ? null : storable(redactor.text(entry.tool)),
-      params: withoutNul(seal ? asSealed(params) : params),
-      exitCode: entry.exitCode ?? null,
-      durationMs: entry.durationMs ?? null,
-      content: storable(redactor.text(entry.content)).slice(0, MAX_CONTENT).toWellFormed(),
-      blobDigest: blob === undefined ? null : sha256(blob),
-    },
-  };
-}
-
-function redactBlob(text: string, redactor: Redactor, cap: number): Uint8Array {
-  const windows = outerWindows(text, cap);
-  return capBlob(redactor.text(windows.text), cap, windows.leftOut);
-}
-
-/**
- * Some SQLite functions end a text at its first NUL, so NUL is stored as the symbol for NUL (␀).
- */
-function storable(text: string): string {
-  return text.replaceAll('\u0000', '\u2400');
-}
-
-function withoutNul(value: Json): Json {
-  if (typeof value === 'string') return storable(value);
-  if (Array.isArray(value)) return value.map(withoutNul);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [storable(key), withoutNul(member)]));
-}
-
-/** Readers and the verifier recognise a seal by its event. */
-function asSealed(params: Json): Json {
-  if (params === null || typeof params !== 'object' || Array.isArray(params)) return { event: SEALED_EVENT };
-  return { ...params, event: SEALED_EVENT };
+export interface WriteContext {
+  readonly redactor: Redactor;
+  readonly limits: SessionLimits;
+  readonly space: SpaceBudget;
+  readonly now: string;
 }
 
 /**
  * Writes one row in the caller's transaction.
- * @throws AuditConflict, SessionSealed: nothing was written and the transaction can continue
+ * @throws AuditConflict, SessionSealed, LimitReached, AuditUnavailable: nothing was written and the
+ * transaction can continue
  */
-export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redactor, now: string): AppendResult {
-  const { authorship, body } = append;
-  const known = db.byClientKey(authorship.session, authorship.writer, body.clientKey);
+export function write(db: AuditDatabase, wanted: PreparedAppend, context: WriteContext): AppendResult {
+  const { redactor, now } = context;
+  const { authorship } = wanted;
+  const known = db.byClientKey(authorship.session, authorship.writer, wanted.body.clientKey);
   const head = db.head(authorship.session);
-  if (append.seal && head?.sealed === true) {
+  if (wanted.seal && head?.sealed === true) {
     const seal = db.seal(authorship.session) ?? { entries: head.entries, headHash: head.headHash };
     return {
       receipt: { seq: seal.entries, hash: seal.headHash, time: head.time, duplicate: true },
@@ -92,16 +46,16 @@ export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redac
     };
   }
   if (known !== undefined && head !== undefined) {
-    if (known.attempt !== authorship.attempt || !sameBody(db, known, append, redactor)) {
+    if (known.attempt !== authorship.attempt || !sameBody(db, known, wanted, redactor)) {
       throw new AuditConflict(
-        `session ${authorship.session} already has a different entry of ${authorship.writer} with key "${body.clientKey}" (row ${known.seq}); use a new key for a new entry`,
+        `session ${authorship.session} already has a different entry of ${authorship.writer} with key "${wanted.body.clientKey}" (row ${known.seq}); use a new key for a new entry`,
       );
     }
     // A seal with the key of an ordinary entry is a conflict too: that row does not close the
     // session.
-    if (append.seal) {
+    if (wanted.seal) {
       throw new AuditConflict(
-        `row ${known.seq} has key "${body.clientKey}" but is not a seal; seal the session with another key`,
+        `row ${known.seq} has key "${wanted.body.clientKey}" but is not a seal; seal the session with another key`,
       );
     }
     return { receipt: { seq: known.seq, hash: known.hash, time: known.time, duplicate: true }, head: publicHead(head) };
@@ -111,6 +65,8 @@ export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redac
       `session ${authorship.session} is sealed with ${head.entries} entries; no more can be added`,
     );
   }
+  const append = admit(db, wanted, context);
+  const { body } = append;
   const fields = {
     session: authorship.session,
     seq: (head?.entries ?? 0) + 1,
@@ -122,8 +78,11 @@ export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redac
     prevHash: head?.headHash ?? genesisHash(authorship.session),
   };
   const entry: Entry = { ...fields, hash: entryHash(fields) };
-  if (append.blob !== undefined && body.blobDigest !== null) db.insertBlob(body.blobDigest, append.blob, now);
+  const isNewText =
+    append.blob !== undefined && body.blobDigest !== null && db.insertBlob(body.blobDigest, append.blob, now);
+  const size = sizes(append);
   db.insert(entry, body.params === null ? null : canonicalJson(body.params));
+  db.addUsage(entry.session, 1, size.rowBytes + (isNewText ? size.textBytes : 0));
   if (entry.writer === 'gateway' && entry.kind === 'model_call') db.deleteReservations(entry.session, entry.clientKey);
   if (append.seal) {
     db.insertSeal(entry.session, entry.seq, entry.hash);
@@ -136,13 +95,46 @@ export function write(db: AuditDatabase, append: PreparedAppend, redactor: Redac
   };
 }
 
+/** The bytes that an append takes on disk. */
+export function sizes({ authorship, body, blob }: PreparedAppend): { rowBytes: number; textBytes: number } {
+  const params = body.params === null ? null : canonicalJson(body.params);
+  return {
+    rowBytes: rowBytes({ ...body, session: authorship.session, params }),
+    textBytes: blob === undefined ? 0 : textBytes(blob.length),
+  };
+}
+
+/** Applies the limits of the session and the reserve of the volume. @throws LimitReached, AuditUnavailable */
+function admit(db: AuditDatabase, wanted: PreparedAppend, { limits, space }: WriteContext): PreparedAppend {
+  const { session, writer } = wanted.authorship;
+  const closing = isClosing(writer, wanted.body.kind);
+  const size = sizes(wanted);
+  const unlimited = isUnlimited(writer, wanted.body.kind, wanted.body.params);
+  const quota = decideQuota(db.usage(session), limits, { unlimited, ...size });
+  if (quota.record === 'nothing') {
+    throw new LimitReached('record', `the Incident's limit of record is reached: ${quota.message}`);
+  }
+  const append = quota.record === 'whole' ? wanted : withoutText(wanted, 'session-limit');
+  if (space.left === undefined) return append;
+  const decision = decideSpace(space.left, sizes(append));
+  if (decision.record === 'nothing') {
+    // The reserve is for these entries. Their texts are the first to go.
+    if (closing) return withoutText(append, 'disk-full');
+    space.isFull ||= decision.full;
+    throw new AuditUnavailable(`the audit log cannot be written: ${space.describe()}`);
+  }
+  space.left = decision.left;
+  return decision.record === 'whole' ? append : withoutText(append, 'disk-full');
+}
+
 function publicHead(head: AppendResult['head']): AppendResult['head'] {
   return { entries: head.entries, headHash: head.headHash, sealed: head.sealed };
 }
 
 /**
  * Whether a repeated append has the same body. A secret may have become known in the meantime, so
- * the stored text is redacted again before the comparison.
+ * the stored text is redacted again before the comparison. The key of the digests may have changed
+ * as well, so digests count only if both were made with the same key.
  */
 function sameBody(db: AuditDatabase, known: Entry, append: PreparedAppend, redactor: Redactor): boolean {
   const { body } = append;
@@ -150,14 +142,30 @@ function sameBody(db: AuditDatabase, known: Entry, append: PreparedAppend, redac
     canonicalJson({
       kind: entry.kind,
       tool: entry.tool === null ? null : redactor.text(entry.tool),
-      params: redactor.value(entry.params),
+      params: redactor.value(bare(entry.params)),
       exitCode: entry.exitCode,
       durationMs: entry.durationMs,
       content: redactor.text(entry.content),
     });
   if (redactedAgain(known) !== redactedAgain(body)) return false;
+  const before = readOriginal(known.params);
+  if (contradicts(before, append.original)) return false;
+  if (before?.blob?.omitted !== undefined) {
+    const now = append.blobDigest;
+    if (now === undefined) return false;
+    return before.key === append.original.key ? before.blob.hmac === now.hmac : before.blob.bytes === now.bytes;
+  }
   if (known.blobDigest === body.blobDigest) return true;
   const stored = known.blobDigest === null ? undefined : db.blob(known.blobDigest);
   if (stored === undefined || append.blob === undefined) return false;
   return redactor.text(Buffer.from(stored).toString('utf8')) === Buffer.from(append.blob).toString('utf8');
+}
+
+/** The params as they were before the reserved key was added. */
+function bare(params: Json): Json {
+  const rest = withoutOriginal(params);
+  if (rest === null || typeof rest !== 'object' || Array.isArray(rest)) return rest;
+  const [[key, value] = ['', null], ...more] = Object.entries(rest);
+  if (key === 'value' && more.length === 0) return value;
+  return key === '' && more.length === 0 ? null : rest;
 }

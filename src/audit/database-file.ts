@@ -3,7 +3,10 @@
 import { existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { AuditUnavailable, errorMessage } from '../errors.ts';
-import { APPLICATION_ID, MIGRATIONS } from './schema.ts';
+import { APPLICATION_ID, MIGRATIONS, PAGE_BYTES } from './schema.ts';
+
+/** Pages in the write-ahead log after which it is copied into the file: 2 MiB. */
+const WAL_PAGES = 512;
 
 /**
  * Takes an exclusive lock, checks the file's integrity and migrates its schema.
@@ -15,8 +18,13 @@ export function openForWriting(path: string, busyTimeoutMs: number): DatabaseSyn
     try {
       // Must be first: in this mode, the first lock is kept until the file is closed.
       db.exec('PRAGMA locking_mode = EXCLUSIVE');
+      // Only a file without tables takes this on. It lets a file shrink in steps.
+      db.exec('PRAGMA auto_vacuum = INCREMENTAL');
       db.exec('PRAGMA journal_mode = WAL');
       db.exec('PRAGMA synchronous = FULL');
+      // On a small volume, the write-ahead log must not keep the size of its largest transaction.
+      db.exec(`PRAGMA wal_autocheckpoint = ${WAL_PAGES}`);
+      db.exec(`PRAGMA journal_size_limit = ${WAL_PAGES * PAGE_BYTES}`);
       // Unless this is on, REPLACE deletes rows without firing their triggers.
       db.exec('PRAGMA recursive_triggers = ON');
       db.exec('BEGIN IMMEDIATE');

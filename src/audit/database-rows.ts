@@ -56,6 +56,7 @@ export function parsedJson(text: string): Json {
 export const headRow = z.object({ seq: z.number(), time: z.string(), hash: z.string(), sealed: z.number() });
 export const sealRow = z.object({ session: z.string(), entries: z.number(), head_hash: z.string() });
 export const blobRow = z.object({ bytes: z.instanceof(Uint8Array) });
+export const usageRow = z.object({ entries: z.number(), bytes: z.number() });
 export const nameRow = z.object({ name: z.string() });
 export const reservationRow = z.object({
   session: z.string(),
@@ -63,6 +64,7 @@ export const reservationRow = z.object({
   attempt: z.number(),
   bound: z.string(),
 });
+export const spendingRow = z.object({ agent_class: z.string(), cost: z.number(), tokens: z.number() });
 export const sessionRow = z.object({
   session: z.string(),
   namespace: z.string(),

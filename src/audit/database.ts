@@ -13,11 +13,14 @@ import {
   reservationRow,
   sealRow,
   sessionRow,
+  spendingRow,
+  usageRow,
 } from './database-rows.ts';
 import type { Entry } from './entry.ts';
-import type { ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { ClassSpending, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import { Pruning } from './prune.ts';
 import { TRIGGERS } from './schema.ts';
-import type { Head } from './store-protocol.ts';
+import type { SessionUsage } from './session-quota.ts';
 
 /** The end of a session's chain, which the next append links to. */
 export interface ChainHead extends Head {
@@ -34,9 +37,11 @@ export interface UnreadableRow {
 export class AuditDatabase {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly pruning: Pruning;
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
+    this.pruning = new Pruning(db);
   }
 
   /**
@@ -87,6 +92,11 @@ export class AuditDatabase {
   }
 
   head(session: string): ChainHead | undefined {
+    const tombstone = this.pruning.tombstone(session);
+    if (tombstone !== undefined) {
+      const { entries, headHash, prunedAt, summary } = tombstone;
+      return { entries, headHash, sealed: true, time: summary.lastAt, prunedAt };
+    }
     const [row] = this.#all(
       `SELECT seq, time, hash, EXISTS (SELECT 1 FROM seals WHERE session = ?1) AS sealed
        FROM entries WHERE session = ?1 ORDER BY seq DESC LIMIT 1`,
@@ -127,12 +137,25 @@ export class AuditDatabase {
     );
   }
 
-  insertBlob(digest: string, bytes: Uint8Array, time: string): void {
-    this.#statement('INSERT INTO blobs (digest, bytes, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING').run(
-      digest,
-      bytes,
-      time,
-    );
+  /** @returns whether the text is new */
+  insertBlob(digest: string, bytes: Uint8Array, time: string): boolean {
+    const { changes } = this.#statement(
+      'INSERT INTO blobs (digest, bytes, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    ).run(digest, bytes, time);
+    return Number(changes) > 0;
+  }
+
+  /** What a session uses on disk. */
+  usage(session: string): SessionUsage {
+    const [row] = this.#all('SELECT entries, bytes FROM usage WHERE session = ?', session);
+    return row === undefined ? { entries: 0, bytes: 0 } : usageRow.parse(row);
+  }
+
+  addUsage(session: string, entries: number, bytes: number): void {
+    this.#statement(
+      `INSERT INTO usage (session, entries, bytes) VALUES (?, ?, ?) ON CONFLICT (session)
+       DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes`,
+    ).run(session, entries, bytes);
   }
 
   insertSeal(session: string, entries: number, headHash: string): void {
@@ -174,13 +197,17 @@ export class AuditDatabase {
   }
 
   seal(session: string): { entries: number; headHash: string } | undefined {
+    const tombstone = this.pruning.tombstone(session);
+    if (tombstone !== undefined) return { entries: tombstone.entries, headHash: tombstone.headHash };
     const [row] = this.#all('SELECT session, entries, head_hash FROM seals WHERE session = ?', session);
     if (row === undefined) return undefined;
     const { entries, head_hash } = sealRow.parse(row);
     return { entries, headHash: head_hash };
   }
 
+  /** Empty for a pruned session. */
   read(session: string, options: ReadOptions = {}): Entry[] {
+    if (this.pruning.tombstone(session) !== undefined) return [];
     return this.#all(
       `SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?`,
       session,
@@ -210,13 +237,16 @@ export class AuditDatabase {
   }
 
   tail(session: string, count: number): Entry[] {
+    if (this.pruning.tombstone(session) !== undefined) return [];
     return this.#all(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? ORDER BY seq DESC LIMIT ?`, session, count)
       .map((row) => entryRow.parse(row))
       .reverse();
   }
 
   sessions(): SessionSummary[] {
-    return this.#all('SELECT * FROM sessions ORDER BY opened_at, session').map((row) => {
+    const left = this.#all(
+      'SELECT * FROM sessions WHERE session NOT IN (SELECT session FROM pruned) ORDER BY opened_at, session',
+    ).map((row): SessionSummary => {
       const parsed = sessionRow.parse(row);
       return {
         session: parsed.session,
@@ -230,13 +260,34 @@ export class AuditDatabase {
         outcome: parsed.outcome,
       };
     });
+    const tombstones = this.pruning.tombstones();
+    if (tombstones.length === 0) return left;
+    return [...left, ...tombstones.map(({ summary }) => summary)].sort((a, b) => a.openedAt.localeCompare(b.openedAt));
+  }
+
+  /** Reads only the calls since that time, by their own index. */
+  spendingSince(time: string): ClassSpending[] {
+    return this.#all(
+      `SELECT params ->> '$.agentClass' AS agent_class,
+         sum(params ->> '$.costMicroUSD') AS cost,
+         sum((params ->> '$.inputTokens') + (params ->> '$.outputTokens')
+           + (params ->> '$.cacheReadTokens') + (params ->> '$.cacheWriteTokens')) AS tokens
+       FROM entries
+       WHERE kind = 'model_call' AND writer = 'gateway' AND time >= ?
+         AND params ->> '$.agentClass' IS NOT NULL AND params ->> '$.costMicroUSD' IS NOT NULL
+       GROUP BY 1`,
+      time,
+    ).map((row) => {
+      const { agent_class: agentClass, cost, tokens } = spendingRow.parse(row);
+      return { agentClass, costMicroUSD: cost, tokens };
+    });
   }
 
   /** Every session that still has a row, even if the `sessions` view does not show it. */
   sessionIds(): string[] {
-    return this.#all('SELECT session AS name FROM entries UNION SELECT session FROM seals ORDER BY 1').map(
-      (row) => nameRow.parse(row).name,
-    );
+    return this.#all(
+      'SELECT session AS name FROM entries UNION SELECT session FROM seals UNION SELECT session FROM pruned ORDER BY 1',
+    ).map((row) => nameRow.parse(row).name);
   }
 
   blob(digest: string): Uint8Array | undefined {

@@ -6,6 +6,7 @@ export const ENTRY_KINDS = [
   'tool_result',
   'model_call',
   'kube_intent',
+  'kube_before',
   'kube_outcome',
   'docker_intent',
   'docker_outcome',

@@ -21,6 +21,14 @@ export const resultParams = z.looseObject({
   truncated: z.boolean().optional(),
   signal: z.string().nullish(),
   killedProcesses: z.number().optional(),
+  /** What was left when the command had ended, in words. */
+  leftBehind: z.array(z.string()).optional(),
+});
+
+/** Params of an intent: the command that was running, or that none was. */
+export const intentParams = z.looseObject({
+  commandSeq: z.number().int().optional(),
+  unexplained: z.boolean().default(false),
 });
 
 /** Params of a model_call that used tokens: its cost in millionths of a US dollar. */

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { ENTRY_KINDS } from './entry-kinds.ts';
+import type { RawDigest } from './raw-digest.ts';
 
 export const entryKind = z.enum(ENTRY_KINDS);
 export type EntryKind = z.infer<typeof entryKind>;
@@ -37,6 +38,15 @@ export const newEntry = z.object({
 export type NewEntry = z.infer<typeof newEntry>;
 /** The input form, in which `content` is optional. */
 export type NewEntryInput = z.input<typeof newEntry>;
+
+/** An entry as the gateway appends it. */
+export interface RecordedEntry extends NewEntry {
+  /**
+   * Of a body that the entry shows only as a summary. Never part of what a caller sends: the schema
+   * drops it.
+   */
+  readonly rawBody?: RawDigest | undefined;
+}
 
 /** A stored entry. `seq` counts from 1 in each session. `hash` covers every field above it. */
 export const entry = z.object({

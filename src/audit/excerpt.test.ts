@@ -26,6 +26,19 @@ function entry(fields: Partial<Entry>): Entry {
   };
 }
 
+describe('statusTail of long texts', () => {
+  it('takes no longer than for short ones', () => {
+    const time = (command: string) => {
+      const entries = Array.from({ length: 20 }, () => entry({ kind: 'tool_call', params: { command } }));
+      const started = performance.now();
+      for (let n = 0; n < 20; n += 1) statusTail(entries);
+      return performance.now() - started;
+    };
+    time('warm up '.repeat(1000));
+    expect(time('x \u001b[31m'.repeat(100_000))).toBeLessThan(20 * time('x \u001b[31m'.repeat(1000)) + 50);
+  });
+});
+
 describe('truncateToBytes', () => {
   it.each(['a', 'ü', '€', '🦊', 'a🦊', 'ü€'])('never splits a character of %s and never exceeds the bound', (unit) => {
     for (let bound = 3; bound < 40; bound += 1) {

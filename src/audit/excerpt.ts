@@ -12,6 +12,12 @@ export const TAIL_ENTRIES = 20;
 /** The maximum size of each entry's text in bytes of UTF-8. */
 export const TAIL_BYTES = 512;
 
+/**
+ * Characters of a text from which the excerpt is made. The status is written often, and a text may be
+ * long.
+ */
+const LOOKED_AT = 8 * TAIL_BYTES;
+
 const ELLIPSIS = '…';
 
 /**
@@ -77,7 +83,8 @@ export function statusTail(entries: readonly Entry[]): TailEntry[] {
     seq: entry.seq,
     time: entry.time,
     kind: entry.kind,
+    writer: entry.writer,
     ...(entry.tool === null ? {} : { tool: truncateToBytes(entry.tool, 64) }),
-    text: truncateToBytes(withoutControls(entryText(entry)), TAIL_BYTES),
+    text: truncateToBytes(withoutControls(entryText(entry).slice(0, LOOKED_AT)), TAIL_BYTES),
   }));
 }

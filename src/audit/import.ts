@@ -5,6 +5,7 @@ import { InvalidInput } from '../errors.ts';
 import { AuditDatabase } from './database.ts';
 import type { SessionExport } from './export.ts';
 import { canonicalJson } from './hash-chain.ts';
+import { rowBytes, textBytes } from './session-quota.ts';
 
 /** The number of entries added. It is 0 if the file already had all of them. */
 export interface ImportResult {
@@ -22,6 +23,9 @@ export function importSession(path: string, exported: SessionExport, now: Date):
   try {
     return db.transaction(() => {
       const { id, sealed, entries: count, headHash } = exported.session;
+      if (db.pruning.tombstone(id) !== undefined) {
+        throw new InvalidInput(`${path} has pruned session ${id}; import into another file`);
+      }
       const present = db.read(id);
       for (const [index, row] of present.entries()) {
         const ours = exported.entries[index];
@@ -38,9 +42,14 @@ export function importSession(path: string, exported: SessionExport, now: Date):
         );
       }
       for (const [digest, text] of Object.entries(exported.blobs)) {
-        db.insertBlob(digest, Buffer.from(text), now.toISOString());
+        const isNew = db.insertBlob(digest, Buffer.from(text), now.toISOString());
+        if (isNew) db.addUsage(id, 0, textBytes(Buffer.byteLength(text)));
       }
-      for (const row of added) db.insert(row, row.params === null ? null : canonicalJson(row.params));
+      for (const row of added) {
+        const params = row.params === null ? null : canonicalJson(row.params);
+        db.insert(row, params);
+        db.addUsage(id, 1, rowBytes({ ...row, params }));
+      }
       if (sealed && db.seal(id) === undefined) db.insertSeal(id, count, headHash);
       return { added: added.length };
     });

@@ -1,13 +1,23 @@
 // The interface of the audit log for the gateway: append, read and seal.
 
 import type { z } from 'zod';
-import type { Entry, NewEntry, Receipt, Writer } from './entry.ts';
+import type { Entry, Receipt, RecordedEntry, Writer } from './entry.ts';
+import type { RawDigester } from './raw-digest.ts';
 
 /** Who writes an entry and for which session. Proven by the gateway, never taken from a request. */
 export interface Authorship {
   readonly session: string;
   readonly attempt: number;
   readonly writer: Writer;
+}
+
+/** The end of a session's chain. */
+export interface Head {
+  readonly entries: number;
+  readonly headHash: string;
+  readonly sealed: boolean;
+  /** When the entries were deleted. Not set if they are there. */
+  readonly prunedAt?: string | undefined;
 }
 
 export interface SessionSummary {
@@ -20,6 +30,15 @@ export interface SessionSummary {
   readonly headHash: string;
   readonly sealed: boolean;
   readonly outcome: string | null;
+  /** When the entries were deleted. Not set if they are there. */
+  readonly prunedAt?: string | undefined;
+}
+
+/** What the model calls of one AgentClass have used. */
+export interface ClassSpending {
+  readonly agentClass: string;
+  readonly costMicroUSD: number;
+  readonly tokens: number;
 }
 
 export interface ReadOptions {
@@ -58,21 +77,26 @@ export interface AuditLog {
    * receipt with `duplicate`.
    * @throws AuditConflict for a different body
    * @throws SessionSealed
+   * @throws LimitReached if the session has used its share of the log
    * @throws AuditUnavailable if the store cannot write (fail closed)
    */
-  append(authorship: Authorship, entry: NewEntry): Promise<Receipt>;
+  append(authorship: Authorship, entry: RecordedEntry): Promise<Receipt>;
   /** Appends the closing lifecycle entry, after which all entries are refused. Idempotent. */
-  seal(authorship: Authorship, entry: NewEntry): Promise<{ entries: number; headHash: string }>;
-  head(session: string): Promise<{ entries: number; headHash: string; sealed: boolean } | undefined>;
+  seal(authorship: Authorship, entry: RecordedEntry): Promise<{ entries: number; headHash: string }>;
+  head(session: string): Promise<Head | undefined>;
   read(session: string, options?: ReadOptions): Promise<Entry[]>;
   tail(session: string, count: number): Promise<Entry[]>;
   sessions(): Promise<SessionSummary[]>;
+  /** What each class has used since this time (RFC 3339 in UTC), in the model calls of all sessions. */
+  spendingSince(time: string): Promise<ClassSpending[]>;
   blob(digest: string): Promise<string | undefined>;
   /**
    * Calls the listener after each durable append, in order. For the status tail and live watchers.
    */
   onAppend(listener: (entry: Entry) => void): () => void;
-  /** Why nothing can be written; undefined while the log is healthy. */
+  /** Why no new work can be recorded; undefined while the log is healthy. */
   readonly failure: string | undefined;
+  /** Digests bytes of which an entry shows only a summary. */
+  readonly digester: RawDigester;
   close(): Promise<void>;
 }

@@ -12,6 +12,7 @@
 const ALPHABETS = {
   base64: '[A-Za-z0-9+/=]',
   base64url: '[A-Za-z0-9_-]',
+  hex: '[A-Fa-f0-9]',
   jwt: '[A-Za-z0-9_.-]',
   /** RFC 6750's b64token, which HTTP credentials use. */
   token: '[A-Za-z0-9._~+/=-]',
@@ -43,6 +44,8 @@ interface Shape {
   readonly flags?: 'g' | 'gi' | 'gm' | 'gim';
   /** Words such as `true`, and paths, can stand where a secret could; they stay. */
   readonly mayBeHarmless?: true;
+  /** Encoders break their output into lines: those that follow belong to the secret as well. */
+  readonly wraps?: true;
 }
 
 /** A shape, ready to be applied. */
@@ -60,12 +63,30 @@ export function placeholder(kind: string, length: number): string {
 const HARMLESS =
   /^(?:true|false|null|nil|none|undefined|yes|no|required|missing|invalid|expired|unset|\*+|[x.]{3,}|-|[%/~].*)$/i;
 
+/** An end of line, also escaped as in JSON, and JSON inside JSON. */
+const LINE_END = '(?:\\r?\\n|\\\\{1,8}[nr])';
+/**
+ * A line of something encoded. Sixteen characters, in base64 of both cases: other lines stay, so
+ * that a one-word command below a secret is not taken for a part of it.
+ */
+const BASE64_LINE = `(?:${LINE_END})+[ \\t]*(?=[a-z0-9+/=]*[A-Z])(?=[A-Z0-9+/=]*[a-z])[A-Za-z0-9+/=]{16,128}`;
+const HEX_LINE = `(?:${LINE_END})+[ \\t]*[A-Fa-f0-9]{16,128}(?![A-Za-z0-9])`;
+const LINE_PARTS = new RegExp(`((?:${LINE_END})+[ \\t]*|^)(${ALPHABETS.base64}+)`, 'g');
+
+/** Masks each line of something encoded. The ends of lines stay. */
+function maskLines(kind: string, text: string): string {
+  return text.replace(LINE_PARTS, (_line, start: string, found: string) => start + placeholder(kind, found.length));
+}
+
 function compile(shape: Shape): RedactionRule {
-  const { name, kind, before = '', alphabet, min = 1, max, require = '', after = '', flags = 'g' } = shape;
-  const secret = `${ALPHABETS[alphabet]}{${min},${max ?? ''}}`;
+  const { name, kind, before = '', alphabet, min = 1, max, require = '', after = '', flags = 'g', wraps } = shape;
+  const first = `${ALPHABETS[alphabet]}{${min},${max ?? ''}}`;
+  const secret = wraps ? `${first}(?:${alphabet === 'hex' ? HEX_LINE : BASE64_LINE}){0,1024}` : first;
   const pattern = new RegExp(`(${before})${require}(${secret})${after}`, flags);
   const mask = (match: string, kept: string, found: string) =>
-    shape.mayBeHarmless && HARMLESS.test(found) ? match : `${kept}${placeholder(kind, found.length)}`;
+    shape.mayBeHarmless && HARMLESS.test(found)
+      ? match
+      : kept + (wraps ? maskLines(kind, found) : placeholder(kind, found.length));
   return { name, redact: (text) => text.replace(pattern, mask) };
 }
 
@@ -98,6 +119,7 @@ const SHAPES: readonly Shape[] = [
     kind: 'private-key',
     before: 'LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE|FTkNSWVBURUQgUFJJVkFUR)',
     alphabet: 'base64',
+    wraps: true,
   },
   { name: 'anthropic-key', kind: 'api-key', before: '(?<![A-Za-z0-9])sk-ant-', alphabet: 'base64url', min: 16 },
   {
@@ -115,7 +137,26 @@ const SHAPES: readonly Shape[] = [
     require: '(?=eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,})',
     alphabet: 'jwt',
   },
-  { name: 'docker-config', kind: 'docker-auth', before: 'eyJhdXRocyI6', alphabet: 'base64' },
+  {
+    // `base64 /var/run/secrets/…/token`: "eyJhbGciOi", which begins a JWT, at each of the three offsets.
+    name: 'jwt-base64',
+    kind: 'jwt',
+    before: 'ZXlKaGJHY2lPa|V5SmhiR2NpT2|leUpoYkdjaU9p',
+    alphabet: 'base64',
+    min: 16,
+    wraps: true,
+  },
+  {
+    // The same of `xxd -p`.
+    name: 'jwt-hex',
+    kind: 'jwt',
+    before: '65794a68624763694f69',
+    alphabet: 'hex',
+    min: 16,
+    flags: 'gi',
+    wraps: true,
+  },
+  { name: 'docker-config', kind: 'docker-auth', before: 'eyJhdXRocyI6', alphabet: 'base64', wraps: true },
   {
     name: 'docker-auth',
     kind: 'docker-auth',
@@ -286,33 +327,16 @@ const SHAPES: readonly Shape[] = [
   },
 ];
 
-/** An end of line, also escaped as in JSON, and JSON inside JSON. */
-const LINE_END = '(?:\\r?\\n|\\\\{1,8}[nr])';
-/**
- * A line of a key's body. Sixteen characters of both cases: shorter lines stay, so that a one-word
- * command below a header is not taken for one.
- */
-const KEY_LINE = `(?:${LINE_END})+[ \\t]*(?=[a-z0-9+/=]*[A-Z])(?=[A-Z0-9+/=]*[a-z])[A-Za-z0-9+/=]{16,128}`;
 const KEY_HEADER = `(?:${LINE_END}[ \\t]*(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset): [^\\r\\n\\\\]{0,200})`;
 
 /** Private keys in PEM: the lines of the body go; the frame and its headers stay. */
 const PEM = new RegExp(
-  `(-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----${KEY_HEADER}{0,8})((?:${KEY_LINE}){1,1024})`,
+  `(-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----${KEY_HEADER}{0,8})((?:${BASE64_LINE}){1,1024})`,
   'g',
 );
-const KEY_LINE_PARTS = new RegExp(`((?:${LINE_END})+[ \\t]*)(${ALPHABETS.base64}+)`, 'g');
 const pem: RedactionRule = {
   name: 'pem',
-  redact: (text) =>
-    text.replace(
-      PEM,
-      (_match, frame: string, body: string) =>
-        frame +
-        body.replace(
-          KEY_LINE_PARTS,
-          (_line, start: string, found: string) => start + placeholder('private-key', found.length),
-        ),
-    ),
+  redact: (text) => text.replace(PEM, (_match, frame: string, body: string) => frame + maskLines('private-key', body)),
 };
 
 /** All rules, in the order in which they are applied. */

@@ -11,6 +11,14 @@ const pem = (label: string) =>
 const jwt = `eyJ${'hbGciOiJSUzI1NiJ9'}.eyJ${'zdWIiOiJzeXN0ZW0ifQ'}.c2lnbmF0dXJl`;
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
+const hex = (text: string) => Buffer.from(text).toString('hex');
+/** A service account token, as long as a real one. */
+const accountToken = [{ alg: 'RS256', kid: 'x'.repeat(40) }, { sub: 'y'.repeat(300) }, 'z'.repeat(200)]
+  .map((part) => Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url'))
+  .join('.');
+/** As `base64` and `xxd -p` print it. */
+const wrapped = (text: string, columns: number) => text.replaceAll(new RegExp(`.{${columns}}`, 'g'), '$&\n');
+
 const secrets: [what: string, text: string, secret: string][] = [
   ['a provider key', `key is sk-ant-${'api03-AbCdEf0123456789_x-Y'}, ok`, 'AbCdEf0123456789'],
   ['another provider key', `OPENAI=sk-${'proj-aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF'}`, 'aB3dE6gH9jK2'],
@@ -20,6 +28,12 @@ const secrets: [what: string, text: string, secret: string][] = [
   ['an API key header', 'X-Api-Key: hunter2hunter2', 'hunter2'],
   ['a cookie', 'Set-Cookie: session=abcdef; HttpOnly', 'abcdef'],
   ['a JWT', `token is ${jwt}`, 'zdWIiOiJzeXN0ZW0ifQ'],
+  ...['', 'x', 'xx'].map((before): [string, string, string] => [
+    `a token in base64 after ${before.length} bytes`,
+    wrapped(base64(before + accountToken), 76),
+    wrapped(base64(before + accountToken), 76).slice(400, 420),
+  ]),
+  ['a token in hex', wrapped(hex(accountToken), 60), hex(accountToken).slice(200, 220)],
   ['a PEM key', `before\n${pem('RSA PRIVATE KEY')}\nafter`, 'MIIEvQ'],
   ['a PEM key in a JSON string', JSON.stringify({ k: pem('PRIVATE KEY') }), 'MIIEvQ'],
   ['a PEM key that is cut off', pem('EC PRIVATE KEY').slice(0, 70), 'MIIEvQ'],

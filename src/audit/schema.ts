@@ -6,6 +6,9 @@
  */
 export const APPLICATION_ID = 0x4f504c41;
 
+/** SQLite's page size in bytes. New files have it by default. */
+export const PAGE_BYTES = 4096;
+
 /** Each migration takes the file from version n to n + 1. Never change or remove a released one. */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -97,6 +100,60 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (session, client_key)
   ) STRICT;
   `,
+  `
+  -- What each session uses on disk, for its limits. Not evidence.
+  CREATE TABLE usage (
+    session TEXT    NOT NULL PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+  ) STRICT;
+
+  INSERT INTO usage (session, entries, bytes)
+    SELECT e.session, count(*),
+      sum(800 + length(CAST(e.content AS BLOB)) + coalesce(length(CAST(e.params AS BLOB)), 0))
+        + coalesce((SELECT sum(length(b.bytes) + 4096) FROM blobs b
+            WHERE b.digest IN (SELECT blob_digest FROM entries WHERE session = e.session)), 0)
+    FROM entries e GROUP BY e.session;
+  `,
+  `
+  -- The tombstones of sessions whose rows were deleted: what their seals said. Rows are deleted in steps,
+  -- and only after the tombstone is on disk.
+  CREATE TABLE pruned (
+    session   TEXT    NOT NULL PRIMARY KEY,
+    entries   INTEGER NOT NULL,
+    head_hash TEXT    NOT NULL,
+    pruned_at TEXT    NOT NULL,
+    summary   TEXT    NOT NULL
+  ) STRICT;
+
+  CREATE INDEX entries_blob ON entries (blob_digest) WHERE blob_digest IS NOT NULL;
+
+  CREATE TRIGGER pruned_only_sealed BEFORE INSERT ON pruned
+    WHEN EXISTS (SELECT 1 FROM entries WHERE session = NEW.session)
+      AND NOT EXISTS (SELECT 1 FROM seals
+        WHERE session = NEW.session AND entries = NEW.entries AND head_hash = NEW.head_hash)
+    BEGIN SELECT RAISE(ABORT, 'only a sealed session can be pruned'); END;
+  CREATE TRIGGER pruned_no_update BEFORE UPDATE ON pruned
+    BEGIN SELECT RAISE(ABORT, 'a tombstone is final'); END;
+  CREATE TRIGGER pruned_no_delete BEFORE DELETE ON pruned
+    BEGIN SELECT RAISE(ABORT, 'a tombstone is final'); END;
+
+  DROP TRIGGER entries_no_delete;
+  CREATE TRIGGER entries_no_delete BEFORE DELETE ON entries
+    WHEN NOT EXISTS (SELECT 1 FROM pruned WHERE session = OLD.session)
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  DROP TRIGGER seals_no_delete;
+  CREATE TRIGGER seals_no_delete BEFORE DELETE ON seals
+    WHEN NOT EXISTS (SELECT 1 FROM pruned WHERE session = OLD.session)
+    BEGIN SELECT RAISE(ABORT, 'a seal is final'); END;
+  CREATE TRIGGER entries_no_append_after_prune BEFORE INSERT ON entries
+    WHEN EXISTS (SELECT 1 FROM pruned WHERE session = NEW.session)
+    BEGIN SELECT RAISE(ABORT, 'the session is pruned'); END;
+  `,
+  `
+  -- For the usage of each AgentClass since midnight.
+  CREATE INDEX entries_model_calls ON entries (time) WHERE kind = 'model_call' AND writer = 'gateway';
+  `,
 ];
 
 /** Triggers that a file must have. Without them, its rows can be changed. */
@@ -107,4 +164,8 @@ export const TRIGGERS = [
   'seals_no_update',
   'seals_no_delete',
   'blobs_no_update',
+  'pruned_only_sealed',
+  'pruned_no_update',
+  'pruned_no_delete',
+  'entries_no_append_after_prune',
 ] as const;

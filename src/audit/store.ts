@@ -1,14 +1,27 @@
 // The audit log on SQLite: a thin client in the caller's thread, and the writer in a worker thread.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { AuditConflict, AuditUnavailable, errorMessage, SessionSealed } from '../errors.ts';
+import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
-import type { Entry, NewEntry, Receipt } from './entry.ts';
-import type { AuditLog, Authorship, ReadOptions, Reservation, Reservations, SessionSummary } from './log.ts';
+import type { Entry, Receipt, RecordedEntry } from './entry.ts';
+import type {
+  AuditLog,
+  Authorship,
+  ClassSpending,
+  Head,
+  ReadOptions,
+  Reservation,
+  Reservations,
+  SessionSummary,
+} from './log.ts';
+import { selectPrunable } from './prune.ts';
+import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
+import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session-quota.ts';
 import type {
   AppendResult,
-  Head,
+  LogFailure,
   OperationError,
   OperationName,
   OperationRequest,
@@ -23,6 +36,8 @@ import type {
 const MAX_BACKLOG = 20_000;
 /** How long to wait before a worker that died is restarted, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
+/** The pause between two steps of pruning, in milliseconds. */
+const PRUNE_PAUSE_MS = 5;
 
 export interface OpenOptions {
   /** The SQLite file. It is created if it does not exist, but its directory must exist. */
@@ -33,6 +48,12 @@ export interface OpenOptions {
   readonly blobCapBytes?: number;
   /** How long to wait for another process to release the file, in milliseconds. */
   readonly busyTimeoutMs?: number;
+  /** What each session may use on disk. Default: 64 MiB and 20,000 entries. */
+  readonly limits?: SessionLimits;
+  /** The key of the digests of raw texts. Without it, entries have only the lengths. */
+  readonly digestKey?: Uint8Array;
+  /** How long the redaction of one entry may take, in milliseconds. Default: 5 s. */
+  readonly prepareLimitMs?: number;
 }
 
 /**
@@ -47,7 +68,24 @@ export interface AuditStore extends AuditLog, Reservations {
    * Calls the listener with the reason when the log stops accepting entries, or undefined when it
    * resumes.
    */
-  onFailureChange(listener: (failure: string | undefined) => void): () => void;
+  onFailureChange(listener: (failure: LogFailure | undefined) => void): () => void;
+  /**
+   * Deletes sealed sessions without an entry since `before`, in steps, and leaves a tombstone of each.
+   * Also finishes an earlier prune that was interrupted.
+   * @returns the sessions that were deleted
+   * @throws AuditUnavailable
+   */
+  prune(before: Date): Promise<SessionSummary[]>;
+  /** The details of `failure`. */
+  readonly failureDetails: LogFailure | undefined;
+}
+
+const NOT_OPEN = 'the log is not open yet';
+const CLOSED = 'the log is closed';
+
+/** A failure in which nothing is accepted. */
+function failed(message: string): LogFailure {
+  return { message, isFull: false, acceptsClosing: false };
 }
 
 interface Pending<K extends OperationName> {
@@ -66,6 +104,9 @@ export async function openAuditLog(options: OpenOptions): Promise<AuditStore> {
     literals: options.literals ?? [],
     blobCapBytes: options.blobCapBytes ?? DEFAULT_BLOB_CAP_BYTES,
     busyTimeoutMs: options.busyTimeoutMs ?? 5000,
+    limits: options.limits ?? DEFAULT_SESSION_LIMITS,
+    digestKey: options.digestKey,
+    ...(options.prepareLimitMs === undefined ? {} : { prepareLimitMs: options.prepareLimitMs }),
   });
   await store.open();
   return store;
@@ -90,25 +131,35 @@ class WorkerStore implements AuditStore {
     read: new Map(),
     tail: new Map(),
     sessions: new Map(),
+    spendingSince: new Map(),
     blob: new Map(),
     reserve: new Map(),
     reservations: new Map(),
+    entomb: new Map(),
+    pruneStep: new Map(),
     close: new Map(),
   };
   readonly #listeners = new Set<(entry: Entry) => void>();
-  readonly #failureListeners = new Set<(failure: string | undefined) => void>();
+  readonly #failureListeners = new Set<(failure: LogFailure | undefined) => void>();
+  readonly digester: RawDigester;
   #worker: Worker | undefined;
-  #failure: string | undefined = 'the log is not open yet';
+  #failure: LogFailure | undefined = failed(NOT_OPEN);
   #nextId = 1;
   #closing: Promise<void> | undefined;
+  #pruning: Promise<unknown> = Promise.resolve();
 
   constructor(options: StoreOptions) {
     this.#options = options;
     this.#literals = [...options.literals];
     this.#redactor = new Redactor(options.literals);
+    this.digester = new RawDigester(options.digestKey);
   }
 
   get failure(): string | undefined {
+    return this.#failure?.message;
+  }
+
+  get failureDetails(): LogFailure | undefined {
     return this.#failure;
   }
 
@@ -142,18 +193,19 @@ class WorkerStore implements AuditStore {
     });
   }
 
-  append(authorship: Authorship, entry: NewEntry): Promise<Receipt> {
+  append(authorship: Authorship, entry: RecordedEntry): Promise<Receipt> {
     return this.#append(authorship, entry, false).then((result) => result.receipt);
   }
 
-  async seal(authorship: Authorship, entry: NewEntry): Promise<{ entries: number; headHash: string }> {
+  async seal(authorship: Authorship, entry: RecordedEntry): Promise<{ entries: number; headHash: string }> {
     const { head } = await this.#append(authorship, entry, true);
     return { entries: head.entries, headHash: head.headHash };
   }
 
-  #append(authorship: Authorship, entry: NewEntry, seal: boolean): Promise<AppendResult> {
-    if (this.#failure !== undefined) {
-      return Promise.reject(new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`));
+  #append(authorship: Authorship, entry: RecordedEntry, seal: boolean): Promise<AppendResult> {
+    // While the volume is full, the writer decides which entries it accepts.
+    if (this.#failure !== undefined && !this.#failure.acceptsClosing) {
+      return Promise.reject(new AuditUnavailable(`the audit log cannot be written: ${this.#failure.message}`));
     }
     if (this.#pending.append.size >= MAX_BACKLOG) {
       return Promise.reject(
@@ -182,6 +234,10 @@ class WorkerStore implements AuditStore {
     return this.#ask('tail', (id) => ({ id, op: 'tail', args: { session, count } }));
   }
 
+  spendingSince(time: string): Promise<ClassSpending[]> {
+    return this.#ask('spendingSince', (id) => ({ id, op: 'spendingSince', args: { time } }));
+  }
+
   sessions(): Promise<SessionSummary[]> {
     return this.#ask('sessions', (id) => ({ id, op: 'sessions', args: undefined }));
   }
@@ -192,7 +248,7 @@ class WorkerStore implements AuditStore {
 
   async reserve({ session, attempt, clientKey, bound }: Reservation): Promise<void> {
     if (this.#failure !== undefined) {
-      throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure}`);
+      throw new AuditUnavailable(`the audit log cannot be written: ${this.#failure.message}`);
     }
     await this.#ask('reserve', (id) => ({ id, op: 'reserve', args: { session, attempt, clientKey, bound } }));
   }
@@ -201,12 +257,31 @@ class WorkerStore implements AuditStore {
     return this.#ask('reservations', (id) => ({ id, op: 'reservations', args: undefined }));
   }
 
+  prune(before: Date): Promise<SessionSummary[]> {
+    // One at a time: a second one finds nothing left to do.
+    const turn = this.#pruning.then(() => this.#prune(before));
+    this.#pruning = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #prune(before: Date): Promise<SessionSummary[]> {
+    const pruned: SessionSummary[] = [];
+    for (const summary of selectPrunable(await this.sessions(), before)) {
+      if (await this.#ask('entomb', (id) => ({ id, op: 'entomb', args: { summary } }))) pruned.push(summary);
+    }
+    while (await this.#ask('pruneStep', (id) => ({ id, op: 'pruneStep', args: undefined }))) {
+      // Appends that wait go first.
+      await sleep(PRUNE_PAUSE_MS, undefined, { ref: false });
+    }
+    return pruned;
+  }
+
   onAppend(listener: (entry: Entry) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  onFailureChange(listener: (failure: string | undefined) => void): () => void {
+  onFailureChange(listener: (failure: LogFailure | undefined) => void): () => void {
     this.#failureListeners.add(listener);
     return () => this.#failureListeners.delete(listener);
   }
@@ -228,7 +303,7 @@ class WorkerStore implements AuditStore {
 
   async #close(): Promise<void> {
     const worker = this.#worker;
-    this.#setFailure('the log is closed');
+    this.#setFailure(failed(CLOSED));
     if (worker === undefined) return;
     const ended = new Promise((resolve) => worker.once('exit', resolve));
     await this.#ask('close', (id) => ({ id, op: 'close', args: undefined })).catch(() => undefined);
@@ -251,7 +326,7 @@ class WorkerStore implements AuditStore {
       pending.set(id, { resolve, reject });
       if (!this.#send(request(id))) {
         pending.delete(id);
-        reject(new AuditUnavailable(`the audit log is not open: ${this.#failure ?? 'its thread ended'}`));
+        reject(new AuditUnavailable(`the audit log is not open: ${this.#failure?.message ?? 'its thread ended'}`));
       }
     });
   }
@@ -286,9 +361,9 @@ class WorkerStore implements AuditStore {
     }
   }
 
-  #setFailure(failure: string | undefined): void {
+  #setFailure(failure: LogFailure | undefined): void {
     if (this.#closing !== undefined && failure === undefined) return;
-    if (failure === this.#failure) return;
+    if (failure?.message === this.#failure?.message) return;
     this.#failure = failure;
     for (const listener of this.#failureListeners) listener(failure);
   }
@@ -305,9 +380,9 @@ class WorkerStore implements AuditStore {
       for (const { reject } of pending.values()) reject(error);
       pending.clear();
     }
-    const wasOpen = this.#failure !== 'the log is not open yet';
+    const wasOpen = this.#failure?.message !== NOT_OPEN;
     if (this.#closing !== undefined || !wasOpen) return;
-    this.#setFailure(reason);
+    this.#setFailure(failed(reason));
     this.#restart();
   }
 
@@ -315,7 +390,7 @@ class WorkerStore implements AuditStore {
     setTimeout(() => {
       if (this.#closing !== undefined) return;
       this.open().catch((error: unknown) => {
-        this.#setFailure(errorMessage(error));
+        this.#setFailure(failed(errorMessage(error)));
         this.#restart();
       });
     }, RESTART_DELAY_MS).unref();
@@ -328,6 +403,8 @@ function toError(reply: OperationError): Error {
       return new AuditConflict(reply.message);
     case 'OPLAB_SESSION_SEALED':
       return new SessionSealed(reply.message);
+    case 'OPLAB_LIMIT_REACHED':
+      return new LimitReached('record', reply.message);
     case 'OPLAB_AUDIT_UNAVAILABLE':
       return new AuditUnavailable(reply.message);
   }

@@ -4,6 +4,7 @@ import type { AuditStatus } from '../api/incident-status.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
 import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
+import type { SessionSummary } from './log.ts';
 
 /** The result for one session. It is consistent if there are no findings. */
 export interface SessionReport {
@@ -17,6 +18,8 @@ export interface SessionReport {
   readonly independent: boolean;
   readonly blobs: { readonly checked: number; readonly pruned: number };
   readonly findings: readonly Finding[];
+  /** What is left of a session whose entries were deleted. */
+  readonly pruned?: { readonly at: string; readonly headHash: string };
 }
 
 export interface FileReport {
@@ -96,6 +99,35 @@ export function verifySession(evidence: SessionEvidence): SessionReport {
   };
 }
 
+/** Verifies what is left of a pruned session: its head against the anchors. */
+export function verifyPruned(
+  { session, incident, entries, headHash, prunedAt }: SessionSummary & { readonly prunedAt: string },
+  anchors: readonly Anchor[],
+): SessionReport {
+  const findings = anchors.flatMap((anchor): Finding[] => {
+    if (anchor.entries !== undefined && anchor.entries > entries) {
+      const message = `the session was pruned with ${entries} entries, but ${anchor.source} covers ${anchor.entries}`;
+      return [{ kind: 'truncated', message }];
+    }
+    // An anchor from before the seal covers rows that are no longer there.
+    if (anchor.entries !== undefined && anchor.entries < entries && !anchor.sealed) return [];
+    if (anchor.headHash === headHash) return [];
+    const message = `wrong head: the session was pruned with the head ${headHash.slice(0, 12)}…, but ${anchor.source} is ${anchor.headHash.slice(0, 12)}…`;
+    return [{ kind: 'wrong-head', message }];
+  });
+  return {
+    session,
+    incident: { namespace: incident.namespace, name: incident.name },
+    entries,
+    sealed: true,
+    anchors: anchors.map((anchor) => anchor.source),
+    independent: anchors.some((anchor) => anchor.own !== true),
+    blobs: { checked: 0, pruned: 0 },
+    findings,
+    pruned: { at: prunedAt, headHash },
+  };
+}
+
 function checkBlobs(entries: readonly Entry[], storedDigest: SessionEvidence['storedDigest']) {
   const findings: Finding[] = [];
   let checked = 0;
@@ -144,6 +176,11 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
     const incidents = new Map(db.sessions().map((summary) => [summary.session, summary.incident]));
     const wanted = options.sessions ?? [...new Set([...db.sessionIds(), ...(options.anchors?.keys() ?? [])])];
     const sessions = wanted.map((session) => {
+      const tombstone = db.pruning.tombstone(session);
+      if (tombstone !== undefined) {
+        const { summary, prunedAt } = tombstone;
+        return verifyPruned({ ...summary, prunedAt }, options.anchors?.get(session) ?? []);
+      }
       const { entries, unreadable } = db.readForVerification(session);
       const seal = db.seal(session);
       const anchors: Anchor[] = [...(options.anchors?.get(session) ?? [])];

@@ -392,6 +392,19 @@ describe('audit', () => {
     ).toEqual([uid, 'tikv', 'store-down', '9', 'yes', 'Resolved']);
   });
 
+  it('says how much of an entry is not shown', async () => {
+    await log.append(
+      { session: uid, attempt: 0, writer: 'gateway' },
+      openedEntry({ namespace: 'tikv', name: 'store-down', uid }, 's'),
+    );
+    await log.append(
+      { session: uid, attempt: 1, writer: 'agent' },
+      { clientKey: 'long', kind: 'reasoning', content: `${'y '.repeat(14_000)}` },
+    );
+    await oplab('audit', 'show', uid);
+    expect(stdout).toContain('(11,616 bytes were redacted or shortened)');
+  });
+
   it('show prints reasoning, commands, results and changes', async () => {
     await recordRepair();
     await oplab('audit', 'show', 'store-down', '-n', 'tikv');

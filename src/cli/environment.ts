@@ -6,6 +6,7 @@ import { InvalidInput } from '../errors.ts';
 import { createKubeClient, type KubeClient } from '../kube/client.ts';
 import { clusterIncidents, type Incidents } from './incidents.ts';
 import type { Monitors } from './monitors.ts';
+import { clusterObjects, type Objects } from './objects.ts';
 import type { Output } from './output.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
 
@@ -26,6 +27,9 @@ export interface Environment {
   now(): Date;
   incidents(flags: ConnectionFlags): Incidents;
   monitors(flags: ConnectionFlags): Monitors;
+  objects(flags: ConnectionFlags): Objects;
+  /** Asks a question on the terminal. @throws InvalidInput if there is none */
+  confirm(question: string): Promise<boolean>;
   /** The namespace from the flags, else from the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
   gateway(flags: ConnectionFlags): AuditReader | Promise<AuditReader>;
@@ -68,6 +72,18 @@ export function realEnvironment(output: Output): Environment {
       return {
         list: async (namespace) => (await import('./monitors.ts')).clusterMonitors(client).list(namespace),
       };
+    },
+    objects: (flags) => clusterObjects(getClient(flags)),
+    async confirm(question) {
+      const { stdin, stderr } = process;
+      if (!stdin.isTTY) throw new InvalidInput('there is no terminal to ask on; use --yes or --dry-run');
+      const { createInterface } = await import('node:readline/promises');
+      const terminal = createInterface({ input: stdin, output: stderr });
+      try {
+        return /^y(?:es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+      } finally {
+        terminal.close();
+      }
     },
     namespace: (flags) => flags.namespace ?? getClient(flags).namespace ?? 'default',
     gateway: async (flags) => {

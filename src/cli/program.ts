@@ -2,9 +2,13 @@
 
 import path from 'node:path';
 import { Command, type CommanderError } from 'commander';
+import { addAuditBackup } from './commands/audit-backup.ts';
 import { addAuditList } from './commands/audit-list.ts';
+import { addAuditPrune } from './commands/audit-prune.ts';
+import { addAuditSearch } from './commands/audit-search.ts';
 import { addAuditShow } from './commands/audit-show.ts';
 import { addAuditVerify } from './commands/audit-verify.ts';
+import { addChanges } from './commands/changes.ts';
 import { addIncidentCreate } from './commands/incident-create.ts';
 import { addIncidentList } from './commands/incident-list.ts';
 import { addIncidentShow } from './commands/incident-show.ts';
@@ -13,13 +17,15 @@ import { addSessionExport } from './commands/session-export.ts';
 import { addSessionImport } from './commands/session-import.ts';
 import { addSessionPostMortem } from './commands/session-post-mortem.ts';
 import { addTop } from './commands/top.ts';
+import { addUndo } from './commands/undo.ts';
 import { addVersion } from './commands/version.ts';
 import type { Environment } from './environment.ts';
 import { type Output, processOutput } from './output.ts';
 import { versionLine } from './version.ts';
 
 const EXIT_CODES = `
-Exit codes: 0 success, 1 failure, 2 wrong usage or input, 3 not found, 4 the audit log failed verification.`;
+Exit codes: 0 success, 1 failure, 2 wrong usage or input, 3 not found, 4 the audit log failed verification,
+5 undo left something as it is.`;
 
 /** The name in the usage texts. kubectl runs its plugins as kubectl-NAME. */
 function calledAs(): string {
@@ -69,6 +75,9 @@ export function createProgram(environment?: Environment): Command {
   addAuditList(audit, open);
   addAuditShow(audit, open);
   addAuditVerify(audit, open);
+  addAuditSearch(audit, open);
+  addAuditBackup(audit, open);
+  addAuditPrune(audit, open);
 
   const session = program
     .command('session')
@@ -78,6 +87,8 @@ export function createProgram(environment?: Environment): Command {
   addSessionImport(session, open);
   addSessionPostMortem(session, open);
 
+  addChanges(program, open);
+  addUndo(program, open);
   addTop(program, open);
   addVersion(program, output);
   return program;

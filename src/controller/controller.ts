@@ -83,7 +83,9 @@ export class Controller {
       resource: AGENT_CLASSES,
       logger,
       parse: (object) => agentClassSchema.parse(object),
-      onEvent: ({ object }) => {
+      onEvent: ({ object, previous }) => {
+        // The gateway counts the usage of the day in the status. Only its limit concerns Incidents.
+        if (previous !== undefined && !hasClassChanged(previous, object)) return;
         this.#enqueueWaiting();
         this.#monitoring.classChanged(object.metadata.name);
       },
@@ -241,4 +243,14 @@ export class Controller {
       await pause(this.#options.sweepEveryMs ?? SWEEP_EVERY_MS, signal);
     }
   }
+}
+
+/** Whether its spec has changed, or whether a limit of its quota holds. */
+function hasClassChanged(previous: AgentClass, { metadata, status }: AgentClass): boolean {
+  return (
+    previous.metadata.uid !== metadata.uid ||
+    previous.metadata.generation !== metadata.generation ||
+    previous.status?.day?.limitReached !== status?.day?.limitReached ||
+    previous.status?.day?.observedGeneration !== status?.day?.observedGeneration
+  );
 }

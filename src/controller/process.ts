@@ -3,8 +3,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { parseEnvironment } from '../environment.ts';
+import { parseEnvironment, readKeyFile } from '../environment.ts';
 import { createKubeClient } from '../kube/client.ts';
+import { watchExpiry } from '../net/certificate-expiry.ts';
 import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
 import { Counter, createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
@@ -29,6 +30,10 @@ const environment = z.object({
   OPLAB_INTAKE_TOKEN_FILE: z.string().min(1).default('/etc/oplab/intake/token'),
   /** Contains tls.crt and tls.key. Without it, the intake serves plain HTTP. */
   OPLAB_INTAKE_TLS_FOLDER: z.string().min(1).optional(),
+  /** File with the key that canaries are derived from. Without it, there are no tripwires. */
+  OPLAB_TRIPWIRE_KEY_FILE: z.string().min(1).optional(),
+  OPLAB_CANARY_SECRET: z.string().min(1).default('cloud-admin-credentials'),
+  OPLAB_CANARY_HOST: z.string().min(1).default('vault.oplab-system.svc'),
   /** Without it, no notifications are sent. */
   OPLAB_RECEIVERS_FILE: z.string().min(1).optional(),
   OPLAB_RECEIVER_URLS_FOLDER: z.string().min(1).default('/etc/oplab/receivers'),
@@ -49,6 +54,7 @@ export async function runController(): Promise<void> {
   // The random suffix keeps a restarted container from mistaking its old lease for its current one.
   const identity = `${env.OPLAB_IDENTITY ?? hostname()}_${randomUUID().slice(0, 8)}`;
   const registry = createRegistry('controller');
+  const key = await readKeyFile('OPLAB_TRIPWIRE_KEY_FILE', env.OPLAB_TRIPWIRE_KEY_FILE);
   const controller = new Controller({
     client,
     installation: {
@@ -56,6 +62,8 @@ export async function runController(): Promise<void> {
       systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
       dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
       isolationProbes: env.OPLAB_ISOLATION_PROBES,
+      tripwires:
+        key === undefined ? undefined : { key, secretName: env.OPLAB_CANARY_SECRET, host: env.OPLAB_CANARY_HOST },
     },
     identity,
     log,
@@ -70,7 +78,7 @@ export async function runController(): Promise<void> {
   });
   let intake: IntakeServer | undefined;
   try {
-    intake = await startConfiguredIntake(env, incidentOpener, registry);
+    intake = await startConfiguredIntake(env, incidentOpener, registry, stop.signal);
     await controller.run(stop.signal);
     log.info({}, 'stopped');
   } finally {
@@ -90,9 +98,14 @@ async function startConfiguredIntake(
   env: Environment,
   incidentOpener: IncidentOpener,
   registry: Registry,
+  signal: AbortSignal,
 ): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
   if (routesFile === undefined) return undefined;
+  if (folder !== undefined) {
+    const files = { intake: `${folder}/tls.crt` };
+    watchExpiry({ registry, logger: createLogger('intake'), files, signal });
+  }
   return await startIntake({
     routesFile,
     tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,

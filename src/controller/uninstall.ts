@@ -3,9 +3,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { FINALIZER, LABEL_INCIDENT_UID, LABEL_MONITOR_UID } from '../api/group.ts';
-import { parseEnvironment } from '../environment.ts';
+import { incident as incidentSchema, listTargetNamespaces } from '../api/incident.ts';
+import { parseEnvironment, readKeyFile } from '../environment.ts';
 import { createKubeClient, type KubeClient, type KubeObject } from '../kube/client.ts';
 import { INCIDENTS, PODS, type Resource, ROLE_BINDINGS } from '../kube/resources.ts';
+import { removeCanaries } from './incident/canaries.ts';
+import type { TripwireSettings } from './installation.ts';
 
 const DEPLOYMENTS: Resource = {
   group: 'apps',
@@ -15,16 +18,23 @@ const DEPLOYMENTS: Resource = {
   namespaced: true,
 };
 
-const environment = z.object({ OPLAB_SYSTEM_NAMESPACE: z.string().min(1) });
+const environment = z.object({
+  OPLAB_SYSTEM_NAMESPACE: z.string().min(1),
+  /** Without it, there are no canaries to remove. */
+  OPLAB_TRIPWIRE_KEY_FILE: z.string().min(1).optional(),
+  OPLAB_CANARY_SECRET: z.string().min(1).default('cloud-admin-credentials'),
+  OPLAB_CANARY_HOST: z.string().min(1).default('vault.oplab-system.svc'),
+});
 
 /**
  * Stops the controller, which would add finalizers again. Then removes the finalizer of every
- * Incident, and the role bindings of attempts and Monitors in target namespaces. Pods and service
+ * Incident, and the role bindings and canaries of attempts and Monitors in target namespaces. Pods and service
  * accounts of attempts are deleted with their namespace. Safe to run twice.
  */
 export async function uninstall(
   client: KubeClient,
   systemNamespace: string,
+  tripwires?: TripwireSettings,
 ): Promise<{ incidents: number; roleBindings: number }> {
   await client.patch(
     DEPLOYMENTS,
@@ -42,7 +52,12 @@ export async function uninstall(
     await client.delete(ROLE_BINDINGS, { name: metadata.name, namespace: metadata.namespace });
 
   const held = (await client.list(INCIDENTS)).items.filter(holdsFinalizer);
-  for (const { metadata } of held) {
+  for (const object of held) {
+    const { metadata } = object;
+    const parsed = incidentSchema.safeParse(object);
+    if (tripwires !== undefined && parsed.success) {
+      await removeCanaries(client, tripwires, listTargetNamespaces(parsed.data));
+    }
     const finalizers = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
     await client.patch(INCIDENTS, { name: metadata.name, namespace: metadata.namespace }, { metadata: { finalizers } });
   }
@@ -53,7 +68,10 @@ const holdsFinalizer = (object: KubeObject) => object.metadata.finalizers?.inclu
 
 /** The `oplab uninstall` process. */
 export async function runUninstall(): Promise<void> {
-  const { OPLAB_SYSTEM_NAMESPACE } = parseEnvironment(environment);
-  const released = await uninstall(createKubeClient(), OPLAB_SYSTEM_NAMESPACE);
+  const env = parseEnvironment(environment);
+  const key = await readKeyFile('OPLAB_TRIPWIRE_KEY_FILE', env.OPLAB_TRIPWIRE_KEY_FILE);
+  const tripwires =
+    key === undefined ? undefined : { key, secretName: env.OPLAB_CANARY_SECRET, host: env.OPLAB_CANARY_HOST };
+  const released = await uninstall(createKubeClient(), env.OPLAB_SYSTEM_NAMESPACE, tripwires);
   console.log(`released ${released.incidents} Incidents and removed ${released.roleBindings} role bindings`);
 }

@@ -9,6 +9,8 @@ import { spending, usd } from './budget.ts';
 
 export interface AbandonedCallsOptions {
   readonly log: Pick<AuditLog, 'append'> & Pick<Reservations, 'reservations'>;
+  /** Why the log of a session is broken. Nothing is added to such a log, because it is evidence. */
+  readonly broken: (session: string) => string | undefined;
   /** Called when a call was recorded: a budget that was loaded before is out of date. */
   readonly onRecord: (session: string) => void;
   readonly logger: Logger;
@@ -34,8 +36,9 @@ export class AbandonedCalls {
   }
 
   /**
-   * Records the remaining calls. Call it once, before this process makes a reservation. Resolves
-   * after the first try. If the log refuses an entry, retries in the background.
+   * Records the remaining calls. Call it once, after the logs were compared with their anchors, and
+   * before this process makes a reservation. Resolves after the first try. If the log refuses an
+   * entry, retries in the background.
    */
   async settle(): Promise<void> {
     if (!(await this.#try())) void this.#retry();
@@ -61,7 +64,8 @@ export class AbandonedCalls {
   }
 
   async #charge({ session, attempt, clientKey, bound }: Reservation): Promise<void> {
-    const { log, logger, onRecord } = this.#options;
+    const { log, logger, broken, onRecord } = this.#options;
+    if (broken(session) !== undefined) return;
     const used = spending.parse(bound);
     const cut = 'the gateway stopped while the call was in progress';
     try {

@@ -10,9 +10,10 @@ import type { Entry } from '../audit/entry.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { statusAnchors, verifySession } from '../audit/verify.ts';
 import { createLogger } from '../observability/logger.ts';
-import { AnchorGuard } from './anchor-guard.ts';
+import { AnchorGuard, describeBreak } from './anchor-guard.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
+import { RunningCommands } from './running-commands.ts';
 import { StatusWriter } from './status-writer.ts';
 
 const session = 'uid-of-the-incident';
@@ -62,6 +63,15 @@ async function setBack(more: () => Promise<unknown>): Promise<{ entries: number;
   log = await open();
   return published;
 }
+
+describe('describeBreak', () => {
+  it('accepts a pruned session only if its tombstone has the head that the status has', () => {
+    const head = { entries: 3, headHash: 'a', prunedAt: '2026-01-01T00:00:00Z' };
+    expect(describeBreak({ entries: 3, headHash: 'a' }, { row: undefined, head }, 'status')).toBeUndefined();
+    expect(describeBreak({ entries: 3, headHash: 'b' }, { row: undefined, head }, 'status')).toBeDefined();
+    expect(describeBreak({ entries: 2, headHash: 'a' }, { row: undefined, head }, 'status')).toBeDefined();
+  });
+});
 
 describe('AnchorGuard', () => {
   it('accepts a log that ends at the anchor, has grown past it, or was never anchored', async () => {
@@ -154,7 +164,10 @@ describe('StatusWriter with a log that was set back', () => {
       log,
       budgets: new Budgets(log),
       changes: new ChangeBook(log),
-      guard: { check: check ?? ((of) => guard.check(of)), written: () => {} },
+      commands: new RunningCommands({ log }),
+      guard: { check: check ?? ((of) => guard.check(of)), reason: () => undefined, written: () => {} },
+      logFailure: () => undefined,
+      tripwires: { condition: () => undefined },
       incident: () => incident(published),
       bucket: { take: async () => {} },
       logger: createLogger('gateway', { stream: { write: () => {} } }),

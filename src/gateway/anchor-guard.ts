@@ -16,7 +16,7 @@ export interface PublishedHead {
 
 /** What the log holds for a session at the moment. */
 export interface LogState {
-  readonly head: PublishedHead | undefined;
+  readonly head: (PublishedHead & { readonly prunedAt?: string | undefined }) | undefined;
   /** The row with the number that the published head covers. */
   readonly row: Entry | undefined;
 }
@@ -28,6 +28,10 @@ export interface LogState {
  */
 export function describeBreak(published: PublishedHead, log: LogState, source: string): string | undefined {
   const { row, head } = log;
+  // Only a sealed session can be pruned, and its last head is in the status.
+  if (head?.prunedAt !== undefined && head.entries === published.entries && head.headHash === published.headHash) {
+    return undefined;
+  }
   if (row !== undefined && row.hash === published.headHash && entryHash(row) === row.hash) return undefined;
   const said = `${source} covers ${published.entries} entries with the head ${published.headHash}`;
   if (head === undefined) return `${said}, but the audit log has no entries of this session`;
@@ -40,8 +44,8 @@ export function describeBreak(published: PublishedHead, log: LogState, source: s
 /** What to do about a broken log. */
 const ADVICE =
   'The gateway gives this Incident no lease and no longer writes status.audit. ' +
-  'Keep the file as evidence, and find out who changed the volume. To continue, put back the newest audit.db ' +
-  'that contains this row, and restart the gateway. Otherwise cancel the Incident and open a new one.';
+  'Keep the file as evidence, and find out who changed the volume. The Incident ends as AuditBroken. ' +
+  'To have its log sealed, put back the newest audit.db that contains this row, and restart the gateway.';
 
 export interface AnchorGuardOptions {
   readonly log: Pick<AuditLog, 'head' | 'read' | 'failure'>;

@@ -8,6 +8,7 @@ import { Budget, Budgets, LIMIT_REACHED_EVENT } from './budget.ts';
 const limits: Limits = { timeoutSeconds: 900, maxTurns: 3, maxTokens: 1000, maxCostMilliUSD: 10, attempts: 2 };
 const used = (change: Partial<Usage> = {}): Usage => ({
   ...{
+    agentClass: 'default',
     model: 'm',
     turn: true,
     inputTokens: 100,
@@ -20,6 +21,7 @@ const used = (change: Partial<Usage> = {}): Usage => ({
 });
 const ask = (change: object = {}) => ({ turn: true, tokens: 200, costMicroUSD: 3000, ...change });
 interface Usage {
+  readonly agentClass: string;
   readonly model: string;
   readonly turn: boolean;
   readonly inputTokens: number;

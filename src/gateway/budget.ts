@@ -15,6 +15,8 @@ import type { Tokens } from './prices.ts';
  * from there.
  */
 export const spending = z.object({
+  /** The class of the attempt, for the quota of the day. Entries of older versions do not have it. */
+  agentClass: z.string().default(''),
   model: z.string(),
   /** Whether it is an answer of the agent's main model. */
   turn: z.boolean(),
@@ -28,7 +30,7 @@ export type Spending = z.infer<typeof spending>;
 
 /** The event of the lifecycle entry that says which limit is reached. */
 export const LIMIT_REACHED_EVENT = 'limit_reached';
-const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time']) });
+const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time', 'record', 'day']) });
 
 /** An upper bound on the usage of a request. */
 export interface Ask {
@@ -162,9 +164,15 @@ export function usd(microUSD: number): string {
 }
 
 /** Builds the spending of one answer from its tokens and cost. */
-export function buildSpending(model: string, turn: boolean, tokens: Tokens, costMicroUSD: number): Spending {
+export function buildSpending(
+  agentClass: string,
+  model: string,
+  turn: boolean,
+  tokens: Tokens,
+  costMicroUSD: number,
+): Spending {
   const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens } = tokens;
-  return { model, turn, inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costMicroUSD };
+  return { agentClass, model, turn, inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costMicroUSD };
 }
 
 const PAGE = 1000;

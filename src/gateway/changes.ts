@@ -8,6 +8,7 @@ import { z } from 'zod';
 import type { RecordedChange, RecordedChanges } from '../api/incident-status.ts';
 import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
+import { intentParams } from '../audit/entry-params.ts';
 import { truncateToBytes } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 
@@ -41,9 +42,11 @@ const READS: ReadonlySet<string> = new Set(['get', 'list', 'watch', 'head']);
 /** The change that an intent announces; undefined for all other entries. */
 export function readChange(entry: LogEntry): RecordedChange | undefined {
   if (entry.writer !== 'gateway') return undefined;
+  const command = intentParams.safeParse(entry.params).data?.commandSeq;
   const change = (plane: RecordedChange['plane']): RecordedChange => ({
     attempt: entry.attempt,
     seq: entry.seq,
+    ...(command === undefined ? {} : { command }),
     plane,
     text: truncateToBytes(withoutControls(entry.content), TEXT_BYTES),
   });

@@ -1,13 +1,27 @@
 // The gateway's settings, read from environment variables.
 
 import { z } from 'zod';
-import { ports } from './protocol.ts';
+import { DEFAULT_SESSION_LIMITS } from '../audit/session-quota.ts';
+import { ADMIN_SOCKET, ports } from './protocol.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
 
 export const gatewayEnvironment = z.object({
   /** The directory of audit.db. */
   OPLAB_DATA_DIR: z.string().default('/var/lib/oplab'),
+  /** The key of the digests of raw texts: 64 hexadecimal digits. Not on the volume of audit.db. */
+  OPLAB_AUDIT_KEY_FILE: z.string().default('/etc/oplab/audit-key/hmac-key'),
+  /** What one session may use of audit.db. */
+  OPLAB_AUDIT_SESSION_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .default(DEFAULT_SESSION_LIMITS.bytes),
+  OPLAB_AUDIT_SESSION_ENTRIES: z.coerce.number().int().min(100).default(DEFAULT_SESSION_LIMITS.entries),
+  /** Sealed sessions without an entry for so long are pruned, for example 90d. Default: never. */
+  OPLAB_AUDIT_RETENTION: z.string().optional(),
+  /** The Unix socket of the admin API. */
+  OPLAB_ADMIN_SOCKET: z.string().default(ADMIN_SOCKET),
   OPLAB_TLS_CERT_FILE: z.string().default('/etc/oplab/tls/tls.crt'),
   OPLAB_TLS_KEY_FILE: z.string().default('/etc/oplab/tls/tls.key'),
   /** The namespace of agent pods and their service accounts. */
@@ -30,6 +44,13 @@ export const gatewayEnvironment = z.object({
   OPLAB_DOCKER_PORT: port.default(ports.docker),
   /** YAML or JSON: the Docker hosts that AgentClasses may use. Without the file there are none. */
   OPLAB_DOCKER_ENDPOINTS_FILE: z.string().optional(),
+  /** File with the key that canaries are derived from. Without it, there are no tripwires. */
+  OPLAB_TRIPWIRE_KEY_FILE: z.string().optional(),
+  /** The name of the canary Secret in target namespaces. */
+  OPLAB_CANARY_SECRET: z.string().min(1).default('cloud-admin-credentials'),
+  /** The name under which pods find the canary host's port. */
+  OPLAB_CANARY_HOST: z.string().min(1).default('vault.oplab-system.svc'),
+  OPLAB_CANARY_PORT: port.default(ports.canary),
   OPLAB_READ_PORT: port.default(ports.read),
   OPLAB_HEALTH_PORT: port.default(ports.health),
 });

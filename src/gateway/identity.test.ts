@@ -37,24 +37,24 @@ describe('Identities', () => {
   it('identifies a pod and has a token reviewed once a minute', async () => {
     const { proven, advance, reviews } = identities();
     const both = await Promise.all([
-      proven.prove(token(claims), 'oplab-agent'),
-      proven.prove(token(claims), 'oplab-agent'),
+      proven.prove(token(claims), 'oplab-agent', '10.0.0.1'),
+      proven.prove(token(claims), 'oplab-agent', '10.0.0.1'),
     ]);
     expect(both[0]).toEqual({ podUID: 'u', podName: 'p', serviceAccount: 'a', audience: 'oplab-agent' });
     advance(59_000);
-    await proven.prove(token(claims), 'oplab-agent');
+    await proven.prove(token(claims), 'oplab-agent', '10.0.0.1');
     expect(reviews()).toBe(1);
     advance(2000);
-    await proven.prove(token(claims), 'oplab-agent');
+    await proven.prove(token(claims), 'oplab-agent', '10.0.0.1');
     expect(reviews()).toBe(2);
   });
 
   it('forgets a token when it expires, even within the minute', async () => {
     const { proven, advance } = identities();
     const short = { ...claims, exp: 1010 };
-    await proven.prove(token(short), 'oplab-agent');
+    await proven.prove(token(short), 'oplab-agent', '10.0.0.1');
     advance(10_001);
-    await expect(proven.prove(token(short), 'oplab-agent')).rejects.toEqual(unauthenticated);
+    await expect(proven.prove(token(short), 'oplab-agent', '10.0.0.1')).rejects.toEqual(unauthenticated);
   });
 
   it.each<[string, string | undefined]>([
@@ -65,7 +65,7 @@ describe('Identities', () => {
     ['an expired token', token({ ...claims, exp: 999 })],
   ])('rejects %s without asking the API server', async (_, authorization) => {
     const { proven, reviews } = identities();
-    await expect(proven.prove(authorization, 'oplab-agent')).rejects.toEqual(unauthenticated);
+    await expect(proven.prove(authorization, 'oplab-agent', '10.0.0.1')).rejects.toEqual(unauthenticated);
     expect(reviews()).toBe(0);
   });
 
@@ -75,29 +75,53 @@ describe('Identities', () => {
     ['a pod of another namespace', { user: { username: 'system:serviceaccount:default:a', extra: {} } }],
     ['an account without a pod', { user: { username: 'system:serviceaccount:oplab-agents:a', extra: {} } }],
   ])('rejects %s', async (_, status) => {
-    await expect(identities(status).proven.prove(token(claims), 'oplab-agent')).rejects.toEqual(unauthenticated);
+    await expect(identities(status).proven.prove(token(claims), 'oplab-agent', '10.0.0.1')).rejects.toEqual(
+      unauthenticated,
+    );
   });
 
   it('does not pass a flood of fake tokens on to the API server', async () => {
-    let waiting = 0;
-    const proven = new Identities({
-      namespace: 'oplab-agents',
-      now: () => 0,
-      client: {
-        create() {
-          waiting += 1;
-          return new Promise(() => {});
-        },
-      },
-    });
-    const results: string[] = [];
-    for (let index = 0; index < 100; index += 1) {
-      proven.prove(token(claims, String(index)), 'oplab-agent').catch((error: unknown) => {
-        results.push(error instanceof Error ? error.name : '');
-      });
-    }
+    const { proven, waiting } = withoutAnswers();
+    const results = Array.from({ length: 500 }, (_, index) => ask(proven, index, `10.0.${index}.1`));
     await new Promise((resolve) => setImmediate(resolve));
-    expect(waiting).toBeLessThanOrEqual(16);
-    expect(new Set(results)).toEqual(new Set(['OPLAB_TOO_BUSY']));
+    expect(waiting()).toBe(64);
+    expect(await Promise.all(results.slice(64))).toEqual(Array.from({ length: 436 }, () => 'OPLAB_TOO_BUSY'));
+  });
+
+  it('reviews the token of an honest pod while another pod sends fake ones', async () => {
+    const { proven, waiting } = withoutAnswers();
+    const results = Array.from({ length: 100 }, (_, index) => ask(proven, index, '10.0.0.66'));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(waiting()).toBe(4);
+    expect(await Promise.all(results.slice(4))).toEqual(Array.from({ length: 96 }, () => 'OPLAB_TOO_BUSY'));
+    void ask(proven, 100, '10.0.0.1');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(waiting()).toBe(5);
   });
 });
+
+/** Identities before an API server that never answers. */
+function withoutAnswers() {
+  let waiting = 0;
+  const proven = new Identities({
+    namespace: 'oplab-agents',
+    now: () => 0,
+    client: {
+      create() {
+        waiting += 1;
+        return new Promise(() => {});
+      },
+    },
+  });
+  return { proven, waiting: () => waiting };
+}
+
+/** Sends a token that was not sent before. @returns the name of the error */
+async function ask(proven: Identities, index: number, address: string): Promise<string> {
+  try {
+    await proven.prove(token(claims, String(index)), 'oplab-agent', address);
+    return '';
+  } catch (error) {
+    return error instanceof Error ? error.name : '';
+  }
+}

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { TooBusy, Unauthenticated, UpstreamUnavailable } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { TOKEN_REVIEWS } from '../kube/resources.ts';
+import { Concurrency } from './concurrency.ts';
 import type { Bearer } from './lease-registry.ts';
 
 /** A proven caller. */
@@ -35,7 +36,9 @@ const MAX_REMEMBERED = 10_000;
 /**
  * The number of concurrent reviews, so that a flood of fake tokens does not flood the API server.
  */
-const MAX_REVIEWS = 16;
+const MAX_REVIEWS = 64;
+/** The number of concurrent reviews for one address, so that one pod cannot take them all. */
+const MAX_REVIEWS_PER_ADDRESS = 4;
 
 /**
  * Claims that are read before the signature is checked, to reject most invalid tokens without a
@@ -52,6 +55,7 @@ export class Identities {
   readonly #now: () => number;
   readonly #remembered = new Map<string, { identity: Identity; until: number }>();
   readonly #inProgress = new Map<string, Promise<Identity>>();
+  readonly #perAddress = new Concurrency(MAX_REVIEWS_PER_ADDRESS);
 
   /** @param options.namespace only service accounts of this namespace may call */
   constructor(options: { client: Pick<KubeClient, 'create'>; namespace: string; now?: () => number }) {
@@ -62,10 +66,11 @@ export class Identities {
 
   /**
    * Identifies the pod behind an Authorization header by a token issued for `audience`.
+   * @param address where the request comes from
    * @throws Unauthenticated, TooBusy, UpstreamUnavailable when the API server cannot review the
    * token
    */
-  async prove(authorization: string | undefined, audience: string): Promise<Identity> {
+  async prove(authorization: string | undefined, audience: string, address: string): Promise<Identity> {
     const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(authorization ?? '')?.[1];
     if (token === undefined)
       throw new Unauthenticated("no bearer token: send the pod's projected token in the Authorization header");
@@ -78,7 +83,11 @@ export class Identities {
     let pending = this.#inProgress.get(key);
     if (pending === undefined) {
       if (this.#inProgress.size >= MAX_REVIEWS) throw new TooBusy('too many tokens are being reviewed; try again');
-      pending = this.#review(token, audience).finally(() => this.#inProgress.delete(key));
+      const leave = this.#perAddress.enter(address);
+      pending = this.#review(token, audience).finally(() => {
+        this.#inProgress.delete(key);
+        leave();
+      });
       this.#inProgress.set(key, pending);
     }
     const identity = await pending;

@@ -2,9 +2,20 @@
 // each chunk of a stream.
 
 import { z } from 'zod';
+import { ANNOTATION_CANARY_NAMESPACES, type AttemptId } from '../api/canary.ts';
 import { LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../api/group.ts';
-import type { Incident } from '../api/incident.ts';
-import { type Lease, type LeaseDecision, type Limit, leaseFor, type Purpose, requireLease } from './leases.ts';
+import { CONDITIONS, type Incident, sessionId } from '../api/incident.ts';
+import { isTrue } from '../api/meta.ts';
+import {
+  currentAttempt,
+  describeLimit,
+  type Lease,
+  type LeaseDecision,
+  type Limit,
+  leaseFor,
+  type Purpose,
+  requireLease,
+} from './leases.ts';
 
 /** The fields of an agent pod that a lease depends on. */
 export const agentPod = z.object({
@@ -13,7 +24,9 @@ export const agentPod = z.object({
     namespace: z.string().optional(),
     uid: z.string(),
     labels: z.record(z.string(), z.string()).default({}),
+    annotations: z.record(z.string(), z.string()).optional(),
   }),
+  status: z.looseObject({ podIPs: z.array(z.looseObject({ ip: z.string() })).default([]) }).optional(),
 });
 export type AgentPod = z.infer<typeof agentPod>;
 
@@ -63,6 +76,8 @@ export class LeaseRegistry {
   readonly #held = new Set<Held>();
   readonly #limitReached: (session: string) => Limit | undefined;
   readonly #auditBroken: (session: string) => string | undefined;
+  readonly #unexplained: (session: string) => string | undefined;
+  readonly #tripwireTouched: (session: string) => string | undefined;
   readonly #now: () => number;
   readonly #onCut: () => void;
 
@@ -71,6 +86,10 @@ export class LeaseRegistry {
     limitReached: (session: string) => Limit | undefined;
     /** Why the log of a session contradicts the status. Such a session has no lease. */
     auditBroken?: (session: string) => string | undefined;
+    /** The write of a session that no command explains. Such a session has no lease. */
+    unexplained?: (session: string) => string | undefined;
+    /** What a session has touched. Such a session has no lease. */
+    tripwireTouched?: (session: string) => string | undefined;
     now?: () => number;
     /** Called for each stream that is cut. */
     onCut?: () => void;
@@ -78,6 +97,8 @@ export class LeaseRegistry {
   }) {
     this.#limitReached = options.limitReached;
     this.#auditBroken = options.auditBroken ?? (() => undefined);
+    this.#unexplained = options.unexplained ?? (() => undefined);
+    this.#tripwireTouched = options.tripwireTouched ?? (() => undefined);
     this.#now = options.now ?? Date.now;
     this.#onCut = options.onCut ?? (() => {});
     const timer = setInterval(() => this.sweep(), SWEEP_MS);
@@ -133,6 +154,29 @@ export class LeaseRegistry {
     return live;
   }
 
+  /** The latest attempt of every Incident that has not finished. */
+  attempts(): AttemptId[] {
+    return this.incidents().flatMap((incident) => {
+      const number = currentAttempt(incident)?.number;
+      const isOver = number === undefined || isTrue(incident.status?.conditions, CONDITIONS.Finished);
+      return isOver ? [] : [{ session: sessionId(incident), attempt: number }];
+    });
+  }
+
+  /** The attempt whose pod has an address, the newest if an ended one still shows the same. */
+  attemptAt(address: string): AttemptId | undefined {
+    const pods = [...this.#pods.values()].filter(({ status }) => status?.podIPs.some(({ ip }) => ip === address));
+    const uid = pods.at(-1)?.metadata.uid;
+    const known = uid === undefined ? undefined : this.#findAttempt(uid);
+    return known === undefined ? undefined : { session: known.uid, attempt: known.attempt };
+  }
+
+  /** The target namespaces in which the controller placed a canary Secret for a pod. */
+  canaryNamespaces(podUID: string): readonly string[] {
+    const listed = this.#pods.get(podUID)?.metadata.annotations?.[ANNOTATION_CANARY_NAMESPACES] ?? '';
+    return listed.split(',').filter((namespace) => namespace !== '');
+  }
+
   decide(bearer: Bearer): LeaseDecision {
     if (this.#gone.has(bearer.podUID)) return { state: 'dead', message: 'the pod no longer exists' };
     const known = this.#findAttempt(bearer.podUID);
@@ -142,6 +186,10 @@ export class LeaseRegistry {
     const { uid, attempt } = known;
     const broken = this.#auditBroken(uid);
     if (broken !== undefined) return { state: 'dead', message: `the audit log is broken (AuditBroken): ${broken}` };
+    const unexplained = this.#unexplained(uid);
+    if (unexplained !== undefined) return { state: 'dead', message: `UnexplainedWrite: ${unexplained}` };
+    const touched = this.#tripwireTouched(uid);
+    if (touched !== undefined) return { state: 'dead', message: touched };
     const decision = leaseFor(this.#incidents.get(uid), attempt, bearer.podUID, this.#limitReached(uid), this.#now());
     if ('lease' in decision && decision.lease.serviceAccountName !== bearer.serviceAccount) {
       return { state: 'dead', message: `the attempt runs as ${decision.lease.serviceAccountName}` };
@@ -188,7 +236,7 @@ export class LeaseRegistry {
     if (decision.state === 'live') return undefined;
     if (decision.state === 'reached') {
       const tolerated = held.purpose === 'report' || (held.purpose === 'reserved' && decision.limit !== 'time');
-      return tolerated ? undefined : `the limit of ${decision.limit} is reached`;
+      return tolerated ? undefined : describeLimit(decision.limit);
     }
     return decision.message;
   }

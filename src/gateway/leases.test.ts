@@ -78,6 +78,14 @@ describe('leaseFor', () => {
     ['finished', { status: { conditions: [condition('Finished', 'True', 'Resolved')] } }],
     ['being sealed', { status: { conditions: [condition('AuditSealed', 'False', 'SealRequested')] } }],
     ['sealed late', { status: { conditions: [condition('AuditSealed', 'False', 'GatewayUnavailable')] } }],
+    [
+      'a log that is not sealed because it is broken',
+      { status: { conditions: [condition('AuditSealed', 'False', 'AuditBroken')] } },
+    ],
+    [
+      'a write without explanation',
+      { status: { conditions: [condition('WritesExplained', 'False', 'UnexplainedWrite')] } },
+    ],
     ['attempt ended', { attempt: { endTime: '2026-11-22T10:02:00Z', reason: 'Claimed' } }],
     ['another pod', { attempt: { podUID: 'pod-2' } }],
   ])('is dead when %s', (_, shape) => {
@@ -153,7 +161,7 @@ describe('LeaseRegistry', () => {
     const { leases } = registry(() => now);
     const died = new Promise<string>((resolve) => leases.hold(bearer, 'act', resolve));
     now = START + 900_000;
-    expect(await died).toBe('the limit of time is reached');
+    expect(await died).toBe("the Incident's limit of time is reached");
   });
 
   it('lets reserved calls and reports, but no acts, outlive a reached limit', () => {
@@ -166,6 +174,25 @@ describe('LeaseRegistry', () => {
     expect(dead).toEqual(['act']);
     expect(() => leases.require(bearer, 'act')).toThrow(expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED' }));
     expect(leases.require(bearer, 'report').attempt).toBe(1);
+  });
+
+  it('has no lease after a write that no command explains, and cuts what is open', () => {
+    const unexplained = new Map<string, string>();
+    const leases = new LeaseRegistry({
+      limitReached: () => undefined,
+      unexplained: (session) => unexplained.get(session),
+      now: () => START,
+    });
+    leases.incidentChanged({ type: 'added', object: incident() });
+    const died: string[] = [];
+    leases.hold(bearer, 'report', (message) => died.push(message));
+    unexplained.set('another', 'create pods');
+    leases.sweep();
+    expect(died).toEqual([]);
+    unexplained.set('incident-1', 'create pods');
+    leases.sweep();
+    expect(died).toEqual(['UnexplainedWrite: create pods']);
+    expect(() => leases.require(bearer, 'report')).toThrow(expect.objectContaining({ code: 'OPLAB_NO_LEASE' }));
   });
 
   it('has no lease for another account, an unknown pod or a deleted pod', () => {

@@ -9,6 +9,13 @@ import { LimitReached, NoLease, NoLeaseYet } from '../errors.ts';
 
 export type Limit = LimitReached['limit'];
 
+/** The sentence that says which limit is reached. */
+export function describeLimit(limit: Limit): string {
+  return limit === 'day'
+    ? "the daily quota of the Incident's AgentClass is reached"
+    : `the Incident's limit of ${limit} is reached`;
+}
+
 /** The Incident, the attempt and the class on whose behalf a pod may act. */
 export interface Lease {
   readonly session: string;
@@ -53,7 +60,7 @@ export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
       return decision.lease;
     case 'reached':
       if (purpose === 'report') return decision.lease;
-      throw new LimitReached(decision.limit, `the Incident's limit of ${decision.limit} is reached`);
+      throw new LimitReached(decision.limit, describeLimit(decision.limit));
     case 'pending':
       throw new NoLeaseYet(decision.message);
     case 'dead':
@@ -62,7 +69,7 @@ export function requireLease(decision: LeaseDecision, purpose: Purpose): Lease {
 }
 
 /** Reasons of the AuditSealed condition that end the session. */
-const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable'];
+const SEAL_REASONS: readonly string[] = ['SealRequested', 'GatewayUnavailable', 'AuditBroken'];
 
 /**
  * Whether the controller has decided how the Incident ends and waits for the seal, or gave up
@@ -115,6 +122,8 @@ export function leaseFor(
   if (sealRequested(incident) || isTrue(status?.conditions, CONDITIONS.AuditSealed)) {
     return dead('the Incident is ending and its session is sealed');
   }
+  const explained = findCondition(status?.conditions, CONDITIONS.WritesExplained);
+  if (explained?.status === 'False') return dead(`${explained.reason}: ${explained.message}`);
   const current = currentAttempt(incident);
   const deadline = readDeadline(incident);
   if (current === undefined || deadline === undefined || status?.limits === undefined) {

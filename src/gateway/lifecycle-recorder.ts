@@ -5,7 +5,7 @@ import { findCondition, isTrue } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
 import { outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { AuditConflict, errorMessage, SessionSealed } from '../errors.ts';
+import { AuditConflict, errorMessage, LimitReached, SessionSealed } from '../errors.ts';
 import { backoffMs, pause } from '../net/retry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { InFlight } from './in-flight.ts';
@@ -155,8 +155,8 @@ export class LifecycleRecorder {
         await log.append({ session, attempt, writer: 'gateway' }, entry);
       } catch (error) {
         // An earlier version of the gateway recorded the step with a different text. Keep that
-        // entry.
-        if (!(error instanceof AuditConflict)) throw error;
+        // entry. A session that has used up its share goes on without what recurs.
+        if (!(error instanceof AuditConflict) && !(error instanceof LimitReached)) throw error;
       }
       state.written.add(entry.clientKey);
     }

@@ -1,5 +1,6 @@
 // The gateway's metrics.
 
+import type { DayUsage, Quota } from '../api/quota.ts';
 import { Counter, Gauge, Histogram, type Registry, SECONDS_BUCKETS } from '../observability/metrics.ts';
 
 export interface GatewayMetrics {
@@ -12,13 +13,31 @@ export interface GatewayMetrics {
   readonly dockerRequests: Counter<'operation' | 'kind' | 'status'>;
   readonly refused: Counter<'door' | 'reason'>;
   readonly streamsCut: Counter;
+  readonly tripwires: Counter<'tripwire'>;
   readonly statusWrites: Counter<'result'>;
+  readonly unexplained: Counter;
   /** Registers a gauge that is read on each scrape. */
   observe(
-    name: 'leases' | 'streams' | 'body_bytes' | 'audit_healthy' | 'audit_broken_sessions',
+    name:
+      | 'leases'
+      | 'streams'
+      | 'body_bytes'
+      | 'audit_healthy'
+      | 'audit_full'
+      | 'audit_free_bytes'
+      | 'audit_broken_sessions',
     help: string,
     read: () => number,
   ): void;
+  /** Registers the gauges of the daily quotas, which are read on each scrape. */
+  observeClasses(read: () => readonly ClassUsage[]): void;
+}
+
+/** The quota of a class, and what of it is used today. */
+export interface ClassUsage {
+  readonly name: string;
+  readonly quota: Quota;
+  readonly usage: DayUsage;
 }
 
 export function createGatewayMetrics(registry: Registry): GatewayMetrics {
@@ -78,10 +97,21 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       help: 'Streams cut because their lease died.',
       registers,
     }),
+    tripwires: new Counter({
+      name: 'oplab_tripwires_touched_total',
+      help: 'Leases that ended because a tripwire was touched: secret, token or host.',
+      labelNames: ['tripwire'],
+      registers,
+    }),
     statusWrites: new Counter({
       name: 'oplab_status_writes_total',
       help: 'Writes of Incident status, by result.',
       labelNames: ['result'],
+      registers,
+    }),
+    unexplained: new Counter({
+      name: 'oplab_unexplained_writes_total',
+      help: 'Incidents that ended because a write arrived while no command was running.',
       registers,
     }),
     observe(name, help, read) {
@@ -93,6 +123,34 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
           this.set(read());
         },
       });
+    },
+    observeClasses(read) {
+      const gauge = (name: string, help: string, value: (one: ClassUsage) => number) =>
+        new Gauge({
+          name: `oplab_class_${name}`,
+          help,
+          labelNames: ['agent_class'],
+          registers,
+          collect() {
+            this.reset();
+            for (const one of read()) this.set({ agent_class: one.name }, value(one));
+          },
+        });
+      gauge(
+        'day_cost_usd',
+        'Cost of the model calls of an AgentClass today (UTC), in US dollars.',
+        ({ usage }) => usage.costMilliUSD / 1000,
+      );
+      gauge(
+        'day_cost_limit_usd',
+        'Daily limit on the cost of an AgentClass, in US dollars.',
+        ({ quota }) => quota.maxCostMilliUSDPerDay / 1000,
+      );
+      gauge('day_tokens', 'Tokens of the model calls of an AgentClass today (UTC).', ({ usage }) => usage.tokens);
+      gauge('day_tokens_limit', 'Daily limit on the tokens of an AgentClass.', ({ quota }) => quota.maxTokensPerDay);
+      gauge('day_limit_reached', '1 while an AgentClass has reached a limit of the day.', ({ usage }) =>
+        usage.limitReached === undefined ? 0 : 1,
+      );
     },
   };
 }

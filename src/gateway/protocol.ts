@@ -17,6 +17,7 @@ export const paths = {
   conclude: '/agent/v1/conclude',
   entries: '/audit/v1/entries',
   live: '/audit/v1/live',
+  commandEnded: '/audit/v1/command-ended',
   messages: '/v1/messages',
 } as const;
 
@@ -73,6 +74,12 @@ export const liveChunk = z.object({
 export type LiveChunk = z.infer<typeof liveChunk>;
 
 /**
+ * POST command-ended: all processes of a command have ended. Sent before its output is summarized
+ * and recorded, so that no write counts as the command's any more.
+ */
+export const commandEnded = z.object({ callKey: z.string().max(128) });
+
+/**
  * POST conclude: the claim. The gateway writes it to the status. The lease lives until the
  * controller ends the attempt.
  */
@@ -92,8 +99,13 @@ export const ports = {
   kube: 6443,
   /** the docker door, TLS */
   docker: 2376,
+  /** the canary host, TCP without an answer */
+  canary: 8200,
   /** read API, only on the loopback interface of the gateway's pod */
   read: 8080,
   /** health and metrics */
   health: 9090,
 } as const;
+
+/** The admin API's Unix socket in the gateway's container. */
+export const ADMIN_SOCKET = '/tmp/oplab-admin.sock';

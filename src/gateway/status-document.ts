@@ -5,29 +5,44 @@ import { API_VERSION } from '../api/group.ts';
 import { CONDITIONS, type Incident } from '../api/incident.ts';
 import type { Claim, RecordedChanges, Usage } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
+import { truncate } from '../api/truncate.ts';
 import type { Entry } from '../audit/entry.ts';
 import { statusTail } from '../audit/excerpt.ts';
+import type { Head } from '../audit/log.ts';
+import type { LogFailure } from '../audit/store-protocol.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { currentAttempt } from './leases.ts';
+import type { UnexplainedWrite } from './running-commands.ts';
 
 /** The reason of AuditIntact, and of the event, when the log contradicts the status. */
 export const AUDIT_BROKEN = 'AuditBroken';
+/** The reason of WritesExplained, and of the event, when a write has no command. */
+export const UNEXPLAINED_WRITE = 'UnexplainedWrite';
 
 /** The gateway's data for a status write. */
 export interface StatusParts {
-  readonly head: { readonly entries: number; readonly headHash: string; readonly sealed: boolean } | undefined;
+  readonly head: Head | undefined;
   /** The last entries of the session, oldest first. */
   readonly tail: readonly Entry[];
   readonly usage: Usage;
   readonly changes: RecordedChanges;
   readonly claim: Claim | undefined;
   readonly repairClaimed: Condition | undefined;
+  /** The first write that no command explains. */
+  readonly unexplained: UnexplainedWrite | undefined;
+  /** Set once a tripwire was touched. */
+  readonly tripwires: Condition | undefined;
 }
 
 /** All fields that the field manager oplab-gateway owns in the given Incident. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
-  const { head, tail, usage, changes, claim, repairClaimed } = parts;
-  const { name, namespace, uid } = incident.metadata;
+  const { head, tail, usage, changes, claim, repairClaimed, unexplained, tripwires } = parts;
+  const { name, namespace, uid, generation } = incident.metadata;
+  const conditions = [
+    repairClaimed,
+    unexplained === undefined ? undefined : unexplainedCondition(unexplained, generation),
+    tripwires,
+  ].filter((one) => one !== undefined);
   return {
     apiVersion: API_VERSION,
     kind: 'Incident',
@@ -39,7 +54,7 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
     },
     status: {
-      ...(repairClaimed === undefined ? {} : { conditions: [repairClaimed] }),
+      ...(conditions.length === 0 ? {} : { conditions }),
       ...(claim === undefined ? {} : { claim }),
       usage,
       changes,
@@ -58,30 +73,74 @@ export function statusDocument(incident: Incident, parts: StatusParts, resourceV
   };
 }
 
+/** Why the gateway cannot record work of an Incident. */
+export interface AuditTrouble {
+  /** Why the log contradicts the status. */
+  readonly broken: string | undefined;
+  /** Why the log accepts no new work. */
+  readonly failure: Pick<LogFailure, 'message' | 'isFull'> | undefined;
+}
+
+/** The reasons of AuditWritable. */
+export const AUDIT_LOG_FULL = 'AuditLogFull';
+export const AUDIT_LOG_FAILED = 'AuditLogFailed';
+
 /**
- * The part of the field manager oplab-audit-guard: one condition while the log is broken, otherwise
- * nothing. Everything else in the status keeps its value.
+ * The part of the field manager oplab-audit-guard: a condition for each trouble, otherwise nothing.
+ * Everything else in the status keeps its value.
  */
-export function auditGuardDocument(incident: Incident, broken: string | undefined, now: string): NewKubeObject {
+export function auditGuardDocument(incident: Incident, { broken, failure }: AuditTrouble, now: string): NewKubeObject {
   const { name, namespace, uid, generation } = incident.metadata;
-  const seen = findCondition(incident.status?.conditions, CONDITIONS.AuditIntact);
-  const condition: Condition | undefined =
-    broken === undefined
-      ? undefined
-      : {
-          type: CONDITIONS.AuditIntact,
-          status: 'False',
-          reason: AUDIT_BROKEN,
-          message: broken,
-          lastTransitionTime: seen?.status === 'False' ? seen.lastTransitionTime : now,
-          ...(generation === undefined ? {} : { observedGeneration: generation }),
-        };
+  const falseCondition = (type: string, reason: string, message: string): Condition => {
+    const seen = findCondition(incident.status?.conditions, type);
+    return {
+      type,
+      status: 'False',
+      reason,
+      message,
+      lastTransitionTime: seen?.status === 'False' ? seen.lastTransitionTime : now,
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+    };
+  };
+  const conditions = [
+    ...(broken === undefined ? [] : [falseCondition(CONDITIONS.AuditIntact, AUDIT_BROKEN, broken)]),
+    ...(failure === undefined
+      ? []
+      : [
+          falseCondition(
+            CONDITIONS.AuditWritable,
+            failure.isFull ? AUDIT_LOG_FULL : AUDIT_LOG_FAILED,
+            `no new work can be recorded, so nothing runs: ${failure.message}`,
+          ),
+        ]),
+  ];
   return {
     apiVersion: API_VERSION,
     kind: 'Incident',
     metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid },
-    status: condition === undefined ? {} : { conditions: [condition] },
+    status: conditions.length === 0 ? {} : { conditions },
   };
+}
+
+/** The condition of an Incident in which a write has no command. */
+function unexplainedCondition(write: UnexplainedWrite, generation: number | undefined): Condition {
+  return {
+    type: CONDITIONS.WritesExplained,
+    status: 'False',
+    reason: UNEXPLAINED_WRITE,
+    message: describeUnexplained(write),
+    lastTransitionTime: write.time,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+  };
+}
+
+/** What was seen, for the condition, the event, and the refusal of later requests. */
+export function describeUnexplained({ attempt, seq, time, text }: UnexplainedWrite): string {
+  return (
+    `at ${time}, attempt ${attempt} sent a request while none of its commands was running (entry ${seq}): ` +
+    `${truncate(text, 512)}. The gateway refused it and ended the lease. ` +
+    'A process in the sandbox acts without a recorded command, so do not trust what the sandbox reported.'
+  );
 }
 
 /** The RepairClaimed condition for a claim that was just accepted. */

@@ -4,11 +4,12 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AUDIT_GUARD_MANAGER, GATEWAY_MANAGER } from '../api/group.ts';
-import { CONDITIONS, type Incident, incident as incidentSchema } from '../api/incident.ts';
+import { CONDITIONS, type Incident, incident as incidentSchema, sessionId } from '../api/incident.ts';
 import type { Claim } from '../api/incident-status.ts';
 import { type Condition, findCondition } from '../api/meta.ts';
 import { TAIL_ENTRIES } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
+import type { LogFailure } from '../audit/store-protocol.ts';
 import { errorMessage, NoLease, UpstreamUnavailable } from '../errors.ts';
 import { applyStatus } from '../kube/apply-status.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -18,7 +19,9 @@ import type { Logger } from '../observability/logger.ts';
 import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
+import type { RunningCommands } from './running-commands.ts';
 import {
+  type AuditTrouble,
   auditGuardDocument,
   claimedCondition,
   repairClaimedNow,
@@ -26,14 +29,19 @@ import {
   statusDocument,
 } from './status-document.ts';
 import type { TokenBucket } from './token-bucket.ts';
+import type { Tripwires } from './tripwires.ts';
 
 export interface StatusWriterOptions {
   readonly client: Pick<KubeClient, 'apply' | 'get'>;
   readonly log: Pick<AuditLog, 'head' | 'tail'>;
   readonly budgets: Budgets;
   readonly changes: Pick<ChangeBook, 'of'>;
+  readonly commands: Pick<RunningCommands, 'unexplained'>;
   /** Compares the log with the status before a new anchor is written. */
-  readonly guard: Pick<AnchorGuard, 'check' | 'written'>;
+  readonly guard: Pick<AnchorGuard, 'check' | 'reason' | 'written'>;
+  /** Why the log accepts no new work; undefined while it does. */
+  readonly logFailure: () => LogFailure | undefined;
+  readonly tripwires: Pick<Tripwires, 'condition'>;
   /** The Incident of a session as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
@@ -52,6 +60,8 @@ interface Session {
   writtenAt: number;
   /** Digest of the last document written. */
   lastDocument: string;
+  /** The last document written for the audit guard, without its time. */
+  lastGuard: string;
   known: { claim: Claim; condition: Condition } | undefined;
   /** Serialises the writes of one session. */
   lock: Promise<unknown>;
@@ -116,7 +126,7 @@ export class StatusWriter {
         const broken = await this.#options.guard.check(fresh);
         if (broken !== undefined) throw new NoLease(broken);
         const condition = claimedCondition(claim, fresh.metadata.generation);
-        const parts = await this.#parts(session, { claim, condition });
+        const parts = await this.#parts(fresh, { claim, condition });
         try {
           await this.#options.bucket.take();
           await this.#apply(statusDocument(fresh, parts, fresh.metadata.resourceVersion));
@@ -140,6 +150,7 @@ export class StatusWriter {
         urgent: false,
         writtenAt: Number.NEGATIVE_INFINITY,
         lastDocument: '',
+        lastGuard: '',
         known: undefined,
         lock: Promise.resolve(),
         runner: undefined,
@@ -190,17 +201,21 @@ export class StatusWriter {
     try {
       const incident = this.#options.incident(session);
       if (incident === undefined) return;
-      const broken = await this.#options.guard.check(incident);
-      if (broken !== undefined || findCondition(incident.status?.conditions, CONDITIONS.AuditIntact) !== undefined) {
-        await this.#applyGuard(incident, broken);
-        state.writtenAt = performance.now();
-      }
+      const failure = this.#options.logFailure();
+      // A log that cannot even be read says nothing about one session.
+      const broken =
+        failure === undefined || failure.acceptsClosing
+          ? await this.#options.guard.check(incident)
+          : this.#options.guard.reason(session);
+      if (await this.#applyGuard(incident, state, { broken, failure })) state.writtenAt = performance.now();
       // The anchor in the status is the evidence. Nothing may replace it.
       if (broken !== undefined) return;
       state.known = this.#newer(incident, state.known);
       const { claim, condition } = repairClaimedNow(incident, state.known);
       if (claim !== undefined && condition !== undefined) state.known = { claim, condition };
-      const parts = await this.#parts(session, { claim, condition });
+      const parts = await this.#parts(incident, { claim, condition });
+      // What the status says came from entries that are no longer there.
+      if (parts.head?.prunedAt !== undefined) return;
       const document = statusDocument(incident, parts);
       const digest = createHash('sha256').update(JSON.stringify(document)).digest('base64');
       if (digest === state.lastDocument) return;
@@ -228,10 +243,11 @@ export class StatusWriter {
   }
 
   async #parts(
-    session: string,
+    incident: Incident,
     claimed: { claim: Claim | undefined; condition: Condition | undefined },
   ): Promise<StatusParts> {
-    const { log, budgets, changes } = this.#options;
+    const { log, budgets, changes, commands, tripwires } = this.#options;
+    const session = sessionId(incident);
     const [tail, head, budget] = await Promise.all([
       log.tail(session, TAIL_ENTRIES),
       log.head(session),
@@ -244,22 +260,36 @@ export class StatusWriter {
       tail,
       usage: budget.usage(),
       changes: changesSoFar,
+      unexplained: await commands.unexplained(session),
       claim: claimed.claim,
       repairClaimed: claimed.condition,
+      tripwires: tripwires.condition(incident),
     };
   }
 
-  /** Sets the condition AuditIntact of a broken session, or removes it from an intact one. */
-  async #applyGuard(incident: Incident, broken: string | undefined): Promise<void> {
-    const seen = findCondition(incident.status?.conditions, CONDITIONS.AuditIntact);
-    if (broken !== undefined && seen?.message === broken) return;
+  /**
+   * Sets the conditions that say why nothing can be recorded, or removes them.
+   * @returns whether it wrote
+   */
+  async #applyGuard(incident: Incident, state: Session, trouble: AuditTrouble): Promise<boolean> {
+    const { conditions } = incident.status ?? {};
+    const isClear = [CONDITIONS.AuditIntact, CONDITIONS.AuditWritable].every(
+      (type) => findCondition(conditions, type) === undefined,
+    );
+    const hasTrouble = trouble.broken !== undefined || trouble.failure !== undefined;
+    const wanted = JSON.stringify([trouble.broken, trouble.failure?.message]);
+    // The watch may not show yet what was written last.
+    if (wanted === state.lastGuard || (!hasTrouble && isClear && state.lastGuard === '')) return false;
+    const document = auditGuardDocument(incident, trouble, new Date().toISOString());
     await this.#options.bucket.take();
     try {
-      await this.#apply(auditGuardDocument(incident, broken, new Date().toISOString()), AUDIT_GUARD_MANAGER);
+      await this.#apply(document, AUDIT_GUARD_MANAGER);
     } catch (error) {
       // The Incident was deleted, or replaced by another one with the same name.
       if (!isNotFound(error) && !isConflict(error)) throw error;
     }
+    state.lastGuard = wanted;
+    return true;
   }
 
   #published(session: string, { head }: StatusParts): void {

@@ -51,6 +51,8 @@ export interface CreateOptions {
 export interface DeleteOptions {
   /** Deletes only the object with this UID, not a later object with the same name. */
   readonly uid?: string | undefined;
+  /** Deletes the object only if nobody has changed it since. */
+  readonly resourceVersion?: string | undefined;
   readonly gracePeriodSeconds?: number | undefined;
   readonly propagationPolicy?: 'Background' | 'Foreground' | 'Orphan' | undefined;
 }
@@ -68,7 +70,7 @@ export interface KubeClient {
     resource: Resource,
     ref: ObjectRef,
     patch: object,
-    options?: { subresource?: string; type?: 'merge' | 'json' },
+    options?: { subresource?: string; type?: 'merge' | 'json'; fieldManager?: string },
   ): Promise<KubeObject>;
   /** An object that does not exist counts as deleted. @returns whether it still existed */
   delete(resource: Resource, ref: ObjectRef, options?: DeleteOptions): Promise<boolean>;
@@ -156,7 +158,9 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
     async patch(resource, ref, patch, how = {}) {
       const body = await transport.exchange({
         method: 'PATCH',
-        path: restPath(resource, ref.namespace, ref.name, how.subresource),
+        path: `${restPath(resource, ref.namespace, ref.name, how.subresource)}${
+          how.fieldManager === undefined ? '' : `?${new URLSearchParams({ fieldManager: how.fieldManager })}`
+        }`,
         body: patch,
         contentType: how.type === 'json' ? 'application/json-patch+json' : 'application/merge-patch+json',
       });
@@ -166,7 +170,9 @@ export function createKubeClient(options: ServerOptions = {}): KubeClient {
       const body = {
         apiVersion: 'v1',
         kind: 'DeleteOptions',
-        ...(how.uid === undefined ? {} : { preconditions: { uid: how.uid } }),
+        ...(how.uid === undefined && how.resourceVersion === undefined
+          ? {}
+          : { preconditions: { uid: how.uid, resourceVersion: how.resourceVersion } }),
         ...(how.gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds: how.gracePeriodSeconds }),
         ...(how.propagationPolicy === undefined ? {} : { propagationPolicy: how.propagationPolicy }),
       };

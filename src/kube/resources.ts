@@ -25,6 +25,7 @@ export const MONITORS = resource(GROUP, VERSION, 'monitors', 'Monitor');
 export const PODS = resource('', 'v1', 'pods', 'Pod');
 export const SERVICES = resource('', 'v1', 'services', 'Service');
 export const SERVICE_ACCOUNTS = resource('', 'v1', 'serviceaccounts', 'ServiceAccount');
+export const SECRETS = resource('', 'v1', 'secrets', 'Secret');
 export const CONFIG_MAPS = resource('', 'v1', 'configmaps', 'ConfigMap');
 export const EVENTS = resource('events.k8s.io', 'v1', 'events', 'Event');
 export const PERSISTENT_VOLUME_CLAIMS = resource('', 'v1', 'persistentvolumeclaims', 'PersistentVolumeClaim');

@@ -85,12 +85,14 @@ export async function readBody(
 /**
  * Reads a body without keeping it. @returns its length in bytes
  * @param reserve as for `readBody`
+ * @param onPiece sees each piece as it passes
  * @throws TooLarge, InvalidInput when the caller hangs up before the end
  */
 export async function discardBody(
   request: IncomingMessage,
   limit: number,
   reserve: (bytes: number) => void = () => {},
+  onPiece: (piece: Buffer) => void = () => {},
 ): Promise<number> {
   const announced = readLength(request, limit);
   if (announced !== undefined && announced > 0) reserve(announced);
@@ -98,6 +100,7 @@ export async function discardBody(
   for await (const piece of bodyPieces(request, limit)) {
     if (announced === undefined) reserve(piece.length);
     size += piece.length;
+    onPiece(piece);
   }
   return size;
 }

@@ -11,6 +11,8 @@ export interface HealthOptions {
   readonly host?: string;
   /** Why the process is not ready; undefined if it is. A thrown error counts as a reason. */
   readonly ready: () => string | undefined | Promise<string | undefined>;
+  /** What is wrong although the process is ready; shown in the answers. */
+  readonly warning?: () => string | undefined;
   /** Why the process should be restarted; undefined if it is alive. Default: always alive. */
   readonly alive?: () => string | undefined;
   readonly registry: Registry;
@@ -26,16 +28,15 @@ export interface HealthServer {
 /** Starts the health server. Resolves when it listens. */
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
   const { registry } = options;
+  const text = 'text/plain; charset=utf-8';
+  function verdict(reason: string | undefined): { status: number; type: string; body: string } {
+    const warning = options.warning?.();
+    const well = warning === undefined ? 'ok' : `ok, but ${warning}`;
+    return { status: reason === undefined ? 200 : 503, type: text, body: `${reason ?? well}\n` };
+  }
   async function answer(path: string): Promise<{ status: number; type: string; body: string }> {
-    const text = 'text/plain; charset=utf-8';
-    if (path === '/healthz') {
-      const reason = options.alive?.();
-      return { status: reason === undefined ? 200 : 503, type: text, body: `${reason ?? 'ok'}\n` };
-    }
-    if (path === '/readyz') {
-      const reason = await options.ready();
-      return { status: reason === undefined ? 200 : 503, type: text, body: `${reason ?? 'ok'}\n` };
-    }
+    if (path === '/healthz') return verdict(options.alive?.());
+    if (path === '/readyz') return verdict(await options.ready());
     if (path === '/metrics') return { status: 200, type: registry.contentType, body: await registry.metrics() };
     return { status: 404, type: text, body: 'not found; the paths are /healthz, /readyz and /metrics\n' };
   }
@@ -43,7 +44,7 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
     request.resume();
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     answer(path)
-      .catch((error: unknown) => ({ status: 503, type: 'text/plain; charset=utf-8', body: `${errorMessage(error)}\n` }))
+      .catch((error: unknown) => ({ status: 503, type: text, body: `${errorMessage(error)}\n` }))
       .then(({ status, type, body }) => {
         response.writeHead(status, { 'content-type': type });
         response.end(body);

@@ -20,7 +20,9 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
 const isolated = {
-  probes: [{ name: 'api-server', address: '10.0.0.1:443', open: false, detail: 'ECONNREFUSED' }],
+  probes: [
+    { name: 'api-server', address: '10.0.0.1:443', open: false, allowed: false, expected: '', detail: 'ECONNREFUSED' },
+  ],
   closed: true,
   waitedMs: 1,
 };

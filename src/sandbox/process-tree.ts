@@ -111,13 +111,20 @@ function signalAll(processes: readonly Process[], signal: 'SIGTERM' | 'SIGKILL')
 /**
  * Kills all processes of a command: SIGTERM, two seconds of grace, then SIGKILL until none is left.
  * Before that, the processes have `patienceMs` to end by themselves.
+ * @param onFound is told once of the processes that are alive, before they are killed
  * @returns the number of distinct processes that were alive
  */
-export async function endProcesses(selector: ProcessSelector, patienceMs = 0): Promise<number> {
+export async function endProcesses(
+  selector: ProcessSelector,
+  patienceMs = 0,
+  onFound: (processes: readonly Process[]) => Promise<void> = async () => undefined,
+): Promise<number> {
   const patienceEnds = performance.now() + patienceMs;
-  while (performance.now() < patienceEnds) {
-    if ((await findProcesses(selector)).length === 0) return 0;
-    await sleep(20);
+  // A process in the middle of exec has no environment for a moment, and would not be recognized.
+  const looks = selector.wholeContainer ? 1 : 2;
+  for (let empty = 0; performance.now() < patienceEnds; await sleep(20)) {
+    empty = (await findProcesses(selector)).length === 0 ? empty + 1 : 0;
+    if (empty === looks) return 0;
   }
   const seen = new Set<string>();
   const living = async () => {
@@ -128,6 +135,7 @@ export async function endProcesses(selector: ProcessSelector, patienceMs = 0): P
   let remaining = await living();
   if (remaining.length === 0) return 0;
   const count = seen.size;
+  await onFound(remaining);
   signalAll(remaining, 'SIGTERM');
   const graceEnds = performance.now() + TERM_GRACE_MS;
   while (remaining.length > 0 && performance.now() < graceEnds) {

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { OplabError } from '../errors.ts';
+import { probeContainer } from './container-probes.ts';
 import { DOCKER_SOCKET_PATH, startDockerRelay } from './docker-relay.ts';
 import { isolationAddresses, probeIsolation } from './isolation-probes.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
@@ -28,6 +29,8 @@ const environment = socket.extend({
   OPLAB_DOCKER_URL: z.url().optional(),
   OPLAB_DOCKER_SOCKET: z.string().default(DOCKER_SOCKET_PATH),
   OPLAB_ISOLATION_PROBES: z.string().default(''),
+  /** Names of probes whose holes the AgentClass allows, separated by commas. */
+  OPLAB_ALLOWED_HOLES: z.string().default(''),
 });
 
 /** The complete environment of a command, which inherits nothing from this process. */
@@ -60,6 +63,10 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
     hostIP: env.HOST_IP,
     extra: env.OPLAB_ISOLATION_PROBES,
   });
+  const ownSockets =
+    env.OPLAB_DOCKER_URL === undefined
+      ? []
+      : [env.OPLAB_DOCKER_SOCKET, env.OPLAB_DOCKER_SOCKET.replace(/^\/var\//, '/')];
   // Plain lines instead of the logger, because the image should contain as little of oplab as
   // possible.
   const report = (line: string) =>
@@ -70,8 +77,15 @@ export async function runSandbox(args: readonly string[] = []): Promise<void> {
       environment: commandEnvironment(home, env.PATH, kubeconfigFile),
       directory: home,
       wholeContainer: await ownsContainer(),
+      ...((await ownsContainer())
+        ? { ownListeners: [env.OPLAB_SOCKET, env.OPLAB_DOCKER_SOCKET].map((path) => `unix ${path}`) }
+        : {}),
     },
-    isolation: () => probeIsolation(addresses),
+    isolation: () =>
+      probeIsolation(addresses, {
+        allowed: env.OPLAB_ALLOWED_HOLES.split(','),
+        container: () => probeContainer(ownSockets),
+      }),
     report,
   });
   report(`listening on ${env.OPLAB_SOCKET}`);

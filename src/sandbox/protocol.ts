@@ -38,16 +38,26 @@ export const execEvent = z.discriminatedUnion('type', [
     truncated: z.boolean(),
     /** Processes that were still alive when the command ended and were killed with it. */
     killedProcesses: z.number().int(),
+    /** What was left when the command had ended by itself, in words. */
+    leftBehind: z.array(z.string()).default([]),
   }),
 ]);
 export type ExecEvent = z.infer<typeof execEvent>;
 export type ExecExit = Extract<ExecEvent, { type: 'exit' }>;
 
-/** An address that must be closed. `open: true` means that it accepted a connection. */
+/**
+ * One thing that the sandbox must not have. `open: true` means that it has it: an address accepted a
+ * connection, or the container has more than it should.
+ */
 export const isolationProbe = z.object({
   name: z.string(),
+  /** What was expected, for people. */
+  expected: z.string(),
+  /** What is open: an address, or what the container has. Empty if a container probe found nothing. */
   address: z.string(),
   open: z.boolean(),
+  /** The class allows this hole by name, or it is only advisory. */
+  allowed: z.boolean(),
   detail: z.string(),
 });
 export const isolationReport = z.object({

@@ -1,6 +1,6 @@
 // The shell server over its socket: one command at a time, streamed, and ended with its caller.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, unlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -168,4 +168,27 @@ it('writes a kubeconfig that holds no secret', () => {
   expect(text).toContain('tokenFile: /var/run/secrets/oplab/token');
   expect(text).toContain('namespace: tikv');
   expect(text).not.toMatch(/\btoken: /);
+});
+
+it('a command that really freezes its server gets no more time than its limit and the grace', async () => {
+  const other = path.join(home, 'frozen.sock');
+  const module = path.join(import.meta.dirname, 'shell-server.ts');
+  const shellEnvironment = { environment: { PATH: process.env.PATH }, directory: home, wholeContainer: false };
+  const program =
+    `import { startShellServer } from ${JSON.stringify(module)};` +
+    `await startShellServer({ socketPath: ${JSON.stringify(other)}, shellEnvironment: ${JSON.stringify(shellEnvironment)} });`;
+  const frozen = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'ignore' });
+  try {
+    const sandbox = createSandbox(other, 500);
+    await sandbox.ready(AbortSignal.timeout(20_000));
+    const started = performance.now();
+    const command = 'kill -STOP $PPID; echo frozen > frozen; sleep 60';
+    await expect(sandbox.exec({ id: 'a', command, timeoutSeconds: 1 }, () => undefined, never)).rejects.toThrow(
+      SandboxStalled,
+    );
+    expect(performance.now() - started).toBeLessThan(5000);
+    expect(await readFile(path.join(home, 'frozen'), 'utf8')).toBe('frozen\n');
+  } finally {
+    frozen.kill('SIGKILL');
+  }
 });

@@ -5,7 +5,15 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { endProcesses, type ProcessSelector } from './process-tree.ts';
+import {
+  describeProcess,
+  type Listener,
+  limitNames,
+  listListeners,
+  newListeners,
+  socketInodes,
+} from './left-behind.ts';
+import { endProcesses, type Process, type ProcessSelector } from './process-tree.ts';
 import { type ExecEvent, type ExecExit, OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES } from './protocol.ts';
 import { LiveOutput } from './shell-live.ts';
 import { OutputWindow } from './shell-output.ts';
@@ -23,12 +31,20 @@ const LEFTOVER_PATIENCE_MS = 250;
  */
 const PIPES_GRACE_MS = 500;
 
+/** How long a listener may outlive its processes, in milliseconds. */
+const LISTENER_PATIENCE_MS = 300;
+
 /** The environment in which commands run. */
 export interface ShellEnvironment {
   /** All environment variables except the marker. */
   readonly environment: Readonly<Record<string, string>>;
   readonly directory: string;
   readonly wholeContainer: boolean;
+  /**
+   * Whether a socket that appears during a command and stays is the command's: nothing else opens
+   * any here, except the server itself with these.
+   */
+  readonly ownListeners?: readonly string[];
 }
 
 export interface Command {
@@ -55,6 +71,26 @@ function killedNote(exit: { exitCode: number | null; signal: string | null }, oo
   return '';
 }
 
+/** Processes that are about to be killed, and what they listen on. */
+async function describeLeftovers(processes: readonly Process[]): Promise<string[]> {
+  const pids = processes.map(({ pid }) => pid);
+  const inodes = await socketInodes(pids);
+  const listeners = (await listListeners()).filter(({ inode }) => inodes.has(inode));
+  return [
+    ...(await Promise.all(pids.map(async (pid) => `process "${await describeProcess(pid)}" (killed)`))),
+    ...listeners.map(({ name }) => `listener on ${name} (closed)`),
+  ];
+}
+
+/** Listeners that the command opened and that outlive all its processes. */
+async function findOpenListeners(before: readonly Listener[], own: readonly string[]): Promise<string[]> {
+  const find = async () => newListeners(before, await listListeners()).filter(({ name }) => !own.includes(name));
+  if ((await find()).length === 0) return [];
+  // The socket of a process that was killed closes a moment later, and so do those of the agent.
+  await sleep(LISTENER_PATIENCE_MS);
+  return (await find()).map(({ name }) => `listener on ${name} (still open)`);
+}
+
 /**
  * Runs a command to its end and reports events: `started`, chunks, and the exit, which it also
  * returns. Never throws because of what the command does. Aborting the signal kills it like the
@@ -69,6 +105,8 @@ export async function runCommand(
   const call = randomUUID();
   const startedAt = performance.now();
   const killsBefore = await oomKills();
+  const { ownListeners } = shellEnvironment;
+  const listenersBefore = ownListeners === undefined ? [] : await listListeners();
   const child = execa('bash', ['-c', request.command], {
     detached: true,
     stdin: 'ignore',
@@ -102,8 +140,8 @@ export async function runCommand(
   };
   let timedOut = false;
   let ending: Promise<number> | undefined;
-  const end = (patienceMs = 0) => {
-    ending ??= endProcesses(selector, patienceMs);
+  const end = (patienceMs = 0, onFound?: (processes: readonly Process[]) => Promise<void>) => {
+    ending ??= endProcesses(selector, patienceMs, onFound);
     return ending;
   };
   const timer = setTimeout(() => {
@@ -122,7 +160,11 @@ export async function runCommand(
   });
   clearTimeout(timer);
   signal.removeEventListener('abort', onAbort);
-  const killedProcesses = await end(LEFTOVER_PATIENCE_MS);
+  const leftBehind: string[] = [];
+  const killedProcesses = await end(LEFTOVER_PATIENCE_MS, async (processes) => {
+    leftBehind.push(...(await describeLeftovers(processes)));
+  });
+  if (ownListeners !== undefined) leftBehind.push(...(await findOpenListeners(listenersBefore, ownListeners)));
   const result = await Promise.race([child, sleep(PIPES_GRACE_MS)]);
   child.stdout.destroy();
   child.stderr.destroy();
@@ -143,6 +185,7 @@ export async function runCommand(
     stderr: windows.stderr.text() + failedToStart + note,
     truncated: windows.stdout.leftOut > 0 || windows.stderr.leftOut > 0,
     killedProcesses,
+    leftBehind: limitNames(leftBehind),
   };
   emit(done);
   return done;

@@ -266,6 +266,35 @@ describe('an agent acts as its own account alone:', () => {
     }
   });
 
+  it('no workload without AppArmor by the old annotation', async () => {
+    const annotations = { 'container.apparmor.security.beta.kubernetes.io/c': 'unconfined' };
+    const template = { metadata: { labels, annotations }, spec: { containers } };
+    const made = { metadata, spec: { serviceName: 'x', selector: { matchLabels: labels }, template } };
+    expect(await refusal(agent.create(STATEFUL_SETS, made, { dryRun: true }))).toContain('unconfined');
+    expect(await refusal(other.create(STATEFUL_SETS, made, { dryRun: true }))).toBe('allowed');
+    const jobTemplate = { spec: { template: { ...template, spec: { restartPolicy: 'Never', containers } } } };
+    const cron = kind('batch', 'cronjobs', 'CronJob', true);
+    const repeated = { metadata, spec: { schedule: '* * * * *', jobTemplate } };
+    expect(await refusal(agent.create(cron, repeated, { dryRun: true }))).toContain('unconfined');
+  });
+
+  it('no ephemeral container that is unconfined', async () => {
+    const made = await server.client.create(PODS, { metadata, spec: { containers } });
+    const ref = { namespace, name: made.metadata.name };
+    const securityContext = { seccompProfile: { type: 'Unconfined' } };
+    const debug = (client: KubeClient, more: object) =>
+      refusal(
+        client.patch(
+          PODS,
+          ref,
+          { spec: { ephemeralContainers: [{ name: `e-${crypto.randomUUID()}`, image: 'i:1', ...more }] } },
+          { subresource: 'ephemeralcontainers' },
+        ),
+      );
+    expect(await debug(agent, { securityContext })).toContain('unconfined');
+    expect(await debug(other, { securityContext })).toBe('allowed');
+  });
+
   it('a workload keeps the account, the audience and the profile that it had', async () => {
     const had = {
       serviceAccountName: 'tikv',

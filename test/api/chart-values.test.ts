@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
+import { parseDigestKey } from '../../src/audit/raw-digest.ts';
 import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
 import { SYSTEM } from '../support/api-server.ts';
 
@@ -82,6 +83,8 @@ describe('what the chart generates itself', () => {
     const values = {
       intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
       gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
+      tripwires: { existingSecret: 'my-key' },
+      audit: { keySecret: 'my-audit-key' },
       docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
     };
     const made = await render(values);
@@ -91,7 +94,7 @@ describe('what the chart generates itself', () => {
       JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
     expect(text('ConfigMap', 'oplab-gateway-ca')).toContain('MY CA');
     expect(text('Deployment', 'oplab-gateway')).toMatch(/"secretName":"my-tls".*"secretName":"my-client"/);
-    expect(text('Deployment', 'oplab-controller')).toContain('"secretName":"my-token"');
+    expect(text('Deployment', 'oplab-controller')).toMatch(/"secretName":"my-key".*"secretName":"my-token"/);
     expect(text('Deployment', 'oplab-docker-socket')).toContain('"secretName":"my-server"');
   });
 
@@ -101,9 +104,33 @@ describe('what the chart generates itself', () => {
     expect(secrets.sort()).toEqual([
       'oplab-docker-client',
       'oplab-docker-socket-tls',
+      'oplab-gateway-audit-key',
       'oplab-gateway-tls',
       'oplab-intake-token',
+      'oplab-tripwires',
     ]);
+  });
+
+  it('includes no part of the tripwires that are switched off', async () => {
+    expect(JSON.stringify(await render({}))).toMatch(/OPLAB_TRIPWIRE_KEY_FILE/);
+    const off = JSON.stringify(await render({ tripwires: { enabled: false } }));
+    expect(off).not.toMatch(/tripwire|canary|vault|cloud-admin-credentials|8200/i);
+  });
+
+  it('has the names of the tripwires, and the holes that a class allows, where they are used', async () => {
+    const made = await render({
+      tripwires: { secretName: 'root-login', hostName: 'hq' },
+      agentClass: { allowHoles: ['internet'] },
+    });
+    const text = (kind: string, name: string) =>
+      JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
+    for (const name of ['oplab-gateway', 'oplab-controller']) {
+      expect(text('Deployment', name)).toMatch(/"root-login".*"hq\.oplab-system\.svc"/);
+    }
+    expect(text('ClusterRole', 'oplab-controller')).toContain('"resourceNames":["root-login"]');
+    expect(text('Service', 'hq')).toContain('"targetPort":"canary"');
+    expect(text('AgentClass', 'default')).toContain('"allowHoles":["internet"]');
+    await expect(render({ agentClass: { allowHoles: ['everything'] } })).rejects.toThrow('allowHoles');
   });
 });
 
@@ -155,5 +182,74 @@ describe('the chart refuses', () => {
     const agentClass = { name: '123', targetNamespaces: ['tikv'], docker: { endpoint: 'far', label: 'a=b' } };
     const made = (await render({ docker, agentClass })).find(({ kind }) => kind === 'AgentClass');
     expect(made?.metadata.name).toBe('123');
+  });
+});
+
+describe('the audit log', () => {
+  const gateway = async (values: object) => {
+    const rendered = await render(values);
+    const deployment = rendered.find(
+      ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'oplab-gateway',
+    );
+    const { spec } = z.looseObject({ spec: z.looseObject({ template: z.unknown() }) }).parse(deployment);
+    const pod = z
+      .looseObject({
+        spec: z.looseObject({
+          containers: z.array(
+            z.looseObject({ env: z.array(z.looseObject({ name: z.string() })), volumeMounts: z.unknown() }),
+          ),
+          volumes: z.array(z.looseObject({ name: z.string() })),
+        }),
+      })
+      .parse(spec.template).spec;
+    const env = new Map(pod.containers[0]?.env.map(({ name, value }) => [name, value]));
+    return { rendered, env, volumes: pod.volumes, text: JSON.stringify(pod) };
+  };
+  const keyOf = (rendered: KubeObject[]) => {
+    const found = rendered.find(({ metadata }) => metadata.name === 'oplab-gateway-audit-key');
+    const { data } = z.looseObject({ data: z.object({ 'hmac-key': z.string() }) }).parse(found);
+    return Buffer.from(data['hmac-key'], 'base64').toString('utf8');
+  };
+
+  it('has a key that the gateway accepts, another one in each installation, and only as a file', async () => {
+    const { rendered, text } = await gateway({});
+    const key = keyOf(rendered);
+    expect(parseDigestKey(key, 'the Secret')).toHaveLength(32);
+    expect(keyOf((await gateway({})).rendered)).not.toBe(key);
+    expect(text).not.toContain(key);
+    // Only the gateway mounts it.
+    const mounting = rendered.filter((object) =>
+      JSON.stringify(object).includes('"secretName":"oplab-gateway-audit-key"'),
+    );
+    expect(mounting.map(({ metadata }) => metadata.name)).toEqual(['oplab-gateway']);
+  });
+
+  it('uses the key of an existing Secret', async () => {
+    const { rendered, volumes } = await gateway({ audit: { keySecret: 'own-key' } });
+    expect(volumes).toContainEqual(
+      expect.objectContaining({ secret: expect.objectContaining({ secretName: 'own-key' }) }),
+    );
+    expect(rendered.some(({ metadata }) => metadata.name === 'oplab-gateway-audit-key')).toBe(false);
+  });
+
+  it('passes limits and retention to the gateway, and by default no retention', async () => {
+    const audit = { session: { maxMebibytes: 8, maxEntries: 500 }, retention: '90d' };
+    expect(Object.fromEntries((await gateway({ audit })).env)).toMatchObject({
+      OPLAB_AUDIT_SESSION_BYTES: String(8 * 1024 * 1024),
+      OPLAB_AUDIT_SESSION_ENTRIES: '500',
+      OPLAB_AUDIT_RETENTION: '90d',
+    });
+    const { env } = await gateway({});
+    expect(env.get('OPLAB_AUDIT_SESSION_BYTES')).toBe(String(64 * 1024 * 1024));
+    expect(env.has('OPLAB_AUDIT_RETENTION')).toBe(false);
+  });
+
+  it.each([
+    ['a limit without a unit', { session: { maxMebibytes: 0 } }],
+    ['too few entries', { session: { maxEntries: 10 } }],
+    ['a retention in hours', { retention: '90h' }],
+    ['an unknown key', { retain: '90d' }],
+  ])('refuses %s', async (_, audit) => {
+    await expect(render({ audit })).rejects.toThrow(/audit/);
   });
 });

@@ -6,7 +6,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FINALIZER } from '../../src/api/group.ts';
 import type { Incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
-import { EVENTS, NETWORK_POLICIES, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import {
+  EVENTS,
+  INCIDENTS,
+  NETWORK_POLICIES,
+  PODS,
+  ROLE_BINDINGS,
+  SERVICE_ACCOUNTS,
+} from '../../src/kube/resources.ts';
 import { AGENTS, type ApiServer, madeFor, startApiServer } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
 import { containerStatus, type IncidentProbe, Patient } from '../support/incident-probe.ts';
@@ -399,5 +406,46 @@ describe('how long it takes', () => {
     times.sort((a, b) => a - b);
     console.log(`apply → pod created, ms: ${times.map((time) => time.toFixed(0)).join(' ')}`);
     expect(times[2]).toBeLessThan(2000);
+  });
+});
+
+describe('a record that cannot be trusted', () => {
+  const fault = (type: string, reason: string) => ({
+    conditions: [
+      { type, status: 'False', reason, message: 'as the test says', lastTransitionTime: now().toISOString() },
+    ],
+  });
+
+  it('because of a write without a command ends the attempt and the Incident, although all checks hold', async () => {
+    const sick = await patient('good');
+    const incident = await sick.report('unexplained');
+    await incident.podRuns(1);
+    await incident.gatewayWrites(fault('WritesExplained', 'UnexplainedWrite'));
+    await incident.seal();
+    const done = await incident.finished();
+    expect(done.status).toMatchObject({ phase: 'Escalated', audit: { sealedHeadHash: 'h3' } });
+    expect(done.status?.attempts).toMatchObject([{ reason: 'UnexplainedWrite', message: 'as the test says' }]);
+    expect(condition(done, 'Succeeded')).toMatchObject({ status: 'False', reason: 'UnexplainedWrite' });
+    expect(condition(done, 'WritesExplained')?.status).toBe('False');
+    expect(done.status?.handover?.nextSteps.at(-1)?.what).toContain('without a recorded command');
+    expect(await madeFor(server.client, MADE, sick.namespace)).toEqual([]);
+  });
+
+  it('because the log is broken ends an Incident that is being verified, without a seal', async () => {
+    const sick = await patient();
+    const incident = await sick.report('log-broken', { limits: { attempts: 1 } });
+    await incident.podRuns(1);
+    await incident.claim(1, 'Fixed');
+    await incident.until('verifying', ({ status }) => status?.phase === 'Verifying');
+    const { name, namespace } = incident.ref;
+    const broken = { metadata: { name, namespace }, status: fault('AuditIntact', 'AuditBroken') };
+    const options = { fieldManager: 'oplab-audit-guard', force: true, subresource: 'status' } as const;
+    await server.client.apply(INCIDENTS, broken, options);
+    const done = await incident.finished();
+    expect(done.status?.phase).toBe('Escalated');
+    expect(condition(done, 'Succeeded')).toMatchObject({ status: 'False', reason: 'AuditBroken' });
+    expect(condition(done, 'AuditSealed')).toMatchObject({ status: 'False', reason: 'AuditBroken' });
+    expect(done.status?.audit?.sealedHeadHash).toBeUndefined();
+    expect(done.status?.handover?.nextSteps.at(-1)?.command?.slice(0, 3)).toEqual(['oplab', 'audit', 'verify']);
   });
 });

@@ -2,16 +2,22 @@
 // they are sufficient, and not excessive.
 
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { recordAuditBroken } from '../../src/gateway/audit-broken-event.ts';
+import { recordAuditEvent } from '../../src/gateway/audit-event.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
-import { CONFIG_MAPS, EVENTS, PODS, type Resource, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, EVENTS, PODS, ROLE_BINDINGS, SECRETS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { AGENTS, type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { applyChart, clientAs } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
 import { startController } from '../support/running-controller.ts';
+
+const tripwires = {
+  key: 'a key that is long enough for a test',
+  secretName: 'cloud-admin-credentials',
+  host: 'vault.oplab-system.svc',
+};
 
 let server: ApiServer;
 let asController: KubeClient;
@@ -25,30 +31,63 @@ afterAll(() => server?.stop());
 
 describe('the controller with the rights of the chart', () => {
   it('takes an Incident from apply to Resolved, and another one through deletion, without a single refusal', async () => {
-    const running = await startController(server, { client: asController, sweepEveryMs: 500 });
+    const running = await startController(server, { client: asController, sweepEveryMs: 500, tripwires });
     onTestFailed(() => console.log(running.log.lines.join('\n')));
     const sick = await new Patient(server.client, 'least-privilege').admit();
+    const ref = { namespace: sick.namespace, name: tripwires.secretName };
+    const canary = () => server.client.get(SECRETS, ref).catch(() => undefined);
     const incident = await sick.report('broken');
     await incident.podRuns(1);
+    expect(await canary()).toMatchObject({ type: 'Opaque', data: { AWS_ACCESS_KEY_ID: expect.any(String) } });
     const baseline = (await incident.read()).status?.verification?.[0]?.baseline;
     expect(baseline).toBe('object.data.state = "bad"');
     await sick.become('good');
     await incident.claim(1, 'Fixed');
     await incident.seal();
     expect((await incident.finished()).status?.phase).toBe('Resolved');
+    expect(await canary()).toBeUndefined();
     const other = await sick.report('deleted');
     await other.podRuns(1);
     await other.delete();
     await other.client.get(CONFIG_MAPS, { namespace: sick.namespace, name: 'patient' });
     await expect.poll(() => other.exists(), { timeout: 10_000 }).toBe(false);
+    expect(await canary()).toBeUndefined();
     await running.stop();
     expect(running.log.lines.filter((line) => line.startsWith('warn') || line.startsWith('error'))).toEqual([]);
   });
 
+  it('leaves a Secret alone that has the name of the canary, and marks it as none', async () => {
+    const running = await startController(server, { client: asController, tripwires });
+    onTestFailed(() => console.log(running.log.lines.join('\n')));
+    const sick = await new Patient(server.client, 'has-a-namesake').admit();
+    const ref = { namespace: sick.namespace, name: tripwires.secretName };
+    const data = { password: Buffer.from('real').toString('base64') };
+    await server.client.create(SECRETS, { metadata: ref, data });
+    const incident = await sick.report('broken');
+    await incident.podRuns(1);
+    const pods = await server.client.list(PODS, { namespace: AGENTS });
+    expect(pods.items.map(({ metadata }) => metadata.annotations?.['oplab.dev/canary-namespaces'])).toContain('');
+    await incident.delete();
+    await expect.poll(() => incident.exists(), { timeout: 10_000 }).toBe(false);
+    expect(await server.client.get(SECRETS, ref)).toMatchObject({ data });
+    await running.stop();
+  });
+
+  it('may write only Secrets of the canary’s name', async () => {
+    const refused = (call: Promise<unknown>) => call.then(() => false, isForbidden);
+    const apply = (name: string) =>
+      asController.apply(SECRETS, { metadata: { namespace: 'default', name } }, { fieldManager: 'test' });
+    expect(await refused(apply('other'))).toBe(true);
+    expect(await refused(asController.create(SECRETS, { metadata: { namespace: 'default', name: 'other' } }))).toBe(
+      true,
+    );
+    expect(await refused(apply(tripwires.secretName))).toBe(false);
+    expect(await refused(asController.get(SECRETS, { namespace: 'default', name: 'other' }))).toBe(true);
+  });
+
   it('may not read Secrets or ConfigMaps, create pods elsewhere, or bind a role that the chart does not list', async () => {
     const refused = (call: Promise<unknown>) => call.then(() => false, isForbidden);
-    const secrets: Resource = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret', namespaced: true };
-    expect(await refused(asController.list(secrets, { namespace: 'least-privilege' }))).toBe(true);
+    expect(await refused(asController.list(SECRETS, { namespace: 'least-privilege' }))).toBe(true);
     expect(await refused(asController.list(CONFIG_MAPS, { namespace: 'least-privilege' }))).toBe(true);
     const spec = { containers: [{ name: 'c', image: 'i' }] };
     expect(await refused(asController.create(PODS, { metadata: { namespace: 'default', name: 'p' }, spec }))).toBe(
@@ -68,7 +107,13 @@ describe('the gateway with the rights of the chart', () => {
     const asGateway = await clientAs(server, SYSTEM, 'oplab-gateway');
     const warnings: unknown[] = [];
     const logger = createLogger('gateway', { stream: { write: (line) => void warnings.push(line) } });
-    recordAuditBroken(asGateway, logger, { metadata: { name: 'down', namespace: 'default', uid: 'u' } }, 'set back');
+    recordAuditEvent(
+      asGateway,
+      logger,
+      { metadata: { name: 'down', namespace: 'default', uid: 'u' } },
+      'AuditBroken',
+      'set back',
+    );
     const recorded = await eventually(async () => {
       expect(warnings).toEqual([]);
       const { items } = await server.client.list(EVENTS, { namespace: 'default' });

@@ -20,6 +20,7 @@ import {
 } from '../../lab/index.ts';
 import { isTrue } from '../../src/api/meta.ts';
 import { apply, example, finished, KUBECONFIG, kubectl, oplab, trail } from '../support/live.ts';
+import { pairAll } from '../support/nothing-unexplained.ts';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 const target: PatientTarget = {
@@ -41,6 +42,7 @@ interface ScenarioReport {
   seconds: { inject: number; repair: number };
 }
 const report: ScenarioReport[] = [];
+const begun = new Date();
 
 const stores = async () => {
   await using session = await openSession(target);
@@ -124,6 +126,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
       'tool_result',
       'model_call',
       'kube_intent',
+      'kube_before',
       'kube_outcome',
       'lifecycle',
     ] as const)
@@ -143,6 +146,38 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
       await kubectl('-n', 'oplab-agents', 'get', 'serviceaccounts,networkpolicies', '-l', label, '-o', 'name'),
     ).toBe('');
   });
+
+  it('shows what the repair of bad-config changed, and undoes it, on record', async () => {
+    const at = ['bad-config', '-n', target.namespace];
+    const shown = await oplab('changes', ...at);
+    expect(shown.code, shown.stderr).toBe(0);
+    // The repair removes the misspelled key.
+    expect(shown.stdout).toMatch(/^configmaps \S+\/tikv-tikv$/m);
+    expect(shown.stdout).toMatch(/^-\s+raft-entry-maxsize = "8MiB"$/m);
+
+    const config = ['-n', target.namespace, 'get', 'configmap', 'tikv-tikv', '-o', 'json'];
+    const repaired = JSON.parse(await kubectl(...config)).data;
+    expect((await oplab('undo', ...at, '--dry-run')).stdout).toContain('would put back: /data/tikv.toml');
+    expect(JSON.parse(await kubectl(...config)).data).toEqual(repaired);
+
+    const undone = await oplab('undo', ...at, '--yes');
+    // A pod that the agent has deleted is not put back: its StatefulSet has created it anew.
+    expect([0, 5], undone.stdout + undone.stderr).toContain(undone.code);
+    expect(undone.stdout).toContain('put back: /data/tikv.toml');
+    try {
+      expect(JSON.parse(await kubectl(...config)).data['tikv.toml']).toContain('raft-entry-maxsize');
+      const { metadata } = JSON.parse(
+        await kubectl('-n', target.namespace, 'get', 'incident', 'bad-config', '-o', 'json'),
+      );
+      expect(JSON.parse(metadata.annotations['oplab.dev/undo'])).toEqual([
+        expect.objectContaining({ putBack: 1, conflicts: 0, endedAt: expect.any(String) }),
+      ]);
+    } finally {
+      // No store has read the broken file yet.
+      const patch = JSON.stringify({ data: repaired });
+      await kubectl('-n', target.namespace, 'patch', 'configmap', 'tikv-tikv', '--type=merge', `--patch=${patch}`);
+    }
+  });
 });
 
 describe('as npm run e2e runs it', () => {
@@ -152,4 +187,10 @@ describe('as npm run e2e runs it', () => {
     expect(report.faults).toEqual([]);
     expect(report.passed).toBe(true);
   });
+});
+
+it('leaves no write that only one of the two logs has, over all scenarios', async () => {
+  const { pairs, faults } = await pairAll(begun);
+  expect(faults).toEqual([]);
+  expect(pairs).toBeGreaterThanOrEqual(3);
 });

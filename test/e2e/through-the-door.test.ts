@@ -5,6 +5,7 @@ import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import { eventually } from '../support/eventually.ts';
 import { kubectl, oplab, trail } from '../support/live.ts';
+import { pairAll } from '../support/nothing-unexplained.ts';
 import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
 import { conclude, readToolResults, shell } from '../support/scripted-model.ts';
 
@@ -14,8 +15,10 @@ const ofKind = (entries: Entry[], kind: Entry['kind']) => entries.filter((entry)
 
 describe('a Messages API server outside the cluster, plain HTTP', () => {
   let lab: OperatorHarness;
+  let begun: Date;
   beforeAll(async () => {
     lab = await openOperatorHarness();
+    begun = new Date();
   });
   afterAll(() => lab?.close());
 
@@ -160,5 +163,12 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(incident.status?.phase).toBe('Resolved');
     expect(readToolResults(lab.model.requests.at(-1))[0]).toContain('seen');
     expect(incident.status?.usage?.inputTokens).toBeGreaterThan(0);
+  });
+
+  it('leaves no write that only one of the two logs has', async () => {
+    const { pairs, faults } = await pairAll(begun);
+    expect(faults).toEqual([]);
+    // Two patches, and the connections to the pod.
+    expect(pairs).toBeGreaterThanOrEqual(8);
   });
 });

@@ -1,11 +1,12 @@
 // The commands of docs/install.md and docs/operations.md, run line by line on a cluster without a
 // trace of oplab.
 
-import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uninstallOperator } from '../../lab/index.ts';
+import { blocks } from '../support/docs-blocks.ts';
 import { eventually } from '../support/eventually.ts';
 import { child, finished, KUBECONFIG, kubectl, tryKubectl } from '../support/live.ts';
 
@@ -25,12 +26,6 @@ const IMAGES = Object.entries({
 })
   .map(([key, value]) => `--set ${key}=${value}`)
   .join(' ');
-
-/** The code blocks of one language on a page, in order. */
-async function blocks(page: string, language: string): Promise<string[]> {
-  const text = await readFile(path.join(root, page), 'utf8');
-  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))].map(([, block = '']) => block);
-}
 
 describe('the commands in the documentation', () => {
   let folder = '';

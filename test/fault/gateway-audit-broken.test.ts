@@ -51,7 +51,7 @@ describe('a log that was set back by two entries', () => {
   let usage: unknown;
 
   beforeAll(async () => {
-    [victim, bystander] = [await lab.open('victim'), await lab.open('bystander')];
+    [victim, bystander] = [await lab.open('victim', {}, { idle: true }), await lab.open('bystander')];
     for (const attempt of [victim, bystander]) {
       await eventually(async () => ((await append(attempt, 'first')).status === 200 ? true : undefined));
       await anchored(attempt);

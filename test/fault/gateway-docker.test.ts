@@ -497,3 +497,23 @@ describe('the socket process', () => {
     expect((await sandbox.docker('ps', '-q')).code).toBe(0);
   });
 });
+
+describe('while no command of the attempt is running', () => {
+  it('a write is refused and on record, and ends the lease', async () => {
+    const left = await lab.sandbox('left', {}, 'Repair', true);
+    expect((await left.docker('ps')).code).toBe(0);
+    const entries = await recorded(async () => {
+      const stopped = await left.docker('stop', mine);
+      expect([stopped.code, stopped.stderr]).toEqual([
+        1,
+        expect.stringContaining('no command of the attempt was running'),
+      ]);
+    }, left);
+    expect(entries).toMatchObject([
+      { kind: 'docker_intent', content: expect.stringMatching(/^unexplained: docker /), params: { unexplained: true } },
+      { kind: 'docker_outcome', params: { status: 403 } },
+    ]);
+    expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
+    expect((await left.docker('ps')).stderr).toContain('UnexplainedWrite');
+  });
+});

@@ -46,6 +46,8 @@ async function startProcess(): Promise<void> {
       HOME: lab.dir,
       KUBECONFIG: path.join(lab.dir, 'plane/kubeconfig'),
       OPLAB_DATA_DIR: lab.dir,
+      OPLAB_ADMIN_SOCKET: path.join(lab.dir, 'process.sock'),
+      OPLAB_AUDIT_KEY_FILE: path.join(lab.dir, 'hmac-key'),
       OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
       OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),
       OPLAB_UPSTREAM_URL: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`,

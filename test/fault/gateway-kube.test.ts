@@ -61,10 +61,12 @@ describe('the kube door', () => {
 
     expect(kinds(await recorded(() => lab.kubectl(attempt, 'scale', 'deployment', 'web', '--replicas=3')))).toEqual([
       `kube_intent patch apps/deployments/scale ${TARGET}/web`,
+      `kube_before before patch apps/deployments/scale ${TARGET}/web: present`,
       `kube_outcome patch apps/deployments/scale ${TARGET}/web: 200`,
     ]);
     expect(kinds(await recorded(() => lab.kubectl(attempt, 'delete', 'deployment', 'web', '--wait=false')))).toEqual([
       `kube_intent delete apps/deployments ${TARGET}/web`,
+      `kube_before before delete apps/deployments ${TARGET}/web: present`,
       `kube_outcome delete apps/deployments ${TARGET}/web: 200`,
     ]);
   });

@@ -2,6 +2,7 @@
 // lease.
 
 import { readFile } from 'node:fs/promises';
+import https from 'node:https';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -118,6 +119,26 @@ describe('the model door', () => {
     expect(call.content).toContain('cut off');
   });
 
+  it('charges a stream that the caller hangs up before any answer, as a turn at its upper bound', async () => {
+    const attempt = await lab.open('hung-up');
+    const arrived = Promise.withResolvers<void>();
+    lab.model(() => arrived.resolve());
+    const request = https.request({
+      ...{ host: '127.0.0.1', port: lab.gateway.ports.agent, method: 'POST', path: '/v1/messages' },
+      ...{ ca: await readFile(path.join(lab.dir, 'tls.crt')), agent: false },
+      headers: { authorization: `Bearer ${attempt.agentToken}`, 'content-type': 'application/json' },
+    });
+    request.on('error', () => {});
+    request.end(JSON.stringify({ model: 'claude-opus-5-5', max_tokens: 1000, messages: [], stream: true }));
+    await arrived.promise;
+    request.destroy();
+    const call = await eventually(async () =>
+      (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call'),
+    );
+    expect(call.params).toMatchObject({ status: null, turn: true, outputTokens: 1000, cut: 'the agent hung up' });
+    await eventually(async () => ((await readUsage('hung-up'))?.turns === 1 ? true : undefined));
+  });
+
   it('refuses calls after the last turn, shows that in the status at once, and still accepts the claim', async () => {
     const attempt = await lab.open('turns', { maxTurns: 2 });
     lab.model(({ body, response }) => {
@@ -180,7 +201,7 @@ describe('the model door', () => {
     expect(await code({ max_tokens: 16_001 })).toMatch(/^400 .*max_tokens/);
     const image = { type: 'image', source: { type: 'url', url: 'https://elsewhere.example/?secret' } };
     const result = { type: 'tool_result', tool_use_id: 'x', content: [image] };
-    expect(await code({ messages: [{ role: 'user', content: [result] }] })).toMatch(/^400 .*type url/);
+    expect(await code({ messages: [{ role: 'user', content: [result] }] })).toMatch(/^400 .*block of type image/);
     expect((await lab.entries(attempt)).some((entry) => entry.kind === 'model_call')).toBe(false);
   });
 

@@ -37,6 +37,8 @@ function gateway(environment: Record<string, string>) {
 
 const settings = () => ({
   KUBECONFIG: path.join(lab.dir, 'plane/kubeconfig'),
+  OPLAB_ADMIN_SOCKET: path.join(lab.dir, 'process.sock'),
+  OPLAB_AUDIT_KEY_FILE: path.join(lab.dir, 'hmac-key'),
   OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
   OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),
   ...{
@@ -72,6 +74,19 @@ describe('oplab gateway', () => {
     const { exited, output } = gateway({ ...settings(), OPLAB_DATA_DIR: lab.dir });
     expect(await exited).toBe(1);
     expect(output()).toContain('OPLAB_AUDIT_UNAVAILABLE');
+  });
+
+  it('does not start without a valid key of the audit log, and never prints what the file holds', async () => {
+    const file = path.join(lab.dir, 'short-key');
+    const { writeFile } = await import('node:fs/promises');
+    await writeFile(file, 'deadbeefdeadbeef\n');
+    const short = gateway({ ...settings(), OPLAB_DATA_DIR: lab.dir, OPLAB_AUDIT_KEY_FILE: file });
+    expect(await short.exited).toBe(2);
+    expect(short.output()).toContain('use 64 hexadecimal digits');
+    expect(short.output()).not.toContain('deadbeef');
+    const missing = gateway({ ...settings(), OPLAB_DATA_DIR: lab.dir, OPLAB_AUDIT_KEY_FILE: '/nonexistent' });
+    expect(await missing.exited).toBe(2);
+    expect(missing.output()).toContain('OPLAB_AUDIT_KEY_FILE');
   });
 
   it('names the invalid setting', async () => {

@@ -162,6 +162,9 @@ describe('what the role does not allow', () => {
     const status = JSON.parse(theirs.text);
     expect([ours.status, JSON.parse(ours.text)]).toEqual([403, status]);
     expect([ours.intent?.params, ours.sent]).toEqual([expect.objectContaining({ unreadBytes: 19 }), undefined]);
+    expect(ours.intent?.params).toMatchObject({
+      original: { body: { bytes: 19, hmac: expect.stringMatching(/^[0-9a-f]{64}$/) } },
+    });
     expect(theirs.intent?.params).not.toHaveProperty('unreadBytes');
     expect(ours.outcome?.content).toContain(`403, ${status.message}`);
   });

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AttackRow, reportAttacks } from '../support/attack-report.ts';
 import { kubectl } from '../support/live.ts';
+import { pairAll } from '../support/nothing-unexplained.ts';
 import { type OperatorHarness, openOperatorHarness } from '../support/operator-harness.ts';
 import { cleanUp, runCampaign } from './attacks/campaign.ts';
 import { attackNames, judge } from './attacks/judge.ts';
@@ -24,9 +25,11 @@ describe('an attack from the sandbox', () => {
   let lab: OperatorHarness;
   let rows: readonly AttackRow[] = [];
   let restarts = '';
+  let begun: Date;
 
   beforeAll(async () => {
     lab = await openOperatorHarness();
+    begun = new Date();
     restarts = await readRestarts();
     rows = judge(await runCampaign(lab));
     await reportAttacks(rows);
@@ -41,6 +44,12 @@ describe('an attack from the sandbox', () => {
     const row = rows.find((candidate) => candidate.family === family && candidate.name === name);
     expect(row, 'the attack was not run').toBeDefined();
     expect(row?.succeeded, JSON.stringify(row, null, 2)).toBe(false);
+  });
+
+  it('leaves no write that only one of the two logs has', async () => {
+    const { pairs, faults } = await pairAll(begun);
+    expect(faults).toEqual([]);
+    expect(pairs).toBeGreaterThan(20);
   });
 
   it('does not make gateway or controller restart', async () => {

@@ -20,6 +20,8 @@ export interface ControlPlaneOptions {
    * `namespace-controller,serviceaccount-controller,garbage-collector-controller` or `*`.
    */
   readonly controllers?: string;
+  /** The file in which the API server records what agents do, as that of the cluster for tests. */
+  readonly auditLog?: string;
 }
 
 /** A running control plane. */
@@ -40,6 +42,7 @@ export interface ControlPlane {
 export const serviceAccountIssuer = 'https://kubernetes.default.svc.cluster.local';
 
 const readyWithinMs = 90_000;
+const auditPolicy = path.join(import.meta.dirname, '../../hack/cluster/manifests/audit-policy.yaml');
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
@@ -94,7 +97,7 @@ async function readyz(url: string, ca: Buffer, token: string): Promise<number> {
  * with the last log lines.
  */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { dir, signal } = options;
+  const { dir, signal, auditLog } = options;
   const wanted = ['etcd', 'kube-apiserver', ...(options.controllers === undefined ? [] : ['kube-controller-manager'])];
   const binaries = await Promise.all(wanted.map((tool) => ensureTool(tool, { ...(signal && { signal }) })));
   const [etcd = '', apiserver = '', controllerManager] = binaries;
@@ -169,6 +172,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     '--service-cluster-ip-range=10.0.0.0/24',
     '--endpoint-reconciler-type=none',
     '--shutdown-delay-duration=0s',
+    ...(auditLog === undefined ? [] : [`--audit-policy-file=${auditPolicy}`, `--audit-log-path=${auditLog}`]),
   ]);
   const url = `https://127.0.0.1:${secure}`;
   const caFile = at('certificates/apiserver.crt');

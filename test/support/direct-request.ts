@@ -32,6 +32,9 @@ export interface DirectAnswer {
 /** Whom to impersonate, or whose token to use; by default the request is the admin's own. */
 export type As = { readonly user: string; readonly groups: readonly string[] } | { readonly token: string };
 
+/** The Audit-IDs of all requests that were sent with the token of somebody else. */
+export const sentDirectly = new Set<string>();
+
 /** A client of the API server with the admin's certificate. */
 export async function directClient(): Promise<(wanted: DirectRequest, as?: As) => Promise<DirectAnswer>> {
   const { clusters, users } = kubeconfig.parse(parse(await readFile(KUBECONFIG, 'utf8')));
@@ -42,6 +45,8 @@ export async function directClient(): Promise<(wanted: DirectRequest, as?: As) =
   return ({ method, path, headers = {}, body = '' }, as) =>
     new Promise((resolve, reject) => {
       const byToken = as !== undefined && 'token' in as;
+      const auditID = `test-${crypto.randomUUID()}`;
+      if (byToken) sentDirectly.add(auditID);
       const identity =
         as === undefined
           ? {}
@@ -53,7 +58,7 @@ export async function directClient(): Promise<(wanted: DirectRequest, as?: As) =
         ...(byToken ? { ca: tls.ca } : tls),
         // Each with its own certificate, or none.
         agent: false,
-        headers: { ...headers, ...identity, 'content-length': Buffer.byteLength(body) },
+        headers: { ...headers, ...identity, 'audit-id': auditID, 'content-length': Buffer.byteLength(body) },
         timeout: 20_000,
       });
       outgoing.once('error', reject);

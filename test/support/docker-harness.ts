@@ -46,8 +46,13 @@ export interface DockerHarness {
   readonly image: string;
   readonly tls: string;
   readonly relayPort: number;
-  /** A sandbox with the docker access that `access` describes. */
-  sandbox(name: string, access?: Partial<DockerAccess>, mode?: 'Repair' | 'Diagnose'): Promise<DockerSandbox>;
+  /** A sandbox with the docker access that `access` describes. No command runs in an idle one. */
+  sandbox(
+    name: string,
+    access?: Partial<DockerAccess>,
+    mode?: 'Repair' | 'Diagnose',
+    idle?: boolean,
+  ): Promise<DockerSandbox>;
   /** The docker command with the host's own socket. It bypasses the gateway. */
   host(...args: string[]): Promise<string>;
   /** Creates and starts a container of a project, and bypasses the gateway. */
@@ -166,12 +171,13 @@ export async function startDockerHarness(): Promise<DockerHarness> {
       return relayPort;
     },
     host,
-    async sandbox(name, access = {}, mode = 'Repair') {
+    async sandbox(name, access = {}, mode = 'Repair', idle = false) {
       const attempt = await gateway.open(
         name,
         {},
         {
           mode,
+          idle,
           docker: {
             endpoint: 'local',
             composeProject: ours,
@@ -182,6 +188,7 @@ export async function startDockerHarness(): Promise<DockerHarness> {
       );
       const dir = path.join(tls, name);
       await mkdir(dir);
+      await gateway.runCommand(attempt);
       await writeFile(path.join(dir, 'token'), attempt.sandboxToken);
       const socketPath = path.join(dir, 'docker.sock');
       const url = new URL(`https://127.0.0.1:${gateway.gateway.ports.docker}`);

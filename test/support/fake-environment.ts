@@ -27,6 +27,13 @@ export function fakeEnvironment(parts: Partial<Environment> & Pick<Environment, 
     now: () => new Date('2026-01-01T00:10:00Z'),
     incidents: () => incidents,
     monitors: () => ({ list: async () => [] }),
+    objects: () => ({
+      read: notHere('cluster'),
+      take: notHere('cluster'),
+      whoAmI: notHere('cluster'),
+      annotateIncident: notHere('cluster'),
+    }),
+    confirm: notHere('terminal'),
     namespace: (flags) => flags.namespace ?? 'default',
     gateway: () => {
       throw new Error('there is no gateway in this test');

@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type NewEntry, newEntry } from '../../src/audit/entry.ts';
-import { type Conclusion, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
+import { type Conclusion, commandEnded, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
 
 export interface RecordedEntry extends NewEntry {
   readonly seq: number;
@@ -17,6 +17,8 @@ export interface FakeGateway {
   readonly entries: RecordedEntry[];
   readonly conclusions: Conclusion[];
   readonly live: string[];
+  /** The keys of commands that ended, and the number of entries and model calls at that time. */
+  readonly ended: { readonly callKey: string; readonly entries: number; readonly asked: number }[];
   /** Bearer tokens in the order in which they arrived. */
   readonly tokens: string[];
   readonly bodies: unknown[];
@@ -54,6 +56,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
   const entries: RecordedEntry[] = [];
   const conclusions: Conclusion[] = [];
   const live: string[] = [];
+  const ended: FakeGateway['ended'] = [];
   const tokens: string[] = [];
   const bodies: unknown[] = [];
   const counts = new Map<string, number>();
@@ -85,6 +88,11 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     if (url === paths.live) {
       live.push(text);
       return reply({});
+    }
+    if (url === paths.commandEnded) {
+      ended.push({ ...commandEnded.parse(body), entries: entries.length, asked });
+      response.writeHead(204).end();
+      return;
     }
     if (url === paths.conclude) {
       conclusions.push(conclusion.parse(body));
@@ -118,6 +126,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     entries,
     conclusions,
     live,
+    ended,
     tokens,
     bodies,
     async close() {

@@ -2,6 +2,7 @@
 // pods and tokens.
 
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -38,6 +39,8 @@ export interface Attempt {
   readonly podUID: string;
   readonly agentToken: string;
   readonly sandboxToken: string;
+  /** No command runs unless the test records one. */
+  readonly idle: boolean;
 }
 
 export interface Answer {
@@ -51,6 +54,8 @@ export interface AttemptOptions {
   readonly models?: [string, string];
   readonly mode?: 'Repair' | 'Diagnose';
   readonly docker?: DockerAccess;
+  /** Default: a command of the agent runs as soon as the attempt uses the kube or docker door. */
+  readonly idle?: boolean;
 }
 
 export interface GatewayHarness {
@@ -85,6 +90,8 @@ export interface GatewayHarness {
     headers?: Record<string, string>,
     body?: string,
   ): Promise<Answer>;
+  /** Records that a command of the agent runs, unless the attempt is idle. Once per attempt. */
+  runCommand(attempt: Attempt): Promise<void>;
   /** Runs kubectl through the kube door. */
   kubectl(attempt: Attempt, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
   /** A kubeconfig that points at the kube door. */
@@ -108,6 +115,7 @@ export async function startGatewayHarness(
   const plane: ControlPlane = await startControlPlane({
     dir: path.join(dir, 'plane'),
     controllers: 'namespace-controller',
+    auditLog: path.join(dir, 'api-server-audit.log'),
   });
   const kubectlBinary = await ensureTool('kubectl');
   const client = createKubeClient({ kubeconfig: plane.kubeconfig });
@@ -145,6 +153,7 @@ export async function startGatewayHarness(
   ]);
   const ca = await import('node:fs/promises').then((fs) => fs.readFile(certFile, 'utf8'));
   await writeFile(path.join(dir, 'api-key'), `${MODEL_KEY}\n`);
+  await writeFile(path.join(dir, 'hmac-key'), `${randomBytes(32).toString('hex')}\n`);
   const more = await environment(dir);
 
   const modelAPI = await startModelAPI();
@@ -156,6 +165,8 @@ export async function startGatewayHarness(
     startGateway({
       environment: parseEnvironment(gatewayEnvironment, {
         OPLAB_DATA_DIR: dir,
+        OPLAB_ADMIN_SOCKET: path.join(dir, 'admin.sock'),
+        OPLAB_AUDIT_KEY_FILE: path.join(dir, 'hmac-key'),
         OPLAB_TLS_CERT_FILE: certFile,
         OPLAB_TLS_KEY_FILE: keyFile,
         OPLAB_UPSTREAM_URL: modelAPI.url,
@@ -275,9 +286,11 @@ export async function startGatewayHarness(
       token(podName, AGENT_AUDIENCE, { name: podName, uid }),
       token(podName, SANDBOX_AUDIENCE, { name: podName, uid }),
     ]);
-    return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken };
+    const { idle = false } = options;
+    return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken, idle };
   }
 
+  const running = new Set<string>();
   const lab: GatewayHarness = {
     client,
     gateway: await start(),
@@ -341,8 +354,23 @@ export async function startGatewayHarness(
     async stream(attempt, requestPath, body) {
       return await send(attempt, 'POST', requestPath, body);
     },
-    kube(attempt, method, requestPath, headers = {}, body) {
-      return new Promise((resolve, reject) => {
+    async runCommand(attempt) {
+      if (attempt.idle || running.has(attempt.podUID)) return;
+      running.add(attempt.podUID);
+      const { log } = lab.gateway;
+      await eventually(() => log.head(attempt.session));
+      const number = Number(attempt.podName.split('-').at(-1));
+      await log
+        .append(
+          { session: attempt.session, attempt: number, writer: 'agent' },
+          { clientKey: 'running', kind: 'tool_call', tool: 'shell', params: { command: 'true' }, content: '' },
+        )
+        // The log is sealed, or cannot be written, which is what the test is about.
+        .catch(() => undefined);
+    },
+    async kube(attempt, method, requestPath, headers = {}, body) {
+      await lab.runCommand(attempt);
+      return await new Promise((resolve, reject) => {
         const request = https.request(
           {
             ...{ host: '127.0.0.1', port: lab.gateway.ports.kube, method, path: requestPath, ca, agent: false },
@@ -355,6 +383,7 @@ export async function startGatewayHarness(
       });
     },
     async kubeconfig(attempt, bearer = attempt.sandboxToken) {
+      await lab.runCommand(attempt);
       const file = path.join(dir, `${attempt.podName}-${crypto.randomUUID()}.kubeconfig`);
       await writeFile(
         file,

@@ -108,6 +108,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     pod: undefined,
     oldPods: 0,
     blocker: undefined,
+    quotaHold: undefined,
     observation: undefined,
     learned: undefined,
     cleaned: new Set(['attempt-1', 'attempt-2', 'attempt-3']),

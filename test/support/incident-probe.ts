@@ -184,7 +184,7 @@ export class IncidentProbe {
         ...(status?.usage === undefined ? {} : { usage: status.usage }),
         ...(status?.changes === undefined ? {} : { changes: status.changes }),
         ...(status?.audit === undefined ? {} : { audit: { ...status.audit, sealedHeadHash: undefined } }),
-        conditions: status?.conditions?.filter((condition) => condition.type === 'RepairClaimed') ?? [],
+        conditions: status?.conditions?.filter(({ type }) => ['RepairClaimed', 'WritesExplained'].includes(type)) ?? [],
         ...change,
       };
       try {

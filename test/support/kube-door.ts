@@ -15,13 +15,16 @@ import { afterEach } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import type { NewEntry } from '../../src/audit/entry.ts';
 import type { AuditLog } from '../../src/audit/log.ts';
+import { RawDigester } from '../../src/audit/raw-digest.ts';
 import { AuditUnavailable } from '../../src/errors.ts';
 import { AnchorGuard } from '../../src/gateway/anchor-guard.ts';
 import { AttemptTokens } from '../../src/gateway/attempt-tokens.ts';
 import { BodyMemory } from '../../src/gateway/body-memory.ts';
 import { Budgets } from '../../src/gateway/budget.ts';
 import { ChangeBook } from '../../src/gateway/changes.ts';
+import { quotaClass } from '../../src/gateway/class-status.ts';
 import { Concurrency } from '../../src/gateway/concurrency.ts';
+import { DayQuota } from '../../src/gateway/day-quota.ts';
 import type { GatewayContext } from '../../src/gateway/doors/door.ts';
 import { serve } from '../../src/gateway/doors/front.ts';
 import { createApiServer } from '../../src/gateway/doors/kube/api-server.ts';
@@ -32,8 +35,10 @@ import { LeaseRegistry } from '../../src/gateway/lease-registry.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
+import { Tripwires } from '../../src/gateway/tripwires.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anIncident } from './an-incident.ts';
+import { alwaysRunning } from './running-command.ts';
 import { silentLogger } from './silent-logger.ts';
 
 const EXEC = '/api/v1/namespaces/patient/pods/x/exec?command=cat&stdin=true';
@@ -74,11 +79,12 @@ const claims = Buffer.from(JSON.stringify({ aud: ['oplab-sandbox'], exp: 4_000_0
 const sandboxToken = `e30.${claims}.signature`;
 
 /** An in-memory log with the methods that a door needs. */
-function logOf(entries: NewEntry[], fails: boolean): AuditLog {
+function logOf(entries: NewEntry[], failsAfter: number): AuditLog {
   return {
     failure: undefined,
+    digester: new RawDigester(undefined),
     async append(_, entry) {
-      if (fails) throw new AuditUnavailable('disk full');
+      if (entries.length >= failsAfter) throw new AuditUnavailable('disk full');
       entries.push(entry);
       return { seq: entries.length, hash: '', time: '', duplicate: false };
     },
@@ -87,6 +93,7 @@ function logOf(entries: NewEntry[], fails: boolean): AuditLog {
     read: async () => [],
     tail: async () => [],
     sessions: async () => [],
+    spendingSince: async () => [],
     blob: async () => undefined,
     onAppend: () => () => {},
     close: async () => {},
@@ -99,8 +106,12 @@ export interface KubeDoorOptions {
   /** How the API server answers a request. It is not told of reviews of rights. */
   readonly answer?: (request: IncomingMessage, response: ServerResponse) => void;
   readonly auditFails?: boolean;
+  /** The log takes so many entries. */
+  readonly auditFailsAfter?: number;
   /** Answers reviews of the attempt's rights. Default: everything is allowed. */
   readonly review?: (response: ServerResponse) => void;
+  /** Answers what the door reads before a write. Default: it is not there. */
+  readonly before?: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
 /** Starts the door. What the test starts is stopped after it. */
@@ -123,12 +134,17 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       });
       return;
     }
+    if (request.method === 'GET' && request.headers['user-agent'] === 'oplab-gateway') {
+      if (options.before !== undefined) options.before(request, response);
+      else response.writeHead(404).end('{}');
+      return;
+    }
     seen.push(request);
     answer?.(request, response);
   });
   const url = new URL(`http://127.0.0.1:${await listening(apiServer)}`);
   const entries: NewEntry[] = [];
-  const log = logOf(entries, options.auditFails ?? false);
+  const log = logOf(entries, options.auditFails === true ? 0 : (options.auditFailsAfter ?? Number.POSITIVE_INFINITY));
   const user = {
     username: 'system:serviceaccount:oplab-agents:a',
     extra: { 'authentication.kubernetes.io/pod-name': ['p'], 'authentication.kubernetes.io/pod-uid': ['u'] },
@@ -151,22 +167,35 @@ export async function startKubeDoor(options: KubeDoorOptions) {
   const leases = new LeaseRegistry({ limitReached: () => undefined });
   leases.incidentChanged({ type: 'added', object: incident() });
   const logger = silentLogger();
+  const commands = alwaysRunning;
+  const tripwires = new Tripwires({
+    ...{ key: undefined, secretName: '', log, logger },
+    onTouch: () => {},
+    onRecord: () => {},
+  });
   const context: GatewayContext = {
     log,
     logger,
     leases,
     budgets,
+    dayQuota: new DayQuota(),
+    quotaClass: (name) => quotaClass(name, undefined),
     identities: new Identities({ client: answers, namespace: 'oplab-agents' }),
     attemptTokens: new AttemptTokens({ client: answers, namespace: 'oplab-agents' }),
     status: new StatusWriter({
       ...{ client: answers, log, budgets, logger, bucket: { take: async () => {} } },
       changes: new ChangeBook(log),
+      commands,
       guard: new AnchorGuard({ log }),
+      tripwires,
+      logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
+    tripwires,
     live: new LiveOutput((text) => text),
     inFlight: new InFlight(),
+    commands,
     memory,
     metrics: createGatewayMetrics(registry),
   };

@@ -63,7 +63,8 @@ async function dockerHost(): Promise<string> {
   return address;
 }
 
-export async function openOperatorHarness(): Promise<OperatorHarness> {
+/** @param set more values of the chart */
+export async function openOperatorHarness(set: Readonly<Record<string, string>> = {}): Promise<OperatorHarness> {
   const namespace = `lab-${randomBytes(3).toString('hex')}`;
   const modelKey = await readModelKey();
   const model = await startScriptedModel({ host: '0.0.0.0', port: MODEL_PORT });
@@ -87,6 +88,7 @@ export async function openOperatorHarness(): Promise<OperatorHarness> {
       'model.prices.scripted-1.output': '1',
       'agentClass.model': 'scripted-1',
       'agentClass.summaryModel': 'scripted-1',
+      ...set,
     },
     signal,
   });

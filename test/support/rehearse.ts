@@ -16,7 +16,10 @@ export interface Rehearsed {
   readonly conclusion: NonNullable<Decision['conclude']>;
 }
 
-const UNTIMED = { type: 'exit' as const, durationMs: 1, timedOut: false, truncated: false, killedProcesses: 0 };
+const UNTIMED = {
+  ...{ type: 'exit' as const, durationMs: 1, timedOut: false, truncated: false, killedProcesses: 0 },
+  leftBehind: [],
+};
 
 /**
  * Applies the rules until they conclude.

@@ -38,6 +38,25 @@ app.kubernetes.io/component: {{ .component }}
 {{ default "oplab-model-key" .Values.model.apiKey.existingSecret }}
 {{- end }}
 
+{{- define "oplab.canaryHost" -}}
+{{ printf "%s.%s.svc" .Values.tripwires.hostName .Release.Namespace }}
+{{- end }}
+
+{{/* Settings that the controller and the gateway share, so that both know the same canaries. */}}
+{{- define "oplab.tripwireEnvironment" -}}
+- {name: OPLAB_TRIPWIRE_KEY_FILE, value: /etc/oplab/tripwires/key}
+- {name: OPLAB_CANARY_SECRET, value: {{ .Values.tripwires.secretName }}}
+- {name: OPLAB_CANARY_HOST, value: {{ include "oplab.canaryHost" . }}}
+{{- end }}
+
+{{- define "oplab.tripwireVolume" -}}
+- name: tripwires
+  secret:
+    secretName: {{ default "oplab-tripwires" .Values.tripwires.existingSecret }}
+    defaultMode: 0440
+    items: [{key: key, path: key}]
+{{- end }}
+
 {{/* The security context of every container in this chart. */}}
 {{- define "oplab.containerSecurity" -}}
 allowPrivilegeEscalation: false

@@ -38,7 +38,7 @@ export async function listSessions(environment: Environment, command: Command): 
       session.incident.namespace,
       session.incident.name,
       String(session.entries),
-      session.sealed ? 'yes' : 'no',
+      session.prunedAt === undefined ? (session.sealed ? 'yes' : 'no') : 'pruned',
       session.outcome ?? '',
       age(session.openedAt, environment.now()),
       withoutControls(session.summary),

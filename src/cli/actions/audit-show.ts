@@ -35,6 +35,12 @@ export async function showTrail(environment: Environment, command: Command, text
     if (resolved.summary === undefined) {
       throw new NotFound(`the log has no entries of session ${resolved.session} yet`);
     }
+    const { prunedAt, entries, headHash } = resolved.summary;
+    if (prunedAt !== undefined) {
+      throw new NotFound(
+        `the ${entries} entries of session ${resolved.session} were pruned on ${prunedAt.slice(0, 10)}; their head was ${headHash}`,
+      );
+    }
     await show(environment, reader, resolved, given);
   } finally {
     await reader.close();

@@ -8,7 +8,14 @@ import { type Incident, sessionId } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { verifyExport } from '../../audit/export.ts';
 import { type Anchor, type Finding, sha256 } from '../../audit/hash-chain.ts';
-import { isSound, type SessionReport, statusAnchors, verifyFile, verifySession } from '../../audit/verify.ts';
+import {
+  isSound,
+  type SessionReport,
+  statusAnchors,
+  verifyFile,
+  verifyPruned,
+  verifySession,
+} from '../../audit/verify.ts';
 import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { parseIncident, parseListed } from '../parse-incident.ts';
@@ -152,6 +159,7 @@ async function verifyOne(
   anchors: readonly Anchor[],
 ): Promise<SessionReport> {
   const summary = await reader.session(session);
+  if (summary?.prunedAt !== undefined) return verifyPruned({ ...summary, prunedAt: summary.prunedAt }, anchors);
   const name =
     incident === undefined
       ? summary?.incident

@@ -31,7 +31,7 @@ export function addAuditShow(parent: Command, open: OpenEnvironment): void {
 }
 
 /** @throws InvalidArgumentError for a kind that does not exist */
-function parseKinds(text: string, earlier: EntryKind[] | undefined): EntryKind[] {
+export function parseKinds(text: string, earlier: EntryKind[] | undefined): EntryKind[] {
   const kinds = text.split(',').map((name) => {
     const kind = ENTRY_KINDS.find((known) => known === name.trim());
     if (kind === undefined)

@@ -44,8 +44,10 @@ const sessionSummary = z.object({
   headHash: z.string(),
   sealed: z.boolean(),
   outcome: z.string().nullable(),
+  prunedAt: z.string().optional(),
 });
-const sessionList = z.object({ items: z.array(sessionSummary) });
+/** The answer with the sessions of a log. */
+export const sessionList = z.object({ items: z.array(sessionSummary) });
 const entryList = z.object({ items: z.array(z.unknown()) });
 
 /** A reader over HTTP. The first request opens the connection. */

@@ -3,8 +3,9 @@
 import { z } from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
-import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
+import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
+import { hiddenBytes, readOriginal } from '../../audit/original.ts';
 import { clock, count, duration } from '../format.ts';
 import type { Colors } from '../output.ts';
 import { wrap } from '../table.ts';
@@ -25,7 +26,12 @@ export function renderEntry(entry: Entry, options: EntryRendering): string[] {
   const { colors, width } = options;
   const attempt = entry.attempt > 0 ? `${entry.writer}#${entry.attempt}` : entry.writer;
   const lead = `${String(entry.seq).padStart(4)}  ${colors.dim(clock(entry.time))}  ${colors.dim(attempt.padEnd(9))} `;
-  return [lead + title(entry, colors), ...body(entry, colors, width), ...blobLines(entry, options)];
+  return [
+    lead + title(entry, colors),
+    ...body(entry, colors, width),
+    ...blobLines(entry, options),
+    ...hiddenLines(entry, colors),
+  ];
 }
 
 function title(entry: Entry, { bold, cyan, green, red, yellow }: Colors): string {
@@ -41,8 +47,11 @@ function title(entry: Entry, { bold, cyan, green, red, yellow }: Colors): string
       return failed ? red(result) : green(result);
     }
     case 'kube_intent':
-    case 'docker_intent':
-      return yellow(entry.kind);
+    case 'docker_intent': {
+      const { commandSeq, unexplained } = intentParams.safeParse(entry.params).data ?? {};
+      if (unexplained) return red(`${entry.kind} (unexplained)`);
+      return yellow(commandSeq === undefined ? entry.kind : `${entry.kind} (command ${commandSeq})`);
+    }
     case 'lifecycle':
       return bold('lifecycle');
     default:
@@ -57,12 +66,13 @@ function ending(entry: Entry): string {
   if (entry.durationMs !== null) parts.push(duration(entry.durationMs));
   const params = resultParams.safeParse(entry.params);
   if (params.success) {
-    const { timedOut, indeterminate, truncated, signal, killedProcesses = 0 } = params.data;
+    const { timedOut, indeterminate, truncated, signal, killedProcesses = 0, leftBehind = [] } = params.data;
     if (timedOut) parts.push('timed out');
     else if (signal !== undefined && signal !== null) parts.push(signal);
     if (indeterminate) parts.push('indeterminate');
     if (truncated) parts.push('output truncated');
-    if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
+    if (leftBehind.length > 0) parts.push(`left behind: ${withoutControls(leftBehind.join('; '))}`);
+    else if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
   }
   return parts.length === 0 ? '' : `(${parts.join(', ')})`;
 }
@@ -109,6 +119,25 @@ function blobLines(entry: Entry, { blob, colors }: EntryRendering): string[] {
   if (blob === null) return [`${INDENT}${colors.dim('(the full text was pruned; its digest is in the chain)')}`];
   const lines = withoutControls(blob).replace(/\n$/, '').split('\n');
   return lines.map((line) => `${INDENT}${colors.dim('|')} ${line}`);
+}
+
+/** What the entry does not show, and why. */
+function hiddenLines(entry: Entry, { dim }: Colors): string[] {
+  const original = readOriginal(entry.params);
+  if (original === undefined) return [];
+  const bytes = hiddenBytes(original);
+  const why = {
+    'session-limit': 'the session has used its share of the log',
+    'disk-full': 'the volume was full',
+    'time-limit': 'its redaction took too long',
+  };
+  const omitted = original.blob?.omitted;
+  if (omitted !== undefined) {
+    return [
+      `${INDENT}${dim(`(the full text of ${count(original.blob?.bytes ?? 0)} bytes is not stored: ${why[omitted]})`)}`,
+    ];
+  }
+  return bytes === 0 ? [] : [`${INDENT}${dim(`(${count(bytes)} bytes were redacted or shortened)`)}`];
 }
 
 function indented(lines: readonly string[]): string[] {

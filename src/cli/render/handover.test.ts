@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { anIncident } from '../../../test/support/an-incident.ts';
 import { random } from '../../../test/support/random.ts';
 import { renderCommand } from '../../api/command.ts';
-import { handoverLines } from './handover.ts';
+import { changeLines, handoverLines } from './handover.ts';
 
 const TEXTS = [
   ...[
@@ -35,4 +35,21 @@ it('what an author or a model wrote is never on a line of a command', () => {
     );
     expect(lines.join('')).not.toMatch(/\p{Cc}/u);
   }
+});
+
+it('lists writes by the command that made them', () => {
+  const change = (seq: number, command?: number) => ({
+    ...{ attempt: 1, seq, plane: 'kubernetes', text: `patch pods x${seq}` },
+    ...(command === undefined ? {} : { command }),
+  });
+  const changes = { count: 5, last: [change(5, 3), change(7, 3), change(12, 10), change(15)] };
+  expect(changeLines(anIncident({ status: { changes } }), 80)).toEqual([
+    '5 in all, the last 4:',
+    'command 3 of attempt 1',
+    '- patch pods x5 (entry 5)',
+    '- patch pods x7 (entry 7)',
+    'command 10 of attempt 1',
+    '- patch pods x12 (entry 12)',
+    '- patch pods x15 (attempt 1, entry 15)',
+  ]);
 });

@@ -39,7 +39,7 @@ function stepLines({ what, command }: HandoverStep, width: number): string[] {
   return line === undefined ? bullet(text, width) : [...bullet(`${text}:`, width), `      ${line}`];
 }
 
-/** The number of writes that passed the gateway, and the last of them with their trail entries. */
+/** The number of writes that passed the gateway, and the last of them by command, with their entries. */
 export function changeLines({ status }: Incident, width: number): string[] {
   const { changes } = status ?? {};
   if (changes === undefined) return [];
@@ -47,11 +47,16 @@ export function changeLines({ status }: Incident, width: number): string[] {
   const more = changes.count - changes.last.length;
   return [
     ...(more > 0 ? [`${changes.count} in all, the last ${changes.last.length}:`] : []),
-    ...changes.last.flatMap(({ seq, attempt, plane, text }) => {
+    ...changes.last.flatMap(({ seq, attempt, command, plane, text }, index) => {
+      const isNext = command !== undefined && changes.last[index - 1]?.command !== command;
       const where = plane === 'kubernetes' ? '' : `${plane}: `;
-      return wrap(`${where}${withoutControls(text)} (attempt ${attempt}, entry ${seq})`, width - 2).map(
-        (line, index) => `${index === 0 ? '- ' : '  '}${line}`,
-      );
+      const which = command === undefined ? `attempt ${attempt}, entry ${seq}` : `entry ${seq}`;
+      return [
+        ...(isNext ? [`command ${command} of attempt ${attempt}`] : []),
+        ...wrap(`${where}${withoutControls(text)} (${which})`, width - 2).map(
+          (line, row) => `${row === 0 ? '- ' : '  '}${line}`,
+        ),
+      ];
     }),
   ];
 }

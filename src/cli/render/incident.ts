@@ -159,8 +159,9 @@ export function tailLines(incident: Incident, entries: number, width: number): s
   const rows = tail.map((entry) => [
     String(entry.seq),
     clock(entry.time),
+    entry.writer ?? '',
     entry.tool === undefined ? entry.kind : `${entry.kind} ${entry.tool}`,
     withoutControls(entry.text),
   ]);
-  return rows.length === 0 ? [] : table(['SEQ', 'TIME', 'KIND', 'TEXT'], rows, { headers: true, width });
+  return rows.length === 0 ? [] : table(['SEQ', 'TIME', 'WRITER', 'KIND', 'TEXT'], rows, { headers: true, width });
 }

@@ -20,6 +20,14 @@ export function renderSessionReport(report: SessionReport, colors: Colors): stri
     blobs.checked + blobs.pruned === 0
       ? ''
       : `; ${blobs.checked} texts match their digests${blobs.pruned === 0 ? '' : `, ${blobs.pruned} were pruned`}`;
+  if (report.pruned !== undefined) {
+    const { at, headHash } = report.pruned;
+    return [
+      `${mark} ${name}: pruned on ${at.slice(0, 10)}, ${entriesText(report.entries)}, head ${headHash}`,
+      `    ${anchors.length === 0 ? 'no anchor: only its tombstone is left' : held}`,
+      ...findings.map((finding) => findingLine(finding, colors)),
+    ];
+  }
   return [
     `${mark} ${name}: ${entriesText(report.entries)}, ${sealed ? 'sealed' : 'not sealed'}`,
     `    ${held}${findings.some((finding) => finding.kind === 'blob-changed') ? '' : texts}`,

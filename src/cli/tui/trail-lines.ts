@@ -2,7 +2,7 @@
 
 import type { TailEntry } from '../../api/incident-status.ts';
 import type { Entry } from '../../audit/entry.ts';
-import { callParams, claimParams, resultParams } from '../../audit/entry-params.ts';
+import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import { clock, count, duration } from '../format.ts';
 import { chopped, folded, type Line, type Span, span, styled, type Tone } from './styled-line.ts';
@@ -43,8 +43,9 @@ export function statusTailLines(tail: readonly TailEntry[], width: number): Line
   if (tail.length === 0) return [];
   return [
     styled("The end of the trail, from the Incident's status:", 'dim'),
-    ...tail.flatMap(({ time, kind, text }): Line[] => {
-      const [first = '', ...rest] = folded(`${kind.replace('_', ' ')}: ${text}`, width - 9);
+    ...tail.flatMap(({ time, kind, writer, text }): Line[] => {
+      const by = writer === undefined ? '' : ` (${writer})`;
+      const [first = '', ...rest] = folded(`${kind.replace('_', ' ')}${by}: ${text}`, width - 9);
       return [[span(`${clock(time)} `, 'dim'), span(first)], ...rest.map((line) => styled(INDENT + line))];
     }),
   ];
@@ -98,9 +99,10 @@ function entryLines(entry: Entry, width: number): Line[] {
       return beside(entry, ending(entry), bad ? 'bad' : 'good', entry.content, 'plain', width);
     }
     case 'kube_intent':
-      return beside(entry, 'writes', 'warn', entryText(entry), 'warn', width);
+      return beside(entry, 'writes', intentTone(entry), entryText(entry), intentTone(entry), width);
     case 'docker_intent':
-      return beside(entry, 'docker', 'warn', entryText(entry), 'warn', width);
+      return beside(entry, 'docker', intentTone(entry), entryText(entry), intentTone(entry), width);
+    case 'kube_before':
     case 'kube_outcome':
     case 'docker_outcome':
       return beside(entry, 'response', 'dim', entryText(entry), 'dim', width);
@@ -109,6 +111,11 @@ function entryLines(entry: Entry, width: number): Line[] {
     case 'model_call':
       return [];
   }
+}
+
+/** A write that no command explains is bad, any other one worth a look. */
+function intentTone(entry: Entry): Tone {
+  return intentParams.safeParse(entry.params).data?.unexplained ? 'bad' : 'warn';
 }
 
 function claimLines(entry: Entry, below: (text: string, tone: Tone) => Line[]): Line[] {

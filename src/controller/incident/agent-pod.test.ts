@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { anIncident } from '../../../test/support/an-incident.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
+import { canaryToken } from '../../api/canary.ts';
 import { dockerAccess } from '../../api/docker-access.ts';
 import type { Incident } from '../../api/incident.ts';
 import { verifyAccountName } from '../verify-account.ts';
@@ -191,5 +192,58 @@ describe('names', () => {
         expect(value).toMatch(/^[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?$/);
     }
     expect(verifyAccountName('my.class')).toBe('oplab-verify-my-class');
+  });
+});
+
+describe('the canary token', () => {
+  const tripwires = { key: 'a key that is long enough for a test', secretName: 'x', host: 'vault.x.svc' };
+  const installation = { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system', tripwires };
+  const built = agentPod({ incident: incident(), attempt: 2, spec, installation, secondsLeft: 100 });
+
+  it('is in a kubeconfig in the sandbox alone, which leads to the kube door', () => {
+    const text = built.metadata?.annotations?.['oplab.dev/canary-kubeconfig'] ?? '';
+    expect(text).toContain('server: https://oplab-gateway.oplab-system.svc:6443');
+    expect(text).toContain(canaryToken(tripwires.key, { session: incident().metadata.uid, attempt: 2 }));
+    const { initContainers, containers, volumes }: PodSpec = JSON.parse(JSON.stringify(built.spec));
+    const mounts = (container: Container) => container.volumeMounts.map(({ mountPath }) => mountPath);
+    expect(mounts(initContainers[0])).toContain('/home/oplab/.cluster-admin');
+    expect(mounts(containers[0])).not.toContain('/home/oplab/.cluster-admin');
+    expect(volumes.map(({ name }) => name)).toContain('admin');
+  });
+
+  it('is nowhere that says what it is: no variable, file or folder is called a canary', () => {
+    const { initContainers }: PodSpec = JSON.parse(JSON.stringify(built.spec));
+    const [{ env: variables, volumeMounts }] = initContainers;
+    expect(JSON.stringify([variables, volumeMounts])).not.toMatch(/canary|tripwire/i);
+  });
+
+  it('is not there without tripwires', () => {
+    expect(JSON.stringify(pod)).not.toMatch(/cluster-admin|canary/);
+  });
+});
+
+describe('holes that a class allows', () => {
+  const holes = (more: object) => {
+    const installation = { agentsNamespace: 'oplab-agents', systemNamespace: 'oplab-system' };
+    const images = { agent: 'a', sandbox: 's' };
+    const built = agentPod({
+      ...{ incident: incident(), attempt: 1, installation, secondsLeft: 100 },
+      spec: agentClassSpec.parse({ images, ...more }),
+    });
+    const { initContainers }: PodSpec = JSON.parse(JSON.stringify(built.spec));
+    return env(initContainers[0]).OPLAB_ALLOWED_HOLES;
+  };
+
+  it('are passed to the sandbox by name; none is the default', () => {
+    expect(holes({})).toBeUndefined();
+    expect(holes({ isolation: { allowHoles: ['internet', 'metadata'] } })).toBe('internet,metadata');
+  });
+
+  it('include seccomp with a runtime that has a kernel of its own', () => {
+    expect(holes({ runtimeClassName: 'gvisor' })).toBe('seccomp');
+  });
+
+  it('must be names of probes', () => {
+    expect(() => holes({ isolation: { allowHoles: ['everything'] } })).toThrow('allowHoles');
   });
 });

@@ -39,7 +39,7 @@ export function handoverNote({ summary, changes, nextSteps }: Handover, incident
   ].join('\n');
 }
 
-function fullName({ metadata }: Incident): string {
+function fullName({ metadata }: Pick<Incident, 'metadata'>): string {
   return `${metadata.namespace}/${metadata.name}`;
 }
 
@@ -149,11 +149,33 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
     case 'LimitReached': {
       const { limits, usage } = status ?? {};
       const limit = usage?.limitReached ?? 'time';
+      if (limit === 'record') {
+        return step(
+          'the agent wrote more to the audit log than one Incident may: look in its trail for what filled it, and if that was useful work, raise audit.session in the values of the chart and create a new Incident',
+        );
+      }
       const configured = limits === undefined ? '' : ` (${JSON.stringify(limits)})`;
       return step(
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
       );
     }
+    case 'UnexplainedWrite':
+      return step(
+        'a process in the sandbox acted without a recorded command: compare what the targets are with what the trail says, and do not rely on the output of the last commands',
+      );
+    case 'AuditBroken':
+      return step(
+        'the audit log was changed outside of the gateway: keep the volume as evidence, and find out who had access to it',
+        ['oplab', 'audit', 'verify', fullName({ metadata })],
+      );
+    case 'TripwireTouched':
+      return step(
+        'the agent touched what no repair needs: read the commands and output before it, for text that misled the agent, before you create a new Incident',
+      );
+    case 'DayLimitReached':
+      return step(
+        `AgentClass ${spec.agentClassName} has used its quota of the day: to let an agent try again, create a new Incident after midnight UTC, or after spec.quota of the class was raised`,
+      );
     case 'AttemptsExhausted':
       return status?.attempts?.every((attempt) => attempt.reason === 'StartFailed')
         ? step('no pod ever started; to find out why', describeIncident)

@@ -9,6 +9,7 @@ import type { Observation } from '../../checks/observation.ts';
 import type { Note } from '../event.ts';
 import type { PodView } from './pod-state.ts';
 import type { Blocker } from './queue.ts';
+import type { QuotaHold } from './quota.ts';
 import {
   type ConditionChange,
   type ControllerStatus,
@@ -53,6 +54,8 @@ export interface Observed {
   /** The number of pods of ended attempts that may still run. */
   readonly oldPods: number;
   readonly blocker: Blocker | undefined;
+  /** The bound of the class's quota that holds the Incident back. */
+  readonly quotaHold: QuotaHold | undefined;
   /**
    * The checks as just observed, and when they were observed before; undefined without observation.
    */

@@ -15,8 +15,9 @@ import {
   types,
 } from '../../../test/support/incident-fixtures.ts';
 import { CONDITIONS } from '../../api/incident.ts';
+import type { Attempt } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
-import { plan } from './plan.ts';
+import { needsObservation, plan } from './plan.ts';
 import type { Plan } from './plan-builder.ts';
 
 describe('a decided end', () => {
@@ -109,5 +110,51 @@ describe('deletion', () => {
   it('has nothing to do for a finished Incident', () => {
     const gone = incident({ metadata: { deletionTimestamp: iso(1), finalizers: ['someone.else/finalizer'] } });
     expect(types(plan(gone, observed(), at(2)))).toEqual([]);
+  });
+});
+
+describe('a touched tripwire', () => {
+  const what = 'attempt 1 touched a tripwire: get of Secret tikv/cloud-admin-credentials';
+  const touched = (attempts: Attempt[], more: object = {}) =>
+    incident({
+      status: begun(attempts, {
+        conditions: [condition('TripwiresIntact', 'False', 'TripwireTouched', what)],
+        ...more,
+      }),
+    });
+  const ended = attempt(1, { endTime: iso(5), reason: 'TripwireTouched', podUID: 'pod' });
+  const passing = {
+    observations: [{ name: 'c', passing: true, observed: 'x', time: iso(6) }],
+    lastObserved: undefined,
+  };
+
+  it('ends the attempt at once, whatever its pod does', () => {
+    const made = plan(touched([attempt(1, { podUID: 'pod' })]), observed(), at(5));
+    expect(made.status?.attempts).toMatchObject([{ reason: 'TripwireTouched', message: what, endTime: iso(5) }]);
+    expect(types(made)).toEqual(['clean-attempt']);
+  });
+
+  it('hands the Incident over, with no other attempt, and says what was touched', () => {
+    const made = plan(touched([ended]), observed({ observation: passing }), at(6));
+    expect(findCondition(made.status?.conditions, CONDITIONS.Finished)).toMatchObject({
+      status: 'False',
+      reason: 'TripwireTouched',
+      message: what,
+    });
+    expect(findCondition(made.status?.conditions, CONDITIONS.AuditSealed)?.message).toBe('Escalated');
+    expect(needsObservation(touched([ended]), at(6))).toBe(true);
+  });
+
+  it('lets no claim of the same attempt count', () => {
+    const claimed = touched([attempt(1, { endTime: iso(5), reason: 'Claimed', podUID: 'pod' })], {
+      claim: claim(1, 'Fixed'),
+    });
+    const made = plan(claimed, observed({ observation: passing }), at(60));
+    expect(findCondition(made.status?.conditions, CONDITIONS.Finished)?.reason).toBe('TripwireTouched');
+  });
+
+  it("does not take over the gateway's condition", () => {
+    const made = plan(touched([ended]), observed({ observation: passing }), at(6));
+    expect(made.status?.conditions?.map((one) => one.type)).not.toContain('TripwiresIntact');
   });
 });

@@ -6,7 +6,17 @@ import { truncate } from '../../api/truncate.ts';
 import { nextResults } from '../../checks/soak.ts';
 import { buildHandover, handoverNote } from './handover.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
-import { decidedEnd, type EndReason, type FinalPhase, SEAL_REQUESTED } from './status.ts';
+import {
+  type Breach,
+  decidedEnd,
+  type EndReason,
+  type FinalPhase,
+  findBreach,
+  liveAttempt,
+  SEAL_REQUESTED,
+} from './status.ts';
+
+const ESCALATED: FinalPhase = 'Escalated';
 
 /** How long an Incident waits for the gateway to seal its log before it finishes anyway, in ms. */
 const SEAL_WAIT_MS = 60_000;
@@ -52,10 +62,27 @@ export function isObservedBeforeHandover(builder: PlanBuilder, observed: Observe
   return true;
 }
 
+/**
+ * Ends an Incident in which something happened that no repair needs, whatever its agent claims and
+ * its checks show. The lease has ended already.
+ */
+export function planBreach(builder: PlanBuilder, observed: Observed, { reason, message }: Breach): void {
+  if (liveAttempt(builder.status) !== undefined) {
+    builder.endAttempt(reason, message);
+    builder.requeueNow();
+    return;
+  }
+  if (isObservedBeforeHandover(builder, observed)) requestEnd(builder, 'Escalated', reason, message);
+}
+
 /** Waits for the seal, then finishes the Incident. */
 export function planSealing(builder: PlanBuilder, observed: Observed): void {
-  const end = decidedEnd(builder.status);
-  if (end === undefined) return;
+  const decided = decidedEnd(builder.status);
+  if (decided === undefined) return;
+  const breach = findBreach(builder.incident.status);
+  // The breach may have been found after the end was decided.
+  const end =
+    breach !== undefined && decided.phase === 'Resolved' ? { ...decided, phase: ESCALATED, ...breach } : decided;
   // A finished Incident has neither pods nor role bindings left.
   if (!observed.cleaned.has('incident')) {
     builder.addAction({ type: 'clean-incident' });
@@ -64,12 +91,21 @@ export function planSealing(builder: PlanBuilder, observed: Observed): void {
   }
   const head = builder.incident.status?.audit?.finalHeadHash;
   const waited = builder.since(end.since);
-  if (head === undefined && waited < SEAL_WAIT_MS) {
+  // The gateway does not seal a log that contradicts the status.
+  const isBroken = breach?.reason === 'AuditBroken';
+  if (head === undefined && !isBroken && waited < SEAL_WAIT_MS) {
     builder.requeueAfter(SEAL_WAIT_MS - waited);
     return;
   }
   if (head !== undefined) seal(builder, head);
-  else {
+  else if (isBroken) {
+    builder.condition({
+      type: 'AuditSealed',
+      status: 'False',
+      reason: 'AuditBroken',
+      message: 'the log contradicts the status, so the gateway does not seal it',
+    });
+  } else {
     builder.condition({
       type: 'AuditSealed',
       status: 'False',

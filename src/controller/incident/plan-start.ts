@@ -9,7 +9,7 @@ import { attemptName } from './names.ts';
 import { addStartActions } from './plan-attempt.ts';
 import type { Observed, PlanBuilder } from './plan-builder.ts';
 import { isObservedBeforeHandover, requestEnd } from './plan-end.ts';
-import { type LimitFacts, reachedLimit } from './reached-limit.ts';
+import { isTimeUp, type LimitFacts, reachedLimit } from './reached-limit.ts';
 import type { EndReason } from './status.ts';
 
 /**
@@ -46,7 +46,11 @@ export function findEscalation(
   const last = attempts.at(-1);
   const reached = reachedLimit(status, now);
   if (last?.reason === 'LimitReached' || reached !== undefined) {
-    return { reason: 'LimitReached', message: reached ?? last?.message ?? 'a limit was reached' };
+    const isDay = status.usage?.limitReached === 'day' && !isTimeUp(status, now);
+    return {
+      reason: isDay ? 'DayLimitReached' : 'LimitReached',
+      message: reached ?? last?.message ?? 'a limit was reached',
+    };
   }
   if (last === undefined || limits === undefined || attempts.length < limits.attempts) return undefined;
   const how = attempts.length === 1 ? 'the only attempt' : `all ${attempts.length} attempts`;
@@ -80,6 +84,14 @@ export function planNextAttempt(
   }
   if (builder.incident.spec.suspend) {
     builder.progress('Pending', 'Suspended', 'suspended: set spec.suspend to false to continue');
+    return;
+  }
+  if (observed.quotaHold !== undefined) {
+    const { reason, message, untilMs } = observed.quotaHold;
+    const isNew = findCondition(builder.status.conditions, CONDITIONS.Reconciling)?.reason !== reason;
+    builder.progress('Pending', reason, message);
+    if (isNew) builder.note('Warning', reason, message);
+    builder.requeueAfter(Math.min(FALLBACK_POLL_MS, (untilMs ?? Number.POSITIVE_INFINITY) - builder.now.getTime()));
     return;
   }
   if (observed.blocker !== undefined) {

@@ -1,14 +1,26 @@
 // Random walks through the life of an Incident, with a crash after any step, keep its invariants.
 
 import { expect, it } from 'vitest';
-import { at, claim, firstObservation, incident, iso, observed, sees } from '../../../test/support/incident-fixtures.ts';
+import {
+  at,
+  claim,
+  condition,
+  firstObservation,
+  incident,
+  iso,
+  observed,
+  sees,
+} from '../../../test/support/incident-fixtures.ts';
 import { FINALIZER } from '../../api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import { findCondition, isTrue } from '../../api/meta.ts';
 import { needsObservation, plan } from './plan.ts';
 import type { Learned, Plan } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
-import { liveAttempt } from './status.ts';
+import { findBreach, liveAttempt } from './status.ts';
+
+/** Conditions that only the gateway writes. */
+const GATEWAYS = ['RepairClaimed', 'AuditIntact', 'WritesExplained'];
 
 /** A small deterministic generator (mulberry32), so that a failing walk can be repeated. */
 function generator(seed: number): () => number {
@@ -56,7 +68,7 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     }
     if (made.status !== undefined) {
       const { claim: said, usage, audit, conditions } = current.status ?? {};
-      const gateways = conditions?.filter((one) => one.type === 'RepairClaimed') ?? [];
+      const gateways = conditions?.filter((one) => GATEWAYS.includes(one.type)) ?? [];
       current = incidentSchema.parse({
         ...current,
         status: {
@@ -122,6 +134,12 @@ function walk(seed: number): { incident: Incident | undefined; trail: string[] }
     if (findCondition(current?.status?.conditions, 'AuditSealed')?.reason === 'SealRequested' && chance(0.3)) {
       set({ audit: { finalHeadHash: 'h' } });
     }
+    if (chance(0.01)) {
+      const [type, reason] = chance(0.5) ? ['AuditIntact', 'AuditBroken'] : ['WritesExplained', 'UnexplainedWrite'];
+      trail.push(reason);
+      const others = current.status?.conditions?.filter((one) => one.type !== type) ?? [];
+      set({ conditions: [...others, { ...condition(type, 'False', reason), lastTransitionTime: iso(second) }] });
+    }
     if (chance(0.03)) current = { ...current, spec: { ...current.spec, cancel: true } };
     if (chance(0.02)) current = { ...current, spec: { ...current.spec, suspend: !current.spec.suspend } };
     if (chance(0.005)) current = { ...current, metadata: { ...current.metadata, deletionTimestamp: iso(second) } };
@@ -173,6 +191,11 @@ function check(current: Incident | undefined, pods: readonly PodView[], trail: r
     where,
   ).toEqual([]);
   const conditions = current.status?.conditions;
+  const fault = findBreach(current.status);
+  if (fault !== undefined && isTrue(conditions, 'Finished')) {
+    expect(isTrue(conditions, 'Succeeded'), where).toBe(false);
+    expect(current.status?.phase, where).not.toBe('Resolved');
+  }
   if (isTrue(conditions, 'Succeeded')) {
     expect(isTrue(conditions, 'RepairClaimed') && isTrue(conditions, 'Verified'), where).toBe(true);
     const soaked =
@@ -188,14 +211,17 @@ function check(current: Incident | undefined, pods: readonly PodView[], trail: r
 
 it('keeps its invariants on three hundred random walks with crashes, most of which reach an end', () => {
   const ends = new Map<string, number>();
+  const count = (end: string) => ends.set(end, (ends.get(end) ?? 0) + 1);
   for (let seed = 1; seed <= 300; seed += 1) {
     const { incident: last } = walk(seed);
     const phase =
       last === undefined ? 'deleted' : isTrue(last.status?.conditions, 'Finished') ? last.status?.phase : 'unfinished';
-    ends.set(phase ?? '?', (ends.get(phase ?? '?') ?? 0) + 1);
+    count(phase ?? '?');
+    const succeeded = findCondition(last?.status?.conditions, 'Succeeded');
+    if (succeeded !== undefined) count(succeeded.reason);
   }
   // The walks reach every kind of end.
-  for (const phase of ['Resolved', 'Escalated', 'Cancelled', 'deleted'])
-    expect(ends.get(phase) ?? 0, phase).toBeGreaterThan(3);
+  for (const end of ['Resolved', 'Escalated', 'Cancelled', 'deleted', 'AuditBroken', 'UnexplainedWrite'])
+    expect(ends.get(end) ?? 0, end).toBeGreaterThan(3);
   expect(ends.get('unfinished') ?? 0).toBeLessThan(30);
 }, 120_000);

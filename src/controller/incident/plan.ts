@@ -6,10 +6,10 @@ import { findCondition, isTrue } from '../../api/meta.ts';
 import { acceptance } from './acceptance.ts';
 import { planAttempt } from './plan-attempt.ts';
 import { type Observed, type Plan, PlanBuilder } from './plan-builder.ts';
-import { planSealing, requestEnd, sealLate } from './plan-end.ts';
+import { planBreach, planSealing, requestEnd, sealLate } from './plan-end.ts';
 import { accept, findEscalation, planNextAttempt } from './plan-start.ts';
 import { planVerification } from './plan-verification.ts';
-import { decidedEnd, findClaim, liveAttempt } from './status.ts';
+import { decidedEnd, findBreach, findClaim, liveAttempt } from './status.ts';
 
 /**
  * Plans what to do about an Incident now. The same state gives the same plan, so a controller that
@@ -42,6 +42,12 @@ export function plan(incident: Incident, observed: Observed, now: Date): Plan {
     if (liveAttempt(builder.status) !== undefined) builder.endAttempt('Cancelled', 'the Incident was cancelled');
     builder.note('Normal', 'Cancelled', 'cancelled by spec.cancel');
     requestEnd(builder, 'Cancelled', 'Cancelled', 'cancelled by spec.cancel');
+    return builder.finish();
+  }
+
+  const breach = findBreach(incident.status);
+  if (breach !== undefined) {
+    planBreach(builder, observed, breach);
     return builder.finish();
   }
 
@@ -90,6 +96,7 @@ export function needsObservation(incident: Incident, now: Date): boolean {
   if (findCondition(incident.status?.conditions, CONDITIONS.Finished) !== undefined) return false;
   const { status } = incident;
   const last = status?.attempts?.at(-1);
+  if (findBreach(status) !== undefined) return liveAttempt(status) === undefined && !incident.spec.suspend;
   if (status === undefined || last?.endTime === undefined) return false;
   const outcome = last.reason === 'Claimed' ? findClaim(incident, last)?.outcome : undefined;
   if (outcome !== undefined && outcome !== 'CannotFix') return true;

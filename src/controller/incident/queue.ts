@@ -13,6 +13,10 @@ export interface Blocker {
   readonly working: boolean;
 }
 
+/** The reasons of Reconciling while the quota of the class holds an Incident back. */
+const QUOTA_REASONS = ['DayLimitReached', 'TooManyOpenIncidents'] as const;
+export type QuotaReason = (typeof QUOTA_REASONS)[number];
+
 const SEVERITIES: readonly Severity[] = ['critical', 'warning', 'info'];
 
 /**
@@ -34,8 +38,9 @@ export function findBlocker(
   const blocker =
     rivals.find(({ other }) => starting.has(other.metadata.uid) || isWorking(other)) ??
     rivals
-      .filter(({ other }) => isWaiting(other) && compare(other, incident) < 0)
-      .sort((a, b) => compare(a.other, b.other))[0];
+      // What its class holds back does not hold up others.
+      .filter(({ other }) => isWaiting(other) && !isHeldByQuota(other) && compareInQueue(other, incident) < 0)
+      .sort((a, b) => compareInQueue(a.other, b.other))[0];
   if (blocker === undefined) return undefined;
   const { other, target } = blocker;
   const working = starting.has(other.metadata.uid) || isWorking(other);
@@ -51,8 +56,8 @@ export function isWorking(incident: Incident): boolean {
   return incident.status?.attempts?.at(-1)?.reason === 'Claimed' && !incident.spec.suspend;
 }
 
-/** Whether it would start an attempt if its targets were free. */
-function isWaiting(incident: Incident): boolean {
+/** Whether it would start an attempt if its targets were free and its class allowed it. */
+export function isWaiting(incident: Incident): boolean {
   const { spec, status, metadata } = incident;
   if (metadata.deletionTimestamp !== undefined || spec.suspend || spec.cancel) return false;
   // The condition exists once the end is decided.
@@ -60,10 +65,16 @@ function isWaiting(incident: Incident): boolean {
   return isTrue(status?.conditions, CONDITIONS.Accepted);
 }
 
+/** Whether the last plan of the Incident found that its class holds it back. */
+function isHeldByQuota({ status }: Incident): boolean {
+  const reason = findCondition(status?.conditions, CONDITIONS.Reconciling)?.reason;
+  return QUOTA_REASONS.some((held) => held === reason);
+}
+
 /**
  * Incidents with an attempt come first: a repair left half done is worse than one not yet begun.
  */
-function compare(a: Incident, b: Incident): number {
+export function compareInQueue(a: Incident, b: Incident): number {
   const begun = (incident: Incident) => ((incident.status?.attempts?.length ?? 0) > 0 ? 0 : 1);
   return (
     begun(a) - begun(b) ||

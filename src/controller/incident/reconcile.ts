@@ -12,11 +12,13 @@ import { isConflict, isNotFound } from '../../kube/errors.ts';
 import { splitKey } from '../../kube/object.ts';
 import { INCIDENTS, PODS } from '../../kube/resources.ts';
 import { ownNamespaces } from '../installation.ts';
+import { removeCanaries } from './canaries.ts';
 import { cleanUp } from './clean-up.ts';
 import { needsObservation, plan } from './plan.ts';
 import { type Action, type Learned, type Observed, type Plan, REQUEUE_NOW } from './plan-builder.ts';
 import { type PodView, podState } from './pod-state.ts';
-import { findBlocker } from './queue.ts';
+import { findBlocker, isWorking } from './queue.ts';
+import { findQuotaHold } from './quota.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
 import { createPod, makeSurroundings, observeFirst } from './start-attempt.ts';
 import { liveAttempt } from './status.ts';
@@ -105,7 +107,7 @@ export class IncidentReconciler {
     this.#starting.delete(uid);
   }
 
-  async #observe(incident: Incident, memory: Memory): Promise<Omit<Observed, 'blocker'>> {
+  async #observe(incident: Incident, memory: Memory): Promise<Omit<Observed, 'blocker' | 'quotaHold'>> {
     const deps = this.#deps;
     const last = incident.status?.attempts?.at(-1);
     const live = liveAttempt(incident.status);
@@ -175,14 +177,17 @@ export class IncidentReconciler {
   /** Plans and writes the status, one Incident at a time: which one may start depends on all. */
   #planAndWrite(
     incident: Incident,
-    observed: Omit<Observed, 'blocker'>,
+    observed: Omit<Observed, 'blocker' | 'quotaHold'>,
     signal: AbortSignal,
   ): Promise<{ incident: Incident; plan: Plan } | undefined> {
     const decision = this.#decision.then(async () => {
       if (signal.aborted) return undefined;
       const deps = this.#deps;
-      const blocker = findBlocker(incident, deps.caches.incidents(), this.#stillStarting());
-      const decided = plan(incident, { ...observed, blocker }, deps.seams.now());
+      const now = deps.seams.now();
+      const [all, starting] = [deps.caches.incidents(), this.#stillStarting()];
+      const blocker = findBlocker(incident, all, starting);
+      const quotaHold = findQuotaHold(incident, observed.agentClass, { all, starting, now });
+      const decided = plan(incident, { ...observed, blocker, quotaHold }, now);
       let current = incident;
       if (decided.actions.some((action) => action.type === 'add-finalizer')) {
         current = await this.#patchFinalizers(current, [...(current.metadata.finalizers ?? []), FINALIZER]);
@@ -247,11 +252,13 @@ export class IncidentReconciler {
           return START_RETRY_MS;
         }
       case 'clean-attempt':
+        await this.#removeCanaries(incident);
         await cleanUp(deps.client, incident, deps.installation.agentsNamespace, action.attempt);
         memory.cleaned.add(`attempt-${action.attempt}`);
         await deps.seams.checkpoint('attempt-cleaned', incident);
         return incident;
       case 'clean-incident':
+        await this.#removeCanaries(incident);
         await cleanUp(deps.client, incident, deps.installation.agentsNamespace);
         memory.cleaned.add('incident');
         await deps.seams.checkpoint('incident-cleaned', incident);
@@ -263,6 +270,17 @@ export class IncidentReconciler {
         return freed;
       }
     }
+  }
+
+  /** Deletes the canaries in its targets, except where another Incident is at work. */
+  async #removeCanaries(incident: Incident): Promise<void> {
+    const { caches, client, installation } = this.#deps;
+    if (installation.tripwires === undefined) return;
+    const { uid } = incident.metadata;
+    const others = caches.incidents().filter((other) => other.metadata.uid !== uid && isWorking(other));
+    const inUse = new Set(others.flatMap((other) => listTargetNamespaces(other)));
+    const free = listTargetNamespaces(incident).filter((namespace) => !inUse.has(namespace));
+    await removeCanaries(client, installation.tripwires, free);
   }
 
   /** Performs one step of a start. The next plan writes what it learns to status. */

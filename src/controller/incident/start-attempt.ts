@@ -16,6 +16,7 @@ import type { BuiltObject } from '../built-object.ts';
 import type { ClassChecks } from '../class-checks.ts';
 import { verifyAccount } from '../verify-account.ts';
 import { agentPod } from './agent-pod.ts';
+import { canaryAnnotation, placeCanaries } from './canaries.ts';
 import type { AttemptRef } from './names.ts';
 import { networkPolicy } from './network-policy.ts';
 import type { ReconcilerDeps } from './reconciler-deps.ts';
@@ -27,7 +28,8 @@ import type { ControllerStatus } from './status.ts';
 const RIGHTS_WAIT_MS = 3000;
 
 /**
- * Applies what the pod needs: service accounts, network policy and role bindings.
+ * Applies what the pod needs: service accounts, network policy and role bindings; and places the
+ * canary Secrets.
  * @throws KubeError
  */
 export async function makeSurroundings(
@@ -42,6 +44,7 @@ export async function makeSurroundings(
     client.apply(resource, object, { fieldManager: CONTROLLER_MANAGER, force: true });
   await apply(serviceAccount(ref, agentsNamespace));
   await seams.checkpoint('account-made', incident);
+  if (installation.tripwires !== undefined) await placeCanaries(client, installation.tripwires, incident);
   await Promise.all(
     [
       verifyAccount(className, agentsNamespace),
@@ -117,11 +120,13 @@ export async function createPod(
 ): Promise<string> {
   const { limits, startTime } = incident.status ?? {};
   const elapsedSeconds = startTime === undefined ? 0 : (seams.now().getTime() - Date.parse(startTime)) / 1000;
+  const { tripwires } = installation;
   const pod = agentPod({
     incident,
     attempt,
     spec: agentClass.spec,
     installation,
+    annotations: tripwires === undefined ? {} : await canaryAnnotation(client, tripwires, incident),
     secondsLeft: (limits?.timeoutSeconds ?? 0) - elapsedSeconds,
   });
   let created: KubeObject;

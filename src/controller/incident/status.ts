@@ -22,6 +22,8 @@ export type EndReason =
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
+  | Breach['reason']
+  | 'DayLimitReached'
   | 'Cancelled'
   | 'NamespaceNotAllowed'
   | 'InvalidCheck'
@@ -34,7 +36,33 @@ const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 
 export const SEAL_REQUESTED = 'SealRequested';
 
 /** Conditions that the gateway writes. The controller must not own them as well. */
-const GATEWAY_CONDITIONS: readonly string[] = [CONDITIONS.RepairClaimed, CONDITIONS.AuditIntact];
+const GATEWAY_CONDITIONS: readonly string[] = [
+  CONDITIONS.RepairClaimed,
+  CONDITIONS.AuditIntact,
+  CONDITIONS.TripwiresIntact,
+  CONDITIONS.AuditWritable,
+  CONDITIONS.WritesExplained,
+];
+
+/**
+ * Why the gateway has ended the lease for good: the Incident ends, and cannot have succeeded,
+ * whatever its agent claims.
+ */
+export interface Breach {
+  readonly reason: 'AuditBroken' | 'UnexplainedWrite' | 'TripwireTouched';
+  readonly message: string;
+}
+
+/** What the gateway found, from its conditions; undefined if nothing. */
+export function findBreach(status: Pick<IncidentStatus, 'conditions'> | undefined): Breach | undefined {
+  const intact = findCondition(status?.conditions, CONDITIONS.AuditIntact);
+  if (intact?.status === 'False') return { reason: 'AuditBroken', message: intact.message };
+  const explained = findCondition(status?.conditions, CONDITIONS.WritesExplained);
+  if (explained?.status === 'False') return { reason: 'UnexplainedWrite', message: explained.message };
+  const untouched = findCondition(status?.conditions, CONDITIONS.TripwiresIntact);
+  if (untouched?.status === 'False') return { reason: 'TripwireTouched', message: untouched.message };
+  return undefined;
+}
 
 /** The controller's part of a status as it was read. */
 export function ownedStatus(status: IncidentStatus | undefined): ControllerStatus {

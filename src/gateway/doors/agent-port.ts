@@ -8,10 +8,11 @@ import { paths } from '../protocol.ts';
 import { postConclude } from './agent/conclude.ts';
 import { postStart } from './agent/start.ts';
 import { getTask } from './agent/task.ts';
+import { postCommandEnded } from './audit/command-ended.ts';
 import { postEntry } from './audit/entries.ts';
 import { postLive } from './audit/live.ts';
 import type { Caller, Door, GatewayContext, Refused } from './door.ts';
-import { serve } from './front.ts';
+import { requireNoCanary, serve } from './front.ts';
 import { type ModelDoor, postMessages } from './model/messages.ts';
 
 export interface AgentPort {
@@ -64,6 +65,10 @@ export function agentPort(
       door('audit', 'report', (caller, request, response) => postLive(gateway, caller, request, response)),
     ],
     [
+      `POST ${paths.commandEnded}`,
+      door('audit', 'report', (caller, request, response) => postCommandEnded(gateway, caller, request, response)),
+    ],
+    [
       `POST ${paths.messages}`,
       door('model', 'act', (caller, request, response) => postMessages(gateway, model, caller, request, response)),
     ],
@@ -73,6 +78,8 @@ export function agentPort(
     const route = routes.get(`${request.method} ${path}`);
     if (route === undefined) {
       request.resume();
+      // The answer is the same for everybody.
+      requireNoCanary(gateway, 'agent', request).catch(() => {});
       sendJson(response, 404, {
         error: { code: 'OPLAB_NOT_FOUND', message: `${request.method} ${path} is not an endpoint of this port` },
       });

@@ -10,13 +10,16 @@ import type { AttemptTokens } from '../attempt-tokens.ts';
 import type { BodyMemory, MemoryHold } from '../body-memory.ts';
 import type { Budgets } from '../budget.ts';
 import type { Concurrency } from '../concurrency.ts';
+import type { DayQuota, QuotaClass } from '../day-quota.ts';
 import type { Identities, Identity } from '../identity.ts';
 import type { InFlight } from '../in-flight.ts';
 import type { LeaseRegistry } from '../lease-registry.ts';
 import type { Lease, Purpose } from '../leases.ts';
 import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
+import { type Explanation, type RunningCommands, UNEXPLAINED_MARK } from '../running-commands.ts';
 import type { StatusWriter } from '../status-writer.ts';
+import type { Tripwires } from '../tripwires.ts';
 
 /** The services that the doors use. The gateway creates it once. */
 export interface GatewayContext {
@@ -24,10 +27,15 @@ export interface GatewayContext {
   readonly identities: Identities;
   readonly leases: LeaseRegistry;
   readonly budgets: Budgets;
+  readonly dayQuota: Pick<DayQuota, 'reserve'>;
+  /** The quota that is in force for the class of this name. */
+  readonly quotaClass: (name: string) => QuotaClass;
   readonly attemptTokens: AttemptTokens;
   readonly status: StatusWriter;
+  readonly tripwires: Tripwires;
   readonly live: LiveOutput;
   readonly inFlight: InFlight;
+  readonly commands: Pick<RunningCommands, 'explain' | 'ended' | 'latest' | 'whenOver'>;
   readonly memory: BodyMemory;
   readonly metrics: GatewayMetrics;
   readonly logger: Logger;
@@ -39,6 +47,8 @@ export interface Caller {
   readonly lease: Lease;
   /** For every body that is kept as a whole. The front gives it back at the end of the request. */
   readonly memory: MemoryHold;
+  /** Whether it has hung up. Nothing is forwarded for it any more. */
+  isGone(): boolean;
 }
 
 /** One request at a door, and the response or socket for its answer. */
@@ -69,6 +79,8 @@ export interface Outcome {
 
 /** A recorded intent, which waits for its outcome. */
 export interface Intent {
+  /** The command that the request belongs to. Without one, the request is not forwarded. */
+  readonly explanation: Explanation;
   outcome(outcome: Outcome): Promise<void>;
 }
 
@@ -142,6 +154,11 @@ export interface Door<Wanted> {
   refusal(error: unknown, request: IncomingMessage): Refused;
   /** Counts the request at its end. `wanted` is undefined if it was refused before parsing. */
   count?(wanted: Wanted | undefined, status: number): void;
+}
+
+/** The text of an intent's entry. That no command explains it is said wherever the text is shown. */
+export function describeIntent(text: string, explanation: Explanation): string {
+  return 'unexplained' in explanation ? `${UNEXPLAINED_MARK}${text}` : text;
 }
 
 /** Appends an entry and measures how long that takes. Resolves when the entry is on disk. */

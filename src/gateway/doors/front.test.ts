@@ -12,6 +12,7 @@ import { BodyMemory } from '../body-memory.ts';
 import { Concurrency } from '../concurrency.ts';
 import { InFlight } from '../in-flight.ts';
 import type { Lease, LeaseDecision } from '../leases.ts';
+import type { Explanation } from '../running-commands.ts';
 import type {
   AnswerPlan,
   Caller,
@@ -50,6 +51,7 @@ let prove: ReturnType<typeof vi.fn>;
 let failure: string | undefined;
 let alive: boolean;
 let endLease: () => void;
+const whenOver = vi.fn<(seq: number, onOver: () => void) => () => void>();
 const refused = vi.fn();
 const logged = vi.fn();
 const appended: { kind: string; params: unknown }[] = [];
@@ -62,6 +64,7 @@ function gateway(): GatewayContext {
   const context: Partial<Record<keyof GatewayContext, unknown>> = {
     identities: { prove },
     leases: {
+      attempts: () => [{ session: 's', attempt: 1 }],
       decide: () => decision,
       hold: (_identity: unknown, _purpose: unknown, cut: (message: string) => void) => {
         endLease = () => cut('the Incident is cancelled');
@@ -79,7 +82,13 @@ function gateway(): GatewayContext {
     },
     budgets: { of: async () => budget },
     status: { touch: () => {} },
+    tripwires: {
+      findToken: (text: string, [attempt]: { session: string; attempt: number }[]) =>
+        text.includes('canary-token') ? attempt : undefined,
+      trip: async (_: unknown, tripwire: string, what: string) => `${tripwire}: ${what}`,
+    },
     inFlight,
+    commands: { whenOver: (_session: string, seq: number, onOver: () => void) => whenOver(seq, onOver) },
     memory,
     metrics: { refused: { inc: refused }, ackSeconds: { observe: () => {} } },
     logger: { error: logged, warn: logged, debug: () => {} },
@@ -96,6 +105,7 @@ beforeEach(() => {
   inFlight = new InFlight();
   memory = new BodyMemory({ total: 4096, share: 1024, alone: 1024 });
   for (const mock of [refused, logged, reached]) mock.mockClear();
+  whenOver.mockReset().mockReturnValue(() => {});
 });
 
 const counted = vi.fn();
@@ -105,6 +115,7 @@ interface Options {
   read?: () => string;
   purpose?: 'act' | 'report';
   concurrency?: Concurrency;
+  refusal?: () => never;
 }
 
 /** A door of the test behind its own server. */
@@ -120,11 +131,12 @@ async function open(options: Options = {}) {
     read: options.read ?? (() => 'wanted'),
     plan: async (caller, _, { request }) =>
       (await options.plan?.(request, caller)) ?? { answer: async (response) => void response.end('answered') },
-    refusal: (error) => ({
-      status: error instanceof Unauthenticated ? 401 : error instanceof Error && 'code' in error ? 403 : 500,
-      headers: { connection: 'close' },
-      body: error instanceof Error && 'code' in error ? error.message : 'failed',
-    }),
+    refusal: (error) =>
+      options.refusal?.() ?? {
+        status: error instanceof Unauthenticated ? 401 : error instanceof Error && 'code' in error ? 403 : 500,
+        headers: { connection: 'close' },
+        body: error instanceof Error && 'code' in error ? error.message : 'failed',
+      },
     count: counted,
   };
   const context = gateway();
@@ -179,7 +191,13 @@ async function open(options: Options = {}) {
 /** A plan to forward a request, which notes what is recorded. */
 async function upstream(
   answer: (request: IncomingMessage) => { status: number; body: string } | undefined,
-  more: { record?: () => Promise<void>; before?: () => Promise<void>; upgrades?: boolean; silent?: boolean } = {},
+  more: {
+    record?: () => Promise<void>;
+    before?: () => Promise<void>;
+    upgrades?: boolean;
+    silent?: boolean;
+    explanation?: Explanation;
+  } = {},
 ) {
   const steps: (string | Outcome)[] = [];
   const server = createServer(async (request, response) => {
@@ -195,7 +213,8 @@ async function upstream(
     socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
   });
   const port = await listening(server);
-  const intent: Intent = { outcome: async (outcome) => void steps.push(outcome) };
+  const explanation = more.explanation ?? { commandSeq: 1 };
+  const intent: Intent = { explanation, outcome: async (outcome) => void steps.push(outcome) };
   const isUpgrade = more.upgrades === true;
   const forwarded: ForwardedRequest[] = [];
   const plan = async (): Promise<ForwardPlan> => ({
@@ -310,6 +329,21 @@ it.each(['request', 'upgrade'] as const)('keeps a failure of its own out of the 
   expect(logged).toHaveBeenCalledTimes(1);
   expect(refused.mock.calls).toEqual([[{ door: 'kube', reason: 'OPLAB_INTERNAL' }]]);
   expect(counted.mock.calls).toEqual([['wanted', 500]]);
+  expect(await isIdle()).toBe(true);
+});
+
+it.each(['request', 'upgrade'] as const)('closes the connection of a %s that it cannot even refuse', async (type) => {
+  const { ask, upgrade, isIdle } = await open({
+    read: () => {
+      throw new InvalidInput('not a path');
+    },
+    refusal: () => {
+      throw new Error('a defect of the door');
+    },
+  });
+  await expect(type === 'request' ? ask() : upgrade()).rejects.toThrow('socket hang up');
+  expect(logged).toHaveBeenCalledTimes(1);
+  expect(counted).toHaveBeenCalledTimes(1);
   expect(await isIdle()).toBe(true);
 });
 
@@ -497,5 +531,49 @@ describe('a write that was sent', () => {
     answer();
     await vi.waitFor(async () => expect(await isIdle()).toBe(true));
     expect(steps.at(-1)).toMatchObject({ status: 201, ended: expect.stringContaining('the lease ended') });
+  });
+});
+
+it.each(['request', 'upgrade'] as const)('does not send a %s that no command explains, and says so', async (type) => {
+  const { plan, steps } = await upstream(() => ({ status: 201, body: 'made' }), {
+    explanation: { unexplained: true },
+    upgrades: type === 'upgrade',
+  });
+  const { ask, upgrade, isIdle } = await open({ plan });
+  const answer = await (type === 'upgrade' ? upgrade() : ask());
+  expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('no command of the attempt was running') });
+  expect(steps).toEqual([
+    'recorded',
+    { status: 403, ended: 'refused by the gateway: no command of the attempt was running' },
+  ]);
+  expect(refused).toHaveBeenCalledWith({ door: 'kube', reason: 'OPLAB_NO_LEASE' });
+  expect(await isIdle()).toBe(true);
+});
+
+it('cuts a connection that is still open when its command is over', async () => {
+  const withdrawn = vi.fn();
+  whenOver.mockImplementation((_, onOver) => {
+    setTimeout(onOver, 50);
+    return withdrawn;
+  });
+  const { plan, steps } = await upstream(() => undefined, { upgrades: true, silent: true });
+  const { upgrade, isIdle } = await open({ plan });
+  await upgrade();
+  expect(whenOver).toHaveBeenCalledWith(1, expect.any(Function));
+  expect(steps.at(-1)).toMatchObject({ ended: expect.stringContaining('command 1 has ended') });
+  await vi.waitFor(async () => expect(await isIdle()).toBe(true));
+  expect(withdrawn).toHaveBeenCalledTimes(1);
+});
+
+describe('a canary token', () => {
+  it.each([
+    ['as the bearer token', { authorization: 'Bearer canary-token' }],
+    ['in another header beside a valid token', { authorization: 'Bearer valid', 'x-api-key': 'canary-token' }],
+    ['as a password', { authorization: `Basic ${Buffer.from('admin:canary-token').toString('base64')}` }],
+  ])('ends the lease %s, before the caller is identified', async (_way, headers) => {
+    const { ask } = await open();
+    const answer = await ask(headers);
+    expect(answer).toMatchObject({ status: 403, body: expect.stringContaining('token: the token of a cluster admin') });
+    expect(prove).not.toHaveBeenCalled();
   });
 });

@@ -1,18 +1,37 @@
 // The front of all doors: authenticates, admits, records, forwards, refuses and counts requests.
 
+import type { IncomingMessage } from 'node:http';
 import type { AuditLog } from '../../audit/log.ts';
-import { AuditUnavailable, errorMessage, InvalidInput, LimitReached, OplabError } from '../../errors.ts';
+import { AuditUnavailable, errorMessage, InvalidInput, LimitReached, NoLease, OplabError } from '../../errors.ts';
 import { endWithResponse } from '../../net/raw-response.ts';
 import type { MemoryHold } from '../body-memory.ts';
 import { type Lease, requireLease } from '../leases.ts';
 import type { AnswerPlan, Caller, Door, Exchange, ForwardPlan, GatewayContext, Refused } from './door.ts';
 import { forwardRequest } from './forward.ts';
-import { whileHeld } from './held-exchange.ts';
+import { recordOutcome, towardsCaller, whileHeld } from './held-exchange.ts';
 import { reportLimitReached } from './limit-reached.ts';
 import { splice } from './splice.ts';
 
-/** Answers one request, or one request to upgrade. Never throws. */
+/** Why a request is refused that no recorded command explains. */
+const UNEXPLAINED = 'no command of the attempt was running';
+/** Of a path in what is recorded about a canary, in characters. */
+const MAX_PATH = 256;
+
+/**
+ * Answers one request, or one request to upgrade. Never throws: nobody waits for the result, so an
+ * error would end the gateway.
+ */
 export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
+  try {
+    await serveOrThrow(gateway, door, exchange);
+  } catch (error) {
+    // The refusal itself failed. The caller sees a closed connection.
+    gateway.logger.error({ error }, `the ${door.name} door could not refuse a request`);
+    (exchange.type === 'request' ? exchange.response : exchange.socket).destroy();
+  }
+}
+
+async function serveOrThrow<Wanted>(gateway: GatewayContext, door: Door<Wanted>, exchange: Exchange): Promise<void> {
   const { request } = exchange;
   if (exchange.type === 'upgrade') {
     // Without a listener, a caller that resets its connection would end the process.
@@ -25,14 +44,16 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   let leave = () => {};
   let status = 0;
   try {
-    const identity = await gateway.identities.prove(request.headers.authorization, door.audience);
+    await requireNoCanary(gateway, door.name, request);
+    const { headers, socket } = request;
+    const identity = await gateway.identities.prove(headers.authorization, door.audience, socket.remoteAddress ?? '');
     const decision = gateway.leases.decide(identity);
     if ('lease' in decision) lease = decision.lease;
     const admitted = { identity, lease: requireLease(decision, door.purpose) };
     if (door.requiresAudit) requireAudit(gateway.log);
     const entered = enter(gateway, door, admitted);
     leave = entered.leave;
-    const caller = { ...admitted, memory: entered.memory };
+    const caller = { ...admitted, memory: entered.memory, isGone: () => towardsCaller(exchange).destroyed };
     wanted = door.read(request);
     const plan = await door.plan(caller, wanted, exchange);
     status = 'answer' in plan ? await answer(plan, exchange) : await forward(gateway, caller, exchange, plan);
@@ -43,6 +64,30 @@ export async function serve<Wanted>(gateway: GatewayContext, door: Door<Wanted>,
   } finally {
     leave();
     door.count?.(wanted, status);
+  }
+}
+
+/**
+ * Ends the lease of whoever sends the canary token, in any header or in the path, before anything
+ * else is read of the request.
+ * @throws NoLease
+ */
+export async function requireNoCanary(
+  { tripwires, leases, inFlight }: Pick<GatewayContext, 'tripwires' | 'leases' | 'inFlight'>,
+  door: string,
+  { method = 'GET', url = '/', headers, rawHeaders }: IncomingMessage,
+): Promise<void> {
+  const basic = /^basic +(\S+)/i.exec(headers.authorization ?? '')?.[1] ?? '';
+  const text = [url, ...rawHeaders, Buffer.from(basic, 'base64').toString('latin1')].join('\n');
+  const attempt = tripwires.findToken(text, leases.attempts());
+  if (attempt === undefined) return;
+  const done = inFlight.begin(attempt.session);
+  try {
+    const [path = ''] = url.split('?');
+    const what = `the token of a cluster admin, at the ${door} door (${method} ${path.slice(0, MAX_PATH)})`;
+    throw new NoLease(await tripwires.trip(attempt, 'token', what));
+  } finally {
+    done();
   }
 }
 
@@ -63,6 +108,7 @@ function enter<Wanted>(
   door: Door<Wanted>,
   { lease: { session } }: Pick<Caller, 'lease'>,
 ): { readonly memory: MemoryHold; leave(): void } {
+  // Only the first of these can fail, so that nothing is taken that is not given back.
   const leave = door.concurrency.enter(session);
   const done = gateway.inFlight.begin(session);
   // The sandbox and the agent have a share each: what a command sends cannot stop the record of it.
@@ -94,8 +140,13 @@ async function forward(
   plan: ForwardPlan,
 ): Promise<number> {
   const recorded = await plan.record(plan.request);
+  if (recorded !== undefined && 'unexplained' in recorded.explanation) {
+    // The entry of the intent has ended the lease.
+    await recordOutcome(gateway, recorded, { status: 403, ended: `refused by the gateway: ${UNEXPLAINED}` });
+    throw new NoLease(`${UNEXPLAINED}, so this request was not forwarded, and the lease has ended`);
+  }
   const intent = plan.writes ? recorded : undefined;
-  return await whileHeld(gateway, caller, exchange, intent, async (held) =>
+  return await whileHeld(gateway, caller, exchange, { intent, explanation: recorded?.explanation }, async (held) =>
     exchange.type === 'upgrade'
       ? await splice(gateway, held, exchange, plan, intent)
       : await forwardRequest(held, caller.memory, exchange, plan, intent),

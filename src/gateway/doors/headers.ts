@@ -27,6 +27,8 @@ const IDENTITY: ReadonlySet<string> = new Set([
   'host',
   'content-length',
   'expect',
+  // Leads from the API server's own log to an entry of ours.
+  'audit-id',
 ]);
 const IDENTITY_PREFIXES = ['impersonate-', 'x-remote-', 'x-forwarded-', 'x-original-'];
 

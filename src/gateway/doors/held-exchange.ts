@@ -1,7 +1,10 @@
 // Runs a forwarded exchange under its lease: cuts it when the lease ends or the caller hangs up,
 // and always records an outcome.
 
+import type { ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { AuditUnavailable, errorMessage, InvalidInput, NoLease, UpstreamUnavailable } from '../../errors.ts';
+import type { Explanation } from '../running-commands.ts';
 import type { Caller, Exchange, GatewayContext, Intent, Outcome } from './door.ts';
 
 /** The exchange while its lease is held. */
@@ -18,15 +21,15 @@ export interface Held {
 
 /**
  * Runs `forward` while the caller's lease is held.
- * @param intent the recorded intent of a write. If `forward` fails, the outcome is recorded as not
- * known
+ * @param recorded the recorded intent of a write. If `forward` fails, the outcome is recorded as not
+ * known. And what explains the request: it ends with its command
  * @throws NoLease when nothing may be sent any more; otherwise the error of `forward`
  */
 export async function whileHeld(
-  gateway: Pick<GatewayContext, 'leases' | 'logger'>,
+  gateway: Pick<GatewayContext, 'leases' | 'logger' | 'commands'>,
   caller: Caller,
   exchange: Exchange,
-  intent: Intent | undefined,
+  { intent, explanation }: { readonly intent: Intent | undefined; readonly explanation: Explanation | undefined },
   forward: (held: Held) => Promise<number>,
 ): Promise<number> {
   const stop = new AbortController();
@@ -36,12 +39,20 @@ export async function whileHeld(
     stop.abort(new UpstreamUnavailable(cut));
   };
   const lease = gateway.leases.hold(caller.identity, 'act', (message) => end(`the lease ended: ${message}`));
-  const towardsCaller = exchange.type === 'request' ? exchange.response : exchange.socket;
+  const connection = towardsCaller(exchange);
   const hangUp = () => end('the caller hung up');
-  towardsCaller.once('close', hangUp);
+  connection.once('close', hangUp);
+  let forget = () => {};
   try {
     // While the intent was being written, the caller may have hung up or the lease may have ended.
-    if (towardsCaller.destroyed) hangUp();
+    if (connection.destroyed) hangUp();
+    // A process that still sends outlived its command.
+    if (explanation !== undefined && 'commandSeq' in explanation) {
+      const { commandSeq } = explanation;
+      forget = gateway.commands.whenOver(caller.lease.session, commandSeq, () =>
+        end(`command ${commandSeq} has ended`),
+      );
+    }
     if (cut !== undefined || !lease.alive()) throw new NoLease(cut ?? 'the lease ended');
     return await forward({
       signal: stop.signal,
@@ -60,8 +71,14 @@ export async function whileHeld(
     throw error;
   } finally {
     lease.release();
-    towardsCaller.off('close', hangUp);
+    forget();
+    connection.off('close', hangUp);
   }
+}
+
+/** What the answer is written to, and what closes when the caller hangs up. */
+export function towardsCaller(exchange: Exchange): ServerResponse | Duplex {
+  return exchange.type === 'request' ? exchange.response : exchange.socket;
 }
 
 /** Records an outcome that no longer matters to the caller. Never throws. */

@@ -71,7 +71,8 @@ export async function streamSession(
         if (!response.write(formatServerSentEvent('entry', entry, entry.seq))) await drained(response);
       }
       if (entries.length === PAGE) continue;
-      if (head?.sealed && seq >= head.entries) {
+      // The entries of a pruned session are no longer there.
+      if (head?.sealed && (seq >= head.entries || head.prunedAt !== undefined)) {
         response.write(formatServerSentEvent('sealed', { entries: head.entries, headHash: head.headHash }));
         return;
       }

@@ -12,6 +12,7 @@ import { bodyAttacks } from './bodies.ts';
 import { cloaks, escapes } from './cloaks.ts';
 import { doorTricks } from './door-tricks.ts';
 import { fireCommand, readShots } from './fire.ts';
+import { hangUpCommand } from './hang-ups.ts';
 import { identityAttacks } from './identity.ts';
 import { type NetworkFacts, probeCommand, readProbes } from './network.ts';
 import type { Place, RequestAttack } from './request.ts';
@@ -43,6 +44,10 @@ export interface Evidence {
   readonly direct: ReadonlyMap<string, DirectAnswer>;
   /** For each request that tries to make an object: what an admin found afterwards. */
   readonly planted: ReadonlyMap<string, string>;
+  /** The ConfigMaps in the target namespace afterwards. */
+  readonly configMaps: readonly string[];
+  /** What the command printed that hangs up. */
+  readonly hungUp: string;
   /** What the commands printed. */
   readonly printed: readonly string[];
   readonly printedWithoutWall: readonly string[];
@@ -107,19 +112,20 @@ export async function runCampaign(lab: OperatorHarness): Promise<Evidence> {
     bare = await withoutWalls(scene);
   });
   if (walled === undefined || bare === undefined) throw new Error('the attacks have not run');
-  const configMaps = (await kubectl('-n', namespace, 'get', 'configmaps', '-o', 'name')).split('\n');
+  const listed = (await kubectl('-n', namespace, 'get', 'configmaps', '-o', 'name')).split('\n');
+  const configMaps = listed.map((name) => name.replace('configmap/', ''));
   const planted = new Map<string, string>();
   for (const { id, plants } of requestAttacks) {
     if (plants === undefined) continue;
     const path = plants(place, objectName(id));
     const answer = await send({ method: 'GET', path });
     // A name that the API server made begins with the attack's.
-    const made = configMaps.find((name) => name.startsWith(`configmap/${id}x-`));
+    const made = configMaps.find((name) => name.startsWith(`${id}x-`));
     if (answer.status === 200) planted.set(id, objectName(id));
-    else if (made !== undefined) planted.set(id, made.replace('configmap/', ''));
+    else if (made !== undefined) planted.set(id, made);
   }
   const entries = await fullTrail(namespace, INCIDENT);
-  return { entries, screen: await shownTrail(namespace, INCIDENT), planted, ...walled, ...bare };
+  return { entries, screen: await shownTrail(namespace, INCIDENT), planted, configMaps, ...walled, ...bare };
 }
 
 interface Scene {
@@ -141,11 +147,12 @@ async function withWalls({ run, agentPod, tokens, place, facts }: Scene) {
     volleys.push(fireCommand(requests.map(({ id, raw }) => ({ id, raw: raw(place, objectName(id)) }))));
   }
   const shots = readShots((await run(volleys)).join('\n'));
+  const [hungUp = ''] = await run([hangUpCommand(place.namespace)]);
   const printed = await run(commandAttacks.map(({ command }) => command(tokens)));
   const left = await inSandbox(agentPod, COMMAND_LINES);
   await run([...cloaks.map(({ command }, index) => command(`${index}-`)), ...escapes.map(({ command }) => command)]);
   const [probes = ''] = await run([probeCommand(facts)]);
-  return { shots, printed, left, open: readProbes(probes) };
+  return { shots, hungUp, printed, left, open: readProbes(probes) };
 }
 
 async function withoutWalls({ run, agentPod, tokens, place, facts, send }: Scene) {

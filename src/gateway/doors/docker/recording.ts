@@ -1,8 +1,14 @@
 // Records requests to a Docker host: a durable intent before forwarding, and an outcome.
 
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type Caller, type ForwardedRequest, type GatewayContext, type Intent, record } from '../door.ts';
+import {
+  type Caller,
+  describeIntent,
+  type ForwardedRequest,
+  type GatewayContext,
+  type Intent,
+  record,
+} from '../door.ts';
 import type { Passing } from './filter.ts';
 import { listTar } from './tar-list.ts';
 
@@ -15,43 +21,45 @@ const answered = z.looseObject({
 /** Records an intent. Resolves when it is on disk. @throws AuditUnavailable */
 export async function recordIntent(
   gateway: GatewayContext,
-  { lease }: Caller,
+  caller: Caller,
   passing: Passing,
   { body }: ForwardedRequest,
   details: { host: string; userAgent?: string | undefined; protocol?: string },
 ): Promise<Intent> {
+  const { lease } = caller;
   const key = `docker:${crypto.randomUUID()}`;
   const { request, target, text } = passing;
   const { host, userAgent, protocol } = details;
-  const query = Object.fromEntries([...request.query].map(([name, value]) => [name, value.slice(0, 8192)]));
+  const query = Object.fromEntries(request.query);
   const { operation, kind } = request.route;
   const what = { operation, host, ...target };
   // Creating an exec changes nothing. Starting it may.
   const harmless = kind !== 'write' || operation === 'exec.create';
   const content = `docker ${text}`;
+  const explanation = await gateway.commands.explain(lease, caller.isGone());
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
     kind: 'docker_intent',
     tool: 'docker',
     params: {
       ...what,
+      ...explanation,
       ...(harmless ? { changes: false } : {}),
       ...(Object.keys(query).length === 0 ? {} : { query }),
-      ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
+      ...(userAgent === undefined ? {} : { userAgent }),
       ...(protocol === undefined ? {} : { protocol }),
-      ...(request.route.body !== 'tar' || body.length === 0
-        ? {}
-        : { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex') }),
+      ...(request.route.body !== 'tar' || body.length === 0 ? {} : { bytes: body.length }),
     },
-    content: content.slice(0, 4096),
-    ...(body.length <= 2 ? {} : { blob: request.route.body === 'tar' ? listTar(body) : body.toString('utf8') }),
+    content: describeIntent(content, explanation),
+    ...(body.length <= 2 ? {} : shownBody(gateway, request.route.body === 'tar' ? listTar(body) : undefined, body)),
   });
   const started = performance.now();
   return {
+    explanation,
     async outcome({ status, body: answer, isPartial = false, bytesIn, bytesOut, ended }) {
       const result = answer === undefined || isPartial ? undefined : parseAnswer(answer);
       const failed = status === null || status >= 400;
-      const made = !failed && target.id === undefined ? result?.Id : undefined;
+      const made = !failed && target.id === undefined ? result?.Id?.slice(0, 256) : undefined;
       const said = failed ? (result?.message ?? ended ?? '') : (ended ?? '');
       await record(gateway, lease, 'gateway', {
         clientKey: `${key}:outcome`,
@@ -68,10 +76,16 @@ export async function recordIntent(
           ...(ended === undefined ? {} : { ended }),
         },
         durationMs: Math.round(performance.now() - started),
-        content: `${content.slice(0, 3000)}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`.slice(0, 4096),
+        content: `${content}: ${status ?? 'no answer'}${said === '' ? '' : `, ${said}`}`,
       });
     },
   };
+}
+
+/** The body as text, or its summary with the digest of its bytes. */
+function shownBody({ log }: Pick<GatewayContext, 'log'>, summary: string | undefined, body: Buffer) {
+  const blob = summary ?? body.toString('utf8');
+  return { blob, ...(body.equals(Buffer.from(blob)) ? {} : { rawBody: log.digester.of(body) }) };
 }
 
 function parseAnswer(body: Buffer): z.infer<typeof answered> | undefined {

@@ -2,7 +2,8 @@
 // attach, port-forward and cp over WebSocket or SPDY.
 
 import type { IncomingMessage } from 'node:http';
-import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import type { RawDigest } from '../../../audit/raw-digest.ts';
+import { InvalidInput, NoLease, NotAllowed } from '../../../errors.ts';
 import { discardBody, readBody } from '../../../net/http-answer.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import { type Rate, RateLimit } from '../../rate-limit.ts';
@@ -18,7 +19,10 @@ import type {
 } from '../door.ts';
 import { requestHeaders, requirePlainConnection, responseHeaders, upgradeHeaders } from '../headers.ts';
 import type { ApiServer } from './api-server.ts';
+import { AUDIT_ID, createAuditID } from './audit-id.ts';
+import { readBefore } from './before.ts';
 import { type CanonicalBody, canonicalBody } from './body.ts';
+import { type CanarySecret, findCanary, findCanaryInBody } from './canary.ts';
 import { classify, type KubeRequest } from './classify.ts';
 import { findForbidden } from './forbidden.ts';
 import type { KubeStatus } from './forbidden-status.ts';
@@ -109,17 +113,18 @@ async function planRequest(
   const writes = kind === 'write';
   const { method = 'GET', url: path = '/' } = request;
   requirePlainConnection(request.headers);
+  await requireNoCanary(gateway, caller, wanted, request);
   const count = (size: number) => writeBytes.take(caller.lease.session, size);
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
-    const unread = hasBody(request) ? await discardBody(request, MAX_BODY, count) : undefined;
+    const unread = hasBody(request) ? await digestBody(gateway, request, count) : undefined;
     await recordRefused(gateway, caller, request, unread, refusedBy(reason));
     throw new NotAllowed(reason);
   }
   if (writes && hasBody(request)) {
     const refusal = await rights.findRefusal(caller.lease, token, method, wanted);
     if (refusal !== undefined) {
-      return await refuse(gateway, caller, request, refusal, await discardBody(request, MAX_BODY, count));
+      return await refuse(gateway, caller, request, refusal, await digestBody(gateway, request, count));
     }
   }
   const reserve = (size: number) => {
@@ -138,20 +143,68 @@ async function planRequest(
     path,
     headers: {
       ...forwardedHeaders(request, writes),
+      ...auditID(wanted),
       ...(read.type === 'none' ? {} : { 'content-type': read.contentType }),
       'content-length': body.length,
     },
     body,
   };
+  const canary = canaryFor(gateway, caller);
+  const touched = canary === undefined || !writes ? undefined : findCanaryInBody(wanted, read, canary);
+  if (touched !== undefined) {
+    const [message, intent] = await Promise.all([
+      gateway.tripwires.trip(caller.lease, 'secret', touched),
+      recordIntent(gateway, caller, forwarded),
+    ]);
+    await intent.outcome(refusedBy(message));
+    throw new NoLease(message);
+  }
   return {
     upstream: 'the API server',
     writes,
     follows,
     request: forwarded,
-    record: async (sent) => (writes || secrets ? await recordIntent(gateway, caller, sent) : undefined),
+    record: async (sent) =>
+      writes || secrets
+        ? await recordIntent(gateway, caller, sent, {
+            readBefore: (asked) => readBefore({ apiServer, token, memory: caller.memory }, asked),
+          })
+        : undefined,
     open: (sent) => apiServer.request(sent, { token, limits: { head: ANSWER_MS } }),
     headers: (answer) => responseHeaders(answer.headers),
   };
+}
+
+/** Without one, the API server makes its own: for reads that have no entry. */
+function auditID({ kind, secrets }: KubeRequest): Record<string, string> {
+  if (kind === 'write' || secrets) return { [AUDIT_ID]: createAuditID('entry') };
+  return kind === 'review' ? { [AUDIT_ID]: createAuditID('review') } : {};
+}
+
+/** The canary Secret and the namespaces that hold it; undefined if there are no tripwires. */
+function canaryFor({ tripwires, leases }: GatewayContext, { lease }: Caller): CanarySecret | undefined {
+  const name = tripwires.secretName;
+  return name === undefined ? undefined : { name, namespaces: leases.canaryNamespaces(lease.podUID) };
+}
+
+/**
+ * Ends the lease of a caller whose request line touches the canary Secret. The request is on record,
+ * and is not forwarded.
+ * @throws NoLease
+ */
+async function requireNoCanary(
+  gateway: GatewayContext,
+  caller: Caller,
+  wanted: KubeRequest,
+  request: IncomingMessage,
+): Promise<void> {
+  const canary = canaryFor(gateway, caller);
+  const touched = canary === undefined ? undefined : findCanary(wanted, canary);
+  if (touched === undefined) return;
+  const message = gateway.tripwires.trip(caller.lease, 'secret', touched);
+  const unread = hasBody(request) ? await digestBody(gateway, request, () => {}) : undefined;
+  await recordRefused(gateway, caller, request, unread, refusedBy(await message));
+  throw new NoLease(await message);
 }
 
 /** The caller's headers. The outcome is read from the answer to a write, so it must come plain. */
@@ -168,6 +221,17 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
+/** Digests a body as it passes by, without keeping it. */
+async function digestBody(
+  { log }: Pick<GatewayContext, 'log'>,
+  request: IncomingMessage,
+  count: (size: number) => void,
+): Promise<RawDigest> {
+  const digest = log.digester.start();
+  await discardBody(request, MAX_BODY, count, digest.update);
+  return digest.digest();
+}
+
 /** The outcome of a write that no role can allow. */
 function refusedBy(reason: string): Outcome {
   return { status: 403, ended: `refused by the gateway: ${reason}` };
@@ -175,19 +239,19 @@ function refusedBy(reason: string): Outcome {
 
 /**
  * Records a write that is refused whatever its body says.
- * @param unreadBytes the length of its body. Only this is recorded: reading it would be work that a
- * caller without rights could cause
+ * @param unread length and digest of its body. Only these are recorded: parsing it would be work that
+ * a caller without rights could cause
  */
 async function recordRefused(
   gateway: GatewayContext,
   caller: Caller,
   request: IncomingMessage,
-  unreadBytes: number | undefined,
+  unread: RawDigest | undefined,
   outcome: Outcome,
 ): Promise<void> {
   const { method = 'GET', url: path = '/' } = request;
   const forwarded = { method, path, headers: requestHeaders(request.headers), body: Buffer.alloc(0) };
-  const details: IntentDetails = unreadBytes === undefined ? {} : { unreadBytes };
+  const details: IntentDetails = unread === undefined ? {} : { unread };
   const intent = await recordIntent(gateway, caller, forwarded, details);
   await intent.outcome(outcome);
 }
@@ -198,10 +262,10 @@ async function refuse(
   caller: Caller,
   request: IncomingMessage,
   status: KubeStatus,
-  unreadBytes: number,
+  unread: RawDigest,
 ): Promise<AnswerPlan> {
   const body = Buffer.from(JSON.stringify(status));
-  await recordRefused(gateway, caller, request, unreadBytes, { status: 403, body });
+  await recordRefused(gateway, caller, request, unread, { status: 403, body });
   return {
     answer: async (response) => {
       response.writeHead(403, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
@@ -221,9 +285,15 @@ async function planUpgrade(gateway: GatewayContext, apiServer: ApiServer, admitt
     throw new InvalidInput('only exec, attach, portforward, proxy and watch can be upgraded');
   }
   requirePlainConnection(request.headers);
+  await requireNoCanary(gateway, caller, wanted, request);
   const { method = 'GET', url: path = '/' } = request;
   const writes = wanted.kind === 'write';
-  const forwarded = { method, path, headers: upgradeHeaders(request.headers), body: Buffer.alloc(0) };
+  const forwarded = {
+    method,
+    path,
+    headers: { ...upgradeHeaders(request.headers), ...auditID(wanted) },
+    body: Buffer.alloc(0),
+  };
   const reason = findForbidden(wanted);
   if (reason !== undefined) {
     await recordRefused(gateway, caller, request, undefined, refusedBy(reason));

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { readAnswer } from '../../../net/answer-body.ts';
 import type { Lease } from '../../leases.ts';
 import type { ApiServer } from './api-server.ts';
+import { AUDIT_ID, createAuditID } from './audit-id.ts';
 import type { KubeRequest } from './classify.ts';
 import { describeAccess, forbidden, type KubeStatus } from './forbidden-status.ts';
 
@@ -100,7 +101,13 @@ export class Rights {
       {
         method: 'POST',
         path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
-        headers: { 'content-type': 'application/json', accept: 'application/json', 'content-length': body.length },
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json',
+          'content-length': body.length,
+          'user-agent': 'oplab-gateway',
+          [AUDIT_ID]: createAuditID('gateway'),
+        },
         body,
       },
       { token, limits: { whole: REVIEW_MS } },

@@ -17,6 +17,7 @@ import { readBody } from '../../../net/http-answer.ts';
 import { TimedOut } from '../../../net/timed-out.ts';
 import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
+import type { DayReservation } from '../../day-quota.ts';
 import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 import { type Admitted, admitRequest, promptTokenBound } from './request-policy.ts';
@@ -95,6 +96,7 @@ class Call {
   /** Client key of the entry that will record how the call ended. */
   readonly #key = `model:${crypto.randomUUID()}`;
   #reservation: BudgetReservation | undefined;
+  #dayReservation: DayReservation | undefined;
   #promptBound = 0;
 
   constructor(gateway: GatewayContext, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
@@ -112,10 +114,15 @@ class Call {
     this.#promptBound = promptTokenBound(this.#bytes, budget.density.get(request.model));
     const outputTokens = request.max_tokens;
     const costMicroUSD = costBoundMicroUSD(this.#price, { promptTokens: this.#promptBound, outputTokens, cacheLife });
-    this.#reservation = await budget.reserve(
-      { turn, tokens: this.#promptBound + outputTokens, costMicroUSD },
-      lease.limits,
-    );
+    const bound = { turn, tokens: this.#promptBound + outputTokens, costMicroUSD };
+    this.#reservation = await budget.reserve(bound, lease.limits);
+    try {
+      const agentClass = this.#gateway.quotaClass(lease.class.name);
+      this.#dayReservation = await this.#gateway.dayQuota.reserve(agentClass, bound);
+    } catch (error) {
+      this.#reservation.settle(undefined);
+      throw error;
+    }
   }
 
   async forward(door: ModelDoor, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -137,7 +144,7 @@ class Call {
     if (!hold.alive()) cut ??= 'the lease ended';
     if (cut !== undefined) {
       hold.release();
-      this.#reservation?.settle(undefined);
+      this.#giveBack();
       throw new NoLease(cut);
     }
     // If this process dies before the call ends, the next gateway charges the upper bound.
@@ -148,7 +155,7 @@ class Call {
     } catch (error) {
       hold.release();
       response.off('close', hangUp);
-      this.#reservation?.settle(undefined);
+      this.#giveBack();
       throw error;
     }
     const nothing: Seen = { tokens: undefined, complete: false, stopReason: undefined };
@@ -164,8 +171,10 @@ class Call {
         signal: stop.signal,
       });
     } catch (error) {
-      // The head of a stream is sent before the model works, the head of other answers afterwards.
-      const free = !(error instanceof NoAnswer && error.sent) || this.#admitted.request.stream === true;
+      // The head of a stream is sent before the model works, the head of other answers afterwards. A
+      // caller that hangs up is charged in any case: otherwise it could call the model for nothing.
+      const isSent = error instanceof NoAnswer && error.sent;
+      const free = !isSent || (this.#admitted.request.stream === true && cut === undefined);
       hold.release();
       await this.#end(
         { status: null, seen: nothing, cut: cut ?? errorMessage(error), error: errorMessage(error), free },
@@ -230,6 +239,12 @@ class Call {
     response.end(whole);
   }
 
+  /** Ends the reservations of a call that was not sent. */
+  #giveBack(): void {
+    this.#reservation?.settle(undefined);
+    this.#dayReservation?.release();
+  }
+
   /** Settles the budget and writes the entry. Returns false if the entry could not be written. */
   async #end(ending: Ending, started: number): Promise<boolean> {
     const { lease } = this.#caller;
@@ -280,10 +295,12 @@ class Call {
           ...(cut === undefined ? {} : { cut }),
         },
         durationMs,
-        content: text.slice(0, 4096),
+        content: text,
       });
+      this.#dayReservation?.release();
       return true;
     } catch (failure) {
+      this.#dayReservation?.release(used);
       if (failure instanceof SessionSealed) return false;
       logger.error({ session: lease.session, error: errorMessage(failure) }, 'a model call could not be recorded');
       return false;
@@ -314,7 +331,7 @@ class Call {
 
   #spending(tokens: Tokens): Spending {
     const { request, turn } = this.#admitted;
-    return buildSpending(request.model, turn, tokens, costMicroUSD(this.#price, tokens));
+    return buildSpending(this.#caller.lease.class.name, request.model, turn, tokens, costMicroUSD(this.#price, tokens));
   }
 }
 

@@ -88,15 +88,15 @@ describe('admitRequest', () => {
     ['price table', { speed: 'fast' }],
     ['the request is not valid', { unheard_of: true }],
     [
-      'source of type url',
+      'block of type document',
       { messages: [{ role: 'user', content: [{ type: 'document', source: { type: 'url', url: 'https://x' } }] }] },
     ],
     [
-      'source of type file',
+      'block of type image',
       { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'file', file_id: 'x' } }] }] },
     ],
     [
-      'source of type url',
+      'block of type image',
       {
         system: [{ type: 'text', text: '' }],
         messages: [
@@ -113,16 +113,35 @@ describe('admitRequest', () => {
         ],
       },
     ],
+    ...['image', 'document', 'container_upload', 'search_result', 'made_up'].flatMap((type): [string, object][] => {
+      const inline = { type, source: { type: 'base64', media_type: 'image/png', data: 'AAAA' } };
+      const refusal = `block of type ${type}`;
+      return [
+        [refusal, { messages: [{ role: 'user', content: [inline] }] }],
+        [
+          refusal,
+          { messages: [{ role: 'user', content: [{ type: 'tool_result', tool_use_id: 't', content: [inline] }] }] },
+        ],
+        [refusal, { messages: [], system: [inline] }],
+      ];
+    }),
+    ['messages[0].content must be', { messages: [{ role: 'user', content: { type: 'image' } }] }],
+    ['messages[0].content must be', { messages: ['hello'] }],
+    ['system must be', { system: { type: 'image' } }],
   ])('refuses: %s', (message, body) => {
     expect(refused(body)).toContain(message);
   });
 });
 
 describe('promptTokenBound', () => {
+  it('does not believe that text of extreme density, such as blanks, is followed by more of it', () => {
+    expect(promptTokenBound(5_000_000, { bytes: 5_000_000, tokens: 2000 })).toBeGreaterThan(1_000_000);
+  });
+
   it('is generous at first, and close to the known density after an answer', () => {
-    expect(promptTokenBound(10_000, undefined)).toBe(5000);
-    // 10,000 bytes were 2,500 tokens; 1,000 more bytes can be 500 at most.
-    expect(promptTokenBound(11_000, { bytes: 10_000, tokens: 2500 })).toBe(3750);
-    expect(promptTokenBound(100, { bytes: 10_000, tokens: 9000 })).toBe(50);
+    expect(promptTokenBound(10_000, undefined)).toBe(10_000);
+    // 10,000 bytes were 3,000 tokens; 1,000 more bytes can be 1,000 at most.
+    expect(promptTokenBound(11_000, { bytes: 10_000, tokens: 3000 })).toBe(4900);
+    expect(promptTokenBound(100, { bytes: 10_000, tokens: 9000 })).toBe(100);
   });
 });

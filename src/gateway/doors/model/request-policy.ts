@@ -85,25 +85,18 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
       throw new NotAllowed(`tool type ${tool.type} is not allowed: use only tools that the agent itself runs`);
     }
   }
-  const found = inspect(request.messages);
-  if (found.remote !== undefined) {
-    throw new NotAllowed(
-      `a source of type ${found.remote} is not allowed, because the vendor would fetch it: send the content inline`,
-    );
-  }
+  checkBlocks(request);
   const tools = (request.tools ?? []).length > 0;
   return {
     request,
     body: Buffer.from(JSON.stringify(request)),
     // If one model does both, only a turn of the agent has tools.
     turn: request.model === model && (model !== summaryModel || tools),
-    cacheLife: longest([
-      found.cacheLife,
-      inspect([
-        request.system,
-        request.tools,
-        request.cache_control === undefined ? null : { cache_control: request.cache_control },
-      ]).cacheLife,
+    cacheLife: findCacheLife([
+      request.messages,
+      request.system,
+      request.tools,
+      request.cache_control === undefined ? null : { cache_control: request.cache_control },
     ]),
   };
 }
@@ -111,12 +104,41 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
 type CacheLife = Admitted['cacheLife'];
 const longest = (lives: CacheLife[]): CacheLife => (lives.includes('1h') ? '1h' : lives.includes('5m') ? '5m' : 'none');
 
-const sourced = z.looseObject({ type: z.string(), source: z.looseObject({ type: z.string() }) });
+/**
+ * The blocks that the agent sends. Anything else is refused: the tokens of images and documents are
+ * not bounded by their bytes, and sources may be fetched by the vendor.
+ */
+const BLOCKS: readonly string[] = ['text', 'thinking', 'redacted_thinking', 'tool_use', 'tool_result'];
+
+const block = z.looseObject({ type: z.string(), content: z.unknown().optional() });
+const message = z.looseObject({ content: z.unknown() });
+
+/** Checks every block of the request, in tool results as well. @throws NotAllowed, InvalidInput */
+function checkBlocks({ messages, system }: MessagesRequest): void {
+  if (system !== undefined) checkContent('system', system);
+  for (const [index, one] of messages.entries()) {
+    checkContent(`messages[${index}].content`, message.safeParse(one).data?.content);
+  }
+}
+
+function checkContent(field: string, content: unknown): void {
+  if (typeof content === 'string') return;
+  if (!Array.isArray(content)) throw new InvalidInput(`${field} must be a string or a list of blocks`);
+  for (const [index, value] of content.entries()) {
+    const parsed = block.safeParse(value);
+    if (!parsed.success) throw new InvalidInput(`${field}[${index}] must be a block with a type`);
+    const { type, content: inner } = parsed.data;
+    if (!BLOCKS.includes(type)) {
+      throw new NotAllowed(`${field}[${index}]: a block of type ${type} is not allowed; use ${BLOCKS.join(', ')}`);
+    }
+    if (type === 'tool_result' && inner !== undefined) checkContent(`${field}[${index}].content`, inner);
+  }
+}
+
 const cached = z.looseObject({ cache_control: z.looseObject({ ttl: z.string().optional() }) });
 
-/** Searches nested blocks for remote sources and for the longest requested cache lifetime. */
-function inspect(root: unknown): { remote: string | undefined; cacheLife: CacheLife } {
-  let remote: string | undefined;
+/** Searches nested blocks for the longest requested cache lifetime. */
+function findCacheLife(root: unknown): CacheLife {
   let cacheLife: CacheLife = 'none';
   const waiting: unknown[] = [root];
   for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
@@ -126,27 +148,25 @@ function inspect(root: unknown): { remote: string | undefined; cacheLife: CacheL
     }
     if (typeof value !== 'object' || value === null) continue;
     // The input of a tool call is the model's own data, not a block of the API.
-    const { input, ...block } = { input: undefined, ...value };
+    const { input, ...rest } = { input: undefined, ...value };
     const isCall = 'type' in value && value.type === 'tool_use';
-    const source = sourced.safeParse(block);
-    if (source.success && (source.data.source.type === 'url' || source.data.source.type === 'file')) {
-      remote ??= source.data.source.type;
-    }
-    const cache = cached.safeParse(block);
+    const cache = cached.safeParse(rest);
     if (cache.success) cacheLife = longest([cacheLife, cache.data.cache_control.ttl === '1h' ? '1h' : '5m']);
-    for (const item of Object.values(block)) waiting.push(item ?? null);
+    for (const item of Object.values(rest)) waiting.push(item ?? null);
     if (!isCall) waiting.push(input ?? null);
   }
-  return { remote, cacheLife };
+  return cacheLife;
 }
 
-/**
- * The minimum number of bytes per token, used until the session has an answer. Dense text has about
- * two.
- */
-const BYTES_PER_TOKEN = 2;
+/** No text has more tokens than bytes. */
+const TOKENS_PER_BYTE = 1;
 /** How much denser than the last request a request may be. */
 const MARGIN = 1.3;
+/**
+ * The least density that is believed, in tokens per byte: that of plain English. Blanks have less,
+ * but what follows them may be anything.
+ */
+const MIN_DENSITY = 0.25;
 
 /**
  * An upper bound on the prompt's tokens, computed from its bytes.
@@ -154,11 +174,11 @@ const MARGIN = 1.3;
  * density
  */
 export function promptTokenBound(bytes: number, seen: { bytes: number; tokens: number } | undefined): number {
-  const plain = bytes / BYTES_PER_TOKEN;
+  const plain = bytes * TOKENS_PER_BYTE;
   if (seen === undefined || seen.tokens === 0) return Math.ceil(plain);
   // The part that was sent before counts at the known density, and new text is bounded by its
   // bytes.
-  const added = Math.max(0, bytes - seen.bytes) / BYTES_PER_TOKEN;
-  const known = Math.min(bytes, seen.bytes) * (seen.tokens / seen.bytes) * MARGIN;
+  const added = Math.max(0, bytes - seen.bytes) * TOKENS_PER_BYTE;
+  const known = Math.min(bytes, seen.bytes) * Math.max(MIN_DENSITY, seen.tokens / seen.bytes) * MARGIN;
   return Math.ceil(Math.min(plain, known + added));
 }

@@ -1,4 +1,4 @@
-// Records the event on an Incident whose audit log contradicts its status.
+// Records an event on an Incident whose work cannot be recorded in the audit log.
 
 import { API_VERSION } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
@@ -7,16 +7,16 @@ import { errorMessage } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { EVENTS } from '../kube/resources.ts';
 import type { Logger } from '../observability/logger.ts';
-import { AUDIT_BROKEN } from './status-document.ts';
 
 /** The longest note that the API accepts, in characters. */
 const MAX_NOTE = 1024;
 
 /** Creates the event. Never throws or waits: a lost event is harmless, the condition says the same. */
-export function recordAuditBroken(
+export function recordAuditEvent(
   client: Pick<KubeClient, 'create'>,
   logger: Logger,
   incident: Pick<Incident, 'metadata'>,
+  reason: string,
   message: string,
 ): void {
   const { name, namespace, uid, resourceVersion } = incident.metadata;
@@ -25,8 +25,8 @@ export function recordAuditBroken(
     eventTime: new Date().toISOString().replace('Z', '000Z'),
     reportingController: 'oplab.dev/gateway',
     reportingInstance: 'oplab-gateway',
-    action: AUDIT_BROKEN,
-    reason: AUDIT_BROKEN,
+    action: reason,
+    reason,
     type: 'Warning',
     note: truncate(message, MAX_NOTE),
     regarding: { apiVersion: API_VERSION, kind: 'Incident', name, namespace, uid, resourceVersion },

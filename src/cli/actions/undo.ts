@@ -1,0 +1,173 @@
+// The command `oplab undo`.
+
+import type { Command } from 'commander';
+import { z } from 'zod';
+import type { Incident } from '../../api/incident.ts';
+import { withoutControls } from '../../audit/controls.ts';
+import type { SessionExport } from '../../audit/export.ts';
+import { isMap } from '../../audit/object-view.ts';
+import { statusAnchors } from '../../audit/verify.ts';
+import { InvalidInput, NotAllowed, NotFound, UndoIncomplete } from '../../errors.ts';
+import { isConflict } from '../../kube/errors.ts';
+import { describeTarget } from '../changes/object-yaml.ts';
+import { isIncomplete, type ObjectResult, otherChanges, planUndo, runUndo } from '../changes/undo.ts';
+import type { Conflict, NotUndone, ObjectPlan } from '../changes/undo-plan.ts';
+import {
+  beginRun,
+  endRun,
+  planText,
+  readRuns,
+  showRuns,
+  UNDO_ANNOTATION,
+  type UndoRun,
+} from '../changes/undo-record.ts';
+import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
+import type { Output } from '../output.ts';
+import { changesOf, loadSession, requireVerified } from './changes.ts';
+
+const flags = connectionFlags.extend({
+  file: z.string().optional(),
+  output: z.enum(['text', 'json']).default('text'),
+  dryRun: z.boolean().default(false),
+  yes: z.boolean().default(false),
+});
+type Flags = z.infer<typeof flags>;
+
+/** How often a record is tried while others write to the Incident. */
+const RECORD_TRIES = 5;
+
+/**
+ * Puts back what a session changed.
+ * @throws UndoIncomplete if something is left as it is; VerificationFailed, NotFound, NotAllowed
+ */
+export async function undoSession(environment: Environment, command: Command, text: string): Promise<void> {
+  const given = parseFlags(command, flags);
+  const session = await loadSession(environment, given, text);
+  const incident = await findIncident(environment, given, session);
+  requireVerified(session, environment.output, statusAnchors(incident.status?.audit));
+  const changes = await changesOf(session);
+  const objects = environment.objects(given);
+  const plans = await planUndo(changes, objects);
+  const others = otherChanges(changes);
+  if (given.dryRun) {
+    const planned = plans.map((plan) => ({ ...plan, done: false }));
+    if (given.output === 'json') environment.output.line(planText(plans));
+    else render(environment.output, planned, others, true);
+    requireComplete(planned, others);
+    return;
+  }
+  if (!session.session.sealed) {
+    throw new NotAllowed('the session is still open: cancel the Incident, wait until it has ended, and try again');
+  }
+  if (plans.every(({ steps }) => steps.length === 0)) {
+    const idle = plans.map((plan) => ({ ...plan, done: true }));
+    report(environment.output, given, idle, others);
+    requireComplete(idle, others);
+    return;
+  }
+  if (!given.yes) {
+    render(
+      environment.output,
+      plans.map((plan) => ({ ...plan, done: false })),
+      others,
+      true,
+    );
+    if (!(await environment.confirm('Put this back?'))) throw new InvalidInput('nothing was put back');
+  }
+  const results = await runOnRecord(environment, given, session, plans, others);
+  report(environment.output, given, results, others);
+  requireComplete(results, others);
+}
+
+/** The session's own Incident, which keeps the record of the undo. */
+async function findIncident(environment: Environment, given: Flags, { session }: SessionExport): Promise<Incident> {
+  const { namespace, name } = session.incident;
+  const gone = `the Incident ${namespace}/${name} of this session no longer exists, so an undo cannot go on record`;
+  try {
+    const { incident } = await environment.incidents(given).get(namespace, name);
+    if (incident.metadata.uid === session.id) return incident;
+  } catch (error) {
+    if (!(error instanceof NotFound)) throw error;
+  }
+  throw new NotAllowed(`${gone}; see oplab changes -o patch for what to put back by hand`);
+}
+
+/** Records what is begun, acts, and records how it ended. */
+async function runOnRecord(
+  environment: Environment,
+  given: Flags,
+  { session }: SessionExport,
+  plans: readonly ObjectPlan[],
+  others: readonly NotUndone[],
+): Promise<ObjectResult[]> {
+  const objects = environment.objects(given);
+  const { namespace, name } = session.incident;
+  const record = async (show: (earlier: UndoRun[]) => string) => {
+    for (let left = RECORD_TRIES; ; left -= 1) {
+      const { raw } = await environment.incidents(given).get(namespace, name);
+      if (!isMap(raw)) throw new NotAllowed(`the Incident ${namespace}/${name} cannot be read`);
+      try {
+        await objects.annotateIncident(raw, UNDO_ANNOTATION, show(readRuns(raw)));
+        return;
+      } catch (error) {
+        // The controller or somebody else has written to the Incident.
+        if (!isConflict(error) || left === 1) throw error;
+      }
+    }
+  };
+  const begun = beginRun(plans, {
+    begunAt: environment.now().toISOString(),
+    by: await objects.whoAmI(),
+    entries: session.entries,
+    headHash: session.headHash,
+  });
+  await record((earlier) => showRuns(earlier, begun));
+  const results = await runUndo(plans, objects);
+  const ended = endRun(begun, results, others.length, environment.now().toISOString());
+  await record((earlier) => showRuns(earlier.slice(0, -1), ended));
+  return results;
+}
+
+/** @throws UndoIncomplete */
+function requireComplete(results: readonly ObjectResult[], others: readonly NotUndone[]): void {
+  if (!isIncomplete(results, others)) return;
+  throw new UndoIncomplete('something is left as it is; see the list above');
+}
+
+function report(output: Output, given: Flags, results: readonly ObjectResult[], others: readonly NotUndone[]): void {
+  if (given.output === 'json') output.line(JSON.stringify({ objects: results, notUndone: others }, null, 2));
+  else render(output, results, others, false);
+}
+
+function render(output: Output, results: readonly ObjectResult[], others: readonly NotUndone[], isPlan: boolean): void {
+  const { bold, green, red, yellow } = output.colors;
+  if (results.length + others.length === 0) output.note('There is nothing to put back.');
+  for (const { target, restored, steps, conflicts, notUndone, failure } of results) {
+    output.line(bold(describeTarget(target)));
+    if (steps.length === 0 && conflicts.length + notUndone.length === 0) output.line('  is as it was before');
+    const word = isPlan ? 'would put back' : 'put back';
+    if (steps.length > 0 && failure === undefined) {
+      for (const field of restored) output.line(green(`  ${word}: ${withoutControls(field)}`));
+    }
+    if (failure !== undefined) output.line(red(`  not put back: ${withoutControls(failure)}`));
+    for (const conflict of conflicts) for (const line of showConflict(conflict)) output.line(yellow(`  ${line}`));
+    for (const { seq, what, why } of notUndone) {
+      output.line(yellow(`  not put back: ${withoutControls(what)} (#${seq}): ${withoutControls(why)}`));
+    }
+  }
+  if (others.length > 0) output.line(bold('Cannot be put back'));
+  for (const { seq, what, why } of others)
+    output.line(yellow(`  #${seq} ${withoutControls(what)}: ${withoutControls(why)}`));
+}
+
+function showConflict({ seq, field, before, ours, present, why }: Conflict): string[] {
+  const place = field === '' ? 'the object' : withoutControls(field);
+  const value = (given: unknown) =>
+    given === undefined ? 'not there' : withoutControls(JSON.stringify(given)).slice(0, 500);
+  return [
+    `conflict: ${place} (#${seq}): ${withoutControls(why)}`,
+    ...(field === ''
+      ? []
+      : [`  before:  ${value(before)}`, `  session: ${value(ours)}`, `  present: ${value(present)}`]),
+  ];
+}

@@ -1,0 +1,90 @@
+// Writes what each AgentClass has used today to its status, from which the controller decides
+// whether an attempt may start.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentClass } from '../api/agent-class.ts';
+import { API_VERSION, GATEWAY_MANAGER } from '../api/group.ts';
+import { resolveQuota } from '../api/quota.ts';
+import { errorMessage } from '../errors.ts';
+import { applyStatus } from '../kube/apply-status.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isConflict, isNotFound } from '../kube/errors.ts';
+import { AGENT_CLASSES } from '../kube/resources.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { DayQuota, QuotaClass } from './day-quota.ts';
+
+export interface ClassStatusOptions {
+  readonly client: Pick<KubeClient, 'apply'>;
+  readonly quota: Pick<DayQuota, 'usage'>;
+  readonly classes: () => readonly AgentClass[];
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** The time between two writes that are not urgent, in milliseconds. Default: 15,000. */
+  readonly intervalMs?: number;
+}
+
+const INTERVAL_MS = 15_000;
+
+/** The quota in force for a class of this name, which may not exist. */
+export function quotaClass(name: string, agentClass: AgentClass | undefined): QuotaClass {
+  return { name, generation: agentClass?.metadata.generation, quota: resolveQuota(agentClass?.spec.quota) };
+}
+
+export class ClassStatusWriter {
+  readonly #options: ClassStatusOptions;
+  /** The last document written, by UID of the class. */
+  readonly #written = new Map<string, string>();
+  #wake = new AbortController();
+
+  constructor(options: ClassStatusOptions) {
+    this.#options = options;
+  }
+
+  /** Writes soon, for example because a call was refused. */
+  hurry(): void {
+    this.#wake.abort();
+  }
+
+  /** Writes what has changed, at intervals and when hurried, until the signal aborts. */
+  async run(): Promise<void> {
+    const { signal, intervalMs = INTERVAL_MS } = this.#options;
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      await this.write();
+      const wake = AbortSignal.any([signal, this.#wake.signal]);
+      await sleep(intervalMs, undefined, { signal: wake, ref: false }).catch(() => {});
+    }
+  }
+
+  /** Writes every status that has changed. A failed write is tried again the next time. */
+  async write(): Promise<void> {
+    for (const agentClass of this.#options.classes()) await this.#writeOne(agentClass);
+  }
+
+  async #writeOne(agentClass: AgentClass): Promise<void> {
+    const { client, quota, logger } = this.#options;
+    const { name, uid } = agentClass.metadata;
+    const day = quota.usage(quotaClass(name, agentClass));
+    // A class that was never used has no status.
+    const isUnused = day.costMilliUSD === 0 && day.tokens === 0 && day.limitReached === undefined;
+    if (isUnused && agentClass.status?.day === undefined) return;
+    const document = JSON.stringify(day);
+    if (this.#written.get(uid) === document) return;
+    try {
+      await applyStatus(
+        client,
+        AGENT_CLASSES,
+        { apiVersion: API_VERSION, kind: 'AgentClass', metadata: { name, uid }, status: { day } },
+        GATEWAY_MANAGER,
+      );
+      this.#written.set(uid, document);
+    } catch (error) {
+      // The class was deleted, or replaced by another one with the same name.
+      if (isNotFound(error) || isConflict(error)) return;
+      logger.warn(
+        { agentClass: name, error: errorMessage(error) },
+        'the status of a class cannot be written; retrying',
+      );
+    }
+  }
+}
