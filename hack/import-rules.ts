@@ -10,16 +10,18 @@ interface Room {
   readonly instead: string;
 }
 
-const root = ['errors.ts', 'environment.ts'];
+const rootFiles = ['errors.ts', 'environment.ts'];
+const root = [...rootFiles, 'input'];
 const protocols = ['sandbox/protocol.ts', 'gateway/protocol.ts'];
 const serve = ['net', 'observability'];
 
 /** The folders of src/, lowest first. */
 export const rooms: Readonly<Record<string, Room>> = {
+  input: { imports: ['errors.ts'], instead: 'What knows one kind of input belongs in the folder that reads it.' },
   observability: { imports: root, instead: 'What measures one subsystem belongs in that subsystem.' },
   api: { imports: ['errors.ts'], instead: 'What acts on these objects belongs in the folder that acts.' },
   net: {
-    imports: ['errors.ts', 'error-codes.ts', 'observability'],
+    imports: ['errors.ts', 'error-codes.ts', 'input', 'observability'],
     instead: 'What knows Kubernetes belongs in src/kube, what knows a door in src/gateway.',
   },
   kube: {
@@ -27,11 +29,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     instead: 'What decides about Incidents or Monitors belongs in src/controller.',
   },
   audit: {
-    imports: ['errors.ts', 'api', 'observability'],
+    imports: ['errors.ts', 'input', 'api', 'observability'],
     instead: 'What serves or ships the log belongs in src/gateway, what shows it in src/cli.',
   },
   checks: {
-    imports: ['errors.ts', 'api', 'kube', ...serve],
+    imports: ['errors.ts', 'input', 'api', 'kube', ...serve],
     instead: 'What follows from the result of a check belongs in src/controller.',
   },
   sandbox: {
@@ -173,14 +175,14 @@ export function importRules(): string {
 }
 
 function overrides(): object[] {
-  const nothing =
-    'Of our own files, this one may import only errors.ts and error-codes.ts. What needs more belongs in the folder that uses it.';
-  const rootFiles = [...root, 'error-codes.ts'].map((file) => `src/${file}`);
+  const nothing = 'These files are below all folders. What needs more imports belongs in the folder that uses it.';
+  const shared = [...rootFiles, 'error-codes.ts'].map((file) => `src/${file}`);
   return [
     noFetch,
-    restrict(rootFiles, './', ['errors.ts', 'error-codes.ts'], nothing, programPaths),
+    restrict(['src/errors.ts', 'src/error-codes.ts'], './', ['errors.ts', 'error-codes.ts'], nothing, programPaths),
+    restrict(['src/environment.ts'], './', ['errors.ts', 'input'], nothing, programPaths),
     restrict(
-      ['src/*.ts', '!src/*.test.ts', ...rootFiles.map((file) => `!${file}`)],
+      ['src/*.ts', '!src/*.test.ts', ...shared.map((file) => `!${file}`)],
       '../',
       [],
       'Programs import src/ only. Doubles belong in test/support, and what runs the lab in lab/.',

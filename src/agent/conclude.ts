@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ClaimOutcome } from '../api/incident-status.ts';
 import { truncate } from '../api/truncate.ts';
 import type { Conclusion, Task } from '../gateway/protocol.ts';
+import { checkInput, joinProblems } from '../input/parse-input.ts';
 import type { Tool } from './tool.ts';
 
 const outcomes: Record<'fixed' | 'nothing_wrong' | 'cannot_fix', ClaimOutcome> = {
@@ -48,9 +49,9 @@ export function createConcludeTool(
       },
     },
     prepare(raw) {
-      const parsed = input.safeParse(raw);
+      const parsed = checkInput(input, raw, { values: 'shown' });
       if (!parsed.success)
-        return `conclude: ${z.prettifyError(parsed.error)}\nNothing was concluded. Call it again with all four fields.`;
+        return `${joinProblems('conclude', parsed.problems)}\nNothing was concluded. Call it again with all four fields.`;
       const { outcome, summary, root_cause: rootCause, actions } = parsed.data;
       if (mode === 'Diagnose' && outcome === 'fixed') {
         return 'conclude: `fixed` is not allowed in mode Diagnose, in which you must not change anything. Conclude cannot_fix with your diagnosis, or nothing_wrong.';

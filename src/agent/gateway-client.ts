@@ -7,7 +7,7 @@ import type { Agent, IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
 import { ERRORS, type ErrorCode, isErrorCode } from '../error-codes.ts';
-import { errorMessage, InvalidInput, NoLease, OplabError } from '../errors.ts';
+import { errorMessage, NoLease, OplabError } from '../errors.ts';
 import {
   type Conclusion,
   type LiveChunk,
@@ -16,6 +16,7 @@ import {
   type Task,
   task as taskSchema,
 } from '../gateway/protocol.ts';
+import { parseInput } from '../input/parse-input.ts';
 import { readAnswer, readBeginning } from '../net/answer-body.ts';
 import { errorBody } from '../net/error-body.ts';
 import { createAgent, openRequest } from '../net/request.ts';
@@ -167,9 +168,8 @@ export class GatewayClient {
         const status = response.statusCode ?? 0;
         if (status >= 200 && status < 300) {
           const text = (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
-          const parsed = schema.safeParse(text === '' ? undefined : JSON.parse(text));
-          if (parsed.success) return parsed.data;
-          throw new InvalidInput(`${path}: the gateway's answer is not valid: ${z.prettifyError(parsed.error)}`);
+          const content: unknown = text === '' ? undefined : JSON.parse(text);
+          return parseInput(schema, content, `${path}: the gateway's answer is not valid`, { values: 'hidden' });
         }
         const refusal = await readRefusal(response);
         // The token may just have been rotated.

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { LiveChunk } from '../gateway/protocol.ts';
+import { checkInput, joinProblems } from '../input/parse-input.ts';
 import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS } from '../sandbox/protocol.ts';
 import { type Sandbox, SandboxLost, SandboxStalled } from './sandbox-client.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
@@ -104,9 +105,9 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
       },
     },
     prepare(raw) {
-      const parsed = input.safeParse(raw);
+      const parsed = checkInput(input, raw, { values: 'shown' });
       if (!parsed.success) {
-        return `shell: ${z.prettifyError(parsed.error)}\nUse {"command": "…", "reasoning": "why"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
+        return `${joinProblems('shell', parsed.problems)}\nUse {"command": "…", "reasoning": "why"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
       }
       const { command, reasoning, timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = parsed.data;
       return {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { incident } from '../api/incident.ts';
 import type { IncidentStatus } from '../api/incident-status.ts';
 import { InvalidInput } from '../errors.ts';
+import { parseInput } from '../input/parse-input.ts';
 import { type Entry, entry, parseEntry } from './entry.ts';
 import { type Anchor, canonicalJson, type Finding, isSeal, sha256 } from './hash-chain.ts';
 import type { SessionSummary } from './log.ts';
@@ -116,18 +117,17 @@ export function parseExport(text: string, where: string): SessionExport {
   } catch (error) {
     throw new InvalidInput(`${where} is not a session export: it is not JSON, or it was truncated`, error);
   }
-  const parsed = sessionExport.safeParse(raw);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new InvalidInput(
-      `${where} is not a session export that this version of oplab can read (${EXPORT_FORMAT}): ${issue?.path.join('.')}: ${issue?.message}`,
-    );
-  }
+  const parsed = parseInput(
+    sessionExport,
+    raw,
+    `${where} is not a session export that this version of oplab can read (${EXPORT_FORMAT})`,
+    { values: 'hidden' },
+  );
   const entries = z
     .object({ entries: z.array(z.unknown()) })
     .parse(raw)
     .entries.map(parseEntry);
-  return { ...parsed.data, entries };
+  return { ...parsed, entries };
 }
 
 /** Verifies the file against itself and against anchors from outside. */

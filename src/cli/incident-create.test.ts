@@ -153,7 +153,7 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
 
   it('an error names a value that is out of range', async () => {
     await expect(create(manifest([{ name: 'up', http: { ...http, port: 0 } }]), ...args)).rejects.toMatchObject({
-      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: .*>=1 \(got 0\)$/),
+      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: must be from 1 to 65535 \(got 0\)$/),
     });
   });
 });

@@ -6,6 +6,8 @@ import { incidentSpecSchema, type Schema } from '../api/crd.ts';
 import { incident } from '../api/incident.ts';
 import type { Cel } from '../checks/cel.ts';
 import { InvalidInput } from '../errors.ts';
+import { unknownField } from '../input/issue-text.ts';
+import { checkInput, joinProblems, parseInput } from '../input/parse-input.ts';
 import type { NewIncident } from './incidents.ts';
 
 type Evaluator = Pick<Cel, 'syntaxError' | 'evaluate'>;
@@ -16,18 +18,9 @@ function shown(value: unknown): string {
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
-/** The first issue that a schema reports, with its field and value. */
-export function issueText({ issues: [issue] }: z.ZodError): string {
-  const { path = [], message = '', input } = issue ?? {};
-  const value = input === undefined || typeof input === 'object' ? '' : ` (got ${shown(input)})`;
-  return `${path.join('.')}: ${message}${value}`;
-}
-
-/** The spec with its defaults. @throws InvalidInput if it does not match the schema */
+/** The spec with its defaults. @throws InvalidInput with all problems */
 export function parseSpec(spec: object): z.infer<typeof incident.shape.spec> {
-  const parsed = incident.shape.spec.safeParse(spec, { reportInput: true });
-  if (!parsed.success) throw new InvalidInput(`spec.${issueText(parsed.error)}`);
-  return parsed.data;
+  return parseInput(incident.shape.spec, spec, '', { values: 'shown', at: ['spec'] });
 }
 
 /**
@@ -35,16 +28,23 @@ export function parseSpec(spec: object): z.infer<typeof incident.shape.spec> {
  * InvalidInput
  */
 export async function checkExpressions(checks: readonly Check[], cel: Evaluator): Promise<void> {
+  const problems: string[] = [];
   for (const [index, check] of checks.entries()) {
     for (const kind of ['http', 'kubernetes', 'prometheus'] as const) {
       const expression = check[kind]?.cel;
       const problem = expression === undefined ? undefined : await cel.syntaxError(expression);
       if (problem === undefined) continue;
-      throw new InvalidInput(
+      problems.push(
         `spec.verify.checks.${index}.${kind}.cel: ${shown(expression)} is not a valid CEL expression for a check: ${problem}; write an expression that is true when the check passes, for example ${EXAMPLES[kind]}`,
       );
     }
   }
+  throwAll(problems);
+}
+
+/** @throws InvalidInput if there are problems */
+function throwAll(problems: readonly string[]): void {
+  if (problems.length > 0) throw new InvalidInput(joinProblems('', problems));
 }
 
 const EXAMPLES = {
@@ -57,31 +57,42 @@ const EXAMPLES = {
  * The remaining validation of the API server: names, unknown fields, duplicates in lists, CEL
  * rules. Permissions, and whether the namespace and the AgentClass exist, only the server can
  * check.
- * @throws InvalidInput
+ * @throws InvalidInput with all problems. The CEL rules are evaluated only if there are no others
  */
 export async function checkAsServer(wanted: NewIncident, cel: Evaluator): Promise<void> {
-  const { name, generateName, namespace } = wanted.metadata;
-  if (name === undefined && generateName === undefined) throw new InvalidInput('metadata.name: must be set');
-  if (name !== undefined) requireName('metadata.name', name, name);
-  // The suffix that the server appends ends in a letter or a digit.
-  else requireName('metadata.generateName', generateName ?? '', `${generateName}x`);
-  if (namespace !== undefined && (!SUBDOMAIN.test(namespace) || namespace.includes('.') || namespace.length > 63)) {
-    throw new InvalidInput(
-      `metadata.namespace: ${shown(namespace)} is not a valid namespace name; use at most 63 lowercase letters, digits and "-"`,
-    );
-  }
-  checkShape(incidentSpecSchema(), wanted.spec, 'spec');
-  await checkRules(incidentSpecSchema(), parseSpec(wanted.spec), 'spec', cel);
+  const schema = incidentSpecSchema();
+  const spec = checkInput(incident.shape.spec, wanted.spec, { values: 'shown', at: ['spec'] });
+  throwAll([
+    ...nameProblems(wanted.metadata),
+    ...(spec.success ? [] : spec.problems),
+    ...shapeProblems(schema, wanted.spec, 'spec'),
+  ]);
+  throwAll(await ruleProblems(schema, parseSpec(wanted.spec), 'spec', cel));
 }
 
 /** The names that the API server accepts (RFC 1123 subdomains). */
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-function requireName(field: string, value: string, name: string): void {
-  if (SUBDOMAIN.test(name) && name.length <= 253) return;
-  throw new InvalidInput(
+function nameProblems({ name, generateName, namespace }: NewIncident['metadata']): string[] {
+  const problems: string[] = [];
+  if (name !== undefined) problems.push(...objectNameProblems('metadata.name', name, name));
+  // The suffix that the server appends ends in a letter or a digit.
+  else if (generateName !== undefined) {
+    problems.push(...objectNameProblems('metadata.generateName', generateName, `${generateName}x`));
+  } else problems.push('metadata.name: must be set, or metadata.generateName instead');
+  if (namespace !== undefined && (!SUBDOMAIN.test(namespace) || namespace.includes('.') || namespace.length > 63)) {
+    problems.push(
+      `metadata.namespace: ${shown(namespace)} is not a valid namespace name; use at most 63 lowercase letters, digits and "-"`,
+    );
+  }
+  return problems;
+}
+
+function objectNameProblems(field: string, value: string, name: string): string[] {
+  if (SUBDOMAIN.test(name) && name.length <= 253) return [];
+  return [
     `${field}: ${shown(value)} is not a valid object name; use at most 253 lowercase letters, digits, "-" and ".", and start and end with a letter or a digit`,
-  );
+  ];
 }
 
 const record = z.record(z.string(), z.unknown());
@@ -94,62 +105,65 @@ const extensions = z.looseObject({
     .default([]),
 });
 
-/** Rejects unknown fields, duplicate elements and too many properties. @throws InvalidInput */
-function checkShape(schema: Schema, value: unknown, at: string): void {
+/** Unknown fields, duplicate elements and too many properties, at any depth. */
+function shapeProblems(schema: Schema, value: unknown, at: string): string[] {
   const {
     'x-kubernetes-list-type': type,
     'x-kubernetes-list-map-keys': keys,
     maxProperties: most,
   } = extensions.parse(schema);
+  const problems: string[] = [];
   if (Array.isArray(value)) {
     const seen = new Set<string>();
     for (const [index, element] of value.entries()) {
       const { items } = schema;
-      if (items !== undefined) checkShape(items, element, `${at}.${index}`);
+      if (items !== undefined) problems.push(...shapeProblems(items, element, `${at}.${index}`));
       if (type !== 'set' && type !== 'map') continue;
       const fields = record.safeParse(element);
       const identity = type === 'set' ? [element] : keys.map((key) => fields.data?.[key]);
       const same = JSON.stringify(identity);
       if (seen.has(same)) {
         const field = [at, index, ...(type === 'set' ? [] : [keys.join(',')])].join('.');
-        throw new InvalidInput(`${field}: ${identity.map(shown).join(', ')} is a duplicate; remove or rename it`);
+        problems.push(`${field}: ${identity.map(shown).join(', ')} is a duplicate; remove or rename it`);
       }
       seen.add(same);
     }
-    return;
+    return problems;
   }
   const fields = record.safeParse(value);
-  if (!fields.success) return;
+  if (!fields.success) return problems;
   const size = Object.keys(fields.data).length;
-  if (size > most) throw new InvalidInput(`${at}: must have at most ${most} entries, not ${size}`);
-  if (schema.properties === undefined) return;
+  if (size > most) problems.push(`${at}: must have at most ${most} entries, not ${size}`);
+  if (schema.properties === undefined) return problems;
   for (const [name, child] of Object.entries(fields.data)) {
     const known = schema.properties[name];
-    if (known === undefined) {
-      const names = Object.keys(schema.properties).join(', ');
-      throw new InvalidInput(`${at}.${name}: unknown field; valid fields: ${names}`);
-    }
-    checkShape(known, child, `${at}.${name}`);
+    if (known !== undefined) problems.push(...shapeProblems(known, child, `${at}.${name}`));
+    else problems.push(`${at}.${name}: ${unknownField(name, Object.keys(schema.properties))}`);
   }
+  return problems;
 }
 
-/** Checks the schema's CEL rules, except those that compare with an older object. */
-async function checkRules(schema: Schema, value: unknown, at: string, cel: Evaluator): Promise<void> {
-  if (value === undefined) return;
+/** What the schema's CEL rules report, except those that compare with an older object. */
+async function ruleProblems(schema: Schema, value: unknown, at: string, cel: Evaluator): Promise<string[]> {
+  if (value === undefined) return [];
+  const problems: string[] = [];
   for (const { rule, message, optionalOldSelf } of extensions.parse(schema)['x-kubernetes-validations']) {
     const ofNew = optionalOldSelf ? rule.replaceAll('oldSelf.hasValue()', 'false') : rule;
     if (/\boldSelf\b/.test(ofNew)) continue;
     const result = await cel.evaluate(ofNew, { self: { json: JSON.stringify(value) } });
-    if (result.type === 'failed') throw new InvalidInput(`${at}: ${message}`);
+    if (result.type === 'failed') problems.push(`${at}: ${message}`);
   }
   if (Array.isArray(value)) {
     const { items = {} } = schema;
-    for (const [index, element] of value.entries()) await checkRules(items, element, `${at}.${index}`, cel);
-    return;
+    for (const [index, element] of value.entries()) {
+      problems.push(...(await ruleProblems(items, element, `${at}.${index}`, cel)));
+    }
+    return problems;
   }
   const fields = record.safeParse(value);
-  if (!fields.success) return;
+  if (!fields.success) return problems;
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
-    await checkRules(child, fields.data[name], `${at}.${name}`, cel);
+    problems.push(...(await ruleProblems(child, fields.data[name], `${at}.${name}`, cel)));
   }
+  return problems;
 }

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { InvalidInput } from '../errors.ts';
+import { parseInput } from '../input/parse-input.ts';
 
 const rate = z.number().min(0);
 const rates = z.object({
@@ -74,14 +75,13 @@ const BUILT_IN: Readonly<Record<string, Price>> = {
 
 /** The built-in table with `overrides` (model → price) applied. @throws InvalidInput */
 export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
-  const parsed = z.record(z.string(), price).nullish().safeParse(overrides);
-  if (!parsed.success) {
-    throw new InvalidInput(
-      `${origin} must map models to {input, output, cacheRead, cacheWrite} in USD per million tokens: ${z.prettifyError(parsed.error)}`,
-      parsed.error,
-    );
-  }
-  return new Map([...Object.entries(BUILT_IN), ...Object.entries(parsed.data ?? {})]);
+  const parsed = parseInput(
+    z.record(z.string(), price).nullish(),
+    overrides,
+    `${origin} must map models to {input, output, cacheRead, cacheWrite} in USD per million tokens`,
+    { values: 'shown' },
+  );
+  return new Map([...Object.entries(BUILT_IN), ...Object.entries(parsed ?? {})]);
 }
 
 /**

@@ -1,9 +1,10 @@
 // Reads request bodies as JSON, and answers with JSON or with a refusal that has a stable code.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../error-codes.ts';
 import { errorMessage, InvalidInput, LimitReached, OplabError, OverQuota, TooLarge } from '../errors.ts';
+import { parseInput } from '../input/parse-input.ts';
 import type { ErrorBody } from './error-body.ts';
 
 /** A refusal as it is sent. */
@@ -136,7 +137,5 @@ export function parseJson<T>(body: Buffer, schema: z.ZodType<T>): T {
   } catch (error) {
     throw new InvalidInput('the body is not JSON', error);
   }
-  const parsed = schema.safeParse(content);
-  if (!parsed.success) throw new InvalidInput(`the body is not valid: ${z.prettifyError(parsed.error)}`, parsed.error);
-  return parsed.data;
+  return parseInput(schema, content, 'the body is not valid', { values: 'hidden' });
 }

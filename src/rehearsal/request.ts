@@ -1,6 +1,7 @@
 // Parses requests of the Messages API, as strictly as the rules need.
 
 import { z } from 'zod';
+import { checkInput, joinProblems } from '../input/parse-input.ts';
 import { faultIn, messageParam } from './conversation.ts';
 
 /** The only model of this server. It is not Claude. */
@@ -25,10 +26,9 @@ export interface ApiError {
 
 /** Parses a body, or returns the error that the API would return. */
 export function parseRequest(body: unknown): { request: MessagesRequest } | { error: ApiError } {
-  const parsed = messagesRequest.safeParse(body);
+  const parsed = checkInput(messagesRequest, body, { values: 'hidden' });
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const message = `${issue?.path.join('.') ?? 'body'}: ${issue?.message ?? 'invalid'}`;
+    const message = joinProblems('', parsed.problems);
     return { error: { status: 400, type: 'invalid_request_error', message } };
   }
   if (parsed.data.model !== REHEARSAL_MODEL) {

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { errorMessage, InvalidInput } from '../errors.ts';
+import { parseInput } from '../input/parse-input.ts';
 
 /**
  * A condition on one step of the conversation: the latest command that matches `ran`, and its
@@ -131,10 +132,9 @@ export async function loadRules(directory: string): Promise<RuleBook> {
     } catch (error) {
       throw new InvalidInput(`${file}: ${errorMessage(error)}`, error);
     }
-    const parsed = ruleFile.safeParse(content);
-    if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`, parsed.error);
-    rules.push(...parsed.data.rules);
-    Object.assign(groups, parsed.data.groups);
+    const parsed = parseInput(ruleFile, content, file, { values: 'shown' });
+    rules.push(...parsed.rules);
+    Object.assign(groups, parsed.groups);
   }
   const book = { rules, groups };
   check(book);

@@ -9,10 +9,11 @@ import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';
 import { errorMessage, InvalidInput } from '../../errors.ts';
+import { parseInput } from '../../input/parse-input.ts';
 import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from '../check-flags.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import type { NewIncident } from '../incidents.ts';
-import { checkAsServer, checkExpressions, issueText, parseSpec } from '../manifest-check.ts';
+import { checkAsServer, checkExpressions, parseSpec } from '../manifest-check.ts';
 import { writeStructured } from '../structured.ts';
 
 const list = z.array(z.string()).default([]);
@@ -189,9 +190,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
     if (problem !== undefined) throw new InvalidInput(`${where} is not valid YAML: ${problem.message.split('\n')[0]}`);
     const raw: unknown = document.toJS();
     if (raw === null) return [];
-    const parsed = manifest.safeParse(raw, { reportInput: true });
-    if (!parsed.success) throw new InvalidInput(`${where}: ${issueText(parsed.error)}`);
-    const { apiVersion, kind, metadata, spec } = parsed.data;
+    const { apiVersion, kind, metadata, spec } = parseInput(manifest, raw, where, { values: 'shown' });
     return [{ apiVersion, kind, metadata, spec: given.suspend ? { ...spec, suspend: true } : spec }];
   });
   if (found.length === 0) throw new InvalidInput(`${where} contains no Incident`);
@@ -223,8 +222,8 @@ async function complete(environment: Environment, given: Flags, one: NewIncident
   }
   const metadata = { ...one.metadata, namespace: namespace ?? environment.namespace(given) };
   const complete = { ...one, metadata };
-  const { verify } = parseSpec(one.spec);
   if (given.dryRun === 'client') await checkAsServer(complete, cel);
+  const { verify } = parseSpec(one.spec);
   await checkExpressions(verify.checks, cel);
   return complete;
 }

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { CONDITIONS } from '../../api/incident.ts';
 import { withoutControls } from '../../audit/controls.ts';
-import { InvalidInput } from '../../errors.ts';
+import { parseInput } from '../../input/parse-input.ts';
 import type { KubeObject } from '../../kube/client.ts';
 import { age, cost } from '../format.ts';
 
@@ -51,15 +51,13 @@ export function incidentHeader({ allNamespaces, wide }: IncidentColumns): string
 
 /** The row of one Incident, with the columns of the header. @throws InvalidInput */
 export function incidentRow(incident: KubeObject, now: Date, { allNamespaces, wide }: IncidentColumns): string[] {
-  const parsed = shown.safeParse(incident);
-  if (!parsed.success) {
-    const { namespace = '', name } = incident.metadata;
-    const [issue] = parsed.error.issues;
-    throw new InvalidInput(
-      `this version of oplab cannot read Incident ${namespace}/${name}: ${issue?.path.join('.')}: ${issue?.message}`,
-    );
-  }
-  const { metadata, spec, status } = parsed.data;
+  const { namespace = '', name: called } = incident.metadata;
+  const { metadata, spec, status } = parseInput(
+    shown,
+    incident,
+    `this version of oplab cannot read Incident ${namespace}/${called}`,
+    { values: 'shown' },
+  );
   const attempts = status?.attempts?.length ?? 0;
   const allowed = status?.limits?.attempts;
   return [

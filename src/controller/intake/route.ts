@@ -6,6 +6,7 @@ import { severity } from '../../api/incident.ts';
 import { requestedLimits, SOAK_FITS } from '../../api/limits.ts';
 import { dnsLabel } from '../../api/meta.ts';
 import { InvalidInput } from '../../errors.ts';
+import { parseInput } from '../../input/parse-input.ts';
 import type { Alert } from './alert.ts';
 
 /** The name of the check that asks Prometheus whether the alert still exists. */
@@ -84,9 +85,7 @@ export function parseIntakeConfig(text: string, where: string): IntakeConfig {
   } catch (error) {
     throw new InvalidInput(`${where} is not JSON`, error);
   }
-  const parsed = intakeConfig.safeParse(content);
-  if (!parsed.success) throw new InvalidInput(`${where}: ${z.prettifyError(parsed.error)}`, parsed.error);
-  return parsed.data;
+  return parseInput(intakeConfig, content, where, { values: 'shown' });
 }
 
 /** The first route whose matchers all match. A missing label counts as empty. */

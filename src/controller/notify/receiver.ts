@@ -5,6 +5,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { dnsLabel } from '../../api/meta.ts';
 import { InvalidInput } from '../../errors.ts';
+import { parseInput } from '../../input/parse-input.ts';
 
 const receiver = z.strictObject({
   name: dnsLabel,
@@ -32,9 +33,7 @@ export function parseReceivers(text: string, where: string): Receiver[] {
   } catch (error) {
     throw new InvalidInput(`${where} is not JSON`, error);
   }
-  const parsed = receivers.safeParse(content);
-  if (!parsed.success) throw new InvalidInput(`${where}: ${z.prettifyError(parsed.error)}`, parsed.error);
-  return parsed.data;
+  return parseInput(receivers, content, where, { values: 'hidden' });
 }
 
 /** Reads the URL of a receiver. Rejects with an Error whose message never contains the URL. */

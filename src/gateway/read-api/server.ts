@@ -5,7 +5,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { AuditLog } from '../../audit/log.ts';
-import { errorMessage, InvalidInput } from '../../errors.ts';
+import { errorMessage } from '../../errors.ts';
+import { parseInput } from '../../input/parse-input.ts';
 import { sendJson, sendRefusal } from '../../net/http-answer.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LiveOutput } from '../live-output.ts';
@@ -96,9 +97,9 @@ async function answer(api: ReadApi, request: IncomingMessage, response: ServerRe
     notFound(`session ${id} is not in the log`);
     return;
   }
-  const parsed = page.safeParse(Object.fromEntries(url.searchParams));
-  if (!parsed.success) throw new InvalidInput(`afterSeq and limit must be numbers: ${z.prettifyError(parsed.error)}`);
-  const { afterSeq, limit } = parsed.data;
+  const { afterSeq, limit } = parseInput(page, Object.fromEntries(url.searchParams), 'query parameters', {
+    values: 'shown',
+  });
   if (part === 'entries') {
     sendJson(response, 200, { items: await log.read(id, { afterSeq, limit }) });
     return;

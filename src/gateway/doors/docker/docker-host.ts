@@ -26,7 +26,7 @@ export const dockerEndpoint = z.object({
   name: z.string().min(1).max(63),
   url: z
     .url({ protocol: /^(tcp|https)$/ })
-    .refine((url) => new URL(url).hostname !== '', 'tcp://host:port')
+    .refine((url) => new URL(url).hostname !== '', 'must be a URL such as tcp://10.0.0.5:2376')
     .transform((url) => new URL(url.replace(/^tcp:/, 'https:'))),
   /**
    * A folder with ca.crt, tls.crt and tls.key: the trusted CA and the gateway's client certificate.

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { errorMessage, InvalidInput } from '../../../errors.ts';
+import { parseInput } from '../../../input/parse-input.ts';
 import { type DockerEndpoint, dockerEndpoint } from './docker-host.ts';
 
 const endpointFile = z.object({ endpoints: z.array(dockerEndpoint).max(64) });
@@ -17,9 +18,7 @@ export async function loadDockerEndpoints(file: string | undefined): Promise<rea
   } catch (error) {
     throw new InvalidInput(`the Docker endpoints file ${file} cannot be read: ${errorMessage(error)}`, error);
   }
-  const parsed = endpointFile.safeParse(content ?? { endpoints: [] });
-  if (!parsed.success) throw new InvalidInput(`${file}: ${z.prettifyError(parsed.error)}`, parsed.error);
-  const { endpoints } = parsed.data;
+  const { endpoints } = parseInput(endpointFile, content ?? { endpoints: [] }, file, { values: 'shown' });
   const duplicate = endpoints.find(({ name }, index) => endpoints.findIndex((other) => other.name === name) !== index);
   if (duplicate !== undefined) throw new InvalidInput(`${file}: Docker host ${duplicate.name} is listed twice`);
   return endpoints;

@@ -6,6 +6,7 @@
 
 import { z } from 'zod';
 import { InvalidInput } from '../../../errors.ts';
+import { parseInput } from '../../../input/parse-input.ts';
 
 /** An object with exactly these fields. Null means an absent field, as in Go. */
 export function goObject<S extends z.ZodRawShape>(shape: S) {
@@ -43,7 +44,5 @@ export function parseGo<T>(body: Buffer, schema: z.ZodType<T>): T {
   } catch (error) {
     throw new InvalidInput('the body is not valid JSON', error);
   }
-  const parsed = schema.safeParse(content ?? {});
-  if (parsed.success) return parsed.data;
-  throw new InvalidInput(`the docker door does not accept the body: ${z.prettifyError(parsed.error)}`, parsed.error);
+  return parseInput(schema, content ?? {}, 'the docker door does not accept the body', { values: 'hidden' });
 }

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput } from '../../../errors.ts';
+import { parseInput } from '../../../input/parse-input.ts';
 
 /** The label that Compose puts on everything it creates. */
 export const PROJECT_LABEL = 'com.docker.compose.project';
@@ -65,10 +66,9 @@ export function scopedFilters(scope: Scope, text: string | undefined): string {
       throw new InvalidInput('the parameter filters is not valid JSON', error);
     }
   }
-  const wanted = filters.safeParse(parsed ?? {});
-  if (!wanted.success) throw new InvalidInput(`filters are not valid: ${z.prettifyError(wanted.error)}`, wanted.error);
-  const written = Object.entries(wanted.data).map(([name, values]) => [name, marked(values)]);
-  const label = [...(wanted.data.label ?? []), `${scope.key}=${scope.value}`];
+  const wanted = parseInput(filters, parsed ?? {}, 'the parameter filters is not valid', { values: 'shown' });
+  const written = Object.entries(wanted).map(([name, values]) => [name, marked(values)]);
+  const label = [...(wanted.label ?? []), `${scope.key}=${scope.value}`];
   return JSON.stringify({ ...Object.fromEntries(written), label: marked(label) });
 }
 

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { ClassSnapshot } from '../../../api/incident-status.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import { checkInput, joinProblems } from '../../../input/parse-input.ts';
 
 /**
  * A request as it is forwarded. It has only these fields, so that no unknown field is passed on.
@@ -59,13 +60,13 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
   } catch (error) {
     throw new InvalidInput('the body is not valid JSON', error);
   }
-  const parsed = messagesRequest.safeParse(content);
+  const parsed = checkInput(messagesRequest, content, { values: 'hidden' });
   if (!parsed.success) {
     const fields = z.record(z.string(), z.unknown()).safeParse(content).data ?? {};
     for (const [field, reason] of Object.entries(REFUSED)) {
       if (field in fields) throw new NotAllowed(`${field} is not allowed: ${reason}`);
     }
-    throw new InvalidInput(`the request is not valid: ${z.prettifyError(parsed.error)}`, parsed.error);
+    throw new InvalidInput(joinProblems('the request is not valid', parsed.problems));
   }
   const request = parsed.data;
   const { model, summaryModel, maxOutputTokens, name } = allowed;
