@@ -59,7 +59,7 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     const file = await tamperedLog();
     const failures: [string[], number, string][] = [
       [['audit', 'verify'], 2, 'OPLAB_INVALID_INPUT: name an Incident'],
-      [['incident', 'create', '-f', 'nowhere.yaml'], 2, 'OPLAB_INVALID_INPUT: nowhere.yaml'],
+      [['incident', 'create', '-f', 'nowhere.yaml'], 2, 'OPLAB_INVALID_INPUT: -f: nowhere.yaml'],
       [['top'], 2, 'OPLAB_NOT_A_TERMINAL: '],
       [['audit', 'show', 'nope', '--file', file], 3, 'OPLAB_NOT_FOUND: '],
       [['audit', 'verify', '--file', file], 4, 'OPLAB_VERIFICATION_FAILED: '],

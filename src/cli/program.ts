@@ -1,7 +1,8 @@
 // The command line: all commands and the flags they share. Each command has its own file.
 
 import path from 'node:path';
-import { Command, type CommanderError } from 'commander';
+import { Command, type CommanderError, Help, type Option } from 'commander';
+import { InvalidInput } from '../errors.ts';
 import { addAuditBackup } from './commands/audit-backup.ts';
 import { addAuditList } from './commands/audit-list.ts';
 import { addAuditPrune } from './commands/audit-prune.ts';
@@ -26,6 +27,33 @@ import { versionLine } from './version.ts';
 const EXIT_CODES = `
 Exit codes: 0 success, 1 failure, 2 wrong usage or input, 3 not found, 4 the audit log failed verification,
 5 undo left something as it is.`;
+
+/** The commands that can be about all namespaces. The others neither show nor accept `-A`. */
+const ACROSS_NAMESPACES: readonly string[] = ['incident list', 'audit list', 'audit search', 'session export', 'top'];
+
+/** The path of a command below the program, such as `incident list`. */
+function commandPath(command: Command): string {
+  const { parent } = command;
+  return parent === null || parent.parent === null ? command.name() : `${commandPath(parent)} ${command.name()}`;
+}
+
+/** @throws InvalidInput */
+function requireOneNamespace(_program: Command, command: Command): void {
+  if (command.optsWithGlobals().allNamespaces !== true || ACROSS_NAMESPACES.includes(commandPath(command))) return;
+  throw new InvalidInput(
+    `-A, --all-namespaces: "${commandPath(command)}" is about one namespace; set it with -n NAMESPACE`,
+  );
+}
+
+/** The options of the commands above that a command accepts. */
+function visibleGlobalOptions(this: Help, command: Command): Option[] {
+  const shown = Help.prototype.visibleGlobalOptions.call(this, command);
+  // A group of commands shows what some of its commands accept.
+  const isGroup = command.commands.length > 0;
+  return shown.filter(
+    ({ long }) => long !== '--all-namespaces' || isGroup || ACROSS_NAMESPACES.includes(commandPath(command)),
+  );
+}
 
 /** The name in the usage texts. kubectl runs its plugins as kubectl-NAME. */
 function calledAs(): string {
@@ -53,7 +81,8 @@ export function createProgram(environment?: Environment): Command {
     .option('--oplab-namespace <namespace>', 'namespace in which oplab is installed', 'oplab-system')
     .option('--gateway <url>', "address of the gateway's read API, if you forward its port yourself")
     .version(versionLine(), '-V, --version', 'print the version of this program')
-    .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
+    .configureHelp({ showGlobalOptions: true, sortSubcommands: false, visibleGlobalOptions })
+    .hook('preAction', requireOneNamespace)
     .configureOutput(createOutputConfiguration(output))
     .exitOverride(endAfterUsage)
     .showHelpAfterError('(use --help for more information)')
@@ -98,5 +127,8 @@ function createOutputConfiguration(output: Output) {
   return {
     writeOut: (text: string) => output.write(text),
     writeErr: (text: string) => output.note(text.replace(/\n$/, '')),
+    // As main.ts writes all other errors.
+    outputError: (text: string, write: (text: string) => void) =>
+      write(text.replace(/^error: /, 'oplab: OPLAB_INVALID_INPUT: ')),
   };
 }

@@ -36,7 +36,7 @@ it.each([
 
 it('reports a kubeconfig that does not exist', () => {
   const kubeconfig = path.join(directory, 'nowhere');
-  expect(messageOfFailure(() => findServer({ kubeconfig }))).toMatch(/nowhere cannot be read: ENOENT/);
+  expect(messageOfFailure(() => findServer({ kubeconfig }))).toMatch(/nowhere does not exist/);
 });
 
 function messageOfFailure(act: () => unknown): string {

@@ -6,6 +6,7 @@ import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
 import { z } from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage, InvalidInput } from '../errors.ts';
+import { requireFile } from '../input/file.ts';
 
 /** TLS settings of a connection to the API server. */
 export interface TlsOptions {
@@ -47,6 +48,7 @@ const environment = z.object({ KUBECONFIG: z.string().default('~/.kube/config') 
 export function findServer(options: ServerOptions = {}): KubeServer & { readonly namespace: string | undefined } {
   const config = new KubeConfig();
   const where = options.kubeconfig ?? parseEnvironment(environment).KUBECONFIG;
+  if (options.kubeconfig !== undefined) requireFile(options.kubeconfig, '--kubeconfig');
   try {
     if (options.kubeconfig !== undefined) config.loadFromFile(options.kubeconfig);
     else config.loadFromDefault();

@@ -9,6 +9,7 @@ import type { SessionSummary } from '../../audit/log.ts';
 import { selectPrunable } from '../../audit/prune.ts';
 import { parseDays } from '../../audit/retention.ts';
 import { errorMessage, GatewayUnreachable, InvalidInput } from '../../errors.ts';
+import { requireFile } from '../../input/file.ts';
 import { errorBody } from '../../net/error-body.ts';
 import { openRequest } from '../../net/request.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
@@ -58,7 +59,8 @@ async function prune(environment: Environment, given: Flags, before: Date): Prom
 }
 
 function pruneFile(path: string, before: Date, now: Date): SessionSummary[] {
-  // A missing or foreign file is reported as for reading; opening for writing would create it.
+  // Opening for writing would create a missing file.
+  requireFile(path, '--file');
   openForReading(path).close();
   const db = AuditDatabase.openForWriting(path, 1000);
   try {

@@ -17,6 +17,7 @@ import {
   verifySession,
 } from '../../audit/verify.ts';
 import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
+import { requireFile } from '../../input/file.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { parseIncident, parseListed } from '../parse-incident.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
@@ -52,11 +53,15 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
   const list = z.looseObject({ items: z.array(z.looseObject({})) });
   const incidents: Incident[] = [];
   for (const path of paths) {
+    requireFile(path, '--incident-file');
     let raw: unknown;
     try {
       raw = parse(await readFile(path, 'utf8'));
     } catch (error) {
-      throw new InvalidInput(`${path} cannot be read as YAML or JSON: ${errorMessage(error)}`, error);
+      throw new InvalidInput(
+        `--incident-file: ${path} is not valid YAML or JSON: ${errorMessage(error).split('\n')[0]}`,
+        error,
+      );
     }
     const many = list.safeParse(raw);
     for (const item of many.success ? many.data.items : [raw]) {

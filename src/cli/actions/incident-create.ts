@@ -8,7 +8,8 @@ import { z } from 'zod';
 import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';
-import { errorMessage, InvalidInput } from '../../errors.ts';
+import { InvalidInput } from '../../errors.ts';
+import { describeFileProblem } from '../../input/file.ts';
 import { parseInput } from '../../input/parse-input.ts';
 import { parseHttpCheck, parseObjectCheck, parsePrometheusCheck } from '../check-flags.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
@@ -70,9 +71,6 @@ export async function createIncidents(
 ): Promise<void> {
   const { output } = environment;
   const given = parseFlags(command, flags);
-  if (given.allNamespaces) {
-    throw new InvalidInput('-A, --all-namespaces: an Incident belongs to one namespace; set it with -n');
-  }
   const wanted = given.filename === undefined ? [fromFlags(given, name)] : await fromFile(given, name);
   const checked = await completed(environment, given, wanted);
   for (const one of checked) {
@@ -181,7 +179,7 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   try {
     source = path === '-' ? await readText(process.stdin) : await readFile(path, 'utf8');
   } catch (error) {
-    throw new InvalidInput(`${path} cannot be read: ${errorMessage(error)}`, error);
+    throw new InvalidInput(`-f: ${describeFileProblem(path === '-' ? 'standard input' : path, error)}`, error);
   }
   const where = path === '-' ? 'standard input' : path;
   const documents = parseAllDocuments(source);

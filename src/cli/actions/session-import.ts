@@ -22,7 +22,7 @@ export async function importSessions(
   const { into } = parseFlags(command, flags);
   // Verify all files before the first is written.
   const files = paths.map((path) => {
-    const exported = readExport(path);
+    const exported = readExport(path, 'FILE');
     if (exported === undefined) throw new InvalidInput(`${path} is not a session export: it contains no JSON`);
     const report = verifyExport(exported);
     if (report.findings.length > 0) {

@@ -3,32 +3,26 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { AuditDatabase } from '../../audit/database.ts';
 import { parseExport, type SessionExport } from '../../audit/export.ts';
+import { requireFile } from '../../input/file.ts';
 import type { AuditReader } from './audit-reader.ts';
 import { openExportReader } from './export-reader.ts';
 
 /**
- * The export in a file; undefined if it is another kind of file. @throws InvalidInput if it is
- * broken
+ * The export in a file; undefined if it is another kind of file.
+ * @throws InvalidInput if it cannot be read or is broken
  */
-export function readExport(path: string): SessionExport | undefined {
+export function readExport(path: string, flag = '--file'): SessionExport | undefined {
+  requireFile(path, flag);
   if (!beginsLikeJson(path)) return undefined;
   return parseExport(readFileSync(path, 'utf8'), path);
 }
 
 function beginsLikeJson(path: string): boolean {
-  let file: number;
-  try {
-    file = openSync(path, 'r');
-  } catch {
-    // Opening it as a SQLite file reports the error.
-    return false;
-  }
+  const file = openSync(path, 'r');
   try {
     const start = Buffer.alloc(64);
     const length = readSync(file, start, 0, start.length, 0);
     return /^\s*\{/.test(start.subarray(0, length).toString('utf8'));
-  } catch {
-    return false;
   } finally {
     closeSync(file);
   }
@@ -36,8 +30,8 @@ function beginsLikeJson(path: string): boolean {
 
 /**
  * Opens a SQLite file or a session export.
- * @throws AuditUnavailable if the file is not an audit log or is in use; InvalidInput if the export
- * is broken
+ * @throws AuditUnavailable if the file is not an audit log or is in use; InvalidInput if it cannot
+ * be read, or if the export is broken
  */
 export function openFileReader(path: string): AuditReader {
   const exported = readExport(path);

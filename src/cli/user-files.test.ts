@@ -1,0 +1,109 @@
+// Files that a person names: whatever the command, one that cannot be read is wrong input, and the
+// error says what is wrong with it.
+
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Command } from 'commander';
+import { afterAll, describe, expect, it } from 'vitest';
+import { fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
+import { InvalidInput } from '../errors.ts';
+import { describeFileProblem } from '../input/file.ts';
+import { findServer } from '../kube/credentials.ts';
+import { createProgram } from './program.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'oplab-files-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Options with a path that is written, or is no file. */
+const NOT_READ = ['--to', '--into', '--socket'];
+
+const program = () => createProgram(fakeEnvironment({ output: outputTo(() => undefined) }));
+
+function leaves(command: Command, above: readonly string[] = []): { path: string[]; command: Command }[] {
+  return command.commands.flatMap((child) => {
+    const here = [...above, child.name()];
+    return child.commands.length > 0 ? leaves(child, here) : [{ path: here, command: child }];
+  });
+}
+
+/** All options of all commands that name a file to read: a new one is tested without being added here. */
+const reading = leaves(program()).flatMap(({ path: words, command }) => {
+  const options = command.options.filter(({ flags, long }) => /<path>/.test(flags) && !NOT_READ.includes(long ?? ''));
+  return options.map(({ long = '' }): [string, string, string[]] => {
+    const required = command.registeredArguments.filter((argument) => argument.required).map(() => 'tikv/x');
+    const more: Record<string, string[]> = {
+      'audit prune': ['--older-than', '90d'],
+      'audit search': ['text'],
+      // With an Incident's file, the log is read after it.
+      'audit verify': long === '--incident-file' ? ['--file', path.join(folder, 'none.db')] : [],
+      changes: [],
+    };
+    return [words.join(' '), long, [...words, ...required, ...(more[words.join(' ')] ?? [])]];
+  });
+});
+
+describe.each(reading)('oplab %s %s', (_command, flag, words) => {
+  it.each([
+    ['that does not exist', path.join(folder, 'missing'), 'does not exist'],
+    ['below a file', path.join(import.meta.filename, 'x'), 'does not exist: a part of its path is a file'],
+    ['that is a directory', folder, 'is a directory'],
+  ])('refuses a file %s', async (_what, file, problem) => {
+    const error: unknown = await program()
+      .parseAsync(['node', 'oplab', ...words, flag, file])
+      .catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(InvalidInput);
+    const short = flag === '--filename' ? '-f' : flag;
+    expect(String(error)).toContain(`${short}: ${file} ${problem}`);
+    expect(Object(error).exitCode).toBe(2);
+  });
+});
+
+it('finds the options of all commands that read files', () => {
+  expect(reading.length).toBeGreaterThanOrEqual(11);
+});
+
+it('refuses a session to import that does not exist', async () => {
+  const file = path.join(folder, 'missing.json');
+  await expect(
+    program().parseAsync(['node', 'oplab', 'session', 'import', file, '--into', path.join(folder, 'a.db')]),
+  ).rejects.toThrow(`FILE: ${file} does not exist`);
+});
+
+it('refuses a kubeconfig that does not exist', () => {
+  expect(() => findServer({ kubeconfig: path.join(folder, 'missing') })).toThrow('--kubeconfig: ');
+});
+
+it('names the missing permission, and keeps the text of an unknown problem', () => {
+  const file = path.join(folder, 'secret');
+  writeFileSync(file, '');
+  chmodSync(file, 0);
+  expect(describeFileProblem(file, Object.assign(new Error('x'), { code: 'EACCES' }))).toBe(
+    `${file} cannot be read: permission denied; check its owner and its mode`,
+  );
+  expect(describeFileProblem(file, new Error('the disk is on fire'))).toContain('cannot be read: the disk is on fire');
+});
+
+describe('-A', () => {
+  const accepting = ['incident list', 'audit list', 'audit search', 'session export', 'top'];
+  const commands = leaves(program());
+
+  it('is accepted by commands that exist', () => {
+    const known = commands.map(({ path: words }) => words.join(' '));
+    expect(accepting.filter((name) => !known.includes(name))).toEqual([]);
+  });
+
+  it.each(commands.map(({ path: words, command }): [string, Command] => [words.join(' '), command]))(
+    'oplab %s shows it exactly if it accepts it',
+    async (name, command) => {
+      const isAccepted = accepting.includes(name);
+      expect(command.helpInformation().includes('--all-namespaces')).toBe(isAccepted);
+      if (isAccepted) return;
+      const required = command.registeredArguments.filter((argument) => argument.required).map(() => 'x');
+      const mandatory = command.options.filter(({ mandatory }) => mandatory).flatMap(({ long = '' }) => [long, 'x']);
+      await expect(
+        program().parseAsync(['node', 'oplab', ...name.split(' '), ...required, ...mandatory, '-A']),
+      ).rejects.toThrow('is about one namespace');
+    },
+  );
+});
