@@ -1,6 +1,7 @@
 // Copies a session into another audit file while its gateway is running, page by page.
 
 import { InvalidInput } from '../errors.ts';
+import { hashLeaf, type LogLeaf } from './checkpoint.ts';
 import type { AuditDatabase } from './database.ts';
 import type { Entry } from './entry.ts';
 import { canonicalJson, isSeal } from './hash-chain.ts';
@@ -14,6 +15,26 @@ export interface CopySource {
   entries(session: string, options: ReadOptions): Promise<Entry[]>;
   /** Undefined if it was pruned. */
   blob(digest: string): Promise<string | undefined>;
+  /** Undefined if the log has none. */
+  leaves(from: number): Promise<readonly LogLeaf[] | undefined>;
+}
+
+/**
+ * Adds the leaves that the file lacks. Rows come after their leaves, so that the copy has the tree of
+ * the original. @throws InvalidInput if the file is not a copy of the same log
+ */
+export async function copyLeaves(db: AuditDatabase, source: CopySource): Promise<void> {
+  const known = db.log.leaves();
+  const last = known.at(-1);
+  const leaves = await source.leaves(Math.max(0, known.length - 1));
+  if (leaves === undefined) return;
+  const theirs = leaves.find(({ index }) => index === last?.index);
+  if (last !== undefined && (theirs === undefined || !hashLeaf(theirs).equals(hashLeaf(last)))) {
+    throw new InvalidInput(
+      `the file is not a copy of the log of ${source.source}: its leaf ${last.index} (${last.event}, session ${last.session}) is not in that log at this place; use another file`,
+    );
+  }
+  db.transaction(() => db.log.insertLeaves(leaves.filter(({ index }) => index >= known.length)));
 }
 
 const PAGE = 200;
@@ -59,6 +80,8 @@ export async function copySession(
       });
       [batch, bytes] = [[], 0];
     };
+    // Whatever was opened or sealed with one of these entries has its leaf by now.
+    if (page.some((entry) => entry.seq === 1 || isSeal(entry))) await copyLeaves(db, source);
     for (const entry of page) {
       const { blobDigest } = entry;
       const text = blobDigest === null || db.blob(blobDigest) !== undefined ? undefined : await source.blob(blobDigest);

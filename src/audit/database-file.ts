@@ -99,7 +99,8 @@ function pageCount(db: DatabaseSync): number {
   return Number(db.prepare('PRAGMA page_count').get()?.page_count ?? 0);
 }
 
-function schemaVersion(db: DatabaseSync): number {
+/** The number of migrations that the file has seen. */
+export function schemaVersion(db: DatabaseSync): number {
   return Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
 }
 

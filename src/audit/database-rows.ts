@@ -2,11 +2,55 @@
 
 import { z } from 'zod';
 import { type Entry, entryKind, writer } from './entry.ts';
+import { canonicalJson } from './hash-chain.ts';
 import type { Json } from './redaction.ts';
 
 /** The columns of `entries`, in the order of the table. */
 export const ENTRY_COLUMNS =
   'session, seq, time, attempt, writer, client_key, kind, tool, params, exit_code, duration_ms, content, blob_digest, prev_hash, hash';
+
+/** The columns of `entries` that hold text. */
+export const ENTRY_TEXTS: readonly string[] = [
+  'session',
+  'time',
+  'writer',
+  'client_key',
+  'kind',
+  'tool',
+  'params',
+  'content',
+  'blob_digest',
+  'prev_hash',
+  'hash',
+];
+
+/**
+ * The columns for a SELECT that returns texts as bytes, for `decodeTexts`. Otherwise, invalid bytes
+ * would be read as U+FFFD, and a changed byte in one of these would not show.
+ */
+export function strictColumns(columns: string, texts: readonly string[]): string {
+  return columns
+    .split(', ')
+    .map((name) => (texts.includes(name) ? `CAST(${name} AS BLOB) AS ${name}` : name))
+    .join(', ');
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A row with its texts decoded. Where bytes are not valid UTF-8, they stay, and no schema accepts them. */
+export function decodeTexts(row: unknown): unknown {
+  if (row === null || typeof row !== 'object') return row;
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => {
+      if (!(value instanceof Uint8Array)) return [name, value];
+      try {
+        return [name, utf8.decode(value)];
+      } catch {
+        return [name, value];
+      }
+    }),
+  );
+}
 
 /** A row of `entries`, as an entry. */
 export const entryRow = z
@@ -46,6 +90,17 @@ export const entryRow = z
       hash: row.hash,
     }),
   );
+
+const paramsText = z.object({ params: z.string().nullable() });
+
+/**
+ * Refuses params that are not spelled as they were written. JSON has several spellings of a value,
+ * and the hash covers only the value. @throws Error
+ */
+export function requireCanonicalParams(row: unknown, entry: Entry): void {
+  const { params } = paramsText.parse(row);
+  if (params !== null && params !== canonicalJson(entry.params)) throw new Error('params are not canonical JSON');
+}
 
 /** Parses stored JSON. Bypasses the schema's copy, which would drop a key such as __proto__ and break the hash. */
 export function parsedJson(text: string): Json {

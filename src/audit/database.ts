@@ -2,24 +2,30 @@
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { errorMessage } from '../errors.ts';
-import { integrityFaults, openForReading, openForWriting } from './database-file.ts';
+import { integrityFaults, openForReading, openForWriting, schemaVersion } from './database-file.ts';
 import {
   blobRow,
+  decodeTexts,
   ENTRY_COLUMNS,
+  ENTRY_TEXTS,
   entryRow,
   headRow,
   nameRow,
   parsedJson,
+  requireCanonicalParams,
   reservationRow,
   sealRow,
   sessionRow,
   spendingRow,
+  strictColumns,
   usageRow,
 } from './database-rows.ts';
 import type { Entry } from './entry.ts';
+import { sha256 } from './hash-chain.ts';
 import type { ClassSpending, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import { LogTables } from './log-tables.ts';
 import { Pruning } from './prune.ts';
-import { TRIGGERS } from './schema.ts';
+import { LOG_TABLES_VERSION, LOG_TRIGGERS, TRIGGERS } from './schema.ts';
 import type { SessionUsage } from './session-quota.ts';
 
 /** The end of a session's chain, which the next append links to. */
@@ -38,10 +44,16 @@ export class AuditDatabase {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly pruning: Pruning;
+  /** The tables about the log as a whole. */
+  readonly log: LogTables;
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
     this.pruning = new Pruning(db);
+    this.log = new LogTables({
+      all: (sql, ...values) => this.#all(sql, ...values),
+      run: (sql, ...values) => void this.#statement(sql).run(...values),
+    });
   }
 
   /**
@@ -223,17 +235,30 @@ export class AuditDatabase {
   readForVerification(session: string): { entries: Entry[]; unreadable: UnreadableRow[] } {
     const entries: Entry[] = [];
     const unreadable: UnreadableRow[] = [];
-    for (const row of this.#statement(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = ? ORDER BY seq`).iterate(
-      session,
-    )) {
+    const columns = strictColumns(ENTRY_COLUMNS, ENTRY_TEXTS);
+    const rows = this.#statement(`SELECT ${columns} FROM entries WHERE session = ? ORDER BY seq`).iterate(session);
+    for (const row of rows) {
       const seq = typeof row.seq === 'number' ? row.seq : 0;
       try {
-        entries.push(entryRow.parse(row));
+        const texts = decodeTexts(row);
+        const entry = entryRow.parse(texts);
+        requireCanonicalParams(texts, entry);
+        entries.push(entry);
       } catch (error) {
         unreadable.push({ seq, message: errorMessage(error).split('\n')[0] ?? '' });
       }
     }
     return { entries, unreadable };
+  }
+
+  /** Digests whose stored bytes have another digest. For the verifier. */
+  changedBlobs(): string[] {
+    const changed: string[] = [];
+    for (const row of this.#statement('SELECT digest AS name, bytes FROM blobs ORDER BY digest').iterate()) {
+      const { name } = nameRow.parse(row);
+      if (sha256(blobRow.parse(row).bytes) !== name) changed.push(name);
+    }
+    return changed;
   }
 
   tail(session: string, count: number): Entry[] {
@@ -300,7 +325,12 @@ export class AuditDatabase {
     const present = new Set(
       this.#all("SELECT name FROM sqlite_schema WHERE type = 'trigger'").map((row) => nameRow.parse(row).name),
     );
-    return TRIGGERS.filter((name) => !present.has(name));
+    return [...TRIGGERS, ...(this.hasLogTables() ? LOG_TRIGGERS : [])].filter((name) => !present.has(name));
+  }
+
+  /** Whether the file should have the tables about the log as a whole. Older versions do not. */
+  hasLogTables(): boolean {
+    return schemaVersion(this.#db) >= LOG_TABLES_VERSION;
   }
 
   /**

@@ -34,7 +34,8 @@ export interface Finding {
     | 'after-seal'
     | 'blob-changed'
     | 'corrupt'
-    | 'unreadable';
+    | 'unreadable'
+    | 'unsigned';
   readonly seq?: number;
   readonly message: string;
 }

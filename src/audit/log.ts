@@ -1,6 +1,7 @@
 // The interface of the audit log for the gateway: append, read and seal.
 
 import type { z } from 'zod';
+import type { LogLeaf, SessionHead, SignedNotes, TreeHead } from './checkpoint.ts';
 import type { Entry, Receipt, RecordedEntry, Writer } from './entry.ts';
 import type { RawDigester } from './raw-digest.ts';
 
@@ -68,6 +69,27 @@ export interface Reservations {
   reserve(reservation: Reservation): Promise<void>;
   /** All remaining reservations, of all sessions. */
   reservations(): Promise<Reservation[]>;
+}
+
+/** The log as a whole at one moment. */
+export interface LogTree extends TreeHead {
+  /** The root of the earlier tree that was asked for. Undefined if the log has fewer leaves. */
+  readonly prefixRoot: string | undefined;
+  /** The heads of the sessions that are not sealed. */
+  readonly heads: readonly SessionHead[];
+  /** Sessions whose entries do not match their leaves. */
+  readonly contradicted: readonly string[];
+}
+
+/** What binds the sessions of a log together, and what was signed about them. */
+export interface SessionTree {
+  /** @param prefix the size of an earlier tree whose root is wanted too */
+  tree(prefix: number): Promise<LogTree>;
+  leaves(from: number, limit: number): Promise<LogLeaf[]>;
+  /** What was signed last, or what was last published outside the file. */
+  signedNotes(state: 'signed' | 'published'): Promise<SignedNotes | undefined>;
+  /** Resolves after the fsync. @throws AuditUnavailable */
+  saveSignedNotes(state: 'signed' | 'published', notes: SignedNotes): Promise<void>;
 }
 
 /** The log of all sessions. The promise of a write resolves after the fsync. */

@@ -154,7 +154,58 @@ export const MIGRATIONS: readonly string[] = [
   -- For the usage of each AgentClass since midnight.
   CREATE INDEX entries_model_calls ON entries (time) WHERE kind = 'model_call' AND writer = 'gateway';
   `,
+  `
+  -- The events of the log as a whole, in order: the leaves of its Merkle tree. They outlive entries.
+  CREATE TABLE log_leaves (
+    position INTEGER NOT NULL PRIMARY KEY CHECK (position >= 0),
+    event    TEXT    NOT NULL CHECK (event IN ('opened', 'sealed')),
+    session  TEXT    NOT NULL,
+    entries  INTEGER NOT NULL,
+    hash     TEXT    NOT NULL,
+    UNIQUE (session, event)
+  ) STRICT;
+
+  -- Sessions from before this version, by the times of their events.
+  INSERT INTO log_leaves (position, event, session, entries, hash)
+    SELECT row_number() OVER (ORDER BY time, event, session) - 1, event, session, entries, hash FROM (
+      SELECT time, 'opened' AS event, session, 1 AS entries, hash FROM entries
+        WHERE seq = 1 AND session NOT IN (SELECT session FROM pruned)
+      UNION ALL
+      SELECT e.time, 'sealed', s.session, s.entries, s.head_hash FROM seals s
+        LEFT JOIN entries e ON e.session = s.session AND e.seq = s.entries
+      UNION ALL
+      SELECT pruned_at, 'sealed', session, entries, head_hash FROM pruned
+    );
+
+  -- What was signed last, and what was last published outside the file. The signatures protect it.
+  CREATE TABLE signed_notes (
+    state      TEXT NOT NULL PRIMARY KEY CHECK (state IN ('signed', 'published')),
+    checkpoint TEXT NOT NULL,
+    heads      TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TRIGGER log_leaves_no_update BEFORE UPDATE ON log_leaves
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  CREATE TRIGGER log_leaves_no_delete BEFORE DELETE ON log_leaves
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  CREATE TRIGGER log_leaves_in_order BEFORE INSERT ON log_leaves
+    WHEN NEW.position <> (SELECT coalesce(max(position) + 1, 0) FROM log_leaves)
+    BEGIN SELECT RAISE(ABORT, 'the leaves of the log are numbered without gaps'); END;
+  -- A copy of a log gets its leaves before its rows, so that they have the order of the original.
+  CREATE TRIGGER entries_open_session AFTER INSERT ON entries WHEN NEW.seq = 1
+    BEGIN INSERT OR IGNORE INTO log_leaves VALUES
+      ((SELECT coalesce(max(position) + 1, 0) FROM log_leaves), 'opened', NEW.session, 1, NEW.hash); END;
+  CREATE TRIGGER seals_close_session AFTER INSERT ON seals
+    BEGIN INSERT OR IGNORE INTO log_leaves VALUES
+      ((SELECT coalesce(max(position) + 1, 0) FROM log_leaves), 'sealed', NEW.session, NEW.entries, NEW.head_hash); END;
+  CREATE TRIGGER pruned_close_session AFTER INSERT ON pruned
+    BEGIN INSERT OR IGNORE INTO log_leaves VALUES
+      ((SELECT coalesce(max(position) + 1, 0) FROM log_leaves), 'sealed', NEW.session, NEW.entries, NEW.head_hash); END;
+  `,
 ];
+
+/** The version from which a file has the tables about the log as a whole. */
+export const LOG_TABLES_VERSION = MIGRATIONS.findIndex((sql) => sql.includes('CREATE TABLE log_leaves')) + 1;
 
 /** Triggers that a file must have. Without them, its rows can be changed. */
 export const TRIGGERS = [
@@ -168,4 +219,14 @@ export const TRIGGERS = [
   'pruned_no_update',
   'pruned_no_delete',
   'entries_no_append_after_prune',
+] as const;
+
+/** The same for the tables about the log as a whole. */
+export const LOG_TRIGGERS = [
+  'log_leaves_no_update',
+  'log_leaves_no_delete',
+  'log_leaves_in_order',
+  'entries_open_session',
+  'seals_close_session',
+  'pruned_close_session',
 ] as const;

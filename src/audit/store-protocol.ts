@@ -1,7 +1,9 @@
 // The messages between the audit log and its worker thread.
 
+import type { LogLeaf, SignedNotes } from './checkpoint.ts';
 import type { Entry, Receipt, RecordedEntry } from './entry.ts';
-import type { Authorship, ClassSpending, Head, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { Authorship, ClassSpending, Head, LogTree, ReadOptions, Reservation, SessionSummary } from './log.ts';
+import type { NotesState } from './log-tables.ts';
 import type { SessionLimits } from './session-quota.ts';
 
 /** How the worker opens the file. */
@@ -41,6 +43,10 @@ export interface StoreOperations {
   entomb: { args: { summary: SessionSummary }; result: boolean };
   /** One step of pruning. False if nothing is left to do. */
   pruneStep: { args: undefined; result: boolean };
+  tree: { args: { prefix: number }; result: LogTree };
+  leaves: { args: { from: number; limit: number }; result: LogLeaf[] };
+  notes: { args: { state: NotesState }; result: SignedNotes | undefined };
+  saveNotes: { args: { state: NotesState; notes: SignedNotes }; result: undefined };
   close: { args: undefined; result: undefined };
 }
 export type OperationName = keyof StoreOperations;

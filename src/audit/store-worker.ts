@@ -264,6 +264,17 @@ class StoreWorker {
         return { type: 'result', id, op: 'tail', value: db.tail(request.args.session, request.args.count) };
       case 'sessions':
         return { type: 'result', id, op: 'sessions', value: db.sessions() };
+      case 'tree':
+        return { type: 'result', id, op: 'tree', value: db.log.tree(request.args.prefix) };
+      case 'leaves':
+        return { type: 'result', id, op: 'leaves', value: db.log.leaves(request.args.from, request.args.limit) };
+      case 'notes':
+        return { type: 'result', id, op: 'notes', value: db.log.notes(request.args.state) };
+      case 'saveNotes': {
+        const { state, notes } = request.args;
+        this.#writing(() => db.transaction(() => db.log.saveNotes(state, notes)));
+        return { type: 'result', id, op: 'saveNotes', value: undefined };
+      }
       case 'spendingSince':
         return { type: 'result', id, op: 'spendingSince', value: db.spendingSince(request.args.time) };
       case 'blob': {

@@ -4,17 +4,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, SessionSealed } from '../errors.ts';
 import { DEFAULT_BLOB_CAP_BYTES } from './blob-cap.ts';
+import type { LogLeaf, SignedNotes } from './checkpoint.ts';
 import type { Entry, Receipt, RecordedEntry } from './entry.ts';
 import type {
   AuditLog,
   Authorship,
   ClassSpending,
   Head,
+  LogTree,
   ReadOptions,
   Reservation,
   Reservations,
   SessionSummary,
+  SessionTree,
 } from './log.ts';
+import type { NotesState } from './log-tables.ts';
 import { selectPrunable } from './prune.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
@@ -59,7 +63,7 @@ export interface OpenOptions {
 /**
  * The log with redaction: the gateway adds secrets as they become known and redacts live output.
  */
-export interface AuditStore extends AuditLog, Reservations {
+export interface AuditStore extends AuditLog, Reservations, SessionTree {
   /** From now on, this value is redacted in new entries and by `redact`. */
   addSecret(literal: string): void;
   /** Removes secrets from a text that is shown but not stored, such as live output. */
@@ -137,6 +141,10 @@ class WorkerStore implements AuditStore {
     reservations: new Map(),
     entomb: new Map(),
     pruneStep: new Map(),
+    tree: new Map(),
+    leaves: new Map(),
+    notes: new Map(),
+    saveNotes: new Map(),
     close: new Map(),
   };
   readonly #listeners = new Set<(entry: Entry) => void>();
@@ -255,6 +263,22 @@ class WorkerStore implements AuditStore {
 
   reservations(): Promise<Reservation[]> {
     return this.#ask('reservations', (id) => ({ id, op: 'reservations', args: undefined }));
+  }
+
+  tree(prefix: number): Promise<LogTree> {
+    return this.#ask('tree', (id) => ({ id, op: 'tree', args: { prefix } }));
+  }
+
+  leaves(from: number, limit: number): Promise<LogLeaf[]> {
+    return this.#ask('leaves', (id) => ({ id, op: 'leaves', args: { from, limit } }));
+  }
+
+  signedNotes(state: NotesState): Promise<SignedNotes | undefined> {
+    return this.#ask('notes', (id) => ({ id, op: 'notes', args: { state } }));
+  }
+
+  async saveSignedNotes(state: NotesState, { checkpoint, heads }: SignedNotes): Promise<void> {
+    await this.#ask('saveNotes', (id) => ({ id, op: 'saveNotes', args: { state, notes: { checkpoint, heads } } }));
   }
 
   prune(before: Date): Promise<SessionSummary[]> {

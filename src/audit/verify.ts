@@ -1,10 +1,22 @@
 // Verifies a session's chain against its file, its seal and the Incident's status. Works offline.
 
 import type { AuditStatus } from '../api/incident-status.ts';
+import { errorMessage } from '../errors.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
 import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
+import { openedParams } from './lifecycle.ts';
 import type { SessionSummary } from './log.ts';
+import type { Tombstone } from './prune.ts';
+import {
+  type LogEvidence,
+  type LogReport,
+  type SessionFacts,
+  type SignedExtent,
+  type SignedStatement,
+  type TrustedKeys,
+  verifyLog,
+} from './verify-log.ts';
 
 /** The result for one session. It is consistent if there are no findings. */
 export interface SessionReport {
@@ -17,6 +29,8 @@ export interface SessionReport {
   /** At least one of the anchors was kept outside the log. */
   readonly independent: boolean;
   readonly blobs: { readonly checked: number; readonly pruned: number };
+  /** What a checked signature covers. Undefined if no signature was checked. */
+  readonly signed?: SignedExtent | undefined;
   readonly findings: readonly Finding[];
   /** What is left of a session whose entries were deleted. */
   readonly pruned?: { readonly at: string; readonly headHash: string };
@@ -26,7 +40,20 @@ export interface FileReport {
   readonly path: string;
   /** Faults of the file as a whole. */
   readonly findings: readonly Finding[];
+  /** The newest checkpoint whose signature was checked. */
+  readonly checkpoint: LogReport['checkpoint'];
   readonly sessions: readonly SessionReport[];
+}
+
+/** Adds what a verification of the whole log has found to the reports of its sessions. */
+export function withLogReport(sessions: readonly SessionReport[], log: LogReport): SessionReport[] {
+  return sessions.map((report) => ({
+    ...report,
+    signed: log.signed.get(report.session),
+    findings: [...report.findings, ...(log.bySession.get(report.session) ?? [])].sort(
+      (a, b) => (a.seq ?? 0) - (b.seq ?? 0),
+    ),
+  }));
 }
 
 /** The anchors in an Incident's status, strongest first. */
@@ -154,6 +181,10 @@ export interface VerifyFileOptions {
   readonly anchors?: ReadonlyMap<string, readonly Anchor[]>;
   /** Default: all sessions in the file, and those that are missing from it but have an anchor. */
   readonly sessions?: readonly string[];
+  /** The keys whose signatures count. Without keys, signatures are not checked. */
+  readonly keys?: TrustedKeys | undefined;
+  /** What was signed and saved outside the file. */
+  readonly statements?: readonly SignedStatement[];
 }
 
 /**
@@ -173,21 +204,26 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         message: `the file is no longer append-only: trigger ${missing.join(', ')} is missing`,
       });
     }
-    const incidents = new Map(db.sessions().map((summary) => [summary.session, summary.incident]));
+    for (const digest of db.changedBlobs()) {
+      findings.push({ kind: 'blob-changed', message: `the stored text ${digest} does not match its digest` });
+    }
     const wanted = options.sessions ?? [...new Set([...db.sessionIds(), ...(options.anchors?.keys() ?? [])])];
+    const facts = new Map<string, SessionFacts>();
     const sessions = wanted.map((session) => {
-      const tombstone = db.pruning.tombstone(session);
+      const tombstone = readTombstone(db, session, findings);
       if (tombstone !== undefined) {
-        const { summary, prunedAt } = tombstone;
+        const { summary, prunedAt, entries, headHash } = tombstone;
+        facts.set(session, { hashes: new Map(), seal: { entries, headHash }, isPruned: true });
         return verifyPruned({ ...summary, prunedAt }, options.anchors?.get(session) ?? []);
       }
       const { entries, unreadable } = db.readForVerification(session);
       const seal = db.seal(session);
+      facts.set(session, { hashes: new Map(entries.map(({ seq, hash }) => [seq, hash])), seal });
       const anchors: Anchor[] = [...(options.anchors?.get(session) ?? [])];
       if (seal !== undefined) anchors.push({ source: "the file's seal", ...seal, sealed: true, own: true });
       return verifySession({
         session,
-        incident: incidents.get(session) ?? { namespace: '', name: '' },
+        incident: incidentOf(entries),
         entries,
         unreadable,
         sealed: seal !== undefined,
@@ -198,10 +234,59 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         },
       });
     });
-    return { path, findings, sessions };
+    const log = verifyLog({
+      ...readLeaves(db, findings),
+      sessions: facts,
+      complete: options.sessions === undefined,
+      statements: [...ownStatements(db), ...(options.statements ?? [])],
+      keys: options.keys,
+    });
+    findings.push(...log.findings);
+    return { path, findings, checkpoint: log.checkpoint, sessions: withLogReport(sessions, log) };
   } finally {
     db.close();
   }
+}
+
+function readTombstone(db: AuditDatabase, session: string, findings: Finding[]): Tombstone | undefined {
+  try {
+    return db.pruning.tombstone(session);
+  } catch (error) {
+    const [message = ''] = errorMessage(error).split('\n');
+    findings.push({ kind: 'unreadable', message: `the tombstone of session ${session} was changed: ${message}` });
+    return undefined;
+  }
+}
+
+/** The leaves of a file. Undefined if the file was written by a version that had none. */
+function readLeaves(db: AuditDatabase, findings: Finding[]): Pick<LogEvidence, 'leaves' | 'unreadableLeaves'> {
+  if (!db.hasLogTables()) return { leaves: undefined };
+  const missing = db.log.missingTables();
+  if (missing.length > 0) {
+    findings.push({ kind: 'corrupt', message: `the file is damaged: table ${missing.join(', ')} is missing` });
+    return { leaves: [] };
+  }
+  const { leaves, unreadable } = db.log.leavesForVerification();
+  return { leaves, unreadableLeaves: unreadable };
+}
+
+/** What the file itself says was signed. */
+function ownStatements(db: AuditDatabase): SignedStatement[] {
+  if (!db.hasLogTables() || db.log.missingTables().length > 0) return [];
+  return db.log.notesForVerification().map(({ state, ...notes }) => ({
+    source: `the last ${state} checkpoint in the file`,
+    notes,
+  }));
+}
+
+/** The Incident that the first entry names. Not from the view, which fails when one row is broken. */
+function incidentOf(entries: readonly Entry[]): SessionReport['incident'] {
+  for (const { writer, kind, params } of entries) {
+    if (writer !== 'gateway' || kind !== 'lifecycle') continue;
+    const opened = openedParams.safeParse(params);
+    if (opened.success) return { namespace: opened.data.incident.namespace, name: opened.data.incident.name };
+  }
+  return { namespace: '', name: '' };
 }
 
 /** Whether a report has no findings. */

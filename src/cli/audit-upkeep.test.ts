@@ -80,6 +80,7 @@ beforeEach(async () => {
   log = await openAuditLog({ path: path.join(directory, 'audit.db') });
   const read = createReadApi({
     log,
+    publicKey: '',
     live: new LiveOutput((text) => text),
     logger,
     signal: new AbortController().signal,

@@ -36,7 +36,7 @@ let cluster: { metadata: { namespace: string; name: string } }[];
 
 async function startGateway(): Promise<void> {
   stopping = new AbortController();
-  server = createReadApi({ log, live, logger: createLogger('test'), signal: stopping.signal });
+  server = createReadApi({ log, publicKey: '', live, logger: createLogger('test'), signal: stopping.signal });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');

@@ -8,6 +8,7 @@ import { clusterIncidents, type Incidents } from './incidents.ts';
 import type { Monitors } from './monitors.ts';
 import { clusterObjects, type Objects } from './objects.ts';
 import type { Output } from './output.ts';
+import type { ClusterAnchor } from './published-anchor.ts';
 import type { AuditReader } from './reader/audit-reader.ts';
 
 /** The flags that every command accepts, with the same names as in kubectl. */
@@ -30,6 +31,8 @@ export interface Environment {
   objects(flags: ConnectionFlags): Objects;
   /** Asks a question on the terminal. @throws InvalidInput if there is none */
   confirm(question: string): Promise<boolean>;
+  /** What the gateway has published about its log. */
+  anchor(flags: ConnectionFlags): Promise<ClusterAnchor>;
   /** The namespace from the flags, else from the kubeconfig's context, else "default". */
   namespace(flags: ConnectionFlags): string;
   gateway(flags: ConnectionFlags): AuditReader | Promise<AuditReader>;
@@ -85,6 +88,8 @@ export function realEnvironment(output: Output): Environment {
         terminal.close();
       }
     },
+    anchor: async (flags) =>
+      (await import('./published-anchor.ts')).clusterAnchor(getClient(flags), flags.oplabNamespace),
     namespace: (flags) => flags.namespace ?? getClient(flags).namespace ?? 'default',
     gateway: async (flags) => {
       const url = flags.gateway === undefined ? undefined : gatewayUrl(flags.gateway);

@@ -1,12 +1,14 @@
 // Files that a person names: whatever the command, one that cannot be read is wrong input, and the
 // error says what is wrong with it.
 
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
 import { fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
+import { parseSigner } from '../audit/signed-note.ts';
 import { InvalidInput } from '../errors.ts';
 import { describeFileProblem } from '../input/file.ts';
 import { findServer } from '../kube/credentials.ts';
@@ -17,6 +19,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Options with a path that is written, or is no file. */
 const NOT_READ = ['--to', '--into', '--socket'];
+
+const { vkey } = parseSigner(
+  'test',
+  generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  'the key',
+).verifier;
 
 const program = () => createProgram(fakeEnvironment({ output: outputTo(() => undefined) }));
 
@@ -35,9 +43,8 @@ const reading = leaves(program()).flatMap(({ path: words, command }) => {
     const more: Record<string, string[]> = {
       'audit prune': ['--older-than', '90d'],
       'audit search': ['text'],
-      // With an Incident's file, the log is read after it.
-      'audit verify': long === '--incident-file' ? ['--file', path.join(folder, 'none.db')] : [],
-      changes: [],
+      // The log is read after the other files, and a checkpoint needs a key.
+      'audit verify': ['--file', path.join(folder, 'none.db'), '--public-key', vkey].slice(long === '--file' ? 2 : 0),
     };
     return [words.join(' '), long, [...words, ...required, ...(more[words.join(' ')] ?? [])]];
   });

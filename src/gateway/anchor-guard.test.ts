@@ -111,7 +111,8 @@ describe('AnchorGuard', () => {
     expect(message).toContain(text);
     expect(await guard.check(incident(published))).toBe(message);
     expect(reported).toEqual([message]);
-    expect([guard.reason(session), guard.reason('another'), guard.count]).toEqual([message, undefined, 1]);
+    expect([guard.reason(session), guard.reason('another')]).toEqual([message, undefined]);
+    expect(guard.brokenSessions).toEqual([session]);
   });
 
   it('finds a lost log and the log of another session', async () => {

@@ -49,6 +49,10 @@ const ADVICE =
 
 export interface AnchorGuardOptions {
   readonly log: Pick<AuditLog, 'head' | 'read' | 'failure'>;
+  /** Why the log as a whole contradicts what was signed about it, and what to do. */
+  readonly logBreak?: () => string | undefined;
+  /** Why a session contradicts what was signed about it. */
+  readonly sessionBreak?: (session: string) => string | undefined;
   /** Called once for each session whose log is broken. */
   readonly onBroken?: (incident: Incident, message: string) => void;
 }
@@ -72,9 +76,9 @@ export class AnchorGuard {
     return this.#broken.get(session);
   }
 
-  /** The number of sessions whose log is broken. */
-  get count(): number {
-    return this.#broken.size;
+  /** The sessions whose log is broken. */
+  get brokenSessions(): string[] {
+    return [...this.#broken.keys()];
   }
 
   /** Remembers a head that was written to the status. The watch may not show it yet. */
@@ -99,13 +103,20 @@ export class AnchorGuard {
     const session = sessionId(incident);
     const known = this.#broken.get(session);
     if (known !== undefined) return known;
+    const whole = this.#options.logBreak?.();
+    if (whole !== undefined) return this.#break(incident, whole);
     const inStatus = publishedHead(incident.status?.audit);
     const written = this.#written.get(session);
     const found =
       (inStatus === undefined ? undefined : await this.#compare(session, inStatus, 'status.audit')) ??
-      (written === undefined ? undefined : await this.#compare(session, written, 'the last status that was written'));
+      (written === undefined ? undefined : await this.#compare(session, written, 'the last status that was written')) ??
+      this.#options.sessionBreak?.(session);
     if (found === undefined) return undefined;
-    const message = `${found}. ${ADVICE}`;
+    return this.#break(incident, `${found}. ${ADVICE}`);
+  }
+
+  #break(incident: Incident, message: string): string {
+    const session = sessionId(incident);
     // A second check of the same session may have found it first.
     if (!this.#broken.has(session)) {
       this.#broken.set(session, message);

@@ -24,6 +24,14 @@ export const gatewayEnvironment = z.object({
   OPLAB_ADMIN_SOCKET: z.string().default(ADMIN_SOCKET),
   OPLAB_TLS_CERT_FILE: z.string().default('/etc/oplab/tls/tls.crt'),
   OPLAB_TLS_KEY_FILE: z.string().default('/etc/oplab/tls/tls.key'),
+  /** PEM file with the Ed25519 key that signs the audit log. Not on the volume of the log. */
+  OPLAB_SIGNING_KEY_FILE: z.string().default('/etc/oplab/signing/signing.key'),
+  /** The name of the key and of the log, as in a URL without its scheme. */
+  OPLAB_SIGNING_NAME: z.string().default('oplab.dev/audit'),
+  /** Public keys, separated by blanks, whose signatures are still accepted. */
+  OPLAB_SIGNING_PREVIOUS_KEYS: z.string().default(''),
+  /** The namespace of the operator, with the ConfigMap oplab-audit-anchor. */
+  OPLAB_SYSTEM_NAMESPACE: z.string().default('oplab-system'),
   /** The namespace of agent pods and their service accounts. */
   OPLAB_AGENTS_NAMESPACE: z.string().default('oplab-agents'),
   /** Base URL of a server that serves the Messages API, with or without /v1. */

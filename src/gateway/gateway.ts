@@ -52,11 +52,14 @@ import { type AgentPod, agentPod, LeaseRegistry } from './lease-registry.ts';
 import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
 import { reportLogFailures } from './log-failures.ts';
+import { LogSigner } from './log-signer.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { loadPrices } from './prices.ts';
+import { AnchorConfigMap } from './published-anchor.ts';
 import { createReadApi } from './read-api/server.ts';
 import { keepRetention } from './retention.ts';
 import { RunningCommands } from './running-commands.ts';
+import { readSigningKeys } from './signing-keys.ts';
 import { AUDIT_BROKEN, describeUnexplained, UNEXPLAINED_WRITE } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -101,6 +104,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const registry = createRegistry('gateway');
   const metrics = createGatewayMetrics(registry);
   const namespace = environment.OPLAB_AGENTS_NAMESPACE;
+  const keys = await readSigningKeys(environment);
 
   const retention = environment.OPLAB_AUDIT_RETENTION;
   const keepMs = retention === undefined ? undefined : parseDays(retention, 'OPLAB_AUDIT_RETENTION');
@@ -138,8 +142,27 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const changes = new ChangeBook(log);
     const inFlight = new InFlight();
     const memory = new BodyMemory(bodyMemoryLimits(environment.OPLAB_BODY_MEMORY_BYTES));
-    const guard = new AnchorGuard({
+    const signer: LogSigner = new LogSigner({
       log,
+      configMap: new AnchorConfigMap(client, environment.OPLAB_SYSTEM_NAMESPACE),
+      keys,
+      logger,
+      isBroken: (session) => guard.reason(session) !== undefined,
+      onBroken: () => {
+        leases.sweep();
+        for (const incident of leases.incidents()) status.touch(incident.metadata.uid, true);
+      },
+      onSessionBroken: (session) => {
+        leases.sweep();
+        if (leases.incident(session) !== undefined) status.touch(session, true);
+      },
+      onWrite: (result) => metrics.checkpointWrites.inc({ result }),
+      signal,
+    });
+    const guard: AnchorGuard = new AnchorGuard({
+      log,
+      logBreak: () => signer.broken,
+      sessionBreak: (session) => signer.reason(session),
       onBroken: (incident, message) => {
         const { namespace, name, uid } = incident.metadata;
         logger.error({ namespace, name, session: uid, reason: AUDIT_BROKEN }, message);
@@ -178,7 +201,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     });
     const leases: LeaseRegistry = new LeaseRegistry({
       limitReached: (session) => budgets.limitReached(session),
-      auditBroken: (session) => guard.reason(session),
+      auditBroken: (session) => guard.reason(session) ?? signer.reason(session),
       unexplained: (session) => {
         const write = commands.knownUnexplained(session);
         return write === undefined ? undefined : describeUnexplained(write);
@@ -211,7 +234,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     });
     const abandoned = new AbandonedCalls({
       log,
-      broken: (session) => guard.reason(session),
+      broken: (session) => guard.reason(session) ?? signer.reason(session),
       onRecord: (session) => {
         budgets.forget(session);
         status.touch(session);
@@ -223,6 +246,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       log,
       inFlight,
       checkAnchor: (incident) => guard.check(incident),
+      brokenReason: (session) => guard.reason(session) ?? signer.reason(session),
       incident: (session) => leases.incident(session),
       isGone: async ({ namespace, name, uid }) => {
         try {
@@ -247,6 +271,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
       if (isSeal(entry)) live.forget(entry.session);
       status.touch(entry.session);
+      signer.appended(entry);
     });
 
     const incidents = new Reflector<Incident>({
@@ -279,6 +304,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       // While the volume is full, claims still come in through the doors.
       if (log.failure !== undefined && log.failureDetails?.acceptsClosing !== true)
         return `the audit log cannot be written: ${log.failure}`;
+      if (signer.notReady !== undefined) return signer.notReady;
       if (!incidents.isSynced) return 'the Incidents are not listed yet';
       if (!pods.isSynced) return 'the agent pods are not listed yet';
       if (!classes.isSynced) return 'the AgentClasses are not listed yet';
@@ -305,10 +331,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     metrics.observe('audit_free_bytes', 'Bytes that are free on the volume of the audit log.', () =>
       readFreeBytes(environment.OPLAB_DATA_DIR),
     );
+    metrics.observe('audit_broken', '1 while the audit log as a whole contradicts its signed checkpoint.', () =>
+      signer.broken === undefined ? 0 : 1,
+    );
     metrics.observe(
       'audit_broken_sessions',
-      "Sessions whose audit log contradicts their Incident's status.",
-      () => guard.count,
+      "Sessions whose audit log contradicts their Incident's status or what was signed.",
+      () => new Set([...guard.brokenSessions, ...signer.brokenSessions]).size,
     );
 
     metrics.observeClasses(() =>
@@ -380,14 +409,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       attemptAt: (address) => leases.attemptAt(address),
       logger,
     });
-    const readServer = createReadApi({ log, live, logger, signal });
+    const readServer = createReadApi({ log, publicKey: keys.signer.verifier.vkey, live, logger, signal });
 
     const health = await startHealthServer({
       port: environment.OPLAB_HEALTH_PORT,
       ...(options.host === undefined ? {} : { host: options.host }),
       ready: notReady,
-      warning: () => log.failure,
+      warning: () => (signer.broken === undefined ? log.failure : `the audit log is broken: ${signer.broken}`),
       registry,
+    });
+    // Nothing is added to the log before it was compared with what was signed.
+    await signer.start().catch(async (error: unknown) => {
+      await health.close();
+      throw error;
     });
     incidents.start(signal);
     pods.start(signal);
@@ -423,7 +457,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         : await listen(canaryServer, environment.OPLAB_CANARY_PORT, options.host);
     const read = await listen(readServer, environment.OPLAB_READ_PORT, '127.0.0.1');
     const admin = await startAdminServer({ log, logger, path: environment.OPLAB_ADMIN_SOCKET });
-    void keepRetention({ log, keepMs, logger, signal });
+    void keepRetention({ log, keepMs, isEvidence: () => signer.broken !== undefined, logger, signal });
     lifecycle.sealOrphans().catch((error: unknown) => {
       logger.warn(
         { error: errorMessage(error) },
@@ -443,6 +477,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           health,
           status,
           lifecycle,
+          signer,
           log,
           logger,
         })
@@ -494,10 +529,11 @@ async function close(parts: {
   health: HealthServer;
   status: StatusWriter;
   lifecycle: LifecycleRecorder;
+  signer: LogSigner;
   log: AuditStore;
   logger: Logger;
 }): Promise<void> {
-  const { servers, canaryServer, health, status, lifecycle, log, logger } = parts;
+  const { servers, canaryServer, health, status, lifecycle, signer, log, logger } = parts;
   canaryServer.close();
   const done = servers.map(
     (server) =>
@@ -511,7 +547,8 @@ async function close(parts: {
   for (const server of servers) server.closeAllConnections();
   await new Promise((resolve) => setTimeout(resolve, 100));
   await lifecycle.idle();
-  await Promise.race([status.flushAll(), new Promise((resolve) => setTimeout(resolve, 3000))]);
+  const written = Promise.all([status.flushAll(), signer.flush()]);
+  await Promise.race([written, new Promise((resolve) => setTimeout(resolve, 3000))]);
   await health.close();
   await log.close();
   logger.info('the gateway has stopped');

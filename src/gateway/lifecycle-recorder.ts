@@ -20,6 +20,8 @@ export interface LifecycleRecorderOptions {
    * is why the log is broken, or undefined.
    */
   readonly checkAnchor: (incident: Incident) => Promise<string | undefined>;
+  /** Why the log of a session is broken, also if its Incident no longer exists. */
+  readonly brokenReason?: (session: string) => string | undefined;
   /** The Incident as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   /**
@@ -74,6 +76,8 @@ export class LifecycleRecorder {
     for (const summary of await this.#options.log.sessions()) {
       if (summary.sealed || this.#options.incident(summary.session) !== undefined) continue;
       if (!(await this.#options.isGone(summary.incident))) continue;
+      // A broken log is evidence. It is not sealed.
+      if (this.#options.brokenReason?.(summary.session) !== undefined) continue;
       await this.#seal(summary.session, 0, 'Deleted', 'the Incident was deleted while the gateway was not watching');
     }
   }

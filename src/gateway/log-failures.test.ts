@@ -165,6 +165,7 @@ describe('keepRetention', () => {
         },
       },
       keepMs: 90 * 86_400_000,
+      isEvidence: () => false,
       intervalMs: 5,
       logger,
       signal: stop.signal,
@@ -173,6 +174,28 @@ describe('keepRetention', () => {
     stop.abort();
     await kept;
     for (const limit of limits) expect(Math.abs(limit - 90 * 86_400_000)).toBeLessThan(60_000);
+  });
+
+  it('deletes nothing from a log that is evidence', async () => {
+    let pruned = 0;
+    const stop = new AbortController();
+    const kept = keepRetention({
+      log: {
+        prune: async () => {
+          pruned += 1;
+          return [];
+        },
+      },
+      keepMs: 1,
+      isEvidence: () => true,
+      intervalMs: 5,
+      logger,
+      signal: stop.signal,
+    });
+    await sleep(50);
+    stop.abort();
+    await kept;
+    expect(pruned).toBe(0);
   });
 
   it('without a retention deletes nothing, and finishes an interrupted prune once', async () => {
@@ -185,6 +208,7 @@ describe('keepRetention', () => {
         },
       },
       keepMs: undefined,
+      isEvidence: () => false,
       intervalMs: 5,
       logger,
       signal: new AbortController().signal,

@@ -15,6 +15,7 @@ export interface GatewayMetrics {
   readonly streamsCut: Counter;
   readonly tripwires: Counter<'tripwire'>;
   readonly statusWrites: Counter<'result'>;
+  readonly checkpointWrites: Counter<'result'>;
   readonly unexplained: Counter;
   /** Registers a gauge that is read on each scrape. */
   observe(
@@ -25,6 +26,7 @@ export interface GatewayMetrics {
       | 'audit_healthy'
       | 'audit_full'
       | 'audit_free_bytes'
+      | 'audit_broken'
       | 'audit_broken_sessions',
     help: string,
     read: () => number,
@@ -106,6 +108,12 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
     statusWrites: new Counter({
       name: 'oplab_status_writes_total',
       help: 'Writes of Incident status, by result.',
+      labelNames: ['result'],
+      registers,
+    }),
+    checkpointWrites: new Counter({
+      name: 'oplab_checkpoint_writes_total',
+      help: 'Writes of the signed checkpoint of the audit log to its ConfigMap, by result.',
       labelNames: ['result'],
       registers,
     }),

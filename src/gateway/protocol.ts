@@ -109,3 +109,9 @@ export const ports = {
 
 /** The admin API's Unix socket in the gateway's container. */
 export const ADMIN_SOCKET = '/tmp/oplab-admin.sock';
+/** The ConfigMap in the operator's namespace that holds what the gateway signed last. */
+export const auditAnchor = {
+  name: 'oplab-audit-anchor',
+  /** The keys of its data. The gateway writes all but the last. */
+  keys: { checkpoint: 'checkpoint', heads: 'heads', publicKey: 'public-key', accept: 'accept' },
+} as const;

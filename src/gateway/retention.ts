@@ -9,6 +9,8 @@ export interface RetentionOptions {
   readonly log: Pick<AuditStore, 'prune'>;
   /** How long sealed sessions are kept, in milliseconds. Undefined: forever. */
   readonly keepMs: number | undefined;
+  /** The log is evidence of a break: nothing may be deleted from it. */
+  readonly isEvidence: () => boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
   /** The time between two looks, in milliseconds. Default: an hour. */
@@ -20,11 +22,11 @@ export interface RetentionOptions {
  * gateway began. Never throws.
  */
 export async function keepRetention(options: RetentionOptions): Promise<void> {
-  const { log, keepMs, logger, signal, intervalMs = 3_600_000 } = options;
+  const { log, keepMs, isEvidence, logger, signal, intervalMs = 3_600_000 } = options;
   do {
     try {
       const before = keepMs === undefined ? new Date(0) : new Date(Date.now() - keepMs);
-      for (const { session, incident, entries } of await log.prune(before)) {
+      for (const { session, incident, entries } of isEvidence() ? [] : await log.prune(before)) {
         logger.info({ session, ...incident, entries }, 'session pruned: it is older than the retention');
       }
     } catch (error) {

@@ -25,15 +25,21 @@ afterEach(async () => {
 
 async function listen(at = 0): Promise<number> {
   opened = createServer();
-  await new Promise<void>((resolve) => opened?.listen(at, '127.0.0.1', resolve));
+  await new Promise<void>((resolve, reject) => {
+    opened?.once('error', reject).listen(at, '127.0.0.1', resolve);
+  });
   const address = opened.address();
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
+/** Below the ports that the system hands out, so that no other program takes it meanwhile. */
 async function freePort(): Promise<number> {
-  const free = await listen();
-  await new Promise((resolve) => opened?.close(resolve));
-  return free;
+  for (;;) {
+    const candidate = 10_000 + Math.floor(Math.random() * 20_000);
+    const free = await listen(candidate).catch(() => 0);
+    await new Promise((resolve) => opened?.close(resolve));
+    if (free !== 0) return free;
+  }
 }
 
 function run(command: string, ownListeners?: readonly string[]) {

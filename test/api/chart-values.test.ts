@@ -1,6 +1,7 @@
 // What the oplab chart renders from its values, and which values it refuses, without a cluster.
 
 import { execFile } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,6 +11,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { parseDigestKey } from '../../src/audit/raw-digest.ts';
+import { parseSigner } from '../../src/audit/signed-note.ts';
 import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
 import { SYSTEM } from '../support/api-server.ts';
 
@@ -84,7 +86,7 @@ describe('what the chart generates itself', () => {
       intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
       gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
       tripwires: { existingSecret: 'my-key' },
-      audit: { keySecret: 'my-audit-key' },
+      audit: { signing: { keySecret: 'my-signing' }, keySecret: 'my-audit-key' },
       docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
     };
     const made = await render(values);
@@ -105,6 +107,7 @@ describe('what the chart generates itself', () => {
       'oplab-docker-client',
       'oplab-docker-socket-tls',
       'oplab-gateway-audit-key',
+      'oplab-gateway-signing',
       'oplab-gateway-tls',
       'oplab-intake-token',
       'oplab-tripwires',
@@ -232,6 +235,45 @@ describe('the audit log', () => {
     expect(rendered.some(({ metadata }) => metadata.name === 'oplab-gateway-audit-key')).toBe(false);
   });
 
+  it('has a signing key that the gateway accepts, which only the gateway mounts', async () => {
+    const { rendered, env } = await gateway({});
+    const secret = rendered.find(({ metadata }) => metadata.name === 'oplab-gateway-signing');
+    const { data } = z.looseObject({ data: z.object({ 'signing.key': z.string() }) }).parse(secret);
+    const pem = Buffer.from(data['signing.key'], 'base64').toString('utf8');
+    const name = z.string().parse(env.get('OPLAB_SIGNING_NAME'));
+    expect(name).toBe(`oplab.dev/audit/${SYSTEM}`);
+    expect(parseSigner(name, pem, 'the Secret').verifier.name).toBe(name);
+    const mounting = rendered.filter((object) => JSON.stringify(object).includes('oplab-gateway-signing'));
+    expect(mounting.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+      'Secret oplab-gateway-signing',
+      'Deployment oplab-gateway',
+    ]);
+    const anchor = rendered.find(({ metadata }) => metadata.name === 'oplab-audit-anchor');
+    expect(anchor).toMatchObject({
+      kind: 'ConfigMap',
+      metadata: { annotations: { 'helm.sh/resource-policy': 'keep' } },
+    });
+    expect(anchor).not.toHaveProperty('data');
+  });
+
+  it('is signed with an existing key, under a name, and accepts earlier keys', async () => {
+    const previous = parseSigner(
+      'old',
+      generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      'test',
+    ).verifier.vkey;
+    const signing = { keySecret: 'own-signing', name: 'example.com/log', previousKeys: [previous] };
+    const { rendered, env, volumes } = await gateway({ audit: { signing } });
+    expect(volumes).toContainEqual(
+      expect.objectContaining({ secret: expect.objectContaining({ secretName: 'own-signing' }) }),
+    );
+    expect(rendered.some(({ metadata }) => metadata.name === 'oplab-gateway-signing')).toBe(false);
+    expect(Object.fromEntries(env)).toMatchObject({
+      OPLAB_SIGNING_NAME: 'example.com/log',
+      OPLAB_SIGNING_PREVIOUS_KEYS: previous,
+    });
+  });
+
   it('passes limits and retention to the gateway, and by default no retention', async () => {
     const audit = { session: { maxMebibytes: 8, maxEntries: 500 }, retention: '90d' };
     expect(Object.fromEntries((await gateway({ audit })).env)).toMatchObject({
@@ -248,6 +290,8 @@ describe('the audit log', () => {
     ['a limit without a unit', { session: { maxMebibytes: 0 } }],
     ['too few entries', { session: { maxEntries: 10 } }],
     ['a retention in hours', { retention: '90h' }],
+    ['a name of the signing key with a blank', { signing: { name: 'my log' } }],
+    ['half of a public key', { signing: { previousKeys: ['old+1234'] } }],
     ['an unknown key', { retain: '90d' }],
   ])('refuses %s', async (_, audit) => {
     await expect(render({ audit })).rejects.toThrow(/audit/);

@@ -3,8 +3,10 @@
 
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { recordAuditEvent } from '../../src/gateway/audit-event.ts';
+import { auditAnchor } from '../../src/gateway/protocol.ts';
+import { AnchorConfigMap } from '../../src/gateway/published-anchor.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
-import { isForbidden } from '../../src/kube/errors.ts';
+import { isConflict, isForbidden } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS, EVENTS, PODS, ROLE_BINDINGS, SECRETS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { AGENTS, type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
@@ -103,6 +105,28 @@ describe('the controller with the rights of the chart', () => {
 });
 
 describe('the gateway with the rights of the chart', () => {
+  it('may fill in the ConfigMap of its signed log, and no other one, nor delete or create any', async () => {
+    const asGateway = await clientAs(server, SYSTEM, 'oplab-gateway');
+    for (const name of [auditAnchor.name, 'another']) {
+      await server.client.create(CONFIG_MAPS, { metadata: { namespace: SYSTEM, name } });
+    }
+    const configMap = new AnchorConfigMap(asGateway, SYSTEM);
+    const found = await configMap.read();
+    const notes = { checkpoint: 'c', heads: 'h' };
+    await configMap.write(notes, 'key', found?.resourceVersion ?? '');
+    expect(await configMap.read()).toMatchObject({ notes, publicKey: 'key' });
+    await expect(configMap.write(notes, 'key', found?.resourceVersion ?? '')).rejects.toSatisfy(isConflict);
+    for (const call of [
+      () => asGateway.get(CONFIG_MAPS, { namespace: SYSTEM, name: 'another' }),
+      () => asGateway.patch(CONFIG_MAPS, { namespace: SYSTEM, name: 'another' }, { data: { a: 'b' } }),
+      () => asGateway.list(CONFIG_MAPS, { namespace: SYSTEM }),
+      () => asGateway.create(CONFIG_MAPS, { metadata: { namespace: SYSTEM, name: 'new' } }),
+      () => asGateway.delete(CONFIG_MAPS, { namespace: SYSTEM, name: auditAnchor.name }),
+    ]) {
+      await expect(call()).rejects.toSatisfy(isForbidden);
+    }
+  });
+
   it('may record an event about a broken log, but not list events', async () => {
     const asGateway = await clientAs(server, SYSTEM, 'oplab-gateway');
     const warnings: unknown[] = [];

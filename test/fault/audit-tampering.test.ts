@@ -109,6 +109,8 @@ it('a dropped last row, with the seal in the file and with the anchor in the sta
   expect(result.stdout).toContain("the end is cut off: row 8 is missing; the file's seal covers 8 entries");
   expect(result.code).toBe(4);
   tamper('DELETE FROM seals');
+  expect((await verify()).stdout).toContain('its seal is missing: leaf 1 covers 8 entries');
+  tamper("DELETE FROM log_leaves WHERE event = 'sealed'");
   expect((await verify()).code).toBe(0);
   const held = await anchored();
   expect(held.stdout).toContain('row 8 is missing; status.audit.sealedHeadHash covers 8 entries');

@@ -50,6 +50,7 @@ async function startProcess(): Promise<void> {
       OPLAB_AUDIT_KEY_FILE: path.join(lab.dir, 'hmac-key'),
       OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
       OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),
+      OPLAB_SIGNING_KEY_FILE: path.join(lab.dir, 'signing.key'),
       OPLAB_UPSTREAM_URL: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`,
       OPLAB_AGENT_PORT: '0',
       OPLAB_KUBE_PORT: '0',

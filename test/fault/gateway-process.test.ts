@@ -41,6 +41,9 @@ const settings = () => ({
   OPLAB_AUDIT_KEY_FILE: path.join(lab.dir, 'hmac-key'),
   OPLAB_TLS_CERT_FILE: path.join(lab.dir, 'tls.crt'),
   OPLAB_TLS_KEY_FILE: path.join(lab.dir, 'tls.key'),
+  OPLAB_SIGNING_KEY_FILE: path.join(lab.dir, 'signing.key'),
+  // The gateway of the test has published its checkpoint in the other namespace.
+  OPLAB_SYSTEM_NAMESPACE: 'oplab-elsewhere',
   ...{
     OPLAB_AGENT_PORT: '0',
     OPLAB_KUBE_PORT: '0',
@@ -74,6 +77,12 @@ describe('oplab gateway', () => {
     const { exited, output } = gateway({ ...settings(), OPLAB_DATA_DIR: lab.dir });
     expect(await exited).toBe(1);
     expect(output()).toContain('OPLAB_AUDIT_UNAVAILABLE');
+  });
+
+  it('does not start with a file that is not a signing key', async () => {
+    const { exited, output } = gateway({ ...settings(), OPLAB_SIGNING_KEY_FILE: path.join(lab.dir, 'api-key') });
+    expect(await exited).toBe(2);
+    expect(output()).toMatch(/OPLAB_SIGNING_KEY_FILE: .*api-key is not a valid private key in PEM.*openssl genpkey/);
   });
 
   it('does not start without a valid key of the audit log, and never prints what the file holds', async () => {

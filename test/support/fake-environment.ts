@@ -34,6 +34,10 @@ export function fakeEnvironment(parts: Partial<Environment> & Pick<Environment, 
       annotateIncident: notHere('cluster'),
     }),
     confirm: notHere('terminal'),
+    anchor: async () => ({
+      source: 'ConfigMap oplab-system/oplab-audit-anchor',
+      ...{ checkpoint: undefined, heads: undefined, publicKey: undefined },
+    }),
     namespace: (flags) => flags.namespace ?? 'default',
     gateway: () => {
       throw new Error('there is no gateway in this test');

@@ -2,7 +2,7 @@
 // pods and tokens.
 
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -20,8 +20,9 @@ import type { Entry } from '../../src/audit/entry.ts';
 import { parseEnvironment } from '../../src/environment.ts';
 import { gatewayEnvironment } from '../../src/gateway/environment.ts';
 import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
+import { auditAnchor } from '../../src/gateway/protocol.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
-import { INCIDENTS, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, INCIDENTS, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { eventually } from './eventually.ts';
@@ -30,6 +31,8 @@ import { NAMESPACES } from './namespaces.ts';
 
 const exec = promisify(execFile);
 const AGENTS = 'oplab-agents';
+/** The namespace of the operator. */
+export const SYSTEM = 'oplab-system';
 export const TARGET = 'patient';
 
 export interface Attempt {
@@ -126,8 +129,9 @@ export async function startGatewayHarness(
     '-f',
     path.join(import.meta.dirname, '../../crds'),
   ]);
-  for (const name of [AGENTS, TARGET])
+  for (const name of [AGENTS, TARGET, SYSTEM])
     await client.create(NAMESPACES, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+  await client.create(CONFIG_MAPS, { metadata: { name: auditAnchor.name, namespace: SYSTEM } });
   await client.create(
     { group: 'rbac.authorization.k8s.io', version: 'v1', plural: 'roles', kind: 'Role', namespaced: true },
     {
@@ -152,6 +156,8 @@ export async function startGatewayHarness(
     ...['-keyout', keyFile, '-out', certFile],
   ]);
   const ca = await import('node:fs/promises').then((fs) => fs.readFile(certFile, 'utf8'));
+  const { privateKey } = generateKeyPairSync('ed25519');
+  await writeFile(path.join(dir, 'signing.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
   await writeFile(path.join(dir, 'api-key'), `${MODEL_KEY}\n`);
   await writeFile(path.join(dir, 'hmac-key'), `${randomBytes(32).toString('hex')}\n`);
   const more = await environment(dir);
@@ -169,6 +175,8 @@ export async function startGatewayHarness(
         OPLAB_AUDIT_KEY_FILE: path.join(dir, 'hmac-key'),
         OPLAB_TLS_CERT_FILE: certFile,
         OPLAB_TLS_KEY_FILE: keyFile,
+        OPLAB_SIGNING_KEY_FILE: path.join(dir, 'signing.key'),
+        OPLAB_SYSTEM_NAMESPACE: SYSTEM,
         OPLAB_UPSTREAM_URL: modelAPI.url,
         OPLAB_MODEL_KEY_FILE: path.join(dir, 'api-key'),
         OPLAB_AGENT_PORT: '0',

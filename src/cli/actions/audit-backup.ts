@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { sessionId } from '../../api/incident.ts';
-import { copySession } from '../../audit/copy.ts';
+import { copyLeaves, copySession } from '../../audit/copy.ts';
 import { AuditDatabase } from '../../audit/database.ts';
 import { isSound, statusAnchors, verifyFile } from '../../audit/verify.ts';
 import { VerificationFailed } from '../../errors.ts';
@@ -10,6 +10,7 @@ import { connectionFlags, type Environment, parseFlags } from '../environment.ts
 import { parseListed } from '../parse-incident.ts';
 import { entriesText } from '../render/entry.ts';
 import { findingLine, renderSessionReport } from '../render/verification.ts';
+import { clusterKeys } from './verify-signature.ts';
 
 /** Copies every session and verifies the copy. @throws VerificationFailed, GatewayUnreachable, AuditUnavailable */
 export async function backUpAudit(environment: Environment, command: Command, file: string): Promise<void> {
@@ -18,14 +19,21 @@ export async function backUpAudit(environment: Environment, command: Command, fi
   // Read before the entries, so that the anchors never exceed them.
   const incidents = (await environment.incidents(given).list(undefined)).map(parseListed);
   const reader = await environment.gateway(given);
+  const published = await environment.anchor(given);
+  const signature = await reader.signature();
   let added = 0;
   let count = 0;
   try {
     const db = AuditDatabase.openForWriting(file, 1000);
     try {
+      await copyLeaves(db, reader);
       for (const summary of await reader.sessions()) {
         added += await copySession(db, reader, summary, environment.now());
         count += 1;
+      }
+      if (signature?.notes !== undefined) {
+        const { notes } = signature;
+        db.transaction(() => db.log.saveNotes('signed', notes));
       }
       db.checkpoint();
     } finally {
@@ -35,7 +43,7 @@ export async function backUpAudit(environment: Environment, command: Command, fi
     await reader.close();
   }
   const anchors = new Map(incidents.map((incident) => [sessionId(incident), statusAnchors(incident.status?.audit)]));
-  const report = verifyFile(file, { anchors });
+  const report = verifyFile(file, { anchors, keys: clusterKeys({}, published, signature) });
   output.line(`${file}: ${count} sessions, ${entriesText(added)} added`);
   if (isSound(report)) {
     output.line('verified: all sessions match their chains and anchors');

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type Incident, sessionId } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { verifyExport } from '../../audit/export.ts';
-import { type Anchor, type Finding, sha256 } from '../../audit/hash-chain.ts';
+import { type Anchor, type Finding, isSeal, sha256 } from '../../audit/hash-chain.ts';
 import {
   isSound,
   type SessionReport,
@@ -15,21 +15,32 @@ import {
   verifyFile,
   verifyPruned,
   verifySession,
+  withLogReport,
 } from '../../audit/verify.ts';
+import { type SessionFacts, verifyLog } from '../../audit/verify-log.ts';
 import { errorMessage, InvalidInput, NotFound, VerificationFailed } from '../../errors.ts';
 import { requireFile } from '../../input/file.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { parseIncident, parseListed } from '../parse-incident.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
 import { readExport } from '../reader/file-reader.ts';
-import { findingLine, renderSessionReport } from '../render/verification.ts';
+import { findingLine, renderSessionReport, renderSignature } from '../render/verification.ts';
 import { resolveSession } from '../resolve-session.ts';
+import {
+  clusterKeys,
+  clusterStatements,
+  givenCheckpoint,
+  givenKeys,
+  type SignatureVerdict,
+} from './verify-signature.ts';
 
 const flags = connectionFlags.extend({
   output: z.enum(['text', 'json']).default('text'),
   all: z.boolean().default(false),
   file: z.string().optional(),
   incidentFile: z.array(z.string()).default([]),
+  publicKey: z.string().optional(),
+  checkpoint: z.string().optional(),
 });
 type Flags = z.infer<typeof flags>;
 
@@ -40,6 +51,11 @@ export async function verifyAudit(environment: Environment, command: Command, te
     throw new InvalidInput('name an Incident, or use --all or --file audit.db');
   }
   if (text !== undefined && given.all) throw new InvalidInput('name an Incident or use --all, not both');
+  if (given.checkpoint !== undefined && given.publicKey === undefined && given.file !== undefined) {
+    throw new InvalidInput('--checkpoint needs --public-key: without the key, nobody knows who signed the checkpoint');
+  }
+  // The small files first: a log is long, and a wrong path should be known at once.
+  if (given.checkpoint !== undefined) requireFile(given.checkpoint, '--checkpoint');
   const saved = await savedIncidents(given.incidentFile);
   const report =
     given.file === undefined
@@ -80,6 +96,8 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
 interface Report {
   readonly source: string;
   readonly findings: readonly Finding[];
+  /** Undefined for the export of one session. */
+  readonly signature: SignatureVerdict | undefined;
   readonly sessions: readonly SessionReport[];
 }
 
@@ -113,10 +131,22 @@ async function verifyOffline(
     if (sessions !== undefined && !sessions.includes(id)) {
       throw new NotFound(`${file} contains session ${id}, not that of "${text}"`);
     }
-    return { source: file, findings: [], sessions: [verifyExport(exported, anchors.get(id))] };
+    return {
+      source: file,
+      findings: [],
+      signature: undefined,
+      sessions: [verifyExport(exported, anchors.get(id))],
+    };
   }
-  const report = verifyFile(file, { anchors, ...(sessions === undefined ? {} : { sessions }) });
-  return { source: file, findings: report.findings, sessions: report.sessions };
+  const keys = givenKeys(given);
+  const { findings, checkpoint, ...report } = verifyFile(file, {
+    anchors,
+    keys,
+    statements: givenCheckpoint(given),
+    ...(sessions === undefined ? {} : { sessions }),
+  });
+  const signature = { checkpoint, keySource: keys?.source, onFirstUse: false };
+  return { source: file, findings, signature, sessions: report.sessions };
 }
 
 async function verifyThroughGateway(
@@ -128,6 +158,11 @@ async function verifyThroughGateway(
   const reader = await environment.gateway(given);
   try {
     const incidents = environment.incidents(given);
+    // What was signed comes first, so that the log has at least that much.
+    const anchor = await environment.anchor(given);
+    if (anchor.problem !== undefined) environment.output.note(anchor.problem);
+    const before = await reader.signature();
+    const facts = new Map<string, SessionFacts>();
     // Read the anchors before the entries, so that they never exceed the entries if the session
     // continues.
     const targets = new Map<string, Incident | undefined>();
@@ -149,9 +184,25 @@ async function verifyThroughGateway(
       const anchors = [incident, ...saved.filter((candidate) => sessionId(candidate) === session)].flatMap(
         (candidate) => statusAnchors(candidate?.status?.audit),
       );
-      sessions.push(await verifyOne(reader, session, incident, anchors));
+      sessions.push(await verifyOne(reader, session, incident, anchors, facts));
     }
-    return { source: reader.source, findings: [], sessions };
+    // Sessions may have been opened or sealed meanwhile.
+    const after = await reader.signature();
+    const keys = clusterKeys(given, anchor, before);
+    const log = verifyLog({
+      leaves: after?.leaves,
+      settled: before?.leaves.length ?? 0,
+      sessions: facts,
+      complete: text === undefined,
+      statements: clusterStatements(given, anchor, before),
+      keys,
+    });
+    const signature = {
+      checkpoint: log.checkpoint,
+      keySource: keys?.source,
+      onFirstUse: keys?.onFirstUse ?? false,
+    };
+    return { source: reader.source, findings: log.findings, signature, sessions: withLogReport(sessions, log) };
   } finally {
     await reader.close();
   }
@@ -162,14 +213,22 @@ async function verifyOne(
   session: string,
   incident: Incident | undefined,
   anchors: readonly Anchor[],
+  facts: Map<string, SessionFacts>,
 ): Promise<SessionReport> {
   const summary = await reader.session(session);
-  if (summary?.prunedAt !== undefined) return verifyPruned({ ...summary, prunedAt: summary.prunedAt }, anchors);
+  if (summary?.prunedAt !== undefined) {
+    const { entries, headHash } = summary;
+    facts.set(session, { hashes: new Map(), seal: { entries, headHash }, isPruned: true });
+    return verifyPruned({ ...summary, prunedAt: summary.prunedAt }, anchors);
+  }
   const name =
     incident === undefined
       ? summary?.incident
       : { namespace: incident.metadata.namespace ?? '', name: incident.metadata.name };
   const entries = summary === undefined ? [] : await allEntries(reader, session);
+  const last = entries.at(-1);
+  const seal = last !== undefined && isSeal(last) ? { entries: last.seq, headHash: last.hash } : undefined;
+  facts.set(session, { hashes: new Map(entries.map(({ seq, hash }) => [seq, hash])), seal });
   const stored = await readDigests(reader, entries);
   return verifySession({
     session,
@@ -208,6 +267,7 @@ function conclude({ output }: Environment, given: Flags, report: Report): void {
   } else {
     for (const finding of report.findings)
       output.line(`${output.colors.red('✗')} ${findingLine(finding, output.colors).trim()}`);
+    if (report.signature !== undefined) output.line(renderSignature(report.signature));
     for (const session of report.sessions) {
       for (const line of renderSessionReport(session, output.colors)) output.line(line);
     }
@@ -216,6 +276,6 @@ function conclude({ output }: Environment, given: Flags, report: Report): void {
   if (sound) return;
   const broken = report.sessions.filter((session) => session.findings.length > 0).length;
   throw new VerificationFailed(
-    `${report.source}: ${broken} of ${report.sessions.length} sessions failed verification${report.findings.length === 0 ? '' : ', and the file itself is damaged'}`,
+    `${report.source}: ${broken} of ${report.sessions.length} sessions failed verification${report.findings.length === 0 ? '' : ', and the log as a whole is damaged'}`,
   );
 }

@@ -12,6 +12,8 @@ Examples:
                                                    offline: the file against a saved status
   oplab audit verify --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
                                                    offline: a session export against itself
+  oplab audit verify --file audit.db --public-key log.pub --checkpoint saved.txt
+                                                   offline: the file against its signatures
 
 If all rows from some row to the end are rewritten, the chain is still consistent. Only an anchor outside the file,
 the Incident's status, reveals this.`;
@@ -32,6 +34,11 @@ export function addAuditVerify(parent: Command, open: OpenEnvironment): void {
       'saved Incidents (YAML or JSON) whose status contains anchors of the log; may be repeated',
       append,
     )
+    .option(
+      '--public-key <key>',
+      'check the signatures of the log with this key <name>+<id>+<base64>, or with the keys in this file; default: the key that the cluster publishes',
+    )
+    .option('--checkpoint <path>', 'a signed checkpoint that was saved earlier: the log must contain what it covers')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .addHelpText('after', EXAMPLES)
     .action(async (text: string | undefined, _options: unknown, command: Command) => {

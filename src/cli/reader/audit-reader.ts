@@ -1,5 +1,6 @@
 // The interface through which commands read an audit log, from the gateway or from a file.
 
+import type { LogLeaf, SignedNotes } from '../../audit/checkpoint.ts';
 import type { Entry } from '../../audit/entry.ts';
 import type { ReadOptions, SessionSummary } from '../../audit/log.ts';
 import type { ErrorCode } from '../../error-codes.ts';
@@ -27,6 +28,15 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** What binds the sessions of a log together, and what was signed about it. */
+export interface LogSignature {
+  readonly leaves: readonly LogLeaf[];
+  /** Undefined if nothing was signed yet. */
+  readonly notes: SignedNotes | undefined;
+  /** The key that the source itself names. Files name none. */
+  readonly publicKey: string | undefined;
+}
+
 /** Read access to the sessions of a log. */
 export interface AuditReader {
   /** What is read, for messages. */
@@ -40,6 +50,10 @@ export interface AuditReader {
    * `sealed`.
    */
   follow(id: string, options: FollowOptions): AsyncIterable<FollowEvent>;
+  /** The leaves from this index on. Undefined if the source has none, like `signature`. */
+  leaves(from: number): Promise<readonly LogLeaf[] | undefined>;
+  /** Undefined if the source has none: an export, or a log of an earlier version. */
+  signature(): Promise<LogSignature | undefined>;
   /** Undefined if it was pruned. */
   blob(digest: string): Promise<string | undefined>;
   close(): Promise<void>;

@@ -28,6 +28,8 @@ export function openExportReader(file: SessionExport, path: string): AuditReader
       for (const entry of after(id, afterSeq)) yield { type: 'entry', entry };
       yield { type: 'sealed' };
     },
+    leaves: async () => undefined,
+    signature: async () => undefined,
     async blob(digest) {
       return Object.hasOwn(blobs, digest) ? blobs[digest] : undefined;
     },

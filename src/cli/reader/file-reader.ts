@@ -46,6 +46,11 @@ export function openFileReader(path: string): AuditReader {
       for (const entry of db.read(id, { afterSeq })) yield { type: 'entry', entry };
       yield { type: 'sealed' };
     },
+    leaves: async (from) => (db.hasLogTables() ? db.log.leaves(from) : undefined),
+    async signature() {
+      if (!db.hasLogTables()) return undefined;
+      return { leaves: db.log.leaves(), notes: db.log.notes('signed'), publicKey: undefined };
+    },
     async blob(digest) {
       const bytes = db.blob(digest);
       return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');

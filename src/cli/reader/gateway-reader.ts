@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import type { LogLeaf } from '../../audit/checkpoint.ts';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';
 import type { ErrorCode } from '../../error-codes.ts';
@@ -48,6 +49,21 @@ const sessionSummary = z.object({
 });
 /** The answer with the sessions of a log. */
 export const sessionList = z.object({ items: z.array(sessionSummary) });
+const logView = z.object({
+  publicKey: z.string(),
+  notes: z.object({ checkpoint: z.string(), heads: z.string() }).nullable(),
+});
+const leafList = z.object({
+  items: z.array(
+    z.object({
+      index: z.number().int(),
+      event: z.enum(['opened', 'sealed']),
+      session: z.string(),
+      entries: z.number().int(),
+      hash: z.string(),
+    }),
+  ),
+});
 const entryList = z.object({ items: z.array(z.unknown()) });
 
 /** A reader over HTTP. The first request opens the connection. */
@@ -109,6 +125,16 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       }
     }
   };
+
+  const leaves = (from: number): Promise<LogLeaf[] | undefined> =>
+    orUndefined(async () => {
+      const found: LogLeaf[] = [];
+      for (;;) {
+        const { items } = leafList.parse(JSON.parse(await get(`/api/v1/log/leaves?from=${from + found.length}`)));
+        if (items.length === 0) return found;
+        found.push(...items);
+      }
+    });
 
   async function* followOnce(id: string, afterSeq: number, outer: AbortSignal): AsyncGenerator<FollowEvent> {
     const silence = new AbortController();
@@ -181,6 +207,14 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       return entryList.parse(JSON.parse(text)).items.map(parseEntry);
     },
     follow,
+    leaves,
+    async signature() {
+      // The notes come first, so that the leaves are at least as many as they cover.
+      const view = await orUndefined(async () => logView.parse(JSON.parse(await get('/api/v1/log'))));
+      const all = view === undefined ? undefined : await leaves(0);
+      if (view === undefined || all === undefined) return undefined;
+      return { leaves: all, notes: view.notes ?? undefined, publicKey: view.publicKey };
+    },
     async blob(digest) {
       try {
         return await get(`/api/v1/blobs/${encodeURIComponent(digest)}`);
@@ -191,6 +225,16 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
     },
     close: drop,
   };
+}
+
+/** Undefined for what a gateway of an earlier version does not serve. */
+async function orUndefined<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof NotFound) return undefined;
+    throw error;
+  }
 }
 
 /** The error behind fetch's generic "fetch failed". */

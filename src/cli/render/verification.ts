@@ -2,12 +2,13 @@
 
 import type { Finding } from '../../audit/hash-chain.ts';
 import type { SessionReport } from '../../audit/verify.ts';
+import type { SignatureVerdict } from '../actions/verify-signature.ts';
 import type { Colors } from '../output.ts';
 import { entriesText } from './entry.ts';
 
 /** The verdict when everything that was compared comes from one place. */
 const OWN_HEAD_ONLY =
-  'against its own head only; not signed: whoever wrote it could have made it up (--incident-file checks a saved status)';
+  'against its own head only; not signed: whoever wrote it could have made it up (--public-key checks signatures, --incident-file a saved status)';
 
 /** The lines of one session: a mark, what was checked, and each finding. */
 export function renderSessionReport(report: SessionReport, colors: Colors): string[] {
@@ -31,9 +32,27 @@ export function renderSessionReport(report: SessionReport, colors: Colors): stri
   return [
     `${mark} ${name}: ${entriesText(report.entries)}, ${sealed ? 'sealed' : 'not sealed'}`,
     `    ${held}${findings.some((finding) => finding.kind === 'blob-changed') ? '' : texts}`,
-    ...(independent || findings.length > 0 ? [] : [`    ${OWN_HEAD_ONLY}`]),
+    ...(findings.length > 0 ? [] : (signedLine(report) ?? (independent ? [] : [`    ${OWN_HEAD_ONLY}`]))),
     ...findings.map((finding) => findingLine(finding, colors)),
   ];
+}
+
+function signedLine({ signed, entries }: SessionReport): string[] | undefined {
+  if (signed === undefined) return undefined;
+  if (signed.entries >= entries) return [`    signed by ${signed.by}`];
+  return [
+    signed.entries === 0
+      ? `    not signed yet: opened after the last checkpoint of ${signed.by}`
+      : `    signed by ${signed.by} up to row ${signed.entries}; the rows after it are not signed yet`,
+  ];
+}
+
+/** One line about the signature of the log as a whole. */
+export function renderSignature({ checkpoint, keySource, onFirstUse }: SignatureVerdict): string {
+  if (keySource === undefined) return 'signature not checked: no public key (--public-key)';
+  if (checkpoint === undefined) return `no valid signature; the key is from ${keySource}`;
+  const trust = onFirstUse ? `, which is trusted on first use (save it: --public-key '${checkpoint.vkey}')` : '';
+  return `signed by ${checkpoint.origin}: ${checkpoint.size} openings and seals of sessions; the key is from ${keySource}${trust}`;
 }
 
 /** One finding, indented. */

@@ -4,7 +4,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { AuditLog } from '../../audit/log.ts';
+import type { AuditLog, SessionTree } from '../../audit/log.ts';
 import { errorMessage } from '../../errors.ts';
 import { parseInput } from '../../input/parse-input.ts';
 import { sendJson, sendRefusal } from '../../net/http-answer.ts';
@@ -13,13 +13,19 @@ import type { LiveOutput } from '../live-output.ts';
 import { streamSession } from './stream.ts';
 
 export interface ReadApi {
-  readonly log: AuditLog;
+  readonly log: AuditLog & SessionTree;
+  /** The public key of the log. */
+  readonly publicKey: string;
   readonly live: LiveOutput;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 const MAX_LIMIT = 1000;
+const leafPage = z.object({
+  from: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).max(MAX_LIMIT).default(MAX_LIMIT),
+});
 const page = z.object({
   afterSeq: z.coerce.number().int().min(0).default(0),
   limit: z.coerce.number().int().min(1).max(MAX_LIMIT).default(200),
@@ -76,6 +82,15 @@ async function answer(api: ReadApi, request: IncomingMessage, response: ServerRe
       'content-length': Buffer.byteLength(text),
     });
     response.end(text);
+    return;
+  }
+  if (collection === 'log' && id === undefined) {
+    sendJson(response, 200, { publicKey: api.publicKey, notes: (await api.log.signedNotes('signed')) ?? null });
+    return;
+  }
+  if (collection === 'log' && id === 'leaves' && part === undefined) {
+    const asked = parseInput(leafPage, Object.fromEntries(url.searchParams), 'query parameters', { values: 'shown' });
+    sendJson(response, 200, { items: await api.log.leaves(asked.from, asked.limit) });
     return;
   }
   if (collection !== 'sessions' || id === undefined) {
