@@ -45,7 +45,7 @@ export class GatewayAttempts {
   /** Creates an Incident with a running attempt. */
   async open(name: string, limits: Partial<Limits> = {}, options: AttemptOptions = {}): Promise<Attempt> {
     await this.#client.create(INCIDENTS, {
-      apiVersion: 'opthis.dev/v1alpha1',
+      apiVersion: 'oplab.dev/v1alpha1',
       kind: 'Incident',
       metadata: { name, namespace: TARGET },
       spec: {
