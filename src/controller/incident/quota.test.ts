@@ -81,6 +81,7 @@ describe('the number of open Incidents', () => {
     const waits = (spec: object, other: Incident) => hold(of('z', { second: 9, spec }), [other], one)?.message;
     expect(waits(source('Webhook', 'r'), route('a', 'elsewhere'))).toContain('route r of the intake');
     expect(waits(source('Webhook', 'r2'), route('a', 'elsewhere'))).toBeUndefined();
+    expect(waits(source('Alertmanager', 'r/Down'), route('a', 'elsewhere'))).toContain('route r of the intake');
     const monitor = (namespace?: string) =>
       of('a', { ...(namespace === undefined ? {} : { namespace }), spec: source('Monitor', 'm'), status: working() });
     expect(waits(source('Monitor', 'm'), monitor())).toContain('Monitor m');
