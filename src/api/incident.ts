@@ -16,7 +16,8 @@ export const labelMap = z.record(z.string(), z.string().max(4096)).meta({ maxPro
 export const incidentSource = z.object({
   kind: z.enum(['Monitor', 'Alertmanager', 'Webhook']).meta({ description: 'What raised the alarm.' }),
   name: z.string().min(1).max(253).meta({
-    description: 'Name of the Monitor, or of the route of the intake, then followed by a slash and the name of the alert.',
+    description:
+      'Name of the Monitor, or of the route of the intake, then followed by a slash and the name of the alert.',
   }),
   fingerprint: z.string().min(1).max(128).meta({
     description:

@@ -43,7 +43,7 @@ const classWith = (quota: Partial<Quota>, day?: DayUsage) => ({
 });
 const hold = (one: Incident, all: readonly Incident[], quota: Partial<Quota>, starting = new Set<string>()) =>
   findQuotaHold(one, classWith(quota), { all, starting, now: at(0) });
-const source = (kind: 'Monitor' | 'Webhook', name: string) => ({
+const source = (kind: 'Monitor' | 'Alertmanager' | 'Webhook', name: string) => ({
   source: { kind, name, fingerprint: 'f', startTime: iso(0) },
 });
 
