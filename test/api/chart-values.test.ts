@@ -137,7 +137,7 @@ describe('what the chart generates itself', () => {
       ['oplab-intake-tokens', 'b', 'b'],
       ['mine', 'k', 'c'],
     ]) {
-      expect(deployment).toContain(`"items":[{"key":"${key}","path":"${file}"}],"name":"${name}","optional":true`);
+      expect(deployment).toContain(`"name":"${name}","optional":true,"items":[{"key":"${key}","path":"${file}"}]`);
     }
   });
 
@@ -217,7 +217,9 @@ describe('the chart refuses', () => {
     ],
     [
       'two routes of one name',
-      { intake: { routes: ['a', 'b', 'a'].map((name) => ({ name, namespace: 'n', prometheus: { service: 'p' } })) } },
+      {
+        intake: { routes: ['a', 'b', 'a'].map((name) => ({ name, namespace: 'tikv', prometheus: { service: 'p' } })) },
+      },
       /intake\.routes\[2\]\.name: "a" is the name of intake\.routes\[0\] as well/,
     ],
     [
@@ -238,7 +240,7 @@ describe('the chart refuses', () => {
       'a certificate for an intake that serves plain HTTP',
       {
         intake: {
-          routes: [{ name: 'a', namespace: 'n', prometheus: { service: 'p' } }],
+          routes: [{ name: 'a', namespace: 'tikv', prometheus: { service: 'p' } }],
           tlsSecret: 'mine',
           plainHTTP: true,
         },
