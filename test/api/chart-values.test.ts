@@ -58,6 +58,18 @@ describe('the roles that the controller may bind', () => {
   });
 });
 
+it('the role that reads Incidents is a part of those roles of Kubernetes that are named', async () => {
+  const labels = async (values: object) => {
+    const found = (await render(values)).find(({ metadata }) => metadata.name === 'oplab-view');
+    return Object.keys(found?.metadata.labels ?? {}).filter((label) => label.includes('aggregate'));
+  };
+  expect(await labels({})).toEqual([]);
+  expect(await labels({ viewRole: { aggregateTo: ['admin'] } })).toEqual([
+    'rbac.authorization.k8s.io/aggregate-to-admin',
+  ]);
+  await expect(render({ viewRole: { aggregateTo: ['viewer'] } })).rejects.toThrow(/viewRole.*aggregateTo/s);
+});
+
 describe('imagePullSecrets', () => {
   it('apply to every pod that the chart starts, and to the agents', async () => {
     const pullSecrets = [{ name: 'registry' }];
