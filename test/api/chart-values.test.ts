@@ -71,7 +71,7 @@ it('the role that reads Incidents is a part of those roles of Kubernetes that ar
 });
 
 describe('imagePullSecrets', () => {
-  it('apply to every pod that the chart starts, and to the agents', async () => {
+  it('apply to every pod that the chart starts, none of which has variables of Services, and to the agents', async () => {
     const pullSecrets = [{ name: 'registry' }];
     const made = await render({
       imagePullSecrets: pullSecrets,
@@ -84,7 +84,11 @@ describe('imagePullSecrets', () => {
       return data === undefined ? [] : [{ name: `${kind} ${metadata.name}`, spec: data.template.spec }];
     });
     expect(templates.length).toBeGreaterThanOrEqual(5);
-    for (const { name, spec } of templates) expect(spec, name).toMatchObject({ imagePullSecrets: pullSecrets });
+    for (const { name, spec } of templates) {
+      expect(spec, name).toMatchObject({ imagePullSecrets: pullSecrets });
+      // Variables of Services, such as OPLAB_INTAKE_PORT, would replace settings.
+      expect(spec, name).toMatchObject({ enableServiceLinks: false });
+    }
     expect(made.find(({ kind }) => kind === 'AgentClass')?.spec).toMatchObject({ images: { pullSecrets } });
   });
 });
