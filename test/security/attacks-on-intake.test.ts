@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
+import { type Incident, incident as incidentSchema, originName } from '../../src/api/incident.ts';
 import { type AttackRow, reportAttacks } from '../support/attack-report.ts';
 import { eventually } from '../support/eventually.ts';
 import { apply, child, kubectl, tryKubectl } from '../support/live.ts';
@@ -72,10 +72,14 @@ async function send(route: string, token: string, alert: object): Promise<number
 const begin = (fingerprint: string, namespace = HOME) => ({
   summary: 'the patient is ill',
   fingerprint,
-  labels: { namespace },
+  labels: { alertname: 'Ill', namespace },
   startsAt: new Date(Date.now() - 60_000).toISOString(),
 });
-const end = (fingerprint: string) => ({ status: 'resolved', fingerprint, labels: { namespace: HOME } });
+const end = (fingerprint: string) => ({
+  status: 'resolved',
+  fingerprint,
+  labels: { alertname: 'Ill', namespace: HOME },
+});
 
 describe('an attack on the intake', () => {
   let lab: OperatorHarness;
@@ -111,13 +115,16 @@ describe('an attack on the intake', () => {
       open: await readSecret('oplab-intake-tokens', 'open'),
       shared: await readSecret(SHARED, 'token'),
     };
-    await eventually(async () => (await send('victim', tokens.victim, begin('of-victim'))) === 200, {
-      what: 'the intake to accept an alert of the victim',
-      withinMs: 60_000,
-      everyMs: 1000,
-    });
+    await eventually(
+      async () => {
+        const status = await send('victim', tokens.victim, begin('of-victim'));
+        if (status !== 200) throw new Error(`the intake answered ${status}`);
+        return true;
+      },
+      { what: 'the intake to accept an alert of the victim', withinMs: 60_000, everyMs: 1000 },
+    );
     const find = async (kind: string, route: string) =>
-      (await listIncidents(HOME)).find(({ spec }) => spec.source?.kind === kind && spec.source.name === route);
+      (await listIncidents(HOME)).find(({ spec }) => spec.source?.kind === kind && originName(spec.source) === route);
     const monitors = await eventually(
       async () => {
         const found = await find('Monitor', 'ill');
