@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
-import { INCIDENTS, PODS } from '../../src/kube/resources.ts';
+import { INCIDENTS, PODS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
 
@@ -107,6 +107,7 @@ describe('the kube door', () => {
 
   it('names the pods that were entered, and not those that refused, even over a restart', async () => {
     const own = await lab.open('entered');
+    await lab.client.create(SERVICE_ACCOUNTS, { metadata: { namespace: TARGET, name: 'default' } });
     const containers = [{ name: 'main', image: 'none' }];
     const pod = (name: string) => ({ metadata: { namespace: TARGET, name }, spec: { containers } });
     for (const name of ['entered', 'closed']) await lab.client.create(PODS, pod(name));
