@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type { Entry } from '../../src/audit/entry.ts';
-import { FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
+import { FORBIDDEN_APPS, FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
 import { CONFIG_MAPS, ROLE_BINDINGS } from '../../src/kube/resources.ts';
 import { createTransport } from '../../src/kube/transport.ts';
 import { eventually } from '../support/eventually.ts';
@@ -230,6 +230,7 @@ describe('what no role can allow', () => {
     ['POST', `/api/v1/namespaces/${TARGET}/serviceaccounts/default/token`, 'serviceaccounts/token'],
     ['GET', '/api/v1/nodes/x/proxy/run', 'nodes/proxy'],
     ['PUT', `/api/v1/namespaces/${TARGET}/finalize`, 'namespaces/finalize'],
+    ['DELETE', `/apis/apps/v1/namespaces/${TARGET}/controllerrevisions/x`, 'controllerrevisions.apps'],
   ])('is refused at the door, on record: %s %s', async (method, target, name) => {
     const headers = { 'content-type': 'application/json' };
     const { status, entries, outcome, text } = await send(
@@ -250,11 +251,12 @@ describe('what no role can allow', () => {
     const policy = parseAllDocuments(text)
       .map((document) => document.toJS())
       .find(({ metadata, kind }) => kind === 'ValidatingAdmissionPolicy' && metadata.name === 'oplab-agent-forbidden');
-    const [groups, core] = policy.spec.matchConstraints.resourceRules;
+    const [groups, core, apps] = policy.spec.matchConstraints.resourceRules;
     expect(groups.apiGroups).toEqual(FORBIDDEN_GROUPS);
     expect(groups.resources).toEqual(['*/*']);
     expect(core.resources.sort()).toEqual(
       ['serviceaccounts/token', ...FORBIDDEN_RESOURCES.flatMap((resource) => [resource, `${resource}/*`])].sort(),
     );
+    expect([apps.apiGroups, apps.resources]).toEqual([['apps'], FORBIDDEN_APPS]);
   });
 });
