@@ -52,17 +52,17 @@ describe('routing', () => {
 
   it.each([
     [{ namespace: 'tikv' }, 'prometheus, verify.checks'],
-    [{ name: 'a/b', namespace: 'tikv', prometheus }, 'routes.1.name'],
-    [{ name: undefined, namespace: 'tikv', prometheus }, 'routes.1.name'],
-    [{ name: 'good', namespace: 'tikv', prometheus }, 'routes.1.name'],
-    [{ namespace: 'Tikv', prometheus }, 'routes.1.namespace'],
-    [{ namespace: '{{ $labels.namespace }}', prometheus }, 'routes.1.namespaces'],
-    [{ namespace: 'tikv', targetNamespaces: ['{{ $labels.t }}'], prometheus }, 'routes.1.namespaces'],
-    [{ namespace: 'tikv', namespaces: ['other'], prometheus }, 'routes.1.namespaces'],
-    [{ namespace: 'tikv', prometheus, match: { a: '/(/' } }, 'routes.1.match.a'],
+    [{ name: 'a/b', namespace: 'tikv', prometheus }, 'routes[1].name'],
+    [{ name: undefined, namespace: 'tikv', prometheus }, 'routes[1].name'],
+    [{ name: 'good', namespace: 'tikv', prometheus }, 'routes[1].name'],
+    [{ namespace: 'Tikv', prometheus }, 'routes[1].namespace'],
+    [{ namespace: '{{ $labels.namespace }}', prometheus }, 'routes[1].namespaces'],
+    [{ namespace: 'tikv', targetNamespaces: ['{{ $labels.t }}'], prometheus }, 'routes[1].namespaces'],
+    [{ namespace: 'tikv', namespaces: ['other'], prometheus }, 'routes[1].namespaces'],
+    [{ namespace: 'tikv', prometheus, match: { a: '/(/' } }, 'routes[1].match.a'],
     [{ namespace: 'tikv', prometheus, typo: 1 }, 'typo'],
     [{ namespace: 'tikv', verify: { checks: [{ name: 'two' }] } }, 'exactly one of'],
-    [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes.1.verify.soakSeconds'],
+    [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes[1].verify.soakSeconds'],
     [{ namespace: 'tikv', prometheus, verify: { checks: [{ ...CHECK, name: 'alert' }] } }, 'alert'],
   ])('disables an invalid route, names its field, and serves the others: %j', (route, named) => {
     const [before, invalid, after] = configure(

@@ -119,7 +119,7 @@ export function parseIntakeConfig(text: string, where: string): ConfiguredRoute[
   }
   const names = new Set<string>();
   return parseInput(intakeConfig, content, where, { values: 'shown' }).routes.map((one, index) => {
-    const position = `routes.${index}`;
+    const position = `routes[${index}]`;
     const named = z.object({ name: dnsLabel }).safeParse(one).data?.name;
     if (named !== undefined && names.has(named)) {
       const problem = `${where}: ${position}.name: ${named} is the name of another route as well; choose a different name`;

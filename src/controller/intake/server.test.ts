@@ -126,7 +126,7 @@ describe('the intake', () => {
   it('serves the other routes when one is invalid or has no token, and says so to its own senders', async () => {
     expect(await send('/webhook/broken', {}, { token: 'token-of-broken' })).toMatchObject({
       status: 503,
-      content: problem('OPLAB_INTAKE_UNAVAILABLE', 'routes.2.match.team'),
+      content: problem('OPLAB_INTAKE_UNAVAILABLE', 'routes[2].match.team'),
     });
     expect((await send('/webhook/broken', {})).status).toBe(401);
     expect(await send('/webhook/no-token', {})).toMatchObject({
@@ -151,7 +151,7 @@ describe('the intake', () => {
       version: '4',
       alerts: [{ status: 'firing', labels: {}, startsAt: 7 }],
     });
-    expect(wrong).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'alerts.0.startsAt') });
+    expect(wrong).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'alerts[0].startsAt') });
     expect(await send('/webhook/team-a', '{')).toMatchObject({
       status: 400,
       content: problem('OPLAB_INVALID_INPUT', 'JSON'),
