@@ -28,6 +28,11 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** A session that was opened while somebody waits for new ones. */
+export type OpeningEvent =
+  | { readonly type: 'opened'; readonly summary: SessionSummary }
+  | ({ readonly type: 'waiting' } & Waiting);
+
 /** What binds the sessions of a log together, and what was signed about it. */
 export interface LogSignature {
   readonly leaves: readonly LogLeaf[];
@@ -50,6 +55,11 @@ export interface AuditReader {
    * `sealed`.
    */
   follow(id: string, options: FollowOptions): AsyncIterable<FollowEvent>;
+  /**
+   * Every session that is opened after the first `from` leaves, once and in order. Ends when the
+   * signal aborts, or at once if nobody writes to the source.
+   */
+  openings(from: number, signal: AbortSignal): AsyncIterable<OpeningEvent>;
   /** The leaves from this index on. Undefined if the source has none, like `signature`. */
   leaves(from: number): Promise<readonly LogLeaf[] | undefined>;
   /** Undefined if the source has none: an export, or a log of an earlier version. */
@@ -69,3 +79,6 @@ export async function allEntries(reader: AuditReader, session: string, afterSeq 
     if (next.length < page) return entries;
   }
 }
+
+/** The openings of a source to which nobody writes. */
+export async function* nobodyWrites(): AsyncGenerator<OpeningEvent> {}
