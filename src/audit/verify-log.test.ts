@@ -99,6 +99,7 @@ const EVIDENCE: Readonly<Record<string, readonly string[]>> = {
   seals: [],
   log_leaves: [],
   signed_notes: [],
+  imports: ['exported_at'],
   blobs: ['created'],
   // What remains readable of a pruned session. Only its seal is covered.
   pruned: ['pruned_at', 'summary'],

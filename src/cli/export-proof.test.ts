@@ -40,6 +40,7 @@ let stderr: string;
 const at = (name: string) => path.join(directory, name);
 const by = (session: string) => ({ session, attempt: 0, writer: 'gateway' }) as const;
 const environment = fakeEnvironment({
+  now: () => now,
   output: outputTo(
     (text) => {
       stdout += text;
@@ -59,6 +60,7 @@ const environment = fakeEnvironment({
     create: async (wanted) => wanted,
   }),
 });
+let now: Date;
 const oplab = commandLine(environment);
 
 async function sign(): Promise<string> {
@@ -78,7 +80,7 @@ beforeEach(async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   port = typeof address === 'object' && address !== null ? address.port : 0;
-  [stdout, stderr] = ['', ''];
+  [stdout, stderr, now] = ['', '', new Date('2026-01-01T00:10:00Z')];
   for (const name of ['one', 'two', 'three']) {
     await log.append(by(name), openedEntry({ namespace: 'tikv', name, uid: name }, `${name} is down`));
     await log.append(by(name), { clientKey: 'x', kind: 'lifecycle', content: 'a check failed' });
@@ -277,6 +279,76 @@ describe('an export of a signed log', () => {
     stderr = '';
     await verify(await exported('three'), ...KEY);
     expect(stderr).toBe('');
+  });
+});
+
+describe('an imported session', () => {
+  const files = async (...names: string[]) => {
+    for (const name of names) await exported(name);
+    return names.map((name) => at(`${name}.json`));
+  };
+
+  it('keeps its proof: it is signed by the log that it came from, also when it is exported again', async () => {
+    await oplab('session', 'import', ...(await files('one', 'three')), '--into', at('cases.db'));
+    stdout = '';
+    await oplab('audit', 'verify', '--file', at('cases.db'), ...KEY);
+    expect(stdout.match(/^ {4}signed by oplab\.dev\/audit, from whose log it was imported$/gm)).toHaveLength(2);
+    await oplab('session', 'export', 'one', '--file', at('cases.db'), '--to', at('again.json'));
+    await oplab('audit', 'verify', '--file', at('again.json'), ...KEY);
+    stdout = '';
+    await oplab('audit', 'verify', '--file', at('cases.db'));
+    expect(stdout).toContain('against its own head only; not signed');
+    expect(stdout).not.toContain('signed by');
+  });
+
+  it('from an export without a proof is signed by nobody', async () => {
+    const { proof: _, ...old } = await exported('one');
+    await verify(old);
+    await oplab('session', 'import', at('given.json'), '--into', at('cases.db'));
+    stdout = '';
+    await expect(oplab('audit', 'verify', '--file', at('cases.db'), ...KEY)).rejects.toMatchObject({ exitCode: 4 });
+    expect(stdout).toContain('nothing proves that a signed log holds this session');
+    expect(stdout).not.toContain('    signed by');
+  });
+
+  it('that was forged shows with the key', async () => {
+    await verify(retold(await exported('one')));
+    await oplab('session', 'import', at('given.json'), '--into', at('cases.db'));
+    await expect(oplab('audit', 'verify', '--file', at('cases.db'), ...KEY)).rejects.toMatchObject({ exitCode: 4 });
+    expect(stdout).toMatch(/row 4 is not the one with which the signed log sealed/);
+  });
+
+  it('is never signed by the log into which it was imported', async () => {
+    const [file = ''] = await files('one');
+    // Not into a log that a gateway has signed,
+    const other = await openAuditLog({ path: at('other.db') });
+    await other.append(by('own'), openedEntry({ namespace: 'tikv', name: 'own', uid: 'own' }, 'x'));
+    const tree = await other.tree(0);
+    await other.saveSignedNotes('signed', signLog(newKey('other'), tree, tree.heads));
+    await other.close();
+    const importing = oplab('session', 'import', file, '--into', at('other.db'));
+    await expect(importing).rejects.toMatchObject({
+      message: expect.stringContaining('is the signed log of a gateway'),
+    });
+    // and no gateway signs a file with imports.
+    await oplab('session', 'import', file, '--into', at('cases.db'));
+    const cases = await openAuditLog({ path: at('cases.db') });
+    await expect(cases.tree(0)).rejects.toThrow(/imported, such as one, and a log must not sign/);
+    await cases.close();
+  });
+
+  it('completes an earlier one, with the newer proof', async () => {
+    const [early = ''] = await files('three');
+    await oplab('session', 'import', early, '--into', at('cases.db'));
+    await log.seal(by('three'), sealEntry('Resolved'));
+    await sign();
+    now = new Date('2026-01-01T00:20:00Z');
+    const [late = ''] = await files('three');
+    await oplab('session', 'import', late, '--into', at('cases.db'));
+    stdout = '';
+    await oplab('audit', 'verify', '--file', at('cases.db'), ...KEY);
+    expect(stdout).toContain('3 entries, sealed');
+    expect(stdout).toContain('signed by oplab.dev/audit, from whose log it was imported');
   });
 });
 

@@ -95,13 +95,14 @@ async function exported(
     const text = await reader.blob(blobDigest);
     if (text !== undefined) blobs.set(blobDigest, text);
   }
+  const imported = await reader.importedProof(session);
   return buildExport({
     summary,
     entries,
     blobs,
     incident: raw,
     source: reader.source,
-    proof: proofs?.proofOf(session),
+    proof: imported === undefined ? proofs?.proofOf(session) : (imported ?? undefined),
     exportedAt: environment.now(),
     exportedBy: `oplab ${programVersion}`,
   });

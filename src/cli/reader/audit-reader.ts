@@ -3,6 +3,7 @@
 import type { LogLeaf, SignedNotes } from '../../audit/checkpoint.ts';
 import type { Entry } from '../../audit/entry.ts';
 import type { ReadOptions, SessionSummary } from '../../audit/log.ts';
+import type { SessionProof } from '../../audit/session-proof.ts';
 import type { ErrorCode } from '../../error-codes.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 
@@ -64,6 +65,8 @@ export interface AuditReader {
   leaves(from: number): Promise<readonly LogLeaf[] | undefined>;
   /** Undefined if the source has none: an export, or a log of an earlier version. */
   signature(): Promise<LogSignature | undefined>;
+  /** The proof that a session was imported with, or null if it had none. Undefined: not imported. */
+  importedProof(id: string): Promise<SessionProof | null | undefined>;
   /** Undefined if it was pruned. */
   blob(digest: string): Promise<string | undefined>;
   close(): Promise<void>;

@@ -31,6 +31,7 @@ export function openExportReader(file: SessionExport, path: string): AuditReader
     openings: nobodyWrites,
     leaves: async () => undefined,
     signature: async () => undefined,
+    importedProof: async (id) => (id === of.id ? (file.proof ?? null) : undefined),
     async blob(digest) {
       return Object.hasOwn(blobs, digest) ? blobs[digest] : undefined;
     },

@@ -52,6 +52,10 @@ export function openFileReader(path: string): AuditReader {
       if (!db.hasLogTables()) return undefined;
       return { leaves: db.log.leaves(), notes: db.log.notes('signed'), publicKey: undefined };
     },
+    async importedProof(id) {
+      const imports = db.hasLogTables() ? db.log.imports() : undefined;
+      return imports?.has(id) ? (imports.get(id) ?? null) : undefined;
+    },
     async blob(digest) {
       const bytes = db.blob(digest);
       return bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');

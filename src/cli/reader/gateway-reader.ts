@@ -257,6 +257,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       if (view === undefined || all === undefined) return undefined;
       return { leaves: all, notes: view.notes ?? undefined, publicKey: view.publicKey };
     },
+    // A gateway does not serve a file with imported sessions.
+    importedProof: async () => undefined,
     async blob(digest) {
       try {
         return await get(`/api/v1/blobs/${encodeURIComponent(digest)}`);
