@@ -86,7 +86,7 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     expect(well).toEqual({ code: 0, stdout: 'incident.oplab.dev/a\n', stderr: expect.any(String) });
     expect(ill).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('OPLAB_INVALID_INPUT: spec.verify.checks.0'),
+      stderr: expect.stringContaining('OPLAB_INVALID_INPUT: spec.verify.checks[0]'),
     });
   });
 

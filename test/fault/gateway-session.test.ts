@@ -9,7 +9,8 @@ import { lifecycleEvent } from '../../src/audit/lifecycle.ts';
 import { startResult, task } from '../../src/gateway/protocol.ts';
 import { CONFIG_MAPS, INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {
@@ -40,7 +41,13 @@ describe('a session', () => {
       turnsLeft: 60,
       mode: 'Repair',
     });
-    expect(given.runbooks[0]?.text).toContain('PD listens on port 2379');
+    expect(given.runbooks).toMatchObject([
+      { namespace: TARGET, text: expect.stringContaining('PD listens on port 2379'), writer: expect.any(String) },
+    ]);
+    const recorded = (await lab.entries(attempt)).filter((entry) => lifecycleEvent(entry) === 'runbook');
+    expect(recorded).toMatchObject([
+      { writer: 'gateway', params: { namespace: TARGET, given: true, writer: given.runbooks[0]?.writer } },
+    ]);
     expect(given.checks[0]?.text).toContain('object.data.state == "well"');
     expect(Date.parse(given.deadline) - Date.now()).toBeGreaterThan(880_000);
 

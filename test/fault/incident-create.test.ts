@@ -12,7 +12,8 @@ import { realEnvironment } from '../../src/cli/environment.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
 import { commandLine, outputTo } from '../support/fake-environment.ts';
-import { type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let directory: string;
@@ -120,7 +121,7 @@ describe('incident create', () => {
     [['a', '--summary', 's', '--http-check', 'x'], /use the form NAME=/],
     [['UPPER', '--summary', 's', ...check], /metadata.name/],
     [['a', '--summary', 's', '--object-check', 'x=v1/Secret/y true'], /may not read Secrets/],
-    [['-f', 'nowhere.yaml'], /nowhere.yaml cannot be read/],
+    [['-f', 'nowhere.yaml'], /nowhere.yaml does not exist/],
     [['-f', 'package.json'], /apiVersion: must be oplab.dev/],
   ])('exits with 2 and says what is wrong with the input: %j', async (args, message) => {
     await expect(oplab('-n', TARGET, 'incident', 'create', ...args)).rejects.toMatchObject({
