@@ -103,8 +103,11 @@ const EVIDENCE: Readonly<Record<string, readonly string[]>> = {
   // What remains readable of a pruned session. Only its seal is covered.
   pruned: ['pruned_at', 'summary'],
 };
-/** Not evidence: a probe of the disk, what calls in progress may cost, and what sessions use. */
-const FREE = ['probes', 'reservations', 'usage'];
+/**
+ * Not evidence: a probe of the disk, what calls in progress may cost, and what sessions use. A signed
+ * log has no imports: the next test plants one.
+ */
+const FREE = ['probes', 'reservations', 'usage', 'imports'];
 
 /** Other values for a cell, each at most one byte away. */
 function* neighbours(
@@ -146,6 +149,13 @@ describe('a signed log file', () => {
     const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
     db.close();
     expect(tables.map(({ name }) => name).sort()).toEqual([...Object.keys(EVIDENCE), ...FREE].sort());
+  });
+
+  it('shows an import that was planted, so that its own signature would not count', () => {
+    for (const sessions of ["VALUES ('one')", 'SELECT DISTINCT session FROM entries']) {
+      const report = altered((db) => db.exec(`INSERT INTO imports SELECT *, 't', NULL FROM (${sessions})`));
+      expect(messages(report)).toContain('nothing proves that a signed log holds this session');
+    }
   });
 
   it.each(Object.keys(EVIDENCE))('shows every changed byte in table %s', (table) => {
@@ -272,7 +282,9 @@ describe('a signed log file', () => {
 
 describe('a file of an earlier version', () => {
   const earlier = (db: DatabaseSync) => {
-    db.exec(`DROP TABLE log_leaves; DROP TABLE signed_notes; PRAGMA user_version = ${LOG_TABLES_VERSION - 1}`);
+    db.exec(
+      `DROP TABLE log_leaves; DROP TABLE signed_notes; DROP TABLE imports; PRAGMA user_version = ${LOG_TABLES_VERSION - 1}`,
+    );
   };
   const drop = () => {
     copyFileSync(original, file);
