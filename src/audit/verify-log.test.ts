@@ -158,20 +158,20 @@ describe('a signed log file', () => {
     }
   });
 
-  it.each(Object.keys(EVIDENCE))('shows every changed byte in table %s', (table) => {
+  it.each(Object.keys(EVIDENCE))('shows a changed byte in every cell of table %s', (table) => {
     const source = new DatabaseSync(original, { readOnly: true });
     const rows: Row[] = source.prepare(`SELECT rowid AS place, * FROM ${table}`).all();
     source.close();
     expect(rows.length).toBeGreaterThan(0);
     const unnoticed: string[] = [];
     let tried = 0;
-    for (const { place, ...row } of rows) {
+    for (const [number, { place, ...row }] of rows.entries()) {
       for (const [column, value] of Object.entries(row)) {
         if (EVIDENCE[table]?.includes(column)) continue;
-        // Long texts are hashed or signed as a whole: a part of their bytes is enough.
+        // Long texts are hashed or signed as a whole: a part of their bytes is enough, others in each row.
         const all = [...neighbours(value)];
-        const step = Math.ceil(all.length / 8);
-        for (const { sql, parameters } of all.filter((_, at) => at % step === 0)) {
+        const step = Math.ceil(all.length / 3);
+        for (const { sql, parameters } of all.filter((_, at) => at % step === number % step)) {
           tried += 1;
           const set = `UPDATE OR REPLACE ${table} SET ${column} = ${sql} WHERE rowid = ?`;
           const report = altered((db) => db.prepare(set).run(...parameters, Number(place)));
@@ -180,7 +180,7 @@ describe('a signed log file', () => {
       }
     }
     expect(unnoticed).toEqual([]);
-    expect(tried).toBeGreaterThan(15);
+    expect(tried).toBeGreaterThan(7);
   });
 
   it.each([
