@@ -105,7 +105,7 @@ export class CertificateRenewer {
       const { resourceVersion } = object.metadata;
       await client.patch(resource, ref, { metadata: { resourceVersion }, data }, { fieldManager: FIELD_MANAGER });
       if (note !== undefined) this.#options.onRenewed(ref.name);
-      log.info({ ...ref }, note ?? 'the trusted CAs were updated');
+      log.info({ object: `${resource.kind} ${ref.namespace}/${ref.name}` }, note ?? 'the trusted CAs were updated');
       return result;
     } catch (error) {
       const message = error instanceof z.ZodError ? 'it has no certificate' : errorMessage(error);
