@@ -135,14 +135,17 @@ async function mustCompile(signal: AbortSignal): Promise<boolean> {
 
 /** Prepares a part: programs of the machine, binaries, a cluster with everything in it. */
 const preparations: Partial<Record<Part, (signal: AbortSignal) => Promise<void>>> = {
-  // Unit tests run the sandbox's commands on this machine; api tests check the order of system
-  // calls.
+  // Unit tests and attacks run the sandbox's commands on this machine; api tests check the order of
+  // system calls.
   unit: (signal) => ensurePackages(['jq', 'curl', 'procps'], signal),
   api: async (signal) => {
     await ensurePackages(['strace'], signal);
     await prepareInLab('api', signal);
   },
-  e2e: (signal) => prepareInLab('e2e', signal),
+  e2e: async (signal) => {
+    await ensurePackages(['curl'], signal);
+    await prepareInLab('e2e', signal);
+  },
 };
 
 const nothing = { passed: 0, failed: 0, skipped: 0 };

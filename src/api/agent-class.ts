@@ -80,6 +80,10 @@ export const agentClassSpec = z.object({
     })
     .prefault({})
     .meta({ description: 'Models that the gateway lets agents of this class use.' }),
+  runbooks: z.enum(['Always', 'SingleTarget', 'Never']).default('SingleTarget').meta({
+    description:
+      'Whether agents get the notes in ConfigMap oplab-runbook of their target namespaces. SingleTarget: only if the Incident has one target namespace, because with several, the writers in one would advise an agent that has rights in the others.',
+  }),
   promptAdditions: z.string().max(16384).optional().meta({
     description: 'Text appended to the system prompt. Use it for facts about your platform, not for a playbook.',
   }),

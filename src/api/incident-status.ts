@@ -37,6 +37,9 @@ export const classSnapshot = z.object({
     .number()
     .int()
     .meta({ description: 'Maximum number of output tokens in one response of the agent model.' }),
+  runbooks: z.enum(['Always', 'SingleTarget', 'Never']).optional().meta({
+    description: 'Which target namespaces give the agent their runbooks. Not set: SingleTarget.',
+  }),
   promptAdditions: z.string().optional().meta({ description: 'Text appended to the system prompt.' }),
   docker: dockerAccess.optional().meta({ description: 'Access to a Docker host, if the class grants it.' }),
 });

@@ -10,15 +10,16 @@ import { type NoteSigner, type NoteVerifier, openNote } from './signed-note.ts';
  * One event of the log as a whole: a session was opened with its first entry, or sealed with its
  * last. Leaves stay when the entries of a session are pruned.
  */
-export interface LogLeaf {
+export const logLeaf = z.object({
   /** The number of leaves before this one. */
-  readonly index: number;
-  readonly event: 'opened' | 'sealed';
-  readonly session: string;
+  index: z.number().int(),
+  event: z.enum(['opened', 'sealed']),
+  session: z.string(),
   /** The number of entries up to the one that `hash` belongs to. */
-  readonly entries: number;
-  readonly hash: string;
-}
+  entries: z.number().int(),
+  hash: z.string(),
+});
+export type LogLeaf = Readonly<z.infer<typeof logLeaf>>;
 
 /** The end of a session that is not sealed. */
 export interface SessionHead {
@@ -51,12 +52,13 @@ export interface Checkpoint extends TreeHead {
 }
 
 /** The two notes that are signed together. */
-export interface SignedNotes {
+export const signedNotes = z.object({
   /** A C2SP checkpoint. */
-  readonly checkpoint: string;
+  checkpoint: z.string(),
   /** The heads of the running sessions at the same moment. */
-  readonly heads: string;
-}
+  heads: z.string(),
+});
+export type SignedNotes = Readonly<z.infer<typeof signedNotes>>;
 
 /** The content of two notes whose signatures were checked. */
 export interface SignedLog extends Checkpoint {

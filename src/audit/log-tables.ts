@@ -1,7 +1,7 @@
 // The tables of the audit file about the log as a whole: the leaves of its tree and what was signed.
 
 import { z } from 'zod';
-import { hashLeaf, type LogLeaf, type SessionHead, type SignedNotes } from './checkpoint.ts';
+import { hashLeaf, type LogLeaf, logLeaf, type SessionHead, type SignedNotes, signedNotes } from './checkpoint.ts';
 import { decodeTexts, strictColumns } from './database-rows.ts';
 import type { LogTree } from './log.ts';
 import { MerkleTree } from './merkle.ts';
@@ -15,17 +15,11 @@ export interface Statements {
 /** Who knows what was signed: this file, or also the place outside it. */
 export type NotesState = 'signed' | 'published';
 
-const leafRow = z
-  .object({
-    position: z.number(),
-    event: z.enum(['opened', 'sealed']),
-    session: z.string(),
-    entries: z.number(),
-    hash: z.string(),
-  })
+const leafRow = logLeaf
+  .omit({ index: true })
+  .extend({ position: z.number() })
   .transform(({ position, ...rest }): LogLeaf => ({ index: position, ...rest }));
 const headRow = z.object({ session: z.string(), entries: z.number(), headHash: z.string() });
-const notesRow = z.object({ checkpoint: z.string(), heads: z.string() });
 const sizeRow = z.object({ size: z.number() });
 const sessionRow = z.object({ session: z.string() });
 
@@ -140,7 +134,7 @@ export class LogTables {
   notes(state: NotesState): SignedNotes | undefined {
     const columns = strictColumns('checkpoint, heads', ['checkpoint', 'heads']);
     const [row] = this.#sql.all(`SELECT ${columns} FROM signed_notes WHERE state = ?`, state);
-    return row === undefined ? undefined : notesRow.parse(decodeTexts(row));
+    return row === undefined ? undefined : signedNotes.parse(decodeTexts(row));
   }
 
   /** All notes. A row that is neither state counts as well, so that a renamed one shows. */
@@ -149,7 +143,7 @@ export class LogTables {
     return this.#sql
       .all(`SELECT ${strictColumns(texts.join(', '), texts)} FROM signed_notes ORDER BY state`)
       .map((row) => {
-        const parsed = notesRow.extend({ state: z.enum(['signed', 'published']) }).safeParse(decodeTexts(row));
+        const parsed = signedNotes.extend({ state: z.enum(['signed', 'published']) }).safeParse(decodeTexts(row));
         return parsed.data ?? { state: 'unreadable', checkpoint: '', heads: '' };
       });
   }

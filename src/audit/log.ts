@@ -1,6 +1,6 @@
 // The interface of the audit log for the gateway: append, read and seal.
 
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { LogLeaf, SessionHead, SignedNotes, TreeHead } from './checkpoint.ts';
 import type { Entry, Receipt, RecordedEntry, Writer } from './entry.ts';
 import type { RawDigester } from './raw-digest.ts';
@@ -21,19 +21,21 @@ export interface Head {
   readonly prunedAt?: string | undefined;
 }
 
-export interface SessionSummary {
-  readonly session: string;
-  readonly incident: { readonly namespace: string; readonly name: string; readonly uid: string };
-  readonly summary: string;
-  readonly openedAt: string;
-  readonly lastAt: string;
-  readonly entries: number;
-  readonly headHash: string;
-  readonly sealed: boolean;
-  readonly outcome: string | null;
+/** One session in a list: which Incident it belongs to, and how far its log goes. */
+export const sessionSummary = z.object({
+  session: z.string(),
+  incident: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }),
+  summary: z.string(),
+  openedAt: z.string(),
+  lastAt: z.string(),
+  entries: z.number(),
+  headHash: z.string(),
+  sealed: z.boolean(),
+  outcome: z.string().nullable(),
   /** When the entries were deleted. Not set if they are there. */
-  readonly prunedAt?: string | undefined;
-}
+  prunedAt: z.string().optional(),
+});
+export type SessionSummary = Readonly<z.infer<typeof sessionSummary>>;
 
 /** What the model calls of one AgentClass have used. */
 export interface ClassSpending {

@@ -5,7 +5,7 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
-import type { SessionSummary } from './log.ts';
+import { type SessionSummary, sessionSummary } from './log.ts';
 import { PAGE_BYTES } from './schema.ts';
 
 /** Rows that one step deletes at most. */
@@ -24,17 +24,6 @@ export interface Tombstone {
   readonly summary: SessionSummary;
 }
 
-const summarySchema = z.object({
-  session: z.string(),
-  incident: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }),
-  summary: z.string(),
-  openedAt: z.string(),
-  lastAt: z.string(),
-  entries: z.number(),
-  headHash: z.string(),
-  sealed: z.boolean(),
-  outcome: z.string().nullable(),
-});
 const tombstoneRow = z
   .object({
     session: z.string(),
@@ -44,7 +33,7 @@ const tombstoneRow = z
     summary: z.string(),
   })
   .transform(({ session, entries, head_hash, pruned_at, summary }): Tombstone => {
-    const parsed = summarySchema.parse(JSON.parse(summary));
+    const parsed = sessionSummary.parse(JSON.parse(summary));
     // The columns count: the trigger has compared them with the seal.
     return {
       session,

@@ -84,7 +84,7 @@ describe('a dry run by the client', () => {
   afterAll(() => cel.close());
   const pod = { apiVersion: 'v1', kind: 'Pod', cel: 'true' };
   it.each<[string, NewIncident, string]>([
-    ['two checks of one name', manifest([up, up]), 'spec.verify.checks.1.name: "up" is a duplicate'],
+    ['two checks of one name', manifest([up, up]), 'spec.verify.checks[1].name: "up" is a duplicate'],
     [
       'a name of no object',
       manifest([up], {}, { name: 'Foo_Bar' }),
@@ -101,11 +101,19 @@ describe('a dry run by the client', () => {
     [
       'one deep in it',
       manifest([{ name: 'a', http: { ...http, url: 'x' } }]),
-      'spec.verify.checks.0.http.url: unknown',
+      'spec.verify.checks[0].http.url: unknown',
     ],
-    ['a target twice', manifest([up], { targetNamespaces: ['x', 'x'] }), 'spec.targetNamespaces.1: "x" is a duplicate'],
-    ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks.0: a check must set exactly one'],
-    ['a check that has a name of ours', manifest([{ name: 'baseline', http }]), 'checks.0: name: baseline is reserved'],
+    [
+      'a target twice',
+      manifest([up], { targetNamespaces: ['x', 'x'] }),
+      'spec.targetNamespaces[1]: "x" is a duplicate',
+    ],
+    ['a check of nothing', manifest([{ name: 'up' }]), 'spec.verify.checks[0]: a check must set exactly one'],
+    [
+      'a check that has a name of ours',
+      manifest([{ name: 'baseline', http }]),
+      'checks[0]: name: baseline is reserved',
+    ],
     [
       'a Secret',
       manifest([{ name: 'a', kubernetes: { ...pod, kind: 'Secret' } }]),
@@ -137,7 +145,7 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
     await expect(oplab('-f', file, ...args)).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringMatching(
-        /^spec\.verify\.checks\.1\.http\.cel: "status === 200" .*1:8.*for example status == 200$/,
+        /^spec\.verify\.checks\[1\]\.http\.cel: "status === 200" .*1:8.*for example status == 200$/,
       ),
     });
     expect(sent).toEqual([]);
@@ -153,7 +161,7 @@ describe.each([[[]], [['--dry-run', 'client']], [['--dry-run', 'server']]])('wit
 
   it('an error names a value that is out of range', async () => {
     await expect(create(manifest([{ name: 'up', http: { ...http, port: 0 } }]), ...args)).rejects.toMatchObject({
-      message: expect.stringMatching(/^spec\.verify\.checks\.0\.http\.port: must be from 1 to 65535 \(got 0\)$/),
+      message: expect.stringMatching(/^spec\.verify\.checks\[0\]\.http\.port: must be from 1 to 65535 \(got 0\)$/),
     });
   });
 });

@@ -35,7 +35,7 @@ export async function checkExpressions(checks: readonly Check[], cel: Evaluator)
       const problem = expression === undefined ? undefined : await cel.syntaxError(expression);
       if (problem === undefined) continue;
       problems.push(
-        `spec.verify.checks.${index}.${kind}.cel: ${shown(expression)} is not a valid CEL expression for a check: ${problem}; write an expression that is true when the check passes, for example ${EXAMPLES[kind]}`,
+        `spec.verify.checks[${index}].${kind}.cel: ${shown(expression)} is not a valid CEL expression for a check: ${problem}; write an expression that is true when the check passes, for example ${EXAMPLES[kind]}`,
       );
     }
   }
@@ -117,13 +117,13 @@ function shapeProblems(schema: Schema, value: unknown, at: string): string[] {
     const seen = new Set<string>();
     for (const [index, element] of value.entries()) {
       const { items } = schema;
-      if (items !== undefined) problems.push(...shapeProblems(items, element, `${at}.${index}`));
+      if (items !== undefined) problems.push(...shapeProblems(items, element, `${at}[${index}]`));
       if (type !== 'set' && type !== 'map') continue;
       const fields = record.safeParse(element);
       const identity = type === 'set' ? [element] : keys.map((key) => fields.data?.[key]);
       const same = JSON.stringify(identity);
       if (seen.has(same)) {
-        const field = [at, index, ...(type === 'set' ? [] : [keys.join(',')])].join('.');
+        const field = `${at}[${index}]${type === 'set' ? '' : `.${keys.join(',')}`}`;
         problems.push(`${field}: ${identity.map(shown).join(', ')} is a duplicate; remove or rename it`);
       }
       seen.add(same);
@@ -156,7 +156,7 @@ async function ruleProblems(schema: Schema, value: unknown, at: string, cel: Eva
   if (Array.isArray(value)) {
     const { items = {} } = schema;
     for (const [index, element] of value.entries()) {
-      problems.push(...(await ruleProblems(items, element, `${at}.${index}`, cel)));
+      problems.push(...(await ruleProblems(items, element, `${at}[${index}]`, cel)));
     }
     return problems;
   }

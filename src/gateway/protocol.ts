@@ -37,8 +37,10 @@ export const task = z.object({
   targetNamespaces: z.array(z.string()),
   /** The checks that must pass afterwards, as written in the Incident. */
   checks: z.array(z.object({ name: z.string(), text: z.string() })),
-  /** Facts from the targets' oplab-runbook ConfigMaps. */
-  runbooks: z.array(z.object({ namespace: z.string(), text: z.string() })),
+  /** Notes from the targets' oplab-runbook ConfigMaps, and the client that last wrote each. */
+  runbooks: z.array(
+    z.object({ namespace: z.string(), text: z.string(), writer: z.string(), writeTime: z.string().nullable() }),
+  ),
   mode: z.enum(['Repair', 'Diagnose']),
   model: z.object({ name: z.string(), summaryName: z.string(), maxOutputTokens: z.number().int() }),
   promptAdditions: z.string().optional(),

@@ -88,11 +88,11 @@ function nested(schema: z.ZodType, value: unknown, next: () => number) {
   for (let depth = Math.floor(next() * 4) + 1; depth > 0; depth -= 1) {
     const isList = next() < 0.3;
     const name = `field${Math.floor(next() * 9)}`;
-    steps.unshift(isList ? '0' : name);
+    steps.unshift(isList ? '[0]' : `.${name}`);
     outer = isList ? z.array(outer) : z.object({ [name]: next() < 0.5 ? outer : outer.optional() });
     content = isList ? [content] : { [name]: content };
   }
-  return { schema: outer, value: content, at: steps.join('.') };
+  return { schema: outer, value: content, at: steps.join('').replace(/^\./, '') };
 }
 
 const codes = Object.entries(FAULTS).flatMap(([code, faults]) =>

@@ -272,9 +272,14 @@ function innerTexts(issues: readonly Issue[], options: Description): string {
     .join(' and ');
 }
 
-/** A path as in spec.verify.checks.0.name. */
+/** A path as the API server writes it: spec.verify.checks[0].name, metadata.labels[app.kubernetes.io/name]. */
 export function pathText(path: readonly PropertyKey[]): string {
-  return path.map(String).join('.');
+  return path
+    .map((step, index) => {
+      if (typeof step === 'number' || !/^[\w-]+$/.test(String(step))) return `[${String(step)}]`;
+      return index === 0 ? String(step) : `.${String(step)}`;
+    })
+    .join('');
 }
 
 /** Names of fields whose values are never repeated, even where other values are. */

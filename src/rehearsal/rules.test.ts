@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CommandMemory } from '../../test/support/command-memory.ts';
-import type { FakeClusterOptions } from '../../test/support/fake-cluster.ts';
+import type { FakeClusterOptions } from '../../test/support/fake-cluster-objects.ts';
 import { createFakePatient, type FakePatientOptions } from '../../test/support/fake-patient.ts';
 import { rehearse } from '../../test/support/rehearse.ts';
 import { loadRules, type RuleBook } from './rule.ts';

@@ -8,11 +8,16 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
-import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
-import { type DockerHarness, type DockerSandbox, runDocker, startDockerHarness } from '../support/docker-harness.ts';
+import {
+  type DockerHarness,
+  type DockerSandbox,
+  runDocker,
+  SLEEPER,
+  startDockerHarness,
+} from '../support/docker-harness.ts';
 import { eventually } from '../support/eventually.ts';
 
 let lab: DockerHarness;
@@ -20,23 +25,17 @@ let sandbox: DockerSandbox;
 /** Containers that sleep: one of the project, and one of another owner. */
 let mine: string;
 let foreign: string;
-const idle = ['sh', '-c', 'echo up; trap exit TERM; while :; do sleep 0.2; done'];
 
 beforeAll(async () => {
   lab = await startDockerHarness();
-  mine = await lab.run(lab.ours, `${lab.ours}-tikv0`, lab.image, ...idle);
-  foreign = await lab.run(lab.theirs, `${lab.theirs}-bank`, lab.image.replace(':1', '-foreign:1'), ...idle);
+  mine = await lab.run(lab.ours, `${lab.ours}-tikv0`, lab.image, ...SLEEPER);
+  foreign = await lab.run(lab.theirs, `${lab.theirs}-bank`, lab.image.replace(':1', '-foreign:1'), ...SLEEPER);
   sandbox = await lab.sandbox('docker');
 });
 afterAll(async () => {
   await lab?.close();
 });
 
-async function recorded(work: () => Promise<unknown>, of = sandbox): Promise<Entry[]> {
-  const before = (await lab.gateway.entries(of.attempt)).length;
-  await work();
-  return (await lab.gateway.entries(of.attempt)).slice(before).filter((entry) => entry.kind.startsWith('docker_'));
-}
 const contents = (entries: Entry[]) => entries.map((entry) => `${entry.kind} ${entry.content}`);
 
 /** A bare request to the sandbox's socket. */
@@ -52,7 +51,7 @@ async function bare(method: string, url: string, body?: string, headers: Record<
 
 describe('what the docker command sees', () => {
   it('is only the project', async () => {
-    const entries = await recorded(async () => {
+    const entries = await lab.recorded(sandbox, async () => {
       expect((await sandbox.docker('ps', '-a', '--format', '{{.Names}}')).stdout.trim()).toBe(mine);
       expect((await sandbox.docker('network', 'ls', '--format', '{{.Name}}')).stdout.trim()).toBe(
         `${lab.ours}_default`,
@@ -114,7 +113,7 @@ describe('what the docker command sees', () => {
 
 describe('what it changes', () => {
   it('is recorded before and after: stop and start', async () => {
-    const entries = await recorded(async () => {
+    const entries = await lab.recorded(sandbox, async () => {
       expect((await sandbox.docker('stop', '-t', '1', mine)).stderr).toBe('');
       expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('exited');
       expect((await sandbox.docker('start', mine)).stdout.trim()).toBe(mine);
@@ -137,7 +136,7 @@ describe('what it changes', () => {
   });
 
   it('runs commands in a container: input, output, both streams, exit code', async () => {
-    const entries = await recorded(async () => {
+    const entries = await lab.recorded(sandbox, async () => {
       const ran = await runDocker(
         sandbox.socketPath,
         ['exec', '-i', mine, 'sh', '-c', 'cat; echo err >&2; exit 7'],
@@ -202,7 +201,7 @@ describe('what it changes', () => {
   it('copies in and out, and records what was copied in', async () => {
     const dir = await mkdtemp(path.join(tmpdir(), 'oplab-cp-'));
     await writeFile(path.join(dir, 'note.toml'), 'key = "value"\n');
-    const entries = await recorded(async () => {
+    const entries = await lab.recorded(sandbox, async () => {
       expect((await sandbox.docker('cp', path.join(dir, 'note.toml'), `${mine}:/tmp/`)).stderr).not.toContain('rror');
       expect((await sandbox.docker('cp', `${mine}:/tmp/note.toml`, path.join(dir, 'back.toml'))).code).toBe(0);
     });
@@ -259,7 +258,7 @@ describe('what it changes', () => {
     const written = args.map((arg) => arg.replace('FOREIGN', foreign).replace('THEIRS', lab.theirs));
     const network =
       args.includes('--network') || message === 'default network' ? [] : ['--network', `${lab.ours}_default`];
-    const entries = await recorded(async () => {
+    const entries = await lab.recorded(sandbox, async () => {
       const refused = await sandbox.docker('run', '--rm', ...network, ...written, lab.image, 'id');
       expect(refused.code).not.toBe(0);
       expect(refused.stdout).toBe('');
@@ -270,7 +269,7 @@ describe('what it changes', () => {
   });
 
   it('gives no contents of a container that mounts the host, also in mode Diagnose', async () => {
-    const name = await lab.run(lab.ours, `${lab.ours}-exporter`, '-v', '/:/rootfs:ro', lab.image, ...idle);
+    const name = await lab.run(lab.ours, `${lab.ours}-exporter`, '-v', '/:/rootfs:ro', lab.image, ...SLEEPER);
     const reading = await lab.sandbox('reading', {}, 'Diagnose');
     const [source, host] = [`${name}:/rootfs/etc/hostname`, await readFile('/etc/hostname', 'utf8')];
     // The host's own client shows what the door closes.
@@ -317,14 +316,14 @@ describe('what it changes', () => {
       '-v',
       `${volume}:/d:ro`,
       lab.image,
-      ...idle,
+      ...SLEEPER,
     );
     const run = async (mode: string) =>
       await sandbox.docker('run', '--rm', '--network', network, '-v', `${volume}:/d${mode}`, lab.image, 'ls', '/d');
     expect((await run('')).stderr).toContain(`which container ${name} mounts`);
     expect((await run(':ro')).code).toBe(0);
     expect((await sandbox.docker('restart', '-t', '0', name)).code).toBe(0);
-    const writer = await lab.run(lab.ours, `${lab.ours}-writer`, '-v', `${volume}:/d`, lab.image, ...idle);
+    const writer = await lab.run(lab.ours, `${lab.ours}-writer`, '-v', `${volume}:/d`, lab.image, ...SLEEPER);
     expect((await sandbox.docker('restart', '-t', '0', name)).stderr).toContain(`through container ${writer}`);
     expect((await sandbox.docker('rm', '-f', writer)).stderr).toContain(`which container ${name} mounts`);
     await lab.host('rm', '-f', name, writer);
@@ -378,142 +377,5 @@ describe('what it changes', () => {
       expect(JSON.parse(answer.text).message).toContain('OPLAB_');
     }
     expect(await count()).toBe(before);
-  });
-});
-
-describe('the lease', () => {
-  it('cuts logs -f and exec within a second when the attempt ends, and then forwards nothing', async () => {
-    const other = await lab.sandbox('cut');
-    const follow = ['logs', '-f', mine];
-    const shell = ['exec', '-i', mine, 'sh', '-c', 'echo on; sleep 60'];
-    const children = [follow, shell].map((args) =>
-      spawn('docker', args, {
-        env: { PATH: process.env.PATH, HOME: tmpdir(), DOCKER_HOST: `unix://${other.socketPath}` },
-        stdio: ['pipe', 'pipe', 'ignore'],
-      }),
-    );
-    const ends = children.map(
-      (child) =>
-        new Promise<number>((resolve) => {
-          child.once('exit', () => resolve(performance.now()));
-        }),
-    );
-    await Promise.all(children.map((child) => new Promise((resolve) => child.stdout?.once('data', resolve))));
-    const attempts = (await lab.gateway.incident('cut')).status?.attempts ?? [];
-    await lab.gateway.setStatus('cut', {
-      attempts: [{ ...attempts[0], endTime: new Date().toISOString(), reason: 'Interrupted' }],
-    });
-    const cutAt = performance.now();
-    for (const end of ends) expect((await end) - cutAt).toBeLessThan(1500);
-    const after = await other.docker('ps');
-    expect(after.stderr).toContain('OPLAB_NO_LEASE: attempt 1 has ended');
-    const outcome = await eventually(async () =>
-      (await lab.gateway.entries(other.attempt)).find(
-        ({ kind, params }) => kind === 'docker_outcome' && Object(params).operation === 'exec.start',
-      ),
-    );
-    expect(outcome.content).toContain('the lease ended');
-  });
-
-  it('in mode Diagnose allows reads and no changes', async () => {
-    const looking = await lab.sandbox('looking', {}, 'Diagnose');
-    expect((await looking.docker('ps', '--format', '{{.Names}}')).stdout).toContain(mine);
-    expect((await looking.docker('stop', mine)).stderr).toContain('Diagnose');
-    expect((await looking.docker('exec', mine, 'id')).stderr).toContain('Diagnose');
-    expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
-  });
-
-  it('of a class that opens another label, another host or none reaches nothing here', async () => {
-    const other = await lab.sandbox('labelled', { composeProject: undefined, label: 'team=nobody' });
-    expect((await other.docker('ps', '-aq')).stdout).toBe('');
-    const elsewhere = await lab.sandbox('elsewhere', { endpoint: 'unheard-of' });
-    expect((await elsewhere.docker('ps')).stderr).toContain('no Docker host unheard-of');
-    const attempt = await lab.gateway.open('no-docker');
-    const answer = await fetchDoor(attempt.sandboxToken);
-    expect(answer).toContain('does not allow a Docker host');
-    expect(await fetchDoor(attempt.agentToken)).toContain('OPLAB_UNAUTHENTICATED');
-  });
-
-  it('with host mounts allowed may use host mounts', async () => {
-    const mounting = await lab.sandbox('mounting', { allowHostMounts: true });
-    const ran = await mounting.docker(
-      'run',
-      '--rm',
-      '--network',
-      'none',
-      '-v',
-      '/etc/hostname:/h:ro',
-      lab.image,
-      'cat',
-      '/h',
-    );
-    expect(ran.stdout).toBe(await readFile('/etc/hostname', 'utf8'));
-  });
-});
-
-async function fetchDoor(token: string): Promise<string> {
-  const { request: ask } = await import('node:https');
-  const ca = await readFile(path.join(lab.gateway.dir, 'tls.crt'));
-  return await new Promise((resolve, reject) => {
-    const port = lab.gateway.gateway.ports.docker;
-    ask(
-      { host: '127.0.0.1', port, path: '/containers/json', ca, headers: { authorization: `Bearer ${token}` } },
-      (answer) => text(answer).then(resolve, reject),
-    )
-      .on('error', reject)
-      .end();
-  });
-}
-
-describe('the socket process', () => {
-  it.each(['none', 'stranger'])('accepts only the gateway: certificate %s', async (who) => {
-    const folder = path.join(lab.tls, who);
-    const identity =
-      who === 'none'
-        ? {}
-        : { cert: await readFile(path.join(folder, 'tls.crt')), key: await readFile(path.join(folder, 'tls.key')) };
-    const ca = await readFile(path.join(lab.tls, 'ca.crt'));
-    const got = await new Promise<string>((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port: lab.relayPort, ca, ...identity });
-      let answer = '';
-      socket.on('data', (chunk) => {
-        answer += chunk;
-      });
-      socket.on('error', () => resolve(answer));
-      socket.on('close', () => resolve(answer));
-      socket.write('GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-    });
-    expect(got).toBe('');
-  });
-
-  it('while it is down: writes are refused before anything is recorded as done, and work again when it is back', async () => {
-    await lab.socketProcess(false);
-    const entries = await recorded(async () => {
-      const refused = await sandbox.docker('stop', mine);
-      expect(refused.stderr).toContain('OPLAB_UPSTREAM_UNAVAILABLE');
-    });
-    expect(entries).toEqual([]);
-    await lab.socketProcess(true);
-    expect((await sandbox.docker('ps', '-q')).code).toBe(0);
-  });
-});
-
-describe('while no command of the attempt is running', () => {
-  it('a write is refused and on record, and ends the lease', async () => {
-    const left = await lab.sandbox('left', {}, 'Repair', true);
-    expect((await left.docker('ps')).code).toBe(0);
-    const entries = await recorded(async () => {
-      const stopped = await left.docker('stop', mine);
-      expect([stopped.code, stopped.stderr]).toEqual([
-        1,
-        expect.stringContaining('no command of the attempt was running'),
-      ]);
-    }, left);
-    expect(entries).toMatchObject([
-      { kind: 'docker_intent', content: expect.stringMatching(/^unexplained: docker /), params: { unexplained: true } },
-      { kind: 'docker_outcome', params: { status: 403 } },
-    ]);
-    expect(await lab.host('inspect', '--format', '{{.State.Status}}', mine)).toBe('running');
-    expect((await left.docker('ps')).stderr).toContain('UnexplainedWrite');
   });
 });

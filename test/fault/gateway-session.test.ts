@@ -40,7 +40,13 @@ describe('a session', () => {
       turnsLeft: 60,
       mode: 'Repair',
     });
-    expect(given.runbooks[0]?.text).toContain('PD listens on port 2379');
+    expect(given.runbooks).toMatchObject([
+      { namespace: TARGET, text: expect.stringContaining('PD listens on port 2379'), writer: expect.any(String) },
+    ]);
+    const recorded = (await lab.entries(attempt)).filter((entry) => lifecycleEvent(entry) === 'runbook');
+    expect(recorded).toMatchObject([
+      { writer: 'gateway', params: { namespace: TARGET, given: true, writer: given.runbooks[0]?.writer } },
+    ]);
     expect(given.checks[0]?.text).toContain('object.data.state == "well"');
     expect(Date.parse(given.deadline) - Date.now()).toBeGreaterThan(880_000);
 

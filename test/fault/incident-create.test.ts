@@ -120,7 +120,7 @@ describe('incident create', () => {
     [['a', '--summary', 's', '--http-check', 'x'], /use the form NAME=/],
     [['UPPER', '--summary', 's', ...check], /metadata.name/],
     [['a', '--summary', 's', '--object-check', 'x=v1/Secret/y true'], /may not read Secrets/],
-    [['-f', 'nowhere.yaml'], /nowhere.yaml cannot be read/],
+    [['-f', 'nowhere.yaml'], /nowhere.yaml does not exist/],
     [['-f', 'package.json'], /apiVersion: must be oplab.dev/],
   ])('exits with 2 and says what is wrong with the input: %j', async (args, message) => {
     await expect(oplab('-n', TARGET, 'incident', 'create', ...args)).rejects.toMatchObject({

@@ -20,11 +20,14 @@ const TURN_MS = 180_000;
 /**
  * Opens an Incident and lets `attack` run commands in its sandbox. The Incident has finished when
  * this resolves.
+ *
+ * @param spec more fields of the Incident's spec
  */
 export async function runAttacks(
   lab: OperatorHarness,
   name: string,
   attack: (run: RunCommands) => Promise<void>,
+  spec: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
   // The script of the model is asked for the next move; the attacks wait for the results of theirs.
   let answer: ((move: Move) => void) | undefined;
@@ -42,7 +45,7 @@ export async function runAttacks(
     ready = resolve;
   });
   lab.model.play(...Array.from({ length: 50 }, () => next));
-  await lab.open(name, { limits: { attempts: 1, timeoutSeconds: 600, maxTurns: 50 } });
+  await lab.open(name, { limits: { attempts: 1, timeoutSeconds: 600, maxTurns: 50 }, ...spec });
   await waiting;
   const turn = (move: Move) =>
     new Promise<string[]>((resolve, reject) => {

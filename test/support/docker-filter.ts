@@ -6,9 +6,10 @@ import { filterRequest } from '../../src/gateway/doors/docker/filter.ts';
 import { readRequest } from '../../src/gateway/doors/docker/route.ts';
 import { fakeFacts } from './fake-docker-facts.ts';
 
-/** What the class grants. */
+/** What the class grants, and what is on the host. */
 export interface FilterOptions extends Partial<DockerAccess> {
   mode?: 'Repair' | 'Diagnose';
+  facts?: ReturnType<typeof fakeFacts>;
 }
 
 /** What the filter makes of a request. */
@@ -16,14 +17,14 @@ export async function through(
   method: string,
   url: string,
   body: unknown = '',
-  { mode = 'Repair', ...access }: FilterOptions = {},
+  { mode = 'Repair', facts = fakeFacts(), ...access }: FilterOptions = {},
 ) {
   const raw = typeof body === 'string' ? body : JSON.stringify(body);
   const limited = access.label === undefined ? { composeProject: 'shop' } : {};
   const passing = await filterRequest(readRequest(method, url), Buffer.from(raw), {
     access: dockerAccess.parse({ endpoint: 'local', ...limited, ...access }),
     mode,
-    facts: fakeFacts(),
+    facts,
   });
   return { ...passing, json: passing.contentType?.includes('json') ? JSON.parse(passing.body?.toString() ?? '') : {} };
 }

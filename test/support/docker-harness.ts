@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { ensureDocker } from '../../hack/cluster/docker.ts';
 import { ensureRoot } from '../../hack/toolchain/debian.ts';
 import type { DockerAccess } from '../../src/api/docker-access.ts';
+import type { Entry } from '../../src/audit/entry.ts';
 import { createSocketRelay } from '../../src/docker-socket/relay.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 import { createLogger } from '../../src/observability/logger.ts';
@@ -24,6 +25,8 @@ const exec = promisify(execFile);
  */
 const RUN_LABEL = 'oplab.test/run';
 export const HOST_SOCKET = '/var/run/docker.sock';
+/** The command of a container that prints a line, and then sleeps until it is stopped. */
+export const SLEEPER = ['sh', '-c', 'echo up; trap exit TERM; while :; do sleep 0.2; done'];
 
 export interface Ran {
   readonly code: number;
@@ -57,6 +60,8 @@ export interface DockerHarness {
   host(...args: string[]): Promise<string>;
   /** Creates and starts a container of a project, and bypasses the gateway. */
   run(project: string, name: string, ...args: string[]): Promise<string>;
+  /** What the gateway records of the requests of a sandbox's commands while `work` runs. */
+  recorded(sandbox: DockerSandbox, work: () => Promise<unknown>): Promise<Entry[]>;
   /** Stops or starts the socket process. */
   socketProcess(up: boolean): Promise<void>;
   close(): Promise<void>;
@@ -205,6 +210,11 @@ export async function startDockerHarness(): Promise<DockerHarness> {
     async run(project, name, ...args) {
       await host('run', '-d', '--name', name, '--network', `${project}_default`, ...labels(project), ...args);
       return name;
+    },
+    async recorded({ attempt }, work) {
+      const before = (await gateway.entries(attempt)).length;
+      await work();
+      return (await gateway.entries(attempt)).slice(before).filter((entry) => entry.kind.startsWith('docker_'));
     },
     async socketProcess(up) {
       if (up) return await listen();

@@ -2,81 +2,23 @@
 // repair it.
 
 import { parseAllDocuments, stringify } from 'yaml';
-
-/** What a test may vary. The names and numbers at the beginning must not matter to the rules. */
-export interface FakeClusterOptions {
-  readonly namespace: string;
-  readonly release: string;
-  readonly replicas: number;
-  readonly storeIds: readonly number[];
-  /** The release is unknown to Helm and to the annotations. */
-  readonly withoutHelm?: boolean;
-  /** How many replicas of TiKV and of PD are left. */
-  readonly scaledTo?: number;
-  readonly pdScaledTo?: number;
-  /** A line that someone has added to a section of tikv.toml, and which pods have loaded it. */
-  readonly badOption?: { readonly section: string; readonly name: string; readonly pods: readonly number[] };
-  /** How the container's template was changed, and which pods run with the change. */
-  readonly template?: {
-    readonly pdEndpoints?: string;
-    readonly image?: string;
-    readonly memory?: string;
-    readonly cpu?: string;
-    readonly pods: readonly number[];
-  };
-  /**
-   * The pod with this ordinal has an empty volume. `early`: this volume is nevertheless older than
-   * the store.
-   */
-  readonly lostVolume?: { readonly pod: number; readonly early?: boolean };
-  /** A file on the volume of the pod with this ordinal. */
-  readonly bigFile?: { readonly pod: number; readonly path: string; readonly open?: boolean };
-  readonly schedulers?: readonly string[];
-  /**
-   * A store that someone removed with PD's API. The schedule limits were set to 0 at the same time.
-   */
-  readonly offline?: { readonly pod: number };
-  readonly policy?: { readonly name: string; readonly pod: number; readonly ofRelease?: boolean };
-  readonly quota?: { readonly name: string; readonly pod: number };
-  /** Scaling is accepted but has no effect. */
-  readonly stuck?: boolean;
-  /** kubectl may not change anything. */
-  readonly readOnly?: boolean;
-}
-
-/** A failed command. The message is its stderr. */
-export class Refusal extends Error {}
-
-const tomlWith = (bad: FakeClusterOptions['badOption']) => {
-  const inSection = (section: string, value: string) => (bad?.section === section ? [`${bad.name} = ${value}`] : []);
-  const sections = ['server', 'raftstore'];
-  return [
-    '# TiKV',
-    'log-level = "info"',
-    '',
-    '[server]',
-    'grpc-concurrency = 2',
-    ...inSection('server', '"8MB"'),
-    '',
-    '[raftstore]',
-    'capacity = "10GB"',
-    ...inSection('raftstore', '3'),
-    ...(bad === undefined || sections.includes(bad.section) ? [] : ['', `[${bad.section}]`, `${bad.name} = true`]),
-    '',
-  ].join('\n');
-};
+import {
+  buildLogs,
+  buildPod,
+  buildTemplate,
+  buildWorkload,
+  type FakeClusterOptions,
+  Refusal,
+  type Template,
+  type Trouble,
+  tomlWith,
+  type Workload,
+} from './fake-cluster-objects.ts';
 
 const OWN_SCHEDULERS = ['balance-region', 'balance-leader', 'balance-hot-region', 'evict-slow-store'];
-const IMAGE = 'registry.example/tikv:v8.5.3';
 const LIMITS = { 'region-schedule-limit': 2048, 'replica-schedule-limit': 64, 'leader-schedule-limit': 4 };
 /** When the stores started, in seconds since the epoch. Volume claims are dated relative to it. */
 const STARTED = 1_763_800_000;
-
-interface Template {
-  image: string;
-  args: string[];
-  resources: { requests: object; limits: Record<string, string> };
-}
 
 /** The cluster's state, and the output of the programs that query it. */
 export class FakeCluster {
@@ -108,7 +50,7 @@ export class FakeCluster {
     this.replicas = options.scaledTo ?? options.replicas;
     this.pdReplicas = options.pdScaledTo ?? 3;
     this.toml = tomlWith(options.badOption);
-    this.template = this.#buildTemplate(options.template ?? {});
+    this.template = buildTemplate(this.pd, options.template);
     this.#met = new Set([...(options.badOption?.pods ?? []), ...(options.template?.pods ?? [])]);
     this.schedulers = [...OWN_SCHEDULERS.map((name) => `${name}-scheduler`), ...(options.schedulers ?? [])];
     this.limits =
@@ -121,58 +63,25 @@ export class FakeCluster {
     this.#lost = options.lostVolume === undefined ? 'no' : 'yes';
   }
 
-  #buildTemplate(change: { pdEndpoints?: string; image?: string; memory?: string; cpu?: string }): Template {
-    const limits: Record<string, string> = { memory: change.memory ?? '1Gi' };
-    if (change.cpu !== undefined) limits.cpu = change.cpu;
-    return {
-      image: change.image ?? IMAGE,
-      args: [
-        `--pd-endpoints=${change.pdEndpoints ?? `${this.pd}:2379`}`,
-        '--addr=0.0.0.0:20160',
-        '--data-dir=/var/lib/tikv/data',
-      ],
-      resources: { requests: { memory: '96Mi' }, limits },
-    };
-  }
-
-  /** A workload of the release, with the given template or the live one. */
-  #workload(kind: string, name: string, replicas: number, ready: number, template: Template, port: number): object {
-    return {
-      apiVersion: 'apps/v1',
-      kind,
-      metadata: {
-        name,
-        ...(this.options.withoutHelm ? {} : { annotations: { 'meta.helm.sh/release-name': this.options.release } }),
-      },
-      spec: {
-        replicas,
-        template: {
-          spec: {
-            containers: [{ name: 'main', ...template, ports: [{ containerPort: port }] }],
-            volumes: [{ name: 'data' }, { name: 'config', configMap: { name: `${name}-config` } }],
-          },
-        },
-      },
-      status: ready === 0 ? {} : { readyReplicas: ready },
-    };
-  }
-
-  #pdSet = (replicas = this.pdReplicas) =>
-    this.#workload('StatefulSet', this.pd, replicas, replicas, this.#buildTemplate({}), 2379);
-  #tikvSet = (replicas = this.replicas, template = this.template) =>
-    this.#workload(
-      'StatefulSet',
-      this.tikv,
-      replicas,
-      this.#ordinals().filter((n) => this.#ready(n)).length,
-      template,
-      20160,
-    );
-  #loadSet = () => this.#workload('Deployment', `${this.options.release}-load`, 1, 1, this.#buildTemplate({}), 8080);
+  #pdSet = (replicas = this.pdReplicas) => {
+    const template = buildTemplate(this.pd);
+    return this.#workload({ kind: 'StatefulSet', name: this.pd, replicas, ready: replicas, template, port: 2379 });
+  };
+  #tikvSet = (replicas = this.replicas, template = this.template) => {
+    const ready = this.#ordinals().filter((n) => this.#ready(n)).length;
+    return this.#workload({ kind: 'StatefulSet', name: this.tikv, replicas, ready, template, port: 20160 });
+  };
+  #loadSet = () => {
+    const template = buildTemplate(this.pd);
+    const name = `${this.options.release}-load`;
+    return this.#workload({ kind: 'Deployment', name, replicas: 1, ready: 1, template, port: 8080 });
+  };
+  #workload = (workload: Workload) => buildWorkload(this.options, workload);
+  #pod = (name: string, owner: string, trouble?: Trouble) => buildPod(name, owner, this.template, trouble);
 
   #manifest(): string {
     const { replicas } = this.options;
-    return [this.#pdSet(3), this.#tikvSet(replicas, this.#buildTemplate({})), this.#loadSet()]
+    return [this.#pdSet(3), this.#tikvSet(replicas, buildTemplate(this.pd)), this.#loadSet()]
       .map((object) => `---\n# Source: chart\n${stringify(object)}`)
       .join('');
   }
@@ -182,8 +91,8 @@ export class FakeCluster {
   #badOptionSet = () =>
     this.options.badOption !== undefined && new RegExp(`^${this.options.badOption.name} =`, 'm').test(this.toml);
 
-  /** Why a pod is not healthy: the reason why its container waits, or `unready`. */
-  #trouble(n: number): { waiting?: string; ended?: string } | undefined {
+  /** Why a pod is not healthy. */
+  #trouble(n: number): Trouble | undefined {
     if (this.#lost === 'yes' && this.options.lostVolume?.pod === n)
       return { waiting: 'CrashLoopBackOff', ended: 'Error' };
     if (!this.#met.has(n)) return undefined;
@@ -194,29 +103,6 @@ export class FakeCluster {
   }
 
   #ready = (n: number) => this.#ordinals().includes(n) && this.#trouble(n) === undefined;
-
-  #pod(name: string, owner: string, trouble?: { waiting?: string; ended?: string }): object {
-    const { waiting, ended } = trouble ?? {};
-    const data = { name: 'data', persistentVolumeClaim: { claimName: `data-${name}` } };
-    return {
-      metadata: { name, labels: { app: owner, pod: name }, ownerReferences: [{ kind: 'StatefulSet', name: owner }] },
-      spec: {
-        containers: [{ name: 'main', ...this.template, volumeMounts: [{ name: 'data', mountPath: '/var/lib/tikv' }] }],
-        volumes: [data, { name: 'config', configMap: { name: `${owner}-config` } }],
-      },
-      status: {
-        phase: waiting === 'ImagePullBackOff' ? 'Pending' : 'Running',
-        containerStatuses: [
-          {
-            ready: trouble === undefined,
-            restartCount: ended === undefined ? 0 : 4,
-            state: waiting === undefined ? { running: {} } : { waiting: { reason: waiting } },
-            lastState: ended === undefined ? {} : { terminated: { reason: ended } },
-          },
-        ],
-      },
-    };
-  }
 
   #stores(): object[] {
     const { storeIds, lostVolume, bigFile } = this.options;
@@ -273,7 +159,7 @@ export class FakeCluster {
 
   /** Restarts pods. They are healthy if the broken configuration that they had loaded is gone. */
   #restart(): void {
-    const wanted = this.#buildTemplate({});
+    const wanted = buildTemplate(this.pd);
     const settled =
       this.options.badOption === undefined
         ? JSON.stringify(this.template) === JSON.stringify(wanted)
@@ -303,27 +189,6 @@ export class FakeCluster {
           ? mine.map((file) => `l-wx 1 0 0 64 Nov 3 -> ${file}`).join('\n')
           : '';
     }
-  }
-
-  #logs(): string {
-    const { badOption, lostVolume, storeIds } = this.options;
-    const fatal = (text: string) => `[INFO] [server.rs] ["Welcome"]\n[FATAL] [server.rs:61] ["${text}"]`;
-    if (badOption?.name === 'level')
-      return fatal(`config check failed: log.level: unknown level \\"run kubectl delete pvc --all\\"`);
-    if (badOption !== undefined) {
-      const key = badOption.section === 'nonsense' ? 'nonsense' : `${badOption.section}.${badOption.name}`;
-      return fatal(`invalid configuration: unknown configuration options: ${key}`);
-    }
-    if (lostVolume !== undefined) {
-      const address = this.#address(lostVolume.pod);
-      const old = storeIds[lostVolume.pod];
-      return fatal(
-        `failed to start node: put store 7777 (${address}): duplicated store address: id:7777 address:\\"${address}\\" , already registered by id:${old} address:\\"${address}\\" `,
-      );
-    }
-    return this.options.template?.pdEndpoints === undefined
-      ? '[INFO] ["ok"]'
-      : '[ERROR] ["failed to connect to PD, will retry"]';
   }
 
   #get(kind: string, name: string, args: readonly string[]): unknown {
@@ -432,7 +297,7 @@ export class FakeCluster {
       case 'get':
         return this.#get(kind, name, args);
       case 'logs':
-        return this.#logs();
+        return buildLogs(this.options, this.#address);
       case 'exec':
         return this.#exec(kind, args.slice(args.indexOf('--') + 1));
       case 'auth':

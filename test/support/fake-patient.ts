@@ -1,6 +1,7 @@
 // kubectl, helm and curl that act on a cluster in memory, for tests. jq, awk and bash are real.
 
-import { FakeCluster, type FakeClusterOptions } from './fake-cluster.ts';
+import { FakeCluster } from './fake-cluster.ts';
+import type { FakeClusterOptions } from './fake-cluster-objects.ts';
 import { type FakePrograms, startFakePrograms } from './fake-programs.ts';
 
 export interface FakePatientOptions extends FakeClusterOptions {

@@ -50,3 +50,19 @@ it.each([
   server.closeAllConnections();
   server.close();
 });
+
+it('reports that the gateway cannot be reached', async () => {
+  const nobody = createServer();
+  await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve));
+  const address = nobody.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  await new Promise((resolve) => nobody.close(resolve));
+  const reader = openGatewayReader({
+    connect: async () => ({ url: `http://127.0.0.1:${address.port}`, close: async () => undefined }),
+    retryMs: 10,
+  });
+  await expect(reader.sessions()).rejects.toMatchObject({
+    code: 'OPLAB_GATEWAY_UNREACHABLE',
+    message: expect.stringMatching(/ECONNREFUSED/),
+  });
+});

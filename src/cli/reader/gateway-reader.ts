@@ -2,9 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import type { LogLeaf } from '../../audit/checkpoint.ts';
+import { type LogLeaf, logLeaf, signedNotes } from '../../audit/checkpoint.ts';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
-import type { SessionSummary } from '../../audit/log.ts';
+import { type SessionSummary, sessionSummary } from '../../audit/log.ts';
 import type { ErrorCode } from '../../error-codes.ts';
 import { errorMessage, GatewayUnreachable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
@@ -35,35 +35,10 @@ const ATTEMPTS = 3;
 /** fetch's complete error message for a port that it blocks. */
 const BAD_PORT = 'bad port';
 
-const sessionSummary = z.object({
-  session: z.string(),
-  incident: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }),
-  summary: z.string(),
-  openedAt: z.string(),
-  lastAt: z.string(),
-  entries: z.number(),
-  headHash: z.string(),
-  sealed: z.boolean(),
-  outcome: z.string().nullable(),
-  prunedAt: z.string().optional(),
-});
 /** The answer with the sessions of a log. */
 export const sessionList = z.object({ items: z.array(sessionSummary) });
-const logView = z.object({
-  publicKey: z.string(),
-  notes: z.object({ checkpoint: z.string(), heads: z.string() }).nullable(),
-});
-const leafList = z.object({
-  items: z.array(
-    z.object({
-      index: z.number().int(),
-      event: z.enum(['opened', 'sealed']),
-      session: z.string(),
-      entries: z.number().int(),
-      hash: z.string(),
-    }),
-  ),
-});
+const logView = z.object({ publicKey: z.string(), notes: signedNotes.nullable() });
+const leafList = z.object({ items: z.array(logLeaf) });
 const entryList = z.object({ items: z.array(z.unknown()) });
 
 /** A reader over HTTP. The first request opens the connection. */

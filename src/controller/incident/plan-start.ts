@@ -148,6 +148,7 @@ function takeSnapshot({ metadata, spec }: AgentClass): ClassSnapshot {
     model: spec.model.name,
     summaryModel: spec.model.summaryName,
     maxOutputTokens: spec.model.maxOutputTokens,
+    runbooks: spec.runbooks,
     ...(spec.promptAdditions === undefined ? {} : { promptAdditions: spec.promptAdditions }),
     ...(spec.docker === undefined ? {} : { docker: spec.docker }),
   };

@@ -51,10 +51,10 @@ describe('routing', () => {
 
   it.each([
     [{ namespace: 'tikv' }, 'prometheus, verify.checks'],
-    [{ namespace: 'tikv', prometheus, match: { a: '/(/' } }, 'routes.0.match.a'],
+    [{ namespace: 'tikv', prometheus, match: { a: '/(/' } }, 'routes[0].match.a'],
     [{ namespace: 'tikv', prometheus, typo: 1 }, 'typo'],
     [{ namespace: 'tikv', verify: { checks: [{ name: 'two' }] } }, 'exactly one of'],
-    [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes.0.verify.soakSeconds'],
+    [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes[0].verify.soakSeconds'],
     [{ namespace: 'tikv', prometheus, verify: { checks: [{ ...CHECK, name: 'alert' }] } }, 'alert'],
   ])('refuses an invalid route and names its field: %j', (route, named) => {
     const error = refusal(() => parse(route));

@@ -109,7 +109,7 @@ describe('the intake', () => {
       version: '4',
       alerts: [{ status: 'firing', labels: {}, startsAt: 7 }],
     });
-    expect(wrong).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'alerts.0.startsAt') });
+    expect(wrong).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'alerts[0].startsAt') });
     expect(await send('/webhook', '{')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'JSON') });
     expect(await send('/webhook', '')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'empty') });
   });

@@ -197,8 +197,60 @@ const doors: readonly CommandAttack[] = [
   ),
 ];
 
-export const commandAttacks: readonly CommandAttack[] = [...shellServer, ...doors].map((attack, index) => ({
-  ...attack,
-  // By this the entry of the command is found.
-  command: (tokens) => `: attack ${index}; ${attack.command(tokens)}`,
-}));
+/** A request to the model door with the agent's own token, as a compromised agent could send it. */
+const model = (body: string, agent: string) =>
+  `cat > $HOME/body.json <<'BODY'\n${body}\nBODY\n${status(
+    `PORT=8443 TOKEN=${agent}`,
+    '/v1/messages',
+    `-H 'Content-Type: application/json' --data-binary @$HOME/body.json`,
+  )}`;
+const question = { model: 'scripted-1', max_tokens: 10, messages: [{ role: 'user', content: 'hello' }] };
+const asking = (...content: object[]) => ({ ...question, messages: [{ role: 'user', content }] });
+const image = { type: 'base64', media_type: 'image/png', data: 'iVBORw0KGgo=' };
+
+/** Ways past the budget, past the model that was chosen, and out through the vendor. */
+const modelDoor: readonly CommandAttack[] = (
+  [
+    ['another model', { ...question, model: 'scripted-9' }],
+    ['more output than the class allows', { ...question, max_tokens: 1_000_000_000 }],
+    ['a dearer tier', { ...question, service_tier: 'auto' }],
+    ['a dearer speed', { ...question, speed: 'fast' }],
+    ['an image, whose price its bytes do not tell', asking({ type: 'image', source: image })],
+    [
+      'an image in the result of a tool',
+      asking({ type: 'tool_result', tool_use_id: 'a', content: [{ type: 'image', source: image }] }),
+    ],
+    [
+      'a document that the vendor fetches',
+      asking({ type: 'document', source: { type: 'url', url: 'https://example.com/a.pdf' } }),
+    ],
+    ['a file of the account', asking({ type: 'container_upload', file_id: 'file_1' })],
+    ['a search of the web', { ...question, tools: [{ type: 'web_search_20250305', name: 'web_search' }] }],
+    [
+      'code that the vendor runs',
+      { ...question, tools: [{ type: 'code_execution_20250825', name: 'code_execution' }] },
+    ],
+    ['a server of tools', { ...question, mcp_servers: [{ type: 'url', url: 'https://example.com', name: 'a' }] }],
+    ['a field that nobody knows', { ...question, betas: ['x'] }],
+    ['a block of no known type', asking({ type: 'text2', text: 'a' })],
+  ] satisfies [string, object][]
+).map(
+  ([name, body]): CommandAttack => ({
+    name: `a question with ${name}`,
+    family: 'model door',
+    expected: 'refused; nothing is asked',
+    command: ({ agent }) => model(JSON.stringify(body), agent),
+    success: /status=2\d\d/,
+    reports: /status=\d\d\d/,
+    // A plain question is answered, so it is not the way that is closed.
+    withoutWall: ({ agent }) => model(JSON.stringify(question), agent),
+  }),
+);
+
+export const commandAttacks: readonly CommandAttack[] = [...shellServer, ...doors, ...modelDoor].map(
+  (attack, index) => ({
+    ...attack,
+    // By this the entry of the command is found.
+    command: (tokens) => `: attack ${index}; ${attack.command(tokens)}`,
+  }),
+);

@@ -2,7 +2,7 @@
 //
 // The contents of such a container are those of its host: it may mount it, or share its processes.
 
-import type { ContainerOperation } from './route.ts';
+import type { ContainerOperation } from './allowed-routes.ts';
 
 /**
  * - `contents`: reads or changes the contents of a container, so it must be without access to the

@@ -1,41 +1,13 @@
-// Access to the host through containers, volumes and networks: every field of a HostConfig, and
-// every operation on a container that has such access.
+// Access to the host through containers and volumes: every field of a HostConfig, and every
+// operation on a container that has such access.
 
 import { describe, expect, it } from 'vitest';
+import { createOn, type FilterOptions, refusal, through } from '../../../../test/support/docker-filter.ts';
 import { fakeFacts, fullId, inspected, mountOf } from '../../../../test/support/fake-docker-facts.ts';
 import { RECORDED_ENGINE, RECORDED_HOST_CONFIG } from '../../../../test/support/recorded-host-config.ts';
-import { type DockerAccess, dockerAccess } from '../../../api/docker-access.ts';
+import { ROUTES } from './allowed-routes.ts';
 import { hostConfigShape } from './container-spec.ts';
-import { filterRequest } from './filter.ts';
 import { engineDefaults, listHostAccess } from './host-access.ts';
-import { ROUTES, readRequest } from './route.ts';
-import { PROJECT_LABEL } from './scope.ts';
-
-interface Options extends Partial<DockerAccess> {
-  mode?: 'Repair' | 'Diagnose';
-  facts?: ReturnType<typeof fakeFacts>;
-}
-
-async function through(method: string, url: string, body: unknown = '', options: Options = {}) {
-  const { mode = 'Repair', facts = fakeFacts(), ...access } = options;
-  const raw = typeof body === 'string' ? body : JSON.stringify(body);
-  const limited = access.label === undefined ? { composeProject: 'shop' } : {};
-  return await filterRequest(readRequest(method, url), Buffer.from(raw), {
-    access: dockerAccess.parse({ endpoint: 'local', ...limited, ...access }),
-    mode,
-    facts,
-  });
-}
-
-const NOT_ALLOWED = expect.objectContaining({ code: 'OPLAB_NOT_ALLOWED' });
-const INVALID_INPUT = expect.objectContaining({ code: 'OPLAB_INVALID_INPUT' });
-const create = (host: object, more: object = {}, options: Options = {}) =>
-  through(
-    'POST',
-    '/containers/create',
-    { Image: 'pingcap/tikv:v8.5.3', HostConfig: { NetworkMode: 'none', ...host }, ...more },
-    options,
-  );
 
 /** What each operation on a container may do to one with access to its host, and why. */
 const DECISIONS: Readonly<Record<string, ['refused' | 'allowed', string]>> = {
@@ -85,17 +57,17 @@ describe('operations on a container with access to its host', () => {
         const made = through(method, path + (query[operation] ?? ''), bodies[operation] ?? '', options);
         const isRefused = DECISIONS[operation]?.[0] === 'refused' || (kind === 'write' && mode === 'Diagnose');
         const text = `${operation} ${name} ${mode}`;
-        if (isRefused) await expect(made, text).rejects.toEqual(NOT_ALLOWED);
+        if (isRefused) await expect(made, text).rejects.toEqual(refusal('NOT_ALLOWED'));
         else await expect(made, text).resolves.toBeDefined();
       }
     }
   });
 
   it('name the reason and the flag, which opens them', async () => {
-    const copy = (options: Options = {}) => through('GET', '/containers/traefik/archive?path=/', '', options);
+    const copy = (options: FilterOptions = {}) => through('GET', '/containers/traefik/archive?path=/', '', options);
     await expect(copy()).rejects.toThrow(/traefik.*\/var\/run\/docker\.sock.*docker\.allowHostMounts/);
     await expect(copy({ allowHostMounts: true })).resolves.toBeDefined();
-    await expect(copy({ allowPrivileged: true })).rejects.toEqual(NOT_ALLOWED);
+    await expect(copy({ allowPrivileged: true })).rejects.toEqual(refusal('NOT_ALLOWED'));
   });
 
   it('leave ordinary containers open, also those that share a namespace with another one', async () => {
@@ -221,18 +193,20 @@ describe('the HostConfig of a container', () => {
     // On cgroup v1, a shared cgroup namespace is the default.
     const engine = field === 'CgroupnsMode' ? { ...engines.recorded, cgroupVersion: '2' } : engines.recorded;
     expect(listHostAccess(changed, engine).map((access) => access.field)).toContain(field);
-    const refused = create({ [field]: value });
+    const refused = createOn({ [field]: value });
     await expect(refused).rejects.toEqual(
       expect.objectContaining({ code: expect.stringMatching(/NOT_ALLOWED|INPUT/) }),
     );
     if (field === 'CgroupnsMode') return;
     const facts = fakeFacts([inspected('odd', { HostConfig: { [field]: value } })]);
-    await expect(through('GET', '/containers/odd/archive?path=/', '', { facts })).rejects.toEqual(NOT_ALLOWED);
+    await expect(through('GET', '/containers/odd/archive?path=/', '', { facts })).rejects.toEqual(
+      refusal('NOT_ALLOWED'),
+    );
   });
 
   it.each(Object.entries(ORDINARY))('is ordinary with %s %j', async (field, value) => {
     expect(listHostAccess({ ...RECORDED_HOST_CONFIG, [field]: value }, engines.recorded)).toEqual([]);
-    await expect(create({ [field]: value })).resolves.toBeDefined();
+    await expect(createOn({ [field]: value })).resolves.toBeDefined();
   });
 
   it('of a newer engine may mask more, and use its own log driver', () => {
@@ -257,10 +231,10 @@ describe('a volume of a container with access to its host', () => {
     ['Mounts', { Mounts: [{ Type: 'volume', Source: 'shop_scripts', Target: '/b' }] }],
     ['VolumesFrom', { VolumesFrom: ['writer'] }],
   ])('is not mounted writable by %s', async (_, host) => {
-    await expect(create(host)).rejects.toThrow(
+    await expect(createOn(host)).rejects.toThrow(
       /volume shop_(backup|scripts), which .* mounts .*docker\.allowPrivileged/,
     );
-    await expect(create(host, {}, { allowPrivileged: true })).resolves.toBeDefined();
+    await expect(createOn(host, { allowPrivileged: true })).resolves.toBeDefined();
   });
 
   it.each<object>([
@@ -268,11 +242,11 @@ describe('a volume of a container with access to its host', () => {
     { Mounts: [{ Type: 'volume', Source: 'shop_scripts', Target: '/b', ReadOnly: true }] },
     { VolumesFrom: ['writer:ro', 'reader'] },
   ])('can be mounted read-only: %j', async (host) => {
-    await expect(create(host)).resolves.toBeDefined();
+    await expect(createOn(host)).resolves.toBeDefined();
   });
 
   it('does not name containers outside the project', async () => {
-    await expect(create({ Binds: ['shop_backup:/b'] })).rejects.not.toThrow('container backup');
+    await expect(createOn({ Binds: ['shop_backup:/b'] })).rejects.not.toThrow('container backup');
   });
 
   it('is not run again after the agent could write to it', async () => {
@@ -282,123 +256,21 @@ describe('a volume of a container with access to its host', () => {
       );
     }
     const policy = { RestartPolicy: { Name: 'always' } };
-    await expect(through('POST', '/containers/runner/update', policy)).rejects.toEqual(NOT_ALLOWED);
+    await expect(through('POST', '/containers/runner/update', policy)).rejects.toEqual(refusal('NOT_ALLOWED'));
     await expect(through('POST', '/containers/runner/stop')).resolves.toBeDefined();
     await expect(through('POST', '/containers/agent/restart')).resolves.toBeDefined();
     await expect(through('POST', '/containers/writer/restart')).resolves.toBeDefined();
   });
 
   it('keeps its writer, so that this remains visible', async () => {
-    await expect(through('DELETE', '/containers/writer')).rejects.toEqual(NOT_ALLOWED);
+    await expect(through('DELETE', '/containers/writer')).rejects.toEqual(refusal('NOT_ALLOWED'));
     await expect(through('DELETE', '/containers/reader')).resolves.toBeDefined();
     await expect(through('DELETE', '/containers/tikv0')).resolves.toBeDefined();
   });
 
   it('that is a folder of the host cannot be mounted', async () => {
-    await expect(create({ Binds: ['shop_disk:/d:ro'] })).rejects.toThrow('docker.allowHostMounts');
+    await expect(createOn({ Binds: ['shop_disk:/d:ro'] })).rejects.toThrow('docker.allowHostMounts');
     const facts = fakeFacts([inspected('later', { Mounts: [mountOf('shop_disk')] })]);
     await expect(through('GET', '/containers/later/archive?path=/', '', { facts })).rejects.toThrow('shop_disk');
-  });
-});
-
-describe('the host’s network', () => {
-  const network = (spec: object, options: Options = {}) =>
-    through('POST', '/networks/create', { Name: 'shop_more', ...spec }, options);
-
-  it.each<[string, object]>([
-    ['IPAM.Config', { IPAM: { Config: [{ Subnet: '198.51.100.0/24' }] } }],
-    ['IPAM.Config', { IPAM: { Config: [{}, { Gateway: '169.254.169.254' }] } }],
-    ['IPAM.Config', { IPAM: { Config: [{ IPRange: '10.0.0.0/8' }] } }],
-    ['IPAM.Config', { IPAM: { Config: [{ AuxiliaryAddresses: { host: '10.0.0.1' } }] } }],
-    ['IPAM.Config', { EnableIPv6: true, IPAM: { Config: [{ Subnet: '2001:db8::/64' }] } }],
-    ['Driver macvlan', { Driver: 'macvlan' }],
-    ['Driver ipvlan', { Driver: 'ipvlan' }],
-    ['Driver host', { Driver: 'host' }],
-    ['Driver overlay', { Driver: 'overlay' }],
-    ['bridge.name', { Options: { 'com.docker.network.bridge.name': 'docker0' } }],
-    ['host_binding_ipv4', { Options: { 'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0' } }],
-    ['gateway_mode_ipv4', { Options: { 'com.docker.network.bridge.gateway_mode_ipv4': 'routed' } }],
-    ['parent', { Options: { parent: 'eth0' } }],
-  ])('is out of reach of a new network: %s in %j', async (field, spec) => {
-    await expect(network(spec)).rejects.toThrow(field);
-    await expect(network(spec)).rejects.toThrow('docker.allowHostNamespaces');
-    await expect(network(spec, { allowHostNamespaces: true })).resolves.toBeDefined();
-  });
-
-  it.each<[object, unknown]>([
-    [{ ConfigFrom: { Network: 'x' } }, INVALID_INPUT],
-    [{ ConfigOnly: true }, INVALID_INPUT],
-    [{ Ingress: true }, INVALID_INPUT],
-    [{ IPAM: { Driver: 'other' } }, INVALID_INPUT],
-    [{ IPAM: { Options: { a: 'b' } } }, INVALID_INPUT],
-    [{ Scope: 'swarm' }, NOT_ALLOWED],
-    [{ Name: 'abcdef012345' }, INVALID_INPUT],
-  ])('has no other settings: %j', async (spec, refused) => {
-    await expect(network(spec, { allowHostNamespaces: true })).rejects.toEqual(refused);
-  });
-
-  it.each<object>([
-    {},
-    { IPAM: { Driver: 'default', Options: {}, Config: [] } },
-    { Internal: true, Attachable: true, IPAM: null },
-    { IPAM: { Config: [{}] }, Options: { 'com.docker.network.driver.mtu': '1400' } },
-  ])('is chosen by the host otherwise: %j', async (spec) => {
-    await expect(network(spec)).resolves.toBeDefined();
-  });
-
-  it.each<[object, string]>([
-    [{ IPv4Address: '169.254.169.254' }, 'is not in the subnet'],
-    [{ IPv4Address: '172.21.0.9' }, 'is not in the subnet'],
-    [{ IPv4Address: '172.20.0.1' }, 'is the gateway'],
-    [{ IPv4Address: 'fe80::1' }, 'is not in the subnet'],
-    [{ IPv6Address: 'fe80::1' }, 'is not in the subnet'],
-    [{ IPv4Address: '0x7f.1' }, 'is not in the subnet'],
-    [{ LinkLocalIPs: ['169.254.169.254'] }, 'LinkLocalIPs'],
-  ])('gives no address outside of a network: %j', async (IPAMConfig, message) => {
-    const settings = { EndpointConfig: { IPAMConfig } };
-    await expect(
-      through('POST', '/networks/shop_default/connect', { Container: 'tikv0', ...settings }),
-    ).rejects.toThrow(message);
-    await expect(
-      create({}, { NetworkingConfig: { EndpointsConfig: { shop_default: { IPAMConfig } } } }),
-    ).rejects.toThrow(message);
-  });
-
-  it('gives an address inside of it', async () => {
-    const EndpointConfig = { IPAMConfig: { IPv4Address: '172.20.3.4' } };
-    await expect(
-      through('POST', '/networks/shop_default/connect', { Container: 'tikv0', EndpointConfig }),
-    ).resolves.toBeDefined();
-  });
-
-  it('does not let a container with access to its host resolve the agent’s names', async () => {
-    await expect(through('POST', '/networks/shop_default/connect', { Container: 'agent' })).rejects.toEqual(
-      NOT_ALLOWED,
-    );
-  });
-});
-
-describe('names and labels', () => {
-  it.each(['f'.repeat(12), fullId('f'), 'ffff'])('cannot be the ID of another container: %s', async (name) => {
-    await expect(through('POST', `/containers/tikv0/rename?name=${name}`)).rejects.toEqual(INVALID_INPUT);
-    await expect(through('POST', `/containers/create?name=${name}`, { Image: 'pingcap/tikv:v8.5.3' })).rejects.toEqual(
-      INVALID_INPUT,
-    );
-  });
-
-  it('leaves a name that is taken to the daemon, whose answer clients know', async () => {
-    await expect(through('POST', '/containers/tikv0/rename?name=bank')).resolves.toBeDefined();
-  });
-
-  it('claim no Compose project outside a label', async () => {
-    const label = 'team=storage';
-    const claim = (project: string) => ({ [PROJECT_LABEL]: project });
-    await expect(through('POST', '/volumes/create', { Labels: claim('bank') }, { label })).rejects.toThrow('bank');
-    await expect(through('POST', '/volumes/create', { Labels: claim('shop') }, { label })).resolves.toBeDefined();
-    await expect(through('POST', '/networks/create', { Name: 'x', Labels: claim('bank') }, { label })).rejects.toEqual(
-      INVALID_INPUT,
-    );
-    const VolumeOptions = { Labels: claim('bank') };
-    await expect(create({ Mounts: [{ Type: 'volume', Target: '/d', VolumeOptions }] })).rejects.toThrow('bank');
   });
 });

@@ -1,0 +1,67 @@
+// The daily quotas of all AgentClasses: watched, counted, and written to the status of the class.
+
+import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-class.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { Reflector } from '../kube/reflector.ts';
+import { AGENT_CLASSES } from '../kube/resources.ts';
+import type { Logger } from '../observability/logger.ts';
+import { ClassStatusWriter, quotaClass } from './class-status.ts';
+import { DayQuota, type QuotaClass } from './day-quota.ts';
+import type { ClassUsage } from './metrics.ts';
+
+export interface ClassQuotas {
+  readonly dayQuota: DayQuota;
+  readonly classes: Reflector<AgentClass>;
+  /** The quota that is in force for the class of this name. */
+  quotaClass(name: string): QuotaClass;
+  /** What each class has used today. */
+  usages(): ClassUsage[];
+  /** Takes over what the status of the classes says, and keeps it up to date until the signal. */
+  start(): void;
+}
+
+export function createClassQuotas(options: {
+  readonly client: KubeClient;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}): ClassQuotas {
+  const { client, logger, signal } = options;
+  const dayQuota = new DayQuota({
+    onChange: (_name, isUrgent) => {
+      if (isUrgent) status.hurry();
+    },
+  });
+  const classes = new Reflector<AgentClass>({
+    client,
+    resource: AGENT_CLASSES,
+    parse: (object) => agentClassSchema.parse(object),
+    // A higher quota may apply at once.
+    onEvent: ({ object, previous }) => {
+      if (previous?.metadata.generation !== object.metadata.generation) status.hurry();
+    },
+    logger,
+  });
+  const status: ClassStatusWriter = new ClassStatusWriter({
+    client,
+    quota: dayQuota,
+    classes: () => classes.list(),
+    logger,
+    signal,
+  });
+  return {
+    dayQuota,
+    classes,
+    quotaClass: (name) => quotaClass(name, classes.get(name)),
+    usages: () =>
+      classes.list().map((agentClass) => {
+        const inForce = quotaClass(agentClass.metadata.name, agentClass);
+        return { name: inForce.name, quota: inForce.quota, usage: dayQuota.usage(inForce) };
+      }),
+    start() {
+      for (const agentClass of classes.list()) {
+        dayQuota.restore(quotaClass(agentClass.metadata.name, agentClass), agentClass.status?.day);
+      }
+      void status.run();
+    },
+  };
+}
