@@ -123,9 +123,11 @@ describe('what the chart generates itself', () => {
     const made = await render({ ...VALUES, docker: docker({}) });
     const secrets = made.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
     expect(secrets.sort()).toEqual([
+      'oplab-docker-ca',
       'oplab-docker-client',
       'oplab-docker-socket-tls',
       'oplab-gateway-audit-key',
+      'oplab-gateway-ca',
       'oplab-gateway-signing',
       'oplab-gateway-tls',
       'oplab-intake-tls',
