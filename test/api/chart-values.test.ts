@@ -176,6 +176,21 @@ describe('the chart refuses', () => {
       { docker: { endpoints: [ENDPOINT], socket: { serverSecret: 'mine' } } },
       /docker\.socket: serverSecret and clientSecret belong together/,
     ],
+    [
+      'egress policies without the API server',
+      { networkPolicy: { egress: { enabled: true } } },
+      /networkPolicy\.egress\.apiServer: must list the addresses of the API server/,
+    ],
+    [
+      'egress policies without the model',
+      { networkPolicy: { egress: { enabled: true, apiServer: [{ cidr: '10.96.0.1/32', ports: [443] }] } } },
+      /networkPolicy\.egress\.model: must list the model's server/,
+    ],
+    [
+      'an egress destination without ports',
+      { networkPolicy: { egress: { model: [{ cidr: '10.96.0.1/32' }] } } },
+      /networkPolicy.*egress.*model.*0.*ports/,
+    ],
     ['a class whose name is not valid in Kubernetes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
   ];
   it.each(refused)('%s, and says where', async (_what, values, message) => {
