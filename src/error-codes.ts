@@ -141,7 +141,8 @@ export const ERRORS = {
     status: 422,
     exitCode: 1,
     retry: false,
-    meaning: 'No route of the intake matches the labels of the alert. Add a route, or stop sending such alerts.',
+    meaning:
+      'The route of the intake does not match the labels of the alert. Correct its match, or stop sending such alerts.',
   },
   OPLAB_ALERT_REFUSED: {
     status: 422,
@@ -154,7 +155,7 @@ export const ERRORS = {
     exitCode: 1,
     retry: true,
     meaning:
-      'The intake cannot accept alerts now: it is busy, or it cannot reach the API server or read its token. Send again.',
+      'The intake cannot accept alerts now: it is busy, its route is disabled, or it cannot reach the API server or read the token. Send again.',
   },
   OPLAB_MODEL_REFUSED: {
     status: 500,

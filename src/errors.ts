@@ -161,7 +161,7 @@ export class GatewayUnreachable extends OplabError {
   }
 }
 
-/** No route of the intake matches the labels of the alert. */
+/** The route of the intake does not match the labels of the alert. */
 export class NoRoute extends OplabError {
   constructor(message: string) {
     super('OPLAB_NO_ROUTE', message);

@@ -197,12 +197,40 @@ export const recordedChange = z.object({
     .meta({ description: 'The write in words, for example: patch apps/v1 StatefulSet tikv/tikv-tikv.' }),
 });
 export type RecordedChange = z.infer<typeof recordedChange>;
+
+/** The subresources of a pod by which a process gets into it. */
+export const ENTRANCES = ['exec', 'attach', 'ephemeralcontainers'] as const;
+
+/** A pod in which the agent could start processes, which live on after its lease. */
+export const enteredPod = z.object({
+  namespace: z.string().max(63).meta({ description: 'Namespace of the pod.' }),
+  name: z.string().max(253).meta({ description: 'Name of the pod.' }),
+  by: z
+    .array(z.enum(ENTRANCES))
+    .max(ENTRANCES.length)
+    .meta({ 'x-kubernetes-list-type': 'set', description: 'How the agent got into it.' }),
+  seq: z.number().int().meta({ description: 'Sequence number of the latest such request in the audit log.' }),
+});
+export type EnteredPod = z.infer<typeof enteredPod>;
+export const enteredPods = z.object({
+  count: z.number().int().meta({ description: 'Number of pods so far.' }),
+  last: z
+    .array(enteredPod)
+    .max(32)
+    .meta({ 'x-kubernetes-list-type': 'atomic', description: 'The 32 that were entered last.' }),
+});
+export type EnteredPods = z.infer<typeof enteredPods>;
+
 export const recordedChanges = z.object({
   count: z.number().int().meta({ description: 'Number of writes so far.' }),
   last: z
     .array(recordedChange)
     .max(16)
     .meta({ 'x-kubernetes-list-type': 'atomic', description: 'The latest 16 writes.' }),
+  enteredPods: enteredPods.optional().meta({
+    description:
+      'Pods that the agent executed commands in, attached to, or added ephemeral containers to. What it started there may still run.',
+  }),
 });
 export type RecordedChanges = z.infer<typeof recordedChanges>;
 

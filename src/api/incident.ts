@@ -15,13 +15,22 @@ export const labelMap = z.record(z.string(), z.string().max(4096)).meta({ maxPro
 /** The alarm that an Incident was opened for. Not set if a person created the Incident. */
 export const incidentSource = z.object({
   kind: z.enum(['Monitor', 'Alertmanager', 'Webhook']).meta({ description: 'What raised the alarm.' }),
-  name: z.string().min(1).max(253).meta({ description: 'Name of the Monitor, or of the route of the intake.' }),
+  name: z.string().min(1).max(253).meta({
+    description:
+      'Name of the Monitor, or of the route of the intake, then followed by a slash and the name of the alert.',
+  }),
   fingerprint: z.string().min(1).max(128).meta({
-    description: 'Identifies the alarm in all its occurrences. At most one open Incident has the same fingerprint.',
+    description:
+      'Identifies the alarm in all its occurrences. At most one open Incident of a source has the same fingerprint.',
   }),
   startTime: time.meta({ description: 'When this episode of the alarm began.' }),
 });
 export type IncidentSource = z.infer<typeof incidentSource>;
+
+/** The Monitor, or the route of the intake, that raised the alarm, whatever the alert is called. */
+export function originName({ kind, name }: Pick<IncidentSource, 'kind' | 'name'>): string {
+  return kind === 'Monitor' ? name : name.replace(/\/.*/s, '');
+}
 
 export const incidentSpec = z.object({
   summary: z.string().min(1).max(512).meta({ description: 'What is wrong, in one line.' }),

@@ -55,7 +55,7 @@ describe('incident list', () => {
     ]);
   });
 
-  it('reports on cli.stderr that there are no Incidents, and keeps cli.stdout clean', async () => {
+  it('reports on stderr that there are no Incidents, and keeps stdout clean', async () => {
     await cli.oplab('incident', 'list', '-n', 'tikv');
     expect(cli.stdout).toBe('');
     expect(cli.stderr).toContain('No Incidents found in namespace tikv');

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { parseEnvironment, readKeyFile } from '../environment.ts';
+import { InvalidInput } from '../errors.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { watchExpiry } from '../net/certificate-expiry.ts';
 import { startHealthServer } from '../observability/health.ts';
@@ -31,9 +32,12 @@ const environment = z.object({
   OPLAB_INTAKE_PORT: z.coerce.number().int().min(0).max(65535).default(8085),
   /** Without it, there is no intake. */
   OPLAB_INTAKE_ROUTES_FILE: z.string().min(1).optional(),
-  OPLAB_INTAKE_TOKEN_FILE: z.string().min(1).default('/etc/oplab/intake/token'),
-  /** Contains tls.crt and tls.key. Without it, the intake serves plain HTTP. */
+  /** Has a file with the token of each route, named after the route. */
+  OPLAB_INTAKE_TOKENS_FOLDER: z.string().min(1).default('/etc/oplab/intake'),
+  /** Contains tls.crt and tls.key. */
   OPLAB_INTAKE_TLS_FOLDER: z.string().min(1).optional(),
+  /** Serves plain HTTP, in which tokens can be read on the way. */
+  OPLAB_INTAKE_PLAIN_HTTP: z.literal('true').optional(),
   /** File with the key that canaries are derived from. Without it, there are no tripwires. */
   OPLAB_TRIPWIRE_KEY_FILE: z.string().min(1).optional(),
   OPLAB_CANARY_SECRET: z.string().min(1).default('cloud-admin-credentials'),
@@ -114,13 +118,18 @@ async function startConfiguredIntake(
 ): Promise<IntakeServer | undefined> {
   const { OPLAB_INTAKE_ROUTES_FILE: routesFile, OPLAB_INTAKE_TLS_FOLDER: folder } = env;
   if (routesFile === undefined) return undefined;
+  if (folder === undefined && env.OPLAB_INTAKE_PLAIN_HTTP === undefined) {
+    throw new InvalidInput(
+      'OPLAB_INTAKE_TLS_FOLDER: not set; name the folder with tls.crt and tls.key, or set OPLAB_INTAKE_PLAIN_HTTP=true',
+    );
+  }
   if (folder !== undefined) {
     const files = { intake: `${folder}/tls.crt` };
     watchExpiry({ registry, logger: createLogger('intake'), files, signal });
   }
   return await startIntake({
     routesFile,
-    tokenFile: env.OPLAB_INTAKE_TOKEN_FILE,
+    tokensFolder: env.OPLAB_INTAKE_TOKENS_FOLDER,
     port: env.OPLAB_INTAKE_PORT,
     ...(folder === undefined ? {} : { tls: { certFile: `${folder}/tls.crt`, keyFile: `${folder}/tls.key` } }),
     incidentOpener,

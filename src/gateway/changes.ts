@@ -11,6 +11,7 @@ import type { Entry } from '../audit/entry.ts';
 import { intentParams } from '../audit/entry-params.ts';
 import { truncateToBytes } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
+import { EnteredPodList } from './entered-pods.ts';
 
 /** The number of changes in the status. */
 const SHOWN = 16;
@@ -76,6 +77,7 @@ export class Changes {
   #last: RecordedChange[] = [];
   /** Sequence numbers of changes whose outcome is not recorded yet. */
   readonly #open = new Set<number>();
+  readonly #pods = new EnteredPodList();
 
   /** Applies the next entry of the log. */
   add(entry: LogEntry): void {
@@ -84,12 +86,14 @@ export class Changes {
       this.#count += 1;
       this.#last = [...this.#last, change].slice(-KEPT);
       this.#open.add(change.seq);
+      if (change.plane === 'kubernetes') this.#pods.add(entry);
       return;
     }
     if (entry.writer !== 'gateway' || (entry.kind !== 'kube_outcome' && entry.kind !== 'docker_outcome')) return;
     const outcome = outcomeParams.safeParse(entry.params);
     if (!outcome.success || !this.#open.delete(outcome.data.intentSeq)) return;
     const { status, intentSeq } = outcome.data;
+    this.#pods.settle(intentSeq, status);
     if (status !== null && status >= 400) {
       // The write was refused, so it changed nothing.
       this.#count -= 1;
@@ -107,7 +111,12 @@ export class Changes {
 
   /** The count and the last changes, for the status. */
   summary(): RecordedChanges {
-    return { count: this.#count, last: this.#last.slice(-SHOWN) };
+    const enteredPods = this.#pods.summary();
+    return {
+      count: this.#count,
+      last: this.#last.slice(-SHOWN),
+      ...(enteredPods === undefined ? {} : { enteredPods }),
+    };
   }
 }
 

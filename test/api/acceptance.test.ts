@@ -1,44 +1,20 @@
 // Whether and when an Incident may start, against a real API server: its class must allow it, and
 // no other may come before it.
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Incident } from '../../src/api/incident.ts';
-import { findCondition } from '../../src/api/meta.ts';
+import { describe, expect, it } from 'vitest';
 import { AGENT_CLASSES, ROLE_BINDINGS } from '../../src/kube/resources.ts';
-import { type ApiServer, agentClass, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { agentClass, SYSTEM } from '../support/api-server.ts';
+import { condition, useController } from '../support/controller-harness.ts';
 import { eventually } from '../support/eventually.ts';
-import { Patient } from '../support/incident-probe.ts';
-import { type RunningController, startController } from '../support/running-controller.ts';
 
-let server: ApiServer;
-let running: RunningController;
-let count = 0;
-
-beforeAll(async () => {
-  server = await startApiServer();
-  running = await startController(server);
-});
-afterEach(({ task }) => {
-  if (task.result?.state === 'fail') console.log(running.log.lines.join('\n'));
-  running.log.lines.length = 0;
-});
-afterAll(async () => {
-  await running?.stop();
-  await server?.stop();
-});
-
-const patient = () => {
-  count += 1;
-  return new Patient(server.client, `patient-${count}`).admit();
-};
-const condition = (incident: Incident, type: string) => findCondition(incident.status?.conditions, type);
+const lab = useController();
 
 describe('the queue', () => {
   it('lets one Incident at a time work on a namespace: by severity, then age', async () => {
-    const sick = await patient();
+    const sick = await lab.patient();
     const first = await sick.report('first', { severity: 'info' });
     await first.podRuns(1);
-    const elsewhere = await patient();
+    const elsewhere = await lab.patient();
     const targets = [sick.namespace];
     const warning = await elsewhere.report('warning', { severity: 'warning', targetNamespaces: targets });
     const critical = await sick.report('critical', { severity: 'critical' });
@@ -57,7 +33,7 @@ describe('the queue', () => {
   });
 
   it('starts only one of many Incidents that are created at once', async () => {
-    const sick = await patient();
+    const sick = await lab.patient();
     const probes = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => sick.report(name)));
     await eventually(async () => {
       const all = await Promise.all(probes.map((probe) => probe.read()));
@@ -71,18 +47,18 @@ describe('the queue', () => {
 
 describe('acceptance', () => {
   it('waits for a class that does not exist yet, and says so', async () => {
-    const incident = await (await patient()).report('classless', { agentClassName: 'later' });
+    const incident = await (await lab.patient()).report('classless', { agentClassName: 'later' });
     const waiting = await incident.until('stalled', (now) => condition(now, 'Stalled')?.status === 'True');
     expect(condition(waiting, 'Accepted')).toMatchObject({ status: 'False', reason: 'ClassNotFound' });
-    await server.client.create(AGENT_CLASSES, agentClass('later'));
+    await lab.server.client.create(AGENT_CLASSES, agentClass('later'));
     await incident.findPod(1);
     expect(condition(await incident.read(), 'Stalled')?.status).toBe('False');
     await incident.delete();
   });
 
   it('refuses namespaces that the class does not allow, permanently', async () => {
-    await server.client.create(AGENT_CLASSES, agentClass('narrow', { targetNamespaces: ['other'] }));
-    const incident = await (await patient()).report('forbidden', { agentClassName: 'narrow' });
+    await lab.server.client.create(AGENT_CLASSES, agentClass('narrow', { targetNamespaces: ['other'] }));
+    const incident = await (await lab.patient()).report('forbidden', { agentClassName: 'narrow' });
     await incident.seal();
     const done = await incident.finished();
     expect(done.status?.phase).toBe('Failed');
@@ -91,7 +67,7 @@ describe('acceptance', () => {
   });
 
   it("refuses oplab's own namespaces permanently, even if no admission policy refused them", async () => {
-    const incident = await (await patient()).report('inside', { targetNamespaces: [SYSTEM] });
+    const incident = await (await lab.patient()).report('inside', { targetNamespaces: [SYSTEM] });
     await incident.seal();
     const done = await incident.finished();
     expect(condition(done, 'Succeeded')).toMatchObject({
@@ -105,7 +81,7 @@ describe('acceptance', () => {
     const checks = [
       { name: 'c', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'patient', cel: 'object.data ==' } },
     ];
-    const incident = await (await patient()).report('unparsable', { verify: { checks } });
+    const incident = await (await lab.patient()).report('unparsable', { verify: { checks } });
     await incident.seal();
     const done = await incident.finished();
     expect(condition(done, 'Succeeded')).toMatchObject({
@@ -115,11 +91,11 @@ describe('acceptance', () => {
   });
 
   it('binds only the readRoles in mode Diagnose', async () => {
-    await server.client.create(AGENT_CLASSES, agentClass('diagnose', { mode: 'Diagnose' }));
-    const sick = await patient();
+    await lab.server.client.create(AGENT_CLASSES, agentClass('diagnose', { mode: 'Diagnose' }));
+    const sick = await lab.patient();
     const incident = await sick.report('diagnosis', { agentClassName: 'diagnose' });
     await incident.findPod(1);
-    const bindings = await server.client.list(ROLE_BINDINGS, { namespace: sick.namespace });
+    const bindings = await lab.server.client.list(ROLE_BINDINGS, { namespace: sick.namespace });
     expect(bindings.items.map((binding) => binding.roleRef)).toEqual([
       expect.objectContaining({ name: 'test-read' }),
       expect.objectContaining({ name: 'test-read' }),

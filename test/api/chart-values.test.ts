@@ -58,8 +58,20 @@ describe('the roles that the controller may bind', () => {
   });
 });
 
+it('the role that reads Incidents is a part of those roles of Kubernetes that are named', async () => {
+  const labels = async (values: object) => {
+    const found = (await render(values)).find(({ metadata }) => metadata.name === 'oplab-view');
+    return Object.keys(found?.metadata.labels ?? {}).filter((label) => label.includes('aggregate'));
+  };
+  expect(await labels({})).toEqual([]);
+  expect(await labels({ viewRole: { aggregateTo: ['admin'] } })).toEqual([
+    'rbac.authorization.k8s.io/aggregate-to-admin',
+  ]);
+  await expect(render({ viewRole: { aggregateTo: ['viewer'] } })).rejects.toThrow(/viewRole.*aggregateTo/s);
+});
+
 describe('imagePullSecrets', () => {
-  it('apply to every pod that the chart starts, and to the agents', async () => {
+  it('apply to every pod that the chart starts, none of which has variables of Services, and to the agents', async () => {
     const pullSecrets = [{ name: 'registry' }];
     const made = await render({
       imagePullSecrets: pullSecrets,
@@ -72,18 +84,23 @@ describe('imagePullSecrets', () => {
       return data === undefined ? [] : [{ name: `${kind} ${metadata.name}`, spec: data.template.spec }];
     });
     expect(templates.length).toBeGreaterThanOrEqual(5);
-    for (const { name, spec } of templates) expect(spec, name).toMatchObject({ imagePullSecrets: pullSecrets });
+    for (const { name, spec } of templates) {
+      expect(spec, name).toMatchObject({ imagePullSecrets: pullSecrets });
+      // Variables of Services, such as OPLAB_INTAKE_PORT, would replace settings.
+      expect(spec, name).toMatchObject({ enableServiceLinks: false });
+    }
     expect(made.find(({ kind }) => kind === 'AgentClass')?.spec).toMatchObject({ images: { pullSecrets } });
   });
 });
 
 describe('what the chart generates itself', () => {
-  const VALUES = { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } };
+  const ROUTE = { name: 'tikv', namespace: 'tikv', prometheus: { service: 'p' } };
+  const VALUES = { intake: { routes: [ROUTE] } };
   const docker = (socket: object) => ({ endpoints: [ENDPOINT], socket });
 
   it('is omitted if existing Secrets are named, so that two renderings without a cluster are the same', async () => {
     const values = {
-      intake: { ...VALUES.intake, token: { existingSecret: 'my-token' } },
+      intake: { routes: [{ ...ROUTE, token: { existingSecret: 'my-token' } }], tlsSecret: 'my-intake-tls' },
       gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
       tripwires: { existingSecret: 'my-key' },
       audit: { signing: { keySecret: 'my-signing' }, keySecret: 'my-audit-key' },
@@ -96,7 +113,9 @@ describe('what the chart generates itself', () => {
       JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
     expect(text('ConfigMap', 'oplab-gateway-ca')).toContain('MY CA');
     expect(text('Deployment', 'oplab-gateway')).toMatch(/"secretName":"my-tls".*"secretName":"my-client"/);
-    expect(text('Deployment', 'oplab-controller')).toMatch(/"secretName":"my-key".*"secretName":"my-token"/);
+    expect(text('Deployment', 'oplab-controller')).toMatch(
+      /"secretName":"my-key".*"name":"my-token".*"secretName":"my-intake-tls"/,
+    );
     expect(text('Deployment', 'oplab-docker-socket')).toContain('"secretName":"my-server"');
   });
 
@@ -111,9 +130,42 @@ describe('what the chart generates itself', () => {
       'oplab-gateway-ca',
       'oplab-gateway-signing',
       'oplab-gateway-tls',
-      'oplab-intake-token',
+      'oplab-intake-tls',
+      'oplab-intake-tokens',
       'oplab-tripwires',
     ]);
+  });
+
+  it('gives each route a token of its own, and keeps tokens out of the configuration', async () => {
+    const routes = [
+      ROUTE,
+      { ...ROUTE, name: 'b' },
+      { ...ROUTE, name: 'c', token: { existingSecret: 'mine', key: 'k' } },
+    ];
+    const made = await render({ intake: { routes } });
+    const find = (kind: string, name: string) => made.find((one) => one.kind === kind && one.metadata.name === name);
+    const tokens = z.record(z.string(), z.string()).parse(find('Secret', 'oplab-intake-tokens')?.data);
+    expect(Object.keys(tokens)).toEqual(['tikv', 'b']);
+    expect(tokens.tikv).not.toBe(tokens.b);
+    const config = JSON.stringify(find('ConfigMap', 'oplab-controller'));
+    expect(config).not.toMatch(/mine|token/);
+    const deployment = JSON.stringify(find('Deployment', 'oplab-controller'));
+    for (const [name, key, file] of [
+      ['oplab-intake-tokens', 'tikv', 'tikv'],
+      ['oplab-intake-tokens', 'b', 'b'],
+      ['mine', 'k', 'c'],
+    ]) {
+      expect(deployment).toContain(`"name":"${name}","optional":true,"items":[{"key":"${key}","path":"${file}"}]`);
+    }
+  });
+
+  it('has plain HTTP for the intake only where it is chosen', async () => {
+    const text = async (intake: object) => JSON.stringify(await render({ intake: { routes: [ROUTE], ...intake } }));
+    expect(await text({})).toContain('"OPLAB_INTAKE_TLS_FOLDER"');
+    expect(await text({})).not.toContain('"OPLAB_INTAKE_PLAIN_HTTP"');
+    const plain = await text({ plainHTTP: true });
+    expect(plain).toContain('"OPLAB_INTAKE_PLAIN_HTTP","value":"true"');
+    expect(plain).not.toMatch(/OPLAB_INTAKE_TLS_FOLDER|oplab-intake-tls/);
   });
 
   it('includes no part of the tripwires that are switched off', async () => {
@@ -191,6 +243,44 @@ describe('the chart refuses', () => {
       { networkPolicy: { egress: { model: [{ cidr: '10.96.0.1/32' }] } } },
       /networkPolicy.*egress.*model.*0.*ports/,
     ],
+    [
+      'a route without a name, by which its senders call it',
+      { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } },
+      /intake.*routes.*0.*name/s,
+    ],
+    [
+      'two routes of one name',
+      {
+        intake: { routes: ['a', 'b', 'a'].map((name) => ({ name, namespace: 'tikv', prometheus: { service: 'p' } })) },
+      },
+      /intake\.routes\[2\]\.name: "a" is the name of intake\.routes\[0\] as well/,
+    ],
+    [
+      'a route whose senders choose the namespace without a bound',
+      { intake: { routes: [{ name: 'a', namespace: '{{ $labels.n }}', prometheus: { service: 'p' } }] } },
+      /intake.*routes.*0.*namespaces/s,
+    ],
+    [
+      'a route whose senders choose the target without a bound',
+      {
+        intake: {
+          routes: [{ name: 'a', namespace: 'a', targetNamespaces: ['{{ $labels.n }}'], prometheus: { service: 'p' } }],
+        },
+      },
+      /intake.*routes.*0.*namespaces/s,
+    ],
+    [
+      'a certificate for an intake that serves plain HTTP',
+      {
+        intake: {
+          routes: [{ name: 'a', namespace: 'tikv', prometheus: { service: 'p' } }],
+          tlsSecret: 'mine',
+          plainHTTP: true,
+        },
+      },
+      /intake\.plainHTTP: true and intake\.tlsSecret exclude each other/,
+    ],
+    ['the one token that all routes had', { intake: { token: { existingSecret: 'mine' } } }, /intake.*token/s],
     ['a class whose name is not valid in Kubernetes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
   ];
   it.each(refused)('%s, and says where', async (_what, values, message) => {

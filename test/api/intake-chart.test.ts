@@ -5,12 +5,14 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { json } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFailed, onTestFinished } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { kubeObject } from '../../src/kube/object.ts';
+import { openRequest } from '../../src/net/request.ts';
 import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, createToken } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
@@ -27,6 +29,7 @@ const VALUES = {
         name: 'disks',
         match: { alertname: '/Disk.*/' },
         namespace: '{{ $labels.namespace }}',
+        namespaces: ['disks'],
         prometheus: { service: 'prometheus', port: 9090 },
         limits: { maxTurns: 5 },
         suspend: true,
@@ -83,16 +86,26 @@ const deployment = z.object({
   }),
 });
 
+/** What the process logs once the intake listens. */
+function findListening(output: string): { port: number } | undefined {
+  const line = output.split('\n').find((text) => text.includes('the intake is listening'));
+  return line === undefined ? undefined : z.object({ port: z.number() }).parse(JSON.parse(line));
+}
+
 it('an alert becomes an Incident, and its end a message', async () => {
   const found = await render(VALUES);
   const { containers, volumes } = deployment.parse(found('Deployment', 'oplab-controller')).spec.template.spec;
   const config = z.record(z.string(), z.string()).parse(found('ConfigMap', 'oplab-controller')?.data);
-  const secret = z.object({ token: z.string() }).parse(found('Secret', 'oplab-intake-token')?.data);
-  const token = Buffer.from(secret.token, 'base64').toString();
+  const decode = (data: unknown, key: string) =>
+    Buffer.from(z.record(z.string(), z.string()).parse(data)[key] ?? '', 'base64').toString();
+  const token = decode(found('Secret', 'oplab-intake-tokens')?.data, 'disks');
+  const tls = (key: string) => decode(found('Secret', 'oplab-intake-tls')?.data, key);
   // As the kubelet would mount them.
   const files: Record<string, string> = {
     ...Object.fromEntries(Object.entries(config).map(([name, text]) => [`/etc/oplab/controller/${name}`, text])),
-    '/etc/oplab/intake/token': token,
+    '/etc/oplab/intake/disks': token,
+    '/etc/oplab/intake-tls/tls.crt': tls('tls.crt'),
+    '/etc/oplab/intake-tls/tls.key': tls('tls.key'),
     '/etc/oplab/tripwires/key': 'k'.repeat(64),
     '/etc/oplab/receivers/chat': receiver.nextUrl().href,
   };
@@ -102,6 +115,9 @@ it('an alert becomes an Incident, and its end a message', async () => {
     await mkdir(path.join(folder, path.dirname(file)), { recursive: true });
     await writeFile(path.join(folder, file), text);
   }
+  expect(volumes.find(({ name }) => name === 'intake-tokens')).toMatchObject({
+    projected: { sources: [{ secret: { name: 'oplab-intake-tokens', items: [{ key: 'disks', path: 'disks' }] } }] },
+  });
   expect(volumes.find(({ name }) => name === 'receivers')).toMatchObject({
     projected: { sources: [{ secret: { name: 'chat', items: [{ key: 'url', path: 'chat' }] } }] },
   });
@@ -138,25 +154,27 @@ it('an alert becomes an Incident, and its end a message', async () => {
     });
   }
   onTestFailed(() => console.log(output));
-  const { port } = await eventually(async () => {
-    const line = output.split('\n').find((text) => text.includes('the intake is listening'));
-    return line === undefined ? undefined : z.object({ port: z.number() }).parse(JSON.parse(line));
-  });
+  const { port } = await eventually(async () => findListening(output));
 
   const home = 'disks';
   await server.client.create(NAMESPACES, { metadata: { name: home } });
   const send = async (alert: object) => {
-    const answer = await fetch(`http://127.0.0.1:${port}/webhook`, {
+    const request = openRequest({
+      url: new URL(`https://127.0.0.1:${port}/webhook/disks`),
       method: 'POST',
       headers: { authorization: `Bearer ${token}` },
-      body: JSON.stringify({
+      tls: { ca: tls('ca.crt'), servername: `oplab-intake.${SYSTEM}.svc` },
+    });
+    request.body.end(
+      JSON.stringify({
         summary: 'the disk is full',
         labels: { alertname: 'DiskFull', namespace: home },
         ...alert,
       }),
-    });
-    expect(await answer.json()).toMatchObject({ alerts: [{ route: 'disks' }] });
-    expect(answer.status).toBe(200);
+    );
+    const response = await request.receiveResponse();
+    expect(await json(response)).toMatchObject({ alerts: [{ route: 'disks' }] });
+    expect(response.statusCode).toBe(200);
   };
   await send({ startsAt: '2026-03-01T12:00:00Z' });
   const [incident] = await incidentsIn(server.client, home);
@@ -181,24 +199,52 @@ it('an alert becomes an Incident, and its end a message', async () => {
   expect(output).not.toContain('SECRET');
 }, 120_000);
 
-it('a route that cannot work is refused by the chart, or at the latest by the process, which exits and names the field', async () => {
-  await expect(render({ intake: { routes: [{ namespace: 'n' }] } })).rejects.toThrow(/verify|prometheus/);
-  const routes = path.join(folder, 'broken.json');
-  await writeFile(
-    routes,
-    JSON.stringify({ routes: [{ namespace: 'n', match: { a: '/(/' }, prometheus: { service: 'p' } }] }),
-  );
-  const env = {
-    PATH: process.env.PATH,
-    KUBECONFIG: server.kubeconfig,
-    OPLAB_INTAKE_ROUTES_FILE: routes,
-    OPLAB_HEALTH_PORT: '0',
-  };
+describe('the process with settings that the chart would refuse', () => {
   const main = path.join(root, 'src/main.ts');
-  const failure = await promisify(execFile)(process.execPath, [main, 'controller'], { env, timeout: 30_000 }).then(
-    () => undefined,
-    (error: unknown) => z.object({ code: z.number(), stderr: z.string() }).parse(error),
-  );
-  expect(failure?.code).toBe(2);
-  expect(failure?.stderr).toContain('routes[0].match.a');
+  const start = async (routes: object[]) => {
+    const file = path.join(folder, 'broken.json');
+    await writeFile(file, JSON.stringify({ routes }));
+    return {
+      PATH: process.env.PATH,
+      KUBECONFIG: server.kubeconfig,
+      OPLAB_INTAKE_ROUTES_FILE: file,
+      OPLAB_INTAKE_PORT: '0',
+      OPLAB_HEALTH_PORT: '0',
+    };
+  };
+  const good = { name: 'good', namespace: 'n', prometheus: { service: 'p' } };
+
+  it('disables a route that cannot work, names its field, and serves the others', async () => {
+    const env = await start([{ ...good, name: 'bad', match: { a: '/(/' } }, good]);
+    const tokens = await mkdtemp(path.join(folder, 'tokens-'));
+    for (const name of ['good', 'bad']) await writeFile(path.join(tokens, name), `token-of-${name}`);
+    const running = spawn(process.execPath, [main, 'controller'], {
+      env: { ...env, OPLAB_INTAKE_PLAIN_HTTP: 'true', OPLAB_INTAKE_TOKENS_FOLDER: tokens },
+    });
+    onTestFinished(() => void running.kill('SIGKILL'));
+    let output = '';
+    running.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    const { port } = await eventually(async () => findListening(output));
+    expect(output).toMatch(/"route":"bad".*routes\[0\]\.match\.a/);
+    const post = (name: string) =>
+      fetch(`http://127.0.0.1:${port}/webhook/${name}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer token-of-${name}` },
+        body: '[]',
+      });
+    expect((await post('good')).status).toBe(200);
+    expect((await post('bad')).status).toBe(503);
+  });
+
+  it('serves plain HTTP only if told to', async () => {
+    const env = await start([good]);
+    const failure = await promisify(execFile)(process.execPath, [main, 'controller'], { env, timeout: 30_000 }).then(
+      () => undefined,
+      (error: unknown) => z.object({ code: z.number(), stderr: z.string() }).parse(error),
+    );
+    expect(failure?.code).toBe(2);
+    expect(failure?.stderr).toContain('OPLAB_INTAKE_TLS_FOLDER');
+  });
 });

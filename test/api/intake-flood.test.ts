@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Incident } from '../../src/api/incident.ts';
 import { incidentName } from '../../src/controller/alarm/alarm.ts';
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
-import { type IntakeHarness, incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
+import { type IntakeHarness, incidentsIn, startIntakeHarness, tokenOf } from '../support/intake-harness.ts';
 import { NAMESPACES } from '../support/namespaces.ts';
 import { random } from '../support/random.ts';
 
@@ -85,10 +85,10 @@ function send(replica: IntakeHarness, { fingerprint, status, startsAt, endsAt }:
   const alert = { status, labels, annotations: {}, startsAt, endsAt, fingerprint };
   const body = JSON.stringify({ version: '4', groupKey: '{}', truncatedAlerts: 0, alerts: [alert] });
   return new Promise((resolve, reject) => {
-    const request = http.request(`${replica.url}/alertmanager`, {
+    const request = http.request(`${replica.url}/alertmanager/${ROUTE.name}`, {
       method: 'POST',
       agent,
-      headers: { authorization: `Bearer ${TOKEN}`, 'content-length': Buffer.byteLength(body) },
+      headers: { authorization: `Bearer ${tokenOf(ROUTE.name)}`, 'content-length': Buffer.byteLength(body) },
     });
     request.on('error', reject);
     request.on('response', (response) => {

@@ -10,7 +10,7 @@ import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../
 import { type ApiServer, startApiServer } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
-import { incidentsIn, startIntakeHarness, TOKEN } from '../support/intake-harness.ts';
+import { incidentsIn, startIntakeHarness, tokenOf } from '../support/intake-harness.ts';
 import { NAMESPACES } from '../support/namespaces.ts';
 import { startController } from '../support/running-controller.ts';
 
@@ -25,7 +25,12 @@ afterEach(async () => {
 });
 afterAll(() => server?.stop());
 
-const ROUTE = { name: 'team', namespace: '{{ $labels.namespace }}', prometheus: { service: 'prometheus' } };
+const ROUTE = {
+  name: 'team',
+  namespace: '{{ $labels.namespace }}',
+  namespaces: ['groups', 'tokens', 'unreachable', 'query'],
+  prometheus: { service: 'prometheus' },
+};
 const ago = (seconds: number) => new Date(Date.now() - seconds * 1000);
 
 async function namespace(name: string): Promise<string> {
@@ -34,11 +39,11 @@ async function namespace(name: string): Promise<string> {
 }
 
 /** An intake and an Alertmanager that sends to it. Both are stopped when the test ends. */
-async function alerting(options: Parameters<typeof startIntakeHarness>[2] = {}, shownToken = TOKEN) {
+async function alerting(options: Parameters<typeof startIntakeHarness>[2] = {}, shownToken = tokenOf(ROUTE.name)) {
   const intake = await startIntakeHarness(server, [ROUTE], options);
   stops.push(() => intake.stop());
   const alertmanager = await startAlertmanager({
-    url: `${intake.url}/alertmanager`,
+    url: `${intake.url}/alertmanager/${ROUTE.name}`,
     http_config: { authorization: { type: 'Bearer', credentials: shownToken } },
   });
   stops.push(() => alertmanager.stop());
@@ -99,7 +104,7 @@ describe('Alertmanager', () => {
       (await intake.metric('oplab_intake_request_seconds_count')).some((line) => line.includes('status="401"')),
     );
     expect(await incidentsIn(server.client, home)).toEqual([]);
-    await writeFile(intake.tokenFile, `${TOKEN}\nthe-next-token\n`);
+    await writeFile(intake.tokenFile(ROUTE.name), `${tokenOf(ROUTE.name)}\nthe-next-token\n`);
     await eventually(async () => (await incidentsIn(server.client, home)).length === 1);
   });
 
@@ -157,10 +162,10 @@ async function samples(prometheus: Daemon, query: string): Promise<unknown[]> {
 
 describe('the generic webhook', () => {
   const CHECK = { name: 'patient', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'p', cel: 'true' } };
-  const post = (url: string, body: object) =>
-    fetch(`${url}/webhook`, {
+  const post = (url: string, body: object, route = 'hook', token = tokenOf(route)) =>
+    fetch(`${url}/webhook/${route}`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${TOKEN}` },
+      headers: { authorization: `Bearer ${token}` },
       body: JSON.stringify(body),
     });
 
@@ -186,6 +191,27 @@ describe('the generic webhook', () => {
     const all = await incidentsIn(server.client, home);
     expect(all.map(({ metadata }) => metadata.name)).toEqual([...new Set(all.map(({ metadata }) => metadata.name))]);
     expect(all).toHaveLength(2);
+  });
+
+  it('leaves alone what another route opened, and what a label outside of its namespaces names', async () => {
+    const [home, other] = [await namespace('bound-a'), await namespace('bound-b')];
+    const intake = await startIntakeHarness(server, [
+      { name: 'a', namespace: '{{ $labels.namespace }}', namespaces: [home], verify: { checks: [CHECK] } },
+      { name: 'b', namespace: '{{ $labels.namespace }}', namespaces: [home, other], verify: { checks: [CHECK] } },
+    ]);
+    stops.push(() => intake.stop());
+    const alert = (labels: object) => ({ fingerprint: 'f', summary: 'it is down', startsAt: ago(300), labels });
+    const end = { status: 'resolved', endsAt: ago(100) };
+    const firing = async () => (await incidentsIn(server.client, home)).map(({ status }) => status?.alarm?.state);
+
+    expect((await post(intake.url, alert({ namespace: other }), 'a')).status).toBe(422);
+    expect((await post(intake.url, alert({ namespace: home }), 'b', tokenOf('a'))).status).toBe(401);
+    expect(await incidentsIn(server.client, other)).toEqual([]);
+    expect((await post(intake.url, alert({ namespace: home }), 'a')).status).toBe(200);
+    expect((await post(intake.url, { ...alert({ namespace: home }), ...end }, 'b')).status).toBe(200);
+    expect(await firing()).toEqual(['Firing']);
+    expect((await post(intake.url, { ...alert({ namespace: home }), ...end }, 'a')).status).toBe(200);
+    expect(await firing()).toEqual(['Cleared']);
   });
 
   it('names the namespace that does not exist, and does not ask to send again', async () => {

@@ -1,15 +1,27 @@
 // The controller with exactly the rights that the chart grants, over the whole life of an Incident:
 // they are sufficient, and not excessive.
 
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { recordAuditEvent } from '../../src/gateway/audit-event.ts';
 import { auditAnchor } from '../../src/gateway/protocol.ts';
 import { AnchorConfigMap } from '../../src/gateway/published-anchor.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isConflict, isForbidden } from '../../src/kube/errors.ts';
-import { CONFIG_MAPS, EVENTS, PODS, ROLE_BINDINGS, SECRETS } from '../../src/kube/resources.ts';
+import {
+  CONFIG_MAPS,
+  EVENTS,
+  INCIDENTS,
+  PODS,
+  type Resource,
+  ROLE_BINDINGS,
+  SECRETS,
+  SERVICE_ACCOUNTS,
+} from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
-import { AGENTS, type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
+import { AGENTS, type ApiServer, CLUSTER_ROLES, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { applyChart, clientAs } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
 import { Patient } from '../support/incident-probe.ts';
@@ -101,6 +113,45 @@ describe('the controller with the rights of the chart', () => {
       subjects: [{ kind: 'ServiceAccount', name: 'x', namespace: AGENTS }],
     };
     expect(await refused(asController.create(ROLE_BINDINGS, binding))).toBe(true);
+  });
+});
+
+describe('who may read Incidents', () => {
+  it('are those with oplab-view, and nobody because of view, edit or admin', async () => {
+    const { items } = await server.client.list(CLUSTER_ROLES);
+    // The controller of Kubernetes that fills view, edit and admin picks the roles by these labels.
+    const aggregated = items.filter(({ metadata }) =>
+      ['view', 'edit', 'admin'].some(
+        (to) => metadata.labels?.[`rbac.authorization.k8s.io/aggregate-to-${to}`] === 'true',
+      ),
+    );
+    expect(aggregated.length).toBeGreaterThan(0);
+    expect(aggregated.filter(({ rules }) => JSON.stringify(rules).includes('oplab.dev'))).toEqual([]);
+
+    await server.client.create(SERVICE_ACCOUNTS, { metadata: { namespace: 'default', name: 'reader' } });
+    const asReader = await clientAs(server, 'default', 'reader');
+    const mayList = (resource: Resource) =>
+      asReader.list(resource, { namespace: 'default' }).then(
+        () => true,
+        (error: unknown) => !isForbidden(error),
+      );
+    const bind = (clusterRole: string) =>
+      server.client.create(ROLE_BINDINGS, {
+        metadata: { namespace: 'default', name: clusterRole.replaceAll(':', '-') },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: clusterRole },
+        subjects: [{ kind: 'ServiceAccount', name: 'reader', namespace: 'default' }],
+      });
+    await bind('system:aggregate-to-view');
+    await eventually(() => mayList(CONFIG_MAPS));
+    expect(await mayList(INCIDENTS)).toBe(false);
+    await bind('oplab-view');
+    await eventually(() => mayList(INCIDENTS));
+
+    // The command in docs/install.md.
+    const kubectl = await ensureTool('kubectl');
+    const run = (...args: string[]) => promisify(execFile)(kubectl, ['--kubeconfig', server.kubeconfig, ...args]);
+    await run('create', 'clusterrolebinding', 'sre-view-oplab', '--clusterrole=oplab-view', '--group=sre');
+    await eventually(() => run('auth', 'can-i', 'list', 'incidents', '-A', '--as=somebody', '--as-group=sre'));
   });
 });
 

@@ -10,13 +10,8 @@ import { UNDO_ANNOTATION } from '../../src/cli/changes/undo-record.ts';
 import { clusterObjects, type Objects } from '../../src/cli/objects.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, INCIDENTS, restPath } from '../../src/kube/resources.ts';
-import {
-  type Answer,
-  type Attempt,
-  type GatewayHarness,
-  startGatewayHarness,
-  TARGET,
-} from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type Answer, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 import { random as seededRandom } from '../support/random.ts';
 import {
   type Expectation,

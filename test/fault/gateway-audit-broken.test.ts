@@ -10,7 +10,8 @@ import { findCondition } from '../../src/api/meta.ts';
 import { statusAnchors, verifySession } from '../../src/audit/verify.ts';
 import { EVENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {

@@ -7,7 +7,8 @@ import { AGENT_CLASSES } from '../../src/kube/resources.ts';
 import { agentClass } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
 import { message } from '../support/fake-model-api.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import type { Attempt } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {

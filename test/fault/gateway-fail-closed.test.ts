@@ -7,7 +7,8 @@ import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
 import { message } from '../support/fake-model-api.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let attempt: Attempt;

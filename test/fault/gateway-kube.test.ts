@@ -4,15 +4,18 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Entry } from '../../src/audit/entry.ts';
-import { INCIDENTS } from '../../src/kube/resources.ts';
+import { INCIDENTS, PODS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let attempt: Attempt;
 beforeAll(async () => {
   lab = await startGatewayHarness();
   attempt = await lab.open('kube');
+  // The controller that makes it in each namespace does not run here, and pods need it.
+  await lab.client.create(SERVICE_ACCOUNTS, { metadata: { namespace: TARGET, name: 'default' } });
 });
 afterAll(async () => {
   await lab?.close();
@@ -105,6 +108,30 @@ describe('the kube door', () => {
     });
   });
 
+  it('names the pods that were entered, and not those that refused, even over a restart', async () => {
+    const own = await lab.open('entered');
+    const containers = [{ name: 'main', image: 'none' }];
+    const pod = (name: string) => ({ metadata: { namespace: TARGET, name }, spec: { containers } });
+    for (const name of ['entered', 'closed']) await lab.client.create(PODS, pod(name));
+    // No kubelet runs here, so the API server refuses to connect.
+    expect((await lab.kubectl(own, 'exec', 'closed', '--', 'true')).code).not.toBe(0);
+    const body = JSON.stringify({ spec: { ephemeralContainers: [{ name: 'debug', image: 'none' }] } });
+    const path = `/api/v1/namespaces/${TARGET}/pods/entered/ephemeralcontainers`;
+    const type = { 'content-type': 'application/strategic-merge-patch+json' };
+    expect((await lab.kube(own, 'PATCH', path, type, body)).status).toBe(200);
+    const named = () =>
+      eventually(async () => {
+        const { enteredPods } = (await lab.incident('entered')).status?.changes ?? {};
+        return enteredPods?.last.map(({ name, by }) => `${name} ${by}`).join() === 'entered ephemeralcontainers'
+          ? enteredPods.count
+          : undefined;
+      });
+    expect(await named()).toBe(1);
+    await lab.restartGateway();
+    await lab.kubectl(own, 'create', 'configmap', 'after-the-restart');
+    expect(await named()).toBe(1);
+  });
+
   it('records a refused write with the API server’s own message', async () => {
     const entries = await recorded(async () => {
       const refused = await lab.kubectl(attempt, 'create', 'priorityclass', 'mine', '--value=1');
@@ -179,11 +206,6 @@ describe('the kube door', () => {
   });
 
   it('records an exec as a connection with its command, whatever its result', async () => {
-    await lab.client.create((await import('../../src/kube/resources.ts')).SERVICE_ACCOUNTS, {
-      apiVersion: 'v1',
-      kind: 'ServiceAccount',
-      metadata: { name: 'default', namespace: TARGET },
-    });
     await lab.kubectl(attempt, 'run', 'idle', '--image=none');
     const entries = await recorded(async () => {
       const run = await lab.kubectl(attempt, 'exec', 'idle', '--', 'rm', '-rf', '/data');

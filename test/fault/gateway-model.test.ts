@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import type { Attempt } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {

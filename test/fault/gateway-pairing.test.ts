@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 import { pairRequests, parseAuditLog } from '../support/pairing.ts';
 
 const CONFIGMAPS = `/api/v1/namespaces/${TARGET}/configmaps`;

@@ -14,7 +14,8 @@ import { readOriginal } from '../../src/audit/original.ts';
 import { reachedLimit } from '../../src/controller/incident/reached-limit.ts';
 import { EVENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;

@@ -8,7 +8,8 @@ import type { Entry } from '../../src/audit/entry.ts';
 import { FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
 import { CONFIG_MAPS, ROLE_BINDINGS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const CONFIGMAPS = `/api/v1/namespaces/${TARGET}/configmaps`;
 let lab: GatewayHarness;

@@ -9,7 +9,8 @@ import { lifecycleEvent } from '../../src/audit/lifecycle.ts';
 import { startResult, task } from '../../src/gateway/protocol.ts';
 import { CONFIG_MAPS, INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {

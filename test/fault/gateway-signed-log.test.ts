@@ -12,7 +12,8 @@ import { isSound, verifyFile } from '../../src/audit/verify.ts';
 import { auditAnchor } from '../../src/gateway/protocol.ts';
 import { CONFIG_MAPS, EVENTS, INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, SYSTEM, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, SYSTEM, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 beforeAll(async () => {

@@ -10,7 +10,8 @@ import { CONDITIONS } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import { EVENTS, PODS, SECRETS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const KEY = 'a key that is long enough for a test';
 const NAME = 'cloud-admin-credentials';

@@ -14,7 +14,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { MODEL_KEY, message } from '../support/fake-model-api.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
+import type { Attempt } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const exec = promisify(execFile);
 /** Only the proxy can resolve this name. */

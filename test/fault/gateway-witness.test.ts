@@ -8,7 +8,8 @@ import type { NewEntryInput } from '../../src/audit/entry.ts';
 import { GRACE_MS } from '../../src/gateway/running-commands.ts';
 import { CONFIG_MAPS, EVENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 const CONFIGMAPS = `/api/v1/namespaces/${TARGET}/configmaps`;
 const JSON_TYPE = { 'content-type': 'application/json' };

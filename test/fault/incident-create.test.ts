@@ -12,7 +12,8 @@ import { realEnvironment } from '../../src/cli/environment.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
 import { commandLine, outputTo } from '../support/fake-environment.ts';
-import { type GatewayHarness, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { TARGET } from '../support/gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let directory: string;

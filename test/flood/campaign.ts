@@ -11,7 +11,8 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import { verifyFile } from '../../src/audit/verify.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Attempt, startGatewayHarness, TARGET } from '../support/gateway-harness.ts';
+import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
+import { startGatewayHarness } from '../support/gateway-harness.ts';
 import type { Orders } from './attacker.ts';
 
 const run = promisify(execFile);

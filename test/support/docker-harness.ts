@@ -16,7 +16,8 @@ import { createSocketRelay } from '../../src/docker-socket/relay.ts';
 import { PROJECT_LABEL } from '../../src/gateway/doors/docker/scope.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type DockerRelay, startDockerRelay } from '../../src/sandbox/docker-relay.ts';
-import { type Attempt, type GatewayHarness, startGatewayHarness } from './gateway-harness.ts';
+import type { Attempt } from './gateway-attempts.ts';
+import { type GatewayHarness, startGatewayHarness } from './gateway-harness.ts';
 
 const exec = promisify(execFile);
 /**

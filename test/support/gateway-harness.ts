@@ -12,39 +12,23 @@ import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
-import type { DockerAccess } from '../../src/api/docker-access.ts';
-import { AGENT_AUDIENCE, LABEL_ATTEMPT, LABEL_INCIDENT_UID, SANDBOX_AUDIENCE } from '../../src/api/group.ts';
-import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
-import type { Limits } from '../../src/api/limits.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import { parseEnvironment } from '../../src/environment.ts';
 import { gatewayEnvironment } from '../../src/gateway/environment.ts';
 import { type Gateway, startGateway } from '../../src/gateway/gateway.ts';
 import { auditAnchor } from '../../src/gateway/protocol.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
-import { CONFIG_MAPS, INCIDENTS, PODS, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
+import { CONFIG_MAPS, INCIDENTS } from '../../src/kube/resources.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { eventually } from './eventually.ts';
 import { MODEL_KEY, type ModelHandler, startModelAPI } from './fake-model-api.ts';
+import { AGENTS, type Attempt, GatewayAttempts, TARGET } from './gateway-attempts.ts';
 import { NAMESPACES } from './namespaces.ts';
 
 const exec = promisify(execFile);
-const AGENTS = 'oplab-agents';
 /** The namespace of the operator. */
 export const SYSTEM = 'oplab-system';
-export const TARGET = 'patient';
-
-export interface Attempt {
-  readonly name: string;
-  readonly session: string;
-  readonly podName: string;
-  readonly podUID: string;
-  readonly agentToken: string;
-  readonly sandboxToken: string;
-  /** No command runs unless the test records one. */
-  readonly idle: boolean;
-}
 
 export interface Answer {
   readonly status: number;
@@ -53,28 +37,13 @@ export interface Answer {
   readonly json: Record<string, unknown>;
 }
 
-export interface AttemptOptions {
-  readonly models?: [string, string];
-  readonly mode?: 'Repair' | 'Diagnose';
-  readonly docker?: DockerAccess;
-  /** Default: a command of the agent runs as soon as the attempt uses the kube or docker door. */
-  readonly idle?: boolean;
-}
-
-export interface GatewayHarness {
+export interface GatewayHarness extends Pick<GatewayAttempts, 'open' | 'nextAttempt' | 'incident' | 'setStatus'> {
   readonly client: KubeClient;
   gateway: Gateway;
   readonly logLines: string[];
   readonly dir: string;
   /** Replaces the handler of the model API. */
   model(handler: ModelHandler): void;
-  /** Creates an Incident with a running attempt, as the controller would. */
-  open(name: string, limits?: Partial<Limits>, options?: AttemptOptions): Promise<Attempt>;
-  /** Ends the current attempt of an Incident and starts the next one. */
-  nextAttempt(name: string): Promise<Attempt>;
-  incident(name: string): Promise<Incident>;
-  /** Merges into the status, as the controller would. */
-  setStatus(name: string, status: object): Promise<void>;
   /** A request to the agents' port. */
   ask(
     attempt: Attempt,
@@ -107,8 +76,6 @@ export interface GatewayHarness {
   stopGateway(): Promise<void>;
   close(): Promise<void>;
 }
-
-const LIMITS: Limits = { timeoutSeconds: 900, maxTurns: 60, maxTokens: 2_000_000, maxCostMilliUSD: 2000, attempts: 2 };
 
 /** @param environment returns more settings for the gateway, given the harness's folder */
 export async function startGatewayHarness(
@@ -227,77 +194,7 @@ export async function startGatewayHarness(
     return { status: response.statusCode ?? 0, headers: response.headers, text: body, json };
   };
 
-  const token = async (account: string, audience: string, pod: { name: string; uid: string }) => {
-    const answer = await client.createSubresource(SERVICE_ACCOUNTS, { name: account, namespace: AGENTS }, 'token', {
-      apiVersion: 'authentication.k8s.io/v1',
-      kind: 'TokenRequest',
-      spec: {
-        audiences: [audience],
-        expirationSeconds: 3600,
-        boundObjectRef: { apiVersion: 'v1', kind: 'Pod', ...pod },
-      },
-    });
-    return z.looseObject({ status: z.looseObject({ token: z.string() }) }).parse(answer).status.token;
-  };
-
-  async function startAttempt(name: string, number: number, options: AttemptOptions = {}): Promise<Attempt> {
-    const incident = await lab.incident(name);
-    const podName = `${name}-${number}`;
-    const [model, summaryModel] = options.models ?? ['claude-opus-5-5', 'claude-haiku-5-5'];
-    await client.create(SERVICE_ACCOUNTS, {
-      apiVersion: 'v1',
-      kind: 'ServiceAccount',
-      metadata: { name: podName, namespace: AGENTS },
-    });
-    await client.create(ROLE_BINDINGS, {
-      apiVersion: 'rbac.authorization.k8s.io/v1',
-      kind: 'RoleBinding',
-      metadata: { name: podName, namespace: TARGET },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'everything' },
-      subjects: [{ kind: 'ServiceAccount', name: podName, namespace: AGENTS }],
-    });
-    const attempts = [...(incident.status?.attempts ?? [])];
-    const entered = {
-      number,
-      sessionID: incident.metadata.uid,
-      podName,
-      serviceAccountName: podName,
-      class: {
-        name: 'default',
-        generation: 1,
-        mode: options.mode ?? 'Repair',
-        model,
-        summaryModel,
-        maxOutputTokens: 16_000,
-        ...(options.docker === undefined ? {} : { docker: options.docker }),
-      },
-      startTime: new Date().toISOString(),
-    };
-    await lab.setStatus(name, { attempts: [...attempts, entered] });
-    const pod = await client.create(PODS, {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: {
-        name: podName,
-        namespace: AGENTS,
-        labels: { [LABEL_INCIDENT_UID]: incident.metadata.uid, [LABEL_ATTEMPT]: String(number) },
-      },
-      spec: {
-        serviceAccountName: podName,
-        automountServiceAccountToken: false,
-        containers: [{ name: 'agent', image: 'none' }],
-      },
-    });
-    const uid = pod.metadata.uid ?? '';
-    await lab.setStatus(name, { attempts: [...attempts, { ...entered, podUID: uid }] });
-    const [agentToken, sandboxToken] = await Promise.all([
-      token(podName, AGENT_AUDIENCE, { name: podName, uid }),
-      token(podName, SANDBOX_AUDIENCE, { name: podName, uid }),
-    ]);
-    const { idle = false } = options;
-    return { name, session: incident.metadata.uid, podName, podUID: uid, agentToken, sandboxToken, idle };
-  }
-
+  const attempts = new GatewayAttempts(client);
   const running = new Set<string>();
   const lab: GatewayHarness = {
     client,
@@ -306,56 +203,10 @@ export async function startGatewayHarness(
     dir,
     kubectlBinary,
     model: modelAPI.answer,
-    async open(name, limits = {}, options = {}) {
-      await client.create(INCIDENTS, {
-        apiVersion: 'oplab.dev/v1alpha1',
-        kind: 'Incident',
-        metadata: { name, namespace: TARGET },
-        spec: {
-          summary: `the patient of ${name} is unwell`,
-          severity: 'critical',
-          verify: {
-            soakSeconds: 0,
-            checks: [
-              {
-                name: 'well',
-                kubernetes: {
-                  apiVersion: 'v1',
-                  kind: 'ConfigMap',
-                  name: 'patient',
-                  cel: 'object.data.state == "well"',
-                },
-              },
-            ],
-          },
-        },
-      });
-      await lab.setStatus(name, {
-        phase: 'Running',
-        startTime: new Date().toISOString(),
-        limits: { ...LIMITS, ...limits },
-      });
-      return await startAttempt(name, 1, options);
-    },
-    async nextAttempt(name) {
-      const { status } = await lab.incident(name);
-      const attempts = status?.attempts ?? [];
-      const last = attempts.at(-1);
-      const ended = {
-        ...last,
-        endTime: new Date().toISOString(),
-        reason: 'ChecksFailed',
-        message: 'check well does not hold',
-      };
-      await lab.setStatus(name, { attempts: [...attempts.slice(0, -1), ended] });
-      return await startAttempt(name, (last?.number ?? 0) + 1);
-    },
-    async incident(name) {
-      return incidentSchema.parse(await client.get(INCIDENTS, { name, namespace: TARGET }));
-    },
-    async setStatus(name, status) {
-      await client.patch(INCIDENTS, { name, namespace: TARGET }, { status }, { subresource: 'status' });
-    },
+    open: (...given) => attempts.open(...given),
+    nextAttempt: (name) => attempts.nextAttempt(name),
+    incident: (name) => attempts.incident(name),
+    setStatus: (name, status) => attempts.setStatus(name, status),
     async ask(attempt, method, requestPath, body, headers) {
       return await readAnswer(await send(attempt, method, requestPath, body, headers));
     },

@@ -1,6 +1,6 @@
-// An intake in the test's own process, with a real API server, a token, and the test's routes.
+// An intake in the test's own process, with a real API server, the test's routes, and their tokens.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';
@@ -14,32 +14,36 @@ import { silentLogger } from './silent-logger.ts';
 
 export interface IntakeHarness {
   readonly url: string;
-  readonly tokenFile: string;
+  /** The file with the token of a route. */
+  tokenFile(route: string): string;
   /** The text of a metric's lines. */
   metric(name: string): Promise<string[]>;
   stop(): Promise<void>;
 }
 
-export const TOKEN = 'a-token-of-the-test';
+/** The token of a route. */
+export const tokenOf = (route: string): string => `a-token-of-${route}`;
 
 /** A separate replica, which shares only the API server with others. */
 export async function startIntakeHarness(
   server: ApiServer,
-  routes: readonly object[],
+  routes: readonly { readonly name: string; readonly [field: string]: unknown }[],
   options: { opener?: (client: KubeClient) => Pick<IncidentOpener, 'raise' | 'clear'> } = {},
 ): Promise<IntakeHarness> {
   const folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
   const routesFile = path.join(folder, 'routes.json');
-  const tokenFile = path.join(folder, 'token');
+  const tokensFolder = path.join(folder, 'tokens');
+  const tokenFile = (route: string) => path.join(tokensFolder, route);
+  await mkdir(tokensFolder);
   await writeFile(routesFile, JSON.stringify({ routes }));
-  await writeFile(tokenFile, TOKEN);
+  for (const { name } of routes) await writeFile(tokenFile(name), tokenOf(name));
   const client = createKubeClient({ kubeconfig: server.kubeconfig });
   const registry = createRegistry('test');
   const incidentOpener =
     options.opener?.(client) ?? new IncidentOpener({ client, now: () => new Date(), record: () => {} });
   const intake = await startIntake({
     routesFile,
-    tokenFile,
+    tokensFolder,
     port: 0,
     host: '127.0.0.1',
     incidentOpener,

@@ -83,11 +83,16 @@ fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* Routes and receivers for the controller. It needs no urlFrom: the kubelet mounts the URLs. */}}
+{{/*
+Routes and receivers for the controller. It needs neither token nor urlFrom, because the kubelet mounts
+what they name.
+*/}}
 {{- define "oplab.controllerConfig" -}}
+{{- $routes := list }}
+{{- range .Values.intake.routes }}{{ $routes = append $routes (omit . "token") }}{{ end }}
 {{- $receivers := list }}
 {{- range .Values.notifications }}{{ $receivers = append $receivers (omit . "urlFrom") }}{{ end -}}
-routes.json: {{ dict "routes" .Values.intake.routes | toJson | quote }}
+routes.json: {{ dict "routes" $routes | toJson | quote }}
 receivers.json: {{ $receivers | toJson | quote }}
 {{- end }}
 

@@ -37,6 +37,18 @@ it('what an author or a model wrote is never on a line of a command', () => {
   }
 });
 
+it('names the pods in which processes may still run', () => {
+  const entered = (name: string, seq: number) => ({ namespace: 'tikv', name, by: ['exec'], seq });
+  const enteredPods = { count: 40, last: [entered('pd-0', 5), entered('pd-1', 7)] };
+  const changes = { count: 0, last: [], enteredPods };
+  expect(changeLines(anIncident({ status: { changes: { ...changes, count: 1 } } }), 80)).toEqual([
+    '1 in all, the last 0:',
+    'processes may still run in 40 pods, the last 2:',
+    '- tikv/pd-0 (exec, entry 5)',
+    '- tikv/pd-1 (exec, entry 7)',
+  ]);
+});
+
 it('lists writes by the command that made them', () => {
   const change = (seq: number, command?: number) => ({
     ...{ attempt: 1, seq, plane: 'kubernetes', text: `patch pods x${seq}` },

@@ -2,7 +2,7 @@
 
 import { renderCommand } from '../../api/command.ts';
 import type { Incident } from '../../api/incident.ts';
-import type { HandoverStep } from '../../api/incident-status.ts';
+import type { EnteredPods, HandoverStep } from '../../api/incident-status.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import { wrap } from '../table.ts';
 
@@ -53,10 +53,24 @@ export function changeLines({ status }: Incident, width: number): string[] {
       const which = command === undefined ? `attempt ${attempt}, entry ${seq}` : `entry ${seq}`;
       return [
         ...(isNext ? [`command ${command} of attempt ${attempt}`] : []),
-        ...wrap(`${where}${withoutControls(text)} (${which})`, width - 2).map(
-          (line, row) => `${row === 0 ? '- ' : '  '}${line}`,
-        ),
+        ...item(`${where}${withoutControls(text)} (${which})`, width),
       ];
     }),
+    ...enteredLines(changes.enteredPods, width),
+  ];
+}
+
+const item = (text: string, width: number): string[] =>
+  wrap(text, width - 2).map((line, row) => `${row === 0 ? '- ' : '  '}${line}`);
+
+/** The pods in which the agent may have left processes, the latest last. */
+function enteredLines(entered: EnteredPods | undefined, width: number): string[] {
+  if (entered === undefined) return [];
+  const { count, last } = entered;
+  return [
+    `processes may still run in ${count} ${count === 1 ? 'pod' : 'pods'}${count > last.length ? `, the last ${last.length}` : ''}:`,
+    ...last.flatMap(({ namespace, name, by, seq }) =>
+      item(withoutControls(`${namespace}/${name} (${by.join(', ')}, entry ${seq})`), width),
+    ),
   ];
 }

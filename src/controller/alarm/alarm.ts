@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { LABEL_FINGERPRINT } from '../../api/group.ts';
-import type { IncidentSource, IncidentSpec, Severity } from '../../api/incident.ts';
+import { type IncidentSource, type IncidentSpec, originName, type Severity } from '../../api/incident.ts';
 import type { NewKubeObject } from '../../kube/client.ts';
 
 /** An alarm that fires. Reporting it repeatedly, in any order, is harmless. */
@@ -24,9 +24,9 @@ export interface Alarm {
   readonly seen?: { readonly count: number; readonly lastTime: string; readonly flaps?: number };
 }
 
-/** The end of an alarm. */
+/** The end of an alarm. It ends only what the same source has raised. */
 export interface AlarmEnd {
-  readonly fingerprint: string;
+  readonly source: Omit<IncidentSource, 'startTime'>;
   readonly namespace: string;
   /** In RFC 3339. An end before the start of the current episode is ignored. */
   readonly endTime: string;
@@ -42,6 +42,14 @@ const READABLE = 40;
 export const NAME_DIGITS = 8;
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/**
+ * The same for all reports of one alarm by one source. A fingerprint alone is what its sender says,
+ * so it must not lead to the Incident of another source.
+ */
+export function alarmKey(source: Omit<IncidentSource, 'startTime'>): string {
+  return JSON.stringify([source.kind, originName(source), source.fingerprint]);
+}
 
 /** The label value for a fingerprint: the fingerprint itself if it is valid, else its digest. */
 export function fingerprintLabel(fingerprint: string): string {

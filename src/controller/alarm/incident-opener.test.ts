@@ -7,7 +7,7 @@ import type { KubeClient, KubeObject } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { kubeObject } from '../../kube/object.ts';
 import type { Note } from '../event.ts';
-import { type Alarm, incidentName } from './alarm.ts';
+import { type Alarm, type AlarmEnd, incidentName } from './alarm.ts';
 import { IncidentOpener } from './incident-opener.ts';
 
 const T0 = Date.UTC(2026, 0, 1);
@@ -98,7 +98,16 @@ const alarm = (startTime: number, fingerprint = 'f1', name = 'stores-up'): Alarm
     },
   },
 });
-const end = (endTime: number, fingerprint = 'f1') => ({ fingerprint, namespace: 'tikv', endTime: at(endTime) });
+const end = (endTime: number, source: Partial<AlarmEnd['source']> = {}): AlarmEnd => ({
+  source: { ...alarm(0).source, ...source },
+  namespace: 'tikv',
+  endTime: at(endTime),
+});
+/** The same alarm as another source reports it. */
+const by = (source: Partial<AlarmEnd['source']>, startTime = 10): Alarm => {
+  const one = alarm(startTime);
+  return { ...one, source: { ...one.source, ...source } };
+};
 
 describe('the Incident opener', () => {
   it('opens one Incident for an episode and counts further alarms', async () => {
@@ -162,6 +171,35 @@ describe('the Incident opener', () => {
     await memory.opener.clear(end(20));
     expect(await memory.opener.raise(alarm(10))).toEqual({ incident: undefined, opened: false });
     expect((await memory.opener.raise(alarm(30))).opened).toBe(true);
+  });
+
+  it.each<[string, Partial<AlarmEnd['source']>, Partial<AlarmEnd['source']>]>([
+    ["a Monitor's, by a route", {}, { kind: 'Webhook', name: 'stores-up' }],
+    ["a route's, by another route", { kind: 'Webhook', name: 'a/Down' }, { kind: 'Webhook', name: 'b/Down' }],
+    ["a route's, by a Monitor", { kind: 'Webhook', name: 'a' }, { kind: 'Monitor', name: 'a' }],
+    ["a route's, by another kind of sender", { kind: 'Webhook', name: 'a' }, { kind: 'Alertmanager', name: 'a' }],
+    ["a Monitor's, by another Monitor", {}, { name: 'other' }],
+  ])(
+    'neither clears nor counts on the Incident of another source with the same fingerprint: %s',
+    async (_what, owner, other) => {
+      const memory = new Memory();
+      const { incident } = await memory.opener.raise(by(owner));
+      await memory.opener.clear(end(20, other));
+      expect((await memory.opener.raise(by(other, 30))).incident).not.toBe(incident);
+      const found = memory.incidents().find(({ metadata }) => metadata.name === incident);
+      expect(found?.status?.alarm).toMatchObject({ state: 'Firing', occurrences: 1 });
+      await memory.opener.clear(end(40, owner));
+      expect(memory.incidents().find(({ metadata }) => metadata.name === incident)?.status?.alarm?.state).toBe(
+        'Cleared',
+      );
+    },
+  );
+
+  it('clears the alarm of a route although the end does not name the alert', async () => {
+    const memory = new Memory();
+    await memory.opener.raise(by({ kind: 'Webhook', name: 'a/Down' }));
+    await memory.opener.clear(end(20, { kind: 'Webhook', name: 'a' }));
+    expect(memory.incidents()[0]?.status?.alarm?.state).toBe('Cleared');
   });
 
   it('uses a longer name when another object has the first one', async () => {

@@ -10,7 +10,15 @@ import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import { INCIDENTS } from '../../kube/resources.ts';
 import { backoffMs } from '../../net/retry.ts';
 import type { Note } from '../event.ts';
-import { type Alarm, type AlarmEnd, buildIncident, fingerprintLabel, incidentName, NAME_DIGITS } from './alarm.ts';
+import {
+  type Alarm,
+  type AlarmEnd,
+  alarmKey,
+  buildIncident,
+  fingerprintLabel,
+  incidentName,
+  NAME_DIGITS,
+} from './alarm.ts';
 import { type KnownIncident, onFiring, onResolved, type Transition } from './episode.ts';
 
 /**
@@ -33,19 +41,26 @@ type Entry =
   | { readonly type: 'raise'; readonly alarm: Alarm; readonly done: PromiseWithResolvers<Raised> }
   | { readonly type: 'clear'; readonly end: AlarmEnd; readonly done: PromiseWithResolvers<void> };
 
+/** An alarm of one source, and where its Incidents are. */
+interface Target {
+  readonly key: string;
+  readonly namespace: string;
+  readonly source: AlarmEnd['source'];
+}
+
 /** How often a write is tried when others write to the same Incident. */
 const MAX_TRIES = 12;
-/** The shortest interval between two writes for a fingerprint, in ms. */
+/** The shortest interval between two writes for an alarm, in ms. */
 const GATHER_MS = 150;
 const RETRY = { baseMs: 10, maxMs: 500 };
-/** The number of fingerprints whose open Incident, or early end, is remembered. */
+/** The number of alarms whose open Incident, or early end, is remembered. */
 const MAX_REMEMBERED = 10_000;
 
 export class IncidentOpener {
   readonly #options: IncidentOpenerOptions;
-  /** Waiting entries by namespace and fingerprint; a key exists while it is being handled. */
+  /** Waiting entries by namespace and alarm; a key exists while it is being handled. */
   readonly #waiting = new Map<string, Entry[]>();
-  /** The latest end of a fingerprint that arrived without an open Incident. */
+  /** The latest end of an alarm that arrived without an open Incident. */
   readonly #ends = new Map<string, string>();
   /** The name of the Incident that was last seen open; saves a list request. */
   readonly #lastOpen = new Map<string, string>();
@@ -61,33 +76,35 @@ export class IncidentOpener {
    */
   raise(alarm: Alarm): Promise<Raised> {
     const done = Promise.withResolvers<Raised>();
-    this.#enter(alarm.namespace, alarm.source.fingerprint, { type: 'raise', alarm, done });
+    this.#enter(alarm.namespace, alarm.source, { type: 'raise', alarm, done });
     return done.promise;
   }
 
   /**
-   * Records the end of the alarm on its Incident; the plan decides what follows.
+   * Records the end of the alarm on the Incident that the same source opened; the plan decides
+   * what follows.
    * @throws KubeError
    */
   clear(end: AlarmEnd): Promise<void> {
     const done = Promise.withResolvers<void>();
-    this.#enter(end.namespace, end.fingerprint, { type: 'clear', end, done });
+    this.#enter(end.namespace, end.source, { type: 'clear', end, done });
     return done.promise;
   }
 
-  #enter(namespace: string, fingerprint: string, entry: Entry): void {
-    const key = `${namespace}/${fingerprint}`;
+  #enter(namespace: string, source: AlarmEnd['source'], entry: Entry): void {
+    const key = `${namespace}/${alarmKey(source)}`;
     const waiting = this.#waiting.get(key);
     if (waiting !== undefined) {
       waiting.push(entry);
       return;
     }
     this.#waiting.set(key, [entry]);
-    void this.#drain(key, namespace, fingerprint);
+    void this.#drain({ key, namespace, source });
   }
 
-  /** Handles the reports of a fingerprint in turn. Later reports share the next write. */
-  async #drain(key: string, namespace: string, fingerprint: string): Promise<void> {
+  /** Handles the reports of an alarm in turn. Later reports share the next write. */
+  async #drain(target: Target): Promise<void> {
+    const { key } = target;
     // Yields first, so that simultaneous calls share a write.
     await Promise.resolve();
     for (;;) {
@@ -98,7 +115,7 @@ export class IncidentOpener {
       }
       this.#waiting.set(key, []);
       try {
-        await this.#write(key, namespace, fingerprint, batch);
+        await this.#write(target, batch);
       } catch (error) {
         for (const { done } of batch) done.reject(error);
       }
@@ -107,13 +124,14 @@ export class IncidentOpener {
     }
   }
 
-  async #write(key: string, namespace: string, fingerprint: string, batch: readonly Entry[]): Promise<void> {
+  async #write(target: Target, batch: readonly Entry[]): Promise<void> {
+    const { key } = target;
     let digits = NAME_DIGITS;
     let taken: Incident | undefined;
     const created = new Set<string>();
     for (let tries = 1; ; tries += 1) {
       try {
-        const before = (await this.#find(key, namespace, fingerprint)) ?? taken;
+        const before = (await this.#find(target)) ?? taken;
         const answers = await this.#settle({ key, before, batch, digits, created });
         for (const answer of answers) answer();
         return;
@@ -128,13 +146,13 @@ export class IncidentOpener {
     }
   }
 
-  /** The current Incident of the fingerprint. At most one is open; a known one needs no search. */
-  async #find(key: string, namespace: string, fingerprint: string): Promise<Incident | undefined> {
+  /** The current Incident of the alarm. At most one is open; a known one needs no search. */
+  async #find({ key, namespace, source }: Target): Promise<Incident | undefined> {
     const name = this.#lastOpen.get(key);
     const known = name === undefined ? undefined : await this.#get({ namespace, name });
-    if (known !== undefined && known.spec.source?.fingerprint === fingerprint && !isFinished(known)) return known;
+    if (known !== undefined && isOf(source, known) && !isFinished(known)) return known;
     this.#lastOpen.delete(key);
-    const found = await this.#search(namespace, fingerprint);
+    const found = await this.#search(namespace, source);
     if (found !== undefined && !isFinished(found)) remember(this.#lastOpen, key, found.metadata.name);
     return found;
   }
@@ -148,14 +166,14 @@ export class IncidentOpener {
     }
   }
 
-  /** The open Incident of the fingerprint, or else the one with the latest episode. */
-  async #search(namespace: string, fingerprint: string): Promise<Incident | undefined> {
-    const labelSelector = `${LABEL_FINGERPRINT}=${fingerprintLabel(fingerprint)}`;
+  /** The open Incident of the alarm, or else the one with the latest episode. */
+  async #search(namespace: string, source: AlarmEnd['source']): Promise<Incident | undefined> {
+    const labelSelector = `${LABEL_FINGERPRINT}=${fingerprintLabel(source.fingerprint)}`;
     const { items } = await this.#options.client.list(INCIDENTS, { namespace, labelSelector });
     const incidents = items
       .flatMap((object) => {
         const parsed = incidentSchema.safeParse(object);
-        return parsed.success && parsed.data.spec.source?.fingerprint === fingerprint ? [parsed.data] : [];
+        return parsed.success && isOf(source, parsed.data) ? [parsed.data] : [];
       })
       .sort((a, b) => episodeStart(a) - episodeStart(b));
     return incidents.findLast((incident) => !isFinished(incident)) ?? incidents.at(-1);
@@ -256,11 +274,13 @@ class NameTaken extends Error {
   constructor(incident: Incident, alarm: Alarm) {
     super(`Incident ${incident.metadata.namespace}/${incident.metadata.name} already exists`);
     this.incident = incident;
-    this.bySameEpisode =
-      incident.spec.source?.fingerprint === alarm.source.fingerprint &&
-      episodeStart(incident) === Date.parse(alarm.source.startTime);
+    this.bySameEpisode = isOf(alarm.source, incident) && episodeStart(incident) === Date.parse(alarm.source.startTime);
   }
 }
+
+/** Whether this source opened the Incident for this alarm. */
+const isOf = (source: AlarmEnd['source'], { spec }: Incident): boolean =>
+  spec.source !== undefined && alarmKey(spec.source) === alarmKey(source);
 
 const episodeStart = (incident: Incident): number =>
   Date.parse(incident.spec.source?.startTime ?? incident.metadata.creationTimestamp ?? '');

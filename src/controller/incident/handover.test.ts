@@ -68,6 +68,26 @@ describe('a hand-over', () => {
     expect(changes).toEqual(['patch apps/statefulsets t/s1 (attempt 1, entry 1)']);
   });
 
+  it('names the pods in which processes may still run, and how to look at them', () => {
+    const last = [
+      { namespace: 'tikv', name: 'pd-0', by: ['exec'], seq: 4 },
+      { namespace: 'tikv', name: 'pd-1', by: ['exec', 'attach'], seq: 9 },
+    ];
+    const changes = { count: 20, last: Array.from({ length: 16 }, (_, index) => change(index + 1)) };
+    const made = buildHandover(
+      escalated({ changes: { ...changes, enteredPods: { count: 2, last } } }),
+      'AgentEscalated',
+    );
+    expect(handoverSchema.parse(made)).toEqual(made);
+    expect(made.changes.at(-1)).toBe(
+      'processes of the agent may still run in 2 pods: tikv/pd-1 (exec, attach), tikv/pd-0 (exec)',
+    );
+    expect(made.nextSteps).toContainEqual({
+      what: 'pods in tikv in which processes of the agent may still run; delete those that an owner replaces',
+      command: ['kubectl', 'get', 'pods', '-n', 'tikv', 'pd-0', 'pd-1'],
+    });
+  });
+
   it('gives the commands of the checks that fail or were never observed', () => {
     const { nextSteps } = buildHandover(escalated(), 'AgentEscalated');
     const query = encodeURIComponent('sum(x{a="b"}) > 0');

@@ -3,7 +3,13 @@
 import { BASELINE, type Check } from '../../api/check.ts';
 import { type Command, renderCommand } from '../../api/command.ts';
 import { type Incident, listTargetNamespaces } from '../../api/incident.ts';
-import { type Attempt, type Handover, type HandoverStep, MAX_STEPS } from '../../api/incident-status.ts';
+import {
+  type Attempt,
+  type EnteredPods,
+  type Handover,
+  type HandoverStep,
+  MAX_STEPS,
+} from '../../api/incident-status.ts';
 import { truncate } from '../../api/truncate.ts';
 import { failingEvidence } from '../../checks/soak.ts';
 import { baselineCommand, describeObservation } from './observation-commands.ts';
@@ -93,11 +99,32 @@ function describeChanges({ status }: Incident): string[] {
   const { changes } = status ?? {};
   if (changes === undefined) return ['unknown: the gateway has not reported any count of writes'];
   if (changes.count === 0) return ['none through the API server; the trail shows what commands did over the network'];
-  const shown = changes.last.slice(-(MAX_LINES - 1));
+  const left = describeEnteredPods(changes.enteredPods);
+  const shown = changes.last.slice(-(MAX_LINES - 1 - left.length));
   const lines = shown.map(({ attempt, seq, text }) => truncate(`${text} (attempt ${attempt}, entry ${seq})`, MAX_LINE));
   return changes.count > shown.length
-    ? [`${changes.count} writes in total; the last ${shown.length}:`, ...lines]
-    : lines;
+    ? [`${changes.count} writes in total; the last ${shown.length}:`, ...lines, ...left]
+    : [...lines, ...left];
+}
+
+/** A lease ends with its attempt. What a command has started in a pod of the target does not. */
+function describeEnteredPods(entered: EnteredPods | undefined): string[] {
+  if (entered === undefined) return [];
+  const names = entered.last.map(({ namespace, name, by }) => `${namespace}/${name} (${by.join(', ')})`).reverse();
+  const pods = entered.count === 1 ? 'a pod' : `${entered.count} pods`;
+  return [truncate(`processes of the agent may still run in ${pods}: ${names.join(', ')}`, MAX_LINE)];
+}
+
+/** The most pods that one command names. */
+const MAX_NAMES = 16;
+
+function inspectEnteredPods({ last = [] }: Partial<EnteredPods> = {}): HandoverStep[] {
+  return Object.entries(Object.groupBy(last, ({ namespace }) => namespace)).map(([namespace, pods = []]) =>
+    step(`pods in ${namespace} in which processes of the agent may still run; delete those that an owner replaces`, [
+      ...['kubectl', 'get', 'pods', '-n', namespace],
+      ...pods.slice(-MAX_NAMES).map(({ name }) => name),
+    ]),
+  );
 }
 
 function adviseNextSteps(incident: Incident, reason: string): HandoverStep[] {
@@ -123,6 +150,7 @@ function adviseNextSteps(incident: Incident, reason: string): HandoverStep[] {
     ),
     step('reasoning, commands and output of the agent', trail),
     ...(status?.changes?.count ? [step('changes by the agent', [...trail, '--kind', 'kube_intent,kube_outcome'])] : []),
+    ...inspectEnteredPods(status?.changes?.enteredPods),
     adviceFor(reason, incident),
   ];
   const room = MAX_STEPS - rest.length;

@@ -43,7 +43,7 @@ const classWith = (quota: Partial<Quota>, day?: DayUsage) => ({
 });
 const hold = (one: Incident, all: readonly Incident[], quota: Partial<Quota>, starting = new Set<string>()) =>
   findQuotaHold(one, classWith(quota), { all, starting, now: at(0) });
-const source = (kind: 'Monitor' | 'Webhook', name: string) => ({
+const source = (kind: 'Monitor' | 'Alertmanager' | 'Webhook', name: string) => ({
   source: { kind, name, fingerprint: 'f', startTime: iso(0) },
 });
 
@@ -81,6 +81,7 @@ describe('the number of open Incidents', () => {
     const waits = (spec: object, other: Incident) => hold(of('z', { second: 9, spec }), [other], one)?.message;
     expect(waits(source('Webhook', 'r'), route('a', 'elsewhere'))).toContain('route r of the intake');
     expect(waits(source('Webhook', 'r2'), route('a', 'elsewhere'))).toBeUndefined();
+    expect(waits(source('Alertmanager', 'r/Down'), route('a', 'elsewhere'))).toContain('route r of the intake');
     const monitor = (namespace?: string) =>
       of('a', { ...(namespace === undefined ? {} : { namespace }), spec: source('Monitor', 'm'), status: working() });
     expect(waits(source('Monitor', 'm'), monitor())).toContain('Monitor m');

@@ -2,7 +2,7 @@
 // Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
-import type { Incident } from '../../api/incident.ts';
+import { type Incident, originName } from '../../api/incident.ts';
 import { currentDayLimit, nextUtcDay, resolveQuota } from '../../api/quota.ts';
 import { compareInQueue, isWaiting, isWorking, type QuotaReason } from './queue.ts';
 
@@ -67,11 +67,12 @@ export function findQuotaHold(
 function sourceKey({ spec, metadata }: Incident): string {
   const { source } = spec;
   if (source === undefined) return `people/${metadata.namespace}`;
-  return source.kind === 'Monitor' ? `Monitor/${metadata.namespace}/${source.name}` : `${source.kind}/${source.name}`;
+  const name = originName(source);
+  return source.kind === 'Monitor' ? `Monitor/${metadata.namespace}/${name}` : `route/${name}`;
 }
 
 function describeSource({ spec, metadata }: Incident): string {
   const { source } = spec;
   if (source === undefined) return `people in namespace ${metadata.namespace}`;
-  return source.kind === 'Monitor' ? `Monitor ${source.name}` : `route ${source.name} of the intake`;
+  return source.kind === 'Monitor' ? `Monitor ${source.name}` : `route ${originName(source)} of the intake`;
 }

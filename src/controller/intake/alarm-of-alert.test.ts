@@ -1,13 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { incidentSpec } from '../../api/incident.ts';
-import { AlertRefused, InvalidInput } from '../../errors.ts';
+import { AlertRefused } from '../../errors.ts';
 import { buildIncident } from '../alarm/alarm.ts';
 import { buildAlarm } from './alarm-of-alert.ts';
 import type { Alert } from './alert.ts';
-import { findRoute, parseIntakeConfig, type Route } from './route.ts';
+import { matchesRoute, parseIntakeConfig, type Route } from './route.ts';
 
+const configure = (...routes: object[]) => parseIntakeConfig(JSON.stringify({ routes }), 'routes.json');
 const parse = (...routes: object[]): readonly Route[] =>
-  parseIntakeConfig(JSON.stringify({ routes }), 'routes.json').routes;
+  configure(...routes.map((one, index) => ({ name: `r${index}`, ...one }))).map((one) => {
+    if (one.route === undefined) throw new Error(one.problem);
+    return one.route;
+  });
 const prometheus = { service: 'prometheus', port: 9090 };
 const CHECK = { name: 'patient', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'p', cel: 'true' } };
 
@@ -31,41 +35,56 @@ const refusal = (make: () => unknown) => {
 };
 
 describe('routing', () => {
-  const routes = parse(
-    { name: 'pd', match: { alertname: '/PD_.*/', namespace: 'tikv' }, namespace: 'tikv', prometheus },
-    { name: 'no-team', match: { team: '' }, namespace: 'tikv', prometheus },
-    { match: { team: '/a|b/' }, namespace: '{{ $labels.namespace }}', prometheus },
-  );
-  const routed = (labels: Record<string, string>) => findRoute(routes, alert(labels))?.name;
+  const matches = (match: object, labels: Record<string, string>) =>
+    parse({ match, namespace: 'tikv', prometheus }).map((route) => matchesRoute(route, alert(labels)))[0];
 
-  it('takes the first route whose matchers all match', () => {
-    expect(routed({ alertname: 'PD_down', namespace: 'tikv' })).toBe('pd');
-    expect(routed({ alertname: 'PD_down', namespace: 'other' })).toBe('no-team');
-    expect(routed({ team: 'b' })).toBe('route-3');
+  it('requires all matchers to match, and takes a missing label as empty', () => {
+    const match = { alertname: '/PD_.*/', namespace: 'tikv', team: '' };
+    expect(matches(match, { alertname: 'PD_down', namespace: 'tikv' })).toBe(true);
+    expect(matches(match, { alertname: 'PD_down', namespace: 'other' })).toBe(false);
+    expect(matches(match, { alertname: 'PD_down', namespace: 'tikv', team: 'a' })).toBe(false);
   });
 
   it('matches expressions against the whole value', () => {
-    expect(routed({ team: 'ab' })).toBeUndefined();
-    expect(routed({ alertname: 'xPD_down', namespace: 'tikv', team: 'c' })).toBeUndefined();
+    expect(matches({ team: '/a|b/' }, { team: 'b' })).toBe(true);
+    expect(matches({ team: '/a|b/' }, { team: 'ab' })).toBe(false);
   });
 
   it.each([
     [{ namespace: 'tikv' }, 'prometheus, verify.checks'],
-    [{ namespace: 'tikv', prometheus, match: { a: '/(/' } }, 'routes[0].match.a'],
+    [{ name: 'a/b', namespace: 'tikv', prometheus }, 'routes[1].name'],
+    [{ name: undefined, namespace: 'tikv', prometheus }, 'routes[1].name'],
+    [{ name: 'good', namespace: 'tikv', prometheus }, 'routes[1].name'],
+    [{ namespace: 'Tikv', prometheus }, 'routes[1].namespace'],
+    [{ namespace: '{{ $labels.namespace }}', prometheus }, 'routes[1].namespaces'],
+    [{ namespace: 'tikv', targetNamespaces: ['{{ $labels.t }}'], prometheus }, 'routes[1].namespaces'],
+    [{ namespace: 'tikv', namespaces: ['other'], prometheus }, 'routes[1].namespaces'],
+    [{ namespace: 'tikv', prometheus, match: { a: '/(/' } }, 'routes[1].match.a'],
     [{ namespace: 'tikv', prometheus, typo: 1 }, 'typo'],
     [{ namespace: 'tikv', verify: { checks: [{ name: 'two' }] } }, 'exactly one of'],
-    [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes[0].verify.soakSeconds'],
+    [{ namespace: 'tikv', prometheus, limits: { timeoutSeconds: 30 } }, 'routes[1].verify.soakSeconds'],
     [{ namespace: 'tikv', prometheus, verify: { checks: [{ ...CHECK, name: 'alert' }] } }, 'alert'],
-  ])('refuses an invalid route and names its field: %j', (route, named) => {
-    const error = refusal(() => parse(route));
-    expect(error).toBeInstanceOf(InvalidInput);
-    expect(String(error)).toContain(named);
+  ])('disables an invalid route, names its field, and serves the others: %j', (route, named) => {
+    const [before, invalid, after] = configure(
+      { name: 'good', namespace: 'a', prometheus },
+      { name: 'r1', ...route },
+      { name: 'better', namespace: 'b', prometheus },
+    );
+    expect([before?.route?.namespace, after?.route?.namespace]).toEqual(['a', 'b']);
+    expect(invalid).toMatchObject({ route: undefined, problem: expect.stringContaining(named) });
+    expect(invalid?.name).not.toBe('good');
   });
 });
 
 describe('the alarm of an alert', () => {
   it('checks the alert in Prometheus, and makes an Incident that matches its schema', () => {
-    const [route] = parse({ name: 'tikv', namespace: '{{ $labels.namespace }}', prometheus, limits: { maxTurns: 5 } });
+    const [route] = parse({
+      name: 'tikv',
+      namespace: '{{ $labels.namespace }}',
+      namespaces: ['tikv', 'tikv-2'],
+      prometheus,
+      limits: { maxTurns: 5 },
+    });
     if (route === undefined) throw new Error('no route');
     const alarm = buildAlarm(route, alert({ alertname: 'StoreDown', namespace: 'tikv-2' }, { severity: 'critical' }));
     expect(alarm).toMatchObject({ namespace: 'tikv-2', severity: 'critical' });
@@ -108,23 +127,39 @@ describe('the alarm of an alert', () => {
   });
 
   it.each([
-    [{ namespace: '{{ $labels.namespace }}', prometheus }, { alertname: 'X' }, 'no label namespace'],
+    [{ namespace: '{{ $labels.namespace }}', namespaces: ['*'], prometheus }, { alertname: 'X' }, 'no label namespace'],
     [
-      { namespace: '{{ $labels.namespace }}', prometheus },
+      { namespace: '{{ $labels.namespace }}', namespaces: ['*'], prometheus },
       { alertname: 'X', namespace: '../kube-system' },
       'is not a valid namespace name',
     ],
     [
-      { namespace: 'n', targetNamespaces: ['t', '{{$labels.t}}'], prometheus },
+      { namespace: 'n', targetNamespaces: ['t', '{{$labels.t}}'], namespaces: ['*'], prometheus },
       { alertname: 'X' },
       'targetNamespaces[1]',
     ],
     [{ namespace: 'n', prometheus }, {}, 'alertname'],
-  ])('is refused when the alert lacks a label that the route uses: %j %j', (definition, labels, named) => {
+  ])('is refused when the alert does not have the labels that the route uses: %j %j', (definition, labels, named) => {
     const [route] = parse(definition);
     if (route === undefined) throw new Error('no route');
     const error = refusal(() => buildAlarm(route, alert(labels)));
     expect(error).toBeInstanceOf(AlertRefused);
     expect(String(error)).toContain(named);
+  });
+
+  it.each<[string, object, Record<string, string>]>([
+    ['namespace', { namespace: '{{ $labels.n }}', namespaces: ['a', 'b'] }, { n: 'kube-system' }],
+    [
+      'targetNamespaces[0]',
+      { namespace: 'a', targetNamespaces: ['{{ $labels.n }}'], namespaces: ['a', 'b'] },
+      { n: 'kube-system' },
+    ],
+  ])('is refused when a label leads to a namespace that the route does not list: %s', (field, definition, labels) => {
+    const [route] = parse({ ...definition, prometheus });
+    if (route === undefined) throw new Error('no route');
+    const error = refusal(() => buildAlarm(route, alert({ alertname: 'X', ...labels })));
+    expect(error).toBeInstanceOf(AlertRefused);
+    expect(String(error)).toContain(`route r0, ${field}: the labels of the alert lead to kube-system`);
+    expect(buildAlarm(route, alert({ alertname: 'X', n: 'b' })).source.name).toBe('r0/X');
   });
 });

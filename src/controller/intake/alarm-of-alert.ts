@@ -1,6 +1,8 @@
 // Builds the alarm of an alert by its route: the Incident's namespace, text and checks. Pure.
 
+import { allowsNamespace } from '../../api/agent-class.ts';
 import { type Check, NO_SAMPLES } from '../../api/check.ts';
+import type { IncidentSource } from '../../api/incident.ts';
 import { dnsLabel } from '../../api/meta.ts';
 import { AlertRefused } from '../../errors.ts';
 import type { Alarm } from '../alarm/alarm.ts';
@@ -11,22 +13,28 @@ import { ALERT_CHECK, type Route } from './route.ts';
 
 /**
  * The namespace of the alert's Incident.
- * @throws AlertRefused when a label gives no valid name for it
+ * @throws AlertRefused when a label gives no valid name, or one that the route does not allow
  */
 export function incidentNamespace(route: Route, alert: Alert): string {
   return fillNamespace(route, 'namespace', route.namespace, alert);
 }
 
+/** What raised the alarm: the route, and the name of the alert, after which Incidents are named. */
+export function alertSource(route: Route, { kind, fingerprint, labels }: Alert): Omit<IncidentSource, 'startTime'> {
+  const name = labels.alertname === undefined ? route.name : `${route.name}/${labels.alertname}`.slice(0, 253);
+  return { kind, name, fingerprint };
+}
+
 /** @throws AlertRefused when the route cannot make an Incident from this alert */
 export function buildAlarm(route: Route, alert: Alert): Alarm {
-  const { fingerprint, startTime, labels, annotations, summary, description, kind } = alert;
+  const { startTime, labels, annotations, summary, description } = alert;
   const namespace = incidentNamespace(route, alert);
   const targetNamespaces = route.targetNamespaces?.map((template, index) =>
     fillNamespace(route, `targetNamespaces[${index}]`, template, alert),
   );
   const severity = route.severity ?? alert.severity ?? 'warning';
   return {
-    source: { kind, name: sourceName(route, alert), fingerprint, startTime },
+    source: { ...alertSource(route, alert), startTime },
     namespace,
     severity,
     labels: { ...labels },
@@ -41,11 +49,6 @@ export function buildAlarm(route: Route, alert: Alert): Alarm {
       suspend: route.suspend,
     },
   };
-}
-
-/** The route and the name of the alert: Incidents are named after it. */
-function sourceName(route: Route, { labels }: Alert): string {
-  return labels.alertname === undefined ? route.name : `${route.name}/${labels.alertname}`.slice(0, 253);
 }
 
 function buildChecks(route: Route, alert: Alert): Check[] {
@@ -68,8 +71,14 @@ function fillNamespace(route: Route, field: string, template: string, alert: Ale
       throw new AlertRefused(`route ${route.name}, ${field}: the alert has no label ${name}`);
     },
   });
-  if (dnsLabel.safeParse(text).success) return text;
+  if (!dnsLabel.safeParse(text).success) {
+    throw new AlertRefused(
+      `route ${route.name}, ${field}: ${JSON.stringify(text.slice(0, 64))} is not a valid namespace name`,
+    );
+  }
+  const { namespaces = ['*'] } = route;
+  if (allowsNamespace(namespaces, text)) return text;
   throw new AlertRefused(
-    `route ${route.name}, ${field}: ${JSON.stringify(text.slice(0, 64))} is not a valid namespace name`,
+    `route ${route.name}, ${field}: the labels of the alert lead to ${text}, and the route's namespaces are ${namespaces.join(', ')}; add it there, or correct the labels`,
   );
 }

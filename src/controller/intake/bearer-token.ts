@@ -1,4 +1,4 @@
-// Checks the bearer token of senders against a mounted Secret, which may change at any time.
+// Checks the bearer token of a route's senders against a mounted Secret, which may change at any time.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ export class BearerToken {
     if (token === undefined) throw new Unauthenticated('send the header Authorization: Bearer <token>');
     const given = digest(token);
     const matches = digests.filter((expected) => timingSafeEqual(expected, given));
-    if (matches.length === 0) throw new Unauthenticated('the token does not match the Secret');
+    if (matches.length === 0) throw new Unauthenticated('the token is not valid for this route');
   }
 
   #digests(): Promise<readonly Buffer[]> {
@@ -46,10 +46,10 @@ export class BearerToken {
     try {
       text = await readFile(this.#file, 'utf8');
     } catch (error) {
-      throw new IntakeUnavailable(`the token of the intake cannot be read: ${errorMessage(error)}`, error);
+      throw new IntakeUnavailable(`the token of the route cannot be read: ${errorMessage(error)}`, error);
     }
     const tokens = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
-    if (tokens.length === 0) throw new IntakeUnavailable('the Secret with the token of the intake is empty');
+    if (tokens.length === 0) throw new IntakeUnavailable('the Secret with the token of the route is empty');
     return tokens.map(digest);
   }
 }

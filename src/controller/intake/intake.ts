@@ -2,12 +2,12 @@
 
 import type { ErrorCode } from '../../error-codes.ts';
 import { AlertRefused, errorMessage, IntakeUnavailable, NoRoute, OplabError } from '../../errors.ts';
-import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
+import { isForbidden, isInvalid, isNotFound, isQuotaExceeded } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
-import { buildAlarm, incidentNamespace } from './alarm-of-alert.ts';
+import { alertSource, buildAlarm, incidentNamespace } from './alarm-of-alert.ts';
 import type { Alert } from './alert.ts';
-import { findRoute, type Route } from './route.ts';
+import { matchesRoute, type Route } from './route.ts';
 
 /**
  * The result for one alert. `over`: its end arrived before its beginning, so nothing was opened.
@@ -16,14 +16,13 @@ export interface Receipt {
   readonly fingerprint: string;
   readonly alertname?: string;
   readonly result: 'opened' | 'counted' | 'over' | 'cleared' | 'refused' | 'failed';
-  readonly route?: string;
+  readonly route: string;
   /** namespace/name */
   readonly incident?: string;
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
 
 export interface IntakeOptions {
-  readonly routes: readonly Route[];
   readonly incidentOpener: Pick<IncidentOpener, 'raise' | 'clear'>;
   readonly log: Log;
   readonly onReceipt?: (receipt: Receipt) => void;
@@ -40,8 +39,11 @@ export class Intake {
     this.#options = options;
   }
 
-  /** Handles every alert of a delivery, and resolves after all writes. @throws IntakeUnavailable */
-  async take(alerts: readonly Alert[]): Promise<Receipt[]> {
+  /**
+   * Handles every alert of a delivery to a route, and resolves after all writes.
+   * @throws IntakeUnavailable
+   */
+  async take(route: Route, alerts: readonly Alert[]): Promise<Receipt[]> {
     if (this.#underWay + alerts.length > MAX_UNDER_WAY) {
       throw new IntakeUnavailable(
         `${this.#underWay} alerts are being handled; send these ${alerts.length} again later`,
@@ -49,23 +51,24 @@ export class Intake {
     }
     this.#underWay += alerts.length;
     try {
-      return await Promise.all(alerts.map((alert) => this.#takeOne(alert)));
+      return await Promise.all(alerts.map((alert) => this.#takeOne(route, alert)));
     } finally {
       this.#underWay -= alerts.length;
     }
   }
 
-  async #takeOne(alert: Alert): Promise<Receipt> {
+  async #takeOne(route: Route, alert: Alert): Promise<Receipt> {
     const { fingerprint, labels } = alert;
-    const route = findRoute(this.#options.routes, alert);
     const head = {
       fingerprint,
       ...(labels.alertname === undefined ? {} : { alertname: labels.alertname }),
-      ...(route === undefined ? {} : { route: route.name }),
+      route: route.name,
     };
     let receipt: Receipt;
     try {
-      if (route === undefined) throw new NoRoute(`no route matches the labels ${JSON.stringify(labels).slice(0, 512)}`);
+      if (!matchesRoute(route, alert)) {
+        throw new NoRoute(`route ${route.name} does not match the labels ${JSON.stringify(labels).slice(0, 512)}`);
+      }
       receipt = { ...head, ...(await this.#write(alert, route)) };
     } catch (error) {
       const failure = classify(error);
@@ -80,8 +83,12 @@ export class Intake {
   async #write(alert: Alert, route: Route): Promise<Pick<Receipt, 'result' | 'incident'>> {
     const { incidentOpener, log } = this.#options;
     if (!alert.firing) {
-      const { fingerprint, endTime = alert.startTime } = alert;
-      await incidentOpener.clear({ fingerprint, namespace: incidentNamespace(route, alert), endTime });
+      const { endTime = alert.startTime } = alert;
+      await incidentOpener.clear({
+        source: alertSource(route, alert),
+        namespace: incidentNamespace(route, alert),
+        endTime,
+      });
       return { result: 'cleared' };
     }
     const alarm = buildAlarm(route, alert);
@@ -99,6 +106,7 @@ export class Intake {
 function classify(error: unknown): NoRoute | AlertRefused | IntakeUnavailable {
   if (error instanceof NoRoute || error instanceof AlertRefused) return error;
   const message = errorMessage(error);
+  if (isQuotaExceeded(error)) return new IntakeUnavailable(`the namespace has too many Incidents: ${message}`, error);
   if (isInvalid(error) || isForbidden(error) || isNotFound(error)) {
     return new AlertRefused(`the API server refused the Incident: ${message}`, error);
   }

@@ -1,12 +1,14 @@
-// Routes, written by the platform owner: they give alerts a namespace, a class and checks.
+// Routes, written by the platform owner: they give alerts a namespace, a class and checks. A route
+// that is invalid is disabled, and the others stay in service.
 
 import { z } from 'zod';
+import { allowsNamespace } from '../../api/agent-class.ts';
 import { type Check, check, prometheusCheck } from '../../api/check.ts';
 import { severity } from '../../api/incident.ts';
 import { requestedLimits, SOAK_FITS } from '../../api/limits.ts';
-import { dnsLabel } from '../../api/meta.ts';
+import { DNS_LABEL, dnsLabel } from '../../api/meta.ts';
 import { InvalidInput } from '../../errors.ts';
-import { parseInput } from '../../input/parse-input.ts';
+import { checkInput, joinProblems, parseInput } from '../../input/parse-input.ts';
 import type { Alert } from './alert.ts';
 
 /** The name of the check that asks Prometheus whether the alert still exists. */
@@ -29,7 +31,13 @@ const matcher = z.string().transform((text, context): ((value: string) => boolea
 });
 
 /** May contain a label of the alert: {{ $labels.namespace }}. */
-const namespaceTemplate = z.string().min(1).max(256);
+const namespaceTemplate = z
+  .string()
+  .min(1)
+  .max(256)
+  .refine((text) => hasField(text) || DNS_LABEL.test(text), { error: 'not a valid namespace name' });
+
+const hasField = (template: string): boolean => template.includes('{{');
 
 const soleCheck = check.refine(
   (one: Check) => [one.http, one.kubernetes, one.prometheus].filter((target) => target !== undefined).length === 1,
@@ -38,10 +46,16 @@ const soleCheck = check.refine(
 
 const route = z
   .strictObject({
-    name: dnsLabel.optional(),
+    /** Part of the URL that senders use, and the name of the file with their token. */
+    name: dnsLabel,
     match: z.record(z.string().min(1), matcher).default({}),
     namespace: namespaceTemplate,
     targetNamespaces: z.array(namespaceTemplate).min(1).max(8).optional(),
+    /** The namespaces to which labels of an alert may lead; `*` allows all. */
+    namespaces: z
+      .array(z.union([z.literal('*'), dnsLabel]))
+      .min(1)
+      .optional(),
     agentClassName: z.string().min(1).max(253).default('default'),
     severity: severity.optional(),
     /** The Prometheus that raised the alert; adds a check that the alert no longer exists. */
@@ -65,32 +79,61 @@ const route = z
   .refine(({ verify }) => verify.checks.every(({ name }) => name !== ALERT_CHECK), {
     path: ['verify', 'checks'],
     error: `the name ${ALERT_CHECK} is reserved for the check that asks Prometheus for the alert`,
-  });
+  })
+  .refine(
+    ({ namespace, targetNamespaces = [], namespaces }) =>
+      namespaces !== undefined || ![namespace, ...targetNamespaces].some(hasField),
+    {
+      path: ['namespaces'],
+      error: 'list the namespaces to which labels of an alert may lead, because its sender chooses the labels',
+    },
+  )
+  .refine(
+    ({ namespace, targetNamespaces = [], namespaces = ['*'] }) =>
+      [namespace, ...targetNamespaces].every((name) => hasField(name) || allowsNamespace(namespaces, name)),
+    {
+      path: ['namespaces'],
+      error: "must contain the route's namespace and targetNamespaces",
+    },
+  );
+export type Route = z.infer<typeof route>;
 
-/** The configuration that the chart gives to the intake. */
-export const intakeConfig = z.strictObject({
-  routes: z
-    .array(route)
-    .min(1)
-    .transform((routes) => routes.map((one, index) => ({ ...one, name: one.name ?? `route-${index + 1}` }))),
-});
-export type IntakeConfig = z.infer<typeof intakeConfig>;
-export type Route = IntakeConfig['routes'][number];
+/** A route of the configuration: one to serve, or one that is disabled because of a problem. */
+export type ConfiguredRoute =
+  | { readonly name: string; readonly route: Route }
+  | { readonly name: string; readonly route: undefined; readonly problem: string };
 
-/** @throws InvalidInput that names the field */
-export function parseIntakeConfig(text: string, where: string): IntakeConfig {
+const intakeConfig = z.strictObject({ routes: z.array(z.unknown()).min(1) });
+
+/**
+ * Parses the configuration that the chart gives to the intake. Each route is parsed for itself. One
+ * without a valid name of its own is called by its position, which no sender can address.
+ * @throws InvalidInput when the file is no list of routes
+ */
+export function parseIntakeConfig(text: string, where: string): ConfiguredRoute[] {
   let content: unknown;
   try {
     content = JSON.parse(text);
   } catch (error) {
     throw new InvalidInput(`${where} is not JSON`, error);
   }
-  return parseInput(intakeConfig, content, where, { values: 'shown' });
+  const names = new Set<string>();
+  return parseInput(intakeConfig, content, where, { values: 'shown' }).routes.map((one, index) => {
+    const position = `routes[${index}]`;
+    const named = z.object({ name: dnsLabel }).safeParse(one).data?.name;
+    if (named !== undefined && names.has(named)) {
+      const problem = `${where}: ${position}.name: ${named} is the name of another route as well; choose a different name`;
+      return { name: position, route: undefined, problem };
+    }
+    if (named !== undefined) names.add(named);
+    const checked = checkInput(route, one, { values: 'shown', at: ['routes', index] });
+    return checked.success
+      ? { name: checked.data.name, route: checked.data }
+      : { name: named ?? position, route: undefined, problem: joinProblems(where, checked.problems) };
+  });
 }
 
-/** The first route whose matchers all match. A missing label counts as empty. */
-export function findRoute(routes: readonly Route[], alert: Pick<Alert, 'labels'>): Route | undefined {
-  return routes.find(({ match }) =>
-    Object.entries(match).every(([name, matches]) => matches(alert.labels[name] ?? '')),
-  );
+/** Whether all matchers of the route match. A missing label counts as empty. */
+export function matchesRoute({ match }: Route, alert: Pick<Alert, 'labels'>): boolean {
+  return Object.entries(match).every(([name, matches]) => matches(alert.labels[name] ?? ''));
 }

@@ -12,10 +12,18 @@ import { parseIntakeConfig } from './route.ts';
 import { type IntakeServer, startIntakeServer } from './server.ts';
 
 const TOKEN = 'correct-horse';
+const prometheus = { service: 'p' };
 const ROUTES = parseIntakeConfig(
-  JSON.stringify({ routes: [{ name: 'team-a', match: { team: 'a' }, namespace: 'n', prometheus: { service: 'p' } }] }),
+  JSON.stringify({
+    routes: [
+      { name: 'team-a', match: { team: 'a' }, namespace: 'n', prometheus },
+      { name: 'team-b', namespace: 'b', prometheus },
+      { name: 'broken', match: { team: '/(/' }, namespace: 'n', prometheus },
+      { name: 'no-token', namespace: 'n', prometheus },
+    ],
+  }),
   'test',
-).routes;
+);
 const LABELS = { team: 'a', alertname: 'X' };
 
 /** An Incident opener that can be made to fail. */
@@ -42,12 +50,13 @@ let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'oplab-intake-'));
-  await writeFile(path.join(folder, 'token'), `${TOKEN}\n`);
+  await writeFile(path.join(folder, 'team-a'), `${TOKEN}\n`);
+  for (const name of ['team-b', 'broken']) await writeFile(path.join(folder, name), `token-of-${name}`);
   opener = new FakeOpener();
   const log = silentLogger();
   server = await startIntakeServer({
-    intake: new Intake({ routes: ROUTES, incidentOpener: opener, log }),
-    token: new BearerToken(path.join(folder, 'token')),
+    intake: new Intake({ incidentOpener: opener, log }),
+    routes: ROUTES.map((one) => ({ ...one, token: new BearerToken(path.join(folder, one.name)) })),
     port: 0,
     host: '127.0.0.1',
     log,
@@ -73,7 +82,7 @@ const problem = (code: string, named = '') => ({
 
 describe('the intake', () => {
   it('raises firing alerts, clears resolved ones, and reports the result of each', async () => {
-    const { status, content } = await send('/webhook', [
+    const { status, content } = await send('/webhook/team-a', [
       { summary: 'a', fingerprint: 'f1', labels: LABELS },
       { status: 'resolved', fingerprint: 'f2', labels: LABELS, endsAt: '2026-03-01T12:00:00Z' },
     ]);
@@ -85,42 +94,81 @@ describe('the intake', () => {
       ],
     });
     expect(opener.raised).toMatchObject([{ source: { fingerprint: 'f1' }, namespace: 'n' }]);
-    expect(opener.cleared).toEqual([{ fingerprint: 'f2', namespace: 'n', endTime: '2026-03-01T12:00:00.000Z' }]);
+    const source = { kind: 'Webhook', name: 'team-a/X', fingerprint: 'f2' };
+    expect(opener.cleared).toEqual([{ source, namespace: 'n', endTime: '2026-03-01T12:00:00.000Z' }]);
   });
 
   it('refuses a missing token, and one that only begins like the right one', async () => {
     for (const token of ['', 'correct', `${TOKEN}x`]) {
-      const answer = await send('/webhook', { summary: 'a', labels: LABELS }, { token });
+      const answer = await send('/webhook/team-a', { summary: 'a', labels: LABELS }, { token });
       expect(answer).toMatchObject({ status: 401, content: problem('OPLAB_UNAUTHENTICATED') });
     }
     expect(opener.raised).toEqual([]);
   });
 
-  it('serves only its two paths', async () => {
-    expect((await send('/webhook', '', { method: 'GET' })).status).toBe(404);
-    expect(await send('/other', {})).toMatchObject({
-      status: 404,
-      content: problem('OPLAB_NOT_FOUND', '/alertmanager'),
+  it('accepts a token only at its own route', async () => {
+    const alert = { summary: 'a', labels: LABELS };
+    const own = { token: 'token-of-team-b' };
+    expect((await send('/webhook/team-b', alert, own)).status).toBe(200);
+    expect(opener.raised).toMatchObject([{ source: { name: 'team-b/X' }, namespace: 'b' }]);
+    expect((await send('/webhook/team-a', alert, own)).status).toBe(401);
+    expect((await send('/webhook/team-b', alert)).status).toBe(401);
+    expect((await send('/alertmanager/team-b', { version: '4', alerts: [] })).status).toBe(401);
+    expect(opener.raised).toHaveLength(1);
+  });
+
+  it('does not reveal which routes exist', async () => {
+    const [known, unknown] = [await send('/webhook/team-b', {}), await send('/webhook/team-c', {})];
+    expect(unknown).toEqual(known);
+    expect(unknown.status).toBe(401);
+  });
+
+  it('serves the other routes when one is invalid or has no token, and says so to its own senders', async () => {
+    expect(await send('/webhook/broken', {}, { token: 'token-of-broken' })).toMatchObject({
+      status: 503,
+      content: problem('OPLAB_INTAKE_UNAVAILABLE', 'routes[2].match.team'),
     });
+    expect((await send('/webhook/broken', {})).status).toBe(401);
+    expect(await send('/webhook/no-token', {})).toMatchObject({
+      status: 503,
+      content: problem('OPLAB_INTAKE_UNAVAILABLE'),
+    });
+    expect((await send('/webhook/team-a', { summary: 'a', labels: LABELS })).status).toBe(200);
+  });
+
+  it('serves only the paths of its routes', async () => {
+    expect((await send('/webhook/team-a', '', { method: 'GET' })).status).toBe(404);
+    for (const where of ['/other', '/webhook', '/webhook/', '/webhook/team-a/', '/webhook/%74eam-a', '/other/team-a']) {
+      expect(await send(where, {})).toMatchObject({
+        status: 404,
+        content: problem('OPLAB_NOT_FOUND', '/alertmanager/ROUTE'),
+      });
+    }
   });
 
   it('names the invalid field of a body', async () => {
-    const wrong = await send('/alertmanager', {
+    const wrong = await send('/alertmanager/team-a', {
       version: '4',
       alerts: [{ status: 'firing', labels: {}, startsAt: 7 }],
     });
     expect(wrong).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'alerts[0].startsAt') });
-    expect(await send('/webhook', '{')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'JSON') });
-    expect(await send('/webhook', '')).toMatchObject({ status: 400, content: problem('OPLAB_INVALID_INPUT', 'empty') });
+    expect(await send('/webhook/team-a', '{')).toMatchObject({
+      status: 400,
+      content: problem('OPLAB_INVALID_INPUT', 'JSON'),
+    });
+    expect(await send('/webhook/team-a', '')).toMatchObject({
+      status: 400,
+      content: problem('OPLAB_INVALID_INPUT', 'empty'),
+    });
   });
 
   it('stops reading a body that is too long', async () => {
-    const answer = await send('/webhook', { summary: 'x'.repeat(3 * 1024 * 1024) });
+    const answer = await send('/webhook/team-a', { summary: 'x'.repeat(3 * 1024 * 1024) });
     expect(answer).toMatchObject({ status: 413, content: problem('OPLAB_TOO_LARGE') });
   });
 
   it('names an alert without a route, and accepts the others', async () => {
-    const answer = await send('/webhook', [
+    const answer = await send('/webhook/team-a', [
       { summary: 'a', labels: { team: 'b' } },
       { summary: 'b', labels: LABELS },
     ]);
@@ -134,13 +182,13 @@ describe('the intake', () => {
       return source.fingerprint === 'later' ? new KubeError(0, 'Unreachable', 'no answer') : undefined;
     };
     const alerts = ['refused', 'later', 'good'].map((fingerprint) => ({ summary: 'a', fingerprint, labels: LABELS }));
-    const answer = await send('/webhook', alerts);
+    const answer = await send('/webhook/team-a', alerts);
     expect(answer).toMatchObject({ status: 503, retryAfter: '5', content: problem('OPLAB_INTAKE_UNAVAILABLE') });
     expect(opener.raised.map(({ source }) => source.fingerprint)).toEqual(['good']);
     expect(
       (
         await send(
-          '/webhook',
+          '/webhook/team-a',
           alerts.filter(({ fingerprint }) => fingerprint !== 'later'),
         )
       ).status,
@@ -149,7 +197,7 @@ describe('the intake', () => {
 
   it('asks for a retry after an unknown error, without revealing it', async () => {
     opener.failure = () => new TypeError('secret detail');
-    const answer = await send('/webhook', { summary: 'a', labels: LABELS });
+    const answer = await send('/webhook/team-a', { summary: 'a', labels: LABELS });
     expect(answer.status).toBe(503);
     expect(JSON.stringify(answer.content)).not.toContain('secret detail');
   });

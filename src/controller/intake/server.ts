@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { ERRORS } from '../../error-codes.ts';
-import { IntakeUnavailable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
+import { IntakeUnavailable, InvalidInput, NotFound, OplabError, Unauthenticated } from '../../errors.ts';
 import { parseJson, readBody } from '../../net/http-answer.ts';
 import { createTlsServer, listen } from '../../net/tls-server.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -10,18 +10,23 @@ import type { Alert } from './alert.ts';
 import { alertmanagerPayload, alertsFromAlertmanager } from './alertmanager.ts';
 import type { BearerToken } from './bearer-token.ts';
 import type { Intake, Receipt } from './intake.ts';
+import type { ConfiguredRoute } from './route.ts';
 import { alertsFromWebhook, webhookPayload } from './webhook.ts';
+
+/** A route with the token of its senders. */
+export type ServedRoute = ConfiguredRoute & { readonly token: Pick<BearerToken, 'check'> };
 
 export interface IntakeServerOptions {
   readonly intake: Pick<Intake, 'take'>;
-  readonly token: Pick<BearerToken, 'check'>;
+  readonly routes: readonly ServedRoute[];
   /** 0 picks a free port. */
   readonly port: number;
   readonly host?: string;
   /** Without it, the server speaks plain HTTP. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   readonly log: Logger;
-  readonly onAnswer?: (path: string, status: number, seconds: number) => void;
+  /** `path` is that of the parser, without the route. Undefined: no such path. */
+  readonly onAnswer?: (path: string | undefined, status: number, seconds: number) => void;
 }
 
 export interface IntakeServer {
@@ -51,11 +56,11 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
   const closing = new AbortController();
   const handler = (request: IncomingMessage, response: ServerResponse) => {
     const began = performance.now();
-    const path = (request.url ?? '/').split('?')[0] ?? '/';
-    answer(options, path, request)
+    const called = splitPath(request.url ?? '/');
+    answer(options, called, request)
       .catch((error: unknown) => errorAnswer(error, log))
       .then(({ status, body }) => {
-        options.onAnswer?.(path, status, (performance.now() - began) / 1000);
+        options.onAnswer?.(called?.path, status, (performance.now() - began) / 1000);
         const text = JSON.stringify(body);
         response.writeHead(status, {
           'content-type': 'application/json; charset=utf-8',
@@ -91,15 +96,34 @@ export async function startIntakeServer(options: IntakeServerOptions): Promise<I
   };
 }
 
-async function answer(options: IntakeServerOptions, path: string, request: IncomingMessage): Promise<Answer> {
-  const parse = PARSERS[path];
-  if (parse === undefined || request.method !== 'POST') {
-    throw new NotFound('the intake serves POST /alertmanager and POST /webhook only');
+/** The path of a parser, and the name of a route behind it. */
+interface CalledPath {
+  readonly path: string;
+  readonly routeName: string;
+}
+
+function splitPath(url: string): CalledPath | undefined {
+  const [, path, routeName] = /^(\/[a-z]+)\/([a-z0-9-]+)(?:\?.*)?$/.exec(url) ?? [];
+  return path === undefined || routeName === undefined || PARSERS[path] === undefined ? undefined : { path, routeName };
+}
+
+async function answer(
+  options: IntakeServerOptions,
+  called: CalledPath | undefined,
+  request: IncomingMessage,
+): Promise<Answer> {
+  const parse = called === undefined ? undefined : PARSERS[called.path];
+  if (called === undefined || parse === undefined || request.method !== 'POST') {
+    throw new NotFound('the intake serves POST /alertmanager/ROUTE and POST /webhook/ROUTE only');
   }
+  const served = options.routes.find(({ name }) => name === called.routeName);
+  // Who has no token does not learn which routes there are.
+  if (served === undefined) throw new Unauthenticated('the token is not valid for this route');
   // Checked before the body is read, so that unauthenticated senders cause no work.
-  await options.token.check(request.headers.authorization);
+  await served.token.check(request.headers.authorization);
+  if (served.route === undefined) throw new IntakeUnavailable(`route ${served.name} is disabled: ${served.problem}`);
   const alerts = parse(await readBody(request, MAX_BODY_BYTES), options.log);
-  const receipts = await options.intake.take(alerts);
+  const receipts = await options.intake.take(served.route, alerts);
   const failed = receipts.filter(({ result }) => result === 'failed');
   const refused = receipts.filter(({ result }) => result === 'refused');
   // A retry is right if it can help at least one alert. It is harmless for accepted ones.

@@ -45,7 +45,7 @@ export async function reportAlarms(
         if (endTime !== undefined) {
           const { count, flaps } = memory.unreported.get(fingerprint) ?? { count: 0, flaps: 0 };
           await deps.incidentOpener.clear({
-            fingerprint,
+            source: { kind: 'Monitor', name: monitor.metadata.name, fingerprint },
             namespace: monitor.metadata.namespace ?? 'default',
             endTime,
             ...(count === 0 ? {} : { seen: { count, flaps, lastTime: alarm.lastSeen } }),
