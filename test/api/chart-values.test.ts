@@ -229,6 +229,21 @@ describe('the chart refuses', () => {
       /docker\.socket: serverSecret and clientSecret belong together/,
     ],
     [
+      'egress policies without the API server',
+      { networkPolicy: { egress: { enabled: true } } },
+      /networkPolicy\.egress\.apiServer: must list the addresses of the API server/,
+    ],
+    [
+      'egress policies without the model',
+      { networkPolicy: { egress: { enabled: true, apiServer: [{ cidr: '10.96.0.1/32', ports: [443] }] } } },
+      /networkPolicy\.egress\.model: must list the model's server/,
+    ],
+    [
+      'an egress destination without ports',
+      { networkPolicy: { egress: { model: [{ cidr: '10.96.0.1/32' }] } } },
+      /networkPolicy.*egress.*model.*0.*ports/,
+    ],
+    [
       'a route without a name, by which its senders call it',
       { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } },
       /intake.*routes.*0.*name/s,
