@@ -10,8 +10,9 @@ import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { z } from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
-import { authorityOf } from '../../src/controller/certificates/authority.ts';
+import { AUTHORITIES, authorityOf } from '../../src/controller/certificates/authority.ts';
 import { configureRenewal } from '../../src/controller/certificates/configure.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
@@ -29,6 +30,8 @@ const CA = { namespace: SYSTEM, name: 'oplab-gateway-ca' };
 const LEAF = { namespace: SYSTEM, name: 'oplab-gateway-tls' };
 const BUNDLE = { namespace: AGENTS, name: 'oplab-gateway-ca' };
 const installation = { agentsNamespace: AGENTS, systemNamespace: SYSTEM };
+
+const rule = z.object({ resourceNames: z.array(z.string()).optional(), verbs: z.array(z.string()) });
 
 let server: ApiServer;
 let asController: KubeClient;
@@ -127,6 +130,41 @@ describe('the certificates of the chart', () => {
     };
     expect(days(textOf(find(made, 'Secret', LEAF.name))['tls.crt'])).toBe(365);
     expect(days(textOf(find(made, 'Secret', CA.name))['tls.crt'])).toBe(3650);
+  });
+
+  it.each(AUTHORITIES)('of the CA %s are in the chart, and the controller may renew them', async (name) => {
+    const objects = await render(
+      'intake.routes[0].name=tikv',
+      'intake.routes[0].namespace=tikv',
+      'intake.routes[0].prometheus.service=prometheus',
+      'docker.endpoints[0].name=local',
+      'docker.endpoints[0].socket=true',
+    );
+    const { secret, leaves, bundles } = authorityOf(name, { ...installation, dockerNamespace: 'oplab-docker' });
+    const ca = textOf(find(objects, 'Secret', secret.name));
+    const issuer = new X509Certificate(ca['tls.crt'] ?? '');
+    for (const ref of leaves) {
+      const leaf = textOf(find(objects, 'Secret', ref.name));
+      expect(new X509Certificate(leaf['tls.crt'] ?? '').verify(issuer.publicKey), ref.name).toBe(true);
+      expect(leaf['ca.crt']).toContain(ca['tls.crt']?.trim());
+    }
+    const rules = objects
+      .filter(({ kind, metadata }) => kind === 'Role' && metadata.name.startsWith('oplab-'))
+      .flatMap(({ metadata, rules }) =>
+        z
+          .array(rule)
+          .parse(rules)
+          .map((one) => ({ ...one, ...metadata })),
+      );
+    for (const { namespace, name: wanted } of [secret, ...leaves, ...bundles]) {
+      const isAllowed = rules.some(
+        (one) =>
+          one.namespace === namespace && one.resourceNames?.includes(wanted) === true && one.verbs.includes('patch'),
+      );
+      expect(isAllowed, `${namespace}/${wanted}`).toBe(true);
+    }
+    const settings = JSON.stringify(find(objects, 'Deployment', 'oplab-controller'));
+    expect(settings).toMatch(new RegExp(`"OPLAB_RENEWED_AUTHORITIES","value":"[a-z,]*\\b${name}\\b`));
   });
 
   it('are renewed again and again by a controller that may only do this, and no client is refused', async () => {

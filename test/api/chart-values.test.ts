@@ -130,6 +130,7 @@ describe('what the chart generates itself', () => {
       'oplab-gateway-ca',
       'oplab-gateway-signing',
       'oplab-gateway-tls',
+      'oplab-intake-ca',
       'oplab-intake-tls',
       'oplab-intake-tokens',
       'oplab-tripwires',

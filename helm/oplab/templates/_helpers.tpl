@@ -47,6 +47,9 @@ names:
 {{- if and (include "oplab.dockerSockets" . | fromYaml).names (not .Values.docker.socket.serverSecret) }}
   - docker
 {{- end }}
+{{- if and .Values.intake.routes (not .Values.intake.plainHTTP) (not .Values.intake.tlsSecret) }}
+  - intake
+{{- end }}
 {{- end }}
 
 {{- define "oplab.canaryHost" -}}

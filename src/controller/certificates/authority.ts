@@ -4,7 +4,7 @@ import type { ObjectRef } from '../../kube/client.ts';
 import type { Installation } from '../installation.ts';
 
 /** The names by which the chart says whose certificates are its own. */
-export const AUTHORITIES = ['gateway', 'docker'] as const;
+export const AUTHORITIES = ['gateway', 'docker', 'intake'] as const;
 export type AuthorityName = (typeof AUTHORITIES)[number];
 
 export interface Authority {
@@ -21,10 +21,17 @@ export interface Authority {
 export function authorityOf(name: AuthorityName, installation: Installation): Authority {
   const { systemNamespace, agentsNamespace, dockerNamespace } = installation;
   const own = (secret: string) => ({ namespace: systemNamespace, name: secret });
-  if (name === 'gateway') {
-    const bundles = [{ namespace: agentsNamespace, name: 'oplab-gateway-ca' }];
-    return { name, secret: own('oplab-gateway-ca'), leaves: [own('oplab-gateway-tls')], bundles };
+  switch (name) {
+    case 'gateway': {
+      const bundles = [{ namespace: agentsNamespace, name: 'oplab-gateway-ca' }];
+      return { name, secret: own('oplab-gateway-ca'), leaves: [own('oplab-gateway-tls')], bundles };
+    }
+    case 'docker': {
+      const server = { namespace: dockerNamespace, name: 'oplab-docker-socket-tls' };
+      return { name, secret: own('oplab-docker-ca'), leaves: [server, own('oplab-docker-client')], bundles: [] };
+    }
+    // Its senders have a copy of ca.crt.
+    case 'intake':
+      return { name, secret: own('oplab-intake-ca'), leaves: [own('oplab-intake-tls')], bundles: [] };
   }
-  const server = { namespace: dockerNamespace, name: 'oplab-docker-socket-tls' };
-  return { name, secret: own('oplab-docker-ca'), leaves: [server, own('oplab-docker-client')], bundles: [] };
 }

@@ -19,7 +19,7 @@ export function configureRenewal(
   });
   const failures = new Counter({
     name: 'oplab_certificate_renewal_failures_total',
-    help: 'Failed tries to renew the certificates of a CA (gateway or docker).',
+    help: 'Failed tries to renew the certificates of a CA (gateway, docker or intake).',
     labelNames: ['authority'],
     registers: [registry],
   });
