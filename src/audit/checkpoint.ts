@@ -85,6 +85,13 @@ export function signLog(signer: NoteSigner, { size, root }: TreeHead, heads: rea
 
 const ROOT = /^[A-Za-z0-9+/]{43}=$/;
 const SIZE = /^(0|[1-9][0-9]{0,14})$/;
+
+/** The number of leaves that a checkpoint says it covers, unverified. Undefined if it is none. */
+export function checkpointSize(note: string): number | undefined {
+  const size = note.split('\n')[1] ?? '';
+  return SIZE.test(size) ? Number(size) : undefined;
+}
+
 const headLine = z.strictObject({
   session: z.string().min(1),
   entries: z.number().int().min(1),

@@ -7,13 +7,18 @@ import { InvalidInput } from '../errors.ts';
 import { parseInput } from '../input/parse-input.ts';
 import { type Entry, entry, parseEntry } from './entry.ts';
 import { type Anchor, canonicalJson, type Finding, isSeal, sha256 } from './hash-chain.ts';
+import { openedParams } from './lifecycle.ts';
 import type { SessionSummary } from './log.ts';
+import { type SessionProof, sessionProof } from './session-proof.ts';
 import { type SessionReport, statusAnchors, verifySession } from './verify.ts';
 
 /** Identifies the format and its version. An incompatible format will get a new name. */
 export const EXPORT_FORMAT = 'oplab.dev/session-export/v1';
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** The lifecycle entries that say how an Incident ended. */
+const endedParams = z.looseObject({ event: z.enum(['outcome', 'sealed']), outcome: z.string() });
 
 export const sessionExport = z
   .strictObject({
@@ -49,6 +54,9 @@ export const sessionExport = z
       description:
         'Full texts by the SHA-256 of their UTF-8. A text that an entry names but that is missing was pruned.',
     }),
+    proof: sessionProof.optional().meta({
+      description: 'What proves that a signed log holds the entries. Missing if the log was not signed.',
+    }),
     digest: hash.meta({
       description: 'SHA-256 of the canonical JSON (sorted keys, no whitespace) of all other members.',
     }),
@@ -62,6 +70,8 @@ export interface ExportInput {
   readonly blobs: ReadonlyMap<string, string>;
   /** As returned by the API server. */
   readonly incident: object | undefined;
+  /** Undefined if the log is not signed. */
+  readonly proof?: SessionProof | undefined;
   readonly source: string;
   readonly exportedAt: Date;
   readonly exportedBy: string;
@@ -96,6 +106,7 @@ export function buildExport(input: ExportInput): SessionExport {
       input.incident === undefined ? null : z.record(z.string(), z.json()).parse(withoutManagedFields(input.incident)),
     entries: [...entries],
     blobs: Object.fromEntries(input.blobs),
+    ...(input.proof === undefined ? {} : { proof: input.proof }),
   } satisfies Omit<SessionExport, 'digest'>;
   return { ...content, digest: sha256(canonicalJson(content)) };
 }
@@ -170,11 +181,40 @@ export function verifyExport(file: SessionExport, anchors: readonly Anchor[] = [
           } as const,
         ]
       : []),
+    ...falseFacts(file),
     ...(sha256(canonicalJson(content)) === digest
       ? []
       : [{ kind: 'corrupt', message: 'the file was changed: it does not match its digest' } as const]),
   ];
   return { ...report, findings };
+}
+
+/** What the file says about the session although its entries say something else. */
+function falseFacts({ session, entries }: SessionExport): Finding[] {
+  let recorded: Record<string, string | null> = {
+    openedAt: entries[0]?.time ?? '',
+    lastAt: entries.at(-1)?.time ?? '',
+    outcome: null,
+  };
+  let isOpened = false;
+  for (const { writer, kind, params } of entries) {
+    if (writer !== 'gateway' || kind !== 'lifecycle') continue;
+    const opened = openedParams.safeParse(params);
+    if (opened.success && !isOpened) {
+      const { incident: of, summary } = opened.data;
+      recorded = { ...recorded, namespace: of.namespace, name: of.name, summary };
+      isOpened = true;
+    }
+    const ended = endedParams.safeParse(params);
+    if (ended.success) recorded = { ...recorded, outcome: ended.data.outcome };
+  }
+  const { summary, openedAt, lastAt, outcome } = session;
+  const said: Record<string, string | null> = { ...session.incident, summary, openedAt, lastAt, outcome };
+  return Object.entries(recorded).flatMap(([fact, value]): Finding[] =>
+    said[fact] === value
+      ? []
+      : [{ kind: 'corrupt', message: `the file says ${fact} ${said[fact]}, but its entries say ${value}` }],
+  );
 }
 
 /**

@@ -26,6 +26,11 @@ export function importSession(path: string, exported: SessionExport, now: Date):
       if (db.pruning.tombstone(id) !== undefined) {
         throw new InvalidInput(`${path} has pruned session ${id}; import into another file`);
       }
+      if (db.log.notes('signed') !== undefined) {
+        throw new InvalidInput(
+          `${path} is the signed log of a gateway, which holds only what it recorded itself; import into another file`,
+        );
+      }
       const present = db.read(id);
       for (const [index, row] of present.entries()) {
         const ours = exported.entries[index];
@@ -51,6 +56,7 @@ export function importSession(path: string, exported: SessionExport, now: Date):
         db.addUsage(id, 1, rowBytes({ ...row, params }));
       }
       if (sealed && db.seal(id) === undefined) db.insertSeal(id, count, headHash);
+      db.log.addImport(id, exported.exportedAt, exported.proof);
       return { added: added.length };
     });
   } finally {

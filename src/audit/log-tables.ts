@@ -1,15 +1,18 @@
 // The tables of the audit file about the log as a whole: the leaves of its tree and what was signed.
 
 import { z } from 'zod';
+import { AuditUnavailable } from '../errors.ts';
 import { hashLeaf, type LogLeaf, logLeaf, type SessionHead, type SignedNotes, signedNotes } from './checkpoint.ts';
 import { decodeTexts, strictColumns } from './database-rows.ts';
+import { canonicalJson } from './hash-chain.ts';
 import type { LogTree } from './log.ts';
 import { MerkleTree } from './merkle.ts';
+import { type SessionProof, sessionProof } from './session-proof.ts';
 
 /** SQL on one open file. */
 export interface Statements {
   all(sql: string, ...values: (string | number)[]): unknown[];
-  run(sql: string, ...values: (string | number)[]): void;
+  run(sql: string, ...values: (string | number | null)[]): void;
 }
 
 /** Who knows what was signed: this file, or also the place outside it. */
@@ -20,8 +23,17 @@ const leafRow = logLeaf
   .extend({ position: z.number() })
   .transform(({ position, ...rest }): LogLeaf => ({ index: position, ...rest }));
 const headRow = z.object({ session: z.string(), entries: z.number(), headHash: z.string() });
+const importRow = z.object({ session: z.string(), proof: z.string().nullable() });
 const sizeRow = z.object({ size: z.number() });
 const sessionRow = z.object({ session: z.string() });
+
+function parseProof(text: string): SessionProof | undefined {
+  try {
+    return sessionProof.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
 
 /** The tree as it was when the last leaf was added. */
 interface KnownTree {
@@ -62,6 +74,28 @@ export class LogTables {
     }
   }
 
+  /** Notes that a session came from an export. @param proof undefined if the export had none */
+  addImport(session: string, exportedAt: string, proof: SessionProof | undefined): void {
+    this.#sql.run(
+      'INSERT OR IGNORE INTO imports VALUES (?, ?, ?)',
+      session,
+      exportedAt,
+      proof === undefined ? null : canonicalJson(proof),
+    );
+  }
+
+  /** By session: the newest proof of each that was imported. Undefined: none, or it was changed. */
+  imports(): Map<string, SessionProof | undefined> {
+    // Files of earlier versions do not have the table.
+    if (this.#sql.all("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'imports'").length === 0) {
+      return new Map();
+    }
+    const rows = this.#sql
+      .all('SELECT session, proof FROM imports ORDER BY proof IS NOT NULL, exported_at')
+      .map((row) => importRow.parse(row));
+    return new Map(rows.map(({ session, proof }) => [session, proof === null ? undefined : parseProof(proof)]));
+  }
+
   /** All leaves, and how many rows are not valid leaves. For the verifier. */
   leavesForVerification(): { leaves: LogLeaf[]; unreadable: number } {
     const columns = strictColumns('position, event, session, entries, hash', ['event', 'session', 'hash']);
@@ -78,6 +112,12 @@ export class LogTables {
    * @param prefix the size of an earlier tree whose root is wanted too
    */
   tree(prefix: number): LogTree {
+    const [imported] = this.imports().keys();
+    if (imported !== undefined) {
+      throw new AuditUnavailable(
+        `the audit file holds sessions that were imported, such as ${imported}, and a log must not sign what it did not record; put back the gateway's own file`,
+      );
+    }
     const [row] = this.#sql.all('SELECT coalesce(max(position) + 1, 0) AS size FROM log_leaves');
     if (this.#known?.tree.size !== sizeRow.parse(row).size) this.#known = this.#readTree();
     const { tree, contradicted } = this.#known;

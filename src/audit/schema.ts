@@ -202,6 +202,19 @@ export const MIGRATIONS: readonly string[] = [
     BEGIN INSERT OR IGNORE INTO log_leaves VALUES
       ((SELECT coalesce(max(position) + 1, 0) FROM log_leaves), 'sealed', NEW.session, NEW.entries, NEW.head_hash); END;
   `,
+  `
+  -- Which sessions came from exports of other logs, and what proved that those logs held them.
+  CREATE TABLE imports (
+    session     TEXT NOT NULL,
+    exported_at TEXT NOT NULL,
+    proof       TEXT,
+    PRIMARY KEY (session, exported_at)
+  ) STRICT;
+  CREATE TRIGGER imports_no_update BEFORE UPDATE ON imports
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  CREATE TRIGGER imports_no_delete BEFORE DELETE ON imports
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+  `,
 ];
 
 /** The version from which a file has the tables about the log as a whole. */

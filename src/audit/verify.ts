@@ -1,13 +1,14 @@
 // Verifies a session's chain against its file, its seal and the Incident's status. Works offline.
 
 import type { AuditStatus } from '../api/incident-status.ts';
-import { errorMessage } from '../errors.ts';
+import { errorMessage, InvalidInput } from '../errors.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
 import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
 import { openedParams } from './lifecycle.ts';
 import type { SessionSummary } from './log.ts';
 import type { Tombstone } from './prune.ts';
+import { type ProofReport, type SessionProof, verifyProof } from './session-proof.ts';
 import {
   type LogEvidence,
   type LogReport,
@@ -31,6 +32,8 @@ export interface SessionReport {
   readonly blobs: { readonly checked: number; readonly pruned: number };
   /** What a checked signature covers. Undefined if no signature was checked. */
   readonly signed?: SignedExtent | undefined;
+  /** It came from an export of another log, which is the one that has signed it. */
+  readonly imported?: boolean;
   readonly findings: readonly Finding[];
   /** What is left of a session whose entries were deleted. */
   readonly pruned?: { readonly at: string; readonly headHash: string };
@@ -209,6 +212,9 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
     }
     const wanted = options.sessions ?? [...new Set([...db.sessionIds(), ...(options.anchors?.keys() ?? [])])];
     const facts = new Map<string, SessionFacts>();
+    const imports: ReadonlyMap<string, SessionProof | undefined> =
+      db.hasLogTables() && db.log.missingTables().length === 0 ? db.log.imports() : new Map();
+    const proven = new Map<string, ProofReport>();
     const sessions = wanted.map((session) => {
       const tombstone = readTombstone(db, session, findings);
       if (tombstone !== undefined) {
@@ -221,6 +227,9 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
       facts.set(session, { hashes: new Map(entries.map(({ seq, hash }) => [seq, hash])), seal });
       const anchors: Anchor[] = [...(options.anchors?.get(session) ?? [])];
       if (seal !== undefined) anchors.push({ source: "the file's seal", ...seal, sealed: true, own: true });
+      if (imports.has(session) && options.keys !== undefined) {
+        proven.set(session, verifyProof(imports.get(session), session, entries, options.keys));
+      }
       return verifySession({
         session,
         incident: incidentOf(entries),
@@ -234,18 +243,43 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         },
       });
     });
+    const isImported = imports.size > 0 && wanted.every((session) => imports.has(session));
+    if (isImported && (options.statements ?? []).length > 0) {
+      throw new InvalidInput(
+        `${path} has only imported sessions: compare their exports with --checkpoint, not this file`,
+      );
+    }
     const log = verifyLog({
       ...readLeaves(db, findings),
       sessions: facts,
       complete: options.sessions === undefined,
       statements: [...ownStatements(db), ...(options.statements ?? [])],
-      keys: options.keys,
+      // No signature of this file covers what others have recorded.
+      keys: isImported ? undefined : options.keys,
     });
     findings.push(...log.findings);
-    return { path, findings, checkpoint: log.checkpoint, sessions: withLogReport(sessions, log) };
+    const [first] = proven.values();
+    return {
+      path,
+      findings,
+      checkpoint: log.checkpoint ?? first?.checkpoint,
+      sessions: withLogReport(sessions, log).map((report) =>
+        imports.has(report.session) ? withProof(report, proven.get(report.session)) : report,
+      ),
+    };
   } finally {
     db.close();
   }
+}
+
+/** The report of an imported session, which is signed by the log that it came from, or not at all. */
+function withProof(report: SessionReport, proof: ProofReport | undefined): SessionReport {
+  return {
+    ...report,
+    imported: true,
+    signed: proof?.signed,
+    findings: [...report.findings, ...(proof?.findings ?? [])],
+  };
 }
 
 function readTombstone(db: AuditDatabase, session: string, findings: Finding[]): Tombstone | undefined {

@@ -10,7 +10,7 @@ import { fetchService } from './service-fetch.ts';
 export interface Reading {
   readonly variables: Readonly<Record<string, CelVariable>>;
   readonly shown: Readonly<Record<string, unknown>>;
-  /** Which pod answered; undefined if the Service's own address did. */
+  /** Which pod of a Service answered; undefined if no Service was asked. */
   readonly answeredBy?: string | undefined;
   /** The samples of a prometheus check. */
   readonly samples?: readonly Sample[];

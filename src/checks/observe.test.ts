@@ -17,7 +17,6 @@ afterAll(() => cel.close());
 
 interface Cluster {
   readonly objects?: Record<string, object>;
-  readonly slices?: readonly object[];
   readonly answer?: HttpAnswer | Error;
 }
 
@@ -43,11 +42,12 @@ async function observeParsed(parsed: Check, cluster: Cluster, targets: readonly 
         reads.push(key);
         const object = cluster.objects?.[key];
         if (object === undefined) throw new KubeError(404, 'NotFound', 'not found');
-        return kubeObject.parse({ metadata: { name: ref.name, namespace: ref.namespace }, ...object });
+        const { labels, ...rest } = { labels: undefined, ...object };
+        return kubeObject.parse({ metadata: { ...ref, labels }, ...rest });
       },
       async list() {
         return {
-          items: (cluster.slices ?? []).map((slice) => kubeObject.parse({ metadata: {}, ...slice })),
+          items: [kubeObject.parse({ metadata: {}, ports: [{ port: 12379 }], endpoints: [pd0] })],
           resourceVersion: '',
         };
       },
@@ -68,48 +68,32 @@ async function observeParsed(parsed: Check, cluster: Cluster, targets: readonly 
   return { seen, requests, reads };
 }
 
-const pdService = (spec: object) => ({
+const pdService = (spec: object = {}) => ({
   'services/tikv/pd': { spec: { selector: { app: 'pd' }, ports: [{ port: 2379 }], ...spec } },
+  'pods/tikv/pd-0': { labels: { app: 'pd' }, status: { podIPs: [{ ip: '10.1.0.4' }] } },
 });
+const pd0 = { addresses: ['10.1.0.4'], targetRef: { kind: 'Pod', namespace: 'tikv', name: 'pd-0' } };
 const http = { service: 'pd', port: 2379, path: '/stores', cel: 'status == 200 && body.count == 3' };
 
 describe('an http check', () => {
-  it('sends the request to the cluster IP, with the Service as Host', async () => {
+  it('sends the request to a pod of the Service, with the Service as Host', async () => {
     const { seen, requests } = await observe(
       { http },
-      { objects: pdService({ clusterIP: '10.0.0.9' }), answer: { status: 200, body: '{"count":3}' } },
+      { objects: pdService(), answer: { status: 200, body: '{"count":3}' } },
     );
-    expect(seen).toMatchObject({ passing: true, observed: 'status = 200; body.count = 3' });
+    expect(seen).toMatchObject({
+      passing: true,
+      observed: 'status = 200; body.count = 3; answered by pod pd-0',
+    });
     expect(requests).toEqual([
-      { scheme: 'http', host: '10.0.0.9', port: 2379, path: '/stores', hostHeader: 'pd.tikv.svc:2379' },
+      { scheme: 'http', host: '10.1.0.4', port: 12379, path: '/stores', hostHeader: 'pd.tikv.svc:2379' },
     ]);
-  });
-
-  it('sends the request to a ready pod of the namespace if the Service is headless', async () => {
-    const pod = { kind: 'Pod', namespace: 'tikv' };
-    const slices = [
-      {
-        ports: [{ port: 12379 }],
-        endpoints: [
-          { addresses: ['10.1.0.1'], targetRef: { kind: 'Pod', namespace: 'kube-system' } },
-          { addresses: ['10.1.0.2'] },
-          { addresses: ['10.1.0.3'], targetRef: pod, conditions: { ready: false } },
-          { addresses: ['10.1.0.4'], targetRef: pod, conditions: { ready: true } },
-        ],
-      },
-    ];
-    const { requests } = await observe({ http }, { objects: pdService({ clusterIP: 'None' }), slices });
-    expect(requests).toMatchObject([{ host: '10.1.0.4', port: 12379 }]);
   });
 
   const refused: readonly [string, object, RegExp][] = [
     ['of type ExternalName', { type: 'ExternalName', externalName: 'metadata.internal' }, /ExternalName/],
-    ['without selector', { selector: undefined, clusterIP: '10.0.0.9' }, /no selector/],
-    [
-      'without that port',
-      { clusterIP: '10.0.0.9', ports: [{ port: 1 }, { port: 2 }] },
-      /no TCP port 2379; it has: 1, 2/,
-    ],
+    ['without selector', { selector: undefined }, /no selector/],
+    ['without that port', { ports: [{ port: 1 }, { port: 2 }] }, /no TCP port 2379; it has: 1, 2/],
   ];
   it.each(refused)('does not fetch from a Service %s', async (_what, spec, error) => {
     const { seen, requests } = await observe({ http }, { objects: pdService(spec) });
@@ -124,11 +108,11 @@ describe('an http check', () => {
   });
 
   it('does not pass without a response, and reports why', async () => {
-    const { seen } = await observe(
-      { http },
-      { objects: pdService({ clusterIP: '10.0.0.9' }), answer: new Error('connect ECONNREFUSED') },
-    );
-    expect(seen).toMatchObject({ passing: false, error: 'GET http://pd.tikv.svc:2379/stores: connect ECONNREFUSED' });
+    const { seen } = await observe({ http }, { objects: pdService(), answer: new Error('connect ECONNREFUSED') });
+    expect(seen).toMatchObject({
+      passing: false,
+      error: 'GET http://pd.tikv.svc:2379/stores: pod pd-0: connect ECONNREFUSED',
+    });
   });
 });
 

@@ -1,8 +1,8 @@
 // The prometheus check: samples with doubles, NaN and infinities; an error is not an empty result.
 
 import { afterAll, describe, expect, it } from 'vitest';
+import { fakeService } from '../../test/support/fake-service.ts';
 import { check as checkSchema } from '../api/check.ts';
-import { kubeObject } from '../kube/object.ts';
 import { Cel } from './cel.ts';
 import { Discovery } from './discovery.ts';
 import type { HttpAnswer } from './http-fetch.ts';
@@ -22,15 +22,7 @@ async function ask(check: object, answer: HttpAnswer) {
       paths.push(request.path);
       return answer;
     },
-    kube: {
-      get: async () =>
-        kubeObject.parse({
-          metadata: { name: 'prometheus', namespace: 'tikv' },
-          spec: { clusterIP: '10.0.0.9', selector: { app: 'p' }, ports: [{ port: 9090 }] },
-        }),
-      list: async () => ({ items: [], resourceVersion: '' }),
-      read: async () => ({}),
-    },
+    kube: { ...fakeService({ name: 'prometheus' }), read: async () => ({}) },
   });
   return { seen, path: paths[0] };
 }
@@ -49,12 +41,15 @@ describe('a prometheus check', () => {
   it('queries at the given prefix, and passes when nothing matches', async () => {
     const { seen, path } = await ask({ query: 'up{job="pd"} == 0', pathPrefix: '/prom' }, vector());
     expect(path).toBe('/prom/api/v1/query?query=up%7Bjob%3D%22pd%22%7D+%3D%3D+0&timeout=4s');
-    expect(seen).toMatchObject({ passing: true, observed: 'samples = []' });
+    expect(seen).toMatchObject({ passing: true, observed: 'samples = []; answered by pod prometheus-0' });
   });
 
   it('shows what matches', async () => {
     const { seen } = await ask({}, vector([{ __name__: 'up', store: '4' }, '0']));
-    expect(seen).toMatchObject({ passing: false, observed: String.raw`samples = ["up{store=\"4\"} 0"]` });
+    expect(seen).toMatchObject({
+      passing: false,
+      observed: String.raw`samples = ["up{store=\"4\"} 0"]; answered by pod prometheus-0`,
+    });
   });
 
   it.each([

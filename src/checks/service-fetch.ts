@@ -1,11 +1,12 @@
-// GET on a Service: tries its own address, then its pods in turn, until one answers or time is up.
+// GET on a Service: tries its pods in turn, until one answers or time is up.
 
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
-import { ENDPOINT_SLICES, SERVICES } from '../kube/resources.ts';
+import type { KubeObject } from '../kube/object.ts';
+import { ENDPOINT_SLICES, PODS, SERVICES } from '../kube/resources.ts';
 import type { HttpAnswer, HttpFetch, HttpRequest } from './http-fetch.ts';
 import { CheckUnreadable } from './observation.ts';
-import { type Address, listEndpoints, type ServicePort, servicePort } from './service-address.ts';
+import { type Endpoint, findRefusal, listEndpoints, type ServicePort, servicePort } from './service-address.ts';
 
 export interface ServiceRequest {
   readonly service: string;
@@ -16,22 +17,22 @@ export interface ServiceRequest {
 }
 
 export interface ServiceAnswer extends HttpAnswer {
-  /**
-   * Which pod answered, and what failed before. Undefined if the Service's own address answered.
-   */
-  readonly answeredBy: string | undefined;
+  /** Which pod answered, and what failed before. */
+  readonly answeredBy: string;
 }
 
-/** After this time without an answer, the next address is tried as well. In ms. */
+/** After this time without an answer, the next pod is tried as well. In ms. */
 const STAGGER_MS = 1500;
 /** Time limit of all attempts together, in ms. */
 const BOUND_MS = 6000;
 /** The maximum number of pods to try. */
 const MAX_PODS = 5;
+/** The maximum number of endpoints to look at, refused ones included. */
+const MAX_ENDPOINTS = 20;
 
-interface Candidate {
-  readonly name: string;
-  readonly address: Address;
+/** A pod that is known to have the address. */
+interface Candidate extends Endpoint {
+  readonly pod: string;
 }
 
 type Outcome =
@@ -57,28 +58,28 @@ export async function fetchService(
   const stop = new AbortController();
   const bound = setTimeout(() => stop.abort(new Error('no answer in time')), BOUND_MS);
   try {
-    const ask = (by: Candidate) => tried(by, { ...by.address, scheme, path, hostHeader }, fetch, stop.signal);
-    for await (const outcome of inTurn(candidates(request, found, kube, failures), ask, stop.signal)) {
+    const ask = (by: Candidate) => {
+      const { host, port } = by;
+      return tried(by, { host, port, scheme, path, hostHeader }, fetch, stop.signal);
+    };
+    for await (const outcome of inTurn(candidates(found, kube, failures), ask, stop.signal)) {
+      const who = `pod ${outcome.by.pod}`;
       if (outcome.type === 'failure') {
-        failures.push(`${outcome.by.name}: ${outcome.why}`);
+        failures.push(`${who}: ${outcome.why}`);
         continue;
       }
-      const { answer, by } = outcome;
-      const isService = by.address === found.clusterAddress;
       const before = failures.length === 0 ? '' : ` (failed before it: ${failures.join('; ')})`;
-      const named = { ...answer, answeredBy: isService ? undefined : `answered by ${by.name}${before}` };
-      if (answer.status < 500) return named;
+      const named = { ...outcome.answer, answeredBy: `answered by ${who}${before}` };
+      if (named.status < 500) return named;
       serverError ??= named;
-      failures.push(`${by.name}: status ${answer.status}`);
+      failures.push(`${who}: status ${named.status}`);
     }
   } finally {
     clearTimeout(bound);
     stop.abort();
   }
   if (serverError !== undefined) return serverError;
-  const [only] = failures;
-  const why = failures.length === 1 && only !== undefined ? only.slice(only.indexOf(': ') + 2) : failures.join('; ');
-  throw new CheckUnreadable(`${url}: ${why || `no answer within ${BOUND_MS / 1000} s`}`);
+  throw new CheckUnreadable(`${url}: ${failures.join('; ') || `no answer within ${BOUND_MS / 1000} s`}`);
 }
 
 async function readPort(request: ServiceRequest, kube: Pick<KubeClient, 'get'>): Promise<ServicePort> {
@@ -92,31 +93,43 @@ async function readPort(request: ServiceRequest, kube: Pick<KubeClient, 'get'>):
   }
 }
 
-/** The Service's address, then its pods. The pods are only read when they are needed. */
+/** The pods of a Service, each read when it is needed. Adds refused endpoints to the failures. */
 async function* candidates(
-  { service, namespace, port }: ServiceRequest,
   found: ServicePort,
-  kube: Pick<KubeClient, 'list'>,
+  kube: Pick<KubeClient, 'get' | 'list'>,
   failures: string[],
 ): AsyncGenerator<Candidate> {
-  const { clusterAddress } = found;
-  if (clusterAddress !== undefined) {
-    yield { name: `${clusterAddress.host}:${clusterAddress.port}`, address: clusterAddress };
-  }
+  const { service, namespace, port } = found;
   const labelSelector = `kubernetes.io/service-name=${service}`;
-  let pods: ReturnType<typeof listEndpoints>;
+  const slices = await kube.list(ENDPOINT_SLICES, { namespace, labelSelector }).catch((error: unknown) => {
+    throw unreadable(error);
+  });
+  const endpoints = listEndpoints(found, slices.items);
+  if (endpoints.length === 0)
+    throw new CheckUnreadable(`no pod serves port ${port} of Service ${namespace}/${service}`);
+  let left = MAX_PODS;
+  for (const endpoint of endpoints.slice(0, MAX_ENDPOINTS)) {
+    const { pod } = endpoint;
+    const refusal = findRefusal(found, endpoint, pod === undefined ? undefined : await readPod(kube, namespace, pod));
+    if (refusal !== undefined) failures.push(refusal);
+    else if (pod !== undefined) {
+      yield { ...endpoint, pod };
+      left -= 1;
+      if (left === 0) return;
+    }
+  }
+}
+
+async function readPod(
+  kube: Pick<KubeClient, 'get'>,
+  namespace: string,
+  name: string,
+): Promise<KubeObject | undefined> {
   try {
-    pods = listEndpoints(found, (await kube.list(ENDPOINT_SLICES, { namespace, labelSelector })).items, namespace);
+    return await kube.get(PODS, { namespace, name });
   } catch (error) {
-    if (clusterAddress === undefined) throw unreadable(error);
-    failures.push(`its EndpointSlices: ${error instanceof Error ? error.message : String(error)}`);
-    return;
-  }
-  if (pods.length === 0 && clusterAddress === undefined) {
-    throw new CheckUnreadable(`no pod serves port ${port} of the headless Service ${namespace}/${service}`);
-  }
-  for (const { host, port: podPort, pod } of pods.slice(0, MAX_PODS)) {
-    yield { name: `pod ${pod}`, address: { host, port: podPort } };
+    if (isNotFound(error)) return undefined;
+    throw unreadable(error);
   }
 }
 

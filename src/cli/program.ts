@@ -8,6 +8,7 @@ import { addAuditList } from './commands/audit-list.ts';
 import { addAuditPrune } from './commands/audit-prune.ts';
 import { addAuditSearch } from './commands/audit-search.ts';
 import { addAuditShow } from './commands/audit-show.ts';
+import { addAuditTail } from './commands/audit-tail.ts';
 import { addAuditVerify } from './commands/audit-verify.ts';
 import { addChanges } from './commands/changes.ts';
 import { addIncidentCreate } from './commands/incident-create.ts';
@@ -29,7 +30,14 @@ Exit codes: 0 success, 1 failure, 2 wrong usage or input, 3 not found, 4 the aud
 5 undo left something as it is.`;
 
 /** The commands that can be about all namespaces. The others neither show nor accept `-A`. */
-const ACROSS_NAMESPACES: readonly string[] = ['incident list', 'audit list', 'audit search', 'session export', 'top'];
+const ACROSS_NAMESPACES: readonly string[] = [
+  'incident list',
+  'audit list',
+  'audit search',
+  'audit tail',
+  'session export',
+  'top',
+];
 
 /** The path of a command below the program, such as `incident list`. */
 function commandPath(command: Command): string {
@@ -103,6 +111,7 @@ export function createProgram(environment?: Environment): Command {
     .description("the record of sessions: the model's reasoning, commands, results and changes");
   addAuditList(audit, open);
   addAuditShow(audit, open);
+  addAuditTail(audit, open);
   addAuditVerify(audit, open);
   addAuditSearch(audit, open);
   addAuditBackup(audit, open);

@@ -75,6 +75,15 @@ export async function resolveSession(text: string, options: ResolveOptions): Pro
   return { session: latest.session, incident: undefined, summary: latest };
 }
 
+/** @throws NotFound if the entries were deleted by a prune */
+export function requireNotPruned({ session, summary }: ResolvedSession): void {
+  if (summary?.prunedAt === undefined) return;
+  const { prunedAt, entries, headHash } = summary;
+  throw new NotFound(
+    `the ${entries} entries of session ${session} were pruned on ${prunedAt.slice(0, 10)}; their head was ${headHash}`,
+  );
+}
+
 async function present(
   incidents: Incidents | undefined,
   namespace: string,

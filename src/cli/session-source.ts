@@ -1,6 +1,7 @@
 // Reads sessions for the session commands: from gateway and cluster, an audit file, or an export.
 
 import { buildExport, type SessionExport } from '../audit/export.ts';
+import { ProofSource } from '../audit/session-proof.ts';
 import { InvalidInput, NotFound } from '../errors.ts';
 import type { ConnectionFlags, Environment } from './environment.ts';
 import { type AuditReader, allEntries } from './reader/audit-reader.ts';
@@ -12,11 +13,16 @@ export interface SourceFlags extends ConnectionFlags {
   readonly file?: string | undefined;
 }
 
-/** The requested sessions as exports: one by its name, or all of them. @throws NotFound */
+/**
+ * The requested sessions as exports: one by its name, or all of them.
+ * @param withProof adds what proves that the log holds them, for which all its leaves are read
+ * @throws NotFound
+ */
 export async function* loadExports(
   environment: Environment,
   given: SourceFlags,
   text: string | undefined,
+  withProof = false,
 ): AsyncGenerator<SessionExport> {
   const earlier = given.file === undefined ? undefined : readExport(given.file);
   if (earlier !== undefined) {
@@ -31,19 +37,29 @@ export async function* loadExports(
   }
   const reader = await (given.file === undefined ? environment.gateway(given) : environment.file(given.file));
   try {
+    // Before the entries, so that the signature never covers more of them than are read.
+    const proofs = withProof ? await proofSource(reader) : undefined;
+    const load = async (name: string) =>
+      await exported(environment, given, reader, await resolved(environment, given, reader, name), proofs);
     if (text !== undefined) {
-      yield await exported(environment, given, reader, await resolved(environment, given, reader, text));
+      yield await load(text);
       return;
     }
     for (const summary of await reader.sessions()) {
       if (given.namespace !== undefined && !given.allNamespaces && summary.incident.namespace !== given.namespace) {
         continue;
       }
-      yield await exported(environment, given, reader, await resolved(environment, given, reader, summary.session));
+      yield await load(summary.session);
     }
   } finally {
     await reader.close();
   }
+}
+
+/** Undefined if the log is not signed. */
+async function proofSource(reader: AuditReader): Promise<ProofSource | undefined> {
+  const signature = await reader.signature();
+  return signature?.notes === undefined ? undefined : new ProofSource(signature.notes, signature.leaves);
 }
 
 function resolved(environment: Environment, given: SourceFlags, reader: AuditReader, text: string) {
@@ -62,6 +78,7 @@ async function exported(
   given: SourceFlags,
   reader: AuditReader,
   { session, incident, summary }: ResolvedSession,
+  proofs: ProofSource | undefined,
 ): Promise<SessionExport> {
   if (summary === undefined) throw new NotFound(`the log has no entries of session ${session} yet`);
   // Read the Incident before the entries, so that its anchors never exceed them if the session
@@ -78,12 +95,14 @@ async function exported(
     const text = await reader.blob(blobDigest);
     if (text !== undefined) blobs.set(blobDigest, text);
   }
+  const imported = await reader.importedProof(session);
   return buildExport({
     summary,
     entries,
     blobs,
     incident: raw,
     source: reader.source,
+    proof: imported === undefined ? proofs?.proofOf(session) : (imported ?? undefined),
     exportedAt: environment.now(),
     exportedBy: `oplab ${programVersion}`,
   });

@@ -82,15 +82,26 @@ const exec: Given = {
 /** The command line, with one object in its cluster. */
 function cluster(present: Present) {
   const lines: string[] = [];
+  const notes: string[] = [];
+  const questions: string[] = [];
+  let other: string | undefined;
+  let sealedHeadHash: string | undefined;
   const steps: Step[] = [];
   const annotations: string[] = [];
   let annotate = async (value: string) => void annotations.push(value);
   const incident = anIncident({ metadata: { name: 'down', namespace: 'tikv', uid: SESSION } });
   const environment = fakeEnvironment({
-    output: outputTo((text) => lines.push(text)),
+    output: outputTo(
+      (text) => lines.push(text),
+      (text) => notes.push(text),
+    ),
+    confirm: async (question) => {
+      questions.push(question);
+      return true;
+    },
     incidents: () => ({
       get: async () => ({
-        incident,
+        incident: sealedHeadHash === undefined ? incident : { ...incident, status: { audit: { sealedHeadHash } } },
         raw: { metadata: { annotations: { 'oplab.dev/undo': annotations.at(-1) ?? '[]' } } },
       }),
       list: async () => [],
@@ -102,6 +113,8 @@ function cluster(present: Present) {
         // The record is there before the first step.
         expect(annotations).toHaveLength(1);
         steps.push(step);
+        const [begun] = JSON.parse(annotations.at(-1) ?? '');
+        if (other !== undefined) annotations.push(JSON.stringify([begun, { ...begun, by: other }]));
       },
       whoAmI: async () => 'alice',
       annotateIncident: async (_incident, _annotation, value) => {
@@ -113,6 +126,16 @@ function cluster(present: Present) {
   return {
     run: commandLine(environment),
     text: () => lines.join(''),
+    notes: () => notes.join(''),
+    clear: () => void lines.splice(0),
+    seal: (hash: string) => {
+      sealedHeadHash = hash;
+    },
+    questions,
+    /** Somebody else begins an undo while this one acts. */
+    beginOther: (by: string) => {
+      other = by;
+    },
     steps,
     annotations,
     refuseRecord: () => {
@@ -178,11 +201,20 @@ describe('oplab undo', () => {
         ],
       },
     ]);
-    expect(text()).toContain('put back: /data/config.toml');
+    expect(text()).toContain(
+      '  put back: /data/config.toml set to "a = 1\\nb = 2" (#2): it still has the value of the session\n',
+    );
     const [begun, ended] = annotations.map((value) => JSON.parse(value));
     expect(begun).toEqual([expect.objectContaining({ by: 'alice', objects: ['configmaps tikv/config'] })]);
     expect(begun[0]).not.toHaveProperty('endedAt');
-    expect(ended).toEqual([expect.objectContaining({ putBack: 1, conflicts: 0, planDigest: begun[0].planDigest })]);
+    expect(ended).toEqual([
+      expect.objectContaining({
+        ...{ putBack: 1, conflicts: 0, planDigest: begun[0].planDigest },
+        results: [
+          { object: 'configmaps tikv/config', putBack: ['set /data/config.toml'], conflicts: [], notUndone: [] },
+        ],
+      }),
+    ]);
   });
 
   it('leaves a field that somebody else changed, shows three values, and ends with code 5', async () => {
@@ -199,7 +231,76 @@ describe('oplab undo', () => {
     const { run, steps, annotations, text } = cluster(now('a = 1\nb = 3'));
     await run('undo', SESSION, '--file', exported(changed), '--dry-run');
     expect([steps, annotations]).toEqual([[], []]);
-    expect(text()).toContain('would put back: /data/config.toml');
+    expect(text()).toContain('would be put back: /data/config.toml set to');
+  });
+
+  it('prints the whole plan as JSON: what is done, why, and what is not; the run says the same', async () => {
+    const file = exported([...changed, exec]);
+    const dry = cluster(now('a = 1\nb = 3'));
+    await expect(dry.run('undo', SESSION, '--file', file, '--dry-run', '-o', 'json')).rejects.toMatchObject({
+      exitCode: 5,
+    });
+    const plan = JSON.parse(dry.text());
+    expect(plan).toMatchObject({
+      objects: [
+        {
+          object: 'configmaps tikv/config',
+          restored: [
+            {
+              ...{ seq: 2, action: 'set', field: '/data/config.toml', value: 'a = 1\nb = 2' },
+              why: 'it still has the value of the session',
+            },
+          ],
+          steps: [{ type: 'patch' }],
+        },
+      ],
+      notUndone: [{ seq: 5, why: expect.stringContaining('a command in a container') }],
+    });
+    const real = cluster(now('a = 1\nb = 3'));
+    await expect(real.run('undo', SESSION, '--file', file, '--yes', '-o', 'json')).rejects.toMatchObject({
+      exitCode: 5,
+    });
+    const [planned] = plan.objects;
+    expect(JSON.parse(real.text())).toEqual({ ...plan, objects: [{ ...planned, done: true }] });
+    const [ended] = JSON.parse(real.annotations.at(-1) ?? '');
+    expect(ended).toMatchObject({ planDigest: sha256(dry.text().trimEnd()), notUndone: 1 });
+  });
+
+  it('names a conflict with its three values in the plan as JSON', async () => {
+    const { run, text } = cluster(now('theirs'));
+    await expect(run('undo', SESSION, '--file', exported(changed), '--dry-run', '-o', 'json')).rejects.toMatchObject({
+      exitCode: 5,
+    });
+    expect(JSON.parse(text()).objects).toMatchObject([
+      {
+        ...{ steps: [], restored: [] },
+        conflicts: [
+          {
+            ...{ seq: 2, field: '/data/config.toml', before: 'a = 1\nb = 2', ours: 'a = 1\nb = 3', present: 'theirs' },
+            why: 'somebody else changed it since',
+          },
+        ],
+      },
+    ]);
+  });
+
+  it('asks beside the result, so that stdout holds only JSON', async () => {
+    const { run, text, notes, questions } = cluster(now('a = 1\nb = 3'));
+    await run('undo', SESSION, '--file', exported(changed), '-o', 'json');
+    expect(questions).toEqual(['Put this back?']);
+    expect(notes()).toContain('would be put back: /data/config.toml');
+    expect(JSON.parse(text()).objects).toMatchObject([{ done: true }]);
+  });
+
+  it('does not replace the record of a run that somebody else began meanwhile', async () => {
+    const { run, annotations, beginOther } = cluster(now('a = 1\nb = 3'));
+    beginOther('bob');
+    await run('undo', SESSION, '--file', exported(changed), '--yes');
+    const runs: { by: string; endedAt?: string }[] = JSON.parse(annotations.at(-1) ?? '');
+    expect(runs.map(({ by, endedAt }) => [by, endedAt !== undefined])).toEqual([
+      ['alice', true],
+      ['bob', false],
+    ]);
   });
 
   it('puts nothing back that it cannot record', async () => {
@@ -246,5 +347,63 @@ describe('oplab undo', () => {
     await expect(run('undo', SESSION, '--file', exported(entries), '--yes')).rejects.toMatchObject({ exitCode: 5 });
     expect(steps).toEqual([]);
     expect(text()).toContain('not readable: the API server answered 403');
+  });
+});
+
+describe('oplab incident show', () => {
+  const show = async (made: ReturnType<typeof cluster>, ...args: string[]) => {
+    made.clear();
+    await made.run('incident', 'show', 'tikv/down', ...args);
+    return made.text();
+  };
+
+  it('tells when somebody undid something, who, what was put back and what was not', async () => {
+    const made = cluster(now('a = 1\nb = 3'));
+    expect(await show(made)).not.toContain('Undo');
+    await expect(made.run('undo', SESSION, '--file', exported([...changed, exec]), '--yes')).rejects.toMatchObject({
+      exitCode: 5,
+    });
+    const text = await show(made);
+    expect(text.replaceAll(/\s+/g, ' ')).toContain(
+      'Undo 2026-01-01 00:10:00 UTC by alice: 1 object put back, 0 conflicts, 1 not put back ' +
+        'put back: configmaps tikv/config: set /data/config.toml ',
+    );
+    expect(JSON.parse(await show(made, '-o', 'json'))).toMatchObject({
+      metadata: {},
+      undoRuns: [{ by: 'alice', putBack: 1, results: [{ putBack: ['set /data/config.toml'] }] }],
+    });
+  });
+
+  it('tells conflicts, a run without an end, another log, and nothing that a terminal would execute', async () => {
+    const made = cluster(now('x'));
+    const facts = { begunAt: '2026-01-01T00:00:00Z', entries: 3, headHash: 'a', planDigest: 'b' };
+    const results = [{ object: 'configmaps a/b', conflicts: [{ field: '/data/x', why: 'changed\u001b[2J since' }] }];
+    made.annotations.push(
+      JSON.stringify([
+        { ...facts, by: 'bob', objects: [], endedAt: '2026-01-01T00:00:01Z', putBack: 0, conflicts: 1, results },
+        { ...facts, by: 'unknown', objects: ['configmaps a/c'] },
+      ]),
+    );
+    made.seal('c');
+    const text = await show(made);
+    for (const line of [
+      'by bob: 0 objects put back, 1 conflict\n',
+      '    conflict: configmaps a/b /data/x: changed since\n',
+      'by somebody unknown: begun, its end is not on record\n',
+      '    may be put back: configmaps a/c\n',
+    ]) {
+      expect(text).toContain(line);
+    }
+    expect(text).not.toContain('\u001b');
+    expect(text.match(/its plan was not made from the log that status.audit names/g)).toHaveLength(2);
+    made.seal('a');
+    expect(await show(made)).not.toContain('its plan was not made');
+  });
+
+  it('says that somebody replaced the record by something else', async () => {
+    const made = cluster(now('x'));
+    made.annotations.push('[{"by":7}]');
+    expect(await show(made)).toContain('the annotation oplab.dev/undo was changed');
+    expect(JSON.parse(await show(made, '-o', 'json'))).toMatchObject({ undoRuns: null });
   });
 });

@@ -92,7 +92,7 @@ it('names the missing permission, and keeps the text of an unknown problem', () 
 });
 
 describe('-A', () => {
-  const accepting = ['incident list', 'audit list', 'audit search', 'session export', 'top'];
+  const accepting = ['incident list', 'audit list', 'audit search', 'audit tail', 'session export', 'top'];
   const commands = leaves(program());
 
   it('is accepted by commands that exist', () => {

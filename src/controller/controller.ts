@@ -14,6 +14,7 @@ import { AGENT_CLASSES, INCIDENTS, PODS } from '../kube/resources.ts';
 import { WorkQueue } from '../kube/work-queue.ts';
 import { pause } from '../net/retry.ts';
 import { IncidentOpener } from './alarm/incident-opener.ts';
+import { CertificateRenewer, type RenewalOptions } from './certificates/renewer.ts';
 import { ClassChecks } from './class-checks.ts';
 import { eventRecorder } from './incident/events.ts';
 import { sweepOrphans } from './incident/orphan-sweep.ts';
@@ -34,6 +35,8 @@ export interface ControllerOptions {
   readonly log: Log;
   /** Receivers of notifications about the end of Incidents. Without it, none are sent. */
   readonly notify?: NotifyOptions | undefined;
+  /** The certificates to renew. Without it, none are. */
+  readonly renewal?: RenewalOptions | undefined;
   /** Milliseconds between sweeps. */
   readonly sweepEveryMs?: number;
   /** How long the leader lease is valid without renewal, in seconds; sets its deadlines. */
@@ -150,7 +153,7 @@ export class Controller {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { client, identity, installation, log, notify } = this.#options;
+    const { client, identity, installation, log, notify, renewal } = this.#options;
     const { now } = this.#seams;
     try {
       await Promise.all(this.#reflectors().map((reflector) => reflector.synced()));
@@ -172,6 +175,7 @@ export class Controller {
     });
     const notifier = notify === undefined ? undefined : new Notifier(notify, { client, log, now, record });
     this.#notifier = notifier;
+    const renewer = renewal === undefined ? undefined : new CertificateRenewer(renewal, { client, log, now });
     const queue = new WorkQueue({
       process: (key, stopped) => reconciler.reconcile(key, stopped),
       concurrency: CONCURRENCY,
@@ -188,7 +192,12 @@ export class Controller {
     }
     const sweeping = this.#sweep(signal, installation.agentsNamespace, log);
     try {
-      await Promise.all([queue.run(signal), notifier?.run(signal), this.#watch(checks, record, signal)]);
+      await Promise.all([
+        queue.run(signal),
+        notifier?.run(signal),
+        renewer?.run(signal),
+        this.#watch(checks, record, signal),
+      ]);
     } finally {
       this.#queue = undefined;
       this.#notifier = undefined;

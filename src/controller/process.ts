@@ -11,8 +11,12 @@ import { startHealthServer } from '../observability/health.ts';
 import { createLogger } from '../observability/logger.ts';
 import { Counter, createRegistry, Gauge, type Registry } from '../observability/metrics.ts';
 import { IncidentOpener } from './alarm/incident-opener.ts';
+import { AUTHORITIES } from './certificates/authority.ts';
+import { configureRenewal } from './certificates/configure.ts';
 import { Controller } from './controller.ts';
+
 import { eventRecorder } from './incident/events.ts';
+import type { Installation } from './installation.ts';
 import type { IntakeServer } from './intake/server.ts';
 import { startIntake } from './intake/start.ts';
 import { configureNotifications } from './notify/configure.ts';
@@ -38,6 +42,12 @@ const environment = z.object({
   OPLAB_TRIPWIRE_KEY_FILE: z.string().min(1).optional(),
   OPLAB_CANARY_SECRET: z.string().min(1).default('cloud-admin-credentials'),
   OPLAB_CANARY_HOST: z.string().min(1).default('vault.oplab-system.svc'),
+  /** The CAs whose certificates are renewed, separated by commas. */
+  OPLAB_RENEWED_AUTHORITIES: z
+    .string()
+    .default('')
+    .transform((text) => text.split(',').filter((name) => name !== ''))
+    .pipe(z.array(z.enum(AUTHORITIES))),
   /** Without it, no notifications are sent. */
   OPLAB_RECEIVERS_FILE: z.string().min(1).optional(),
   OPLAB_RECEIVER_URLS_FOLDER: z.string().min(1).default('/etc/oplab/receivers'),
@@ -59,19 +69,21 @@ export async function runController(): Promise<void> {
   const identity = `${env.OPLAB_IDENTITY ?? hostname()}_${randomUUID().slice(0, 8)}`;
   const registry = createRegistry('controller');
   const key = await readKeyFile('OPLAB_TRIPWIRE_KEY_FILE', env.OPLAB_TRIPWIRE_KEY_FILE);
+  const installation: Installation = {
+    agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
+    systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
+    dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
+    isolationProbes: env.OPLAB_ISOLATION_PROBES,
+    tripwires:
+      key === undefined ? undefined : { key, secretName: env.OPLAB_CANARY_SECRET, host: env.OPLAB_CANARY_HOST },
+  };
   const controller = new Controller({
     client,
-    installation: {
-      agentsNamespace: env.OPLAB_AGENTS_NAMESPACE,
-      systemNamespace: env.OPLAB_SYSTEM_NAMESPACE,
-      dockerNamespace: env.OPLAB_DOCKER_NAMESPACE,
-      isolationProbes: env.OPLAB_ISOLATION_PROBES,
-      tripwires:
-        key === undefined ? undefined : { key, secretName: env.OPLAB_CANARY_SECRET, host: env.OPLAB_CANARY_HOST },
-    },
+    installation,
     identity,
     log,
     notify: await notifications(env, registry),
+    renewal: configureRenewal(env.OPLAB_RENEWED_AUTHORITIES, installation, registry),
   });
   registerMetrics(registry, controller);
   const health = await startHealthServer({ port: env.OPLAB_HEALTH_PORT, ready: () => controller.notReady, registry });

@@ -95,6 +95,14 @@ export function isForbidden(error: unknown): error is KubeError {
   return error instanceof KubeError && error.status === 403;
 }
 
+/**
+ * A ResourceQuota forbids the call until something is deleted. Kubernetes has no reason of its own
+ * for this, only the text of its admission plugin.
+ */
+export function isQuotaExceeded(error: unknown): error is KubeError {
+  return isForbidden(error) && error.message.includes('exceeded quota: ');
+}
+
 /** The object violates its schema or a rule. Trying again does not help. */
 export function isInvalid(error: unknown): error is KubeError {
   return error instanceof KubeError && (error.status === 422 || error.status === 400);

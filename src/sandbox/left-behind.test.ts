@@ -94,7 +94,10 @@ describe('a listener that is left with', () => {
     expect(exit.stdout).toBe('started\n');
     expect(exit.leftBehind).toContain(`listener on tcp 127.0.0.1:${port} (closed)`);
     expect(exit.leftBehind.filter((name) => name.startsWith('process "'))).not.toEqual([]);
-    expect((await listListeners()).map(({ name }) => name)).not.toContain(`tcp 127.0.0.1:${port}`);
+    // The kernel closes the socket of a process that was killed a moment later.
+    await expect
+      .poll(async () => (await listListeners()).map(({ name }) => name), { timeout: 5000 })
+      .not.toContain(`tcp 127.0.0.1:${port}`);
   });
 
   it.each([

@@ -123,11 +123,14 @@ describe('what the chart generates itself', () => {
     const made = await render({ ...VALUES, docker: docker({}) });
     const secrets = made.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
     expect(secrets.sort()).toEqual([
+      'oplab-docker-ca',
       'oplab-docker-client',
       'oplab-docker-socket-tls',
       'oplab-gateway-audit-key',
+      'oplab-gateway-ca',
       'oplab-gateway-signing',
       'oplab-gateway-tls',
+      'oplab-intake-ca',
       'oplab-intake-tls',
       'oplab-intake-tokens',
       'oplab-tripwires',
@@ -225,6 +228,21 @@ describe('the chart refuses', () => {
       'a socket whose client has no certificate',
       { docker: { endpoints: [ENDPOINT], socket: { serverSecret: 'mine' } } },
       /docker\.socket: serverSecret and clientSecret belong together/,
+    ],
+    [
+      'egress policies without the API server',
+      { networkPolicy: { egress: { enabled: true } } },
+      /networkPolicy\.egress\.apiServer: must list the addresses of the API server/,
+    ],
+    [
+      'egress policies without the model',
+      { networkPolicy: { egress: { enabled: true, apiServer: [{ cidr: '10.96.0.1/32', ports: [443] }] } } },
+      /networkPolicy\.egress\.model: must list the model's server/,
+    ],
+    [
+      'an egress destination without ports',
+      { networkPolicy: { egress: { model: [{ cidr: '10.96.0.1/32' }] } } },
+      /networkPolicy.*egress.*model.*0.*ports/,
     ],
     [
       'a route without a name, by which its senders call it',

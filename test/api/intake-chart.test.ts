@@ -227,7 +227,7 @@ describe('the process with settings that the chart would refuse', () => {
       output += chunk;
     });
     const { port } = await eventually(async () => findListening(output));
-    expect(output).toMatch(/"route":"bad".*routes\.0\.match\.a/);
+    expect(output).toMatch(/"route":"bad".*routes\[0\]\.match\.a/);
     const post = (name: string) =>
       fetch(`http://127.0.0.1:${port}/webhook/${name}`, {
         method: 'POST',

@@ -14,9 +14,11 @@ import { type HttpFetch, httpFetch } from '../../src/checks/http-fetch.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
 import {
+  ENDPOINT_SLICES,
   EVENTS,
   INCIDENTS,
   MONITORS,
+  PODS,
   type Resource,
   ROLE_BINDINGS,
   SERVICE_ACCOUNTS,
@@ -62,9 +64,28 @@ afterAll(async () => {
 /** A namespace with a Service for Prometheus in it. */
 async function ward(namespace: string): Promise<Patient> {
   const patient = await new Patient(server.client, namespace).admit();
+  const labels = { app: 'prometheus' };
+  const container = { name: 'prometheus', image: 'prometheus' };
   await server.client.create(SERVICES, {
     metadata: { namespace, name: 'prometheus' },
-    spec: { selector: { app: 'prometheus' }, ports: [{ port: 9090 }] },
+    spec: { selector: labels, ports: [{ port: 9090 }] },
+  });
+  await server.client.create(PODS, {
+    metadata: { namespace, name: 'prometheus-0', labels },
+    spec: { containers: [container] },
+  });
+  // Neither a kubelet nor the endpoint controller runs here.
+  await server.client.patch(
+    PODS,
+    { namespace, name: 'prometheus-0' },
+    { status: { phase: 'Running', podIPs: [{ ip: '10.1.0.1' }], podIP: '10.1.0.1' } },
+    { subresource: 'status' },
+  );
+  await server.client.create(ENDPOINT_SLICES, {
+    metadata: { namespace, name: 'prometheus-1', labels: { 'kubernetes.io/service-name': 'prometheus' } },
+    addressType: 'IPv4',
+    ports: [{ name: '', port: 9090 }],
+    endpoints: [{ addresses: ['10.1.0.1'], targetRef: { kind: 'Pod', namespace, name: 'prometheus-0' } }],
   });
   return patient;
 }

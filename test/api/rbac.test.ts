@@ -1,7 +1,10 @@
 // The controller with exactly the rights that the chart grants, over the whole life of an Incident:
 // they are sufficient, and not excessive.
 
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { recordAuditEvent } from '../../src/gateway/audit-event.ts';
 import { auditAnchor } from '../../src/gateway/protocol.ts';
 import { AnchorConfigMap } from '../../src/gateway/published-anchor.ts';
@@ -143,6 +146,12 @@ describe('who may read Incidents', () => {
     expect(await mayList(INCIDENTS)).toBe(false);
     await bind('oplab-view');
     await eventually(() => mayList(INCIDENTS));
+
+    // The command in docs/install.md.
+    const kubectl = await ensureTool('kubectl');
+    const run = (...args: string[]) => promisify(execFile)(kubectl, ['--kubeconfig', server.kubeconfig, ...args]);
+    await run('create', 'clusterrolebinding', 'sre-view-oplab', '--clusterrole=oplab-view', '--group=sre');
+    await eventually(() => run('auth', 'can-i', 'list', 'incidents', '-A', '--as=somebody', '--as-group=sre'));
   });
 });
 

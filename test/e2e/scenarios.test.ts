@@ -157,7 +157,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
 
     const config = ['-n', target.namespace, 'get', 'configmap', 'tikv-tikv', '-o', 'json'];
     const repaired = JSON.parse(await kubectl(...config)).data;
-    expect((await oplab('undo', ...at, '--dry-run')).stdout).toContain('would put back: /data/tikv.toml');
+    expect((await oplab('undo', ...at, '--dry-run')).stdout).toContain('would be put back: /data/tikv.toml set to');
     expect(JSON.parse(await kubectl(...config)).data).toEqual(repaired);
 
     const undone = await oplab('undo', ...at, '--yes');
@@ -172,6 +172,7 @@ describe('with the rehearsal model, a stand-in for Claude', () => {
       expect(JSON.parse(metadata.annotations['oplab.dev/undo'])).toEqual([
         expect.objectContaining({ putBack: 1, failed: 0, endedAt: expect.any(String) }),
       ]);
+      expect((await oplab('incident', 'show', ...at)).stdout).toMatch(/^Undo$/m);
       expect(
         undone.stdout
           .split('\n')

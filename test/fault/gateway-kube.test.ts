@@ -14,6 +14,8 @@ let attempt: Attempt;
 beforeAll(async () => {
   lab = await startGatewayHarness();
   attempt = await lab.open('kube');
+  // The controller that makes it in each namespace does not run here, and pods need it.
+  await lab.client.create(SERVICE_ACCOUNTS, { metadata: { namespace: TARGET, name: 'default' } });
 });
 afterAll(async () => {
   await lab?.close();
@@ -108,7 +110,6 @@ describe('the kube door', () => {
 
   it('names the pods that were entered, and not those that refused, even over a restart', async () => {
     const own = await lab.open('entered');
-    await lab.client.create(SERVICE_ACCOUNTS, { metadata: { namespace: TARGET, name: 'default' } });
     const containers = [{ name: 'main', image: 'none' }];
     const pod = (name: string) => ({ metadata: { namespace: TARGET, name }, spec: { containers } });
     for (const name of ['entered', 'closed']) await lab.client.create(PODS, pod(name));
@@ -205,11 +206,6 @@ describe('the kube door', () => {
   });
 
   it('records an exec as a connection with its command, whatever its result', async () => {
-    await lab.client.create((await import('../../src/kube/resources.ts')).SERVICE_ACCOUNTS, {
-      apiVersion: 'v1',
-      kind: 'ServiceAccount',
-      metadata: { name: 'default', namespace: TARGET },
-    });
     await lab.kubectl(attempt, 'run', 'idle', '--image=none');
     const entries = await recorded(async () => {
       const run = await lab.kubectl(attempt, 'exec', 'idle', '--', 'rm', '-rf', '/data');

@@ -46,7 +46,7 @@ export async function startApiServer(): Promise<ApiServer> {
   const client = createKubeClient({ kubeconfig: plane.kubeconfig });
   await installKinds(client);
   for (const name of [AGENTS, SYSTEM]) await client.create(NAMESPACES, { metadata: { name } });
-  const read = { apiGroups: [''], resources: ['configmaps', 'services'], verbs: ['get', 'list', 'watch'] };
+  const read = { apiGroups: [''], resources: ['configmaps', 'pods', 'services'], verbs: ['get', 'list', 'watch'] };
   const stands = { apiGroups: [''], resources: ['persistentvolumeclaims'], verbs: ['list'] };
   const workloads = { apiGroups: ['apps'], resources: ['statefulsets', 'deployments'], verbs: ['list'] };
   const slices = { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list'] };

@@ -38,6 +38,20 @@ app.kubernetes.io/component: {{ .component }}
 {{ default "oplab-model-key" .Values.model.apiKey.existingSecret }}
 {{- end }}
 
+{{/* The CAs of the chart's own certificates, which the controller renews, as {names: […]}. */}}
+{{- define "oplab.renewedAuthorities" -}}
+names:
+{{- if not .Values.gateway.tls.existingSecret }}
+  - gateway
+{{- end }}
+{{- if and (include "oplab.dockerSockets" . | fromYaml).names (not .Values.docker.socket.serverSecret) }}
+  - docker
+{{- end }}
+{{- if and .Values.intake.routes (not .Values.intake.plainHTTP) (not .Values.intake.tlsSecret) }}
+  - intake
+{{- end }}
+{{- end }}
+
 {{- define "oplab.canaryHost" -}}
 {{ printf "%s.%s.svc" .Values.tripwires.hostName .Release.Namespace }}
 {{- end }}

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { withoutControls } from '../../audit/controls.ts';
+import { escapeControls, withoutControls } from '../../audit/controls.ts';
 import { type Entry, entryKind } from '../../audit/entry.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import type { SessionSummary } from '../../audit/log.ts';
@@ -38,7 +38,7 @@ export async function searchAudit(environment: Environment, command: Command, te
       for await (const entry of pages(reader, session.session)) {
         if (!(await matches(reader, entry, given, since, wanted))) continue;
         found += 1;
-        if (given.output === 'ndjson') output.line(JSON.stringify(entry));
+        if (given.output === 'ndjson') output.line(escapeControls(JSON.stringify(entry)));
         else output.line(oneLine(session, entry));
       }
     }

@@ -2,14 +2,14 @@
 
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { withoutControls } from '../../audit/controls.ts';
+import { escapeControls, withoutControls } from '../../audit/controls.ts';
 import { type Entry, entryKind } from '../../audit/entry.ts';
 import { NotFound } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { dateTime } from '../format.ts';
 import { type AuditReader, allEntries } from '../reader/audit-reader.ts';
 import { entriesText, renderEntry } from '../render/entry.ts';
-import { type ResolvedSession, resolveSession } from '../resolve-session.ts';
+import { type ResolvedSession, requireNotPruned, resolveSession } from '../resolve-session.ts';
 
 const flags = connectionFlags.extend({
   output: z.enum(['text', 'json', 'ndjson']).default('text'),
@@ -35,12 +35,7 @@ export async function showTrail(environment: Environment, command: Command, text
     if (resolved.summary === undefined) {
       throw new NotFound(`the log has no entries of session ${resolved.session} yet`);
     }
-    const { prunedAt, entries, headHash } = resolved.summary;
-    if (prunedAt !== undefined) {
-      throw new NotFound(
-        `the ${entries} entries of session ${resolved.session} were pruned on ${prunedAt.slice(0, 10)}; their head was ${headHash}`,
-      );
-    }
+    requireNotPruned(resolved);
     await show(environment, reader, resolved, given);
   } finally {
     await reader.close();
@@ -63,7 +58,7 @@ async function show(
     given.full && blobDigest !== null ? ((await reader.blob(blobDigest)) ?? null) : undefined;
 
   if (given.output === 'ndjson') {
-    for (const entry of entries) output.line(JSON.stringify(withBlob(entry, await readBlob(entry))));
+    for (const entry of entries) output.line(escapeControls(JSON.stringify(withBlob(entry, await readBlob(entry)))));
     return;
   }
   if (given.output === 'json') {

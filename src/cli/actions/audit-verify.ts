@@ -6,8 +6,9 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { type Incident, sessionId } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
-import { verifyExport } from '../../audit/export.ts';
+import { type SessionExport, verifyExport } from '../../audit/export.ts';
 import { type Anchor, type Finding, isSeal, sha256 } from '../../audit/hash-chain.ts';
+import { verifyProof } from '../../audit/session-proof.ts';
 import {
   isSound,
   type SessionReport,
@@ -96,7 +97,7 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
 interface Report {
   readonly source: string;
   readonly findings: readonly Finding[];
-  /** Undefined for the export of one session. */
+  /** Undefined for an export whose proof was not looked at because it has none. */
   readonly signature: SignatureVerdict | undefined;
   readonly sessions: readonly SessionReport[];
 }
@@ -131,12 +132,7 @@ async function verifyOffline(
     if (sessions !== undefined && !sessions.includes(id)) {
       throw new NotFound(`${file} contains session ${id}, not that of "${text}"`);
     }
-    return {
-      source: file,
-      findings: [],
-      signature: undefined,
-      sessions: [verifyExport(exported, anchors.get(id))],
-    };
+    return verifyExported(file, exported, given, anchors.get(id) ?? []);
   }
   const keys = givenKeys(given);
   const { findings, checkpoint, ...report } = verifyFile(file, {
@@ -147,6 +143,23 @@ async function verifyOffline(
   });
   const signature = { checkpoint, keySource: keys?.source, onFirstUse: false };
   return { source: file, findings, signature, sessions: report.sessions };
+}
+
+function verifyExported(source: string, exported: SessionExport, given: Flags, anchors: readonly Anchor[]): Report {
+  const { proof, session, entries } = exported;
+  const report = verifyExport(exported, anchors);
+  const keys = givenKeys(given);
+  if (keys === undefined) {
+    const signature = proof && { checkpoint: undefined, keySource: undefined, onFirstUse: false };
+    return { source, findings: [], signature, sessions: [report] };
+  }
+  const proven = verifyProof(proof, session.id, entries, keys, givenCheckpoint(given));
+  return {
+    source,
+    findings: [],
+    signature: { checkpoint: proven.checkpoint, keySource: keys.source, onFirstUse: false },
+    sessions: [{ ...report, signed: proven.signed, findings: [...report.findings, ...proven.findings] }],
+  };
 }
 
 async function verifyThroughGateway(

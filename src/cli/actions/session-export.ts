@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { exportFileName, type SessionExport, verifyExport } from '../../audit/export.ts';
 import { errorMessage, InvalidInput } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
+import type { Output } from '../output.ts';
 import { readExport } from '../reader/file-reader.ts';
 import { entriesText } from '../render/entry.ts';
 import { postMortem } from '../render/post-mortem.ts';
@@ -32,7 +33,7 @@ export async function exportSessions(
   if (text === undefined && !given.all && !one) throw new InvalidInput('name a session or use --all');
   if (text !== undefined && given.all) throw new InvalidInput('name a session or use --all, not both');
   let written = 0;
-  for await (const exported of loadExports(environment, given, text)) {
+  for await (const exported of loadExports(environment, given, text, given.format === 'json')) {
     write(environment, given, exported, given.all);
     written += 1;
   }
@@ -45,6 +46,7 @@ function write({ output }: Environment, given: Flags, exported: SessionExport, s
   const { incident, sealed, entries } = exported.session;
   const name = `${incident.namespace}/${incident.name}`;
   if (!sealed) output.note(`${name} is not sealed: the session may continue after this export`);
+  if (given.format === 'json') noteProof(output, name, exported);
   if (given.to === '-') {
     output.write(text);
     return;
@@ -60,6 +62,14 @@ function write({ output }: Environment, given: Flags, exported: SessionExport, s
     throw new InvalidInput(there ? `${file} already exists; use --force to overwrite it` : errorMessage(error), error);
   }
   output.line(`${file}: ${name}, ${entriesText(entries)}, ${Object.keys(exported.blobs).length} texts`);
+}
+
+/** Says what a verification with the public key would miss. */
+function noteProof(output: Output, name: string, { proof, session }: SessionExport): void {
+  if (proof === undefined) output.note(`${name}: the log is not signed, so nothing proves where the export is from`);
+  else if (proof.opened === null || (session.sealed && proof.sealed === null)) {
+    output.note(`${name}: the last checkpoint of the log is older than the session; export it again in a few seconds`);
+  }
 }
 
 function isFolder(to: string): boolean {

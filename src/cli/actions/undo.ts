@@ -11,16 +11,9 @@ import { InvalidInput, NotAllowed, NotFound, UndoIncomplete } from '../../errors
 import { isConflict } from '../../kube/errors.ts';
 import { describeTarget } from '../changes/object-yaml.ts';
 import { isIncomplete, type ObjectResult, otherChanges, planUndo, runUndo } from '../changes/undo.ts';
-import type { Conflict, NotUndone, ObjectPlan } from '../changes/undo-plan.ts';
-import {
-  beginRun,
-  endRun,
-  planText,
-  readRuns,
-  showRuns,
-  UNDO_ANNOTATION,
-  type UndoRun,
-} from '../changes/undo-record.ts';
+import type { Conflict, NotUndone, ObjectPlan, Restored } from '../changes/undo-plan.ts';
+import { readRuns, showRuns, UNDO_ANNOTATION, type UndoRun } from '../changes/undo-record.ts';
+import { beginRun, endRun, planText } from '../changes/undo-report.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import type { Output } from '../output.ts';
 import { changesOf, loadSession, requireVerified } from './changes.ts';
@@ -49,9 +42,9 @@ export async function undoSession(environment: Environment, command: Command, te
   const objects = environment.objects(given);
   const plans = await planUndo(changes, objects);
   const others = otherChanges(changes);
+  const planned = plans.map((plan) => ({ ...plan, done: false }));
   if (given.dryRun) {
-    const planned = plans.map((plan) => ({ ...plan, done: false }));
-    if (given.output === 'json') environment.output.line(planText(plans));
+    if (given.output === 'json') environment.output.line(planText(plans, others));
     else render(environment.output, planned, others, true);
     requireComplete(planned, others);
     return;
@@ -66,12 +59,7 @@ export async function undoSession(environment: Environment, command: Command, te
     return;
   }
   if (!given.yes) {
-    render(
-      environment.output,
-      plans.map((plan) => ({ ...plan, done: false })),
-      others,
-      true,
-    );
+    render(besideResult(environment.output, given), planned, others, true);
     if (!(await environment.confirm('Put this back?'))) throw new InvalidInput('nothing was put back');
   }
   const results = await runOnRecord(environment, given, session, plans, others);
@@ -107,7 +95,7 @@ async function runOnRecord(
       const { raw } = await environment.incidents(given).get(namespace, name);
       if (!isMap(raw)) throw new NotAllowed(`the Incident ${namespace}/${name} cannot be read`);
       try {
-        await objects.annotateIncident(raw, UNDO_ANNOTATION, show(readRuns(raw)));
+        await objects.annotateIncident(raw, UNDO_ANNOTATION, show(readRuns(raw) ?? []));
         return;
       } catch (error) {
         // The controller or somebody else has written to the Incident.
@@ -115,7 +103,7 @@ async function runOnRecord(
       }
     }
   };
-  const begun = beginRun(plans, {
+  const begun = beginRun(plans, others, {
     begunAt: environment.now().toISOString(),
     by: await objects.whoAmI(),
     entries: session.entries,
@@ -124,8 +112,13 @@ async function runOnRecord(
   await record((earlier) => showRuns(earlier, begun));
   const results = await runUndo(plans, objects);
   const ended = endRun(begun, results, others.length, environment.now().toISOString());
-  await record((earlier) => showRuns(earlier.slice(0, -1), ended));
+  await record((earlier) => showRuns(earlier, ended));
   return results;
+}
+
+/** Where the question and its plan go, so that stdout holds only the result as JSON. */
+function besideResult(output: Output, { output: format }: Flags): Output {
+  return format === 'json' ? { ...output, line: (text = '') => output.note(text) } : output;
 }
 
 /** @throws UndoIncomplete */
@@ -135,19 +128,18 @@ function requireComplete(results: readonly ObjectResult[], others: readonly NotU
 }
 
 function report(output: Output, given: Flags, results: readonly ObjectResult[], others: readonly NotUndone[]): void {
-  if (given.output === 'json') output.line(JSON.stringify({ objects: results, notUndone: others }, null, 2));
+  if (given.output === 'json') output.line(planText(results, others));
   else render(output, results, others, false);
 }
 
 function render(output: Output, results: readonly ObjectResult[], others: readonly NotUndone[], isPlan: boolean): void {
   const { bold, green, red, yellow } = output.colors;
   if (results.length + others.length === 0) output.note('There is nothing to put back.');
-  for (const { target, restored, steps, conflicts, notUndone, failure } of results) {
+  for (const { target, restored, steps, conflicts, notUndone, failure, done } of results) {
     output.line(bold(describeTarget(target)));
     if (steps.length === 0 && conflicts.length + notUndone.length === 0) output.line('  is as it was before');
-    const word = isPlan ? 'would put back' : 'put back';
-    if (steps.length > 0 && failure === undefined) {
-      for (const field of restored) output.line(green(`  ${word}: ${withoutControls(field)}`));
+    if (steps.length > 0 && (isPlan || done)) {
+      for (const one of restored) output.line(green(`  ${isPlan ? 'would be ' : ''}${showRestored(one)}`));
     }
     if (failure !== undefined) output.line(red(`  not put back: ${withoutControls(failure)}`));
     for (const conflict of conflicts) for (const line of showConflict(conflict)) output.line(yellow(`  ${line}`));
@@ -160,14 +152,24 @@ function render(output: Output, results: readonly ObjectResult[], others: readon
     output.line(yellow(`  #${seq} ${withoutControls(what)}: ${withoutControls(why)}`));
 }
 
+const PAST = { set: 'set', remove: 'removed', create: 'created again', delete: 'deleted' };
+
+function showRestored({ seq, action, field, value, why }: Restored): string {
+  const what = field === '' ? '' : `${withoutControls(field)} `;
+  const to = action === 'set' ? ` to ${showValue(value)}` : '';
+  return `put back: ${what}${PAST[action]}${to} (#${seq}): ${why}`;
+}
+
+function showValue(value: unknown): string {
+  return value === undefined ? 'not there' : withoutControls(JSON.stringify(value)).slice(0, 500);
+}
+
 function showConflict({ seq, field, before, ours, present, why }: Conflict): string[] {
   const place = field === '' ? 'the object' : withoutControls(field);
-  const value = (given: unknown) =>
-    given === undefined ? 'not there' : withoutControls(JSON.stringify(given)).slice(0, 500);
   return [
     `conflict: ${place} (#${seq}): ${withoutControls(why)}`,
     ...(field === ''
       ? []
-      : [`  before:  ${value(before)}`, `  session: ${value(ours)}`, `  present: ${value(present)}`]),
+      : [`  before:  ${showValue(before)}`, `  session: ${showValue(ours)}`, `  present: ${showValue(present)}`]),
   ];
 }

@@ -35,6 +35,18 @@ export interface Conflict {
   readonly why: string;
 }
 
+/** Something that is put back, and why this overwrites nothing of others. */
+export interface Restored {
+  readonly seq: number;
+  readonly action: 'set' | 'remove' | 'create' | 'delete';
+  readonly part: ObjectPart;
+  /** Empty: the whole object. */
+  readonly field: string;
+  /** What the field is set to. */
+  readonly value?: unknown;
+  readonly why: string;
+}
+
 /** Something that cannot be put back, whoever wrote since. */
 export interface NotUndone {
   readonly seq: number;
@@ -58,7 +70,7 @@ export interface PatchOperation {
 export interface ObjectPlan {
   readonly target: Target;
   readonly steps: readonly Step[];
-  readonly restored: readonly string[];
+  readonly restored: readonly Restored[];
   readonly conflicts: readonly Conflict[];
   readonly notUndone: readonly NotUndone[];
 }
@@ -121,7 +133,7 @@ const read = (object: JsonMap): State => ({
 class Planner {
   readonly #present: JsonMap | undefined;
   #state: State | undefined;
-  readonly #restored: string[] = [];
+  #restored: Restored[] = [];
   readonly #conflicts: Conflict[] = [];
   readonly #notUndone: NotUndone[] = [];
   /** Fields with a conflict: what was written to them earlier stays as well. */
@@ -168,7 +180,8 @@ class Planner {
     }
     if (fields.length > 0) return;
     this.#state = undefined;
-    this.#restored.push('deleted');
+    const why = 'the session created it, and nobody has changed it since';
+    this.#restored.push({ seq: change.seq, action: 'delete', part: 'main', field: '', why });
   }
 
   #undoDeletion(change: ObjectChange, before: JsonMap): void {
@@ -197,7 +210,8 @@ class Planner {
     this.#state = read(before);
     // What happened to the later object of this name does not concern this one.
     this.#blocked = [];
-    this.#restored.push('created again');
+    const gone = 'the session deleted it, and it is still not there';
+    this.#restored.push({ seq, action: 'create', part: 'main', field: '', why: gone });
   }
 
   #undoChange(change: ObjectChange, before: JsonMap, after: JsonMap): void {
@@ -224,9 +238,23 @@ class Planner {
         block('a later value of this field is not put back');
       } else if (now.found && isEqual(now.value, difference.after)) {
         this.#state = { ...state, [part]: withBefore(state[part], difference) };
-        this.#restored.push(field);
+        this.#restoreField(change, field, difference);
       } else if (!now.found || !isEqual(now.value, difference.before)) block('somebody else changed it since');
     }
+  }
+
+  /** Of several values that the session gave to a field, only the one before all of them is named. */
+  #restoreField({ seq, part }: ObjectChange, field: string, { before, after }: Difference): void {
+    const why =
+      after === undefined
+        ? 'the session removed it, and it is still not there'
+        : 'it still has the value of the session';
+    this.#restored = [
+      ...this.#restored.filter((one) => one.field !== field || one.part !== part),
+      before === undefined
+        ? { seq, action: 'remove', part, field, why }
+        : { seq, action: 'set', part, field, value: before, why },
+    ];
   }
 
   /** Fields that changed, but look the same on record. */

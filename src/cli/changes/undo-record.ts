@@ -3,16 +3,23 @@
 
 import { z } from 'zod';
 import { GROUP } from '../../api/group.ts';
-import { sha256 } from '../../audit/hash-chain.ts';
 import { textMember } from '../../audit/object-view.ts';
-import { describeTarget } from './object-yaml.ts';
-import type { ObjectResult } from './undo.ts';
-import type { ObjectPlan } from './undo-plan.ts';
 
 export const UNDO_ANNOTATION = `${GROUP}/undo`;
-/** Older runs are dropped; the API server takes 256 KiB of annotations. */
+/** Older runs are dropped. */
 const MAX_RUNS = 10;
-const MAX_OBJECTS = 100;
+/** The API server takes 256 KiB of annotations, and others have some as well. */
+const MAX_BYTES = 128 * 1024;
+
+const result = z.object({
+  object: z.string(),
+  /** For example "set /data/a", or "delete" for the whole object. */
+  putBack: z.array(z.string()).default([]),
+  conflicts: z.array(z.object({ field: z.string(), why: z.string() })).default([]),
+  notUndone: z.array(z.object({ what: z.string(), why: z.string() })).default([]),
+  /** Only whether: the message of the API server may quote values. */
+  failed: z.boolean().optional(),
+});
 
 const run = z.object({
   begunAt: z.string(),
@@ -29,47 +36,45 @@ const run = z.object({
   conflicts: z.number().optional(),
   notUndone: z.number().optional(),
   failed: z.number().optional(),
+  /** Missing in runs of earlier versions, which recorded only the numbers. */
+  results: z.array(result).optional(),
 });
 export type UndoRun = z.infer<typeof run>;
 
-/** The runs on record, oldest first. */
-export function readRuns(incident: unknown): UndoRun[] {
+/** The runs on record, oldest first; undefined if the annotation holds something else. */
+export function readRuns(incident: unknown): UndoRun[] | undefined {
   const text = textMember(incident, 'metadata', 'annotations', UNDO_ANNOTATION);
   if (text === undefined) return [];
   try {
     return z.array(run).parse(JSON.parse(text));
   } catch {
-    // Somebody wrote something else into it. The next run replaces that.
-    return [];
+    return undefined;
   }
 }
 
-/** The annotation with one more run, or with the last one replaced. */
-export function showRuns(earlier: readonly UndoRun[], last: UndoRun): string {
-  return JSON.stringify([...earlier, last].slice(-MAX_RUNS));
+/** The annotation with a run that has begun or ended. Runs of others may have begun meanwhile. */
+export function showRuns(earlier: readonly UndoRun[], changed: UndoRun): string {
+  const isSame = ({ begunAt, by, planDigest }: UndoRun) =>
+    begunAt === changed.begunAt && by === changed.by && planDigest === changed.planDigest;
+  const runs = earlier.some(isSame)
+    ? earlier.map((one) => (isSame(one) ? changed : one))
+    : [...earlier, changed].slice(-MAX_RUNS);
+  while (runs.length > 1 && Buffer.byteLength(JSON.stringify(runs)) > MAX_BYTES) runs.shift();
+  return JSON.stringify(runs);
 }
 
-export function beginRun(
-  plans: readonly ObjectPlan[],
-  facts: Pick<UndoRun, 'begunAt' | 'by' | 'entries' | 'headHash'>,
-): UndoRun {
-  const objects = plans.filter(({ steps }) => steps.length > 0).map(({ target }) => describeTarget(target));
-  return { ...facts, planDigest: sha256(planText(plans)), objects: objects.slice(0, MAX_OBJECTS) };
+/** A run as `oplab incident show` tells it. */
+export interface ShownRun extends UndoRun {
+  /** Whether its plan was made from the sealed log of the Incident. Undefined if none is named. */
+  readonly matchesLog?: boolean;
 }
 
-/** The plan as it is printed and digested. */
-export function planText(plans: readonly ObjectPlan[]): string {
-  return JSON.stringify({ objects: plans }, null, 2);
-}
-
-export function endRun(begun: UndoRun, results: readonly ObjectResult[], others: number, endedAt: string): UndoRun {
-  const sum = (count: (result: ObjectResult) => number) => results.reduce((all, result) => all + count(result), 0);
-  return {
-    ...begun,
-    endedAt,
-    putBack: sum(({ done, steps }) => (done && steps.length > 0 ? 1 : 0)),
-    conflicts: sum(({ conflicts }) => conflicts.length),
-    notUndone: sum(({ notUndone }) => notUndone.length) + others,
-    failed: sum(({ failure }) => (failure === undefined ? 0 : 1)),
-  };
+/**
+ * The runs of an Incident; undefined if the record cannot be read.
+ * @param sealed the hash of the last entry of its sealed log, if the Incident's status names it
+ */
+export function runsOf(incident: unknown, sealed: string | undefined): ShownRun[] | undefined {
+  return readRuns(incident)?.map((one) =>
+    sealed === undefined ? one : { ...one, matchesLog: sealed === one.headHash },
+  );
 }

@@ -43,7 +43,10 @@ async function runPlan(plan: ObjectPlan, objects: Pick<Objects, 'take'>): Promis
     // The second step of a plan would meet the version that the first one has made.
     const [step] = plan.steps;
     if (step !== undefined) await objects.take(plan.target, step);
-    if (plan.steps.length > 1) return { ...plan, done: true, failure: 'its status is left as it is; run undo again' };
+    if (plan.steps.length > 1) {
+      const restored = plan.restored.filter(({ part }) => part === 'main');
+      return { ...plan, restored, done: true, failure: 'its status is left as it is; run undo again' };
+    }
     return { ...plan, done: true };
   } catch (error) {
     if (!isOplabError(error)) throw error;

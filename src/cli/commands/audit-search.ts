@@ -1,8 +1,9 @@
 // Flags and help of `oplab audit search`.
 
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { ENTRY_KINDS } from '../../audit/entry-kinds.ts';
 import type { OpenEnvironment } from '../environment.ts';
+import { parseAge } from './age.ts';
 import { parseKinds } from './audit-show.ts';
 
 const EXAMPLES = `
@@ -10,8 +11,6 @@ Examples:
   oplab audit search 'delete pvc'
   oplab audit search --kind kube_intent --since 24h
   oplab audit search PD_ -n tikv --tool shell --full`;
-
-const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** Adds the command to its parent. */
 export function addAuditSearch(parent: Command, open: OpenEnvironment): void {
@@ -30,14 +29,4 @@ export function addAuditSearch(parent: Command, open: OpenEnvironment): void {
       const { searchAudit } = await import('../actions/audit-search.ts');
       await searchAudit(await open(), command, text);
     });
-}
-
-/** @returns milliseconds @throws InvalidArgumentError */
-function parseAge(text: string): number {
-  const [, digits, unit = ''] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  const factor = UNITS[unit];
-  if (digits === undefined || factor === undefined) {
-    throw new InvalidArgumentError('use a number with s, m, h or d, for example 24h');
-  }
-  return Number(digits) * factor;
 }

@@ -12,6 +12,8 @@ Examples:
                                                    offline: the file against a saved status
   oplab audit verify --file tikv-tikv-store-down-6f1c0f5e-20260101T001000Z.json
                                                    offline: a session export against itself
+  oplab audit verify --file session.json --public-key log.pub
+                                                   offline: a session export against the signature of its log
   oplab audit verify --file audit.db --public-key log.pub --checkpoint saved.txt
                                                    offline: the file against its signatures
 

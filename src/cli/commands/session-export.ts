@@ -12,7 +12,7 @@ Examples:
   oplab session export 6f1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a11 --file audit.db
 
 The file is self-contained: entries, full texts, seal, and the Incident with its status. To verify it anywhere:
-oplab audit verify --file FILE. Its schema is schemas/session-export.schema.json.
+oplab audit verify --file FILE --public-key KEY. Its schema is schemas/session-export.schema.json.
 It contains everything the session saw, redacted like the log: protect it like the log.`;
 
 /** Adds the command to its parent. */

@@ -6,11 +6,13 @@ import type { OpenEnvironment } from '../environment.ts';
 const EXAMPLES = `
 Examples:
   oplab undo tikv-store-down -n tikv --dry-run      show what would be put back, and what not
+  oplab undo tikv-store-down -n tikv --dry-run -o json
+                                                    the whole plan, with values and reasons
   oplab undo tikv-store-down -n tikv                ask, then put it back
   oplab undo tikv/tikv-store-down --yes -o json
 
 Acts with your own rights. A field is put back only if it still has the value that the session left. Each run is
-recorded in the annotation oplab.dev/undo of the Incident before anything is put back.
+recorded in the annotation oplab.dev/undo of the Incident before anything is put back: see oplab incident show.
 
 Exit codes: 0 everything is put back or there is nothing to do, 5 something is left as it is and listed.`;
 

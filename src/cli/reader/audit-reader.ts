@@ -3,6 +3,7 @@
 import type { LogLeaf, SignedNotes } from '../../audit/checkpoint.ts';
 import type { Entry } from '../../audit/entry.ts';
 import type { ReadOptions, SessionSummary } from '../../audit/log.ts';
+import type { SessionProof } from '../../audit/session-proof.ts';
 import type { ErrorCode } from '../../error-codes.ts';
 import type { LiveChunk } from '../../gateway/protocol.ts';
 
@@ -28,6 +29,11 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** A session that was opened while somebody waits for new ones. */
+export type OpeningEvent =
+  | { readonly type: 'opened'; readonly summary: SessionSummary }
+  | ({ readonly type: 'waiting' } & Waiting);
+
 /** What binds the sessions of a log together, and what was signed about it. */
 export interface LogSignature {
   readonly leaves: readonly LogLeaf[];
@@ -50,10 +56,17 @@ export interface AuditReader {
    * `sealed`.
    */
   follow(id: string, options: FollowOptions): AsyncIterable<FollowEvent>;
+  /**
+   * Every session that is opened after the first `from` leaves, once and in order. Ends when the
+   * signal aborts, or at once if nobody writes to the source.
+   */
+  openings(from: number, signal: AbortSignal): AsyncIterable<OpeningEvent>;
   /** The leaves from this index on. Undefined if the source has none, like `signature`. */
   leaves(from: number): Promise<readonly LogLeaf[] | undefined>;
   /** Undefined if the source has none: an export, or a log of an earlier version. */
   signature(): Promise<LogSignature | undefined>;
+  /** The proof that a session was imported with, or null if it had none. Undefined: not imported. */
+  importedProof(id: string): Promise<SessionProof | null | undefined>;
   /** Undefined if it was pruned. */
   blob(digest: string): Promise<string | undefined>;
   close(): Promise<void>;
@@ -69,3 +82,6 @@ export async function allEntries(reader: AuditReader, session: string, afterSeq 
     if (next.length < page) return entries;
   }
 }
+
+/** The openings of a source to which nobody writes. */
+export async function* nobodyWrites(): AsyncGenerator<OpeningEvent> {}

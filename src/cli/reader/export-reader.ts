@@ -2,7 +2,7 @@
 
 import type { SessionExport } from '../../audit/export.ts';
 import type { SessionSummary } from '../../audit/log.ts';
-import type { AuditReader } from './audit-reader.ts';
+import { type AuditReader, nobodyWrites } from './audit-reader.ts';
 
 /** A reader over a parsed session export. */
 export function openExportReader(file: SessionExport, path: string): AuditReader {
@@ -28,8 +28,10 @@ export function openExportReader(file: SessionExport, path: string): AuditReader
       for (const entry of after(id, afterSeq)) yield { type: 'entry', entry };
       yield { type: 'sealed' };
     },
+    openings: nobodyWrites,
     leaves: async () => undefined,
     signature: async () => undefined,
+    importedProof: async (id) => (id === of.id ? (file.proof ?? null) : undefined),
     async blob(digest) {
       return Object.hasOwn(blobs, digest) ? blobs[digest] : undefined;
     },

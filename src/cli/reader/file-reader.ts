@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { AuditDatabase } from '../../audit/database.ts';
 import { parseExport, type SessionExport } from '../../audit/export.ts';
 import { requireFile } from '../../input/file.ts';
-import type { AuditReader } from './audit-reader.ts';
+import { type AuditReader, nobodyWrites } from './audit-reader.ts';
 import { openExportReader } from './export-reader.ts';
 
 /**
@@ -46,10 +46,15 @@ export function openFileReader(path: string): AuditReader {
       for (const entry of db.read(id, { afterSeq })) yield { type: 'entry', entry };
       yield { type: 'sealed' };
     },
+    openings: nobodyWrites,
     leaves: async (from) => (db.hasLogTables() ? db.log.leaves(from) : undefined),
     async signature() {
       if (!db.hasLogTables()) return undefined;
       return { leaves: db.log.leaves(), notes: db.log.notes('signed'), publicKey: undefined };
+    },
+    async importedProof(id) {
+      const imports = db.hasLogTables() ? db.log.imports() : undefined;
+      return imports?.has(id) ? (imports.get(id) ?? null) : undefined;
     },
     async blob(digest) {
       const bytes = db.blob(digest);

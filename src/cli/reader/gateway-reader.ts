@@ -5,12 +5,11 @@ import { z } from 'zod';
 import { type LogLeaf, logLeaf, signedNotes } from '../../audit/checkpoint.ts';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
 import { type SessionSummary, sessionSummary } from '../../audit/log.ts';
-import type { ErrorCode } from '../../error-codes.ts';
 import { errorMessage, GatewayUnreachable, InvalidInput, NotFound, OplabError } from '../../errors.ts';
 import { liveChunk } from '../../gateway/protocol.ts';
 import { errorBody } from '../../net/error-body.ts';
 import { serverSentEvents } from '../../net/server-sent-events.ts';
-import type { AuditReader, FollowEvent, FollowOptions } from './audit-reader.ts';
+import type { AuditReader, FollowEvent, FollowOptions, OpeningEvent, Waiting } from './audit-reader.ts';
 
 /** A connection to the read API, such as a port-forward. */
 export interface GatewayConnection {
@@ -44,30 +43,39 @@ const entryList = z.object({ items: z.array(z.unknown()) });
 /** A reader over HTTP. The first request opens the connection. */
 export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
   const { connect, retryMs = 1000, silenceMs = 60_000 } = options;
-  let connection: GatewayConnection | undefined;
+  let connection: Promise<GatewayConnection> | undefined;
 
-  const connected = async () => {
-    connection ??= await connect();
+  /** One connection for all requests that run at the same time. */
+  const connected = (): Promise<GatewayConnection> => {
+    if (connection === undefined) {
+      const opening = connect();
+      connection = opening;
+      opening.catch(() => {
+        if (connection === opening) connection = undefined;
+      });
+    }
     return connection;
   };
-  const drop = async () => {
-    const dropped = connection;
+  /** Closes a connection that failed. One that another request has opened since stays open. */
+  const drop = async (failed: Promise<GatewayConnection> | undefined = connection) => {
+    if (failed === undefined || failed !== connection) return;
     connection = undefined;
-    await dropped?.close();
+    const opened = await failed.catch(() => undefined);
+    await opened?.close();
   };
 
   /**
    * The response, whose body is not read yet.
    * @throws NotFound, GatewayUnreachable, or the error that the gateway reports
    */
-  const open = async (path: string, signal?: AbortSignal): Promise<Response> => {
-    const current = await connected();
+  const open = async (path: string, signal: AbortSignal, via = connected()): Promise<Response> => {
+    const current = await via;
     let response: Response;
     try {
-      response = await fetch(current.url + path, signal === undefined ? {} : { signal });
+      response = await fetch(current.url + path, { signal });
     } catch (error) {
       const reason = current.lastError ?? describeCause(error);
-      await drop();
+      await drop(via);
       if (reason === BAD_PORT) {
         throw new InvalidInput(
           `--gateway ${current.url}: this port is reserved for another protocol, and fetch blocks it (https://fetch.spec.whatwg.org/#port-blocking); forward the gateway to another port: kubectl -n oplab-system port-forward deploy/oplab-gateway 8080`,
@@ -84,34 +92,47 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
    * Retries on a new connection: reads have no side effects, and a restarting gateway is back
    * within seconds.
    */
-  const get = async (path: string): Promise<string> => {
+  const get = async (path: string, signal?: AbortSignal): Promise<string> => {
     for (let attempt = 1; ; attempt += 1) {
+      const via = connected();
       try {
-        const response = await open(path, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+        const limits = [AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...(signal === undefined ? [] : [signal])];
+        const response = await open(path, AbortSignal.any(limits), via);
         return await response.text();
       } catch (error) {
         const final = error instanceof OplabError && !(error instanceof GatewayUnreachable);
-        if (final || attempt >= ATTEMPTS) {
+        if (final || attempt >= ATTEMPTS || signal?.aborted) {
           if (error instanceof OplabError) throw error;
           throw new GatewayUnreachable(`the gateway's response was cut off: ${describeCause(error)}`, error);
         }
-        await drop();
+        await drop(via);
         await sleep(retryMs);
       }
     }
   };
 
-  const leaves = (from: number): Promise<LogLeaf[] | undefined> =>
+  const leaves = (from: number, signal?: AbortSignal): Promise<LogLeaf[] | undefined> =>
     orUndefined(async () => {
       const found: LogLeaf[] = [];
       for (;;) {
-        const { items } = leafList.parse(JSON.parse(await get(`/api/v1/log/leaves?from=${from + found.length}`)));
+        const page = await get(`/api/v1/log/leaves?from=${from + found.length}`, signal);
+        const { items } = leafList.parse(JSON.parse(page));
         if (items.length === 0) return found;
         found.push(...items);
       }
     });
 
-  async function* followOnce(id: string, afterSeq: number, outer: AbortSignal): AsyncGenerator<FollowEvent> {
+  const session = (id: string, signal?: AbortSignal): Promise<SessionSummary | undefined> =>
+    orUndefined(async () =>
+      sessionSummary.parse(JSON.parse(await get(`/api/v1/sessions/${encodeURIComponent(id)}`, signal))),
+    );
+
+  async function* followOnce(
+    id: string,
+    afterSeq: number,
+    outer: AbortSignal,
+    via: Promise<GatewayConnection>,
+  ): AsyncGenerator<FollowEvent> {
     const silence = new AbortController();
     const signal = AbortSignal.any([outer, silence.signal]);
     const watchdog = setTimeout(
@@ -119,7 +140,11 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       silenceMs,
     );
     try {
-      const response = await open(`/api/v1/sessions/${encodeURIComponent(id)}/stream?afterSeq=${afterSeq}`, signal);
+      const response = await open(
+        `/api/v1/sessions/${encodeURIComponent(id)}/stream?afterSeq=${afterSeq}`,
+        signal,
+        via,
+      );
       if (response.body === null) return;
       for await (const event of serverSentEvents(response.body)) {
         watchdog.refresh();
@@ -135,13 +160,13 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
 
   async function* follow(id: string, { afterSeq = 0, signal }: FollowOptions): AsyncGenerator<FollowEvent> {
     let seen = afterSeq;
-    let reported = '';
+    const waits = waitingReporter();
     while (!signal.aborted) {
-      let reason = 'the stream ended';
-      let code: ErrorCode | undefined;
+      const via = connected();
+      let waiting: Waiting = { reason: 'the stream ended' };
       try {
-        for await (const event of followOnce(id, seen, signal)) {
-          reported = '';
+        for await (const event of followOnce(id, seen, signal, via)) {
+          waits.over();
           if (event.type === 'entry') {
             // The gateway should resume after `seen`; this check ensures that nothing is repeated.
             if (event.entry.seq <= seen) continue;
@@ -152,14 +177,37 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         }
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof z.ZodError || error instanceof SyntaxError || error instanceof InvalidInput) throw error;
-        reason = error instanceof OplabError ? error.message : describeCause(error);
-        code = error instanceof OplabError ? error.code : undefined;
-        if (!(error instanceof NotFound)) await drop();
+        waiting = requireTransient(error);
+        if (!(error instanceof NotFound)) await drop(via);
       }
       if (signal.aborted) return;
-      if (reason !== reported) yield { type: 'waiting', reason, code };
-      reported = reason;
+      if (waits.isNew(waiting)) yield { type: 'waiting', ...waiting };
+      await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async function* openings(from: number, signal: AbortSignal): AsyncGenerator<OpeningEvent> {
+    let next = from;
+    const waits = waitingReporter();
+    while (!signal.aborted) {
+      try {
+        const added = await leaves(next, signal);
+        if (added === undefined) {
+          throw new InvalidInput(
+            'this gateway is of an earlier version and does not tell new sessions; name an Incident',
+          );
+        }
+        waits.over();
+        for (const { index, event, session: id } of added) {
+          const summary = event === 'opened' ? await session(id, signal) : undefined;
+          if (summary !== undefined) yield { type: 'opened', summary };
+          next = index + 1;
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        const waiting = requireTransient(error);
+        if (waits.isNew(waiting)) yield { type: 'waiting', ...waiting };
+      }
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -167,14 +215,7 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
   return {
     source: 'gateway',
     sessions: async (): Promise<SessionSummary[]> => sessionList.parse(JSON.parse(await get('/api/v1/sessions'))).items,
-    async session(id) {
-      try {
-        return sessionSummary.parse(JSON.parse(await get(`/api/v1/sessions/${encodeURIComponent(id)}`)));
-      } catch (error) {
-        if (error instanceof NotFound) return undefined;
-        throw error;
-      }
-    },
+    session: (id) => session(id),
     async entries(id, read = {}): Promise<Entry[]> {
       const query = new URLSearchParams({ afterSeq: String(read.afterSeq ?? 0) });
       if (read.limit !== undefined) query.set('limit', String(read.limit));
@@ -182,7 +223,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       return entryList.parse(JSON.parse(text)).items.map(parseEntry);
     },
     follow,
-    leaves,
+    openings,
+    leaves: (from) => leaves(from),
     async signature() {
       // The notes come first, so that the leaves are at least as many as they cover.
       const view = await orUndefined(async () => logView.parse(JSON.parse(await get('/api/v1/log'))));
@@ -190,6 +232,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       if (view === undefined || all === undefined) return undefined;
       return { leaves: all, notes: view.notes ?? undefined, publicKey: view.publicKey };
     },
+    // A gateway does not serve a file with imported sessions.
+    importedProof: async () => undefined,
     async blob(digest) {
       try {
         return await get(`/api/v1/blobs/${encodeURIComponent(digest)}`);
@@ -198,7 +242,29 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
         throw error;
       }
     },
-    close: drop,
+    close: () => drop(),
+  };
+}
+
+/** Why to wait. @throws the error itself, if waiting does not help */
+function requireTransient(error: unknown): Waiting {
+  if (error instanceof z.ZodError || error instanceof SyntaxError || error instanceof InvalidInput) throw error;
+  if (error instanceof OplabError) return { reason: error.message, code: error.code };
+  return { reason: describeCause(error) };
+}
+
+/** Tells each reason once, until the waiting is over. */
+function waitingReporter() {
+  let reported = '';
+  return {
+    over: () => {
+      reported = '';
+    },
+    isNew: ({ reason }: Waiting) => {
+      const isNew = reason !== reported;
+      reported = reason;
+      return isNew;
+    },
   };
 }
 

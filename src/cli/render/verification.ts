@@ -37,9 +37,10 @@ export function renderSessionReport(report: SessionReport, colors: Colors): stri
   ];
 }
 
-function signedLine({ signed, entries }: SessionReport): string[] | undefined {
+function signedLine({ signed, entries, imported }: SessionReport): string[] | undefined {
   if (signed === undefined) return undefined;
-  if (signed.entries >= entries) return [`    signed by ${signed.by}`];
+  if (signed.entries >= entries)
+    return [`    signed by ${signed.by}${imported === true ? ', from whose log it was imported' : ''}`];
   return [
     signed.entries === 0
       ? `    not signed yet: opened after the last checkpoint of ${signed.by}`

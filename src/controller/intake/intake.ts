@@ -2,7 +2,7 @@
 
 import type { ErrorCode } from '../../error-codes.ts';
 import { AlertRefused, errorMessage, IntakeUnavailable, NoRoute, OplabError } from '../../errors.ts';
-import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
+import { isForbidden, isInvalid, isNotFound, isQuotaExceeded } from '../../kube/errors.ts';
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
 import { alertSource, buildAlarm, incidentNamespace } from './alarm-of-alert.ts';
@@ -106,6 +106,7 @@ export class Intake {
 function classify(error: unknown): NoRoute | AlertRefused | IntakeUnavailable {
   if (error instanceof NoRoute || error instanceof AlertRefused) return error;
   const message = errorMessage(error);
+  if (isQuotaExceeded(error)) return new IntakeUnavailable(`the namespace has too many Incidents: ${message}`, error);
   if (isInvalid(error) || isForbidden(error) || isNotFound(error)) {
     return new AlertRefused(`the API server refused the Incident: ${message}`, error);
   }

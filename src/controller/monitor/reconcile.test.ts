@@ -2,6 +2,7 @@
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import { anIncident } from '../../../test/support/an-incident.ts';
+import { fakeService } from '../../../test/support/fake-service.ts';
 import { monitor, START } from '../../../test/support/monitor-fixtures.ts';
 import { agentClassSpec } from '../../api/agent-class.ts';
 import { findCondition } from '../../api/meta.ts';
@@ -18,6 +19,7 @@ import { MonitorReconciler } from './reconcile.ts';
 
 const KEY = 'tikv/store-down';
 const NEVER = new AbortController().signal;
+const PROMETHEUS = fakeService({ name: 'prometheus' });
 
 /** Everything around one Monitor. */
 class MonitorHarness {
@@ -57,12 +59,11 @@ class MonitorHarness {
           : undefined,
       checkContext: () => ({
         kube: {
-          get: async () => {
+          ...PROMETHEUS,
+          get: async (resource, ref) => {
             if (this.isForbidden) throw new KubeError(403, 'Forbidden', 'services is forbidden');
-            const spec = { clusterIP: '10.0.0.9', selector: { a: 'b' }, ports: [{ port: 9090 }] };
-            return kubeObject.parse({ metadata: { name: 'prometheus', namespace: 'tikv' }, spec });
+            return await PROMETHEUS.get(resource, ref);
           },
-          list: async () => ({ items: [], resourceVersion: '' }),
           read: async () => ({}),
         },
         fetch: async () => {

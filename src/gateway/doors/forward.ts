@@ -27,31 +27,35 @@ const SETTLE_MS = 10_000;
 
 type RequestExchange = Extract<Exchange, { type: 'request' }>;
 
+/** One request on its way to an upstream and back. */
+interface Forwarding {
+  readonly held: Held;
+  /** For the part of the answer that is kept. */
+  readonly memory: MemoryHold;
+  readonly exchange: RequestExchange;
+  readonly plan: ForwardPlan;
+  /** The recorded intent of a write. */
+  readonly intent: Intent | undefined;
+}
+
 /**
  * Forwards one request.
- * @param memory for the part of the answer that is kept
- * @param intent the recorded intent of a write
  * @returns the status of the answer
  * @throws if the request cannot be forwarded; the caller then got no answer, or a part of one
  */
-export async function forwardRequest(
-  held: Held,
-  memory: MemoryHold,
-  exchange: RequestExchange,
-  plan: ForwardPlan,
-  intent: Intent | undefined,
-): Promise<number> {
+export async function forwardRequest(forwarding: Forwarding): Promise<number> {
+  const { held, exchange, plan } = forwarding;
   const outgoing = send(plan);
   if (plan.writes && !plan.follows && plan.reduce === undefined) {
     return await settle(held, exchange, async (settling) => {
       const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(settling.signal));
-      await deliver(settling, memory, exchange, plan, intent, answer);
+      await deliver({ ...forwarding, held: settling }, answer);
       return answer.statusCode ?? 502;
     });
   }
   const answer = await answeredBy(plan, outgoing, () => outgoing.receiveResponse(held.signal));
-  if (plan.reduce !== undefined) await filter(held, memory, exchange, plan, plan.reduce, intent, answer);
-  else await stream(held, exchange, plan, intent, answer);
+  if (plan.reduce !== undefined) await filter(forwarding, plan.reduce, answer);
+  else await stream(forwarding, answer);
   return exchange.response.statusCode;
 }
 
@@ -112,12 +116,8 @@ export async function answeredBy<T extends Head | IncomingMessage>(
 
 /** Keeps the whole answer to a read, and sends the caller what the filter leaves of it. */
 async function filter(
-  held: Held,
-  memory: MemoryHold,
-  exchange: RequestExchange,
-  plan: ForwardPlan,
+  { held, memory, exchange, plan, intent }: Forwarding,
   reduce: (body: Buffer) => Buffer,
-  intent: Intent | undefined,
   answer: IncomingMessage,
 ): Promise<void> {
   let size = 0;
@@ -136,14 +136,7 @@ async function filter(
  * Records the answer to a write, and then sends it to the caller. Of an answer that is too large to
  * be kept, the beginning is recorded, and the rest is streamed.
  */
-async function deliver(
-  held: Held,
-  memory: MemoryHold,
-  exchange: RequestExchange,
-  plan: ForwardPlan,
-  intent: Intent | undefined,
-  answer: IncomingMessage,
-): Promise<void> {
+async function deliver({ held, memory, exchange, plan, intent }: Forwarding, answer: IncomingMessage): Promise<void> {
   const { response } = exchange;
   const pieces = piecesOf(held, plan, answer);
   let size = 0;
@@ -209,13 +202,7 @@ async function readBeginning(
 }
 
 /** Forwards an answer as it arrives, no faster than the caller reads. */
-async function stream(
-  held: Held,
-  exchange: RequestExchange,
-  plan: ForwardPlan,
-  intent: Intent | undefined,
-  answer: IncomingMessage,
-): Promise<void> {
+async function stream({ held, exchange, plan, intent }: Forwarding, answer: IncomingMessage): Promise<void> {
   const { response } = exchange;
   const status = answer.statusCode ?? 502;
   response.writeHead(status, plan.headers(answer));

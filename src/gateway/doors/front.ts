@@ -149,7 +149,7 @@ async function forward(
   return await whileHeld(gateway, caller, exchange, { intent, explanation: recorded?.explanation }, async (held) =>
     exchange.type === 'upgrade'
       ? await splice(gateway, held, exchange, plan, intent)
-      : await forwardRequest(held, caller.memory, exchange, plan, intent),
+      : await forwardRequest({ held, memory: caller.memory, exchange, plan, intent }),
   );
 }
 
