@@ -90,6 +90,14 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     });
   });
 
+  it('prints YAML', async () => {
+    const create = ['incident', 'create', 'a', '-n', 'x', '--summary', 's', '--dry-run', 'client'];
+    expect(await oplab(...create, '--http-check', 'up=pd:80 status == 200')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('\nkind: Incident\nmetadata:\n  name: a\n'),
+    });
+  });
+
   it('runs by a link to it, as kubectl runs a plugin', async () => {
     await symlink(at('dist/main.mjs'), at('kubectl-oplab'));
     expect(await run(at('kubectl-oplab'), '--help')).toMatchObject({
