@@ -90,6 +90,23 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
     });
   });
 
+  it('says in one line what is wrong with its words', async () => {
+    const seen = await Promise.all([oplab('nope'), oplab('audit', 'lst'), oplab('audit', 'prune')]);
+    for (const { code, stdout, stderr } of seen) {
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toMatch(/^oplab: OPLAB_INVALID_INPUT: [^\n]+ \(use --help for more information\)\n$/);
+    }
+    expect(seen[1].stderr).toContain("unknown command 'lst' (Did you mean one of list, ls?)");
+  });
+
+  it('says in one line that its output cannot be written', async () => {
+    const words = ['-c', '"$0" "$@" > /dev/full', process.execPath, at('dist/main.mjs'), 'version'];
+    const child = spawn('sh', words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    expect(await text(child.stderr)).toMatch(/^oplab: the output cannot be written: ENOSPC[^\n]+\n$/);
+    expect(await ended).toBe(1);
+  });
+
   it('prints YAML', async () => {
     const create = ['incident', 'create', 'a', '-n', 'x', '--summary', 's', '--dry-run', 'client'];
     expect(await oplab(...create, '--http-check', 'up=pd:80 status == 200')).toMatchObject({
