@@ -89,6 +89,9 @@ it('names the missing permission, and keeps the text of an unknown problem', () 
   expect(describeFileProblem(file, Object.assign(new Error('x'), { code: 'EACCES' }))).toBe(
     `${file} cannot be read: permission denied; check its owner and its mode`,
   );
+  expect(describeFileProblem('', Object.assign(new Error('x'), { code: 'ENOENT' }))).toBe(
+    '"" does not exist; check the path',
+  );
   expect(describeFileProblem(file, new Error('the disk is on fire'))).toContain('cannot be read: the disk is on fire');
 });
 
@@ -96,6 +99,14 @@ describe('the files of oplab audit verify', () => {
   const verify = (...words: string[]) => program().parseAsync(['node', 'oplab', 'audit', 'verify', ...words]);
   const other = path.join(folder, 'text');
   writeFileSync(other, 'only words\n');
+
+  it('must be YAML, or the error says where it is not', async () => {
+    const broken = path.join(folder, 'broken.yaml');
+    writeFileSync(broken, 'a: [\nb: }\n');
+    await expect(verify('--file', other, '--incident-file', broken)).rejects.toThrow(
+      /broken\.yaml is not valid YAML or JSON: [^\n]+ at line \d+, column \d+$/,
+    );
+  });
 
   it.each([
     ['--incident-file', 'does not contain an Incident; save Incidents with kubectl get incidents -A -o yaml'],

@@ -209,6 +209,11 @@ describe('the chart refuses', () => {
       { tripwires: { hostName: 'oplab-gateway' } },
       /tripwires\.hostName: "oplab-gateway" could be .*choose a name that does not begin with oplab-/,
     ],
+    [
+      'a route whose Incidents have no check',
+      { intake: { routes: [{ name: 'a', namespace: 'tikv', verify: { soakSeconds: 30 } }] } },
+      /intake\/routes\/0.*prometheus.*verify.*checks/s,
+    ],
     ['a volume without a size', { gateway: { persistence: { size: 'big' } } }, /gateway.*persistence.*size/],
     ['certificates that are none', { model: { caBundle: 'x' } }, /model.*caBundle/],
     ['an isolation probe of no port', { isolationProbes: { a: 'host:655360' } }, /isolationProbes.*a/],

@@ -76,7 +76,7 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
       raw = parse(await readFile(path, 'utf8'));
     } catch (error) {
       throw new InvalidInput(
-        `--incident-file: ${path} is not valid YAML or JSON: ${errorMessage(error).split('\n')[0]}`,
+        `--incident-file: ${path} is not valid YAML or JSON: ${errorMessage(error).split('\n')[0]?.replace(/:$/, '')}`,
         error,
       );
     }
