@@ -33,3 +33,24 @@ export const intentParams = z.looseObject({
 
 /** Params of a model_call that used tokens: its cost in millionths of a US dollar. */
 export const costParams = z.looseObject({ costMicroUSD: z.number() });
+
+/** What the outcome of a Kubernetes write says about whether the write was done. */
+export interface WriteOutcome {
+  /** HTTP status; null when there was no answer. */
+  readonly status: number | null;
+  readonly subresource?: string | undefined;
+  /** The reason in the API server's own answer. */
+  readonly reason?: string | undefined;
+}
+
+/** Reasons with which the API server refuses a request before it reaches the server behind a proxy. */
+const REFUSED_BEFORE_PROXY: readonly (string | undefined)[] = ['Forbidden', 'Unauthorized', 'NotFound'];
+
+/**
+ * Whether a write surely changed nothing. A server error does not say that, and neither does the
+ * error of a server behind a proxy, which may have done something first.
+ */
+export function wasRefused({ status, subresource, reason }: WriteOutcome): boolean {
+  if (status === null || status < 400 || status >= 500) return false;
+  return subresource !== 'proxy' || REFUSED_BEFORE_PROXY.includes(reason);
+}

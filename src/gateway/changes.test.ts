@@ -87,6 +87,28 @@ describe('the count', () => {
     expect(changes.summary().count).toBe(2);
   });
 
+  it.each<[string, number, object]>([
+    ['a server error may follow on a change', 500, {}],
+    ['a time-out says nothing about the change', 504, {}],
+    ['a server behind a proxy may answer anything after a change', 400, { subresource: 'proxy', reason: 'whatever' }],
+    ['nor does its own 403 say more', 403, { subresource: 'proxy' }],
+  ])('keeps what may have been done: %s', (_why, status, more) => {
+    const changes = new Changes();
+    const made = write(more);
+    changes.add(made);
+    changes.add(entry('kube_outcome', { verb: 'patch', intentSeq: made.seq, status, ...more }));
+    expect(changes.summary().count).toBe(1);
+  });
+
+  it('drops a request to a proxy that the API server has refused itself', () => {
+    const changes = new Changes();
+    const asked = { verb: 'connect', subresource: 'proxy', method: 'POST' };
+    const made = entry('kube_intent', asked);
+    changes.add(made);
+    changes.add(entry('kube_outcome', { ...asked, intentSeq: made.seq, status: 403, reason: 'Forbidden' }));
+    expect(changes.summary().count).toBe(0);
+  });
+
   it('adds the name of a created object from the answer', () => {
     const changes = new Changes();
     const made = entry('kube_intent', { verb: 'create' }, { content: 'create apps/deployments tikv' });

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import type { RecordedChange, RecordedChanges } from '../api/incident-status.ts';
 import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
-import { intentParams } from '../audit/entry-params.ts';
+import { intentParams, wasRefused } from '../audit/entry-params.ts';
 import { truncateToBytes } from '../audit/excerpt.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { EnteredPodList } from './entered-pods.ts';
@@ -35,6 +35,8 @@ const outcomeParams = z.looseObject({
   status: z.number().int().nullable(),
   namespace: z.string().optional(),
   name: z.string().optional(),
+  subresource: z.string().optional(),
+  reason: z.string().optional(),
   object: z.looseObject({ name: z.string().optional() }).optional(),
 });
 
@@ -92,10 +94,10 @@ export class Changes {
     if (entry.writer !== 'gateway' || (entry.kind !== 'kube_outcome' && entry.kind !== 'docker_outcome')) return;
     const outcome = outcomeParams.safeParse(entry.params);
     if (!outcome.success || !this.#open.delete(outcome.data.intentSeq)) return;
-    const { status, intentSeq } = outcome.data;
-    this.#pods.settle(intentSeq, status);
-    if (status !== null && status >= 400) {
-      // The write was refused, so it changed nothing.
+    const { intentSeq } = outcome.data;
+    const isRefused = wasRefused(outcome.data);
+    this.#pods.settle(intentSeq, isRefused);
+    if (isRefused) {
       this.#count -= 1;
       this.#last = this.#last.filter((one) => one.seq !== intentSeq);
       return;

@@ -34,11 +34,11 @@ export class EnteredPodList {
   }
 
   /** Applies an outcome. One that was refused entered nothing. */
-  settle(intentSeq: number, status: number | null): void {
+  settle(intentSeq: number, isRefused: boolean): void {
     const pod = this.#open.get(intentSeq);
     if (pod === undefined) return;
     this.#open.delete(intentSeq);
-    if (status === null || status < 400) merge(this.#pods, pod);
+    if (!isRefused) merge(this.#pods, pod);
   }
 
   /** Undefined if there are none. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { DEFAULT_SESSION_LIMITS } from '../audit/session-quota.ts';
-import { ADMIN_SOCKET, ports } from './protocol.ts';
+import { ADMIN_SOCKET, auditAnchor, ports } from './protocol.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
 
@@ -30,7 +30,9 @@ export const gatewayEnvironment = z.object({
   OPLAB_SIGNING_NAME: z.string().default('oplab.dev/audit'),
   /** Public keys, separated by blanks, whose signatures are still accepted. */
   OPLAB_SIGNING_PREVIOUS_KEYS: z.string().default(''),
-  /** The namespace of the operator, with the ConfigMap oplab-audit-anchor. */
+  /** The ConfigMap in which it publishes what it signed. */
+  OPLAB_AUDIT_ANCHOR: z.string().min(1).default(auditAnchor.name),
+  /** The namespace of the operator, with this ConfigMap. */
   OPLAB_SYSTEM_NAMESPACE: z.string().default('oplab-system'),
   /** The namespace of agent pods and their service accounts. */
   OPLAB_AGENTS_NAMESPACE: z.string().default('oplab-agents'),

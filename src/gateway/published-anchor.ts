@@ -26,9 +26,9 @@ export class AnchorConfigMap {
   readonly #client: Pick<KubeClient, 'get' | 'patch'>;
   readonly #ref: { readonly name: string; readonly namespace: string };
 
-  constructor(client: Pick<KubeClient, 'get' | 'patch'>, namespace: string) {
+  constructor(client: Pick<KubeClient, 'get' | 'patch'>, namespace: string, name: string = auditAnchor.name) {
     this.#client = client;
-    this.#ref = { name: auditAnchor.name, namespace };
+    this.#ref = { name, namespace };
   }
 
   /** For messages. */

@@ -77,7 +77,7 @@ function createSigner(options: SessionGuardsOptions, isBroken: (session: string)
   const { environment, client, log, keys, metrics, logger, signal, targets } = options;
   return new LogSigner({
     log,
-    configMap: new AnchorConfigMap(client, environment.OPLAB_SYSTEM_NAMESPACE),
+    configMap: new AnchorConfigMap(client, environment.OPLAB_SYSTEM_NAMESPACE, environment.OPLAB_AUDIT_ANCHOR),
     keys,
     logger,
     isBroken,

@@ -163,6 +163,15 @@ describe('an agent may not write, whatever its role allows,', () => {
     ],
     ['an AgentClass', AGENT_CLASSES, agentClass('forged')],
     ['a Namespace', NAMESPACES, { metadata: unscoped }],
+    [
+      'a ControllerRevision, of which a StatefulSet makes pods',
+      kind('apps', 'controllerrevisions', 'ControllerRevision', true),
+      {
+        metadata,
+        revision: 1,
+        data: { spec: { template: { $patch: 'replace', spec: { serviceAccountName: 'powerful', containers } } } },
+      },
+    ],
     ['a Node', kind('', 'nodes', 'Node'), { metadata: { name: 'forged' } }],
     [
       'a PersistentVolume',

@@ -145,7 +145,7 @@ describe('a repair that is claimed but does not hold', () => {
           kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'patient', cel: 'object.data.nothing == 1' },
         },
         { name: 'gone', kubernetes: { apiVersion: 'v1', kind: 'ConfigMap', name: 'absent', cel: 'true' } },
-        { name: 'rights', kubernetes: { apiVersion: 'v1', kind: 'Pod', name: 'p', cel: 'true' } },
+        { name: 'rights', kubernetes: { apiVersion: 'v1', kind: 'LimitRange', name: 'p', cel: 'true' } },
         { name: 'kind', kubernetes: { apiVersion: 'v1', kind: 'Nonsense', name: 'p', cel: 'true' } },
       ],
     };

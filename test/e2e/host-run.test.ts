@@ -3,6 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { blocks } from '../support/docs-blocks.ts';
@@ -81,6 +82,8 @@ it('the commands in CONTRIBUTING run both processes on the host', async () => {
   await kubectl('-n', INCIDENT[0], 'delete', 'incident', INCIDENT[1], '--timeout=90s');
 
   output = '';
+  await rm(path.join(root, '.oplab/gateway'), { recursive: true, force: true });
+  await tryKubectl('-n', 'oplab-system', 'delete', 'configmap', 'audit-anchor-of-host');
   openTerminal(`${environment}\n${gateway}`);
   await eventually(ready(9091), { what: 'a gateway that is ready', withinMs: 90_000, everyMs: 500 });
   expect(await answers('http://127.0.0.1:9230/json/version')).toBe(true);

@@ -60,14 +60,14 @@ describe('the commands in the documentation', () => {
     });
   });
   afterAll(async () => {
-    await tryKubectl('delete', 'clusterrolebinding', 'sre-use-oplab');
+    await tryKubectl('delete', 'clusterrolebinding', 'sre-use-oplab', 'sre-view-oplab');
     await tryKubectl('-n', 'tikv', 'delete', 'rolebinding', 'sre-incidents');
     await rm(folder, { recursive: true, force: true });
   });
 
   it('install oplab, admit an author, stop an agent, verify the log, upgrade and uninstall', async () => {
     const typed = await blocks('docs/install.md', 'sh');
-    const [namespace, key, install, authors, otherModel, upgrade, uninstall, deleteRecord, ...more] = typed;
+    const [namespace, key, install, authors, readers, otherModel, upgrade, uninstall, deleteRecord, ...more] = typed;
     expect(more, 'blocks that nothing types').toEqual([]);
     const values = (await blocks('docs/install.md', 'yaml')).find((block) => block.startsWith('# my-values.yaml\n'));
     expect(values).toBeDefined();
@@ -77,6 +77,7 @@ describe('the commands in the documentation', () => {
     await type(key);
     await type(install);
     await type(authors);
+    await type(readers);
     const asAuthor = ['--as', 'alice', '--as-group', 'sre'];
     await eventually(
       async () => {

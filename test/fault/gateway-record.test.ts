@@ -5,8 +5,9 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type { Entry } from '../../src/audit/entry.ts';
-import { FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
+import { FORBIDDEN_APPS, FORBIDDEN_GROUPS, FORBIDDEN_RESOURCES } from '../../src/gateway/doors/kube/forbidden.ts';
 import { CONFIG_MAPS, ROLE_BINDINGS } from '../../src/kube/resources.ts';
+import { createTransport } from '../../src/kube/transport.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
@@ -48,6 +49,32 @@ describe('a write is recorded as it is done', () => {
     const body = ' '.repeat(4096) + JSON.stringify(configMap('unseen'));
     expect((await send('POST', CONFIGMAPS, headers, body)).status).toBe(400);
     await expect(stored('unseen')).rejects.toThrow('not found');
+  });
+
+  it('and not as a dry run that the API server does not read as one', async () => {
+    await lab.client.create(CONFIG_MAPS, { ...configMap('dry'), metadata: { namespace: TARGET, name: 'dry' } });
+    const target = `${CONFIGMAPS}/dry?dryRun=All${'&'.repeat(10_000)}`;
+    const { status, text, entries } = await send('DELETE', target, {});
+    expect([status, entries]).toEqual([400, []]);
+    expect(text).toContain('send at most 1000');
+    expect(await stored('dry')).toEqual({ word: 'sesame' });
+    // Go drops so many parameters in silence: without the door, this dry run deletes.
+    await createTransport(lab.client.server).exchange({ method: 'DELETE', path: target });
+    await expect(stored('dry')).rejects.toThrow('not found');
+  });
+
+  it('with the path and the headers for the server behind a proxy', async () => {
+    const target = `/api/v1/namespaces/${TARGET}/services/none:80/proxy/admin/delete-all`;
+    const { intent } = await send('GET', `${target}?now=1`, {
+      'x-command': 'drop everything',
+      'x-api-key': 'hunter22',
+    });
+    expect(intent?.content).toBe(`proxy services/proxy ${TARGET}/none:80: GET /admin/delete-all`);
+    expect(intent?.params).toMatchObject({
+      path: target,
+      query: { now: ['1'] },
+      headers: { 'x-command': 'drop everything', 'x-api-key': '[redacted:value:8]' },
+    });
   });
 
   it('with blanks around it that would push it out of the record', async () => {
@@ -203,6 +230,7 @@ describe('what no role can allow', () => {
     ['POST', `/api/v1/namespaces/${TARGET}/serviceaccounts/default/token`, 'serviceaccounts/token'],
     ['GET', '/api/v1/nodes/x/proxy/run', 'nodes/proxy'],
     ['PUT', `/api/v1/namespaces/${TARGET}/finalize`, 'namespaces/finalize'],
+    ['DELETE', `/apis/apps/v1/namespaces/${TARGET}/controllerrevisions/x`, 'controllerrevisions.apps'],
   ])('is refused at the door, on record: %s %s', async (method, target, name) => {
     const headers = { 'content-type': 'application/json' };
     const { status, entries, outcome, text } = await send(
@@ -223,11 +251,12 @@ describe('what no role can allow', () => {
     const policy = parseAllDocuments(text)
       .map((document) => document.toJS())
       .find(({ metadata, kind }) => kind === 'ValidatingAdmissionPolicy' && metadata.name === 'oplab-agent-forbidden');
-    const [groups, core] = policy.spec.matchConstraints.resourceRules;
+    const [groups, core, apps] = policy.spec.matchConstraints.resourceRules;
     expect(groups.apiGroups).toEqual(FORBIDDEN_GROUPS);
     expect(groups.resources).toEqual(['*/*']);
     expect(core.resources.sort()).toEqual(
       ['serviceaccounts/token', ...FORBIDDEN_RESOURCES.flatMap((resource) => [resource, `${resource}/*`])].sort(),
     );
+    expect([apps.apiGroups, apps.resources]).toEqual([['apps'], FORBIDDEN_APPS]);
   });
 });

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { Entry } from '../../audit/entry.ts';
+import { wasRefused } from '../../audit/entry-params.ts';
 import { isMap, type JsonMap, member, type ObjectPart, parseObject, textMember } from '../../audit/object-view.ts';
 import { findRace } from './race.ts';
 
@@ -69,6 +70,8 @@ const beforeParams = z.looseObject({
 const outcomeParams = z.looseObject({
   intentSeq: z.number(),
   status: z.number().nullable(),
+  subresource: z.string().optional(),
+  reason: z.string().optional(),
   changed: z.array(z.string()).optional(),
 });
 const dockerParams = z.looseObject({ changes: z.boolean().default(true) });
@@ -103,7 +106,7 @@ export async function readChanges(
       writes.set(entry.seq, other(entry, 'docker', 'a call to Docker has no state that could be put back'));
     } else if (entry.kind === 'docker_outcome') {
       const outcome = outcomeParams.safeParse(entry.params);
-      if (outcome.success && (outcome.data.status ?? 0) >= 400) writes.delete(outcome.data.intentSeq);
+      if (outcome.success && wasRefused(outcome.data)) writes.delete(outcome.data.intentSeq);
     } else if (entry.kind === 'kube_intent') {
       const intent = intentParams.safeParse(entry.params);
       if (!intent.success) writes.set(entry.seq, other(entry, 'unknown', 'its intent cannot be read'));
@@ -120,7 +123,7 @@ export async function readChanges(
       const outcome = outcomeParams.safeParse(entry.params);
       const write = outcome.success ? writes.get(outcome.data.intentSeq) : undefined;
       if (outcome.success && write !== undefined && 'befores' in write) {
-        if ((outcome.data.status ?? 0) >= 400) writes.delete(outcome.data.intentSeq);
+        if (wasRefused(outcome.data)) writes.delete(outcome.data.intentSeq);
         else write.outcome = { ...outcome.data, text: await text(entry) };
       }
     }
@@ -153,6 +156,9 @@ function describeWrite(write: Recorded): Change[] {
   }
   if (outcome === undefined || outcome.status === null) {
     return fail('its answer is not on record, so whether it was done is not known');
+  }
+  if (outcome.status >= 400) {
+    return fail(`it was answered with the error ${outcome.status}, so whether it was done is not known`);
   }
   const answer = outcome.text === undefined ? undefined : parseObject(outcome.text);
   if (verb === 'deletecollection') return describeDeletions(write, answer);

@@ -197,6 +197,18 @@ describe('the plan for one object', () => {
     ]);
   });
 
+  it('creates nothing that may not have been there before the session', () => {
+    // Two writes at once, both of which saw no object, and were answered with 201 and 200.
+    const [first, second] = [state({ a: '1' }), state({ a: '2' }, '2')];
+    const raced = change(undefined, second, { race: 'somebody else created it just before' });
+    const found = plan(undefined, change(undefined, first), raced, change(second, undefined, { verb: 'delete' }));
+    expect(found?.steps).toEqual([]);
+    expect(found?.restored).toEqual([]);
+    expect(found?.notUndone.map(({ what, why }) => `${what}: ${why}`)).toEqual([
+      expect.stringMatching(/^delete: the session may have created it itself/),
+    ]);
+  });
+
   it('never writes a placeholder of the record into an object', () => {
     const found = plan(
       state({ a: 'plain' }, '2'),

@@ -139,6 +139,9 @@ class Planner {
   /** Fields with a conflict: what was written to them earlier stays as well. */
   #blocked: { readonly part: ObjectPart; readonly path: Path }[] = [];
 
+  /** Objects of which it is not known whether they were there before the session: their uids. */
+  readonly #doubtful = new Set<string>();
+
   constructor(present: JsonMap | undefined) {
     this.#present = present;
     this.#state = present === undefined ? undefined : read(present);
@@ -160,11 +163,13 @@ class Planner {
     const state = this.#state;
     // Somebody else has deleted it.
     if (state === undefined) return;
+    const uid = textMember(after, 'metadata', 'uid') ?? '';
     if (change.race !== undefined) {
+      this.#doubtful.add(uid);
       this.#conflict(change, change.race);
       return;
     }
-    if (state.uid !== textMember(after, 'metadata', 'uid')) {
+    if (state.uid !== uid) {
       this.#conflict(change, 'somebody else created another object of this name since', { present: state.main });
       return;
     }
@@ -276,6 +281,17 @@ class Planner {
   result(): Omit<ObjectPlan, 'target'> {
     const plan = { restored: this.#restored, conflicts: this.#conflicts, notUndone: this.#notUndone };
     const [present, state] = [this.#present, this.#state];
+    if (present === undefined && state !== undefined && this.#doubtful.has(state.uid ?? '')) {
+      const why =
+        'the session may have created it itself, at the same time as somebody else, so it is not created again';
+      const deletions = this.#restored.filter(({ action }) => action === 'create');
+      return {
+        ...plan,
+        restored: [],
+        notUndone: [...this.#notUndone, ...deletions.map(({ seq }) => ({ seq, what: 'delete', why }))],
+        steps: [],
+      };
+    }
     const identity = {
       uid: textMember(present, 'metadata', 'uid') ?? '',
       resourceVersion: textMember(present, 'metadata', 'resourceVersion') ?? '',

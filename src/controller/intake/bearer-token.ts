@@ -10,6 +10,13 @@ const REREAD_MS = 2000;
 /** All digests have the same length, so the time of a comparison reveals nothing. */
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
+/** The token in the header. @throws Unauthenticated */
+export function requireToken(authorization: string | undefined): string {
+  const token = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+  if (token === undefined) throw new Unauthenticated('send the header Authorization: Bearer <token>');
+  return token;
+}
+
 /** The file has one token per line, so that an old and a new one can be valid together. */
 export class BearerToken {
   readonly #file: string;
@@ -22,9 +29,7 @@ export class BearerToken {
   /** @throws Unauthenticated; IntakeUnavailable when there is no token to compare with */
   async check(authorization: string | undefined): Promise<void> {
     const digests = await this.#digests();
-    const token = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
-    if (token === undefined) throw new Unauthenticated('send the header Authorization: Bearer <token>');
-    const given = digest(token);
+    const given = digest(requireToken(authorization));
     const matches = digests.filter((expected) => timingSafeEqual(expected, given));
     if (matches.length === 0) throw new Unauthenticated('the token is not valid for this route');
   }

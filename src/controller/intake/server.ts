@@ -8,7 +8,7 @@ import { createTlsServer, listen } from '../../net/tls-server.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { Alert } from './alert.ts';
 import { alertmanagerPayload, alertsFromAlertmanager } from './alertmanager.ts';
-import type { BearerToken } from './bearer-token.ts';
+import { type BearerToken, requireToken } from './bearer-token.ts';
 import type { Intake, Receipt } from './intake.ts';
 import type { ConfiguredRoute } from './route.ts';
 import { alertsFromWebhook, webhookPayload } from './webhook.ts';
@@ -118,7 +118,10 @@ async function answer(
   }
   const served = options.routes.find(({ name }) => name === called.routeName);
   // Who has no token does not learn which routes there are.
-  if (served === undefined) throw new Unauthenticated('the token is not valid for this route');
+  if (served === undefined) {
+    requireToken(request.headers.authorization);
+    throw new Unauthenticated('the token is not valid for this route');
+  }
   // Checked before the body is read, so that unauthenticated senders cause no work.
   await served.token.check(request.headers.authorization);
   if (served.route === undefined) throw new IntakeUnavailable(`route ${served.name} is disabled: ${served.problem}`);

@@ -12,6 +12,7 @@ describe('requestHeaders', () => {
       'impersonate-extra-scopes': 'all',
       'x-remote-group': 'system:masters',
       'x-forwarded-for': '1.2.3.4',
+      'x-http-method-override': 'DELETE',
       connection: 'keep-alive, x-hop',
       'x-hop': '1',
       'transfer-encoding': 'chunked',

@@ -30,6 +30,8 @@ const IDENTITY: ReadonlySet<string> = new Set([
   // Leads from the API server's own log to an entry of ours.
   'audit-id',
 ]);
+/** Headers by which a server behind a proxy takes one method for another: a read would be a write. */
+const METHOD_OVERRIDES: ReadonlySet<string> = new Set(['x-http-method-override', 'x-http-method', 'x-method-override']);
 const IDENTITY_PREFIXES = ['impersonate-', 'x-remote-', 'x-forwarded-', 'x-original-'];
 
 /** Prefix of a bearer token in the list of WebSocket subprotocols. */
@@ -41,7 +43,7 @@ export function requestHeaders(incoming: IncomingHttpHeaders): OutgoingHttpHeade
   const outgoing: OutgoingHttpHeaders = {};
   for (const [name, value] of Object.entries(incoming)) {
     if (value === undefined || HOP_BY_HOP.has(name) || IDENTITY.has(name) || named.has(name)) continue;
-    if (IDENTITY_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
+    if (IDENTITY_PREFIXES.some((prefix) => name.startsWith(prefix)) || METHOD_OVERRIDES.has(name)) continue;
     if (name === 'sec-websocket-protocol') {
       const kept = withoutBearer(value);
       if (kept !== '') outgoing[name] = kept;

@@ -105,7 +105,21 @@ describe('classify', () => {
     ['DELETE', `${NS}/pods/x%0Acreate%20pods`],
     ['DELETE', `${NS}/pods/x%23`],
     ['DELETE', `${NS}/pods/x%E2%80%AEy`],
+    // Go drops this parameter, and does not say so.
+    ['DELETE', `${NS}/pods?labelSelector=app%3Dx;y`],
+    ['DELETE', `${NS}/pods?labelSelector=app%3Dx%zz`],
+    // These would be recorded as other texts than the API server reads.
+    ['POST', `${NS}/pods/x/exec?command=%ff`],
+    ['POST', `${NS}/pods/x/exec?command=\u00c3\u00a9`],
+    ['GET', `${NS}/services/x/proxy/\u00c3\u00a9`],
   ])('refuses what no client of the API sends: %s %s', (method, url) => {
     expect(() => classify(method, url)).toThrow(expect.objectContaining({ code: 'OPLAB_INVALID_INPUT' }));
+  });
+
+  it('refuses a query with so many parameters that Go would drop all of them', () => {
+    const withParameters = (count: number) => () =>
+      classify('DELETE', `${NS}/pods/x?dryRun=All${'&'.repeat(count - 1)}`);
+    expect(withParameters(1000)).not.toThrow();
+    expect(withParameters(1001)).toThrow('the query has 1001 parameters; send at most 1000');
   });
 });

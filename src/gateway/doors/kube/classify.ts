@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { InvalidInput } from '../../../errors.ts';
 import type { CanonicalBody } from './body.ts';
+import { readQuery } from './query.ts';
 
 export interface KubeRequest {
   /**
@@ -39,6 +40,8 @@ export interface KubeRequest {
   readonly follows: boolean;
   /** The decoded path. */
   readonly path: string;
+  /** What the path has after the object and its subresource: for a proxy, the path behind it. */
+  readonly rest: string | undefined;
   readonly query: URLSearchParams;
 }
 
@@ -74,12 +77,12 @@ export const METHOD_VERBS: Readonly<Record<string, string>> = {
  */
 export function classify(method: string, url: string): KubeRequest {
   if (!url.startsWith('/')) throw new InvalidInput('the request line must contain an absolute path');
+  // Such bytes are forwarded as they are, and the API server reads them as UTF-8.
+  if (/[^\x21-\x7e]/.test(url)) throw new InvalidInput('the path and the query must be ASCII; percent-encode the rest');
   const verb = METHOD_VERBS[method];
   if (verb === undefined) throw new InvalidInput(`method ${method} is not a method of the Kubernetes API`);
   const mark = url.indexOf('?');
-  // The ampersand preserves a second question mark, which the API server reads as part of the first
-  // name.
-  const query = new URLSearchParams(mark === -1 ? '' : `&${url.slice(mark + 1)}`);
+  const query = readQuery(mark === -1 ? '' : url.slice(mark + 1));
   let path: string;
   try {
     path = decodeURIComponent(mark === -1 ? url : url.slice(0, mark));
@@ -102,6 +105,8 @@ export function classify(method: string, url: string): KubeRequest {
     query,
   };
   const parsed = parseResource(segments);
+  const behind = parsed === undefined ? [] : segments.slice(parsed.depth);
+  const rest = behind.length === 0 ? undefined : `/${behind.join('/')}`;
   // After a proxy subresource, the path belongs to the proxied server and may have any form.
   const checked = parsed?.subresource === 'proxy' ? segments.slice(0, parsed.depth) : segments;
   if (checked.some((segment) => segment === '' || segment === '.' || segment === '..' || segment.includes('\\'))) {
@@ -112,10 +117,11 @@ export function classify(method: string, url: string): KubeRequest {
     throw new InvalidInput('the path must not hold control characters or "#"');
   }
   if (parsed === undefined) {
-    return { ...base, kind: verb === 'get' ? 'read' : 'write', verb: method.toLowerCase() };
+    return { ...base, rest: undefined, kind: verb === 'get' ? 'read' : 'write', verb: method.toLowerCase() };
   }
-  const { depth: _, watchPrefix, ...parts } = parsed;
-  const { name, subresource, resource, group } = parts;
+  const { depth: _, watchPrefix, ...object } = parsed;
+  const { name, subresource, resource, group } = object;
+  const parts = { ...object, rest };
   if (subresource !== undefined && CONNECTS.has(subresource)) {
     return { ...base, ...parts, kind: 'write', verb: 'connect', follows: true };
   }

@@ -16,6 +16,8 @@ export const FORBIDDEN_GROUPS: readonly string[] = [
 ];
 /** Resources of the core group, each with its subresources. */
 export const FORBIDDEN_RESOURCES: readonly string[] = ['nodes', 'persistentvolumes', 'namespaces'];
+/** Resources of the group `apps`. A StatefulSet makes pods of its revision, which no policy sees. */
+export const FORBIDDEN_APPS: readonly string[] = ['controllerrevisions'];
 
 /** Why this write is refused; undefined where it is the role's to decide. */
 export function findForbidden(request: KubeRequest): string | undefined {
@@ -24,7 +26,7 @@ export function findForbidden(request: KubeRequest): string | undefined {
   const isForbidden =
     group === ''
       ? FORBIDDEN_RESOURCES.includes(resource) || (resource === 'serviceaccounts' && subresource === 'token')
-      : FORBIDDEN_GROUPS.includes(group);
+      : FORBIDDEN_GROUPS.includes(group) || (group === 'apps' && FORBIDDEN_APPS.includes(resource));
   if (!isForbidden) return undefined;
   const path = subresource === undefined ? resource : `${resource}/${subresource}`;
   const name = group === '' ? path : `${path}.${group}`;

@@ -67,19 +67,22 @@ export async function recordIntent(
   // A body that was not read could say something else than the query.
   const request = unread === undefined ? withBody(asked, read) : { ...asked, dryRun: false };
   const key = `kube:${crypto.randomUUID()}`;
-  const { verb, group, version, resource, namespace, name, subresource, dryRun, path } = request;
+  const { verb, group, version, resource, namespace, name, subresource, dryRun, path, rest } = request;
   const query = Object.fromEntries(
     [...new Set(request.query.keys())].map((parameter) => [parameter, request.query.getAll(parameter)]),
   );
   const command = subresource === 'exec' ? request.query.getAll('command') : [];
   const target = {
     verb,
-    ...(resource === undefined ? { path } : { group, version, resource }),
+    ...(resource === undefined ? {} : { group, version, resource }),
+    ...(resource === undefined || rest !== undefined ? { path } : {}),
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
   };
-  const text = `${describeRequest(request)}${command.length === 0 ? '' : `: ${command.join(' ')}`}`;
+  const details = subresource === 'proxy' ? [method, rest ?? '/'] : [...(rest === undefined ? [] : [rest]), ...command];
+  const text = `${describeRequest(request)}${details.length === 0 ? '' : `: ${details.join(' ')}`}`;
+  const others = otherHeaders(headers);
   const explanation = await gateway.commands.explain(lease, caller.isGone());
   const receipt = await record(gateway, lease, 'gateway', {
     clientKey: key,
@@ -93,6 +96,7 @@ export async function recordIntent(
       ...(contentType === undefined ? {} : { contentType }),
       ...(userAgent === undefined ? {} : { userAgent }),
       ...(protocol === undefined ? {} : { protocol }),
+      ...(Object.keys(others).length === 0 ? {} : { headers: others }),
       // Only what is forwarded is in the API server's log.
       ...(auditID === undefined || 'unexplained' in explanation ? {} : { auditID }),
       ...(unread === undefined ? {} : { unreadBytes: unread.bytes }),
@@ -163,6 +167,34 @@ export async function recordIntent(
       });
     },
   };
+}
+
+/** Headers that say nothing about what a request does, and those that have a field of their own. */
+const ORDINARY_HEADERS: ReadonlySet<string> = new Set([
+  'accept',
+  'accept-encoding',
+  'connection',
+  'content-length',
+  'content-type',
+  'user-agent',
+  'upgrade',
+  'sec-websocket-key',
+  'sec-websocket-version',
+  'sec-websocket-extensions',
+  'sec-websocket-protocol',
+  'x-stream-protocol-version',
+  'kubectl-command',
+  'kubectl-session',
+  AUDIT_ID,
+]);
+
+/** What the server behind a proxy or an aggregated API may obey. */
+function otherHeaders(headers: ForwardedRequest['headers']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined || ORDINARY_HEADERS.has(name) ? [] : [[name, String(value)]],
+    ),
+  );
 }
 
 /** Of an answer, which a pod behind a proxy may have written. The API server's own texts are shorter. */
