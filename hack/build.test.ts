@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
@@ -113,6 +114,13 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
       code: 0,
       stdout: expect.stringContaining('\nkind: Incident\nmetadata:\n  name: a\n'),
     });
+  });
+
+  it('makes no home for a user who has none', async () => {
+    const words = ['-c', 'HOME=nobody "$0" "$@"', process.execPath, at('dist/main.mjs'), 'version'];
+    const child = spawn('sh', words, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
+    expect(await text(child.stdout)).toMatch(/^oplab /);
+    expect(existsSync(at('nobody'))).toBe(false);
   });
 
   it('runs by a link to it, as kubectl runs a plugin', async () => {
