@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
@@ -88,6 +89,38 @@ describe('the command line of dist/', { timeout: 60_000 }, () => {
       code: 2,
       stderr: expect.stringContaining('OPLAB_INVALID_INPUT: spec.verify.checks[0]'),
     });
+  });
+
+  it('says in one line what is wrong with its words', async () => {
+    const seen = await Promise.all([oplab('nope'), oplab('audit', 'lst'), oplab('audit', 'prune')]);
+    for (const { code, stdout, stderr } of seen) {
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toMatch(/^oplab: OPLAB_INVALID_INPUT: [^\n]+ \(use --help for more information\)\n$/);
+    }
+    expect(seen[1].stderr).toContain("unknown command 'lst' (Did you mean one of list, ls?)");
+  });
+
+  it('says in one line that its output cannot be written', async () => {
+    const words = ['-c', '"$0" "$@" > /dev/full', process.execPath, at('dist/main.mjs'), 'version'];
+    const child = spawn('sh', words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    expect(await text(child.stderr)).toMatch(/^oplab: the output cannot be written: ENOSPC[^\n]+\n$/);
+    expect(await ended).toBe(1);
+  });
+
+  it('prints YAML', async () => {
+    const create = ['incident', 'create', 'a', '-n', 'x', '--summary', 's', '--dry-run', 'client'];
+    expect(await oplab(...create, '--http-check', 'up=pd:80 status == 200')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('\nkind: Incident\nmetadata:\n  name: a\n'),
+    });
+  });
+
+  it('makes no home for a user who has none', async () => {
+    const words = ['-c', 'HOME=nobody "$0" "$@"', process.execPath, at('dist/main.mjs'), 'version'];
+    const child = spawn('sh', words, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
+    expect(await text(child.stdout)).toMatch(/^oplab /);
+    expect(existsSync(at('nobody'))).toBe(false);
   });
 
   it('runs by a link to it, as kubectl runs a plugin', async () => {

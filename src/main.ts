@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The entry point: starts a process or the CLI, and loads only the code that runs.
 
+import { existsSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { homedir } from 'node:os';
 import path from 'node:path';
@@ -26,8 +27,9 @@ try {
   else {
     // Only on a user's machine: in a pod, an agent's command could write code into the cache. It is
     // in the user's folder, because others could write code into Node's default, a shared temporary
-    // folder.
-    nodeModule.enableCompileCache(path.join(homedir(), '.cache', 'oplab', 'compile-cache'));
+    // folder. A user without a home, such as nobody, gets none.
+    const home = homedir();
+    if (existsSync(home)) nodeModule.enableCompileCache(path.join(home, '.cache', 'oplab', 'compile-cache'));
     await (await import('./cli/program.ts')).createProgram().parseAsync(process.argv);
   }
 } catch (error) {

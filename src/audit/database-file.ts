@@ -147,7 +147,13 @@ function guard<T>(path: string, open: () => T): T {
         error,
       );
     }
-    if (/not a database|malformed/.test(text)) {
+    if (/file is not a database/.test(text)) {
+      throw new AuditUnavailable(
+        `audit log ${path}: the file is not a SQLite database, or its beginning is corrupt; check the path; if it is the log, keep it as evidence, and use an intact copy`,
+        error,
+      );
+    }
+    if (/malformed/.test(text)) {
       throw new AuditUnavailable(
         `audit log ${path} is corrupt (${text}); keep the file as evidence, and start with an empty file or an intact copy`,
         error,

@@ -20,13 +20,14 @@ export interface Output {
 
 /**
  * The process's own streams. If the reader closes the pipe early (`| head`), the program exits
- * silently.
+ * silently. If the output cannot be written otherwise (a full disk), it says so.
  */
 export function processOutput(): Output {
   const { stdout, stderr, env } = process;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-    throw error;
+    process.stderr.write(`oplab: the output cannot be written: ${error.message}\n`);
+    process.exit(1);
   });
   const isTerminal = stdout.isTTY === true;
   const plain = env.NO_COLOR !== undefined && env.NO_COLOR !== '';

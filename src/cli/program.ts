@@ -39,28 +39,41 @@ const ACROSS_NAMESPACES: readonly string[] = [
   'top',
 ];
 
+/** The commands that no namespace narrows. They neither show nor accept `-n` and `-A`. */
+const WITHOUT_NAMESPACE: readonly string[] = ['audit backup', 'audit prune', 'session import', 'version'];
+
 /** The path of a command below the program, such as `incident list`. */
 function commandPath(command: Command): string {
   const { parent } = command;
   return parent === null || parent.parent === null ? command.name() : `${commandPath(parent)} ${command.name()}`;
 }
 
-/** @throws InvalidInput */
-function requireOneNamespace(_program: Command, command: Command): void {
-  if (command.optsWithGlobals().allNamespaces !== true || ACROSS_NAMESPACES.includes(commandPath(command))) return;
-  throw new InvalidInput(
-    `-A, --all-namespaces: "${commandPath(command)}" is about one namespace; set it with -n NAMESPACE`,
-  );
+/**
+ * Refuses what a command would ignore: whoever prunes with `-n` must not lose the record of others.
+ * @throws InvalidInput
+ */
+function requireFittingNamespace(_program: Command, command: Command): void {
+  const name = commandPath(command);
+  const { namespace, allNamespaces } = command.optsWithGlobals();
+  const isAcross = allNamespaces === true;
+  if (WITHOUT_NAMESPACE.includes(name) && (isAcross || namespace !== undefined)) {
+    const flag = isAcross ? '-A, --all-namespaces' : `-n, --namespace ${namespace}`;
+    throw new InvalidInput(`${flag}: "${name}" does not select by namespace; leave the flag out`);
+  }
+  if (!isAcross || ACROSS_NAMESPACES.includes(name)) return;
+  throw new InvalidInput(`-A, --all-namespaces: "${name}" is about one namespace; set it with -n NAMESPACE`);
 }
 
 /** The options of the commands above that a command accepts. */
 function visibleGlobalOptions(this: Help, command: Command): Option[] {
   const shown = Help.prototype.visibleGlobalOptions.call(this, command);
   // A group of commands shows what some of its commands accept.
-  const isGroup = command.commands.length > 0;
-  return shown.filter(
-    ({ long }) => long !== '--all-namespaces' || isGroup || ACROSS_NAMESPACES.includes(commandPath(command)),
-  );
+  if (command.commands.length > 0) return shown;
+  const name = commandPath(command);
+  return shown.filter(({ long }) => {
+    if (long === '--namespace') return !WITHOUT_NAMESPACE.includes(name);
+    return long !== '--all-namespaces' || ACROSS_NAMESPACES.includes(name);
+  });
 }
 
 /** The name in the usage texts. kubectl runs its plugins as kubectl-NAME. */
@@ -90,10 +103,9 @@ export function createProgram(environment?: Environment): Command {
     .option('--gateway <url>', "address of the gateway's read API, if you forward its port yourself")
     .version(versionLine(), '-V, --version', 'print the version of this program')
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false, visibleGlobalOptions })
-    .hook('preAction', requireOneNamespace)
+    .hook('preAction', requireFittingNamespace)
     .configureOutput(createOutputConfiguration(output))
     .exitOverride(endAfterUsage)
-    .showHelpAfterError('(use --help for more information)')
     .addHelpText('after', EXIT_CODES);
 
   const incident = program
@@ -136,8 +148,13 @@ function createOutputConfiguration(output: Output) {
   return {
     writeOut: (text: string) => output.write(text),
     writeErr: (text: string) => output.note(text.replace(/\n$/, '')),
-    // As main.ts writes all other errors.
-    outputError: (text: string, write: (text: string) => void) =>
-      write(text.replace(/^error: /, 'oplab: OPLAB_INVALID_INPUT: ')),
+    // As main.ts writes all other errors: in one line.
+    outputError: (text: string, write: (text: string) => void) => {
+      const message = text
+        .trim()
+        .replaceAll('\n', ' ')
+        .replace(/^error: /, 'oplab: OPLAB_INVALID_INPUT: ');
+      write(`${message} (use --help for more information)`);
+    },
   };
 }

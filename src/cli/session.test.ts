@@ -66,6 +66,15 @@ describe('session export', () => {
     await expect(files.oplab('session', 'export')).rejects.toMatchObject({ exitCode: 2 });
   });
 
+  it('writes several sessions into a folder only', async () => {
+    await files.record({ sealed: true });
+    const file = files.at('one.json');
+    await writeFile(file, '');
+    await expect(files.oplab('session', 'export', '--all', '--to', file)).rejects.toThrow(
+      `--to: ${file} is a file; with --all, name a folder`,
+    );
+  });
+
   it('names a file that cannot be written', async () => {
     await files.record({ sealed: true });
     await writeFile(files.at('plain'), '');

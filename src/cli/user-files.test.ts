@@ -5,6 +5,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
 import { fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
@@ -88,11 +89,42 @@ it('names the missing permission, and keeps the text of an unknown problem', () 
   expect(describeFileProblem(file, Object.assign(new Error('x'), { code: 'EACCES' }))).toBe(
     `${file} cannot be read: permission denied; check its owner and its mode`,
   );
+  expect(describeFileProblem('', Object.assign(new Error('x'), { code: 'ENOENT' }))).toBe(
+    '"" does not exist; check the path',
+  );
   expect(describeFileProblem(file, new Error('the disk is on fire'))).toContain('cannot be read: the disk is on fire');
+});
+
+describe('the files of oplab audit verify', () => {
+  const verify = (...words: string[]) => program().parseAsync(['node', 'oplab', 'audit', 'verify', ...words]);
+  const other = path.join(folder, 'text');
+  writeFileSync(other, 'only words\n');
+
+  it('must be YAML, or the error says where it is not', async () => {
+    const broken = path.join(folder, 'broken.yaml');
+    writeFileSync(broken, 'a: [\nb: }\n');
+    await expect(verify('--file', other, '--incident-file', broken)).rejects.toThrow(
+      /broken\.yaml is not valid YAML or JSON: [^\n]+ at line \d+, column \d+$/,
+    );
+  });
+
+  it.each([
+    ['--incident-file', 'does not contain an Incident; save Incidents with kubectl get incidents -A -o yaml'],
+    ['--checkpoint', 'is not a signed checkpoint; save the entry "checkpoint" of ConfigMap oplab-audit-anchor'],
+  ])('must be what %s needs', async (flag, problem) => {
+    const database = path.join(folder, 'empty.db');
+    new DatabaseSync(database).close();
+    const error: unknown = await verify('--file', database, '--public-key', vkey, flag, other).catch(
+      (thrown) => thrown,
+    );
+    expect(error).toBeInstanceOf(InvalidInput);
+    expect(error).toHaveProperty('message', `${flag}: ${other} ${problem}`);
+  });
 });
 
 describe('-A', () => {
   const accepting = ['incident list', 'audit list', 'audit search', 'audit tail', 'session export', 'top'];
+  const withoutNamespace = ['audit backup', 'audit prune', 'session import', 'version'];
   const commands = leaves(program());
 
   it('is accepted by commands that exist', () => {
@@ -110,7 +142,20 @@ describe('-A', () => {
       const mandatory = command.options.filter(({ mandatory }) => mandatory).flatMap(({ long = '' }) => [long, 'x']);
       await expect(
         program().parseAsync(['node', 'oplab', ...name.split(' '), ...required, ...mandatory, '-A']),
-      ).rejects.toThrow('is about one namespace');
+      ).rejects.toThrow(withoutNamespace.includes(name) ? 'does not select by namespace' : 'is about one namespace');
     },
   );
+
+  it.each(withoutNamespace)('and -n are refused by oplab %s, which would ignore them', async (name) => {
+    const command = commands.find(({ path: words }) => words.join(' ') === name)?.command;
+    expect(command?.helpInformation()).not.toContain('--namespace ');
+    const more: Record<string, string[]> = {
+      'audit backup': ['x.db'],
+      'audit prune': ['--older-than', '90d'],
+      'session import': ['x', '--into', 'y'],
+    };
+    await expect(
+      program().parseAsync(['node', 'oplab', ...name.split(' '), ...(more[name] ?? []), '-n', 'tikv']),
+    ).rejects.toThrow(`-n, --namespace tikv: "${name}" does not select by namespace; leave the flag out`);
+  });
 });

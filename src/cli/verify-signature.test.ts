@@ -243,7 +243,7 @@ describe('audit verify offline', () => {
   });
 
   it.each([
-    ['a key that is none', ['--public-key', 'nonsense'], /--public-key: "nonsense" is not a valid public key/],
+    ['a key that is none', ['--public-key', 'nonsense'], /--public-key: "nonsense" is neither a file nor a public key/],
     ['a checkpoint without a key', ['--checkpoint', 'x'], /--checkpoint needs --public-key/],
     [
       'a checkpoint that does not exist',

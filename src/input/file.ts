@@ -15,7 +15,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 /** Why a file cannot be read, as a sentence that begins with its path. */
 export function describeFileProblem(path: string, error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return `${path} ${PROBLEMS[code] ?? `cannot be read: ${errorMessage(error)}`}`;
+  return `${path === '' ? '""' : path} ${PROBLEMS[code] ?? `cannot be read: ${errorMessage(error)}`}`;
 }
 
 /**

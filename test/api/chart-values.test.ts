@@ -101,7 +101,7 @@ describe('what the chart generates itself', () => {
   it('is omitted if existing Secrets are named, so that two renderings without a cluster are the same', async () => {
     const values = {
       intake: { routes: [{ ...ROUTE, token: { existingSecret: 'my-token' } }], tlsSecret: 'my-intake-tls' },
-      gateway: { tls: { existingSecret: 'my-tls', ca: 'MY CA' } },
+      gateway: { tls: { existingSecret: 'my-tls', ca: '-----BEGIN CERTIFICATE-----\nMY CA' } },
       tripwires: { existingSecret: 'my-key' },
       audit: { signing: { keySecret: 'my-signing' }, keySecret: 'my-audit-key' },
       docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
@@ -204,6 +204,21 @@ describe('the chart refuses', () => {
       { agentsNamespace: SYSTEM },
       /agentsNamespace: "oplab-system".*give agents another/,
     ],
+    [
+      'a canary host with the name of a Service of oplab',
+      { tripwires: { hostName: 'oplab-gateway' } },
+      /tripwires\.hostName: "oplab-gateway" could be .*choose a name that does not begin with oplab-/,
+    ],
+    [
+      'a route whose Incidents have no check',
+      { intake: { routes: [{ name: 'a', namespace: 'tikv', verify: { soakSeconds: 30 } }] } },
+      /intake\/routes\/0.*prometheus.*verify.*checks/s,
+    ],
+    ['a volume without a size', { gateway: { persistence: { size: 'big' } } }, /gateway.*persistence.*size/],
+    ['certificates that are none', { model: { caBundle: 'x' } }, /model.*caBundle/],
+    ['an isolation probe of no port', { isolationProbes: { a: 'host:655360' } }, /isolationProbes.*a/],
+    ['an isolation probe that would be read as two', { isolationProbes: { a: 'x,b=y:1' } }, /isolationProbes.*a/],
+    ['a priority that only the system may have', { priorityClass: { value: 2e9 } }, /priorityClass.*value/],
     [
       'a Docker host with both a socket and an address',
       { docker: { endpoints: [{ name: 'local', socket: true, url: 'tcp://host:2376', tlsSecret: 's' }] } },

@@ -86,7 +86,7 @@ it('a read-only volume is refused when the log is opened, and the message says w
 
 it('a file that is not a database and a damaged database are refused', async () => {
   await writeFile(file, 'this is a letter, not a database; '.repeat(500));
-  await expect(openAuditLog({ path: file })).rejects.toThrow(/corrupt .*keep the file as evidence/);
+  await expect(openAuditLog({ path: file })).rejects.toThrow(/is not a SQLite database, .*keep it as evidence/);
   await rm(file);
 
   const log = await openAuditLog({ path: file });

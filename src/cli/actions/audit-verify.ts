@@ -76,13 +76,19 @@ async function savedIncidents(paths: readonly string[]): Promise<Incident[]> {
       raw = parse(await readFile(path, 'utf8'));
     } catch (error) {
       throw new InvalidInput(
-        `--incident-file: ${path} is not valid YAML or JSON: ${errorMessage(error).split('\n')[0]}`,
+        `--incident-file: ${path} is not valid YAML or JSON: ${errorMessage(error).split('\n')[0]?.replace(/:$/, '')}`,
         error,
       );
     }
     const many = list.safeParse(raw);
     for (const item of many.success ? many.data.items : [raw]) {
-      const incident = parseIncident(z.looseObject({}).parse(item), path);
+      const object = z.looseObject({}).safeParse(item);
+      if (!object.success) {
+        throw new InvalidInput(
+          `--incident-file: ${path} does not contain an Incident; save Incidents with kubectl get incidents -A -o yaml`,
+        );
+      }
+      const incident = parseIncident(object.data, path);
       if (incident.metadata.uid === '') {
         throw new InvalidInput(
           `${path}: Incident ${incident.metadata.name} has no metadata.uid; save it with kubectl get -o yaml`,

@@ -185,7 +185,8 @@ async function fromFile(given: Flags, name: string | undefined): Promise<NewInci
   const documents = parseAllDocuments(source);
   const found = ('empty' in documents ? [] : documents).flatMap((document): NewIncident[] => {
     const [problem] = document.errors;
-    if (problem !== undefined) throw new InvalidInput(`${where} is not valid YAML: ${problem.message.split('\n')[0]}`);
+    if (problem !== undefined)
+      throw new InvalidInput(`${where} is not valid YAML: ${problem.message.split('\n')[0]?.replace(/:$/, '')}`);
     const raw: unknown = document.toJS();
     if (raw === null) return [];
     const { apiVersion, kind, metadata, spec } = parseInput(manifest, raw, where, { values: 'shown' });

@@ -1,6 +1,6 @@
 // The command `oplab session export`.
 
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -32,6 +32,9 @@ export async function exportSessions(
   const one = given.file !== undefined && readExport(given.file) !== undefined;
   if (text === undefined && !given.all && !one) throw new InvalidInput('name a session or use --all');
   if (text !== undefined && given.all) throw new InvalidInput('name a session or use --all, not both');
+  if (given.all && existsSync(given.to) && !isFolder(given.to)) {
+    throw new InvalidInput(`--to: ${given.to} is a file; with --all, name a folder`);
+  }
   let written = 0;
   for await (const exported of loadExports(environment, given, text, given.format === 'json')) {
     write(environment, given, exported, given.all);

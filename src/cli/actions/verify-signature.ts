@@ -1,6 +1,7 @@
 // The keys and the signed checkpoints with which `oplab audit verify` checks a log.
 
 import { existsSync, readFileSync } from 'node:fs';
+import { checkpointSize } from '../../audit/checkpoint.ts';
 import { parseVerifier } from '../../audit/signed-note.ts';
 import type { LogReport, SignedStatement, TrustedKeys } from '../../audit/verify-log.ts';
 import { InvalidInput } from '../../errors.ts';
@@ -27,6 +28,12 @@ export interface SignatureVerdict {
 export function givenKeys({ publicKey }: SignatureFlags): TrustedKeys | undefined {
   if (publicKey === undefined) return undefined;
   const isFile = existsSync(publicKey);
+  // Every key has a plus sign, so this may have been meant as a path.
+  if (!isFile && !publicKey.includes('+')) {
+    throw new InvalidInput(
+      `--public-key: "${publicKey}" is neither a file nor a public key; check the path, or use the form <name>+<id>+<base64>`,
+    );
+  }
   const where = isFile ? `--public-key ${publicKey}` : '--public-key';
   const words = (isFile ? readText(publicKey, '--public-key') : publicKey).split(/\s+/).filter((word) => word !== '');
   if (words.length === 0) {
@@ -38,7 +45,13 @@ export function givenKeys({ publicKey }: SignatureFlags): TrustedKeys | undefine
 /** The checkpoint of --checkpoint. @throws InvalidInput */
 export function givenCheckpoint({ checkpoint }: SignatureFlags): SignedStatement[] {
   if (checkpoint === undefined) return [];
-  return [{ source: checkpoint, notes: { checkpoint: readText(checkpoint, '--checkpoint') } }];
+  const text = readText(checkpoint, '--checkpoint');
+  if (checkpointSize(text) === undefined) {
+    throw new InvalidInput(
+      `--checkpoint: ${checkpoint} is not a signed checkpoint; save the entry "checkpoint" of ConfigMap oplab-audit-anchor`,
+    );
+  }
+  return [{ source: checkpoint, notes: { checkpoint: text } }];
 }
 
 function readText(path: string, flag: string): string {
