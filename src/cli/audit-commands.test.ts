@@ -134,6 +134,9 @@ describe('audit', () => {
         },
       }),
     ];
+    await expect(cli.oplab('audit', 'verify', '--all', '-n', 'tikv')).rejects.toThrow(
+      '-n: without a name, all sessions',
+    );
     await expect(cli.oplab('audit', 'verify', '--all')).rejects.toBeInstanceOf(VerificationFailed);
     expect(cli.stdout).toContain('✗ tikv/store-down');
     expect(cli.stdout).toContain('rows 10 to 11 are missing');

@@ -80,7 +80,7 @@ const exec: Given = {
 };
 
 /** The command line, with one object in its cluster. */
-function cluster(present: Present) {
+function cluster(present: Present, isConfirmed = true) {
   const lines: string[] = [];
   const notes: string[] = [];
   const questions: string[] = [];
@@ -97,7 +97,7 @@ function cluster(present: Present) {
     ),
     confirm: async (question) => {
       questions.push(question);
-      return true;
+      return isConfirmed;
     },
     incidents: () => ({
       get: async () => ({
@@ -187,6 +187,14 @@ describe('oplab changes', () => {
 });
 
 describe('oplab undo', () => {
+  it('does nothing if the person who is asked says no', async () => {
+    const { run, steps, annotations, questions, notes } = cluster(now('a = 1\nb = 3'), false);
+    await run('undo', SESSION, '--file', exported(changed));
+    expect(questions).toHaveLength(1);
+    expect([steps, annotations]).toEqual([[], []]);
+    expect(notes()).toContain('nothing was put back');
+  });
+
   it('puts a field back under preconditions, on record before and after', async () => {
     const { run, steps, annotations, text } = cluster(now('a = 1\nb = 3'));
     await run('undo', SESSION, '--file', exported(changed), '--yes');

@@ -14,7 +14,7 @@ import { renderEntry } from '../render/entry.ts';
 import { requireNotPruned, resolveSession } from '../resolve-session.ts';
 
 const flags = connectionFlags.extend({
-  output: z.enum(['text', 'json']).default('text'),
+  output: z.enum(['text', 'json', 'ndjson']).default('text'),
   tail: z.number().optional(),
   /** Milliseconds. */
   since: z.number().optional(),
@@ -201,7 +201,7 @@ class Printer {
     if (!this.#matches(entry)) return;
     const { colors, width, line } = this.#output;
     const { namespace, name } = incident;
-    if (this.#given.output === 'json') {
+    if (this.#given.output !== 'text') {
       line(escapeControls(JSON.stringify({ incident: { namespace, name }, ...entry })));
       return;
     }

@@ -51,6 +51,9 @@ export async function verifyAudit(environment: Environment, command: Command, te
   if (text === undefined && !given.all && given.file === undefined) {
     throw new InvalidInput('name an Incident, or use --all or --file audit.db');
   }
+  if (text === undefined && given.namespace !== undefined) {
+    throw new InvalidInput('-n: without a name, all sessions are verified; name an Incident, or leave -n out');
+  }
   if (text !== undefined && given.all) throw new InvalidInput('name an Incident or use --all, not both');
   if (given.checkpoint !== undefined && given.publicKey === undefined && given.file !== undefined) {
     throw new InvalidInput('--checkpoint needs --public-key: without the key, nobody knows who signed the checkpoint');

@@ -7,7 +7,7 @@ import { withoutControls } from '../../audit/controls.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import { isMap } from '../../audit/object-view.ts';
 import { statusAnchors } from '../../audit/verify.ts';
-import { InvalidInput, NotAllowed, NotFound, UndoIncomplete } from '../../errors.ts';
+import { NotAllowed, NotFound, UndoIncomplete } from '../../errors.ts';
 import { isConflict } from '../../kube/errors.ts';
 import { describeTarget } from '../changes/object-yaml.ts';
 import { isIncomplete, type ObjectResult, otherChanges, planUndo, runUndo } from '../changes/undo.ts';
@@ -60,7 +60,10 @@ export async function undoSession(environment: Environment, command: Command, te
   }
   if (!given.yes) {
     render(besideResult(environment.output, given), planned, others, true);
-    if (!(await environment.confirm('Put this back?'))) throw new InvalidInput('nothing was put back');
+    if (!(await environment.confirm('Put this back?'))) {
+      environment.output.note('nothing was put back');
+      return;
+    }
   }
   const results = await runOnRecord(environment, given, session, plans, others);
   report(environment.output, given, results, others);

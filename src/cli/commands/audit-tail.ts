@@ -34,8 +34,8 @@ export function addAuditTail(parent: Command, open: OpenEnvironment): void {
     .option('--kind <kinds>', `only these kinds, separated by commas: ${ENTRY_KINDS.join(', ')}`, parseKinds)
     .option('--file <path>', 'read a SQLite file or a session export instead of querying the gateway')
     .addOption(
-      new Option('-o, --output <format>', 'output format; json prints one entry per line')
-        .choices(['text', 'json'])
+      new Option('-o, --output <format>', 'output format; json and ndjson print one entry per line')
+        .choices(['text', 'json', 'ndjson'])
         .default('text'),
     )
     .addHelpText('after', EXAMPLES)
