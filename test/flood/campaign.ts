@@ -19,8 +19,10 @@ const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const VOLUME_MIB = 64;
 const ATTACKERS = 3;
-/** The pause between two entries of the honest Incident, in milliseconds. */
+/** The shortest pause between two entries of the honest Incident, in milliseconds. */
 const PAUSE_MS = 100;
+/** Entries of each kind, at most: an honest Incident stays far below its share of the log. */
+const HONEST_ENTRIES = 2400;
 /** Entries before the attack. */
 const CALM_ENTRIES = 50;
 
@@ -109,6 +111,7 @@ export async function runFlood(ms: number): Promise<FloodReport> {
     const writes: number[] = [];
     const refused: string[] = [];
     const deadline = Date.now() + ms;
+    const pause = Math.max(PAUSE_MS, ms / HONEST_ENTRIES);
     const until = async (times: number[], pauseMs: number, work: (n: number) => Promise<{ status: number }>) => {
       for (let n = 0; Date.now() < deadline; n += 1) {
         const started = performance.now();
@@ -122,13 +125,13 @@ export async function runFlood(ms: number): Promise<FloodReport> {
     const configMaps = `/api/v1/namespaces/${TARGET}/configmaps`;
     await lab.kube(honest, 'POST', configMaps, { 'content-type': 'application/json' }, JSON.stringify(object));
     await Promise.all([
-      until(acks, PAUSE_MS, async (n) => {
+      until(acks, pause, async (n) => {
         const author = { session: honest.session, attempt: 1, writer: 'gateway' } as const;
         await lab.gateway.log.append(author, { clientKey: `log-${n}`, kind: 'kube_intent', content: 'x' });
         return { status: 200 };
       }),
-      until(door, PAUSE_MS, (n) => append(honest, `honest-${n}`, n % 10 === 0 ? `${n} ${'line\n'.repeat(100)}` : '')),
-      until(writes, 10 * PAUSE_MS, (n) =>
+      until(door, pause, (n) => append(honest, `honest-${n}`, n % 10 === 0 ? `${n} ${'line\n'.repeat(100)}` : '')),
+      until(writes, 10 * pause, (n) =>
         lab.kube(
           honest,
           'PATCH',
