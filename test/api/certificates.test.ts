@@ -232,7 +232,7 @@ describe('the certificates of the chart', () => {
   });
 
   it('that a user has named are neither made nor renewed, and the controller cannot read them', async () => {
-    const made = await render('gateway.tls.existingSecret=mine', 'gateway.tls.ca=MY CA');
+    const made = await render('gateway.tls.existingSecret=mine', 'gateway.tls.ca=-----BEGIN CERTIFICATE-----\nMY CA');
     for (const name of [CA.name, LEAF.name]) expect(find(made, 'Secret', name)).toBeUndefined();
     const text = JSON.stringify([
       made.filter(({ kind, metadata }) => kind === 'Role' && metadata.name === 'oplab-controller'),
