@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../../test/support/eventually.ts';
-import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
+import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
 import { InvalidInput, NotFound } from '../errors.ts';
@@ -23,8 +23,7 @@ let log: AuditStore;
 let server: Server;
 let port = 0;
 let stopping: AbortController;
-let stdout: string;
-let stderr: string;
+const captured = new CapturedOutput();
 let connections: number;
 const children: ChildProcess[] = [];
 
@@ -45,7 +44,8 @@ async function stopGateway(): Promise<void> {
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'oplab-tail-'));
   log = await openAuditLog({ path: path.join(directory, 'audit.db') });
-  [stdout, stderr, port, connections] = ['', '', 0, 0];
+  captured.clear();
+  [port, connections] = [0, 0];
   await startGateway();
 });
 afterEach(async () => {
@@ -57,14 +57,7 @@ afterEach(async () => {
 
 const environment = fakeEnvironment({
   now: () => new Date(),
-  output: outputTo(
-    (text) => {
-      stdout += text;
-    },
-    (text) => {
-      stderr += text;
-    },
-  ),
+  output: captured.output,
   incidents: () => ({
     get: () => Promise.reject(new NotFound('there is none')),
     list: async () => [],
@@ -80,7 +73,8 @@ const environment = fakeEnvironment({
     }),
 });
 const oplab = commandLine(environment);
-const printed = (text: string) => eventually(() => stdout.includes(text), { what: `"${text}" in:\n${stdout}` });
+const printed = (text: string) =>
+  eventually(() => captured.stdout.includes(text), { what: `"${text}" in:\n${captured.stdout}` });
 
 const open = (name: string, namespace = 'tikv', session = `id-${name}`) =>
   log.append({ session, attempt: 0, writer: 'gateway' }, openedEntry({ namespace, name, uid: session }, 'down'));
@@ -94,7 +88,7 @@ const seal = (name: string) =>
   log.seal({ session: `id-${name}`, attempt: 0, writer: 'gateway' }, sealEntry('Resolved'));
 /** The numbers and Incidents of the entries in JSON lines. */
 const shown = () =>
-  stdout
+  captured.stdout
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line))
@@ -110,8 +104,8 @@ describe('audit tail of one session', () => {
     await printed('a new thought');
     await seal('one');
     await tailing;
-    expect(stdout).not.toContain('thought 2.');
-    const numbers = [...stdout.matchAll(/^ {2,3}(\d+) {2}/gm)].map((match) => Number(match[1]));
+    expect(captured.stdout).not.toContain('thought 2.');
+    const numbers = [...captured.stdout.matchAll(/^ {2,3}(\d+) {2}/gm)].map((match) => Number(match[1]));
     expect(numbers).toEqual([4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
   });
 
@@ -130,7 +124,7 @@ describe('audit tail of one session', () => {
     await seal('one');
     await new Promise((resolve) => setTimeout(resolve, 5));
     await oplab('audit', 'tail', 'tikv/one', '-o', 'json', ...args);
-    expect(stdout === '' ? [] : shown()).toEqual(expected);
+    expect(captured.stdout === '' ? [] : shown()).toEqual(expected);
   });
 
   it('misses and repeats nothing over a restart of the gateway', async () => {
@@ -145,7 +139,7 @@ describe('audit tail of one session', () => {
     await seal('one');
     await tailing;
     expect(shown()).toEqual(['one 1', 'one 2', 'one 3', 'one 4', 'one 5']);
-    expect(stderr).toContain('waiting: ');
+    expect(captured.stderr).toContain('waiting: ');
   });
 
   it('waits with --keep for the next Incident of the name', async () => {
@@ -168,11 +162,11 @@ describe('audit tail of one session', () => {
     await say('one', 'red \u001b[31mink\u009b2J\u202e');
     await seal('one');
     await oplab('audit', 'tail', 'tikv/one');
-    expect(stdout).toContain('red ink2J');
+    expect(captured.stdout).toContain('red ink2J');
     await oplab('audit', 'tail', 'tikv/one', '-o', 'json');
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not show
-    expect(stdout).not.toMatch(/[\u001b\u0080-\u009f\u202e]/);
-    const [line = ''] = stdout.split('\n').filter((text) => text.includes('"seq":2'));
+    expect(captured.stdout).not.toMatch(/[\u001b\u0080-\u009f\u202e]/);
+    const [line = ''] = captured.stdout.split('\n').filter((text) => text.includes('"seq":2'));
     expect(JSON.parse(line).content).toBe('red \u001b[31mink\u009b2J\u202e');
   });
 
@@ -182,8 +176,8 @@ describe('audit tail of one session', () => {
     await log.close();
     const file = path.join(directory, 'audit.db');
     await oplab('audit', 'tail', '--file', file);
-    expect(stdout).toContain('tikv/one     2  ');
-    stdout = '';
+    expect(captured.stdout).toContain('tikv/one     2  ');
+    captured.stdout = '';
     await oplab('audit', 'tail', 'one', '--file', file, '--tail', '1', '-o', 'json');
     expect(shown()).toEqual(['one 2']);
     log = await openAuditLog({ path: file });
@@ -230,7 +224,7 @@ describe('audit tail of all sessions', () => {
     await open('two', 'other');
     const tailing = oplab('audit', 'tail', '-A');
     await until('other/two', tailing);
-    for (const line of stdout.trim().split('\n')) expect(line).toMatch(/^(tikv\/one|other\/two) {2}/);
+    for (const line of captured.stdout.trim().split('\n')) expect(line).toMatch(/^(tikv\/one|other\/two) {2}/);
   });
 
   it('shows sealed sessions as well that have entries since', async () => {
@@ -304,7 +298,7 @@ describe('audit tail as a program', { timeout: 60_000 }, () => {
     });
     children.push(child);
     child.stderr.on('data', (data: Buffer) => {
-      stderr += data.toString();
+      captured.stderr += data.toString();
     });
     return child;
   };
@@ -314,7 +308,7 @@ describe('audit tail as a program', { timeout: 60_000 }, () => {
     const child = run('-n', 'tikv');
     child.stdout.once('data', () => child.kill('SIGINT'));
     expect(await once(child, 'exit')).toEqual([130, null]);
-    expect(stderr).toBe('');
+    expect(captured.stderr).toBe('');
   });
 
   it('ends quietly when its reader has gone', async () => {
@@ -325,6 +319,6 @@ describe('audit tail as a program', { timeout: 60_000 }, () => {
     const writing = setInterval(() => void say('one', 'more'), 50);
     expect(await ended).toEqual([0, null]);
     clearInterval(writing);
-    expect(stderr).toBe('');
+    expect(captured.stderr).toBe('');
   });
 });

@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
+import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
 import { API_VERSION } from '../api/group.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
 import { type AuditStore, openAuditLog } from '../audit/store.ts';
@@ -27,8 +27,7 @@ const logger = createLogger('gateway', { stream: { write: () => undefined } });
 let directory: string;
 let log: AuditStore;
 let servers: Server[];
-let stdout: string;
-let stderr: string;
+const captured = new CapturedOutput();
 let headHash: string;
 let anchor: string | undefined;
 /** Later than the sessions by this much. */
@@ -37,14 +36,7 @@ let elapsedMs = 0;
 const backup = () => path.join(directory, 'backup.db');
 const socket = () => path.join(directory, 'admin.sock');
 const environment = fakeEnvironment({
-  output: outputTo(
-    (text) => {
-      stdout += text;
-    },
-    (text) => {
-      stderr += text;
-    },
-  ),
+  output: captured.output,
   now: () => new Date(Date.now() + elapsedMs),
   incidents: () => ({
     get: () => Promise.reject(new Error('not used')),
@@ -87,7 +79,8 @@ beforeEach(async () => {
   });
   await new Promise<void>((resolve) => read.listen(0, '127.0.0.1', resolve));
   servers = [read, await startAdminServer({ log, logger, path: socket() })];
-  [stdout, stderr, elapsedMs, anchor] = ['', '', 0, undefined];
+  captured.clear();
+  [elapsedMs, anchor] = [0, undefined];
   for (const [session, name] of [
     [OLD, 'old'],
     [OPEN, 'open'],
@@ -120,7 +113,7 @@ afterEach(async () => {
 });
 
 describe('audit search', () => {
-  const lines = () => stdout.trim().split('\n');
+  const lines = () => captured.stdout.trim().split('\n');
 
   it('finds a text in params, whatever its case, in all sessions', async () => {
     await oplab('audit', 'search', 'echo "needle');
@@ -130,7 +123,7 @@ describe('audit search', () => {
 
   it('searches full texts if it is asked to', async () => {
     await oplab('audit', 'search', 'haystack');
-    expect([stdout, stderr]).toEqual(['', 'No entries found.\n']);
+    expect([captured.stdout, captured.stderr]).toEqual(['', 'No entries found.\n']);
     await oplab('audit', 'search', 'haystack', '--full', '-o', 'ndjson');
     expect(lines().map((line) => JSON.parse(line).seq)).toEqual([3, 3]);
   });
@@ -143,10 +136,10 @@ describe('audit search', () => {
       ['-n', 'elsewhere'],
       ['--since', '1h'],
     ]) {
-      stdout = '';
+      captured.stdout = '';
       elapsedMs = 2 * 3_600_000;
       await oplab('audit', 'search', ...args);
-      expect(stdout, args.join(' ')).toBe('');
+      expect(captured.stdout, args.join(' ')).toBe('');
     }
     elapsedMs = 0;
     await oplab('audit', 'search', '--since', '1h', '--tool', 'shell', '-n', 'tikv');
@@ -157,8 +150,8 @@ describe('audit search', () => {
 describe('audit backup', () => {
   it('copies the log of a running gateway, and verifies the copy against the anchors', async () => {
     await oplab('audit', 'backup', backup());
-    expect(stdout).toContain('2 sessions, 7 entries added');
-    expect(stdout).toContain('verified');
+    expect(captured.stdout).toContain('2 sessions, 7 entries added');
+    expect(captured.stdout).toContain('verified');
     const report = verifyFile(backup());
     expect(report.sessions.map(({ entries, sealed, findings }) => [entries, sealed, findings])).toEqual([
       [4, true, []],
@@ -170,9 +163,9 @@ describe('audit backup', () => {
   it('adds only what is new when it is repeated', async () => {
     await oplab('audit', 'backup', backup());
     await log.append(agent(OPEN), { clientKey: '3', kind: 'reasoning', content: 'more' });
-    stdout = '';
+    captured.stdout = '';
     await oplab('audit', 'backup', backup());
-    expect(stdout).toContain('2 sessions, 1 entry added');
+    expect(captured.stdout).toContain('2 sessions, 1 entry added');
   });
 
   it('keeps the entries of a session that was pruned since, and the tombstone of one that was pruned before', async () => {
@@ -189,7 +182,7 @@ describe('audit backup', () => {
   it('fails if the log contradicts an anchor', async () => {
     anchor = 'f'.repeat(64);
     await expect(oplab('audit', 'backup', backup())).rejects.toBeInstanceOf(VerificationFailed);
-    expect(stdout).toContain('wrong head');
+    expect(captured.stdout).toContain('wrong head');
   });
 
   it('refuses a file that has another session under the same id', async () => {
@@ -204,14 +197,14 @@ describe('audit prune', () => {
   it('lists what it would delete, through the read API', async () => {
     elapsedMs = YEAR_MS;
     await oplab('audit', 'prune', '--older-than', '90d', '--dry-run');
-    expect(stdout).toContain(`tikv/old (${OLD}): would be pruned, 4 entries`);
-    expect(stdout).not.toContain('tikv/open');
+    expect(captured.stdout).toContain(`tikv/old (${OLD}): would be pruned, 4 entries`);
+    expect(captured.stdout).not.toContain('tikv/open');
     expect(await log.read(OLD)).toHaveLength(4);
   });
 
   it('asks the gateway at its admin socket, whose clock counts', async () => {
     await oplab('audit', 'prune', '--older-than', '1d', '--socket', socket());
-    expect(stdout).toContain('No sealed session is older than 1d.');
+    expect(captured.stdout).toContain('No sealed session is older than 1d.');
     expect(await log.read(OLD)).toHaveLength(4);
   });
 
@@ -220,14 +213,16 @@ describe('audit prune', () => {
     await log.close();
     elapsedMs = YEAR_MS;
     await oplab('audit', 'prune', '--older-than', '90d', '--file', file);
-    expect(stdout).toContain(`tikv/old (${OLD}): pruned, 4 entries`);
-    stdout = '';
+    expect(captured.stdout).toContain(`tikv/old (${OLD}): pruned, 4 entries`);
+    captured.stdout = '';
     await oplab('audit', 'list', '--file', file);
-    expect(stdout).toMatch(/old +4 +pruned +Resolved/);
+    expect(captured.stdout).toMatch(/old +4 +pruned +Resolved/);
     await expect(oplab('audit', 'show', OLD, '--file', file)).rejects.toThrow(/were pruned on .* head was/);
-    stdout = '';
+    captured.stdout = '';
     await oplab('audit', 'verify', '--file', file);
-    expect(stdout).toMatch(new RegExp(`✓ tikv/old .*: pruned on \\d{4}-\\d\\d-\\d\\d, 4 entries, head ${headHash}`));
+    expect(captured.stdout).toMatch(
+      new RegExp(`✓ tikv/old .*: pruned on \\d{4}-\\d\\d-\\d\\d, 4 entries, head ${headHash}`),
+    );
   });
 
   it('says where to run it if there is no socket', async () => {

@@ -1,59 +1,29 @@
 // Exports with a proof: what the gateway signed about the log shows, without a cluster, whether the
-// session in a file is the one in the log.
+// session in a file is the one in the served.log.
 
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import type { Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
+import { readFile, writeFile } from 'node:fs/promises';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
+import { newSigner, useSignedLog } from '../../test/support/signed-log.ts';
 import { signLog } from '../audit/checkpoint.ts';
 import type { Entry } from '../audit/entry.ts';
 import { parseExport, type SessionExport } from '../audit/export.ts';
 import { canonicalJson, entryHash, sha256 } from '../audit/hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
-import { parseSigner } from '../audit/signed-note.ts';
-import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import { openAuditLog } from '../audit/store.ts';
 import { InvalidInput, NotFound, VerificationFailed } from '../errors.ts';
-import { LiveOutput } from '../gateway/live-output.ts';
-import { createReadApi } from '../gateway/read-api/server.ts';
-import { createLogger } from '../observability/logger.ts';
-import { openGatewayReader } from './reader/gateway-reader.ts';
 
-const newKey = (name = 'oplab.dev/audit') =>
-  parseSigner(
-    name,
-    generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    'test',
-  );
-const signer = newKey();
+const served = useSignedLog();
+const { signer, at } = served;
 const KEY = ['--public-key', signer.verifier.vkey] as const;
 
-let directory: string;
-let log: AuditStore;
-let server: Server;
-let port: number;
-let stdout: string;
-let stderr: string;
+const captured = new CapturedOutput();
 
-const at = (name: string) => path.join(directory, name);
 const by = (session: string) => ({ session, attempt: 0, writer: 'gateway' }) as const;
 const environment = fakeEnvironment({
   now: () => now,
-  output: outputTo(
-    (text) => {
-      stdout += text;
-    },
-    (text) => {
-      stderr += text;
-    },
-  ),
-  gateway: () =>
-    openGatewayReader({
-      connect: async () => ({ url: `http://127.0.0.1:${port}`, close: async () => undefined }),
-      retryMs: 10,
-    }),
+  output: captured.output,
+  gateway: served.reader,
   incidents: () => ({
     get: () => Promise.reject(new NotFound('there is none')),
     list: async () => [],
@@ -63,45 +33,26 @@ const environment = fakeEnvironment({
 let now: Date;
 const oplab = commandLine(environment);
 
-async function sign(): Promise<string> {
-  const tree = await log.tree(0);
-  const notes = signLog(signer, tree, tree.heads);
-  await log.saveSignedNotes('signed', notes);
-  return notes.checkpoint;
-}
+const sign = async () => (await served.sign()).checkpoint;
 
 beforeEach(async () => {
-  directory = await mkdtemp(path.join(tmpdir(), 'oplab-proof-'));
-  log = await openAuditLog({ path: at('audit.db') });
-  server = createReadApi({
-    ...{ log, publicKey: signer.verifier.vkey, live: new LiveOutput((text) => text) },
-    ...{ logger: createLogger('test'), signal: new AbortController().signal },
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  port = typeof address === 'object' && address !== null ? address.port : 0;
-  [stdout, stderr, now] = ['', '', new Date('2026-01-01T00:10:00Z')];
+  captured.clear();
+  now = new Date('2026-01-01T00:10:00Z');
   for (const name of ['one', 'two', 'three']) {
-    await log.append(by(name), openedEntry({ namespace: 'tikv', name, uid: name }, `${name} is down`));
-    await log.append(by(name), { clientKey: 'x', kind: 'lifecycle', content: 'a check failed' });
+    await served.log.append(by(name), openedEntry({ namespace: 'tikv', name, uid: name }, `${name} is down`));
+    await served.log.append(by(name), { clientKey: 'x', kind: 'lifecycle', content: 'a check failed' });
   }
   for (const name of ['one', 'two']) {
-    await log.append(by(name), outcomeEntry('Escalated', ''));
-    await log.seal(by(name), sealEntry('Escalated'));
+    await served.log.append(by(name), outcomeEntry('Escalated', ''));
+    await served.log.seal(by(name), sealEntry('Escalated'));
   }
   await sign();
-});
-afterEach(async () => {
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-  await log.close();
-  await rm(directory, { recursive: true, force: true });
 });
 
 /** An export through the gateway. */
 async function exported(name: string): Promise<SessionExport> {
   await oplab('session', 'export', `tikv/${name}`, '--to', at(`${name}.json`), '--force');
-  stdout = '';
+  captured.stdout = '';
   return parseExport(await readFile(at(`${name}.json`), 'utf8'), name);
 }
 
@@ -138,53 +89,53 @@ const cut = (content: SessionExport, entries: number): SessionExport => ({
 
 /** That a forgery is consistent in itself, and is found with the key, for the reason given. */
 async function expectFound(forged: SessionExport, reason: RegExp): Promise<void> {
-  stdout = '';
+  captured.stdout = '';
   await verify(forged);
-  expect(stdout).toContain('✓');
-  expect(stdout).toContain('against its own head only; not signed: whoever wrote it could have made it up');
-  stdout = '';
+  expect(captured.stdout).toContain('✓');
+  expect(captured.stdout).toContain('against its own head only; not signed: whoever wrote it could have made it up');
+  captured.stdout = '';
   await expect(verify(forged, ...KEY)).rejects.toBeInstanceOf(VerificationFailed);
-  expect(stdout).toMatch(reason);
-  expect(stdout).not.toContain('    signed by');
+  expect(captured.stdout).toMatch(reason);
+  expect(captured.stdout).not.toContain('    signed by');
 }
 
 describe('an export of a signed log', () => {
   it('is verified with the public key alone, sealed or not, through the gateway or from the file', async () => {
     const sealed = await exported('one');
     await verify(sealed, ...KEY);
-    expect(stdout).toContain(
+    expect(captured.stdout).toContain(
       'signed by oplab.dev/audit: 5 openings and seals of sessions; the key is from --public-key',
     );
-    expect(stdout).toContain('    signed by oplab.dev/audit\n');
+    expect(captured.stdout).toContain('    signed by oplab.dev/audit\n');
     // Nothing about other sessions is in it.
     expect(JSON.stringify(sealed.proof)).not.toContain('three');
-    stdout = '';
-    await log.append(by('three'), { clientKey: 'y', kind: 'lifecycle', content: 'more' });
+    captured.stdout = '';
+    await served.log.append(by('three'), { clientKey: 'y', kind: 'lifecycle', content: 'more' });
     await verify(await exported('three'), ...KEY);
-    expect(stdout).toContain('signed by oplab.dev/audit up to row 2; the rows after it are not signed yet');
-    await log.close();
-    stdout = '';
-    await oplab('session', 'export', 'two', '--file', at('audit.db'), '--to', at('two.json'));
-    await oplab('audit', 'verify', '--file', at('two.json'), ...KEY, '-o', 'json');
-    expect(JSON.parse(stdout.slice(stdout.indexOf('\n{')))).toMatchObject({
-      valid: true,
-      signature: { keySource: '--public-key', onFirstUse: false, checkpoint: { size: 5, origin: 'oplab.dev/audit' } },
-      sessions: [{ signed: { by: 'oplab.dev/audit', entries: 4 } }],
+    expect(captured.stdout).toContain('signed by oplab.dev/audit up to row 2; the rows after it are not signed yet');
+    await served.whileClosed(async () => {
+      captured.stdout = '';
+      await oplab('session', 'export', 'two', '--file', at('audit.db'), '--to', at('two.json'));
+      await oplab('audit', 'verify', '--file', at('two.json'), ...KEY, '-o', 'json');
+      expect(JSON.parse(captured.stdout.slice(captured.stdout.indexOf('\n{')))).toMatchObject({
+        valid: true,
+        signature: { keySource: '--public-key', onFirstUse: false, checkpoint: { size: 5, origin: 'oplab.dev/audit' } },
+        sessions: [{ signed: { by: 'oplab.dev/audit', entries: 4 } }],
+      });
     });
-    log = await openAuditLog({ path: at('audit.db') });
   });
 
   it('says without the key that nothing but its own consistency was checked', async () => {
     await verify(await exported('one'));
-    expect(stdout).toContain('signature not checked: no public key (--public-key)');
-    expect(stdout).toContain('against its own head only; not signed: whoever wrote it could have made it up');
+    expect(captured.stdout).toContain('signature not checked: no public key (--public-key)');
+    expect(captured.stdout).toContain('against its own head only; not signed: whoever wrote it could have made it up');
   });
 
   it('of an earlier version is verified as before, and not with a key', async () => {
     const { proof: _, ...old } = await exported('one');
     await verify(old);
-    expect(stdout).not.toContain('signature not checked');
-    expect(stdout).toContain('against its own head only; not signed: whoever wrote it could have made it up');
+    expect(captured.stdout).not.toContain('signature not checked');
+    expect(captured.stdout).toContain('against its own head only; not signed: whoever wrote it could have made it up');
     await expectFound(old, /nothing proves that a signed log holds this session/);
   });
 
@@ -231,8 +182,8 @@ describe('an export of a signed log', () => {
     await expectFound({ ...one, proof: two.proof }, /row 1 is not the one .*[\s\S]*row 4 is not the one/);
     if (one.proof === undefined || two.proof === undefined) throw new Error('no proof');
     await expectFound({ ...one, proof: { ...one.proof, sealed: two.proof.sealed } }, /row 4 is not the one/);
-    const stranger = newKey();
-    const tree = await log.tree(0);
+    const stranger = newSigner();
+    const tree = await served.log.tree(0);
     const foreign = signLog(stranger, tree, tree.heads);
     await expectFound(
       { ...one, proof: { ...one.proof, checkpoint: foreign.checkpoint } },
@@ -248,11 +199,11 @@ describe('an export of a signed log', () => {
   it('shows a claim about the session that its entries do not make', async () => {
     const one = await exported('one');
     for (const lie of [{ outcome: 'Resolved' }, { summary: 'all is well' }, { openedAt: '2020-01-01T00:00:00.000Z' }]) {
-      stdout = '';
+      captured.stdout = '';
       await expect(verify({ ...one, session: { ...one.session, ...lie } }, ...KEY)).rejects.toMatchObject({
         exitCode: 4,
       });
-      expect(stdout).toMatch(/the file says (outcome|summary|openedAt) .*, but its entries say/);
+      expect(captured.stdout).toMatch(/the file says (outcome|summary|openedAt) .*, but its entries say/);
     }
   });
 
@@ -264,21 +215,21 @@ describe('an export of a signed log', () => {
     // The gateway's own key, but another history: it has signed twice.
     await writeFile(at('saved.txt'), signLog(signer, { size: 5, root: sha256root('x') }, []).checkpoint);
     await expect(verify(one, ...args)).rejects.toMatchObject({ exitCode: 4 });
-    expect(stdout).toContain('the log was signed twice in different ways');
-    await writeFile(at('saved.txt'), signLog(newKey(), { size: 5, root: sha256root('x') }, []).checkpoint);
+    expect(captured.stdout).toContain('the log was signed twice in different ways');
+    await writeFile(at('saved.txt'), signLog(newSigner(), { size: 5, root: sha256root('x') }, []).checkpoint);
     await expect(verify(one, ...args)).rejects.toMatchObject({ exitCode: 4 });
     await writeFile(at('saved.txt'), signLog(signer, { size: 4, root: sha256root('x') }, []).checkpoint);
     await expect(verify(one, ...args)).rejects.toBeInstanceOf(InvalidInput);
   });
 
   it('tells that a proof is not there yet, or that the log is not signed', async () => {
-    await log.seal(by('three'), sealEntry('Resolved'));
+    await served.log.seal(by('three'), sealEntry('Resolved'));
     await exported('three');
-    expect(stderr).toContain('export it again in a few seconds');
+    expect(captured.stderr).toContain('export it again in a few seconds');
     await sign();
-    stderr = '';
+    captured.stderr = '';
     await verify(await exported('three'), ...KEY);
-    expect(stderr).toBe('');
+    expect(captured.stderr).toBe('');
   });
 });
 
@@ -290,32 +241,34 @@ describe('an imported session', () => {
 
   it('keeps its proof: it is signed by the log that it came from, also when it is exported again', async () => {
     await oplab('session', 'import', ...(await files('one', 'three')), '--into', at('cases.db'));
-    stdout = '';
+    captured.stdout = '';
     await oplab('audit', 'verify', '--file', at('cases.db'), ...KEY);
-    expect(stdout.match(/^ {4}signed by oplab\.dev\/audit, from whose log it was imported$/gm)).toHaveLength(2);
+    expect(captured.stdout.match(/^ {4}signed by oplab\.dev\/audit, from whose log it was imported$/gm)).toHaveLength(
+      2,
+    );
     await oplab('session', 'export', 'one', '--file', at('cases.db'), '--to', at('again.json'));
     await oplab('audit', 'verify', '--file', at('again.json'), ...KEY);
-    stdout = '';
+    captured.stdout = '';
     await oplab('audit', 'verify', '--file', at('cases.db'));
-    expect(stdout).toContain('against its own head only; not signed');
-    expect(stdout).not.toContain('signed by');
+    expect(captured.stdout).toContain('against its own head only; not signed');
+    expect(captured.stdout).not.toContain('signed by');
   });
 
   it('from an export without a proof is signed by nobody', async () => {
     const { proof: _, ...old } = await exported('one');
     await verify(old);
     await oplab('session', 'import', at('given.json'), '--into', at('cases.db'));
-    stdout = '';
+    captured.stdout = '';
     await expect(oplab('audit', 'verify', '--file', at('cases.db'), ...KEY)).rejects.toMatchObject({ exitCode: 4 });
-    expect(stdout).toContain('nothing proves that a signed log holds this session');
-    expect(stdout).not.toContain('    signed by');
+    expect(captured.stdout).toContain('nothing proves that a signed log holds this session');
+    expect(captured.stdout).not.toContain('    signed by');
   });
 
   it('that was forged shows with the key', async () => {
     await verify(retold(await exported('one')));
     await oplab('session', 'import', at('given.json'), '--into', at('cases.db'));
     await expect(oplab('audit', 'verify', '--file', at('cases.db'), ...KEY)).rejects.toMatchObject({ exitCode: 4 });
-    expect(stdout).toMatch(/row 4 is not the one with which the signed log sealed/);
+    expect(captured.stdout).toMatch(/row 4 is not the one with which the signed log sealed/);
   });
 
   it('is never signed by the log into which it was imported', async () => {
@@ -324,7 +277,7 @@ describe('an imported session', () => {
     const other = await openAuditLog({ path: at('other.db') });
     await other.append(by('own'), openedEntry({ namespace: 'tikv', name: 'own', uid: 'own' }, 'x'));
     const tree = await other.tree(0);
-    await other.saveSignedNotes('signed', signLog(newKey('other'), tree, tree.heads));
+    await other.saveSignedNotes('signed', signLog(newSigner('other'), tree, tree.heads));
     await other.close();
     const importing = oplab('session', 'import', file, '--into', at('other.db'));
     await expect(importing).rejects.toMatchObject({
@@ -340,15 +293,15 @@ describe('an imported session', () => {
   it('completes an earlier one, with the newer proof', async () => {
     const [early = ''] = await files('three');
     await oplab('session', 'import', early, '--into', at('cases.db'));
-    await log.seal(by('three'), sealEntry('Resolved'));
+    await served.log.seal(by('three'), sealEntry('Resolved'));
     await sign();
     now = new Date('2026-01-01T00:20:00Z');
     const [late = ''] = await files('three');
     await oplab('session', 'import', late, '--into', at('cases.db'));
-    stdout = '';
+    captured.stdout = '';
     await oplab('audit', 'verify', '--file', at('cases.db'), ...KEY);
-    expect(stdout).toContain('3 entries, sealed');
-    expect(stdout).toContain('signed by oplab.dev/audit, from whose log it was imported');
+    expect(captured.stdout).toContain('3 entries, sealed');
+    expect(captured.stdout).toContain('signed by oplab.dev/audit, from whose log it was imported');
   });
 });
 

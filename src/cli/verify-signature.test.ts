@@ -1,58 +1,27 @@
 // `oplab audit verify` with signatures: through a real read API and offline with the public key alone.
 
-import { generateKeyPairSync } from 'node:crypto';
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { commandLine, fakeEnvironment, outputTo } from '../../test/support/fake-environment.ts';
-import { signLog } from '../audit/checkpoint.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
+import { newSigner, useSignedLog } from '../../test/support/signed-log.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
-import { parseSigner } from '../audit/signed-note.ts';
-import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import { openAuditLog } from '../audit/store.ts';
 import { InvalidInput, VerificationFailed } from '../errors.ts';
-import { LiveOutput } from '../gateway/live-output.ts';
-import { createReadApi } from '../gateway/read-api/server.ts';
-import { createLogger } from '../observability/logger.ts';
 import type { ClusterAnchor } from './published-anchor.ts';
-import { openGatewayReader } from './reader/gateway-reader.ts';
 
-const newKey = (name: string) =>
-  parseSigner(
-    name,
-    generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    'test',
-  );
-const signer = newKey('oplab.dev/audit');
+const served = useSignedLog();
+const { at, signer } = served;
 const { vkey } = signer.verifier;
 
-let directory: string;
-let log: AuditStore;
-let server: Server;
-let port: number;
-let stdout: string;
-let stderr: string;
+const captured = new CapturedOutput();
 let anchor: ClusterAnchor;
 
-const at = (name: string) => path.join(directory, name);
 const by = (session: string) => ({ session, attempt: 0, writer: 'gateway' }) as const;
 const environment = fakeEnvironment({
-  output: outputTo(
-    (text) => {
-      stdout += text;
-    },
-    (text) => {
-      stderr += text;
-    },
-  ),
+  output: captured.output,
   anchor: async () => anchor,
-  gateway: () =>
-    openGatewayReader({
-      connect: async () => ({ url: `http://127.0.0.1:${port}`, close: async () => undefined }),
-      retryMs: 10,
-    }),
+  gateway: served.reader,
   incidents: () => ({
     get: () => Promise.reject(new Error('there is none')),
     list: async () => [],
@@ -62,17 +31,12 @@ const environment = fakeEnvironment({
 const oplab = commandLine(environment);
 
 async function publish(): Promise<void> {
-  const tree = await log.tree(0);
-  const notes = signLog(signer, tree, tree.heads);
-  await log.saveSignedNotes('signed', notes);
-  anchor = { ...anchor, ...notes, publicKey: vkey };
+  anchor = { ...anchor, ...(await served.sign()), publicKey: vkey };
 }
 
 /** A copy of the file that somebody has changed. */
 async function changed(...statements: string[]): Promise<string> {
-  await log.close();
-  await copyFile(at('audit.db'), at('copy.db'));
-  log = await openAuditLog({ path: at('audit.db') });
+  await served.whileClosed(() => copyFile(at('audit.db'), at('copy.db')));
   const db = new DatabaseSync(at('copy.db'), { enableForeignKeyConstraints: false });
   const triggers = db.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").all();
   for (const { name } of triggers) db.exec(`DROP TRIGGER ${String(name)}`);
@@ -83,82 +47,61 @@ async function changed(...statements: string[]): Promise<string> {
 }
 
 beforeEach(async () => {
-  directory = await mkdtemp(path.join(tmpdir(), 'oplab-signature-'));
-  log = await openAuditLog({ path: at('audit.db') });
-  const proxy: AuditStore = new Proxy(log, { get: (_, key) => bound(Reflect.get(log, key)) });
-  server = createReadApi({
-    log: proxy,
-    publicKey: vkey,
-    live: new LiveOutput((text) => text),
-    logger: createLogger('test'),
-    signal: new AbortController().signal,
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  port = typeof address === 'object' && address !== null ? address.port : 0;
-  stdout = '';
-  stderr = '';
+  captured.clear();
   anchor = {
     source: 'ConfigMap oplab-system/oplab-audit-anchor',
     ...{ checkpoint: undefined, heads: undefined, publicKey: undefined },
   };
   for (const name of ['one', 'two']) {
-    await log.append(by(name), openedEntry({ namespace: 'tikv', name, uid: name }, 'down'));
+    await served.log.append(by(name), openedEntry({ namespace: 'tikv', name, uid: name }, 'down'));
   }
-  await log.seal(by('one'), sealEntry('Resolved'));
+  await served.log.seal(by('one'), sealEntry('Resolved'));
   await publish();
 });
-afterEach(async () => {
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-  await log.close();
-  await rm(directory, { recursive: true, force: true });
-});
-
-/** The log may have been opened again since the server started. */
-function bound(value: unknown): unknown {
-  return typeof value === 'function' ? value.bind(log) : value;
-}
 
 describe('audit verify through the gateway', () => {
   it('checks the signature with the key of the cluster, and says that it trusts it on first use', async () => {
     await oplab('audit', 'verify', '--all');
-    expect(stdout).toContain('signed by oplab.dev/audit: 3 openings and seals of sessions');
-    expect(stdout).toContain(
+    expect(captured.stdout).toContain('signed by oplab.dev/audit: 3 openings and seals of sessions');
+    expect(captured.stdout).toContain(
       'the key is from ConfigMap oplab-system/oplab-audit-anchor, which is trusted on first use',
     );
-    expect(stdout.match(/^ {4}signed by oplab\.dev\/audit$/gm)).toHaveLength(2);
+    expect(captured.stdout.match(/^ {4}signed by oplab\.dev\/audit$/gm)).toHaveLength(2);
   });
 
   it('checks it with a saved key, and says how far the signature goes', async () => {
-    await log.append(by('two'), { clientKey: 'x', kind: 'reasoning', content: 'x' });
-    await log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
+    await served.log.append(by('two'), { clientKey: 'x', kind: 'reasoning', content: 'x' });
+    await served.log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
     await oplab('audit', 'verify', '--all', '--public-key', vkey);
-    expect(stdout).toContain('the key is from --public-key\n');
-    expect(stdout).toContain('signed by oplab.dev/audit up to row 1; the rows after it are not signed yet');
-    expect(stdout).toContain('not signed yet: opened after the last checkpoint of oplab.dev/audit');
+    expect(captured.stdout).toContain('the key is from --public-key\n');
+    expect(captured.stdout).toContain('signed by oplab.dev/audit up to row 1; the rows after it are not signed yet');
+    expect(captured.stdout).toContain('not signed yet: opened after the last checkpoint of oplab.dev/audit');
   });
 
   it('finds that log and cluster were signed by another key than the saved one', async () => {
-    const other = newKey('oplab.dev/audit').verifier.vkey;
+    const other = newSigner('oplab.dev/audit').verifier.vkey;
     await expect(oplab('audit', 'verify', '--all', '--public-key', other)).rejects.toBeInstanceOf(VerificationFailed);
-    expect(stdout).toContain('ConfigMap oplab-system/oplab-audit-anchor: the checkpoint is not valid: it is signed by');
+    expect(captured.stdout).toContain(
+      'ConfigMap oplab-system/oplab-audit-anchor: the checkpoint is not valid: it is signed by',
+    );
   });
 
   it('finds a log that was set back, which its own rows do not show', async () => {
-    await log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
+    await served.log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
     const published = anchor;
     await publish();
     const newer = anchor;
-    await log.close();
-    await rm(at('audit.db'));
-    log = await openAuditLog({ path: at('audit.db') });
-    await log.append(by('one'), openedEntry({ namespace: 'tikv', name: 'one', uid: 'one' }, 'down'));
+    await served.whileClosed(async () => {
+      await rm(at('audit.db'));
+    });
+    await served.log.append(by('one'), openedEntry({ namespace: 'tikv', name: 'one', uid: 'one' }, 'down'));
     anchor = { ...published, ...{ checkpoint: undefined, heads: undefined, publicKey: undefined } };
     await oplab('audit', 'verify', '--all');
     anchor = newer;
     await expect(oplab('audit', 'verify', '--all')).rejects.toBeInstanceOf(VerificationFailed);
-    expect(stdout).toContain('the log was set back or replaced: ConfigMap oplab-system/oplab-audit-anchor covers 4');
+    expect(captured.stdout).toContain(
+      'the log was set back or replaced: ConfigMap oplab-system/oplab-audit-anchor covers 4',
+    );
   });
 
   it('says why the cluster has no key, and prints the verdict as JSON', async () => {
@@ -170,8 +113,8 @@ describe('audit verify through the gateway', () => {
       problem: 'x may not be read',
     };
     await oplab('audit', 'verify', '--all', '-o', 'json');
-    expect(stderr).toContain('x may not be read');
-    expect(JSON.parse(stdout)).toMatchObject({
+    expect(captured.stderr).toContain('x may not be read');
+    expect(JSON.parse(captured.stdout)).toMatchObject({
       valid: true,
       signature: { keySource: 'the gateway', onFirstUse: true, checkpoint: { size: 3, vkey } },
       sessions: [{ signed: { by: 'oplab.dev/audit' } }, {}],
@@ -183,18 +126,18 @@ describe('audit backup', () => {
   it('copies the tree and what was signed, also if sessions are opened and sealed between two backups', async () => {
     const backup = at('backup.db');
     await oplab('audit', 'backup', backup);
-    await log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
-    await log.append(by('a'), openedEntry({ namespace: 'tikv', name: 'a', uid: 'a' }, 'down'));
-    await log.seal(by('three'), sealEntry('Resolved'));
-    await log.seal(by('two'), sealEntry('Resolved'));
+    await served.log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
+    await served.log.append(by('a'), openedEntry({ namespace: 'tikv', name: 'a', uid: 'a' }, 'down'));
+    await served.log.seal(by('three'), sealEntry('Resolved'));
+    await served.log.seal(by('two'), sealEntry('Resolved'));
     await publish();
     await oplab('audit', 'backup', backup);
-    stdout = '';
+    captured.stdout = '';
     await writeFile(at('saved.txt'), anchor.checkpoint ?? '');
     await oplab('audit', 'verify', '--file', backup, '--public-key', vkey, '--checkpoint', at('saved.txt'));
-    expect(stdout).toContain('signed by oplab.dev/audit: 7 openings and seals of sessions');
+    expect(captured.stdout).toContain('signed by oplab.dev/audit: 7 openings and seals of sessions');
     const copy = await openAuditLog({ path: backup });
-    expect(await copy.leaves(0, 100)).toEqual(await log.leaves(0, 100));
+    expect(await copy.leaves(0, 100)).toEqual(await served.log.leaves(0, 100));
     await copy.close();
   });
 
@@ -210,13 +153,13 @@ describe('audit verify offline', () => {
   it('needs the public key alone, as a word or in a file', async () => {
     const file = await changed();
     await oplab('audit', 'verify', '--file', file);
-    expect(stdout).toContain('signature not checked: no public key (--public-key)');
-    expect(stdout).toContain('against its own head only; not signed');
-    stdout = '';
-    await writeFile(at('log.pub'), `${newKey('older').verifier.vkey}\n${vkey}\n`);
-    for (const key of [vkey, at('log.pub')]) await oplab('audit', 'verify', '--file', file, '--public-key', key);
-    expect(stdout.match(/^ {4}signed by oplab\.dev\/audit$/gm)).toHaveLength(4);
-    expect(stdout).not.toContain('against its own head only');
+    expect(captured.stdout).toContain('signature not checked: no public key (--public-key)');
+    expect(captured.stdout).toContain('against its own head only; not signed');
+    captured.stdout = '';
+    await writeFile(at('served.log.pub'), `${newSigner('older').verifier.vkey}\n${vkey}\n`);
+    for (const key of [vkey, at('served.log.pub')]) await oplab('audit', 'verify', '--file', file, '--public-key', key);
+    expect(captured.stdout.match(/^ {4}signed by oplab\.dev\/audit$/gm)).toHaveLength(4);
+    expect(captured.stdout).not.toContain('against its own head only');
   });
 
   it('finds a session that vanished with all its traces, which passes without the key', async () => {
@@ -227,19 +170,19 @@ describe('audit verify offline', () => {
     await oplab('audit', 'verify', '--file', file);
     const verified = oplab('audit', 'verify', '--file', file, '--public-key', vkey);
     await expect(verified).rejects.toBeInstanceOf(VerificationFailed);
-    expect(stdout).toContain('covers 3 leaves, but the log has 1');
+    expect(captured.stdout).toContain('covers 3 leaves, but the log has 1');
   });
 
   it('compares the file with a checkpoint that was saved', async () => {
     const old = await changed();
-    await log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
+    await served.log.append(by('three'), openedEntry({ namespace: 'tikv', name: 'three', uid: 'three' }, 'down'));
     await publish();
     await writeFile(at('saved.txt'), anchor.checkpoint ?? '');
     const args = ['audit', 'verify', '--file', old, '--public-key', vkey];
     await oplab(...args);
     const verified = oplab(...args, '--checkpoint', at('saved.txt'));
     await expect(verified).rejects.toBeInstanceOf(VerificationFailed);
-    expect(stdout).toContain('saved.txt covers 4 leaves, but the log has 3');
+    expect(captured.stdout).toContain('saved.txt covers 4 leaves, but the log has 3');
   });
 
   it.each([

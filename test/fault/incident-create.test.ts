@@ -11,14 +11,13 @@ import { parseExport } from '../../src/audit/export.ts';
 import { realEnvironment } from '../../src/cli/environment.ts';
 import { INCIDENTS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { commandLine, outputTo } from '../support/fake-environment.ts';
+import { CapturedOutput, commandLine } from '../support/fake-environment.ts';
 import { TARGET } from '../support/gateway-attempts.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
 let lab: GatewayHarness;
 let directory: string;
-let stdout = '';
-let stderr = '';
+const captured = new CapturedOutput();
 
 beforeAll(async () => {
   lab = await startGatewayHarness();
@@ -28,26 +27,15 @@ afterAll(async () => {
   await lab?.close();
   if (directory !== undefined) await rm(directory, { recursive: true, force: true });
 });
-beforeEach(() => {
-  stdout = '';
-  stderr = '';
-});
+beforeEach(() => captured.clear());
 
 /** The command line as for a user, with a kubeconfig, the API server and the gateway. */
 const oplab = (...args: string[]) => {
-  const output = outputTo(
-    (text) => {
-      stdout += text;
-    },
-    (text) => {
-      stderr += text;
-    },
-  );
   const connection = [
     ...['--kubeconfig', path.join(lab.dir, 'plane/kubeconfig')],
     ...['--gateway', `http://127.0.0.1:${lab.gateway.ports.read}`],
   ];
-  return commandLine(realEnvironment(output))(...connection, ...args);
+  return commandLine(realEnvironment(captured.output))(...connection, ...args);
 };
 const names = async () =>
   (await lab.client.list(INCIDENTS, { namespace: TARGET })).items.map(({ metadata }) => metadata.name);
@@ -59,7 +47,7 @@ describe('incident create', () => {
       ...['-n', TARGET, 'incident', 'create', 'by-flags', '--summary', 'a store is gone', '--severity', 'critical'],
       ...[...check, '--soak-seconds', '5', '--max-turns', '7', '--label', 'store=4', '--suspend'],
     );
-    expect(parse(stdout)).toMatchObject({
+    expect(parse(captured.stdout)).toMatchObject({
       kind: 'Incident',
       metadata: { name: 'by-flags', namespace: TARGET, uid: expect.stringMatching(/-/) },
       spec: {
@@ -69,14 +57,14 @@ describe('incident create', () => {
         verify: { soakSeconds: 5, checks: [{ name: 'well', kubernetes: { name: 'patient' } }] },
       },
     });
-    expect(stderr).toContain(`oplab incident watch ${TARGET}/by-flags`);
+    expect(captured.stderr).toContain(`oplab incident watch ${TARGET}/by-flags`);
     expect((await lab.incident('by-flags')).spec.suspend).toBe(true);
   });
 
   it('derives a name from the summary, and another one for the same summary', async () => {
     for (const _ of [1, 2])
       await oplab('-n', TARGET, 'incident', 'create', '--summary', 'TiKV: store 4 is gone!', ...check, '-o', 'name');
-    const [first = '', second = ''] = stdout.trim().split('\n');
+    const [first = '', second = ''] = captured.stdout.trim().split('\n');
     expect(first).toMatch(/^incident\.oplab\.dev\/tikv-store-4-is-gone-[a-z0-9]{5}$/);
     expect(second).not.toBe(first);
   });
@@ -87,10 +75,10 @@ describe('incident create', () => {
     const file = path.join(directory, 'incidents.yaml');
     await writeFile(file, `${ours}---\n${ours.replace('name: tikv-store-down', 'name: another')}`);
     await oplab('incident', 'create', '-f', file, '--dry-run');
-    expect(stderr).toContain('would be created (server dry run)');
+    expect(captured.stderr).toContain('would be created (server dry run)');
     expect(await names()).not.toContain('another');
     await oplab('incident', 'create', '-f', file, '-o', 'name');
-    expect(stdout).toContain('incident.oplab.dev/tikv-store-down\nincident.oplab.dev/another\n');
+    expect(captured.stdout).toContain('incident.oplab.dev/tikv-store-down\nincident.oplab.dev/another\n');
     expect(await names()).toEqual(expect.arrayContaining(['tikv-store-down', 'another']));
     // The same name is refused the second time, as with kubectl create.
     await expect(oplab('incident', 'create', '-f', file)).rejects.toMatchObject({ exitCode: 1 });
@@ -111,7 +99,7 @@ describe('incident create', () => {
       '--dry-run',
       'client',
     );
-    expect(parse(stdout)).toMatchObject({ metadata: { name: 'a', namespace: 'x' }, spec: { summary: 's' } });
+    expect(parse(captured.stdout)).toMatchObject({ metadata: { name: 'a', namespace: 'x' }, spec: { summary: 's' } });
   });
 
   it.each([
@@ -203,11 +191,11 @@ describe('session export', () => {
     expect(isTrue(conditions, 'Finished')).toBe(false);
     expect(content).toMatchObject({ incident: { metadata: { uid: attempt.session } }, session: { sealed: false } });
     await oplab('audit', 'verify', '--file', file);
-    expect(stdout).toMatch(
+    expect(captured.stdout).toMatch(
       /✓ patient\/exported.*not sealed\n.*the file's own head, the file's status\.audit\.headHash/,
     );
     await oplab('session', 'import', file, '--into', path.join(directory, 'cases.db'));
     await oplab('audit', 'show', 'exported', '--file', path.join(directory, 'cases.db'), '--full');
-    expect(stdout).toContain('| hello');
+    expect(captured.stdout).toContain('| hello');
   });
 });

@@ -15,7 +15,7 @@ import { NotFound } from '../../src/errors.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createReadApi } from '../../src/gateway/read-api/server.ts';
 import { createLogger } from '../../src/observability/logger.ts';
-import { commandLine, fakeEnvironment, outputTo } from './fake-environment.ts';
+import { CapturedOutput, commandLine, fakeEnvironment } from './fake-environment.ts';
 
 /** The UID of the Incident of `incident`, which is also its session. */
 export const uid = '6f1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a11';
@@ -31,9 +31,7 @@ export function useCli(): CliHarness {
   return cli;
 }
 
-class CliHarness {
-  stdout = '';
-  stderr = '';
+class CliHarness extends CapturedOutput {
   /** The cluster's Incidents, as the API server would give them. */
   cluster: { metadata: { namespace: string; name: string } }[] = [];
   directory = '';
@@ -55,14 +53,7 @@ class CliHarness {
   /** Runs a command. */
   readonly oplab = commandLine(
     fakeEnvironment({
-      output: outputTo(
-        (text) => {
-          this.stdout += text;
-        },
-        (text) => {
-          this.stderr += text;
-        },
-      ),
+      output: this.output,
       incidents: () => this.#incidents,
       gateway: () =>
         openGatewayReader({
@@ -86,8 +77,7 @@ class CliHarness {
     this.directory = await mkdtemp(path.join(tmpdir(), 'oplab-cli-'));
     this.#log = await openAuditLog({ path: path.join(this.directory, 'audit.db') });
     this.#live = new LiveOutput((text) => this.log.redact(text));
-    this.stdout = '';
-    this.stderr = '';
+    this.clear();
     this.cluster = [];
     process.exitCode = undefined;
     await this.startGateway();

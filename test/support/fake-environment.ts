@@ -18,6 +18,25 @@ export function outputTo(stdout: (text: string) => void, stderr: (text: string) 
   };
 }
 
+/** An output that keeps what is written. */
+export class CapturedOutput {
+  stdout = '';
+  stderr = '';
+  readonly output = outputTo(
+    (text) => {
+      this.stdout += text;
+    },
+    (text) => {
+      this.stderr += text;
+    },
+  );
+
+  clear(): void {
+    this.stdout = '';
+    this.stderr = '';
+  }
+}
+
 const notHere = (what: string) => () => Promise.reject(new Error(`there is no ${what} in this test`));
 
 /** An environment without a cluster and a gateway, in which files can be read. */

@@ -14,7 +14,7 @@ import { parseIncident } from '../../src/cli/parse-incident.ts';
 import { openFileReader } from '../../src/cli/reader/file-reader.ts';
 import { NotFound } from '../../src/errors.ts';
 import { agent, door, gateway, uid } from './cli-harness.ts';
-import { commandLine, fakeEnvironment, outputTo } from './fake-environment.ts';
+import { CapturedOutput, commandLine, fakeEnvironment } from './fake-environment.ts';
 
 const time = '2026-01-01T00:06:00Z';
 
@@ -26,9 +26,7 @@ export function useSessionFiles(): SessionFiles {
   return files;
 }
 
-class SessionFiles {
-  stdout = '';
-  stderr = '';
+class SessionFiles extends CapturedOutput {
   directory = '';
   /** The Incident, as the API server would give it. */
   raw: object | undefined;
@@ -36,14 +34,7 @@ class SessionFiles {
   /** Runs a command. */
   readonly oplab = commandLine(
     fakeEnvironment({
-      output: outputTo(
-        (text) => {
-          this.stdout += text;
-        },
-        (text) => {
-          this.stderr += text;
-        },
-      ),
+      output: this.output,
       now: () => new Date('2026-01-01T00:10:00.123Z'),
       incidents: () => ({
         get: async (namespace, name) => {
@@ -62,8 +53,7 @@ class SessionFiles {
 
   async start(): Promise<void> {
     this.directory = await mkdtemp(path.join(tmpdir(), 'oplab-session-'));
-    this.stdout = '';
-    this.stderr = '';
+    this.clear();
     this.raw = undefined;
   }
 
