@@ -1,4 +1,4 @@
-// A log file that is verified with the public key alone: any changed byte and any removed row shows.
+// A log file that is verified with the public key alone: a changed byte in any cell and any removed row shows.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';

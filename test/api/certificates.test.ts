@@ -1,28 +1,24 @@
 // The chart's certificates, renewed by a controller with the chart's rights against a real API server.
 
-import { execFile } from 'node:child_process';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import tls from 'node:tls';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
-import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { AUTHORITIES, authorityOf } from '../../src/controller/certificates/authority.ts';
 import { configureRenewal } from '../../src/controller/certificates/configure.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { isForbidden } from '../../src/kube/errors.ts';
-import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
 import { CONFIG_MAPS, SECRETS } from '../../src/kube/resources.ts';
 import { followCertificates, readCertificates } from '../../src/net/certificate-files.ts';
 import { reissueCertificate } from '../../src/net/reissue-certificate.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { AGENTS, type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
-import { applyChart, clientAs } from '../support/chart.ts';
+import { applyChart, clientAs, renderChart } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
 import { startController } from '../support/running-controller.ts';
 
@@ -49,22 +45,10 @@ afterAll(async () => {
 });
 
 /** What the chart renders for this API server: with `lookup`, as an upgrade does. */
-async function render(...set: string[]): Promise<KubeObject[]> {
-  const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
-  const how = [
-    '-n',
-    SYSTEM,
-    '--dry-run=server',
-    '--is-upgrade',
-    '--kubeconfig',
-    server.kubeconfig,
-    ...set.flatMap((one) => ['--set', one]),
-  ];
-  const { stdout } = await promisify(execFile)(await ensureTool('helm'), ['template', 'oplab', chart, ...how], {
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  return parseAllDocuments(stdout).flatMap((document) => kubeObject.safeParse(document.toJS()).data ?? []);
-}
+const render = (...set: string[]) => {
+  const how = ['--dry-run=server', '--is-upgrade', '--kubeconfig', server.kubeconfig];
+  return renderChart({}, ...how, ...set.flatMap((one) => ['--set', one]));
+};
 
 const find = (objects: readonly KubeObject[], kind: string, name: string) =>
   objects.find((object) => object.kind === kind && object.metadata.name === name);

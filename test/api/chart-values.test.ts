@@ -1,48 +1,22 @@
-// What the oplab chart renders from its values, and which values it refuses, without a cluster.
+// What the oplab chart renders from its values, without a cluster.
 
-import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseAllDocuments, stringify } from 'yaml';
+import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { parseDigestKey } from '../../src/audit/raw-digest.ts';
 import { parseSigner } from '../../src/audit/signed-note.ts';
-import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
 import { SYSTEM } from '../support/api-server.ts';
+import { renderChart } from '../support/chart.ts';
 
-const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
 const ENDPOINT = { name: 'local', socket: true };
-let helm: string;
-let folder: string;
-
-beforeAll(async () => {
-  helm = await ensureTool('helm');
-  folder = await mkdtemp(path.join(tmpdir(), 'oplab-values-'));
-}, 600_000);
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** What the chart renders with these values. @throws Error with Helm's message */
-async function render(values: object): Promise<KubeObject[]> {
-  const file = path.join(folder, 'values.yaml');
-  await writeFile(file, stringify(values));
-  const { stdout } = await promisify(execFile)(helm, ['template', 'oplab', chart, '-n', SYSTEM, '-f', file], {
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  return parseAllDocuments(stdout).flatMap((document) => kubeObject.safeParse(document.toJS()).data ?? []);
-}
-
 const role = z.looseObject({
   rules: z.array(z.object({ verbs: z.array(z.string()), resourceNames: z.array(z.string()).optional() })),
 });
 
 describe('the roles that the controller may bind', () => {
   const bindable = async (values: object) => {
-    const roles = (await render(values)).filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role');
+    const roles = (await renderChart(values)).filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role');
     return roles.flatMap((one) => role.parse(one).rules).filter(({ verbs }) => verbs.includes('bind'));
   };
   const agentClass = { repairRoles: ['oplab-tikv-operate'], readRoles: [] };
@@ -60,20 +34,20 @@ describe('the roles that the controller may bind', () => {
 
 it('the role that reads Incidents is a part of those roles of Kubernetes that are named', async () => {
   const labels = async (values: object) => {
-    const found = (await render(values)).find(({ metadata }) => metadata.name === 'oplab-view');
+    const found = (await renderChart(values)).find(({ metadata }) => metadata.name === 'oplab-view');
     return Object.keys(found?.metadata.labels ?? {}).filter((label) => label.includes('aggregate'));
   };
   expect(await labels({})).toEqual([]);
   expect(await labels({ viewRole: { aggregateTo: ['admin'] } })).toEqual([
     'rbac.authorization.k8s.io/aggregate-to-admin',
   ]);
-  await expect(render({ viewRole: { aggregateTo: ['viewer'] } })).rejects.toThrow(/viewRole.*aggregateTo/s);
+  await expect(renderChart({ viewRole: { aggregateTo: ['viewer'] } })).rejects.toThrow(/viewRole.*aggregateTo/s);
 });
 
 describe('imagePullSecrets', () => {
   it('apply to every pod that the chart starts, none of which has variables of Services, and to the agents', async () => {
     const pullSecrets = [{ name: 'registry' }];
-    const made = await render({
+    const made = await renderChart({
       imagePullSecrets: pullSecrets,
       rehearsal: { enabled: true },
       docker: { endpoints: [ENDPOINT], socket: {} },
@@ -106,8 +80,8 @@ describe('what the chart generates itself', () => {
       audit: { signing: { keySecret: 'my-signing' }, keySecret: 'my-audit-key' },
       docker: docker({ serverSecret: 'my-server', clientSecret: 'my-client' }),
     };
-    const made = await render(values);
-    expect(made).toEqual(await render(values));
+    const made = await renderChart(values);
+    expect(made).toEqual(await renderChart(values));
     expect(made.filter(({ kind }) => kind === 'Secret')).toEqual([]);
     const text = (kind: string, name: string) =>
       JSON.stringify(made.find((one) => one.kind === kind && one.metadata.name === name));
@@ -120,7 +94,7 @@ describe('what the chart generates itself', () => {
   });
 
   it('is included by default', async () => {
-    const made = await render({ ...VALUES, docker: docker({}) });
+    const made = await renderChart({ ...VALUES, docker: docker({}) });
     const secrets = made.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
     expect(secrets.sort()).toEqual([
       'oplab-docker-ca',
@@ -143,7 +117,7 @@ describe('what the chart generates itself', () => {
       { ...ROUTE, name: 'b' },
       { ...ROUTE, name: 'c', token: { existingSecret: 'mine', key: 'k' } },
     ];
-    const made = await render({ intake: { routes } });
+    const made = await renderChart({ intake: { routes } });
     const find = (kind: string, name: string) => made.find((one) => one.kind === kind && one.metadata.name === name);
     const tokens = z.record(z.string(), z.string()).parse(find('Secret', 'oplab-intake-tokens')?.data);
     expect(Object.keys(tokens)).toEqual(['tikv', 'b']);
@@ -161,7 +135,8 @@ describe('what the chart generates itself', () => {
   });
 
   it('has plain HTTP for the intake only where it is chosen', async () => {
-    const text = async (intake: object) => JSON.stringify(await render({ intake: { routes: [ROUTE], ...intake } }));
+    const text = async (intake: object) =>
+      JSON.stringify(await renderChart({ intake: { routes: [ROUTE], ...intake } }));
     expect(await text({})).toContain('"OPLAB_INTAKE_TLS_FOLDER"');
     expect(await text({})).not.toContain('"OPLAB_INTAKE_PLAIN_HTTP"');
     const plain = await text({ plainHTTP: true });
@@ -170,13 +145,13 @@ describe('what the chart generates itself', () => {
   });
 
   it('includes no part of the tripwires that are switched off', async () => {
-    expect(JSON.stringify(await render({}))).toMatch(/OPLAB_TRIPWIRE_KEY_FILE/);
-    const off = JSON.stringify(await render({ tripwires: { enabled: false } }));
+    expect(JSON.stringify(await renderChart({}))).toMatch(/OPLAB_TRIPWIRE_KEY_FILE/);
+    const off = JSON.stringify(await renderChart({ tripwires: { enabled: false } }));
     expect(off).not.toMatch(/tripwire|canary|vault|cloud-admin-credentials|8200/i);
   });
 
   it('has the names of the tripwires, and the holes that a class allows, where they are used', async () => {
-    const made = await render({
+    const made = await renderChart({
       tripwires: { secretName: 'root-login', hostName: 'hq' },
       agentClass: { allowHoles: ['internet'] },
     });
@@ -188,132 +163,13 @@ describe('what the chart generates itself', () => {
     expect(text('ClusterRole', 'oplab-controller')).toContain('"resourceNames":["root-login"]');
     expect(text('Service', 'hq')).toContain('"targetPort":"canary"');
     expect(text('AgentClass', 'default')).toContain('"allowHoles":["internet"]');
-    await expect(render({ agentClass: { allowHoles: ['everything'] } })).rejects.toThrow('allowHoles');
-  });
-});
-
-describe('the chart refuses', () => {
-  const refused: readonly [string, object, RegExp][] = [
-    [
-      'a namespace pattern, which would match nothing',
-      { agentClass: { targetNamespaces: ['tikv-*'] } },
-      /agentClass.*targetNamespaces.*0/,
-    ],
-    [
-      'agents in the namespace of the operator',
-      { agentsNamespace: SYSTEM },
-      /agentsNamespace: "oplab-system".*give agents another/,
-    ],
-    [
-      'a canary host with the name of a Service of oplab',
-      { tripwires: { hostName: 'oplab-gateway' } },
-      /tripwires\.hostName: "oplab-gateway" could be .*choose a name that does not begin with oplab-/,
-    ],
-    [
-      'a route whose Incidents have no check',
-      { intake: { routes: [{ name: 'a', namespace: 'tikv', verify: { soakSeconds: 30 } }] } },
-      /intake\/routes\/0.*prometheus.*verify.*checks/s,
-    ],
-    ['a volume without a size', { gateway: { persistence: { size: 'big' } } }, /gateway.*persistence.*size/],
-    ['certificates that are none', { model: { caBundle: 'x' } }, /model.*caBundle/],
-    ['an isolation probe of no port', { isolationProbes: { a: 'host:655360' } }, /isolationProbes.*a/],
-    ['an isolation probe that would be read as two', { isolationProbes: { a: 'x,b=y:1' } }, /isolationProbes.*a/],
-    ['a priority that only the system may have', { priorityClass: { value: 2e9 } }, /priorityClass.*value/],
-    [
-      'a Docker host with both a socket and an address',
-      { docker: { endpoints: [{ name: 'local', socket: true, url: 'tcp://host:2376', tlsSecret: 's' }] } },
-      /docker\.endpoints: "local" has socket: true and a url; leave out/,
-    ],
-    [
-      'the Docker socket in the namespace of the agents',
-      { docker: { endpoints: [ENDPOINT], socket: { namespace: 'oplab-agents' } } },
-      /docker\.socket\.namespace: "oplab-agents" is the namespace of the agents/,
-    ],
-    [
-      'a class with a Docker host that does not exist',
-      { agentClass: { docker: { endpoint: 'lokal', composeProject: 'shop' } }, docker: { endpoints: [ENDPOINT] } },
-      /agentClass\.docker\.endpoint: "lokal" is not one of docker\.endpoints \(local\)/,
-    ],
-    [
-      'a certificate without the CA that agents need to trust',
-      { gateway: { tls: { existingSecret: 'mine' } } },
-      /gateway\.tls: existingSecret and ca belong together/,
-    ],
-    [
-      'a socket whose client has no certificate',
-      { docker: { endpoints: [ENDPOINT], socket: { serverSecret: 'mine' } } },
-      /docker\.socket: serverSecret and clientSecret belong together/,
-    ],
-    [
-      'egress policies without the API server',
-      { networkPolicy: { egress: { enabled: true } } },
-      /networkPolicy\.egress\.apiServer: must list the addresses of the API server/,
-    ],
-    [
-      'egress policies without the model',
-      { networkPolicy: { egress: { enabled: true, apiServer: [{ cidr: '10.96.0.1/32', ports: [443] }] } } },
-      /networkPolicy\.egress\.model: must list the model's server/,
-    ],
-    [
-      'an egress destination without ports',
-      { networkPolicy: { egress: { model: [{ cidr: '10.96.0.1/32' }] } } },
-      /networkPolicy.*egress.*model.*0.*ports/,
-    ],
-    [
-      'a route without a name, by which its senders call it',
-      { intake: { routes: [{ namespace: 'tikv', prometheus: { service: 'p' } }] } },
-      /intake.*routes.*0.*name/s,
-    ],
-    [
-      'two routes of one name',
-      {
-        intake: { routes: ['a', 'b', 'a'].map((name) => ({ name, namespace: 'tikv', prometheus: { service: 'p' } })) },
-      },
-      /intake\.routes\[2\]\.name: "a" is the name of intake\.routes\[0\] as well/,
-    ],
-    [
-      'a route whose senders choose the namespace without a bound',
-      { intake: { routes: [{ name: 'a', namespace: '{{ $labels.n }}', prometheus: { service: 'p' } }] } },
-      /intake.*routes.*0.*namespaces/s,
-    ],
-    [
-      'a route whose senders choose the target without a bound',
-      {
-        intake: {
-          routes: [{ name: 'a', namespace: 'a', targetNamespaces: ['{{ $labels.n }}'], prometheus: { service: 'p' } }],
-        },
-      },
-      /intake.*routes.*0.*namespaces/s,
-    ],
-    [
-      'a certificate for an intake that serves plain HTTP',
-      {
-        intake: {
-          routes: [{ name: 'a', namespace: 'tikv', prometheus: { service: 'p' } }],
-          tlsSecret: 'mine',
-          plainHTTP: true,
-        },
-      },
-      /intake\.plainHTTP: true and intake\.tlsSecret exclude each other/,
-    ],
-    ['the one token that all routes had', { intake: { token: { existingSecret: 'mine' } } }, /intake.*token/s],
-    ['a class whose name is not valid in Kubernetes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
-  ];
-  it.each(refused)('%s, and says where', async (_what, values, message) => {
-    await expect(render(values)).rejects.toThrow(message);
-  });
-
-  it('none of these if the values fit together', async () => {
-    const docker = { endpoints: [ENDPOINT, { name: 'far', url: 'tcp://host:2376', tlsSecret: 's' }] };
-    const agentClass = { name: '123', targetNamespaces: ['tikv'], docker: { endpoint: 'far', label: 'a=b' } };
-    const made = (await render({ docker, agentClass })).find(({ kind }) => kind === 'AgentClass');
-    expect(made?.metadata.name).toBe('123');
+    await expect(renderChart({ agentClass: { allowHoles: ['everything'] } })).rejects.toThrow('allowHoles');
   });
 });
 
 describe('the audit log', () => {
   const gateway = async (values: object) => {
-    const rendered = await render(values);
+    const rendered = await renderChart(values);
     const deployment = rendered.find(
       ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'oplab-gateway',
     );
@@ -407,16 +263,5 @@ describe('the audit log', () => {
     const { env } = await gateway({});
     expect(env.get('OPLAB_AUDIT_SESSION_BYTES')).toBe(String(64 * 1024 * 1024));
     expect(env.has('OPLAB_AUDIT_RETENTION')).toBe(false);
-  });
-
-  it.each([
-    ['a limit without a unit', { session: { maxMebibytes: 0 } }],
-    ['too few entries', { session: { maxEntries: 10 } }],
-    ['a retention in hours', { retention: '90h' }],
-    ['a name of the signing key with a blank', { signing: { name: 'my log' } }],
-    ['half of a public key', { signing: { previousKeys: ['old+1234'] } }],
-    ['an unknown key', { retain: '90d' }],
-  ])('refuses %s', async (_, audit) => {
-    await expect(render({ audit })).rejects.toThrow(/audit/);
   });
 });

@@ -8,13 +8,11 @@ import path from 'node:path';
 import { json } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed, onTestFinished } from 'vitest';
-import { parse, parseAllDocuments, stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { z } from 'zod';
-import { ensureTool } from '../../hack/toolchain/tools.ts';
-import { kubeObject } from '../../src/kube/object.ts';
 import { openRequest } from '../../src/net/request.ts';
 import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
-import { ADMISSION_KINDS, applyChart, createToken } from '../support/chart.ts';
+import { ADMISSION_KINDS, applyChart, createToken, renderChart } from '../support/chart.ts';
 import { eventually } from '../support/eventually.ts';
 import { IncidentProbe } from '../support/incident-probe.ts';
 import { incidentsIn } from '../support/intake-harness.ts';
@@ -59,14 +57,7 @@ afterAll(async () => {
 
 /** What the chart renders with these values. */
 async function render(values: object) {
-  const file = path.join(folder, 'values.yaml');
-  await writeFile(file, stringify(values));
-  const helm = await ensureTool('helm');
-  const chart = path.join(root, 'helm/oplab');
-  const { stdout } = await promisify(execFile)(helm, ['template', 'oplab', chart, '-n', SYSTEM, '-f', file], {
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  const objects = parseAllDocuments(stdout).flatMap((document) => kubeObject.safeParse(document.toJS()).data ?? []);
+  const objects = await renderChart(values);
   return (kind: string, name: string) => objects.find((one) => one.kind === kind && one.metadata.name === name);
 }
 

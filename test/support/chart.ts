@@ -1,13 +1,12 @@
-// The parts of the oplab chart that an API server without nodes accepts: RBAC objects, classes,
-// admission policies.
+// The oplab chart as Helm renders it, and the parts of it that an API server without nodes accepts:
+// RBAC objects, classes, admission policies.
 
-import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { promisify } from 'node:util';
-import { parseAllDocuments } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
+import { run } from '../../hack/child.ts';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
-import { kubeObject } from '../../src/kube/object.ts';
+import { type KubeObject, kubeObject } from '../../src/kube/object.ts';
 import { AGENT_CLASSES, type Resource, ROLE_BINDINGS, SERVICE_ACCOUNTS } from '../../src/kube/resources.ts';
 import { type ApiServer, CLUSTER_ROLES, SYSTEM } from './api-server.ts';
 
@@ -40,19 +39,20 @@ export const ADMISSION_KINDS: readonly Resource[] = [
   ),
 ];
 
+/** What the chart renders. @throws ChildFailed with Helm's message */
+export async function renderChart(values: object = {}, ...flags: readonly string[]): Promise<KubeObject[]> {
+  const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
+  const args = ['template', 'oplab', chart, '-n', SYSTEM, '-f', '-', ...flags];
+  const { stdout } = await run(await ensureTool('helm'), args, { input: stringify(values) });
+  return parseAllDocuments(stdout).flatMap((document) => kubeObject.safeParse(document.toJS()).data ?? []);
+}
+
 /** Applies the objects of these kinds that the chart renders. */
 export async function applyChart(server: ApiServer, more: readonly Resource[] = []): Promise<void> {
-  const chart = path.resolve(import.meta.dirname, '../../helm/oplab');
-  const helm = await ensureTool('helm');
-  const { stdout } = await promisify(execFile)(helm, ['template', 'oplab', chart, '-n', SYSTEM, '--no-hooks'], {
-    maxBuffer: 16 * 1024 * 1024,
-  });
   const kinds = [...KINDS, ...more];
-  for (const document of parseAllDocuments(stdout)) {
-    const parsed = kubeObject.safeParse(document.toJS());
-    const found = kinds.find((kind) => kind.kind === parsed.data?.kind);
-    if (parsed.data === undefined || found === undefined) continue;
-    await server.client.apply(found, parsed.data, { fieldManager: 'test', force: true });
+  for (const object of await renderChart({}, '--no-hooks')) {
+    const found = kinds.find((kind) => kind.kind === object.kind);
+    if (found !== undefined) await server.client.apply(found, object, { fieldManager: 'test', force: true });
   }
 }
 
