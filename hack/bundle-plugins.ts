@@ -144,7 +144,7 @@ const onlyUsedPartsOfZod: Plugin = {
     context.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
       if (path.includes('/node_modules/')) return null;
       const source = await readFile(path, 'utf8');
-      return { loader: 'ts', contents: source.replace("import { z } from 'zod';", "import * as z from 'zod';") };
+      return { loader: 'ts', contents: source.replace("import * as z from 'zod';", "import * as z from 'zod';") };
     });
   },
 };

@@ -1,10 +1,10 @@
-// Each import rule can fail, and the checkout keeps all of them.
+// Each import rule can fail. `npm run check` holds the checkout to the same biome.json.
 
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { run } from './child.ts';
 import { connectors, fetchers, levels, rooms } from './import-rules.ts';
 
@@ -133,10 +133,6 @@ it('has no exception that is not needed any more', async () => {
   for (const file of Object.keys(connectors)) expect(await readText(file)).toMatch(/\bconnect\b.* from 'node:net'/);
   for (const file of Object.keys(fetchers)) expect(await readText(file)).toMatch(/\bfetch\(/);
 });
-
-it('finds the checkout clean', async () => {
-  expect(await findViolations(root)).toEqual([]);
-}, 60_000);
 
 it('has a rule for every folder of src/, as deep as there are folders', async () => {
   const files = await readdir(path.join(root, 'src'), { recursive: true });

@@ -1,7 +1,7 @@
 // Writes docs/reference.md from the code: resources, error codes and the help of the CLI.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { customResourceDefinitions } from '../src/api/crd.ts';
 import { createProgram } from '../src/cli/program.ts';
 import { ERRORS } from '../src/error-codes.ts';

@@ -3,7 +3,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from './environment.ts';
 
 const schema = z.object({ OPLAB_A: z.string().default('default'), OPLAB_PORT: z.coerce.number().optional() });

@@ -1,7 +1,7 @@
 // A process's settings: environment variables, parsed once at the start with a schema.
 
 import { readFile } from 'node:fs/promises';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { errorMessage, InvalidInput } from './errors.ts';
 import { parseInput } from './input/parse-input.ts';
 

@@ -1,7 +1,7 @@
 // Patches an unmaintained Go module: one build uses a copy with named lines replaced.
 import { chmod, cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { OplabError } from '../../src/errors.ts';
 import { output, run } from '../child.ts';
 

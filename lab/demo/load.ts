@@ -1,7 +1,7 @@
 // Counts the load's acknowledged transactions over a few seconds.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { openSession, type PatientTarget } from '../patient/session.ts';
 
 const ledger = z.object({ acknowledgedTotal: z.number(), acknowledgedKeys: z.number(), p99Milliseconds: z.number() });

@@ -1,6 +1,6 @@
 // Observes a patient from outside at one moment; each part is a value or the reason it is missing.
 import { parseAllDocuments } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PatientSession } from './session.ts';
 
 /** A part of an observation: seen, or not and why. */

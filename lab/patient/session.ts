@@ -1,6 +1,6 @@
 // Access to one patient: `kubectl proxy` for queries, kubectl and helm for everything else.
 import { spawn } from 'node:child_process';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ChildResult, run, searchPath } from '../../hack/child.ts';
 import { kubeconfigPath } from '../../hack/cluster/names.ts';
 import { OplabError } from '../../src/errors.ts';

@@ -1,5 +1,5 @@
 // Scenario 2: tikv.toml has a key that TiKV does not know, and a store was restarted with it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { readPod, sameIdentity, tikvSet, waitForReason } from './objects.ts';
 import type { InjectContext, Scenario } from './scenario.ts';
 

@@ -1,5 +1,5 @@
 // The patient's Kubernetes objects, as scenarios break and watch them.
-import { z } from 'zod';
+import * as z from 'zod';
 import { OplabError } from '../../src/errors.ts';
 import type { Check } from '../patient/health.ts';
 import type { PatientSession } from '../patient/session.ts';

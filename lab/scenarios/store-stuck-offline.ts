@@ -1,5 +1,5 @@
 // Scenario 9: PD was told to remove a store that is still needed, but the store stays Offline.
-import { z } from 'zod';
+import * as z from 'zod';
 import { lastPod, sameIdentity } from './objects.ts';
 import type { Before, InjectContext, Scenario } from './scenario.ts';
 import { storeViews } from './stores.ts';

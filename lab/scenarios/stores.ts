@@ -1,5 +1,5 @@
 // PD's view of the stores, as scenarios need it.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PatientSession } from '../patient/session.ts';
 
 const answer = z.object({

@@ -2,7 +2,7 @@
 //
 // Volumes of a development cluster have no size limit, so the store's data first moves to a file
 // system on a loop device, in the node and outside of Kubernetes.
-import { z } from 'zod';
+import * as z from 'zod';
 import { run } from '../../hack/child.ts';
 import { nodeContainer } from '../../hack/cluster/names.ts';
 import type { PatientSession } from '../patient/session.ts';

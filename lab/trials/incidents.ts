@@ -1,6 +1,6 @@
 // Incidents and Monitors on the cluster, used through kubectl and the oplab command line.
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ChildResult, run } from '../../hack/child.ts';
 import { root } from '../../hack/cluster/names.ts';
 import { type Incident, incident } from '../../src/api/incident.ts';

@@ -1,6 +1,6 @@
 // The tool `conclude`: ends the attempt with the agent's claim, which the checks then verify.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ClaimOutcome } from '../api/incident-status.ts';
 import { truncate } from '../api/truncate.ts';
 import type { Conclusion, Task } from '../gateway/protocol.ts';

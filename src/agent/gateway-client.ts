@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type NewEntryInput, type Receipt, receipt } from '../audit/entry.ts';
 import { ERRORS, type ErrorCode, isErrorCode } from '../error-codes.ts';
 import { errorMessage, NoLease, OplabError } from '../errors.ts';

@@ -2,7 +2,7 @@
 // accepts a complete message as the response to a streaming request.
 
 import type Anthropic from '@anthropic-ai/sdk';
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
 
 /**

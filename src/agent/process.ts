@@ -1,6 +1,6 @@
 // The process `oplab agent`: runs one attempt, from fetching the task to the claim.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { CONTAINER_PROBES } from '../api/isolation.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';

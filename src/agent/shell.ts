@@ -1,6 +1,6 @@
 // The tool `shell`: one command in the sandbox, with the model's reason for it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { checkInput, joinProblems } from '../input/parse-input.ts';
 import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS } from '../sandbox/protocol.ts';

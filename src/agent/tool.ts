@@ -1,7 +1,7 @@
 // A tool of the loop: a definition for the model, a parser of its input, and an action.
 
 import type Anthropic from '@anthropic-ai/sdk';
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 /** The outcome of a call. */
 export interface ToolOutcome {

@@ -1,6 +1,6 @@
 // The AgentClass: what the platform owner allows agents to use and to do. Cluster-scoped.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { dockerAccess } from './docker-access.ts';
 import { ISOLATION_PROBES } from './isolation.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';

@@ -1,6 +1,6 @@
 // A check: an observation, evaluated with CEL. Incidents use it to verify, Monitors to detect.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { dnsLabel, LABEL, SUBDOMAIN } from './meta.ts';
 
 /** The group is optional. `v1` is the usual form of a version, and any DNS label is valid. */

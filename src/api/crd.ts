@@ -1,6 +1,6 @@
 // Builds the CRDs from the zod schemas: structural OpenAPI v3 with CEL rules and printer columns.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { agentClassSpec, agentClassStatus } from './agent-class.ts';
 import { namespaceRule } from './check.ts';
 import { API_VERSION, GROUP, VERSION } from './group.ts';

@@ -1,6 +1,6 @@
 // What an agent may reach on a Docker host: one Compose project or one label, and not the host.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { dnsLabel } from './meta.ts';
 
 export const dockerAccess = z

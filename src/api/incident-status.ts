@@ -1,6 +1,6 @@
 // The status of an Incident: what has happened so far, as the controller and the gateway write it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { dockerAccess } from './docker-access.ts';
 import { limits } from './limits.ts';
 import { condition, time } from './meta.ts';

@@ -1,6 +1,6 @@
 // The Incident: what is wrong, where, and how to verify a repair. Its status has its own file.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { check } from './check.ts';
 import { incidentStatus } from './incident-status.ts';
 import { requestedLimits, soakSeconds } from './limits.ts';

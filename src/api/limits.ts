@@ -1,6 +1,6 @@
 // Limits of an Incident: what its author requests, what its class allows, and what results.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Limits of an Incident. Each covers all attempts together. */
 export const limits = z.object({

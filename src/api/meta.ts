@@ -1,6 +1,6 @@
 // The parts of the Kubernetes object model that oplab's own resources use.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** RFC 3339 in UTC. */
 export const time = z.string().meta({ format: 'date-time' });

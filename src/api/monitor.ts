@@ -1,6 +1,6 @@
 // The Monitor: runs a check at an interval, opens Incidents for alarms, and clears the alarms.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { check, checkTarget, namespaceRule } from './check.ts';
 import { labelMap, severity } from './incident.ts';
 import { requestedLimits, SOAK_FITS, soakSeconds } from './limits.ts';

@@ -1,6 +1,6 @@
 // The quota of an AgentClass: what all its Incidents together may use in a day and at a time.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Bounds on all Incidents of one class together. A day is a day in UTC. */
 export const quota = z.object({

@@ -1,7 +1,7 @@
 // What is signed about the log: a checkpoint over its tree, in the format of c2sp.org/tlog-checkpoint,
 // and a list of the heads of the sessions that still run.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalJson } from './hash-chain.ts';
 import { type Digest, leafHash } from './merkle.ts';
 import { type NoteSigner, type NoteVerifier, openNote } from './signed-note.ts';

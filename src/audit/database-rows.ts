@@ -1,6 +1,6 @@
 // The rows of the audit file as schemas, and what an entry is in the terms of its row.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Entry, entryKind, writer } from './entry.ts';
 import { canonicalJson } from './hash-chain.ts';
 import type { Json } from './redaction.ts';

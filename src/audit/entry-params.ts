@@ -1,7 +1,7 @@
 // Schemas for the `params` of entries that readers display. Params have no fixed form, so readers
 // skip those that do not match.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Params of a tool_call of the shell. */
 export const callParams = z.looseObject({ command: z.string() });

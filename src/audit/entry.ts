@@ -1,6 +1,6 @@
 // The audit entry: one row of the log, as the gateway stores it and as readers receive it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { ENTRY_KINDS } from './entry-kinds.ts';
 import type { RawDigest } from './raw-digest.ts';
 

@@ -1,6 +1,6 @@
 // The excerpt of the log in an Incident's status: the last entries, each cut to 512 bytes.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TailEntry } from '../api/incident-status.ts';
 import { withoutControls } from './controls.ts';
 import type { Entry } from './entry.ts';

@@ -1,6 +1,6 @@
 // Exports a session to one self-contained file: entries, full texts, seal and Incident.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { incident } from '../api/incident.ts';
 import type { IncidentStatus } from '../api/incident-status.ts';
 import { InvalidInput } from '../errors.ts';

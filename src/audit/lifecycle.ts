@@ -1,6 +1,6 @@
 // The lifecycle entries that the log itself interprets: opened, outcome and sealed.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { NewEntry } from './entry.ts';
 
 /** `params` of the entry that opens a session. Only an entry of the gateway counts. */

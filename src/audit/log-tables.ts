@@ -1,6 +1,6 @@
 // The tables of the audit file about the log as a whole: the leaves of its tree and what was signed.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { AuditUnavailable } from '../errors.ts';
 import { hashLeaf, type LogLeaf, logLeaf, type SessionHead, type SignedNotes, signedNotes } from './checkpoint.ts';
 import { decodeTexts, strictColumns } from './database-rows.ts';

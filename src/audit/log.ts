@@ -1,6 +1,6 @@
 // The interface of the audit log for the gateway: append, read and seal.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LogLeaf, SessionHead, SignedNotes, TreeHead } from './checkpoint.ts';
 import type { Entry, Receipt, RecordedEntry, Writer } from './entry.ts';
 import type { RawDigester } from './raw-digest.ts';

@@ -1,7 +1,7 @@
 // What an entry says about its raw form: length and keyed digest of everything that was redacted or
 // shortened. It stands in the entry's params under one key that only the writer sets.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { RawDigest } from './raw-digest.ts';
 import type { Json } from './redaction.ts';
 

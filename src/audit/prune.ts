@@ -4,7 +4,7 @@
 // transaction of its own: a prune that was interrupted is finished later, and never looks like a loss.
 
 import type { DatabaseSync } from 'node:sqlite';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type SessionSummary, sessionSummary } from './log.ts';
 import { PAGE_BYTES } from './schema.ts';
 

@@ -1,7 +1,7 @@
 // What proves, without the log, that a signed log holds one session: the signed notes, and the paths
 // of the session's leaves in the Merkle tree.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { InvalidInput } from '../errors.ts';
 import {
   checkpointSize,

@@ -1,6 +1,6 @@
 // The baseline: what existed before the first command must exist after the last.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { BASELINE } from '../api/check.ts';
 import { type Baseline, MAX_VOLUME_CLAIMS, MAX_WORKLOADS } from '../api/incident-status.ts';
 import { errorMessage } from '../errors.ts';

@@ -1,6 +1,6 @@
 // Summarizes an object of a list in one line, because there is little room for evidence. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { KubeObject } from '../kube/client.ts';
 
 const state = z.looseObject({ reason: z.string().optional() }).optional();

@@ -1,6 +1,6 @@
 // Finds the resource of a kind through the discovery of the API server, and caches it for minutes.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { KubeClient } from '../kube/client.ts';
 import type { Resource } from '../kube/resources.ts';
 

@@ -1,6 +1,6 @@
 // The prometheus check: an instant query on a Prometheus in a target namespace.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PrometheusCheck } from '../api/check.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Sample } from './cel-protocol.ts';

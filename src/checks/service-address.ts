@@ -4,7 +4,7 @@
 // Service's own address there too. So a check never connects to the Service's own address, and
 // believes an EndpointSlice only after the pod that it names has confirmed the address.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { KubeObject } from '../kube/object.ts';
 import { CheckUnreadable } from './observation.ts';
 

@@ -1,7 +1,7 @@
 // The environment of a command, created on demand from its flags: cluster, gateway, clock, output.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { InvalidInput } from '../errors.ts';
 import { createKubeClient, type KubeClient } from '../kube/client.ts';
 import { clusterIncidents, type Incidents } from './incidents.ts';

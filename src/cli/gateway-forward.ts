@@ -1,6 +1,6 @@
 // The way to the gateway's read API: a port-forward to its pod.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayUnreachable } from '../errors.ts';
 import { ports } from '../gateway/protocol.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';

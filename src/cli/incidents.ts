@@ -1,6 +1,6 @@
 // Reads and creates Incidents through the API server; keeps the raw object for -o json and yaml.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Incident } from '../api/incident.ts';
 import { InvalidInput, NotAllowed, NotFound } from '../errors.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';

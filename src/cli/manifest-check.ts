@@ -1,6 +1,6 @@
 // Finds what the API server or the controller would reject in a new Incident, without a cluster.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Check } from '../api/check.ts';
 import { incidentSpecSchema, type Schema } from '../api/crd.ts';
 import { incident } from '../api/incident.ts';

@@ -1,6 +1,6 @@
 // Reads the ConfigMap in which the gateway publishes what it signed about the audit log.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { auditAnchor } from '../gateway/protocol.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';

@@ -3,7 +3,7 @@
 import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { gateway, uid } from '../../test/support/cli-harness.ts';
 import { incidentWith, useSessionFiles } from '../../test/support/session-files.ts';
 import { parseExport, verifyExport } from '../audit/export.ts';

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment, readKeyFile } from '../environment.ts';
 import { InvalidInput } from '../errors.ts';
 import { createKubeClient } from '../kube/client.ts';

@@ -1,7 +1,7 @@
 // `oplab uninstall`, the chart's pre-delete hook: removes finalizers and rights before oplab goes.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FINALIZER, LABEL_INCIDENT_UID, LABEL_MONITOR_UID } from '../api/group.ts';
 import { incident as incidentSchema, listTargetNamespaces } from '../api/incident.ts';
 import { parseEnvironment, readKeyFile } from '../environment.ts';

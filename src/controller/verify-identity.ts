@@ -1,6 +1,6 @@
 // The read-only service account that runs the checks of an AgentClass, and its tokens.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { KubeClient } from '../kube/client.ts';
 import { SERVICE_ACCOUNTS } from '../kube/resources.ts';
 import { verifyAccountName } from './verify-account.ts';

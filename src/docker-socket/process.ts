@@ -2,7 +2,7 @@
 // TLS.
 
 import { connect } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import { startHealthServer } from '../observability/health.ts';

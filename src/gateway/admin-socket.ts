@@ -4,7 +4,7 @@
 
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import { selectPrunable } from '../audit/prune.ts';
 import { parseDays } from '../audit/retention.ts';
 import type { AuditStore } from '../audit/store.ts';

@@ -1,7 +1,7 @@
 // Tokens of the attempts' service accounts: requested with TokenRequest, bound to the pod, and
 // cached until shortly before they expire.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage, NoLease, UpstreamUnavailable } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isInvalid, isNotFound } from '../kube/errors.ts';

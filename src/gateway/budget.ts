@@ -1,6 +1,6 @@
 // The budget of an Incident: usage of its model calls, reservations, and which limit is reached.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Usage } from '../api/incident-status.ts';
 import type { Limits } from '../api/limits.ts';
 import type { Entry } from '../audit/entry.ts';

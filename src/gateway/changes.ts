@@ -4,7 +4,7 @@
 // The count is derived from intents and outcomes in the log, so it survives a restart and matches
 // the trail. A write without an outcome counts, because it may have been done.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { RecordedChange, RecordedChanges } from '../api/incident-status.ts';
 import { withoutControls } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';

@@ -1,7 +1,7 @@
 // Lists the pods that an Incident's agent has run commands in, from the kube door's own records. What
 // it started there may still run when its lease has ended.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { ENTRANCES, type EnteredPod, type EnteredPods } from '../api/incident-status.ts';
 import type { Entry } from '../audit/entry.ts';
 

@@ -1,6 +1,6 @@
 // The gateway's settings, read from environment variables.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFAULT_SESSION_LIMITS } from '../audit/session-quota.ts';
 import { ADMIN_SOCKET, auditAnchor, ports } from './protocol.ts';
 

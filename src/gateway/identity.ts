@@ -1,7 +1,7 @@
 // Identifies callers: TokenReview maps a projected token to a pod. Results are cached briefly.
 
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { TooBusy, Unauthenticated, UpstreamUnavailable } from '../errors.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { TOKEN_REVIEWS } from '../kube/resources.ts';

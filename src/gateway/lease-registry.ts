@@ -1,7 +1,7 @@
 // All leases, kept in memory from watches of Incidents and agent pods. Checked for each request and
 // each chunk of a stream.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { ANNOTATION_CANARY_NAMESPACES, type AttemptId } from '../api/canary.ts';
 import { LABEL_ATTEMPT, LABEL_INCIDENT_UID } from '../api/group.ts';
 import { CONDITIONS, type Incident, sessionId } from '../api/incident.ts';

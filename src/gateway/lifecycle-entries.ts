@@ -4,7 +4,7 @@
 // facts that no longer change. The same step therefore gives the same entry after a restart, and
 // the log ignores the repetition.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { CONDITIONS, type Incident, listTargetNamespaces } from '../api/incident.ts';
 import { findCondition } from '../api/meta.ts';
 import type { Entry, NewEntry } from '../audit/entry.ts';

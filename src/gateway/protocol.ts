@@ -6,7 +6,7 @@
 // 409 conflict or no lease yet (retry), 429 limit reached (final), 503 the gateway cannot serve now
 // (retry).
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { severity } from '../api/incident.ts';
 import { claimOutcome } from '../api/incident-status.ts';
 import { limits } from '../api/limits.ts';

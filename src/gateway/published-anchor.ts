@@ -1,6 +1,6 @@
 // The ConfigMap with what was signed last about the audit log: reading and writing it.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SignedNotes } from '../audit/checkpoint.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';

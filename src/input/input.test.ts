@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { random } from '../../test/support/random.ts';
 import { InvalidInput } from '../errors.ts';
 import { nearestName } from './nearest.ts';

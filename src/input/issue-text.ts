@@ -1,6 +1,6 @@
 // One sentence for each kind of fault that a schema finds: what the value must be. Pure.
 
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { nearestName } from './nearest.ts';
 import { fieldNames, nodeAt, numberRange, type SchemaNode, unionOptions } from './schema-node.ts';
 

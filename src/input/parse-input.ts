@@ -1,6 +1,6 @@
 // Parses data from outside. An error lists every problem with its field, value and fix.
 
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { InvalidInput } from '../errors.ts';
 import { describeIssue, type Problem, pathText } from './issue-text.ts';
 

@@ -1,6 +1,6 @@
 // Finds what a schema says about one field: its fields, its range and its description. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The schema of one field, without the wrappers around it, and the description of the field. */
 export interface SchemaNode {

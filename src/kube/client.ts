@@ -1,6 +1,6 @@
 // A thin client with the few calls that oplab makes to the API server, over node:https.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { findServer, type KubeServer, type ServerOptions, type TokenSource } from './credentials.ts';
 import { isGone, isNotFound } from './errors.ts';
 import { type KubeObject, kubeObject, type NewKubeObject } from './object.ts';

@@ -3,7 +3,7 @@
 import type { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
 import { bufferFromFileOrString, KubeConfig } from '@kubernetes/client-node';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage, InvalidInput } from '../errors.ts';
 import { requireFile } from '../input/file.ts';

@@ -1,6 +1,6 @@
 // Errors of calls to the API server, with predicates that distinguish their causes.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { OplabError } from '../errors.ts';
 
 /** The part of a `metav1.Status` that oplab reads. */

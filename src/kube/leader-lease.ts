@@ -3,7 +3,7 @@
 // It limits which process works, but is not a lock: a stale leader is harmless because its writes
 // conflict on resource versions.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage } from '../errors.ts';
 import { pause } from '../net/retry.ts';
 import type { KubeClient, KubeObject } from './client.ts';

@@ -1,6 +1,6 @@
 // An object of the API: what all kinds have in common.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 const kubeObjectMeta = z.looseObject({
   /** Empty for objects that are never stored, such as reviews. */

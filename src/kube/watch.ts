@@ -1,7 +1,7 @@
 // One watch connection: yields events until the server ends it, it falls silent, or it is aborted.
 
 import type { IncomingMessage } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readPieces } from '../net/answer-body.ts';
 import { LineTooLong, parseNdjson } from '../net/ndjson.ts';
 import { TimedOut } from '../net/timed-out.ts';

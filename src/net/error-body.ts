@@ -1,5 +1,5 @@
 // The body of a refusal, which the agent and the CLI read.
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The body of every refusal. */
 export const errorBody = z.object({ error: z.object({ code: z.string(), message: z.string() }) });

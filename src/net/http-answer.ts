@@ -1,7 +1,7 @@
 // Reads request bodies as JSON, and answers with JSON or with a refusal that has a stable code.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { ERRORS, type ErrorCode } from '../error-codes.ts';
 import { errorMessage, InvalidInput, LimitReached, OplabError, OverQuota, TooLarge } from '../errors.ts';
 import { parseInput } from '../input/parse-input.ts';

@@ -1,7 +1,7 @@
 // The logger of every process: JSON lines on stdout, with the values of credential fields redacted.
 
 import { destination, type Logger as PinoLogger, pino } from 'pino';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 
 const environment = z.object({

@@ -1,7 +1,7 @@
 // The conversation as the rules see it: only the commands that were run and their actual output,
 // not the system prompt or the Incident's text.
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
 const toolUse = z.looseObject({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() });

@@ -1,6 +1,6 @@
 // The process `oplab rehearsal`: the stand-in for Claude, for demos and tests.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { createLogger } from '../observability/logger.ts';
 import { REHEARSAL_MODEL } from './request.ts';

@@ -1,6 +1,6 @@
 // Parses requests of the Messages API, as strictly as the rules need.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { checkInput, joinProblems } from '../input/parse-input.ts';
 import { faultIn, messageParam } from './conversation.ts';
 

@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage, InvalidInput } from '../errors.ts';
 import { parseInput } from '../input/parse-input.ts';
 

@@ -2,7 +2,7 @@
 
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { OplabError } from '../errors.ts';
 import { probeContainer } from './container-probes.ts';

@@ -4,7 +4,7 @@
 // `exit` POST /v1/isolation  {} → isolationReport: probes of addresses that must be closed GET
 // /healthz   200
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The path of the socket in both containers. */
 export const SOCKET_PATH = '/run/oplab/shell.sock';

@@ -1,11 +1,11 @@
 // Commands: their environment, their limits, and that nothing outlives them.
 
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readFile, rm, unlink } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { eventually } from '../../test/support/eventually.ts';
 import { commandEnvironment } from './process.ts';
 import { type ExecEvent, OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES } from './protocol.ts';
 import { runCommand } from './shell.ts';
@@ -162,13 +162,15 @@ describe('the output of a command', () => {
 
   it('is streamed while the command runs', async () => {
     const chunks: string[] = [];
-    const running = run('echo first; sleep 1; echo second', {
+    const go = path.join(home, 'go');
+    const running = run(`echo first; until [ -e ${go} ]; do sleep 0.05; done; echo second`, {
       emit: (event) => {
         if (event.type === 'chunk') chunks.push(event.text);
       },
     });
-    await sleep(600);
+    await eventually(() => chunks.length > 0, { what: 'the first line' });
     expect(chunks).toEqual(['first\n']);
+    await writeFile(go, '');
     await running;
     expect(chunks).toEqual(['first\n', 'second\n']);
   });

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import tls from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AUTHORITIES, authorityOf } from '../../src/controller/certificates/authority.ts';
 import { configureRenewal } from '../../src/controller/certificates/configure.ts';
 import type { KubeClient } from '../../src/kube/client.ts';

@@ -2,7 +2,7 @@
 
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseDigestKey } from '../../src/audit/raw-digest.ts';
 import { parseSigner } from '../../src/audit/signed-note.ts';
 import type { KubeObject } from '../../src/kube/object.ts';

@@ -9,7 +9,7 @@ import { json } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed, onTestFinished } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { openRequest } from '../../src/net/request.ts';
 import { type ApiServer, SYSTEM, startApiServer } from '../support/api-server.ts';
 import { ADMISSION_KINDS, applyChart, createToken, renderChart } from '../support/chart.ts';

@@ -3,7 +3,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { IncidentOpener } from '../../src/controller/alarm/incident-opener.ts';
 import { KubeError } from '../../src/kube/errors.ts';
 import { type Daemon, postAlerts, startAlertmanager, startPrometheus } from '../support/alerting.ts';

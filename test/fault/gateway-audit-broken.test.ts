@@ -5,7 +5,7 @@ import { copyFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { findCondition } from '../../src/api/meta.ts';
 import { statusAnchors, verifySession } from '../../src/audit/verify.ts';
 import { EVENTS } from '../../src/kube/resources.ts';

@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { entry } from '../../src/audit/entry.ts';
 import { eventually } from '../support/eventually.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';

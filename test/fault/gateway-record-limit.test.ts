@@ -7,7 +7,7 @@ import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { findCondition } from '../../src/api/meta.ts';
 import { reserveBytes } from '../../src/audit/free-space.ts';
 import { readOriginal } from '../../src/audit/original.ts';

@@ -5,7 +5,7 @@ import { copyFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { findCondition } from '../../src/api/meta.ts';
 import { parseVerifier } from '../../src/audit/signed-note.ts';
 import { isSound, verifyFile } from '../../src/audit/verify.ts';

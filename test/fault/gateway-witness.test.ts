@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { findCondition } from '../../src/api/meta.ts';
 import type { NewEntryInput } from '../../src/audit/entry.ts';
 import { GRACE_MS } from '../../src/gateway/running-commands.ts';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { OplabError } from '../../src/errors.ts';
 import { canonicalBody } from '../../src/gateway/doors/kube/body.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane.ts';

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const orders = z.object({
   ms: z.number(),

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { verifyFile } from '../../src/audit/verify.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Attempt, TARGET } from '../support/gateway-attempts.ts';

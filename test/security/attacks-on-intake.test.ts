@@ -2,7 +2,7 @@
 // Alertmanager's Secret: on other routes, other namespaces, and alarms of others.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Incident, incident as incidentSchema, originName } from '../../src/api/incident.ts';
 import { type AttackRow, reportAttacks } from '../support/attack-report.ts';
 import { eventually } from '../support/eventually.ts';

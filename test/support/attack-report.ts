@@ -3,7 +3,7 @@
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const root = path.dirname(path.dirname(import.meta.dirname));
 export const ATTACK_REPORT = path.join(root, 'reports/attacks.json');

@@ -1,7 +1,7 @@
 // One Incident in which an agent runs many attacks: what was printed, what was recorded, and what is
 // in the cluster afterwards.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Entry, entry } from '../../src/audit/entry.ts';
 import { oplab } from './live.ts';
 import type { OperatorHarness } from './operator-harness.ts';

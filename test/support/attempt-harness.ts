@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type Anthropic from '@anthropic-ai/sdk';
 import { afterEach, beforeEach } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { AgentEvent } from '../../src/agent/events.ts';
 import { runAttempt } from '../../src/agent/process.ts';
 import type { Sandbox } from '../../src/agent/sandbox-client.ts';

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { KUBECONFIG } from './live.ts';
 
 const kubeconfig = z.object({

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Server, TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ensureDocker } from '../../hack/cluster/docker.ts';
 import { ensureRoot } from '../../hack/toolchain/debian.ts';
 import type { DockerAccess } from '../../src/api/docker-access.ts';

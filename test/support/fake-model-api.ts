@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Shaped like the vendor's keys, but worthless. */
 export const MODEL_KEY = 'sk-ant-test03-0123456789abcdefghijklmnopqrstuvwxyz';

@@ -1,7 +1,7 @@
 // Incidents with attempts in front of a gateway: created as the controller would, with the pods and
 // tokens that their agents would have.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { DockerAccess } from '../../src/api/docker-access.ts';
 import { AGENT_AUDIENCE, LABEL_ATTEMPT, LABEL_INCIDENT_UID, SANDBOX_AUDIENCE } from '../../src/api/group.ts';
 import { type Incident, incident as incidentSchema } from '../../src/api/incident.ts';

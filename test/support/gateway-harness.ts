@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ensureTool } from '../../hack/toolchain/tools.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import { parseEnvironment } from '../../src/environment.ts';

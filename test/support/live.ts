@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ChildOptions, type ChildResult, run } from '../../hack/child.ts';
 import { binDir, kubeconfigPath } from '../../hack/cluster/names.ts';
 import { type Incident, incident } from '../../src/api/incident.ts';

@@ -1,6 +1,6 @@
 // Compares the audit log of the cluster's API server with all sessions of the gateway's log.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAuditLog } from '../../hack/cluster/audit-log.ts';
 import { entry } from '../../src/audit/entry.ts';
 import { sentDirectly } from './direct-request.ts';

@@ -1,7 +1,7 @@
 // Compares what the API server's own audit log says of agents with what the gateway has recorded:
 // each write must be in both, and say the same. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Entry } from '../../src/audit/entry.ts';
 import { AGENTS_GROUP } from './agents-group.ts';
 

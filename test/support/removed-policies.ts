@@ -1,6 +1,6 @@
 // Takes policies away and puts them back, for attacks that must succeed without them.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { apply, kubectl } from './live.ts';
 
 const list = z.object({

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { API_VERSION } from '../../src/api/group.ts';
 import { parseExport, type sessionExport } from '../../src/audit/export.ts';
 import { canonicalJson, sha256 } from '../../src/audit/hash-chain.ts';

@@ -1,6 +1,6 @@
 // Observes the Compose project in the same form as a patient on Kubernetes.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   count,
   health,

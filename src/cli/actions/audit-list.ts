@@ -1,7 +1,7 @@
 // The command `oplab audit list`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { age } from '../format.ts';

@@ -2,7 +2,7 @@
 
 import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AuditDatabase } from '../../audit/database.ts';
 import { openForReading } from '../../audit/database-file.ts';
 import type { SessionSummary } from '../../audit/log.ts';

@@ -1,7 +1,7 @@
 // The command `oplab audit search`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { escapeControls, withoutControls } from '../../audit/controls.ts';
 import { type Entry, entryKind } from '../../audit/entry.ts';
 import { entryText } from '../../audit/excerpt.ts';

@@ -1,7 +1,7 @@
 // The command `oplab audit tail`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { escapeControls, withoutControls } from '../../audit/controls.ts';
 import { type Entry, entryKind } from '../../audit/entry.ts';
 import type { SessionSummary } from '../../audit/log.ts';

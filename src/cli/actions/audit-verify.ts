@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Incident, sessionId } from '../../api/incident.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { type SessionExport, verifyExport } from '../../audit/export.ts';

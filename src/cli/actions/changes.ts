@@ -1,7 +1,7 @@
 // The command `oplab changes`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import { type SessionExport, verifyExport } from '../../audit/export.ts';
 import type { Anchor } from '../../audit/hash-chain.ts';

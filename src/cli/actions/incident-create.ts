@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { text as readText } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { parseAllDocuments } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { API_VERSION } from '../../api/group.ts';
 import { severity } from '../../api/incident.ts';
 import { Cel } from '../../checks/cel.ts';

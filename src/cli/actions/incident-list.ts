@@ -1,7 +1,7 @@
 // The command `oplab incident list`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { incidentHeader, incidentRow } from '../render/incident-row.ts';

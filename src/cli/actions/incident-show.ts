@@ -1,7 +1,7 @@
 // The command `oplab incident show`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { runsOf } from '../changes/undo-record.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { renderIncident, tailLines } from '../render/incident.ts';

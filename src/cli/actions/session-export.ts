@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { exportFileName, type SessionExport, verifyExport } from '../../audit/export.ts';
 import { errorMessage, InvalidInput } from '../../errors.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';

@@ -1,7 +1,7 @@
 // The command `oplab session import`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { verifyExport } from '../../audit/export.ts';
 import { importSession } from '../../audit/import.ts';
 import { InvalidInput, VerificationFailed } from '../../errors.ts';

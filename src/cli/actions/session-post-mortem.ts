@@ -1,7 +1,7 @@
 // The command `oplab session post-mortem`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import { verifyExport } from '../../audit/export.ts';
 import { connectionFlags, type Environment, parseFlags } from '../environment.ts';
 import { postMortem } from '../render/post-mortem.ts';

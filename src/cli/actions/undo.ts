@@ -1,7 +1,7 @@
 // The command `oplab undo`.
 
 import type { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Incident } from '../../api/incident.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import type { SessionExport } from '../../audit/export.ts';

@@ -1,6 +1,6 @@
 // The writes of a session as changes of objects, from the gateway's entries and their texts.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Entry } from '../../audit/entry.ts';
 import { wasRefused } from '../../audit/entry-params.ts';
 import { isMap, type JsonMap, member, type ObjectPart, parseObject, textMember } from '../../audit/object-view.ts';

@@ -1,7 +1,7 @@
 // The record of an undo: an annotation of the Incident, which no agent may write. It says what was
 // begun before anything is put back, and how it ended.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { GROUP } from '../../api/group.ts';
 import { textMember } from '../../audit/object-view.ts';
 

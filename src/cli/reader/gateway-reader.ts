@@ -1,7 +1,7 @@
 // Reads the log through the gateway's read API. It reconnects and resumes after gateway restarts.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type LogLeaf, logLeaf, signedNotes } from '../../audit/checkpoint.ts';
 import { type Entry, parseEntry } from '../../audit/entry.ts';
 import { type SessionSummary, sessionSummary } from '../../audit/log.ts';

@@ -1,6 +1,6 @@
 // Renders one entry of the trail for people: a summary line, and below it the entry's content.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { withoutControls } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';

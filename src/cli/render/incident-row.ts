@@ -1,6 +1,6 @@
 // An Incident for people: its row in a list.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CONDITIONS } from '../../api/incident.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import { parseInput } from '../../input/parse-input.ts';

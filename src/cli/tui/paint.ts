@@ -1,6 +1,6 @@
 // Turns lines into terminal output: with colors if wanted, in ASCII if the locale is not UTF-8.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../../environment.ts';
 import type { Colors } from '../output.ts';
 import type { Line, Tone } from './styled-line.ts';

@@ -2,7 +2,7 @@
 //
 // Each write alone leaves everybody able to connect, so a crash between two of them does no harm.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage } from '../../errors.ts';
 import type { KubeClient, ObjectRef } from '../../kube/client.ts';
 import type { Log } from '../../kube/log.ts';

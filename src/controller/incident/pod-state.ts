@@ -1,6 +1,6 @@
 // Derives the state of an attempt from the status of its pod: starting, running or ended. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { AGENT_CONTAINER } from '../../api/group.ts';
 import type { KubeObject } from '../../kube/object.ts';
 

@@ -1,7 +1,7 @@
 // An alert in the form that is common to all senders, cut to the sizes that an Incident allows.
 
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Severity } from '../../api/incident.ts';
 
 /** An alert that fires or is resolved. Times are RFC 3339 in UTC. */

@@ -1,6 +1,6 @@
 // Converts the webhook payload of Alertmanager (version 4) into alerts.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   type Alert,
   cutDescription,

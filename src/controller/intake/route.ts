@@ -1,7 +1,7 @@
 // Routes, written by the platform owner: they give alerts a namespace, a class and checks. A route
 // that is invalid is disabled, and the others stay in service.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { allowsNamespace } from '../../api/agent-class.ts';
 import { type Check, check, prometheusCheck } from '../../api/check.ts';
 import { severity } from '../../api/incident.ts';

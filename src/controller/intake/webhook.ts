@@ -1,6 +1,6 @@
 // The generic webhook: one alert or a list, with few fields, for scripts and other systems.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { severity } from '../../api/incident.ts';
 import {
   type Alert,

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { dnsLabel } from '../../api/meta.ts';
 import { InvalidInput } from '../../errors.ts';
 import { parseInput } from '../../input/parse-input.ts';

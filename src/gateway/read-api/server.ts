@@ -3,7 +3,7 @@
 // port-forward.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { AuditLog, SessionTree } from '../../audit/log.ts';
 import { errorMessage } from '../../errors.ts';
 import { parseInput } from '../../input/parse-input.ts';

@@ -2,7 +2,7 @@
 // person reads in the audit log which text an agent had, and by which client it was last written.
 
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { RUNBOOK_CONFIG_MAP } from '../../../api/group.ts';
 import { errorMessage } from '../../../errors.ts';
 import type { KubeClient } from '../../../kube/client.ts';

@@ -1,7 +1,7 @@
 // POST start: records once that the agent starts. A second start means that the first was cut off.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AuditConflict } from '../../../errors.ts';
 import { parseJson, readBody, sendJson } from '../../../net/http-answer.ts';
 import type { startResult } from '../../protocol.ts';

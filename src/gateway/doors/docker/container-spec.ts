@@ -1,6 +1,6 @@
 // The body of a request to create a container, and its binds and mounts. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { goObject, isZeroValue } from './go-object.ts';

@@ -1,7 +1,7 @@
 // Checks a request to create a container: it gives no access outside the container and the scope,
 // and always has the scope's label.
 
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { errorMessage, InvalidInput, NotAllowed, NotFound } from '../../../errors.ts';
 import {
   type ContainerSpec,

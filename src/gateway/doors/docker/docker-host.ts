@@ -1,7 +1,7 @@
 // Requests to a Docker host over mutual TLS, and the facts that the docker door decides on.
 
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage, NotAllowed, OplabError, UpstreamUnavailable } from '../../../errors.ts';
 import { readAnswer } from '../../../net/answer-body.ts';
 import { keepFresh, readCertificates } from '../../../net/certificate-files.ts';

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorMessage, InvalidInput } from '../../../errors.ts';
 import { parseInput } from '../../../input/parse-input.ts';
 import { type DockerEndpoint, dockerEndpoint } from './docker-host.ts';

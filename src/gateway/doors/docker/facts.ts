@@ -1,6 +1,6 @@
 // The facts about a Docker host's objects that decisions depend on.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { describeField, type EngineDefaults, type HostFlag, listHostAccess } from './host-access.ts';
 import { labels } from './scope.ts';
 

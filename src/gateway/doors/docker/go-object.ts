@@ -4,7 +4,7 @@
 // never forwarded as received, but rewritten from the known fields. An unknown field is accepted
 // only if it has a zero value (null, false, 0, "", [] or {}), and is omitted.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { InvalidInput } from '../../../errors.ts';
 import { parseInput } from '../../../input/parse-input.ts';
 

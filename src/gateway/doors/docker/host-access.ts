@@ -1,7 +1,7 @@
 // Which values of a HostConfig give a container access to its host. A closed table: every field
 // and value that it does not name is such access. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { type HostConfig, hostConfigShape, mount } from './container-spec.ts';
 import { isZeroValue } from './go-object.ts';
 

@@ -1,6 +1,6 @@
 // The fields of request bodies for exec instances, networks and volumes. Pure.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { endpoint } from './container-spec.ts';
 import { goObject } from './go-object.ts';
 

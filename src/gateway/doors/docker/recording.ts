@@ -1,6 +1,6 @@
 // Records requests to a Docker host: a durable intent before forwarding, and an outcome.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   type Caller,
   describeIntent,

@@ -1,6 +1,6 @@
 // Reduces answers about a whole Docker host to the scope, even if the host has filtered them.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { UpstreamUnavailable } from '../../../errors.ts';
 import type { ScopeImages } from './facts.ts';
 import type { Reduction } from './filter.ts';

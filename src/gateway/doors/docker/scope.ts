@@ -1,6 +1,6 @@
 // The part of a Docker host that a class can access: the objects with one label.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput } from '../../../errors.ts';
 import { parseInput } from '../../../input/parse-input.ts';

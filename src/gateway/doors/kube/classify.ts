@@ -5,7 +5,7 @@
 // slashes, a GET of a collection is a list or a watch, and so on. A connection to a pod or through
 // a proxy counts as a write, whatever its method, because a WebSocket exec is a GET.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { InvalidInput } from '../../../errors.ts';
 import type { CanonicalBody } from './body.ts';
 import { readQuery } from './query.ts';

@@ -1,7 +1,7 @@
 // Records requests to the API server: a durable intent and what was there before forwarding, and an
 // outcome.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { RawDigest } from '../../../audit/raw-digest.ts';
 import {
   type Caller,

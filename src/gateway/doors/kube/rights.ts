@@ -1,7 +1,7 @@
 // Asks the API server whether an attempt's account may do what a request wants, so that no work is
 // done on the body of a write that it refuses anyway.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { readAnswer } from '../../../net/answer-body.ts';
 import type { Lease } from '../../leases.ts';
 import type { ApiServer } from './api-server.ts';

@@ -1,7 +1,7 @@
 // Decides which requests to the Messages API are allowed: only the class's models, only client-side
 // tools, and nothing that gives access to other services.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ClassSnapshot } from '../../../api/incident-status.ts';
 import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { checkInput, joinProblems } from '../../../input/parse-input.ts';

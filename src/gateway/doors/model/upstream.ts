@@ -3,7 +3,7 @@
 
 import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseEnvironment } from '../../../environment.ts';
 import { errorMessage, UpstreamUnavailable } from '../../../errors.ts';
 import { readPem, trustBesidesPublic } from '../../../net/certificate-files.ts';

@@ -1,6 +1,6 @@
 // Reads the usage from an answer while it is forwarded: from a whole message or from a stream.
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { createEventReader } from '../../../net/server-sent-events.ts';
 import type { Tokens } from '../../prices.ts';
 
