@@ -5,8 +5,7 @@ import { fakeTask } from '../../test/support/fake-gateway.ts';
 import { truncate } from '../api/truncate.ts';
 import type { ExecExit } from '../sandbox/protocol.ts';
 import { withinBounds } from './audit-trail.ts';
-import { contextWindowTokens, estimateTokens, type Turn, trimConversation } from './context.ts';
-import { supportsAdaptiveThinking } from './model.ts';
+import { estimateTokens, type Turn, trimConversation } from './context.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { resultText } from './shell.ts';
 import { createSummarizer } from './summary.ts';
@@ -52,29 +51,6 @@ describe('the context budget', () => {
     // Only the first stands before the first edited result.
     expect(thoughts).toHaveLength(1);
     expect(trimmed?.messages.every((turn) => turn.content.length > 0)).toBe(true);
-  });
-
-  it('knows the windows of models, and takes an unknown one for small', () => {
-    expect(contextWindowTokens('claude-opus-5-5')).toBe(1_000_000);
-    expect(contextWindowTokens('claude-haiku-4-5-20251001')).toBe(200_000);
-    expect(contextWindowTokens('some-model')).toBe(128_000);
-  });
-});
-
-describe('adaptive thinking', () => {
-  it.each([
-    ['claude-opus-5-5', true],
-    ['claude-haiku-5-5', true],
-    ['claude-sonnet-5', true],
-    ['claude-opus-4-6', true],
-    ['claude-opus-4-5', false],
-    ['claude-opus-4-5-20251101', false],
-    ['claude-sonnet-4-20250514', false],
-    ['claude-3-7-sonnet-20250219', false],
-    ['rehearsal-1', false],
-    ['gpt-oss', false],
-  ])('%s: %s', (model, expected) => {
-    expect(supportsAdaptiveThinking(model)).toBe(expected);
   });
 });
 

@@ -23,13 +23,6 @@ const TRIM_TO = 0.5;
 /** Characters per token; a conservative estimate for logs and JSON. */
 const CHARACTERS_PER_TOKEN = 3;
 
-/** The context window in tokens. Unknown models are assumed to have a small one. */
-export function contextWindowTokens(model: string): number {
-  const [, major, minor = '0'] = /^claude-[a-z]+-(\d)(?:-(\d)(?!\d))?/.exec(model) ?? [];
-  if (major === undefined) return model.startsWith('claude-') ? 200_000 : 128_000;
-  return Number(major) >= 5 || (major === '4' && Number(minor) >= 6) ? 1_000_000 : 200_000;
-}
-
 /** A rough estimate of tokens, for content whose usage is not reported yet. */
 export function estimateTokens(value: unknown): number {
   return Math.ceil(JSON.stringify(value).length / CHARACTERS_PER_TOKEN);

@@ -2,7 +2,9 @@
 // help.
 
 import Anthropic from '@anthropic-ai/sdk';
+import { modelFacts } from '../api/model-table.ts';
 import { errorMessage, OplabError } from '../errors.ts';
+import type { Task } from '../gateway/protocol.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
@@ -31,9 +33,7 @@ export interface Model {
 export interface ModelOptions {
   readonly gatewayUrl: string;
   readonly authorization: () => Promise<string>;
-  readonly name: string;
-  readonly summaryName: string;
-  readonly maxOutputTokens: number;
+  readonly models: Task['model'];
   readonly onRetry?: (reason: string) => void;
   /** For tests: the SDK's own retries, and how long a stream may be silent. */
   readonly sdkRetries?: number;
@@ -46,16 +46,6 @@ const SUMMARY_TIMEOUT_MS = 15_000;
 const SUMMARY_MAX_TOKENS = 1500;
 /** A 401 may be a token that was just rotated, so it is retried a few times. A wrong key is not. */
 const MAX_UNAUTHORIZED = 3;
-
-/**
- * Whether a model id is that of a Claude model that accepts `thinking: {type: 'adaptive'}`, which
- * is 4.6 or later. Older models and other vendors' models do not accept it.
- */
-export function supportsAdaptiveThinking(model: string): boolean {
-  const [, major, minor = '0'] = /^claude-[a-z]+-(\d)(?:-(\d)(?!\d))?/.exec(model) ?? [];
-  if (major === undefined) return false;
-  return Number(major) >= 5 || (major === '4' && Number(minor) >= 6);
-}
 
 const ephemeral = { type: 'ephemeral' } as const;
 
@@ -91,6 +81,10 @@ function classify(error: unknown, unauthorized: number): { retry: string } | Opl
 }
 
 export function createModel(options: ModelOptions): Model {
+  const { models } = options;
+  const thinks =
+    models.thinking === undefined ? modelFacts(models.name).thinking !== 'none' : models.thinking === 'adaptive';
+  const summaryFacts = modelFacts(models.summaryName);
   const client = new Anthropic({
     baseURL: options.gatewayUrl,
     // The gateway holds the key. The fetch below adds the pod's token to each request.
@@ -112,13 +106,14 @@ export function createModel(options: ModelOptions): Model {
         index === question.tools.length - 1 ? { ...tool, cache_control: ephemeral } : tool,
       );
       const parameters: Anthropic.MessageStreamParams = {
-        model: options.name,
-        max_tokens: options.maxOutputTokens,
+        model: models.name,
+        max_tokens: models.maxOutputTokens,
         system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
         tools,
         messages: withCacheMark(question.conversation),
         // Requested as text, because the model's thoughts belong on the record.
-        ...(supportsAdaptiveThinking(options.name) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
+        ...(thinks ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
+        ...(models.effort === undefined ? {} : { output_config: { effort: models.effort } }),
       };
       let unauthorized = 0;
       for (let attempt = 0; ; attempt++) {
@@ -139,12 +134,13 @@ export function createModel(options: ModelOptions): Model {
     async summarize(text, signal) {
       const answer = await client.messages.create(
         {
-          model: options.summaryName,
-          max_tokens: Math.min(SUMMARY_MAX_TOKENS, options.maxOutputTokens),
+          model: models.summaryName,
+          max_tokens: Math.min(SUMMARY_MAX_TOKENS, models.maxOutputTokens),
           system: SUMMARY_PROMPT,
           messages: [{ role: 'user', content: text }],
           // Thinking counts towards max_tokens, and a one-line summary needs hardly any.
-          ...(supportsAdaptiveThinking(options.summaryName) ? { output_config: { effort: 'low' } } : {}),
+          ...(summaryFacts.efforts.includes('low') ? { output_config: { effort: 'low' } } : {}),
+          ...(summaryFacts.thinking === 'optional' ? { thinking: { type: 'disabled' } } : {}),
         },
         { signal: AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_TIMEOUT_MS)]), maxRetries: 1 },
       );

@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import { CONTAINER_PROBES } from '../api/isolation.ts';
+import { modelFacts } from '../api/model-table.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
@@ -9,7 +10,6 @@ import { createLogger, type Logger } from '../observability/logger.ts';
 import { type IsolationReport, SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
-import { contextWindowTokens } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
 import { createLiveOutput } from './live-output.ts';
@@ -105,9 +105,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     const model = createModel({
       gatewayUrl: options.gatewayUrl,
       authorization: () => bearer(options.tokenFile),
-      name: given.model.name,
-      summaryName: given.model.summaryName,
-      maxOutputTokens: given.model.maxOutputTokens,
+      models: given.model,
       onRetry: (reason) => logger.warn({ reason }, 'waiting for the model'),
     });
     const live = createLiveOutput(
@@ -133,7 +131,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       summarize: createSummarizer((text, stop) => model.summarize(text, stop)),
       system: systemPrompt(given),
       opening: openingMessage(given),
-      contextWindow: contextWindowTokens(given.model.name),
+      contextWindow: given.model.contextWindow ?? modelFacts(given.model.name).contextWindow,
       signal: until,
     });
     for (;;) {

@@ -5,6 +5,7 @@ import { dockerAccess } from './docker-access.ts';
 import { ISOLATION_PROBES } from './isolation.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
 import { DNS_LABEL, objectMeta } from './meta.ts';
+import { modelOptions } from './model-options.ts';
 import { dayUsage, quota } from './quota.ts';
 
 /** The SDK's current Opus: the agent's model unless the class names another. */
@@ -77,6 +78,7 @@ export const agentClassSpec = z.object({
         .max(128000)
         .default(16000)
         .meta({ description: 'Maximum number of output tokens in one response of the agent model.' }),
+      ...modelOptions.shape,
     })
     .prefault({})
     .meta({ description: 'Models that the gateway lets agents of this class use.' }),

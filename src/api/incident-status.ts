@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { dockerAccess } from './docker-access.ts';
 import { limits } from './limits.ts';
 import { condition, time } from './meta.ts';
+import { modelOptions } from './model-options.ts';
 
 /** Summary for people. No decision depends on it. */
 export const phase = z.enum(['Pending', 'Running', 'Verifying', 'Resolved', 'Escalated', 'Failed', 'Cancelled']);
@@ -37,6 +38,7 @@ export const classSnapshot = z.object({
     .number()
     .int()
     .meta({ description: 'Maximum number of output tokens in one response of the agent model.' }),
+  modelOptions: modelOptions.optional().meta({ description: 'How the agent model is asked.' }),
   runbooks: z.enum(['Always', 'SingleTarget', 'Never']).optional().meta({
     description: 'Which target namespaces give the agent their runbooks. Not set: SingleTarget.',
   }),

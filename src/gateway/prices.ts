@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import * as z from 'zod';
+import { canonicalModel, modelFacts, type Price } from '../api/model-table.ts';
 import { InvalidInput } from '../errors.ts';
 import { parseInput } from '../input/parse-input.ts';
 
@@ -26,8 +27,12 @@ export const price = rates.extend({
    */
   longPrompt: rates.extend({ overTokens: z.number().int().min(1) }).optional(),
 });
-export type Price = z.infer<typeof price>;
-export type Prices = ReadonlyMap<string, Price>;
+
+/** What models cost. */
+export interface Prices {
+  /** Undefined if nobody has given a price. @param model its name, as any vendor spells it */
+  get(model: string): Price | undefined;
+}
 
 /** The tokens of one answer, as counted in its `usage`. */
 export interface Tokens {
@@ -40,39 +45,6 @@ export interface Tokens {
   readonly cacheWrite1hTokens: number;
 }
 
-// The vendor's public price list (platform.claude.com, "Pricing" and the pages of the models), as
-// of November 2026.
-const BUILT_IN: Readonly<Record<string, Price>> = {
-  'claude-opus-5-5': { input: 4, output: 20, cacheRead: 0.2, cacheWrite: 5, cacheWrite1h: 8 },
-  'claude-opus-5': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
-  'claude-opus-4-8': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
-  'claude-opus-4-7': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
-  'claude-opus-4-6': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
-  'claude-opus-4-5': { input: 5, output: 25, cacheRead: 0.5, cacheWrite: 6.25, cacheWrite1h: 10 },
-  'claude-sonnet-5-5': { input: 2, output: 10, cacheRead: 0.1, cacheWrite: 2.5, cacheWrite1h: 4 },
-  'claude-sonnet-5': { input: 2, output: 10, cacheRead: 0.2, cacheWrite: 2.5, cacheWrite1h: 4 },
-  'claude-sonnet-4-6': { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75, cacheWrite1h: 6 },
-  'claude-haiku-5-5': {
-    input: 0.1,
-    output: 0.5,
-    cacheRead: 0.01,
-    cacheWrite: 0.125,
-    cacheWrite1h: 0.2,
-    longPrompt: {
-      overTokens: 100_000,
-      input: 0.5,
-      output: 2.5,
-      cacheRead: 0.05,
-      cacheWrite: 0.625,
-      cacheWrite1h: 1,
-    },
-  },
-  'claude-haiku-4-5': { input: 1, output: 5, cacheRead: 0.1, cacheWrite: 1.25, cacheWrite1h: 2 },
-  'claude-fable-5-1': { input: 10, output: 50, cacheRead: 0.25, cacheWrite: 12.5, cacheWrite1h: 20 },
-  // The stand-in for demos and tests costs nothing.
-  'rehearsal-1': { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0 },
-};
-
 /** The built-in table with `overrides` (model → price) applied. @throws InvalidInput */
 export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
   const parsed = parseInput(
@@ -81,7 +53,8 @@ export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
     `${origin} must map models to {input, output, cacheRead, cacheWrite} in USD per million tokens`,
     { values: 'shown' },
   );
-  return new Map([...Object.entries(BUILT_IN), ...Object.entries(parsed ?? {})]);
+  const given = new Map(Object.entries(parsed ?? {}));
+  return { get: (model) => given.get(model) ?? given.get(canonicalModel(model)) ?? modelFacts(model).price };
 }
 
 /**

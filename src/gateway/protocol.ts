@@ -10,6 +10,7 @@ import * as z from 'zod';
 import { severity } from '../api/incident.ts';
 import { claimOutcome } from '../api/incident-status.ts';
 import { limits } from '../api/limits.ts';
+import { modelOptions } from '../api/model-options.ts';
 
 export const paths = {
   task: '/agent/v1/task',
@@ -42,7 +43,12 @@ export const task = z.object({
     z.object({ namespace: z.string(), text: z.string(), writer: z.string(), writeTime: z.string().nullable() }),
   ),
   mode: z.enum(['Repair', 'Diagnose']),
-  model: z.object({ name: z.string(), summaryName: z.string(), maxOutputTokens: z.number().int() }),
+  model: z.object({
+    name: z.string(),
+    summaryName: z.string(),
+    maxOutputTokens: z.number().int(),
+    ...modelOptions.shape,
+  }),
   promptAdditions: z.string().optional(),
   /**
    * Description of the part of a Docker host that the shell can use; absent if the class allows

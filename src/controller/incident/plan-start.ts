@@ -4,6 +4,7 @@ import type { AgentClass } from '../../api/agent-class.ts';
 import { CONDITIONS } from '../../api/incident.ts';
 import type { ClassSnapshot, IncidentStatus } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
+import { modelOptions } from '../../api/model-options.ts';
 import type { Acceptance } from './acceptance.ts';
 import { attemptName } from './names.ts';
 import { addStartActions } from './plan-attempt.ts';
@@ -141,6 +142,7 @@ function planAttemptStart(builder: PlanBuilder, number: number, agentClass: Agen
 }
 
 function takeSnapshot({ metadata, spec }: AgentClass): ClassSnapshot {
+  const options = modelOptions.parse(spec.model);
   return {
     name: metadata.name,
     generation: metadata.generation ?? 0,
@@ -148,6 +150,7 @@ function takeSnapshot({ metadata, spec }: AgentClass): ClassSnapshot {
     model: spec.model.name,
     summaryModel: spec.model.summaryName,
     maxOutputTokens: spec.model.maxOutputTokens,
+    ...(Object.keys(options).length === 0 ? {} : { modelOptions: options }),
     runbooks: spec.runbooks,
     ...(spec.promptAdditions === undefined ? {} : { promptAdditions: spec.promptAdditions }),
     ...(spec.docker === undefined ? {} : { docker: spec.docker }),

@@ -53,6 +53,7 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
       name: lease.class.model,
       summaryName: lease.class.summaryModel,
       maxOutputTokens: lease.class.maxOutputTokens,
+      ...lease.class.modelOptions,
     },
     ...(promptAdditions === undefined ? {} : { promptAdditions }),
     ...(docker === undefined ? {} : { docker: `${parseScope(docker).text} on Docker host ${docker.endpoint}` }),

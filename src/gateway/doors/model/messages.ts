@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Price } from '../../../api/model-table.ts';
 import type { Reservations } from '../../../audit/log.ts';
 import {
   AuditUnavailable,
@@ -18,7 +19,7 @@ import { TimedOut } from '../../../net/timed-out.ts';
 import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import type { DayReservation } from '../../day-quota.ts';
-import { costBoundMicroUSD, costMicroUSD, type Price, type Prices, type Tokens } from '../../prices.ts';
+import { costBoundMicroUSD, costMicroUSD, type Prices, type Tokens } from '../../prices.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 import { type Admitted, admitRequest, promptTokenBound } from './request-policy.ts';
 import { type ModelUpstream, NoAnswer } from './upstream.ts';
