@@ -157,14 +157,48 @@ export const ERRORS = {
     meaning:
       'The intake cannot accept alerts now: it is busy, its route is disabled, or it cannot reach the API server or read the token. Send again.',
   },
-  OPLAB_MODEL_REFUSED: {
-    status: 500,
+  OPLAB_MODEL_KEY_REFUSED: {
+    status: 424,
     exitCode: 1,
     retry: false,
-    meaning: 'The Messages API refused a request. A retry will not succeed.',
+    meaning:
+      'The model API refuses the credential of the gateway. Put a valid key into its Secret, or give its identity access to the model.',
+  },
+  OPLAB_MODEL_ACCOUNT: {
+    status: 424,
+    exitCode: 1,
+    retry: false,
+    meaning: 'The account of the model API may not spend more. Add credit, or raise its limit at the vendor.',
+  },
+  OPLAB_MODEL_UNKNOWN: {
+    status: 424,
+    exitCode: 1,
+    retry: false,
+    meaning:
+      'The model API does not know the model, or is not a Messages API. Correct the model of the AgentClass, or the base URL of the gateway.',
+  },
+  OPLAB_MODEL_DECLINED: {
+    status: 424,
+    exitCode: 1,
+    retry: false,
+    meaning:
+      'The model declined to continue. Name another model in spec.model.fallbackName of the AgentClass, or let a person continue.',
+  },
+  OPLAB_MODEL_REFUSED: {
+    status: 424,
+    exitCode: 1,
+    retry: false,
+    meaning: 'The model API refused a request, or failed three times in the same way. A retry will not succeed.',
+  },
+  OPLAB_THINKING_REFUSED: {
+    status: 424,
+    exitCode: 1,
+    retry: false,
+    meaning:
+      'The model API refuses the thinking parameter or the thinking of the conversation. The agent asks without.',
   },
   OPLAB_CONTEXT_FULL: {
-    status: 500,
+    status: 424,
     exitCode: 1,
     retry: false,
     meaning: "The conversation no longer fits in the model's context window.",

@@ -2,10 +2,26 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import type { AuditTrail } from './audit-trail.ts';
+import type { Turn } from './context.ts';
 
 /** Whether the output limit or the context window cut the answer off. */
 export const wasCutOff = (answer: Anthropic.Message) =>
   answer.stop_reason === 'max_tokens' || answer.stop_reason === 'model_context_window_exceeded';
+
+/** Which model declined, why, and in which answer. */
+export function describeRefusal(
+  model: string,
+  { stop_details: details, _request_id }: Anthropic.Message & { _request_id?: string | null },
+): string {
+  const category = details?.category ?? undefined;
+  const explanation = details?.explanation ?? undefined;
+  return [
+    `${model} declined to continue`,
+    ...(category === undefined ? [] : [` (category ${category})`]),
+    ...(explanation === undefined ? [] : [`: ${explanation}`]),
+    ...(_request_id ? ` [request ${_request_id}]` : []),
+  ].join('');
+}
 
 /** Records what the model thought and said, in order. */
 export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Message): Promise<void> {
@@ -16,10 +32,29 @@ export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Messag
   }
 }
 
-/** The answer's blocks for the next request: unchanged, except for blocks that the API rejects. */
+/** The answer's blocks for the next request: unchanged, but only those that the API takes back. */
 export function replayable(answer: Anthropic.Message): Anthropic.ContentBlockParam[] {
-  return answer.content.filter(
-    (block) =>
-      !(block.type === 'text' && block.text.trim() === '') && !(block.type === 'thinking' && block.signature === ''),
-  );
+  return answer.content.filter((block) => {
+    switch (block.type) {
+      case 'text':
+        return block.text.trim() !== '';
+      case 'thinking':
+        return block.signature !== '';
+      case 'redacted_thinking':
+      case 'tool_use':
+        return true;
+      default:
+        return false;
+    }
+  });
+}
+
+/** The conversation without what the model thought; undefined if there is nothing of it. */
+export function withoutThinking(conversation: readonly Turn[]): Turn[] | undefined {
+  const isThought = ({ type }: Anthropic.ContentBlockParam) => type === 'thinking' || type === 'redacted_thinking';
+  if (!conversation.some(({ content }) => content.some(isThought))) return undefined;
+  return conversation.map((turn) => {
+    const content = turn.content.filter((block) => !isThought(block));
+    return { ...turn, content: content.length > 0 ? content : [{ type: 'text', text: '(no text)' }] };
+  });
 }

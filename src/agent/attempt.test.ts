@@ -125,7 +125,7 @@ describe('an attempt ends', () => {
   it('with a refusal of the model', async () => {
     const { gateway, end } = await attempt({ replies: [{ content: [text('No.')], stop: 'refusal' }] });
     expect(gateway.bodies).toHaveLength(1);
-    expect(end).toMatchObject({ end: { reason: 'model-refused' } });
+    expect(end).toMatchObject({ end: { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED' } });
   });
 
   it('at once when its container was restarted, with a word about it', async () => {
@@ -172,7 +172,7 @@ describe('an attempt ends', () => {
     expect(end).toMatchObject({ end: { reason: 'sandbox-stalled' } });
     const result = gateway.entries.find((entry) => entry.kind === 'tool_result');
     expect(result).toMatchObject({ params: { indeterminate: true } });
-    expect(gateway.entries.at(-1)?.content).toContain('sandbox-stalled: the shell server did not report');
+    expect(gateway.entries.at(-1)?.content).toContain('the shell server did not report');
   });
 
   it('with SIGTERM in the middle of a command', async () => {

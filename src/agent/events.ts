@@ -1,5 +1,6 @@
 // The events of the loop, in order. The process logs them; tests read them.
 
+import type { ErrorCode } from '../error-codes.ts';
 import type { IsolationReport } from '../sandbox/protocol.ts';
 
 /** Why the loop stopped. */
@@ -10,8 +11,8 @@ export type LoopEnd =
   | { readonly reason: 'lease-over'; readonly message: string }
   /** The model stopped calling tools without a claim, despite reminders. */
   | { readonly reason: 'silent' }
-  /** The model declined to continue, or its API rejected the request permanently. */
-  | { readonly reason: 'model-refused'; readonly message: string }
+  /** The model declined to continue, or its API fails in a way that does not pass. */
+  | { readonly reason: 'model-failed'; readonly code: ErrorCode; readonly message: string }
   /** The shell server kept no time limit, so nothing more can be run in this sandbox. */
   | { readonly reason: 'sandbox-stalled'; readonly message: string }
   /** SIGTERM, or the deadline. */
@@ -36,6 +37,8 @@ export type AgentEvent =
       readonly isError: boolean;
       readonly summary: string;
     }
+  /** The model declined, and the fallback model of the class is asked. */
+  | { readonly type: 'fallback'; readonly model: string; readonly reason: string }
   | { readonly type: 'context-trimmed'; readonly results: number }
   | { readonly type: 'reminded'; readonly count: number }
   | { readonly type: 'ended'; readonly end: LoopEnd };

@@ -7,7 +7,7 @@
 import type Anthropic from '@anthropic-ai/sdk';
 import { truncate } from '../api/truncate.ts';
 import { errorMessage, OplabError } from '../errors.ts';
-import { recordThoughts, replayable, wasCutOff } from './answer.ts';
+import { describeRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
@@ -22,7 +22,7 @@ const NOT_RUN =
   'Not run: your answer was cut off at the output limit in the middle of this call. Make the call again, but shorter.';
 
 export interface LoopOptions {
-  readonly model: Pick<Model, 'ask'>;
+  readonly model: Pick<Model, 'ask' | 'fallBack' | 'stopThinking' | 'name'>;
   readonly tools: readonly Tool[];
   readonly audit: AuditTrail;
   /** Summarizes a result in one line. */
@@ -48,12 +48,16 @@ export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent,
   } catch (error) {
     if (options.signal.aborted) end = { reason: 'stopped', message: errorMessage(options.signal.reason) };
     else if (isLeaseOver(error)) end = { reason: 'lease-over', message: errorMessage(error) };
-    else if (error instanceof OplabError && ['OPLAB_MODEL_REFUSED', 'OPLAB_CONTEXT_FULL'].includes(error.code)) {
-      end = { reason: 'model-refused', message: error.message };
+    else if (error instanceof OplabError && isModelFailure(error.code)) {
+      end = { reason: 'model-failed', code: error.code, message: error.message };
     } else throw error;
   }
   yield { type: 'ended', end };
   return end;
+}
+
+function isModelFailure(code: string): boolean {
+  return code.startsWith('OPLAB_MODEL_') || code === 'OPLAB_CONTEXT_FULL' || code === 'OPLAB_THINKING_REFUSED';
 }
 
 async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopEnd> {
@@ -79,11 +83,21 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     yield { type: 'answer', turn, stopReason: answer.stop_reason, inputTokens, outputTokens: output_tokens };
 
     await recordThoughts(audit, answer);
+    if (answer.stop_reason === 'refusal') {
+      const message = describeRefusal(model.name, answer);
+      if (!model.fallBack()) return { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED', message };
+      // The thoughts of one model are nothing to another.
+      conversation = withoutThinking(conversation) ?? conversation;
+      await audit.append({
+        kind: 'lifecycle',
+        params: { step: 'model_fallback', model: model.name },
+        content: `${message}; ${model.name} is asked instead`,
+      });
+      yield { type: 'fallback', model: model.name, reason: message };
+      continue;
+    }
     const content = replayable(answer);
     if (content.length > 0) conversation.push({ role: 'assistant', content });
-    if (answer.stop_reason === 'refusal') {
-      return { reason: 'model-refused', message: answer.stop_details?.explanation ?? 'the model declined to continue' };
-    }
 
     const calls = answer.content.filter((block) => block.type === 'tool_use');
     if (calls.length > 0) {
@@ -113,18 +127,25 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
   }
 
   /**
-   * Queries the model. If the API rejects the conversation as too long, trims it once and retries.
+   * Queries the model. If the API rejects the conversation as too long, trims it once and retries. If
+   * it rejects the thinking in it, retries without, and then without the parameter.
    */
   async function askOrTrim(): Promise<Anthropic.Message> {
-    const question = { system: options.system, tools: definitions };
-    try {
-      return await model.ask({ ...question, conversation }, signal);
-    } catch (error) {
-      const full = error instanceof OplabError && error.code === 'OPLAB_CONTEXT_FULL';
-      const trimmed = full ? trimConversation(conversation, tokens, tokens, notes) : undefined;
-      if (trimmed === undefined) throw error;
-      conversation = trimmed.messages;
-      return model.ask({ ...question, conversation }, signal);
+    for (let isTrimmed = false; ; ) {
+      try {
+        return await model.ask({ system: options.system, tools: definitions, conversation }, signal);
+      } catch (error) {
+        const code = error instanceof OplabError ? error.code : undefined;
+        let changed: Turn[] | undefined;
+        if (code === 'OPLAB_CONTEXT_FULL' && !isTrimmed) {
+          changed = trimConversation(conversation, tokens, tokens, notes)?.messages;
+          isTrimmed = true;
+        } else if (code === 'OPLAB_THINKING_REFUSED') {
+          changed = withoutThinking(conversation) ?? (model.stopThinking() ? conversation : undefined);
+        }
+        if (changed === undefined) throw error;
+        conversation = changed;
+      }
     }
   }
 

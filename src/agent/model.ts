@@ -2,10 +2,14 @@
 // help.
 
 import Anthropic from '@anthropic-ai/sdk';
+import * as z from 'zod';
+import { judgeModelError, MODEL_ERROR_FIX } from '../api/model-error.ts';
 import { modelFacts } from '../api/model-table.ts';
+import { ERRORS, isErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
+import { wasCutOff } from './answer.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
 import { SUMMARY_PROMPT } from './summary.ts';
@@ -21,11 +25,17 @@ export interface Question {
 export interface Model {
   /**
    * Retries until there is an answer or the signal aborts.
-   * @throws OplabError OPLAB_LIMIT_REACHED or OPLAB_NO_LEASE if the gateway ends the attempt,
-   * OPLAB_MODEL_REFUSED if the API rejects the request permanently, OPLAB_CONTEXT_FULL if the
-   * conversation is too long
+   * @throws OplabError OPLAB_LIMIT_REACHED or OPLAB_NO_LEASE if the gateway ends the attempt, one of
+   * OPLAB_MODEL_… if no retry helps, OPLAB_CONTEXT_FULL if the conversation is too long,
+   * OPLAB_THINKING_REFUSED if its thinking is not accepted
    */
   ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
+  /** From now on asks the fallback model of the class. False if there is none, or it is asked already. */
+  fallBack(): boolean;
+  /** From now on sends no thinking parameter. False if none was sent. */
+  stopThinking(): boolean;
+  /** The name of the model that is asked. */
+  readonly name: string;
   /** Summarizes a text in one line. Rejects if the small model does not answer in time. */
   summarize(text: string, signal: AbortSignal): Promise<string>;
 }
@@ -35,8 +45,7 @@ export interface ModelOptions {
   readonly authorization: () => Promise<string>;
   readonly models: Task['model'];
   readonly onRetry?: (reason: string) => void;
-  /** For tests: the SDK's own retries, and how long a stream may be silent. */
-  readonly sdkRetries?: number;
+  /** For tests: how long a stream may be silent. */
   readonly silenceMs?: number;
   /** For tests: the waits between retries. */
   readonly backoff?: (attempt: number) => number;
@@ -59,31 +68,82 @@ function withCacheMark(conversation: readonly Turn[]): Turn[] {
   return [...conversation.slice(0, -1), { ...last, content }];
 }
 
-/** Classifies a failed request: a reason to retry, or the error that ends it. */
-function classify(error: unknown, unauthorized: number): { retry: string } | OplabError {
-  if (!(error instanceof Anthropic.APIError) || error.status === undefined) {
-    // Interrupted or garbled streams, errors inside a stream, failed connections.
-    return { retry: errorMessage(error) };
+/**
+ * Reads the input of each call, which the SDK parses only now. @throws an error if one of a complete
+ * answer is not JSON; in one that was cut off, the loop does not run the last call.
+ */
+function requireReadable(answer: Anthropic.Message): void {
+  const calls = answer.content.filter((block) => block.type === 'tool_use');
+  for (const [index, call] of calls.entries()) {
+    try {
+      void call.input;
+    } catch (error) {
+      if (!wasCutOff(answer) || index < calls.length - 1) throw error;
+      Object.defineProperty(call, 'input', { value: {}, enumerable: true });
+    }
   }
-  const { status } = error;
-  const final = error.headers?.get('x-should-retry') === 'false';
-  if (status === 429 && final) return new OplabError('OPLAB_LIMIT_REACHED', error.message, { cause: error });
-  if (status === 403) return new OplabError('OPLAB_NO_LEASE', error.message, { cause: error });
-  if (status === 413 || (status === 400 && /too long|context (window|length)|too many tokens/i.test(error.message))) {
-    return new OplabError('OPLAB_CONTEXT_FULL', error.message, { cause: error });
+}
+
+/** A failure of the same kind this many times in a row is not going to pass. */
+const MAX_EQUAL_FAILURES = 3;
+
+/** A refusal of the gateway itself, which has a code of its own. */
+const gatewayRefusal = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+/**
+ * A failed request: the error that ends it, or why it is sent again. `isFault`: nobody says that this
+ * passes, so it ends the request when it comes again and again.
+ */
+type Failure = OplabError | { readonly reason: string; readonly isFault: boolean; readonly afterMs?: number };
+
+function classify(error: unknown, unauthorized: number): Failure {
+  // Interrupted or garbled streams.
+  if (!(error instanceof Anthropic.APIError)) return { reason: errorMessage(error), isFault: true };
+  if (error instanceof Anthropic.APIConnectionError) return { reason: errorMessage(error), isFault: false };
+  const { status, headers } = error;
+  const passing = (reason: string): Failure => {
+    const afterMs = retryAfterMs(headers);
+    return { reason, isFault: false, ...(afterMs === undefined ? {} : { afterMs }) };
+  };
+  const refusal = gatewayRefusal.safeParse(error.error).data?.error;
+  if (refusal !== undefined && isErrorCode(refusal.code)) {
+    const { code, message } = refusal;
+    // The token may just have been rotated.
+    const isUnproven = code === 'OPLAB_UNAUTHENTICATED' && unauthorized < MAX_UNAUTHORIZED;
+    if (isUnproven || ERRORS[code].retry) return passing(message);
+    // What is not about the model is the end of the lease.
+    const isKnown = code.startsWith('OPLAB_MODEL_') || OF_THE_LOOP.includes(code);
+    return new OplabError(isKnown ? code : 'OPLAB_MODEL_REFUSED', message, { cause: error });
   }
-  // Server errors are retried whatever their headers advise; for other errors the header decides.
-  const transient = status >= 500 || (!final && [408, 409, 429].includes(status));
-  if (transient || (status === 401 && unauthorized < MAX_UNAUTHORIZED)) return { retry: error.message };
-  return new OplabError('OPLAB_MODEL_REFUSED', `the Messages API rejected the request: ${error.message}`, {
+  const verdict = judgeModelError({ status, body: error.error, shouldRetry: headers?.get('x-should-retry') });
+  if (verdict.code === undefined) return passing(verdict.message);
+  return new OplabError(verdict.code, `${MODEL_ERROR_FIX[verdict.code]}; it says: ${verdict.message}`, {
     cause: error,
   });
 }
 
+/** Codes that mean something to the loop, besides those of the model. */
+const OF_THE_LOOP: readonly string[] = [
+  'OPLAB_LIMIT_REACHED',
+  'OPLAB_NO_LEASE',
+  'OPLAB_SESSION_SEALED',
+  'OPLAB_CONTEXT_FULL',
+  'OPLAB_THINKING_REFUSED',
+];
+
+/** The wait that an answer asks for; undefined if it asks for none. */
+function retryAfterMs(headers: Headers | undefined): number | undefined {
+  const milliseconds = Number(headers?.get('retry-after-ms') ?? Number.NaN);
+  const seconds = Number(headers?.get('retry-after') ?? Number.NaN);
+  const wait = Number.isFinite(milliseconds) ? milliseconds : seconds * 1000;
+  return Number.isFinite(wait) && wait >= 0 ? wait : undefined;
+}
+
 export function createModel(options: ModelOptions): Model {
   const { models } = options;
-  const thinks =
-    models.thinking === undefined ? modelFacts(models.name).thinking !== 'none' : models.thinking === 'adaptive';
+  let { name } = models;
+  let thinks = models.thinking === undefined ? modelFacts(name).thinking !== 'none' : models.thinking === 'adaptive';
+  let { effort } = models;
   const summaryFacts = modelFacts(models.summaryName);
   const client = new Anthropic({
     baseURL: options.gatewayUrl,
@@ -94,40 +154,72 @@ export function createModel(options: ModelOptions): Model {
       options.authorization,
       options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs },
     ),
-    maxRetries: options.sdkRetries ?? 4,
+    // Retries are here, where they are told and where a long wait can be ended.
+    maxRetries: 0,
     logLevel: 'off',
     openTelemetry: false,
   });
   const backoff = options.backoff ?? ((failures: number) => backoffMs(failures, REQUEST_BACKOFF));
 
   return {
+    get name() {
+      return name;
+    },
+
+    fallBack() {
+      const { fallbackName } = models;
+      if (fallbackName === undefined || fallbackName === name) return false;
+      const facts = modelFacts(fallbackName);
+      name = fallbackName;
+      thinks = facts.thinking !== 'none';
+      if (effort !== undefined && !facts.efforts.includes(effort)) effort = undefined;
+      return true;
+    },
+
+    stopThinking() {
+      const before = thinks;
+      thinks = false;
+      return before;
+    },
+
     async ask(question, signal) {
       const tools = question.tools.map((tool, index) =>
         index === question.tools.length - 1 ? { ...tool, cache_control: ephemeral } : tool,
       );
       const parameters: Anthropic.MessageStreamParams = {
-        model: models.name,
-        max_tokens: models.maxOutputTokens,
+        model: name,
+        max_tokens: Math.min(models.maxOutputTokens, modelFacts(name).maxOutputTokens),
         system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
         tools,
         messages: withCacheMark(question.conversation),
         // Requested as text, because the model's thoughts belong on the record.
         ...(thinks ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
-        ...(models.effort === undefined ? {} : { output_config: { effort: models.effort } }),
+        ...(effort === undefined ? {} : { output_config: { effort } }),
       };
       let unauthorized = 0;
-      for (let attempt = 0; ; attempt++) {
+      let last = { reason: '', count: 0 };
+      for (let attempt = 1; ; attempt++) {
         signal.throwIfAborted();
+        let afterMs = 0;
         try {
-          return await client.messages.stream(parameters, { signal }).finalMessage();
+          const answer = await client.messages.stream(parameters, { signal }).finalMessage();
+          requireReadable(answer);
+          return answer;
         } catch (error) {
           signal.throwIfAborted();
           const failure = classify(error, unauthorized);
           if (failure instanceof OplabError) throw failure;
           if (error instanceof Anthropic.AuthenticationError) unauthorized++;
-          options.onRetry?.(failure.retry);
+          const { reason, isFault } = failure;
+          last = isFault ? { reason, count: reason === last.reason ? last.count + 1 : 1 } : { reason: '', count: 0 };
+          if (last.count === MAX_EQUAL_FAILURES) {
+            const message = `the model API failed ${MAX_EQUAL_FAILURES} times in the same way: ${reason}`;
+            throw new OplabError('OPLAB_MODEL_REFUSED', message, { cause: error });
+          }
+          afterMs = failure.afterMs ?? 0;
+          options.onRetry?.(reason);
         }
-        await pause(backoff(attempt + 1), signal);
+        await pause(Math.max(afterMs, backoff(attempt)), signal);
       }
     },
 

@@ -1,6 +1,8 @@
 // The process `oplab agent`: runs one attempt, from fetching the task to the claim.
 
+import { writeFile } from 'node:fs/promises';
 import * as z from 'zod';
+import { type AgentReport, formatAgentReport } from '../api/agent-report.ts';
 import { CONTAINER_PROBES } from '../api/isolation.ts';
 import { modelFacts } from '../api/model-table.ts';
 import { parseEnvironment } from '../environment.ts';
@@ -22,6 +24,8 @@ import { createSummarizer } from './summary.ts';
 
 /** The sandbox can reach addresses that must be closed, so no command was run. */
 export const EXIT_NOT_ISOLATED = 3;
+/** Where the kubelet looks for the termination message. */
+const TERMINATION_LOG = '/dev/termination-log';
 /** The time for writing the last entry, in milliseconds, because the signal may have aborted. */
 const LAST_WORDS_MS = 3000;
 
@@ -39,6 +43,8 @@ export interface AttemptOptions {
   readonly logger: Logger;
   /** Aborts on SIGTERM. */
   readonly signal: AbortSignal;
+  /** Keeps why the attempt ended without a claim, for the controller. */
+  readonly leaveReport: (report: AgentReport) => Promise<void>;
   readonly onEvent?: (event: AgentEvent) => void;
 }
 
@@ -82,11 +88,14 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
 
     const end = await work(task, signal);
     if (end.reason !== 'concluded') {
+      await options
+        .leaveReport({ ...('code' in end ? { code: end.code } : {}), message: describeEnd(end) })
+        .catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'no termination message'));
       const content = `The attempt ended without a claim: ${describeEnd(end)}`;
       await lifecycle(
         'end',
         content,
-        { step: 'agent_ended', reason: end.reason },
+        { step: 'agent_ended', reason: end.reason, ...('code' in end ? { code: end.code } : {}) },
         AbortSignal.timeout(LAST_WORDS_MS),
       ).catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'the last entry could not be written'));
     }
@@ -170,7 +179,7 @@ function describeIsolation({ probes, closed }: IsolationReport): string {
 
 function describeEnd(end: LoopEnd): string {
   if (end.reason === 'silent') return 'the model stopped calling tools, despite three reminders';
-  return 'message' in end ? `${end.reason}: ${end.message}` : end.reason;
+  return 'message' in end ? end.message : end.reason;
 }
 
 /**
@@ -189,5 +198,6 @@ export async function runAgent(): Promise<void> {
     sandbox: createSandbox(env.OPLAB_SOCKET),
     logger: createLogger('agent'),
     signal: stop.signal,
+    leaveReport: (report) => writeFile(TERMINATION_LOG, formatAgentReport(report)),
   });
 }

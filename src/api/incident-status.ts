@@ -53,6 +53,7 @@ export const attemptReason = z.enum([
   'ChecksFailed',
   'Interrupted',
   'LimitReached',
+  'ModelFailed',
   'TripwireTouched',
   'Cancelled',
   'Deleted',

@@ -53,6 +53,7 @@ async function repair(options: FakePatientOptions) {
       sandbox: createSandbox(socketPath),
       logger: silentLogger(),
       signal: AbortSignal.timeout(100_000),
+      leaveReport: async () => undefined,
     });
     return {
       code,

@@ -10,6 +10,7 @@ import * as z from 'zod';
 import type { AgentEvent } from '../../src/agent/events.ts';
 import { runAttempt } from '../../src/agent/process.ts';
 import type { Sandbox } from '../../src/agent/sandbox-client.ts';
+import type { AgentReport } from '../../src/api/agent-report.ts';
 import type { Task } from '../../src/gateway/protocol.ts';
 import type { ExecExit, IsolationReport } from '../../src/sandbox/protocol.ts';
 import { type FakeGateway, type Fault, fakeTask, startFakeGateway } from './fake-gateway.ts';
@@ -129,6 +130,7 @@ interface Options {
 export async function attempt(options: Options) {
   const started: { command: string; at: number }[] = [];
   const seen: AgentEvent[] = [];
+  const reports: AgentReport[] = [];
   const sandbox: Sandbox = {
     ready: async () => undefined,
     isolation: async () => options.isolation ?? closed,
@@ -161,8 +163,9 @@ export async function attempt(options: Options) {
       logger: silentLogger(),
       signal: options.signal ?? AbortSignal.timeout(30_000),
       onEvent: (event) => seen.push(event),
+      leaveReport: async (report) => void reports.push(report),
     });
-    return { code, gateway, started, seen, end: seen.findLast((event) => event.type === 'ended') };
+    return { code, gateway, started, seen, reports, end: seen.findLast((event) => event.type === 'ended') };
   } finally {
     await gateway.close();
   }

@@ -187,6 +187,11 @@ function adviceFor(reason: string, { spec, status, metadata }: Incident): Handov
         `the limit on ${limit} was too low${configured}: create a new Incident with higher spec.limits, up to the ceilings of AgentClass ${spec.agentClassName}`,
       );
     }
+    case 'ModelFailed':
+      return step(
+        'no agent can work until the cause that the last attempt names is removed; then create a new Incident',
+        ['oplab', 'incident', 'show', fullName({ metadata })],
+      );
     case 'UnexplainedWrite':
       return step(
         'a process in the sandbox acted without a recorded command: compare what the targets are with what the trail says, and do not rely on the output of the last commands',

@@ -1,6 +1,7 @@
 // Plans a live attempt: whether it is starting, working or over. Pure.
 
 import type { AgentClass } from '../../api/agent-class.ts';
+import { type AgentReport, isFinalReport } from '../../api/agent-report.ts';
 import type { Attempt } from '../../api/incident-status.ts';
 import type { Learned, Observed, PlanBuilder } from './plan-builder.ts';
 import type { PodView } from './pod-state.ts';
@@ -86,6 +87,10 @@ function planPod(builder: PlanBuilder, pod: PodView | undefined, attempt: Attemp
     interrupted(builder, `pod ${attempt.podName} is gone`);
     return;
   }
+  if (pod.state.type === 'ended' && pod.state.report !== undefined) {
+    agentReported(builder, attempt, pod.state.report);
+    return;
+  }
   if (pod.state.type === 'ended') {
     interrupted(builder, pod.state.completed ? `${pod.state.message} without a conclusion` : pod.state.message);
     return;
@@ -123,6 +128,18 @@ function planPod(builder: PlanBuilder, pod: PodView | undefined, attempt: Attemp
 
 function startFailed(builder: PlanBuilder, message: string): void {
   builder.endAttempt('StartFailed', message);
+  builder.requeueNow();
+}
+
+/** Ends the attempt with what the agent says about its end. A final report also ends the Incident. */
+function agentReported(builder: PlanBuilder, attempt: Attempt, report: AgentReport): void {
+  if (!isFinalReport(report)) {
+    interrupted(builder, `the agent ended without a claim: ${report.message}`);
+    return;
+  }
+  const message = `${report.code}: ${report.message}`;
+  builder.endAttempt('ModelFailed', message);
+  builder.note('Warning', 'ModelFailed', `attempt ${attempt.number}: ${message}`);
   builder.requeueNow();
 }
 

@@ -53,6 +53,7 @@ export function findEscalation(
       message: reached ?? last?.message ?? 'a limit was reached',
     };
   }
+  if (last?.reason === 'ModelFailed') return { reason: 'ModelFailed', message: last.message ?? 'the model failed' };
   if (last === undefined || limits === undefined || attempts.length < limits.attempts) return undefined;
   const how = attempts.length === 1 ? 'the only attempt' : `all ${attempts.length} attempts`;
   return {

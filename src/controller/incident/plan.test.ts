@@ -18,6 +18,7 @@ import {
   types,
 } from '../../../test/support/incident-fixtures.ts';
 import { needsObservation, plan } from './plan.ts';
+import { findEscalation } from './plan-start.ts';
 import type { PodState } from './pod-state.ts';
 
 const buildPod = (state: PodState, parts: object = {}) => ({
@@ -120,11 +121,30 @@ describe('a running attempt', () => {
       buildPod({ type: 'ended', completed: true, message: 'the agent ended' }),
       'without a conclusion',
     ],
+    [
+      'ended with a reason that another attempt may not meet',
+      buildPod({ type: 'ended', completed: true, message: 'the agent ended', report: { message: 'it said nothing' } }),
+      'without a claim: it said nothing',
+    ],
   ])('is Interrupted when its pod %s', (_what, pod, message) => {
     const made = plan(incident({ status: running }), observed({ pod }), at(5));
     expect(lastReason(made)).toBe('Interrupted');
     expect(made.status?.attempts?.[0]).toMatchObject({ endTime: iso(5), message: expect.stringContaining(message) });
     expect(types(made)).toEqual(['clean-attempt']);
+  });
+
+  it('is the last one if its agent leaves a reason that no attempt changes', () => {
+    const report = { code: 'OPLAB_MODEL_KEY_REFUSED', message: 'put a valid key into the Secret' };
+    const pod = buildPod({ type: 'ended', completed: true, message: 'the agent ended', report });
+    const made = plan(incident({ status: running }), observed({ pod }), at(5));
+    expect(lastReason(made)).toBe('ModelFailed');
+    const message = 'OPLAB_MODEL_KEY_REFUSED: put a valid key into the Secret';
+    expect(made.status?.attempts?.[0]).toMatchObject({ message });
+    expect(types(made)).toEqual(['clean-attempt']);
+    const then = plan(incident({ status: { ...running, attempts: made.status?.attempts } }), observed(), at(6));
+    expect(types(then)).not.toContain('create-pod');
+    const over = findEscalation({ ...running, attempts: made.status?.attempts }, at(6));
+    expect(over).toEqual({ reason: 'ModelFailed', message });
   });
 
   it('waits one minute for an image that cannot be pulled, five for a pod that is only slow', () => {

@@ -48,6 +48,15 @@ describe('podState', () => {
     expect(state({ phase: 'Running', containerStatuses: crashed })).toMatchObject({ type: 'ended', completed: false });
   });
 
+  it('has ended with the report that the agent leaves, and with none if it left something else', () => {
+    const left = (message: string) =>
+      state({ phase: 'Succeeded', containerStatuses: [container('agent', { terminated: { exitCode: 0, message } })] });
+    expect(left('{"code":"OPLAB_MODEL_ACCOUNT","message":"add credit"}')).toMatchObject({
+      report: { code: 'OPLAB_MODEL_ACCOUNT', message: 'add credit' },
+    });
+    expect(left('Error: boom')).toEqual({ type: 'ended', completed: true, message: 'the agent ended' });
+  });
+
   it('has ended with the reason that the kubelet gives', () => {
     expect(state({ phase: 'Succeeded' })).toMatchObject({ type: 'ended', completed: true });
     expect(state({ phase: 'Failed', reason: 'Evicted', message: 'low on memory' })).toEqual({

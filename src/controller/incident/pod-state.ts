@@ -1,6 +1,7 @@
 // Derives the state of an attempt from the status of its pod: starting, running or ended. Pure.
 
 import * as z from 'zod';
+import { type AgentReport, readAgentReport } from '../../api/agent-report.ts';
 import { AGENT_CONTAINER } from '../../api/group.ts';
 import type { KubeObject } from '../../kube/object.ts';
 
@@ -34,8 +35,13 @@ const podStatus = z.object({
 export type PodState =
   | { readonly type: 'starting'; readonly problem?: string }
   | { readonly type: 'running' }
-  /** `completed`: the agent exited by itself, without an error. */
-  | { readonly type: 'ended'; readonly completed: boolean; readonly message: string };
+  /** `completed`: the agent exited by itself, without an error. `report`: why, in its own words. */
+  | {
+      readonly type: 'ended';
+      readonly completed: boolean;
+      readonly message: string;
+      readonly report?: AgentReport | undefined;
+    };
 
 export interface PodView {
   readonly name: string;
@@ -57,10 +63,12 @@ const TROUBLE =
 
 export function podState(pod: KubeObject): PodState {
   const status = podStatus.parse(pod.status ?? {});
-  if (status.phase === 'Succeeded') return { type: 'ended', completed: true, message: 'the agent ended' };
+  const exit = status.containerStatuses?.find((container) => container.name === AGENT_CONTAINER)?.state?.terminated;
+  if (status.phase === 'Succeeded') {
+    return { type: 'ended', completed: true, message: 'the agent ended', report: readAgentReport(exit?.message ?? '') };
+  }
   if (status.phase === 'Failed') {
     const why = [status.reason, status.message].filter(Boolean).join(': ');
-    const exit = status.containerStatuses?.find((container) => container.name === AGENT_CONTAINER)?.state?.terminated;
     const how = exit == null ? '' : `${exit.reason ?? 'exit'} ${exit.exitCode ?? ''}`.trim();
     return { type: 'ended', completed: false, message: `the pod failed: ${why || how || 'no reason given'}` };
   }

@@ -22,6 +22,7 @@ export type EndReason =
   | 'AgentEscalated'
   | 'AttemptsExhausted'
   | 'LimitReached'
+  | 'ModelFailed'
   | Breach['reason']
   | 'DayLimitReached'
   | 'Cancelled'

@@ -1,0 +1,184 @@
+// Failures of the model that do not pass: the attempt ends at once, and its report says why.
+
+import { describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { attempt, conclude, kinds, modelRequest, type Reply, shell } from '../../test/support/attempt-harness.ts';
+import { refuse } from '../../test/support/fake-gateway.ts';
+import { formatAgentReport, isFinalReport, readAgentReport } from '../api/agent-report.ts';
+import type { ErrorCode } from '../error-codes.ts';
+
+const stream =
+  (...events: readonly object[]): Reply =>
+  (response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(
+      events.map((event) => `event: ${'type' in event ? event.type : ''}\ndata: ${JSON.stringify(event)}\n\n`).join(''),
+    );
+  };
+const start = {
+  type: 'message_start',
+  message: {
+    id: 'msg_1',
+    type: 'message',
+    role: 'assistant',
+    model: 'scripted',
+    content: [],
+    stop_reason: null,
+    stop_sequence: null,
+    usage: { input_tokens: 1, output_tokens: 1 },
+  },
+};
+const stop = { type: 'message_stop' };
+const told = (type: string) => stream({ type: 'error', error: { type, message: 'made up' } });
+const final =
+  (code: ErrorCode): Reply =>
+  (response) =>
+    void refuse(response, 424, code, { 'x-should-retry': 'false' });
+const apiRefusal =
+  (status: number, message: string): Reply =>
+  (response) => {
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ type: 'error', error: { type: 'invalid_request_error', message } }));
+  };
+
+it.each<[string, ErrorCode, Reply]>([
+  ['the key is refused', 'OPLAB_MODEL_KEY_REFUSED', final('OPLAB_MODEL_KEY_REFUSED')],
+  ['the account may not spend more', 'OPLAB_MODEL_ACCOUNT', final('OPLAB_MODEL_ACCOUNT')],
+  ['there is no such model', 'OPLAB_MODEL_UNKNOWN', final('OPLAB_MODEL_UNKNOWN')],
+  ['the class does not allow it', 'OPLAB_MODEL_REFUSED', final('OPLAB_NOT_ALLOWED')],
+  ['a final error is told inside of a stream', 'OPLAB_MODEL_ACCOUNT', told('billing_error')],
+  ['a request is refused inside of a stream', 'OPLAB_MODEL_REFUSED', told('invalid_request_error')],
+])('one call, and the reason is left: %s', async (_what, code, reply) => {
+  const { gateway, reports, end } = await attempt({ replies: [reply] });
+  expect(gateway.bodies).toHaveLength(1);
+  expect(end).toMatchObject({ end: { reason: 'model-failed', code } });
+  expect(reports).toMatchObject([{ code, message: expect.any(String) }]);
+  expect(reports.every(isFinalReport)).toBe(true);
+});
+
+describe('a stream that fails in the same way each time', () => {
+  it.each<[string, Reply]>([
+    ['begins twice', stream(start, start, stop)],
+    ['counts nothing', stream(start, { type: 'message_delta', delta: { stop_reason: 'end_turn' } }, stop)],
+    ['has no message', stream(stop)],
+  ])('ends the attempt after three calls: %s', async (_what, reply) => {
+    const { gateway, reports } = await attempt({ replies: [reply, reply, reply, reply, reply] });
+    expect(gateway.bodies).toHaveLength(3);
+    expect(reports).toMatchObject([{ code: 'OPLAB_MODEL_REFUSED', message: expect.stringMatching(/failed 3 times/) }]);
+  });
+
+  it('goes on if it is overload, which passes', async () => {
+    const busy = told('overloaded_error');
+    const { gateway, reports } = await attempt({ replies: [busy, busy, busy, busy, { content: [conclude()] }] });
+    expect(gateway.conclusions).toHaveLength(1);
+    expect(reports).toEqual([]);
+  });
+
+  it('goes on if it is another failure each time', async () => {
+    const replies = [stream(stop), stream(start, start), stream(stop), stream(start, start), { content: [conclude()] }];
+    expect((await attempt({ replies })).gateway.conclusions).toHaveLength(1);
+  });
+});
+
+it('waits as long as the API asks, and says that it does', async () => {
+  const limited: Reply = (response) => {
+    response.writeHead(429, { 'content-type': 'application/json', 'retry-after-ms': '400' });
+    response.end(JSON.stringify({ type: 'error', error: { type: 'rate_limit_error', message: 'slow down' } }));
+  };
+  const started = performance.now();
+  const { gateway } = await attempt({ replies: [limited, { content: [conclude()] }] });
+  expect(gateway.conclusions).toHaveLength(1);
+  expect(performance.now() - started).toBeGreaterThanOrEqual(400);
+});
+
+const thought = { type: 'thinking', thinking: 'hm', signature: 'c2ln' };
+const request = (body: unknown) =>
+  z.looseObject({ model: z.string(), thinking: z.unknown().optional(), messages: z.array(z.unknown()) }).parse(body);
+
+describe('thinking that the API does not take back', () => {
+  const bound = apiRefusal(400, 'messages.1.content.0: Invalid `signature` in `thinking` block');
+
+  it('is left out, and then not asked for', async () => {
+    const { gateway } = await attempt({
+      task: { model: { name: 'scripted', summaryName: 'small', maxOutputTokens: 1000, thinking: 'adaptive' } },
+      replies: [{ content: [thought, shell('look')] }, bound, bound, { content: [conclude()] }],
+    });
+    expect(gateway.conclusions).toHaveLength(1);
+    const asked = gateway.bodies.map(request).filter(({ model }) => model === 'scripted');
+    expect(
+      asked.map(({ messages, thinking }) => [/"thinking"/.test(JSON.stringify(messages)), thinking !== undefined]),
+    ).toEqual([
+      [false, true],
+      [true, true],
+      [false, true],
+      [false, false],
+    ]);
+  });
+
+  it('ends the attempt if there is none to leave out', async () => {
+    const { gateway, reports } = await attempt({ replies: [bound, { content: [conclude()] }] });
+    expect(gateway.bodies).toHaveLength(1);
+    expect(reports).toMatchObject([{ code: 'OPLAB_THINKING_REFUSED' }]);
+  });
+});
+
+describe('a model that declines', () => {
+  const declines: Reply = stream(
+    start,
+    {
+      type: 'message_delta',
+      delta: { stop_reason: 'refusal', stop_details: { type: 'refusal', category: 'cyber', explanation: null } },
+      usage: { output_tokens: 1 },
+    },
+    stop,
+  );
+
+  it('ends the attempt with the category', async () => {
+    const { gateway, reports } = await attempt({ replies: [declines, { content: [conclude()] }] });
+    expect(gateway.bodies).toHaveLength(1);
+    expect(reports).toEqual([
+      {
+        code: 'OPLAB_MODEL_DECLINED',
+        message: expect.stringContaining('scripted declined to continue (category cyber)'),
+      },
+    ]);
+  });
+
+  it('is replaced once by the fallback model, on record, without its thoughts', async () => {
+    const task = {
+      model: { name: 'scripted', summaryName: 'small', maxOutputTokens: 1000, fallbackName: 'claude-opus-4-8' },
+    };
+    const { gateway, reports } = await attempt({
+      task,
+      replies: [{ content: [thought, shell('look')] }, declines, { content: [conclude('cannot_fix')] }],
+    });
+    expect(reports).toEqual([]);
+    expect(gateway.conclusions).toHaveLength(1);
+    const asked = gateway.bodies.map(request).filter(({ model }) => model !== 'small');
+    expect(asked.map(({ model }) => model)).toEqual(['scripted', 'scripted', 'claude-opus-4-8']);
+    expect(JSON.stringify(asked[2]?.messages)).not.toContain('"thinking"');
+    expect(modelRequest(gateway, gateway.bodies.length - 1).messages.at(-1)?.role).toBe('user');
+    const fallback = gateway.entries.find(({ content }) => content?.includes('claude-opus-4-8 is asked instead'));
+    expect(fallback).toMatchObject({ kind: 'lifecycle' });
+    expect(kinds(gateway)).toContain('tool_result');
+
+    const twice = await attempt({ task, replies: [declines, declines, { content: [conclude()] }] });
+    expect(twice.reports).toMatchObject([
+      { code: 'OPLAB_MODEL_DECLINED', message: expect.stringContaining('claude-opus-4-8 declined') },
+    ]);
+  });
+});
+
+describe('a report', () => {
+  it('fits into a termination message, whatever its text is', () => {
+    for (const text of ['x', '"\\\n\u2028', 'ü', '🎉'].map((part) => part.repeat(5000))) {
+      const line = formatAgentReport({ code: 'OPLAB_MODEL_REFUSED', message: text });
+      expect(Buffer.byteLength(line)).toBeLessThanOrEqual(4096);
+      expect(text).toContain(readAgentReport(line)?.message.replace(/\ufffd$/, ''));
+    }
+  });
+
+  it.each(['', 'Error: boom', '{"message":', '[]', '{"code":"x"}', 'null'])('is not made of %s', (text) => {
+    expect(readAgentReport(text)).toBeUndefined();
+  });
+});
