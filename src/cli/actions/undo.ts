@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import type { Incident } from '../../api/incident.ts';
-import { withoutControls } from '../../audit/controls.ts';
+import { withoutControls, withVisibleEscapes } from '../../audit/controls.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import { isMap } from '../../audit/object-view.ts';
 import { statusAnchors } from '../../audit/verify.ts';
@@ -152,7 +152,7 @@ function render(output: Output, results: readonly ObjectResult[], others: readon
   }
   if (others.length > 0) output.line(bold('Cannot be put back'));
   for (const { seq, what, why } of others)
-    output.line(yellow(`  #${seq} ${withoutControls(what)}: ${withoutControls(why)}`));
+    output.line(yellow(`  #${seq} ${withoutControls(withVisibleEscapes(what))}: ${withoutControls(why)}`));
 }
 
 const PAST = { set: 'set', remove: 'removed', create: 'created again', delete: 'deleted' };
