@@ -26,6 +26,7 @@ import type { ClassSpending, Head, ReadOptions, Reservation, SessionSummary } fr
 import { LogTables } from './log-tables.ts';
 import { Pruning } from './prune.ts';
 import { LOG_TABLES_VERSION, LOG_TRIGGERS, TRIGGERS } from './schema.ts';
+import { schemaFaults } from './schema-faults.ts';
 import type { SessionUsage } from './session-quota.ts';
 
 /** The end of a session's chain, which the next append links to. */
@@ -331,6 +332,11 @@ export class AuditDatabase {
   /** Whether the file should have the tables about the log as a whole. Older versions do not. */
   hasLogTables(): boolean {
     return schemaVersion(this.#db) >= LOG_TABLES_VERSION;
+  }
+
+  /** Tables, views and triggers that are not those of the file's version. For the verifier. */
+  schemaFaults(): string[] {
+    return schemaFaults(this.#db, schemaVersion(this.#db));
   }
 
   /**

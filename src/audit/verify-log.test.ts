@@ -298,6 +298,19 @@ describe('a signed log file', () => {
     expect(messages(altered(entomb('three')))).toMatch(/its seal is not signed/);
   });
 
+  it('shows a view, a trigger or a table that is not the one of its version', () => {
+    const shown = (change: string) => messages(altered((db) => db.exec(change), {}));
+    const view = 'CREATE VIEW sessions AS SELECT DISTINCT session, 1 AS entries FROM entries';
+    expect(shown(`DROP VIEW sessions; ${view}`)).toContain('view sessions was changed');
+    expect(shown('DROP VIEW sessions')).toContain('view sessions is missing');
+    expect(shown('CREATE TRIGGER later AFTER INSERT ON entries BEGIN SELECT 1; END')).toContain(
+      'trigger later is not part of an audit log',
+    );
+    const replaced = 'ALTER TABLE usage RENAME TO kept; CREATE VIEW usage AS SELECT * FROM kept';
+    expect(shown(replaced)).toMatch(/table usage is missing[^]*view usage is not part of an audit log/);
+    expect(shown('ANALYZE')).toBe('');
+  });
+
   it('shows the notes of another key, and those of an earlier log', () => {
     const forger = parseSigner('example.com/log', pem(), 'test');
     const forged = signLog(forger, { size: 0, root: Buffer.alloc(32).toString('base64') }, []);

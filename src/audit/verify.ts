@@ -207,6 +207,11 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         message: `the file is no longer append-only: trigger ${missing.join(', ')} is missing`,
       });
     }
+    const known = missing.map((name) => `trigger ${name} is missing`);
+    for (const fault of db.schemaFaults().filter((one) => !known.includes(one))) {
+      const message = `the file is not as oplab makes it: ${fault}; it may show something else than its rows`;
+      findings.push({ kind: 'corrupt', message });
+    }
     for (const digest of db.changedBlobs()) {
       findings.push({ kind: 'blob-changed', message: `the stored text ${digest} does not match its digest` });
     }
