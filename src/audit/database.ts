@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { errorMessage } from '../errors.ts';
-import { integrityFaults, openForReading, openForWriting, schemaVersion } from './database-file.ts';
+import { integrityFaults, makePrivate, openForReading, openForWriting, schemaVersion } from './database-file.ts';
 import {
   blobRow,
   decodeTexts,
@@ -64,6 +64,15 @@ export class AuditDatabase {
    */
   static openForWriting(path: string, busyTimeoutMs: number): AuditDatabase {
     return new AuditDatabase(openForWriting(path, busyTimeoutMs));
+  }
+
+  /**
+   * The same for a copy on somebody's machine, where a new file would be for everybody to read. It
+   * holds what agents saw of a cluster.
+   */
+  static openCopyForWriting(path: string): AuditDatabase {
+    makePrivate(path);
+    return AuditDatabase.openForWriting(path, 1000);
   }
 
   /**
