@@ -47,7 +47,17 @@ describe('forTerminal', () => {
   it('lets only the colors of this program through', () => {
     const painted = '\u001b[1m\u001b[31mbad\u001b[39m\u001b[22m\tx\n';
     expect(forTerminal(painted)).toBe(painted);
-    for (const evil of ['\u001b[2J', '\u001b]0;x\u0007', '\u009b2J', '\u001b[8m', '\r', '\b', '\u202e', '\u001bc', '\u0000']) {
+    for (const evil of [
+      '\u001b[2J',
+      '\u001b]0;x\u0007',
+      '\u009b2J',
+      '\u001b[8m',
+      '\r',
+      '\b',
+      '\u202e',
+      '\u001bc',
+      '\u0000',
+    ]) {
       const shown = forTerminal(`a${evil}b`);
       expect(shown).not.toMatch(/(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/u);
       expect(shown).toMatch(/^a\\u[\da-f]{4}/);

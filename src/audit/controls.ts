@@ -25,7 +25,10 @@ export function withVisibleEscapes(text: string): string {
 }
 
 /** The colors of this program, and what no text may do to a terminal. */
-const PAINT = new RegExp(`(${ESCAPE}\\[(?:0|1|2|22|3[0-79])m)|(?![\\n\\t])\\p{Cc}|[\\u202a-\\u202e\\u2066-\\u2069]`, 'gu');
+const PAINT = new RegExp(
+  `(${ESCAPE}\\[(?:0|1|2|22|3[0-79])m)|(?![\\n\\t])\\p{Cc}|[\\u202a-\\u202e\\u2066-\\u2069]`,
+  'gu',
+);
 
 /**
  * The last check before a terminal: the colors of this program stay, other controls are shown as

@@ -20,12 +20,12 @@ const forms: Readonly<Record<string, (secret: string) => string>> = {
   'base64 in lines': (secret) => wrapped(base64(`${secret}\n`), 76, '\n'),
   'base64 in short lines with CRLF': (secret) => wrapped(base64(`api ${secret}`), 12, '\r\n  '),
   'base64 in lines, as JSON': (secret) => JSON.stringify(wrapped(base64(secret), 16, '\n')),
-  'base64url': (secret) => Buffer.from(`x${secret}`).toString('base64url'),
-  'hex': hex,
+  base64url: (secret) => Buffer.from(`x${secret}`).toString('base64url'),
+  hex: hex,
   'hex in capitals': (secret) => hex(secret).toUpperCase(),
   'hex in lines': (secret) => wrapped(hex(`a${secret}`), 60, '\n'),
   'URL-encoded': (secret) => encodeURIComponent(secret),
-  'JSON': (secret) => JSON.stringify(secret).slice(1, -1),
+  JSON: (secret) => JSON.stringify(secret).slice(1, -1),
 };
 
 /** The bytes of the secret that can still be read out of the text, after all line ends are gone. */

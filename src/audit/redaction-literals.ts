@@ -28,7 +28,7 @@ function plainForms(secret: string): string[] {
   return [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
 }
 
-/** Patterns. In base64, what stands beside the secret decides about its first and last characters. */
+/** Patterns. In base64, the first and last characters also depend on what stands beside it. */
 function encodedForms(secret: string): string[] {
   const bytes = Buffer.from(secret);
   const base64 = OFFSETS.map((offset) => {

@@ -214,7 +214,8 @@ metadata: {name: y}
   });
 
   it('lose it where lines end as on a terminal, and keep their ends', () => {
-    const text = 'apiVersion: v1\ndata:\n  pin: cGluOiA0MjQy\n  b: "c2Vj"\n  o: {x: eHh4}\n\nkind: Secret\ntype: Opaque\n';
+    const text =
+      'apiVersion: v1\ndata:\n  pin: cGluOiA0MjQy\n  b: "c2Vj"\n  o: {x: eHh4}\n\nkind: Secret\ntype: Opaque\n';
     const shown = redactor.text(text);
     expect(shown).not.toMatch(/cGluOiA0MjQy|c2Vj|eHh4/);
     for (const end of ['\r\n', '\r\r\n'])

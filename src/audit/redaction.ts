@@ -24,9 +24,9 @@ export class Redactor {
   }
 
   /**
-   * From now on, redacts this value wherever it appears: plain, URL-encoded, escaped in JSON, and in
-   * base64 and hex, also beside other text and in lines. Returns false for a value that is too short
-   * to be distinguished from ordinary text.
+   * From now on, redacts this value wherever it appears: plain, URL-encoded, escaped in JSON, and
+   * in base64 and hex, also beside other text and in lines. Returns false for a value that is too
+   * short to be distinguished from ordinary text.
    */
   add(literal: string): boolean {
     const secret = literal.trim();

@@ -1,4 +1,4 @@
-// Whether a file has the tables, views and triggers of its version, and no others. For the verifier.
+// Whether a file has the tables, views and triggers of its version, and no others.
 //
 // The rows of a file are evidence, but a view decides what a reader is shown of them, and a trigger
 // what becomes of the next ones.

@@ -263,7 +263,9 @@ describe('a signed log file', () => {
 
   it('shows a sealed session that was written anew, with leaves of its own behind the signed ones', () => {
     const report = altered((db) => {
-      db.exec('CREATE TABLE kept AS SELECT * FROM log_leaves; DROP TABLE log_leaves; ALTER TABLE kept RENAME TO log_leaves');
+      db.exec(
+        'CREATE TABLE kept AS SELECT * FROM log_leaves; DROP TABLE log_leaves; ALTER TABLE kept RENAME TO log_leaves',
+      );
       const rows = db.prepare(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = 'one' ORDER BY seq`).all();
       let prevHash = genesisHash('one');
       const add = db.prepare("INSERT INTO log_leaves SELECT max(position) + 1, ?, 'one', ?, ? FROM log_leaves");
@@ -288,11 +290,20 @@ describe('a signed log file', () => {
     const entomb = (session: string) => (db: DatabaseSync) => {
       const hash = 'a'.repeat(64);
       const summary = JSON.stringify({
-        ...{ session, incident: { namespace: 'tikv', name: session, uid: session }, summary: 'x', openedAt: '', lastAt: '' },
+        ...{
+          session,
+          incident: { namespace: 'tikv', name: session, uid: session },
+          summary: 'x',
+          openedAt: '',
+          lastAt: '',
+        },
         ...{ entries: 9, headHash: hash, sealed: true, outcome: 'Resolved' },
       });
       db.prepare('DELETE FROM entries WHERE session = ?').run(session);
-      db.prepare("INSERT INTO log_leaves SELECT max(position) + 1, 'sealed', ?, 9, ? FROM log_leaves").run(session, hash);
+      db.prepare("INSERT INTO log_leaves SELECT max(position) + 1, 'sealed', ?, 9, ? FROM log_leaves").run(
+        session,
+        hash,
+      );
       db.prepare("INSERT INTO pruned VALUES (?, 9, ?, '2026-01-01T00:00:00.000Z', ?)").run(session, hash, summary);
     };
     expect(messages(altered(entomb('three')))).toMatch(/its seal is not signed/);
@@ -307,7 +318,7 @@ describe('a signed log file', () => {
       'trigger later is not part of an audit log',
     );
     const replaced = 'ALTER TABLE usage RENAME TO kept; CREATE VIEW usage AS SELECT * FROM kept';
-    expect(shown(replaced)).toMatch(/table usage is missing[^]*view usage is not part of an audit log/);
+    expect(shown(replaced)).toMatch(/table usage is missing[\s\S]*view usage is not part of an audit log/);
     expect(shown('ANALYZE')).toBe('');
   });
 

@@ -20,9 +20,10 @@ export interface Output {
 }
 
 /**
- * The process's own streams. What a cluster, a log or a file says controls no terminal, even where a
- * command has not removed control characters itself. If the reader closes the pipe early (`| head`), the program exits
- * silently. If the output cannot be written otherwise (a full disk), it says so.
+ * The process's own streams. What a cluster, a log or a file says controls no terminal, even where
+ * a command has not removed control characters itself. If the reader closes the pipe early
+ * (`| head`), the program exits silently. If the output cannot be written otherwise (a full disk),
+ * it says so.
  */
 export function processOutput(): Output {
   const { stdout, stderr, env } = process;

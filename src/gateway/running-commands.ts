@@ -209,7 +209,12 @@ export class RunningCommands {
     const intent = intentParams.safeParse(entry.params).data;
     if (intent?.unexplained === true && state.unexplained === undefined) {
       const { seq, attempt, time, content } = entry;
-      state.unexplained = { seq, attempt, time, text: withoutControls(withVisibleEscapes(content)).replace(UNEXPLAINED_MARK, '') };
+      state.unexplained = {
+        seq,
+        attempt,
+        time,
+        text: withoutControls(withVisibleEscapes(content)).replace(UNEXPLAINED_MARK, ''),
+      };
       this.#options.onUnexplained?.(entry.session, state.unexplained);
     }
     const { command } = state;

@@ -10,7 +10,7 @@ export const MAX_LEVELS = 200;
 /** Whether a value has more levels of lists and maps than are accepted. Takes cycles, too. */
 export function isTooDeep(value: unknown): boolean {
   const open: [part: unknown, level: number][] = [[value, 0]];
-  /** An alias of YAML makes one map part of several, which are not walked twice from the same level. */
+  /** Aliases of YAML make one map part of several: it is not walked twice from one level. */
   const seen = new Map<object, number>();
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const [part, level] = next;

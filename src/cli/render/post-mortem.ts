@@ -106,7 +106,7 @@ function facts(file: SessionExport, incident: Incident | undefined): string {
     ['Attempts', String(status?.attempts?.length ?? Math.max(0, ...entries.map(({ attempt }) => attempt)))],
     ['Model', text(models)],
     ['Cost', cost(micro / 1000)],
-    ['Session', `\`${session.id}\``],
+    ['Session', code(session.id)],
   ];
   return markdownTable(
     ['', ''],
