@@ -41,6 +41,8 @@ export interface SessionReport {
 
 export interface FileReport {
   readonly path: string;
+  /** The file is no log: every session in it is proven by itself, or not at all. */
+  readonly isImported: boolean;
   /** Faults of the file as a whole. */
   readonly findings: readonly Finding[];
   /** The newest checkpoint whose signature was checked. */
@@ -248,7 +250,9 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         },
       });
     });
-    const isImported = imports.size > 0 && wanted.every((session) => imports.has(session));
+    const own = ownStatements(db);
+    // Whoever may write the file could call all its sessions imported, and take one away.
+    const isImported = own.length === 0 && imports.size > 0 && wanted.every((session) => imports.has(session));
     if (isImported && (options.statements ?? []).length > 0) {
       throw new InvalidInput(
         `${path} has only imported sessions: compare their exports with --checkpoint, not this file`,
@@ -258,7 +262,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
       ...readLeaves(db, findings),
       sessions: facts,
       complete: options.sessions === undefined,
-      statements: [...ownStatements(db), ...(options.statements ?? [])],
+      statements: [...own, ...(options.statements ?? [])],
       // No signature of this file covers what others have recorded.
       keys: isImported ? undefined : options.keys,
     });
@@ -266,6 +270,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
     const [first] = proven.values();
     return {
       path,
+      isImported,
       findings,
       checkpoint: log.checkpoint ?? first?.checkpoint,
       sessions: withLogReport(sessions, log).map((report) =>
