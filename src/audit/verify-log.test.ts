@@ -254,6 +254,12 @@ describe('a signed log file', () => {
     expect(messages(report)).toContain('row 1 is not the one with which the session was opened (leaf 2)');
   });
 
+  it('shows a running session that was called sealed', () => {
+    const seal = "INSERT INTO seals SELECT session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
+    const leaf = "INSERT INTO log_leaves SELECT 7, 'sealed', session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
+    expect(messages(altered((db) => db.exec(`${seal}; ${leaf}`)))).toContain('row 2 is not a seal');
+  });
+
   it('shows a running session that was cut and whose end was written anew', () => {
     const report = altered((db) => db.exec("DELETE FROM entries WHERE session = 'three' AND seq = 2"));
     expect(messages(report)).toMatch(/row 2 is missing; the list of heads in .* covers 2 entries/);

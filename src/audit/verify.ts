@@ -4,7 +4,7 @@ import type { AuditStatus } from '../api/incident-status.ts';
 import { errorMessage, InvalidInput } from '../errors.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
-import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
+import { type Anchor, type Finding, isSeal, sha256, verifyChain } from './hash-chain.ts';
 import { openedParams } from './lifecycle.ts';
 import type { SessionSummary } from './log.ts';
 import type { Tombstone } from './prune.ts';
@@ -117,6 +117,11 @@ export function verifySession(evidence: SessionEvidence): SessionReport {
   const chain = verifyChain(session, entries, evidence.anchors);
   // An unreadable row is broken, not missing: do not report its gap as a second fault.
   findings.push(...chain.filter((finding) => finding.kind !== 'missing' || !unreadableSeqs.has(finding.seq ?? 0)));
+  const last = entries.at(-1);
+  if (evidence.sealed && last !== undefined && !entries.some(isSeal)) {
+    const message = `it is said to be sealed, but row ${last.seq} is not a seal`;
+    findings.push({ kind: 'corrupt', seq: last.seq, message });
+  }
   const blobs = checkBlobs(entries, evidence.storedDigest);
   findings.push(...blobs.findings);
   return {

@@ -223,6 +223,13 @@ describe('an export of a signed log', () => {
     await expect(verify(one, ...args)).rejects.toBeInstanceOf(InvalidInput);
   });
 
+  it('of a running session cannot call itself sealed', async () => {
+    const three = await exported('three');
+    const session = { ...three.session, sealed: true };
+    await expect(verify({ ...three, session }, ...KEY)).rejects.toMatchObject({ exitCode: 4 });
+    expect(captured.stdout).toContain('it is said to be sealed, but row 2 is not a seal');
+  });
+
   it('tells that a proof is not there yet, or that the log is not signed', async () => {
     await served.log.seal(by('three'), sealEntry('Resolved'));
     await exported('three');
