@@ -256,7 +256,8 @@ describe('a signed log file', () => {
 
   it('shows a running session that was called sealed', () => {
     const seal = "INSERT INTO seals SELECT session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
-    const leaf = "INSERT INTO log_leaves SELECT 7, 'sealed', session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
+    const leaf =
+      "INSERT INTO log_leaves SELECT 7, 'sealed', session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
     expect(messages(altered((db) => db.exec(`${seal}; ${leaf}`)))).toContain('row 2 is not a seal');
   });
 
