@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import nodeModule from 'node:module';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { forTerminal } from './audit/controls.ts';
 import { errorMessage, isOplabError } from './errors.ts';
 import { requireNode } from './node-version.ts';
 
@@ -34,6 +35,6 @@ try {
   }
 } catch (error) {
   const ours = isOplabError(error);
-  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${errorMessage(error)}\n`);
+  process.stderr.write(`oplab: ${ours ? `${error.code}: ` : ''}${forTerminal(errorMessage(error))}\n`);
   process.exitCode = ours ? error.exitCode : 1;
 }

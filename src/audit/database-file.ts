@@ -1,6 +1,6 @@
 // Opening the audit file: lock, integrity, schema version, and what to do if it cannot be opened.
 
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { AuditUnavailable, errorMessage } from '../errors.ts';
 import { APPLICATION_ID, MIGRATIONS, PAGE_BYTES } from './schema.ts';
@@ -37,6 +37,15 @@ export function openForWriting(path: string, busyTimeoutMs: number): DatabaseSyn
       throw error;
     }
   });
+}
+
+/** Creates an empty file that only its owner may read, unless there is one. SQLite fills it. */
+export function makePrivate(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch {
+    // If it cannot be created, opening it says why.
+  }
 }
 
 /**

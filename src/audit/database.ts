@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { errorMessage } from '../errors.ts';
-import { integrityFaults, openForReading, openForWriting, schemaVersion } from './database-file.ts';
+import { integrityFaults, makePrivate, openForReading, openForWriting, schemaVersion } from './database-file.ts';
 import {
   blobRow,
   decodeTexts,
@@ -26,6 +26,7 @@ import type { ClassSpending, Head, ReadOptions, Reservation, SessionSummary } fr
 import { LogTables } from './log-tables.ts';
 import { Pruning } from './prune.ts';
 import { LOG_TABLES_VERSION, LOG_TRIGGERS, TRIGGERS } from './schema.ts';
+import { schemaFaults } from './schema-faults.ts';
 import type { SessionUsage } from './session-quota.ts';
 
 /** The end of a session's chain, which the next append links to. */
@@ -63,6 +64,15 @@ export class AuditDatabase {
    */
   static openForWriting(path: string, busyTimeoutMs: number): AuditDatabase {
     return new AuditDatabase(openForWriting(path, busyTimeoutMs));
+  }
+
+  /**
+   * The same for a copy on somebody's machine, where a new file would be for everybody to read. It
+   * holds what agents saw of a cluster.
+   */
+  static openCopyForWriting(path: string): AuditDatabase {
+    makePrivate(path);
+    return AuditDatabase.openForWriting(path, 1000);
   }
 
   /**
@@ -331,6 +341,11 @@ export class AuditDatabase {
   /** Whether the file should have the tables about the log as a whole. Older versions do not. */
   hasLogTables(): boolean {
     return schemaVersion(this.#db) >= LOG_TABLES_VERSION;
+  }
+
+  /** Tables, views and triggers that are not those of the file's version. For the verifier. */
+  schemaFaults(): string[] {
+    return schemaFaults(this.#db, schemaVersion(this.#db));
   }
 
   /**

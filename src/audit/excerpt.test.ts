@@ -66,6 +66,10 @@ it('shows the command of a call, the object of a write and the event of a lifecy
   expect(
     entryText(entry({ kind: 'tool_call', tool: 'shell', params: { command: 'kubectl get pods' }, content: 'why' })),
   ).toBe('kubectl get pods');
+  const cloaked = "ls; : '\u001b]'; kubectl delete pvc --all; x\u001b[31m";
+  expect(entryText(entry({ kind: 'tool_call', tool: 'shell', params: { command: cloaked } }))).toBe(
+    "ls; : '␛]'; kubectl delete pvc --all; x␛[31m",
+  );
   expect(
     entryText(
       entry({
@@ -79,6 +83,6 @@ it('shows the command of a call, the object of a write and the event of a lifecy
 
 it('removes terminal escapes from a text but keeps its characters', () => {
   expect(withoutControls('\u001b[31mred\u001b[0m\u001b]0;title\u0007 \u0008a\tb\nc \u202eüñ🦊\r')).toBe(
-    'red a\tb\nc üñ🦊',
+    'red␛]0;title a\tb\nc üñ🦊',
   );
 });

@@ -2,8 +2,8 @@
 
 import * as z from 'zod';
 import type { TailEntry } from '../api/incident-status.ts';
-import { withoutControls } from './controls.ts';
-import type { Entry } from './entry.ts';
+import { withoutControls, withVisibleEscapes } from './controls.ts';
+import type { Entry, EntryKind } from './entry.ts';
 import { callParams } from './entry-params.ts';
 import { lifecycleEvent } from './lifecycle.ts';
 
@@ -49,11 +49,20 @@ const kubeParams = z.looseObject({
   name: z.string().optional(),
 });
 
+/** Their texts are, or contain, what an agent runs. */
+const WITH_COMMANDS: ReadonlySet<EntryKind> = new Set(['tool_call', 'kube_intent', 'docker_intent']);
+
 /**
  * The most useful one-line text of an entry, such as the command of a call or the object of a
  * write.
+ * @param characters how much of it is wanted; default: all
  */
-export function entryText(entry: Entry): string {
+export function entryText(entry: Entry, characters?: number): string {
+  const text = wholeText(entry).slice(0, characters);
+  return WITH_COMMANDS.has(entry.kind) ? withVisibleEscapes(text) : text;
+}
+
+function wholeText(entry: Entry): string {
   switch (entry.kind) {
     case 'tool_call': {
       const call = callParams.safeParse(entry.params);
@@ -85,6 +94,6 @@ export function statusTail(entries: readonly Entry[]): TailEntry[] {
     kind: entry.kind,
     writer: entry.writer,
     ...(entry.tool === null ? {} : { tool: truncateToBytes(entry.tool, 64) }),
-    text: truncateToBytes(withoutControls(entryText(entry).slice(0, LOOKED_AT)), TAIL_BYTES),
+    text: truncateToBytes(withoutControls(entryText(entry, LOOKED_AT)), TAIL_BYTES),
   }));
 }

@@ -19,7 +19,7 @@ export interface ImportResult {
  * @throws AuditUnavailable if the file cannot be written
  */
 export function importSession(path: string, exported: SessionExport, now: Date): ImportResult {
-  const db = AuditDatabase.openForWriting(path, 1000);
+  const db = AuditDatabase.openCopyForWriting(path);
   try {
     return db.transaction(() => {
       const { id, sealed, entries: count, headHash } = exported.session;

@@ -27,6 +27,11 @@ export interface Difference {
 const SHARED_MAPS: ReadonlySet<string> = new Set(
   'labels annotations data binaryData stringData nodeSelector matchLabels selector requests limits'.split(' '),
 );
+/**
+ * A map or list with more members is one field: each of them is found and set anew for each field,
+ * and the gateway compares each write on its main thread.
+ */
+const MAX_MEMBERS = 250;
 /** Members that name the items of a list, best first. */
 const ITEM_KEYS = ['name', 'mountPath', 'containerPort', 'port', 'key', 'uid', 'ip', 'type'] as const;
 
@@ -67,9 +72,11 @@ function walk(
   if (isOpen(before) && isOpen(after)) {
     const [from, to] = [isMap(before) ? before : {}, isMap(after) ? after : {}];
     const isNew = before === undefined;
+    const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
     // An empty map is a value of its own.
-    if (isNew ? Object.keys(to).length > 0 : after !== undefined || Object.keys(from).length > 0) {
-      for (const key of new Set([...Object.keys(from), ...Object.keys(to)])) {
+    const isValue = isNew ? Object.keys(to).length === 0 : after === undefined && Object.keys(from).length === 0;
+    if (!isValue && keys.size <= 2 * MAX_MEMBERS) {
+      for (const key of keys) {
         walk([...path, key], own(from, key), own(to, key), isNew, [], found);
       }
       return;
@@ -78,8 +85,9 @@ function walk(
   const lists = namedLists(before, after);
   if (lists !== undefined) {
     const [key, from, to] = lists;
+    const names = [...from.keys()];
     for (const value of new Set([...from.keys(), ...to.keys()])) {
-      walk([...path, { key, value }], from.get(value), to.get(value), false, [...from.keys()], found);
+      walk([...path, { key, value }], from.get(value), to.get(value), false, names, found);
     }
     return;
   }
@@ -95,6 +103,7 @@ type Items = ReadonlyMap<string, unknown>;
 /** Two lists by the names of their items, if both have such names and keep the order. */
 function namedLists(a: unknown, b: unknown): [key: string, Items, Items] | undefined {
   if (!Array.isArray(a) || !Array.isArray(b)) return undefined;
+  if (Math.max(a.length, b.length) > MAX_MEMBERS) return undefined;
   for (const key of ITEM_KEYS) {
     const [from, to] = [byName(a, key), byName(b, key)];
     if (from === undefined || to === undefined) continue;

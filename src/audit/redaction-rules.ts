@@ -64,7 +64,7 @@ const HARMLESS =
   /^(?:true|false|null|nil|none|undefined|yes|no|required|missing|invalid|expired|unset|\*+|[x.]{3,}|-|[%/~].*)$/i;
 
 /** An end of line, also escaped as in JSON, and JSON inside JSON. */
-const LINE_END = '(?:\\r?\\n|\\\\{1,8}[nr])';
+export const LINE_END = '(?:\\r?\\n|\\\\{1,8}[nr])';
 /**
  * A line of something encoded. Sixteen characters, in base64 of both cases: other lines stay, so
  * that a one-word command below a secret is not taken for a part of it.

@@ -213,6 +213,34 @@ metadata: {name: y}
     expect(redactor.text(once)).toBe(once);
   });
 
+  it('lose it where lines end as on a terminal, and keep their ends', () => {
+    const text =
+      'apiVersion: v1\ndata:\n  pin: cGluOiA0MjQy\n  b: "c2Vj"\n  o: {x: eHh4}\n\nkind: Secret\ntype: Opaque\n';
+    const shown = redactor.text(text);
+    expect(shown).not.toMatch(/cGluOiA0MjQy|c2Vj|eHh4/);
+    for (const end of ['\r\n', '\r\r\n'])
+      expect(redactor.text(text.replaceAll('\n', end))).toBe(shown.replaceAll('\n', end));
+  });
+
+  it('lose it in texts that are quoted as JSON, in others or alone', () => {
+    const inner = [
+      JSON.stringify({ ...secret, data: { pin: 'aHVudGVyMg==' } }),
+      JSON.stringify({ ...secret, data: { pin: 'aHVudGVyMg==' } }, null, 2),
+      'kind: Secret\ndata:\n  pin: aHVudGVyMg==\n',
+      'a: b\r\n---\r\ndata:\r\n  pin: aHVudGVyMg==\r\nkind: Secret\r\n',
+    ];
+    for (const text of inner) {
+      for (const quoted of [JSON.stringify(text), `msg=${JSON.stringify(text)} x`, JSON.stringify({ out: [text] })]) {
+        const shown = redactor.text(quoted);
+        expect(shown, quoted).not.toContain('aHVudGVyMg');
+        expect(shown).toContain('Secret');
+      }
+    }
+    // What no reader of JSON would take for a string stays as it is.
+    const command = `: "{\\"kind\\":\\"Secret\\",; kubectl delete pvc --all"`;
+    expect(redactor.text(command)).toBe(command);
+  });
+
   it('lose it as a JSON value, whatever the keys of the payload', () => {
     expect(redactor.value(secret)).toEqual({
       ...secret,

@@ -4,6 +4,7 @@
 // a pattern of secrets, and the payload of Kubernetes Secrets. A secret without a telltale name or
 // pattern is removed only if its value is known.
 
+import { literalRule } from './redaction-literals.ts';
 import { isSecretName, maskSecret, placeholder, RULES } from './redaction-rules.ts';
 import { redactSecretObjects } from './secret-objects.ts';
 
@@ -16,40 +17,29 @@ export const MIN_LITERAL_LENGTH = 8;
 /** Removes secrets from texts and values. Its only state is the list of known literals. */
 export class Redactor {
   readonly #literals = new Set<string>();
-  #pattern: RegExp | undefined;
+  #replaceLiterals: ((text: string) => string) | undefined;
 
   constructor(literals: readonly string[] = []) {
     for (const literal of literals) this.add(literal);
   }
 
   /**
-   * From now on, redacts this value wherever it appears: plain, in base64, URL-encoded or escaped
-   * in JSON. Returns false for a value that is too short to be distinguished from ordinary text.
+   * From now on, redacts this value wherever it appears: plain, URL-encoded, escaped in JSON, and
+   * in base64 and hex, also beside other text and in lines. Returns false for a value that is too
+   * short to be distinguished from ordinary text.
    */
   add(literal: string): boolean {
     const secret = literal.trim();
     if (secret.length < MIN_LITERAL_LENGTH) return false;
-    const base64 = Buffer.from(secret).toString('base64');
-    for (const form of [
-      secret,
-      base64.replace(/=+$/, ''),
-      Buffer.from(secret).toString('base64url'),
-      encodeURIComponent(secret),
-      JSON.stringify(secret).slice(1, -1),
-    ]) {
-      this.#literals.add(form);
-    }
-    const longestFirst = [...this.#literals].sort((a, b) => b.length - a.length);
-    this.#pattern = new RegExp(longestFirst.map(escaped).join('|'), 'g');
+    this.#literals.add(secret);
+    this.#replaceLiterals = literalRule(this.#literals);
     return true;
   }
 
   /** Removes secrets from a text. Idempotent. */
   text(input: string): string {
     let text = input.toWellFormed();
-    if (this.#pattern !== undefined) {
-      text = text.replace(this.#pattern, (found) => placeholder('literal', found.length));
-    }
+    if (this.#replaceLiterals !== undefined) text = this.#replaceLiterals(text);
     text = redactSecretObjects(text);
     for (const rule of RULES) text = rule.redact(text);
     return text;
@@ -79,11 +69,6 @@ export class Redactor {
     // fromEntries defines members, so a key such as __proto__ stays a key.
     return Object.fromEntries(members);
   }
-}
-
-/** A pattern that matches exactly this text. */
-function escaped(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 }
 
 /** Replaces every nested value with the placeholder and keeps the keys. */

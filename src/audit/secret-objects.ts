@@ -6,13 +6,13 @@
 
 import { maskBase64Line, maskSecret } from './redaction-rules.ts';
 
-const MENTIONS_JSON = /"kind\\{0,8}"\s{0,8}:\s{0,8}\\{0,8}"Secret(?:List)?\\{0,8}"/;
 const MENTIONS_YAML = /^[ \t]*(?:- )*["']?kind["']?:[ \t]*(?:!!str[ \t]+)?["']?Secret/m;
 
 /** Masks the payload of every Secret that the text shows. Text without one comes back as it is. */
 export function redactSecretObjects(text: string): string {
   let result = text;
-  if (MENTIONS_JSON.test(result)) result = redactJson(result);
+  // In JSON, or in a string of JSON that quotes YAML.
+  if (result.includes('Secret') && result.includes('kind')) result = redactJson(result);
   if (MENTIONS_YAML.test(result)) result = redactYaml(result);
   return result;
 }
@@ -54,6 +54,8 @@ function redactJson(text: string): string {
     else if (frame.kind === undefined && parent !== undefined) parent.spans = joined(parent.spans, frame.spans);
   };
   let at = 0;
+  /** Up to here, quotes outside of all objects were tried. */
+  let read = 0;
   while (at < text.length) {
     const character = text[at];
     const top = stack.at(-1);
@@ -82,13 +84,19 @@ function redactJson(text: string): string {
       } else {
         if (top.key === 'kind' && !top.payload) top.kind = unquote(raw);
         if (top.payload) top.spans.push({ start: at, end, text: `"${maskSecret(KIND, raw.slice(1))}` });
-        else if (MENTIONS_JSON.test(raw)) {
-          const inner = unquote(raw);
-          if (inner !== undefined) accepted.push({ start: at, end, text: JSON.stringify(redactJson(inner)) });
-        }
+        else accepted.push(...redactQuoted(raw, at));
       }
       at = end;
       continue;
+    } else if (top === undefined && character === '"' && at >= read) {
+      // A log line, or what jq prints. A lone quote means nothing, so what follows is read again.
+      read = endOfString(text, at);
+      const [span] = redactQuoted(text.slice(at, read), at);
+      if (span !== undefined) {
+        accepted.push(span);
+        at = read;
+        continue;
+      }
     } else if (character === ',' && top !== undefined) {
       top.expectsKey = true;
     }
@@ -100,6 +108,15 @@ function redactJson(text: string): string {
     if (frame !== undefined) close(frame);
   }
   return replaceSpans(text, accepted);
+}
+
+/** The string with what it quotes redacted, if that is a Secret. */
+function redactQuoted(raw: string, start: number): Span[] {
+  if (!raw.includes('Secret')) return [];
+  const inner = unquote(raw);
+  if (inner === undefined) return [];
+  const redacted = redactSecretObjects(inner);
+  return redacted === inner ? [] : [{ start, end: start + raw.length, text: JSON.stringify(redacted) }];
 }
 
 /** Both lists in one; the shorter is copied, so that deep nesting stays cheap. */
@@ -187,8 +204,9 @@ function redactYaml(text: string): string {
   };
 
   for (const [at, line] of lines.entries()) {
-    if (line.trim() === '') continue;
-    if (line.startsWith('---')) {
+    const text = line.slice(0, endOfText(line));
+    if (text.trim() === '') continue;
+    if (text.startsWith('---')) {
       while (stack.length > 0) close(at);
       continue;
     }
@@ -202,7 +220,7 @@ function redactYaml(text: string): string {
       stack.push(block);
     }
     endPayload(block, at);
-    const [, , , , key = '', value = ''] = YAML_KEY.exec(line) ?? [];
+    const [, , , , key = '', value = ''] = YAML_KEY.exec(text) ?? [];
     if (key === 'kind') block.kind = SECRET_KIND.test(value) ? 'secret' : 'other';
     if (key === 'data' || key === 'stringData') {
       // A value on the same line is a mapping in braces.
@@ -223,8 +241,20 @@ function redactYaml(text: string): string {
 
 const FLOW_VALUE = /([{,][ \t]*["']?[\w./-]+["']?:[ \t]*["']?)([^\s{},"'][^{},"']*)/g;
 
+/** Where a line ends without the carriage returns that a terminal adds. */
+function endOfText(line: string): number {
+  let end = line.length;
+  while (end > 0 && line[end - 1] === '\r') end -= 1;
+  return end;
+}
+
 /** Masks the value of a line of payload. */
-function maskLine(line: string): string {
+function maskLine(whole: string): string {
+  const end = endOfText(whole);
+  return maskText(whole.slice(0, end)) + whole.slice(end);
+}
+
+function maskText(line: string): string {
   const [, indent = '', markers = '', quote = '', key, value = ''] = YAML_KEY.exec(line) ?? [];
   if (key === undefined) return maskBase64Line(KIND, line);
   const before = `${indent}${markers}${quote}${key}${quote}:`;

@@ -7,6 +7,8 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signLog } from './checkpoint.ts';
+import { ENTRY_COLUMNS, entryRow } from './database-rows.ts';
+import { entryHash, genesisHash } from './hash-chain.ts';
 import { openedEntry, sealEntry } from './lifecycle.ts';
 import { LOG_TABLES_VERSION } from './schema.ts';
 import { parseSigner } from './signed-note.ts';
@@ -252,11 +254,79 @@ describe('a signed log file', () => {
     expect(messages(report)).toContain('row 1 is not the one with which the session was opened (leaf 2)');
   });
 
+  it('shows a running session that was called sealed', () => {
+    const seal = "INSERT INTO seals SELECT session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
+    const leaf =
+      "INSERT INTO log_leaves SELECT 7, 'sealed', session, seq, hash FROM entries WHERE session = 'three' AND seq = 2";
+    expect(messages(altered((db) => db.exec(`${seal}; ${leaf}`)))).toContain('row 2 is not a seal');
+  });
+
   it('shows a running session that was cut and whose end was written anew', () => {
     const report = altered((db) => db.exec("DELETE FROM entries WHERE session = 'three' AND seq = 2"));
     expect(messages(report)).toMatch(/row 2 is missing; the list of heads in .* covers 2 entries/);
     const unsigned = altered((db) => db.exec("DELETE FROM entries WHERE session = 'three' AND seq = 2"), {});
     expect(messages(unsigned)).toBe('');
+  });
+
+  it('shows a sealed session that was written anew, with leaves of its own behind the signed ones', () => {
+    const report = altered((db) => {
+      db.exec(
+        'CREATE TABLE kept AS SELECT * FROM log_leaves; DROP TABLE log_leaves; ALTER TABLE kept RENAME TO log_leaves',
+      );
+      const rows = db.prepare(`SELECT ${ENTRY_COLUMNS} FROM entries WHERE session = 'one' ORDER BY seq`).all();
+      let prevHash = genesisHash('one');
+      const add = db.prepare("INSERT INTO log_leaves SELECT max(position) + 1, ?, 'one', ?, ? FROM log_leaves");
+      for (const row of rows) {
+        const fields = { ...entryRow.parse(row), prevHash };
+        const made = { ...fields, content: 'nothing happened', blobDigest: null };
+        prevHash = entryHash(made);
+        const set = 'content = ?, blob_digest = NULL, prev_hash = ?, hash = ?';
+        db.prepare(`UPDATE entries SET ${set} WHERE session = 'one' AND seq = ?`).run(
+          ...[made.content, made.prevHash, prevHash, made.seq],
+        );
+        if (made.seq === 1) add.run('opened', 1, prevHash);
+      }
+      add.run('sealed', rows.length, prevHash);
+      db.prepare("UPDATE seals SET head_hash = ? WHERE session = 'one'").run(prevHash);
+    });
+    expect(messages(report)).toContain('row 1 is not the one with which the session was opened (leaf 2)');
+    expect(messages(report)).toContain('leaf 7 of the log repeats that session one was opened');
+  });
+
+  it('shows a running session that was removed behind a tombstone whose seal nobody signed', () => {
+    const entomb = (session: string) => (db: DatabaseSync) => {
+      const hash = 'a'.repeat(64);
+      const summary = JSON.stringify({
+        ...{
+          session,
+          incident: { namespace: 'tikv', name: session, uid: session },
+          summary: 'x',
+          openedAt: '',
+          lastAt: '',
+        },
+        ...{ entries: 9, headHash: hash, sealed: true, outcome: 'Resolved' },
+      });
+      db.prepare('DELETE FROM entries WHERE session = ?').run(session);
+      db.prepare("INSERT INTO log_leaves SELECT max(position) + 1, 'sealed', ?, 9, ? FROM log_leaves").run(
+        session,
+        hash,
+      );
+      db.prepare("INSERT INTO pruned VALUES (?, 9, ?, '2026-01-01T00:00:00.000Z', ?)").run(session, hash, summary);
+    };
+    expect(messages(altered(entomb('three')))).toMatch(/its seal is not signed/);
+  });
+
+  it('shows a view, a trigger or a table that is not the one of its version', () => {
+    const shown = (change: string) => messages(altered((db) => db.exec(change), {}));
+    const view = 'CREATE VIEW sessions AS SELECT DISTINCT session, 1 AS entries FROM entries';
+    expect(shown(`DROP VIEW sessions; ${view}`)).toContain('view sessions was changed');
+    expect(shown('DROP VIEW sessions')).toContain('view sessions is missing');
+    expect(shown('CREATE TRIGGER later AFTER INSERT ON entries BEGIN SELECT 1; END')).toContain(
+      'trigger later is not part of an audit log',
+    );
+    const replaced = 'ALTER TABLE usage RENAME TO kept; CREATE VIEW usage AS SELECT * FROM kept';
+    expect(shown(replaced)).toMatch(/table usage is missing[\s\S]*view usage is not part of an audit log/);
+    expect(shown('ANALYZE')).toBe('');
   });
 
   it('shows the notes of another key, and those of an earlier log', () => {

@@ -115,6 +115,7 @@ export function verifyLog(evidence: LogEvidence): LogReport {
       checkpoint = { origin, size, root, vkey: signedBy.vkey };
     }
   }
+  if (checkpoint !== undefined) checkPruned(sessions, leaves.slice(0, checkpoint.size), add);
   if (evidence.keys !== undefined && evidence.statements.length === 0) {
     findings.push({ kind: 'unsigned', message: 'the log has no signed checkpoint' });
   }
@@ -144,7 +145,15 @@ function checkLeaves(
 ): void {
   const opened = new Map<string, LogLeaf>();
   const sealed = new Map<string, LogLeaf>();
-  for (const leaf of leaves) (leaf.event === 'opened' ? opened : sealed).set(leaf.session, leaf);
+  for (const leaf of leaves) {
+    const places = leaf.event === 'opened' ? opened : sealed;
+    // The first one counts: whoever may append could give a session another beginning and end.
+    if (!places.has(leaf.session)) places.set(leaf.session, leaf);
+    else {
+      const message = `leaf ${leaf.index} of the log repeats that session ${leaf.session} was ${leaf.event}`;
+      add(leaf.session, { kind: 'duplicate', message });
+    }
+  }
   for (const [session, { hashes, seal, isPruned }] of sessions) {
     const first = opened.get(session);
     const found = sealed.get(session);
@@ -191,6 +200,20 @@ function checkLeaves(
         message: `it was removed from the log: leaf ${index} says that it was ${event}`,
       });
     }
+  }
+}
+
+/** Of a pruned session only the leaf of its seal is left, so this one has to be signed. */
+function checkPruned(
+  sessions: LogEvidence['sessions'],
+  signed: readonly LogLeaf[],
+  add: (session: string, finding: Finding) => void,
+): void {
+  const sealed = new Set(signed.flatMap(({ event, session }) => (event === 'sealed' ? [session] : [])));
+  for (const [session, { isPruned }] of sessions) {
+    if (isPruned !== true || sealed.has(session)) continue;
+    const message = 'it was pruned, but its seal is not signed: nothing shows what its entries were';
+    add(session, { kind: 'unsigned', message });
   }
 }
 

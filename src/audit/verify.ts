@@ -4,7 +4,7 @@ import type { AuditStatus } from '../api/incident-status.ts';
 import { errorMessage, InvalidInput } from '../errors.ts';
 import { AuditDatabase, type UnreadableRow } from './database.ts';
 import type { Entry } from './entry.ts';
-import { type Anchor, type Finding, sha256, verifyChain } from './hash-chain.ts';
+import { type Anchor, type Finding, isSeal, sha256, verifyChain } from './hash-chain.ts';
 import { openedParams } from './lifecycle.ts';
 import type { SessionSummary } from './log.ts';
 import type { Tombstone } from './prune.ts';
@@ -41,6 +41,8 @@ export interface SessionReport {
 
 export interface FileReport {
   readonly path: string;
+  /** The file is no log: every session in it is proven by itself, or not at all. */
+  readonly isImported: boolean;
   /** Faults of the file as a whole. */
   readonly findings: readonly Finding[];
   /** The newest checkpoint whose signature was checked. */
@@ -115,6 +117,11 @@ export function verifySession(evidence: SessionEvidence): SessionReport {
   const chain = verifyChain(session, entries, evidence.anchors);
   // An unreadable row is broken, not missing: do not report its gap as a second fault.
   findings.push(...chain.filter((finding) => finding.kind !== 'missing' || !unreadableSeqs.has(finding.seq ?? 0)));
+  const last = entries.at(-1);
+  if (evidence.sealed && last !== undefined && !entries.some(isSeal)) {
+    const message = `it is said to be sealed, but row ${last.seq} is not a seal`;
+    findings.push({ kind: 'corrupt', seq: last.seq, message });
+  }
   const blobs = checkBlobs(entries, evidence.storedDigest);
   findings.push(...blobs.findings);
   return {
@@ -207,6 +214,11 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         message: `the file is no longer append-only: trigger ${missing.join(', ')} is missing`,
       });
     }
+    const known = missing.map((name) => `trigger ${name} is missing`);
+    for (const fault of db.schemaFaults().filter((one) => !known.includes(one))) {
+      const message = `the file is not as oplab makes it: ${fault}; it may show something else than its rows`;
+      findings.push({ kind: 'corrupt', message });
+    }
     for (const digest of db.changedBlobs()) {
       findings.push({ kind: 'blob-changed', message: `the stored text ${digest} does not match its digest` });
     }
@@ -243,7 +255,9 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
         },
       });
     });
-    const isImported = imports.size > 0 && wanted.every((session) => imports.has(session));
+    const own = ownStatements(db);
+    // Whoever may write the file could call all its sessions imported, and take one away.
+    const isImported = own.length === 0 && imports.size > 0 && wanted.every((session) => imports.has(session));
     if (isImported && (options.statements ?? []).length > 0) {
       throw new InvalidInput(
         `${path} has only imported sessions: compare their exports with --checkpoint, not this file`,
@@ -253,7 +267,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
       ...readLeaves(db, findings),
       sessions: facts,
       complete: options.sessions === undefined,
-      statements: [...ownStatements(db), ...(options.statements ?? [])],
+      statements: [...own, ...(options.statements ?? [])],
       // No signature of this file covers what others have recorded.
       keys: isImported ? undefined : options.keys,
     });
@@ -261,6 +275,7 @@ export function verifyFile(path: string, options: VerifyFileOptions = {}): FileR
     const [first] = proven.values();
     return {
       path,
+      isImported,
       findings,
       checkpoint: log.checkpoint ?? first?.checkpoint,
       sessions: withLogReport(sessions, log).map((report) =>

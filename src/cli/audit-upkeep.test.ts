@@ -1,6 +1,6 @@
 // The commands that keep the log in order, with a real log: search, backup and prune.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -148,6 +148,11 @@ describe('audit search', () => {
 });
 
 describe('audit backup', () => {
+  it('makes a file that only its owner may read, as the gateway keeps the log', async () => {
+    await oplab('audit', 'backup', backup());
+    expect((await stat(backup())).mode & 0o777).toBe(0o600);
+  });
+
   it('copies the log of a running gateway, and verifies the copy against the anchors', async () => {
     await oplab('audit', 'backup', backup());
     expect(captured.stdout).toContain('2 sessions, 7 entries added');

@@ -11,7 +11,7 @@ describe('oplab changes', () => {
     expect(text()).toContain('configmaps tikv/config\n#2 ');
     expect(text()).toMatch(/-\s+b = 2\n\+\s+b = 3\n/);
     expect(text()).not.toContain('resourceVersion');
-    expect(text()).toContain('rm -rf /data: what a command in a container changed is not on record');
+    expect(text()).toContain('rm -rf ␛[31m/data: what a command in a container changed is not on record');
   });
 
   it('prints diffs alone as a patch, and both states as JSON', async () => {

@@ -2,6 +2,7 @@
 // session in a file is the one in the served.log.
 
 import { readFile, writeFile } from 'node:fs/promises';
+import { DatabaseSync } from 'node:sqlite';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
 import { newSigner, useSignedLog } from '../../test/support/signed-log.ts';
@@ -222,6 +223,13 @@ describe('an export of a signed log', () => {
     await expect(verify(one, ...args)).rejects.toBeInstanceOf(InvalidInput);
   });
 
+  it('of a running session cannot call itself sealed', async () => {
+    const three = await exported('three');
+    const session = { ...three.session, sealed: true };
+    await expect(verify({ ...three, session }, ...KEY)).rejects.toMatchObject({ exitCode: 4 });
+    expect(captured.stdout).toContain('it is said to be sealed, but row 2 is not a seal');
+  });
+
   it('tells that a proof is not there yet, or that the log is not signed', async () => {
     await served.log.seal(by('three'), sealEntry('Resolved'));
     await exported('three');
@@ -288,6 +296,33 @@ describe('an imported session', () => {
     const cases = await openAuditLog({ path: at('cases.db') });
     await expect(cases.tree(0)).rejects.toThrow(/imported, such as one, and a log must not sign/);
     await cases.close();
+  });
+
+  it('says nothing about the sessions beside it, and makes no import of a log that was signed', async () => {
+    const kept = [await exported('one'), await exported('three')];
+    await served.whileClosed(async () => {
+      const cut = (sql: string) => {
+        const db = new DatabaseSync(at('audit.db'));
+        for (const { name } of db.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all()) {
+          if (/_no_delete$/.test(String(name))) db.exec(`DROP TRIGGER ${String(name)}`);
+        }
+        db.exec(sql);
+        const add = db.prepare('INSERT OR IGNORE INTO imports VALUES (?, ?, ?)');
+        for (const { session, exportedAt, proof } of kept) add.run(session.id, exportedAt, canonicalJson(proof));
+        db.close();
+      };
+      const tables = ['seals', 'entries', 'log_leaves'];
+      cut(tables.map((table) => `DELETE FROM ${table} WHERE session = 'two'`).join(';'));
+      captured.stdout = '';
+      const verifying = oplab('audit', 'verify', '--file', at('audit.db'), ...KEY);
+      await expect(verifying).rejects.toMatchObject({ exitCode: 4 });
+      expect(captured.stdout).toMatch(/the log was set back or replaced/);
+      cut('DELETE FROM signed_notes');
+      captured.stdout = '';
+      await oplab('audit', 'verify', '--file', at('audit.db'), ...KEY).catch(() => undefined);
+      expect(captured.stdout).toContain('only imported sessions');
+      expect(captured.stdout).not.toContain('openings and seals');
+    });
   });
 
   it('completes an earlier one, with the newer proof', async () => {

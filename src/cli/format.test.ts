@@ -24,3 +24,15 @@ it('formats durations, costs and times with their units', () => {
   expect(clock('2026-01-10T04:30:01.123Z')).toBe('04:30:01');
   expect(dateTime('2026-01-10T04:30:01.123Z')).toBe('2026-01-10 04:30:01 UTC');
 });
+
+it('shows no text in the place of a time', () => {
+  for (const text of ['<script>', '\u001b]0;x\u0007', '2026-01-01T10:00:00Z`x', 'T10:00:00`']) {
+    expect(clock(text)).toBe('?');
+    expect(dateTime(text)).toBe('?');
+  }
+  for (const time of ['2026-01-01T10:00:00Z', '2026-01-01T10:00:00.000Z', '2026-01-01T10:00:00.000000+02:00']) {
+    expect(clock(time)).toBe('10:00:00');
+    expect(dateTime(time)).toContain('2026-01-01 10:00:00');
+  }
+  expect(dateTime(undefined)).toBe('');
+});

@@ -27,14 +27,21 @@ export function cost(milliUSD: number | undefined): string {
   return milliUSD === undefined ? '' : `$${(milliUSD / 1000).toFixed(3)}`;
 }
 
+/** Of an RFC 3339 time: date, time of day, offset. A file can hold any text in its place. */
+const TIME = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+const NO_TIME = '?';
+
 /** The time of day of an RFC 3339 time, in UTC. */
 export function clock(time: string): string {
-  return /T(\d\d:\d\d:\d\d)/.exec(time)?.[1] ?? time;
+  return time === '' ? '' : (TIME.exec(time)?.[2] ?? NO_TIME);
 }
 
 /** Date and time in UTC, to the second. */
 export function dateTime(time: string | undefined): string {
-  return time === undefined ? '' : time.replace('T', ' ').replace(/(?:\.\d+)?Z$/, ' UTC');
+  if (time === undefined || time === '') return '';
+  const [, date, clockTime, offset] = TIME.exec(time) ?? [];
+  if (date === undefined) return NO_TIME;
+  return `${date} ${clockTime} ${offset === 'Z' ? 'UTC' : offset}`;
 }
 
 /** A number with thousands separators: 1,234,567. */

@@ -168,6 +168,7 @@ describe('session import', () => {
     const file = await files.writeExport();
     await files.oplab('session', 'import', file, '--into', files.at('cases.db'));
     expect(files.stdout).toContain('9 entries added');
+    expect((await stat(files.at('cases.db'))).mode & 0o777).toBe(0o600);
     await files.oplab('audit', 'verify', '--file', files.at('cases.db'));
     expect(files.stdout).toContain('against its own head only; not signed');
     expect(files.stdout).toContain("checked against the file's seal; 2 texts match");

@@ -1,5 +1,6 @@
 // The command `oplab undo` on a session export and objects in memory.
 
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   changed,
@@ -13,6 +14,7 @@ import {
   SESSION,
   target,
 } from '../../test/support/undo-session.ts';
+import { parseExport } from '../audit/export.ts';
 import { sha256 } from '../audit/hash-chain.ts';
 
 describe('oplab undo', () => {
@@ -62,6 +64,30 @@ describe('oplab undo', () => {
     for (const value of ['before:  "a = 1\\nb = 2"', 'session: "a = 1\\nb = 3"', 'present: "theirs"']) {
       expect(text()).toContain(value);
     }
+  });
+
+  it('acts on no record that the Incident does not name as its sealed log', async () => {
+    const file = exported(changed);
+    const { entries } = parseExport(readFileSync(file, 'utf8'), file);
+    const [first] = entries;
+    const running = { entries: 1, headHash: first?.hash ?? '' };
+    for (const status of [undefined, {}, running]) {
+      const { run, forge, steps, annotations, questions } = cluster(now('a = 1\nb = 3'));
+      forge(status);
+      await expect(run('undo', SESSION, '--file', file)).rejects.toMatchObject({ code: 'OPLAB_NOT_ALLOWED' });
+      expect([steps, annotations, questions]).toEqual([[], [], []]);
+    }
+  });
+
+  it('says so where it shows only the beginning of a value, and shows what reorders it', async () => {
+    const before = `${'a'.repeat(600)}\u202e`;
+    const { run, text } = cluster(now('mine'));
+    await run('undo', SESSION, '--file', exported(patch(2, object(before, '1'), object('mine', '2'))), '--dry-run');
+    expect(text()).toContain('(and 108 more characters: see -o json)');
+    const short = cluster(now('mine'));
+    const file = exported(patch(2, object('a\u202eb', '1'), object('mine', '2')));
+    await short.run('undo', SESSION, '--file', file, '--dry-run');
+    expect(short.text()).toContain('set to "a\\u202eb"');
   });
 
   it('changes nothing in a dry run', async () => {

@@ -6,7 +6,7 @@
 
 import * as z from 'zod';
 import type { RecordedChange, RecordedChanges } from '../api/incident-status.ts';
-import { withoutControls } from '../audit/controls.ts';
+import { withoutControls, withVisibleEscapes } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
 import { intentParams, wasRefused } from '../audit/entry-params.ts';
 import { truncateToBytes } from '../audit/excerpt.ts';
@@ -51,7 +51,7 @@ export function readChange(entry: LogEntry): RecordedChange | undefined {
     seq: entry.seq,
     ...(command === undefined ? {} : { command }),
     plane,
-    text: truncateToBytes(withoutControls(entry.content), TEXT_BYTES),
+    text: truncateToBytes(withoutControls(withVisibleEscapes(entry.content)), TEXT_BYTES),
   });
   if (entry.kind === 'docker_intent') {
     return dockerIntent.safeParse(entry.params ?? {}).data?.changes === false ? undefined : change('docker');

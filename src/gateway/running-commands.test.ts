@@ -164,7 +164,7 @@ describe('a write without explanation', () => {
     expect(commands.knownUnexplained('s')).toBeUndefined();
     const seq = append({ writer: 'gateway', kind, params: unexplained, content: 'unexplained: create \u001b[31mx' });
     append({ writer: 'gateway', kind, params: unexplained, content: 'create y' });
-    const first = { seq, attempt: 1, time: '2026-01-01T00:00:00.000Z', text: 'create x' };
+    const first = { seq, attempt: 1, time: '2026-01-01T00:00:00.000Z', text: 'create ␛[31mx' };
     expect(seen.mock.calls).toEqual([['s', first]]);
     expect(commands.knownUnexplained('s')).toEqual(first);
     expect(commands.knownUnexplained('other')).toBeUndefined();

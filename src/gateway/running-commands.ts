@@ -4,7 +4,7 @@
 // The shell server kills all processes of a command before it reports the command's end. Whatever
 // sends a request after that is not part of any recorded command.
 
-import { withoutControls } from '../audit/controls.ts';
+import { withoutControls, withVisibleEscapes } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
 import { callParams, intentParams } from '../audit/entry-params.ts';
 import type { AuditLog } from '../audit/log.ts';
@@ -209,7 +209,12 @@ export class RunningCommands {
     const intent = intentParams.safeParse(entry.params).data;
     if (intent?.unexplained === true && state.unexplained === undefined) {
       const { seq, attempt, time, content } = entry;
-      state.unexplained = { seq, attempt, time, text: withoutControls(content).replace(UNEXPLAINED_MARK, '') };
+      state.unexplained = {
+        seq,
+        attempt,
+        time,
+        text: withoutControls(withVisibleEscapes(content)).replace(UNEXPLAINED_MARK, ''),
+      };
       this.#options.onUnexplained?.(entry.session, state.unexplained);
     }
     const { command } = state;

@@ -2,6 +2,7 @@
 
 import type * as z from 'zod';
 import { InvalidInput } from '../errors.ts';
+import { isTooDeep, MAX_LEVELS } from './depth.ts';
 import { describeIssue, type Problem, pathText } from './issue-text.ts';
 
 /** How to parse, and what the messages may contain. */
@@ -22,6 +23,9 @@ export type CheckedInput<T> =
 
 /** Parses without throwing. */
 export function checkInput<T>(schema: z.ZodType<T>, value: unknown, options: InputOptions): CheckedInput<T> {
+  if (isTooDeep(value)) {
+    return { success: false, problems: [`is nested in more than ${MAX_LEVELS} levels; flatten it`] };
+  }
   // An empty message marks the issues whose schema has no message of its own.
   const parsed = schema.safeParse(value, { reportInput: true, error: () => '' });
   if (parsed.success) return parsed;

@@ -1,11 +1,12 @@
 // A session export and objects in memory, for tests of the commands that read and undo changes.
 
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'vitest';
+import type { AuditStatus } from '../../src/api/incident-status.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { buildExport } from '../../src/audit/export.ts';
+import { buildExport, parseExport } from '../../src/audit/export.ts';
 import { entryHash, genesisHash, sha256 } from '../../src/audit/hash-chain.ts';
 import type { JsonMap } from '../../src/audit/object-view.ts';
 import type { Present, Step } from '../../src/cli/changes/undo-plan.ts';
@@ -85,7 +86,8 @@ export function cluster(present: Present, isConfirmed = true) {
   const notes: string[] = [];
   const questions: string[] = [];
   let other: string | undefined;
-  let sealedHeadHash: string | undefined;
+  let audit: AuditStatus | undefined;
+  let isForged = false;
   const steps: Step[] = [];
   const annotations: string[] = [];
   let annotate = async (value: string) => void annotations.push(value);
@@ -101,7 +103,7 @@ export function cluster(present: Present, isConfirmed = true) {
     },
     incidents: () => ({
       get: async () => ({
-        incident: sealedHeadHash === undefined ? incident : { ...incident, status: { audit: { sealedHeadHash } } },
+        incident: audit === undefined ? incident : { ...incident, status: { audit } },
         raw: { metadata: { annotations: { 'oplab.dev/undo': annotations.at(-1) ?? '[]' } } },
       }),
       list: async () => [],
@@ -123,13 +125,27 @@ export function cluster(present: Present, isConfirmed = true) {
       },
     }),
   });
+  const run = commandLine(environment);
   return {
-    run: commandLine(environment),
+    run: async (...args: string[]) => {
+      const at = args.indexOf('--file');
+      // The Incident knows the log that the file is from.
+      if (at >= 0 && !isForged) {
+        const { session } = parseExport(readFileSync(args[at + 1] ?? '', 'utf8'), 'file');
+        audit = { sealedHeadHash: session.headHash };
+      }
+      return await run(...args);
+    },
+    /** From now on, files are not from the log of the Incident, whose status says this. */
+    forge: (status: AuditStatus | undefined) => {
+      isForged = true;
+      audit = status;
+    },
     text: () => lines.join(''),
     notes: () => notes.join(''),
     clear: () => void lines.splice(0),
     seal: (hash: string) => {
-      sealedHeadHash = hash;
+      audit = { sealedHeadHash: hash };
     },
     questions,
     /** Somebody else begins an undo while this one acts. */

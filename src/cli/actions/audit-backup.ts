@@ -24,7 +24,7 @@ export async function backUpAudit(environment: Environment, command: Command, fi
   let added = 0;
   let count = 0;
   try {
-    const db = AuditDatabase.openForWriting(file, 1000);
+    const db = AuditDatabase.openCopyForWriting(file);
     try {
       await copyLeaves(db, reader);
       for (const summary of await reader.sessions()) {

@@ -144,13 +144,13 @@ async function verifyOffline(
     return verifyExported(file, exported, given, anchors.get(id) ?? []);
   }
   const keys = givenKeys(given);
-  const { findings, checkpoint, ...report } = verifyFile(file, {
+  const { findings, checkpoint, isImported, ...report } = verifyFile(file, {
     anchors,
     keys,
     statements: givenCheckpoint(given),
     ...(sessions === undefined ? {} : { sessions }),
   });
-  const signature = { checkpoint, keySource: keys?.source, onFirstUse: false };
+  const signature = { checkpoint, keySource: keys?.source, onFirstUse: false, isImported };
   return { source: file, findings, signature, sessions: report.sessions };
 }
 

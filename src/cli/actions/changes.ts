@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import * as z from 'zod';
-import { withoutControls } from '../../audit/controls.ts';
+import { withoutControls, withVisibleEscapes } from '../../audit/controls.ts';
 import { type SessionExport, verifyExport } from '../../audit/export.ts';
 import type { Anchor } from '../../audit/hash-chain.ts';
 import { NotFound, VerificationFailed } from '../../errors.ts';
@@ -110,7 +110,7 @@ function renderOthers(output: Output, changes: readonly Change[]): void {
   if (others.length > 0) output.line(output.colors.bold('Writes without a difference'));
   for (const { seq, time, attempt, text, why } of others) {
     output.line(output.colors.dim(`#${seq}  ${dateTime(time)}  attempt ${attempt}`));
-    output.line(`  ${withoutControls(text)}: ${withoutControls(why)}`);
+    output.line(`  ${withoutControls(withVisibleEscapes(text))}: ${withoutControls(why)}`);
   }
   output.note('Connections over the plain network are on no record, and so not in this list.');
 }

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import * as z from 'zod';
 import type { Incident } from '../../api/incident.ts';
-import { withoutControls } from '../../audit/controls.ts';
+import { escapeControls, withoutControls, withVisibleEscapes } from '../../audit/controls.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import { isMap } from '../../audit/object-view.ts';
 import { statusAnchors } from '../../audit/verify.ts';
@@ -26,6 +26,9 @@ const flags = connectionFlags.extend({
 });
 type Flags = z.infer<typeof flags>;
 
+/** Characters of a value that the plan for people shows. */
+const MAX_SHOWN = 500;
+
 /** How often a record is tried while others write to the Incident. */
 const RECORD_TRIES = 5;
 
@@ -37,7 +40,8 @@ export async function undoSession(environment: Environment, command: Command, te
   const given = parseFlags(command, flags);
   const session = await loadSession(environment, given, text);
   const incident = await findIncident(environment, given, session);
-  requireVerified(session, environment.output, statusAnchors(incident.status?.audit));
+  const anchors = statusAnchors(incident.status?.audit);
+  requireVerified(session, environment.output, anchors);
   const changes = await changesOf(session);
   const objects = environment.objects(given);
   const plans = await planUndo(changes, objects);
@@ -51,6 +55,12 @@ export async function undoSession(environment: Environment, command: Command, te
   }
   if (!session.session.sealed) {
     throw new NotAllowed('the session is still open: cancel the Incident, wait until it has ended, and try again');
+  }
+  // Rows and a seal can be added to a running log by whoever makes the file, and its chain holds.
+  if (!anchors.some(({ sealed }) => sealed)) {
+    throw new NotAllowed(
+      `the status of the Incident does not name the last hash of its sealed log, so nothing proves that this record is its own; if the session has just ended, try again in a few seconds`,
+    );
   }
   if (plans.every(({ steps }) => steps.length === 0)) {
     const idle = plans.map((plan) => ({ ...plan, done: true }));
@@ -152,7 +162,7 @@ function render(output: Output, results: readonly ObjectResult[], others: readon
   }
   if (others.length > 0) output.line(bold('Cannot be put back'));
   for (const { seq, what, why } of others)
-    output.line(yellow(`  #${seq} ${withoutControls(what)}: ${withoutControls(why)}`));
+    output.line(yellow(`  #${seq} ${withoutControls(withVisibleEscapes(what))}: ${withoutControls(why)}`));
 }
 
 const PAST = { set: 'set', remove: 'removed', create: 'created again', delete: 'deleted' };
@@ -164,7 +174,10 @@ function showRestored({ seq, action, field, value, why }: Restored): string {
 }
 
 function showValue(value: unknown): string {
-  return value === undefined ? 'not there' : withoutControls(JSON.stringify(value)).slice(0, 500);
+  if (value === undefined) return 'not there';
+  const text = escapeControls(JSON.stringify(value));
+  const rest = text.length - MAX_SHOWN;
+  return rest <= 0 ? text : `${text.slice(0, MAX_SHOWN)}… (and ${rest} more characters: see -o json)`;
 }
 
 function showConflict({ seq, field, before, ours, present, why }: Conflict): string[] {

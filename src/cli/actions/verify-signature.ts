@@ -22,6 +22,8 @@ export interface SignatureVerdict {
   readonly keySource: string | undefined;
   /** The key is from the same cluster as the log: it shows only that nothing changed since the first use. */
   readonly onFirstUse: boolean;
+  /** There is no log: each session is proven by itself. */
+  readonly isImported?: boolean;
 }
 
 /** The keys of --public-key: one key, or a file with one key per line. @throws InvalidInput */

@@ -362,6 +362,6 @@ export function patchOperations(path: string, from: unknown, to: unknown): Patch
     return [{ op: from === undefined ? 'add' : 'replace', path, value: to }];
   }
   return [...new Set([...Object.keys(from), ...Object.keys(to)])].flatMap((key) =>
-    patchOperations(`${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, from[key], to[key]),
+    patchOperations(`${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, member(from, key), member(to, key)),
   );
 }

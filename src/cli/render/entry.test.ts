@@ -29,5 +29,6 @@ it('names what a command left behind, without what a terminal would execute', ()
   expect(first(entry('tool_result', params, { tool: 'shell', exitCode: 0 }))).toContain(
     '(exit 0, left behind: process "sleep 1" (killed); listener on tcp 0.0.0.0:1 (closed))',
   );
+  expect(first(entry('tool_result', { signal: '\u001b]0;owned\u0007' }))).toContain('(␛]0;owned)');
   expect(first(entry('tool_result', { killedProcesses: 2 }, { exitCode: 0 }))).toContain('2 leftover processes killed');
 });

@@ -1,7 +1,7 @@
 // Renders one entry of the trail for people: a summary line, and below it the entry's content.
 
 import * as z from 'zod';
-import { withoutControls } from '../../audit/controls.ts';
+import { withoutControls, withVisibleEscapes } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
@@ -68,7 +68,7 @@ function ending(entry: Entry): string {
   if (params.success) {
     const { timedOut, indeterminate, truncated, signal, killedProcesses = 0, leftBehind = [] } = params.data;
     if (timedOut) parts.push('timed out');
-    else if (signal !== undefined && signal !== null) parts.push(signal);
+    else if (signal !== undefined && signal !== null) parts.push(withoutControls(signal));
     if (indeterminate) parts.push('indeterminate');
     if (truncated) parts.push('output truncated');
     if (leftBehind.length > 0) parts.push(`left behind: ${withoutControls(leftBehind.join('; '))}`);
@@ -85,7 +85,7 @@ function body(entry: Entry, { bold, dim }: Colors, width: number): string[] {
       const call = callParams.safeParse(entry.params);
       if (call.success) {
         // Commands are not wrapped, so that they can be copied.
-        const lines = withoutControls(call.data.command).split('\n');
+        const lines = withoutControls(withVisibleEscapes(call.data.command)).split('\n');
         return [...reason, ...lines.map((line, index) => `${INDENT}${bold(index === 0 ? `$ ${line}` : `  ${line}`)}`)];
       }
       const claim = claimParams.safeParse(entry.params);

@@ -5,7 +5,7 @@ import { renderCommand } from '../../api/command.ts';
 import { CONDITIONS, type Incident, incident as incidentSchema } from '../../api/incident.ts';
 import type { HandoverStep } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
-import { withoutControls } from '../../audit/controls.ts';
+import { withoutControls, withVisibleEscapes } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, costParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
@@ -106,7 +106,7 @@ function facts(file: SessionExport, incident: Incident | undefined): string {
     ['Attempts', String(status?.attempts?.length ?? Math.max(0, ...entries.map(({ attempt }) => attempt)))],
     ['Model', text(models)],
     ['Cost', cost(micro / 1000)],
-    ['Session', `\`${session.id}\``],
+    ['Session', code(session.id)],
   ];
   return markdownTable(
     ['', ''],
@@ -194,7 +194,7 @@ function commands(entries: readonly Entry[]): string[] {
           String(entry.seq),
           clock(entry.time),
           text(entry.content),
-          code(call.data.command),
+          code(withVisibleEscapes(call.data.command)),
           result === undefined ? '?' : `${result.exitCode ?? '?'}${took}`,
           text(result?.content ?? 'no result on record'),
         ],

@@ -49,8 +49,11 @@ function signedLine({ signed, entries, imported }: SessionReport): string[] | un
 }
 
 /** One line about the signature of the log as a whole. */
-export function renderSignature({ checkpoint, keySource, onFirstUse }: SignatureVerdict): string {
+export function renderSignature({ checkpoint, keySource, onFirstUse, isImported }: SignatureVerdict): string {
   if (keySource === undefined) return 'signature not checked: no public key (--public-key)';
+  if (isImported === true && checkpoint !== undefined) {
+    return `only imported sessions, each proven by itself: one that is missing would not show; the key is from ${keySource}`;
+  }
   if (checkpoint === undefined) return `no valid signature; the key is from ${keySource}`;
   const trust = onFirstUse ? `, which is trusted on first use (save it: --public-key '${checkpoint.vkey}')` : '';
   return `signed by ${checkpoint.origin}: ${checkpoint.size} openings and seals of sessions; the key is from ${keySource}${trust}`;

@@ -1,6 +1,7 @@
 // Renders the trail for a narrow pane: reasoning, commands, output, results and writes with times.
 
 import type { TailEntry } from '../../api/incident-status.ts';
+import { withVisibleEscapes } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
 import { callParams, claimParams, intentParams, resultParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
@@ -84,7 +85,7 @@ function entryLines(entry: Entry, width: number): Line[] {
       if (!call.success) return [...claimLines(entry, below), ...below(entry.content, 'plain')];
       return [
         ...beside(entry, 'runs', 'bold', entry.content, 'dim', width),
-        ...call.data.command
+        ...withVisibleEscapes(call.data.command)
           .replace(/\n$/, '')
           .split('\n')
           .flatMap((line, row) =>

@@ -5,6 +5,7 @@
 // JSON made from the parsed value, and protobuf only in its plainest form.
 
 import { NotAllowed, TooLarge } from '../../../errors.ts';
+import { isTooDeep, MAX_LEVELS } from '../../../input/depth.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
 import { readYaml } from './yaml-body.ts';
@@ -111,15 +112,11 @@ function compactJson(bytes: Buffer, mayBeYaml: boolean): string {
 }
 
 function stringify(value: unknown): string {
-  let json: string;
-  try {
-    json = JSON.stringify(value, (_key, part: unknown) => {
-      if (typeof part === 'bigint') return JSON.rawJSON(String(part));
-      return Object.is(part, -0) ? JSON.rawJSON('-0') : part;
-    });
-  } catch {
-    throw new NotAllowed('the body is nested too deeply to be recorded');
-  }
+  if (isTooDeep(value)) throw new NotAllowed(`the body is nested in more than ${MAX_LEVELS} levels; flatten it`);
+  const json = JSON.stringify(value, (_key, part: unknown) => {
+    if (typeof part === 'bigint') return JSON.rawJSON(String(part));
+    return Object.is(part, -0) ? JSON.rawJSON('-0') : part;
+  });
   if (LONE_SURROGATE.test(json)) {
     throw new NotAllowed(
       'the body has half of a surrogate pair, which the API server replaces; send a whole character',
