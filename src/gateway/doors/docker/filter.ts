@@ -12,6 +12,7 @@ import { parseGo } from './go-object.ts';
 import { checkHostConfig } from './host-config-check.ts';
 import { checkEndpoint, checkNetwork } from './network-rules.ts';
 import { connectSpec, disconnectSpec, execSpec, execStart, networkSpec, volumeSpec } from './object-specs.ts';
+import { requirePlainPs } from './ps-args.ts';
 import { type DockerRequest, isImageReference, isName, writePath } from './route.ts';
 import { owns, parseScope, scopedFilters } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
@@ -132,10 +133,8 @@ class Decision {
     switch (operation) {
       case 'container.top': {
         const args = query.get('ps_args') ?? '';
-        // ps runs on the host.
-        if (!/^[A-Za-z0-9 ,=_-]{0,100}$/.test(args))
-          throw new InvalidInput('ps_args may contain only letters, digits, spaces and "-,=_"');
-        return pass(`top ${container.name}`);
+        requirePlainPs(args);
+        return pass(`top ${container.name}${args === '' ? '' : ` ${args}`}`);
       }
       case 'container.attach':
         return pass(`attach ${container.name}`);
