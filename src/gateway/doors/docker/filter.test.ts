@@ -149,6 +149,12 @@ describe('commands in containers', () => {
     await expect(through('POST', '/containers/tikv0/start', {})).resolves.toBeDefined();
   });
 
+  it('says what a removal removes', async () => {
+    const text = async (query: string) => (await through('DELETE', `/containers/tikv0${query}`)).text;
+    expect(await text('?v=1&force=true')).toBe('rm --force --volumes tikv0');
+    expect(await text('?v=0&force=False')).toBe('rm tikv0');
+  });
+
   it('updates limits, not devices', async () => {
     await expect(
       through('POST', '/containers/tikv0/update', { Memory: 1e9, RestartPolicy: { Name: 'always' } }),
@@ -225,6 +231,10 @@ describe('networks, volumes and images', () => {
   it('pulls only from repositories that the project uses', async () => {
     const pull = (image: string) => through('POST', `/images/create?fromImage=${encodeURIComponent(image)}&tag=v9`);
     expect((await pull('pingcap/tikv')).text).toBe('pull pingcap/tikv:v9');
+    // Without a tag, the daemon pulls all of them.
+    const bare = async (image: string) => (await through('POST', `/images/create?fromImage=${image}`)).text;
+    expect(await bare('pingcap/tikv')).toBe('pull --all-tags pingcap/tikv');
+    expect(await bare('pingcap/tikv:v8')).toBe('pull pingcap/tikv:v8');
     for (const image of [
       'bank-core',
       'evil.example:5000/pingcap/tikv',

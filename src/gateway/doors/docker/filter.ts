@@ -13,9 +13,10 @@ import { checkHostConfig } from './host-config-check.ts';
 import { checkEndpoint, checkNetwork } from './network-rules.ts';
 import { connectSpec, disconnectSpec, execSpec, execStart, networkSpec, volumeSpec } from './object-specs.ts';
 import { requirePlainPs } from './ps-args.ts';
-import { type DockerRequest, isImageReference, isName, writePath } from './route.ts';
+import { type DockerRequest, isImageReference, isName, isSet, writePath } from './route.ts';
 import { owns, parseScope, scopedFilters } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
+import { describeStop, onlyEnds, parseSignal } from './signals.ts';
 
 /** How the answer to a read is reduced. */
 export type Reduction = 'containers' | 'networks' | 'volumes' | 'images' | 'info';
@@ -149,11 +150,13 @@ class Decision {
         return pass(`rename ${container.name} ${to}`);
       }
       case 'container.kill':
-        return pass(
-          `kill ${query.has('signal') ? `--signal ${query.get('signal')?.slice(0, 20)} ` : ''}${container.name}`,
-        );
-      case 'container.remove':
-        return pass(`rm ${query.get('force') ? '--force ' : ''}${container.name}`);
+      case 'container.stop':
+      case 'container.restart':
+        return pass(`${verb} ${describeStop(query)}${container.name}`);
+      case 'container.remove': {
+        const options = [isSet(query, 'force') ? '--force ' : '', isSet(query, 'v') ? '--volumes ' : ''].join('');
+        return pass(`rm ${options}${container.name}`);
+      }
       case 'container.update': {
         const wanted = parseGo(this.#body, updateSpec);
         checkHostConfig(wanted, this.#objects.access);
@@ -172,10 +175,15 @@ class Decision {
 
   /** Whether the operation may be done to a container with its access to the host. */
   async #requireRule(container: ContainerFacts): Promise<void> {
-    const { operation } = this.#request.route;
-    const rule = new Map(Object.entries(CONTAINER_RULES)).get(operation)?.rule ?? 'contents';
+    const { query, route } = this.#request;
+    const { operation } = route;
+    const signal = parseSignal(query);
+    const listed = new Map(Object.entries(CONTAINER_RULES)).get(operation)?.rule ?? 'contents';
+    // With a signal of the caller's choice, a stop is a kill.
+    const rule = signal !== undefined && listed === 'any' ? CONTAINER_RULES['container.kill'].rule : listed;
     if (rule === 'contents') await this.#objects.requireUnprivileged(container);
     if (rule === 'starts') await this.#objects.requireNoWritableVolume(container);
+    if (signal !== undefined && !onlyEnds(signal)) await this.#objects.requireUnprivileged(container);
     if (operation !== 'container.remove') return;
     // Otherwise nobody would know that the agent could write to the volume.
     for (const { name } of container.volumes.filter(({ writable }) => writable)) {
@@ -304,7 +312,8 @@ class Decision {
       );
     }
     const name = `${image}${tag === '' ? '' : tag.includes(':') ? `@${tag}` : `:${tag}`}`;
-    return this.#pass({ text: `pull ${name}`, target: { name } });
+    const isWhole = tag === '' && !/[:@]/.test(image.slice(image.lastIndexOf('/') + 1));
+    return this.#pass({ text: `pull ${isWhole ? '--all-tags ' : ''}${name}`, target: { name } });
   }
 
   // Shared
