@@ -17,6 +17,7 @@ import { type DockerRequest, isImageReference, isName, isSet, writePath } from '
 import { owns, parseScope, scopedFilters } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
 import { describeStop, onlyEnds, parseSignal } from './signals.ts';
+import { listTar } from './tar-list.ts';
 
 /** How the answer to a read is reduced. */
 export type Reduction = 'containers' | 'networks' | 'volumes' | 'images' | 'info';
@@ -27,6 +28,8 @@ export interface Passing {
   readonly path: string;
   readonly body: Buffer | undefined;
   readonly contentType: string | undefined;
+  /** A body that is no text, as text for the audit log. */
+  readonly shown: string | undefined;
   readonly reduction: Reduction | undefined;
   /** Description for the audit log, in the form of a docker command. */
   readonly text: string;
@@ -129,7 +132,7 @@ class Decision {
     const { operation } = route;
     const verb = operation.replace('container.', '');
     await this.#requireRule(container);
-    const pass = (text: string, more: { body?: unknown } = {}) =>
+    const pass = (text: string, more: { body?: unknown; shown?: string } = {}) =>
       this.#pass({ name: container.id, target: { id: container.id, name: container.name }, text, ...more });
     switch (operation) {
       case 'container.top': {
@@ -140,7 +143,10 @@ class Decision {
       case 'container.attach':
         return pass(`attach ${container.name}`);
       case 'container.copy-in':
-        return pass(`cp … ${container.name}:${(query.get('path') ?? '').slice(0, 1000)}`, { body: this.#body });
+        return pass(`cp … ${container.name}:${(query.get('path') ?? '').slice(0, 1000)}`, {
+          body: this.#body,
+          shown: listTar(this.#body),
+        });
       case 'container.copy-out':
       case 'container.stat':
         return pass(`cp ${container.name}:${(query.get('path') ?? '').slice(0, 1000)} …`);
@@ -329,15 +335,17 @@ class Decision {
     target?: Passing['target'];
     query?: ReadonlyMap<string, string>;
     body?: unknown;
+    shown?: string;
     reduction?: Reduction;
   }): Passing {
-    const { text, name, target = {}, query = this.#request.query, body, reduction } = parts;
+    const { text, name, target = {}, query = this.#request.query, body, shown, reduction } = parts;
     const tar = Buffer.isBuffer(body);
     return {
       request: this.#request,
       path: writePath(this.#request, name, query),
       body: body === undefined ? undefined : tar ? body : Buffer.from(JSON.stringify(body)),
       contentType: body === undefined ? undefined : tar ? 'application/x-tar' : 'application/json',
+      shown,
       reduction,
       text,
       target,
