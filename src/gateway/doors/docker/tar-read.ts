@@ -51,8 +51,8 @@ export function readTar(archive: Buffer): readonly TarEntry[] {
   const refuse = (why: string): never => {
     throw new InvalidInput(`the archive ${why}, at byte ${at}: ${REMEDY}`);
   };
-  for (; at < archive.length; ) {
-    if (archive.length - at < BLOCK) refuse('ends within a block');
+  if (archive.length % BLOCK !== 0) refuse('has a length that is no multiple of 512');
+  while (at < archive.length) {
     const header = archive.subarray(at, at + BLOCK);
     if (isZero(header)) break;
     const format = requireHeader(header, refuse);
@@ -75,7 +75,6 @@ export function readTar(archive: Buffer): readonly TarEntry[] {
       extension = {};
     }
     at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
-    if (at > archive.length) refuse('ends within a block');
   }
   if (Object.keys(extension).length > 0) refuse('ends with a name without an entry');
   if (!isZero(archive.subarray(at))) refuse('goes on after its end');
@@ -93,8 +92,10 @@ function requireHeader(header: Buffer, refuse: Refuse): Format {
   let sum = 8 * 0x20;
   for (let at = 0; at < BLOCK; at += 1) sum += at >= 148 && at < 156 ? 0 : (header[at] ?? 0);
   if (octal(header, 148, 8, refuse) !== sum) refuse('has a wrong checksum');
-  // Go takes these fields for a part of the name if they are no times.
-  if (format === 'gnu') for (const field of [345, 357]) octal(header, field, 12, refuse);
+  // Go refuses all headers in which one of these is no number: mode, owner, time and device, and in
+  // the format of GNU two times, which it then takes for a part of the name.
+  for (const field of [100, 108, 116, 329, 337]) octal(header, field, 8, refuse);
+  for (const field of format === 'gnu' ? [136, 345, 357] : [136]) octal(header, field, 12, refuse);
   return format;
 }
 
@@ -126,9 +127,7 @@ function readEntry(
   const target = take('linkpath') ?? extension.linkpath ?? terminated(header.subarray(157, 257));
   const inHeader = { uid: octal(header, 108, 8, refuse), gid: octal(header, 116, 8, refuse) };
   const owner = (['uid', 'gid'] as const).map((key) => take(key)?.toString('latin1') ?? inHeader[key]).join(':');
-  if (!/^[0-9]{1,10}:[0-9]{1,10}$/.test(owner)) refuse('has an owner in pax records that is no number');
-  octal(header, 136, 12, refuse);
-  for (const field of [329, 337]) octal(header, field, 8, refuse);
+  if (!/^(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})$/.test(owner)) refuse('has an owner in pax records that is no number');
   if (take('size') !== undefined) refuse('has a size in pax records, which is not allowed');
   for (const key of ['mtime', 'atime', 'ctime']) {
     if (!/^-?[0-9]{1,15}([.][0-9]{1,15})?$/.test(take(key)?.toString('latin1') ?? '0')) refuse(`has an invalid ${key}`);
