@@ -5,6 +5,7 @@ import {
   containerFacts,
   type DockerFacts,
   engineDefaults,
+  enters,
   execFacts,
   imageFacts,
   networkFacts,
@@ -129,6 +130,8 @@ export function fakeFacts(more: readonly Inspected[] = []): DockerFacts {
       containers
         .filter(({ Mounts }) => Mounts.some(({ Name }) => Name === volume))
         .map((found) => parseContainer.parse(found)),
+    entering: async (entered) =>
+      containers.map((found) => parseContainer.parse(found)).filter((found) => enters(found, entered)),
     projects: async () => new Set(['shop']),
     exec: async (id) => execFacts.optional().parse(EXECS.find(({ ID }) => ID === id)),
     network: async (ref) => networkFacts.optional().parse(NETWORKS.find(named(ref))),

@@ -274,3 +274,50 @@ describe('a volume of a container with access to its host', () => {
     await expect(through('GET', '/containers/later/archive?path=/', '', { facts })).rejects.toThrow('shop_disk');
   });
 });
+
+describe('a namespace that containers share', () => {
+  const all = { allowPrivileged: true, allowHostMounts: true, allowHostNamespaces: true };
+  const of = (name: string, id: string) => ({ HostConfig: { [name]: `container:${fullId(id)}` } });
+  const exec = (name: string, differences: Parameters<typeof inspected>[1], access: FilterOptions = {}) =>
+    through(
+      'POST',
+      `/containers/${name}/exec`,
+      { Cmd: ['id'] },
+      {
+        facts: fakeFacts([inspected('odd', differences)]),
+        ...access,
+      },
+    );
+
+  it.each([
+    // "disk" mounts a volume that is a folder of the host, and "wired" is in a network of the host.
+    ['PidMode', '2a', 'allowHostMounts'],
+    ['IpcMode', '2a', 'allowHostMounts'],
+    ['NetworkMode', '2b', 'allowHostNamespaces'],
+  ])('gives the access through volumes and networks, too: %s of %s', async (mode, id, flag) => {
+    const digits = id.repeat(32);
+    const differences = { HostConfig: { [mode]: `container:${digits}` } };
+    await expect(exec('odd', differences)).rejects.toThrow(`docker.${flag}`);
+    await expect(exec('odd', differences, { [flag]: true })).resolves.toBeDefined();
+  });
+
+  it.each(['PidMode', 'IpcMode'])('is entered by a container with access to the host: %s', async (mode) => {
+    const sock = { Type: 'bind', Source: '/var/run/docker.sock', Destination: '/s', RW: true };
+    const differences = { ...of(mode, 'a'), Mounts: [sock] };
+    // Its files are in /proc/PID/root of all processes that see it.
+    await expect(exec('tikv0', differences)).rejects.toThrow(/odd.*docker\.allowHostMounts/);
+    await expect(exec('tikv0', differences, all)).resolves.toBeDefined();
+    // One that is named instead.
+    const named = { HostConfig: { [mode]: 'container:tikv0' }, Mounts: [sock] };
+    await expect(exec('tikv0', named)).rejects.toThrow('docker.allowHostMounts');
+    await expect(exec('tikv0', of(mode, 'a'))).resolves.toBeDefined();
+    await expect(exec('writer', differences)).resolves.toBeDefined();
+  });
+
+  it('is entered by a container of another project', async () => {
+    const foreign = inspected('odd', of('PidMode', 'a'));
+    foreign.Config.Labels = null;
+    const made = through('POST', '/containers/tikv0/exec', { Cmd: ['id'] }, { facts: fakeFacts([foreign]) });
+    await expect(made).rejects.toThrow(/a container outside .*docker\.allowHostNamespaces/);
+  });
+});

@@ -65,7 +65,7 @@ export class ScopedObjects {
    * NotAllowed
    */
   async requireUnprivileged(container: ContainerFacts): Promise<void> {
-    const power = await this.#denied(container);
+    const power = (await this.#denied(container)) ?? (await this.#entering(container));
     if (power !== undefined) {
       throw needs(
         power.flag,
@@ -137,8 +137,28 @@ export class ScopedObjects {
     return container.powers.find(isDenied) ?? (await this.#outerPowers(container)).find(isDenied);
   }
 
-  /** Access to the host through the volumes, networks and containers that a container uses. */
-  async #outerPowers(container: ContainerFacts): Promise<Power[]> {
+  /**
+   * The first access that the class does not allow of the containers in a container's namespaces. The
+   * files of a process are in /proc/PID/root of all that see it.
+   */
+  async #entering(container: ContainerFacts): Promise<Power | undefined> {
+    for (const other of await this.facts.entering(container)) {
+      if (!owns(this.scope, other.labels)) {
+        if (this.access.allowHostNamespaces) continue;
+        return { flag: 'allowHostNamespaces', why: `a container outside ${this.scope.text} is in its namespaces` };
+      }
+      const power = await this.#denied(other);
+      if (power !== undefined)
+        return { ...power, why: `container ${other.name} is in its namespaces, and ${power.why}` };
+    }
+    return undefined;
+  }
+
+  /**
+   * Access to the host through the volumes, networks and containers that a container uses.
+   * @param seen the containers that led to this one
+   */
+  async #outerPowers(container: ContainerFacts, seen: readonly string[] = []): Promise<Power[]> {
     const powers: Power[] = [];
     for (const { name } of container.volumes) {
       const volume = await this.facts.volume(name);
@@ -167,7 +187,9 @@ export class ScopedObjects {
         powers.push({ flag: 'allowHostNamespaces', why: `${why}, which is outside ${this.scope.text}` });
         continue;
       }
-      powers.push(...other.powers.map((power) => ({ ...power, why: `${why}, and ${power.why}` })));
+      const path = [...seen, container.id];
+      const outer = path.includes(other.id) ? [] : await this.#outerPowers(other, path);
+      powers.push(...[...other.powers, ...outer].map((power) => ({ ...power, why: `${why}, and ${power.why}` })));
       const further = Object.values(other.shares).find((shared) => shared !== undefined);
       if (further !== undefined)
         powers.push({ flag: 'allowHostNamespaces', why: `${why}, which itself uses ${further}` });
