@@ -90,7 +90,12 @@ const NETWORKS = [
     Name: 'shop_default',
     Labels: project('shop'),
     Driver: 'bridge',
-    ...subnet('172.20.0.0/16', '172.20.0.1'),
+    IPAM: {
+      Config: [
+        { Subnet: '172.20.0.0/16', Gateway: '172.20.0.1' },
+        { Subnet: 'fd00:20::/64', Gateway: 'fd00:20::1' },
+      ],
+    },
   },
   {
     Id: fullId('5'),

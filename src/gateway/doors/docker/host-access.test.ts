@@ -112,6 +112,13 @@ const ACCESS: Readonly<Record<string, readonly unknown[]>> = {
     [{ Type: 'volume', Source: 'a', Target: '/h', VolumeOptions: { DriverConfig: { Name: 'sshfs' } } }],
   ],
   VolumeDriver: ['nfs'],
+  Tmpfs: [
+    { '/x': 'bind' },
+    { '/x': 'size=1m,RBIND' },
+    { '/x': 'shared' },
+    { '/x': 'remount' },
+    { '/x': 'size=1m,size' },
+  ],
   NetworkMode: ['host', 'ns:/proc/1/ns/net'],
   PidMode: ['host', 'ns:/proc/1/ns/pid'],
   IpcMode: ['host', 'ns:/proc/1/ns/ipc'],
@@ -161,7 +168,6 @@ const ORDINARY: Readonly<Record<string, unknown>> = {
   ExtraHosts: ['a:10.0.0.1'],
   GroupAdd: ['1'],
   ReadonlyRootfs: true,
-  Tmpfs: { '/run': '' },
   ShmSize: 1e8,
   Init: true,
 };
@@ -208,6 +214,13 @@ describe('the HostConfig of a container', () => {
     expect(listHostAccess({ ...RECORDED_HOST_CONFIG, [field]: value }, engines.recorded)).toEqual([]);
     await expect(createOn({ [field]: value })).resolves.toBeDefined();
   });
+
+  it.each(['', 'size=64m', 'rw,noexec,nosuid,nodev,size=65536k,mode=1777,uid=0', 'exec,suid,dev,size=50%,noatime'])(
+    'is ordinary with a tmpfs of "%s"',
+    async (options) => {
+      await expect(createOn({ Tmpfs: { '/run': options } })).resolves.toBeDefined();
+    },
+  );
 
   it('of a newer engine may mask more, and use its own log driver', () => {
     const masked = [...Object.values(Object(RECORDED_HOST_CONFIG.MaskedPaths)), '/proc/interrupts'];
