@@ -115,7 +115,7 @@ const VOLUMES = [
   { Name: 'shop_disk', Labels: project('shop'), Driver: 'local', Options: { type: 'none', o: 'bind', device: '/' } },
 ];
 const IMAGES = [
-  { Id: 'sha256:pingcap/tikv:v8.5.3', RepoTags: ['pingcap/tikv:v8.5.3'] },
+  { Id: 'sha256:pingcap/tikv:v8.5.3', RepoTags: ['pingcap/tikv:v8.5.3', 'bank/base:1'] },
   { Id: 'sha256:other-tikv', RepoTags: ['pingcap/tikv:v8.5.4'] },
   { Id: 'sha256:bank', RepoTags: ['bank-core:1'] },
   { Id: 'sha256:labelled', RepoTags: ['built:1'], Config: { Labels: project('shop') } },

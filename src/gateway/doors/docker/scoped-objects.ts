@@ -61,6 +61,16 @@ export class ScopedObjects {
   }
 
   /**
+   * The name of an image if its repository is the scope's, and otherwise its ID: a repository whose
+   * name a container shows counts as the scope's, so another owner's name for the same image would
+   * open the other images of that owner. @throws NotFound
+   */
+  async imageReference(name: string): Promise<string> {
+    const { id } = await this.image(name);
+    return (await this.facts.images()).repositories.has(parseRepository(name)) ? name : id;
+  }
+
+  /**
    * Refuses a container with access to its host, unless the class allows that access. @throws
    * NotAllowed
    */
