@@ -25,7 +25,7 @@ export const CONTAINER_RULES: Readonly<Record<ContainerOperation, { rule: Contai
   'container.stop': { rule: 'any', why: 'runs nothing; with a signal, it is a kill' },
   'container.pause': { rule: 'any', why: 'runs nothing' },
   'container.unpause': { rule: 'any', why: 'continues what ran before' },
-  'container.remove': { rule: 'any', why: 'runs nothing' },
+  'container.remove': { rule: 'any', why: 'runs nothing; not if it leaves a volume of the scope' },
   'container.rename': { rule: 'contents', why: 'what the host runs by that name would reach another container' },
   'container.top': { rule: 'contents', why: 'command lines, and with "e" the environment, of processes' },
   'container.changes': { rule: 'contents', why: 'names of files' },

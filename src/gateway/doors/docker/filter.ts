@@ -191,6 +191,7 @@ class Decision {
     if (rule === 'starts') await this.#objects.requireNoWritableVolume(container);
     if (signal !== undefined && !onlyEnds(signal)) await this.#objects.requireUnprivileged(container);
     if (operation !== 'container.remove') return;
+    await this.#objects.requireNothingToInherit(container);
     // Otherwise nobody would know that the agent could write to the volume.
     for (const { name } of container.volumes.filter(({ writable }) => writable)) {
       await this.#objects.requireNoPowerfulReader(name, 'stop the container instead', container.id);

@@ -19,7 +19,7 @@ const DECISIONS: Readonly<Record<string, ['refused' | 'allowed', string]>> = {
   'container.kill': ['allowed', 'unless the agent can write to its volumes'],
   'container.logs': ['allowed', 'what it prints'],
   'container.pause': ['allowed', 'runs nothing'],
-  'container.remove': ['allowed', 'runs nothing'],
+  'container.remove': ['allowed', 'unless it leaves a volume of the project'],
   'container.rename': ['refused', 'the host would reach another container by its name'],
   'container.resize': ['allowed', 'the size of a terminal'],
   'container.restart': ['allowed', 'unless the agent can write to its volumes'],
@@ -55,7 +55,9 @@ describe('operations on a container with access to its host', () => {
         const options = { mode, facts: { ...facts, exec: async () => exec } };
         const path = pattern.replace('{container}', name).replace('{exec}', fullId('1'));
         const made = through(method, path + (query[operation] ?? ''), bodies[operation] ?? '', options);
-        const isRefused = DECISIONS[operation]?.[0] === 'refused' || (kind === 'write' && mode === 'Diagnose');
+        const leavesVolume = operation === 'container.remove' && name === 'disk';
+        const isRefused =
+          leavesVolume || DECISIONS[operation]?.[0] === 'refused' || (kind === 'write' && mode === 'Diagnose');
         const text = `${operation} ${name} ${mode}`;
         if (isRefused) await expect(made, text).rejects.toEqual(refusal('NOT_ALLOWED'));
         else await expect(made, text).resolves.toBeDefined();
@@ -279,6 +281,19 @@ describe('a volume of a container with access to its host', () => {
     await expect(through('DELETE', '/containers/writer')).rejects.toEqual(refusal('NOT_ALLOWED'));
     await expect(through('DELETE', '/containers/reader')).resolves.toBeDefined();
     await expect(through('DELETE', '/containers/tikv0')).resolves.toBeDefined();
+  });
+
+  it('keeps its reader, which would otherwise be created again on what the agent wrote', async () => {
+    for (const query of ['', '?force=1', '?v=1'])
+      await expect(through('DELETE', `/containers/runner${query}`)).rejects.toThrow(
+        /removing container runner.*shop_scripts.*docker\.allowPrivileged/,
+      );
+    await expect(through('DELETE', '/containers/runner', '', { allowPrivileged: true })).resolves.toBeDefined();
+    // Without a volume that the agent could mount, nothing can be left for the next one.
+    await expect(through('DELETE', '/containers/agent')).resolves.toBeDefined();
+    const HostConfig = { Privileged: true };
+    const facts = fakeFacts([inspected('other', { HostConfig, Mounts: [mountOf('bank_data')] })]);
+    await expect(through('DELETE', '/containers/other', '', { facts })).resolves.toBeDefined();
   });
 
   it('that is a folder of the host cannot be mounted', async () => {

@@ -122,6 +122,24 @@ export class ScopedObjects {
   }
 
   /**
+   * Refuses to remove a container with access to its host and volumes of the scope: whoever creates it
+   * again would run what the agent has written there in the meantime. @throws NotAllowed
+   */
+  async requireNothingToInherit(container: ContainerFacts): Promise<void> {
+    const power = await this.#denied(container);
+    if (power === undefined) return;
+    for (const { name } of container.volumes) {
+      const volume = await this.facts.volume(name);
+      if (volume === undefined || !owns(this.scope, volume.labels)) continue;
+      throw needs(
+        power.flag,
+        `removing container ${container.name}, because ${power.why}, and you could then write to its volume ${name} before it is created again`,
+        'stop it instead',
+      );
+    }
+  }
+
+  /**
    * The labels of a new object. Refuses labels that claim a project outside the scope. @throws
    * InvalidInput
    */
