@@ -62,6 +62,15 @@ it('shows names, links, owners and attributes of pax records', () => {
   ).toBe('1 entry:\n/etc/cron.d/x 0 bytes, mode 0644, owner 5:0, SCHILY.xattr.security.capability="\\u0001"');
 });
 
+it('says what is wrong with an archive', () => {
+  expect(() => listTar(gzipSync(plain))).toThrow(/is compressed.*at byte 0: send an uncompressed/);
+  expect(() => listTar(plain.subarray(0, 600))).toThrow('ends within a block');
+});
+
+it('shows no bytes that are no text', () => {
+  expect(listTar(tarOf({ name: 'a', content: '\xff\xfe' }))).toBe('1 entry:\na 2 bytes, mode 0644, owner 0:0');
+});
+
 it('names what it does not show', () => {
   const many = Array.from({ length: 60 }, (_, at) => ({ name: `f${at}`, content: 'x'.repeat(16_000) }));
   const text = listTar(tarOf(...many));

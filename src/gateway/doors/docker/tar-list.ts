@@ -1,11 +1,14 @@
 // Lists an archive that is copied into a container as text for the audit log: names, kinds, sizes,
 // modes and owners, and then small text files in full.
 
+import { isUtf8 } from 'node:buffer';
 import { InvalidInput } from '../../../errors.ts';
 import { readTar, type TarEntry } from './tar-read.ts';
 
 /** The maximum size of a file that is shown in full, in bytes. */
 const MAX_SHOWN = 16 * 1024;
+/** What is shown of a value of an attribute, in bytes. */
+const MAX_VALUE = 256;
 /** The maximum length of the list, and of the contents after it, in characters. */
 const MAX_LIST = 2 * 1024 * 1024;
 const MAX_CONTENTS = 512 * 1024;
@@ -26,7 +29,7 @@ export function listTar(archive: Buffer): string {
   let left = MAX_CONTENTS;
   for (const entry of entries) {
     const { content } = entry;
-    if (content.length === 0 || content.length > MAX_SHOWN || content.includes(0)) continue;
+    if (content.length === 0 || content.length > MAX_SHOWN || content.includes(0) || !isUtf8(content)) continue;
     const shown = `\n\ncontent of ${quote(entry.name)}:\n${content.toString('utf8')}`;
     left -= shown.length;
     if (left < 0) {
@@ -42,7 +45,9 @@ function describe({ type, name, target, mode, owner, records, content }: TarEntr
   const kind = type === 'file' ? '' : ` (${type})`;
   // Go reads the target also of an entry that is no link, and does not use it.
   const to = target.length === 0 ? '' : ` -> ${quote(target)}`;
-  const more = [...records].map(([key, value]) => `, ${key}=${quote(value.subarray(0, 200))}`).join('');
+  const more = [...records]
+    .map(([key, value]) => `, ${key}=${quote(value.subarray(0, MAX_VALUE))}${value.length > MAX_VALUE ? '…' : ''}`)
+    .join('');
   return `${quote(name)}${kind}${to} ${content.length} bytes, mode ${mode.toString(8).padStart(4, '0')}, owner ${owner}${more}`;
 }
 

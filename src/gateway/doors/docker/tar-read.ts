@@ -51,10 +51,9 @@ export function readTar(archive: Buffer): readonly TarEntry[] {
   const refuse = (why: string): never => {
     throw new InvalidInput(`the archive ${why}, at byte ${at}: ${REMEDY}`);
   };
-  if (archive.length % BLOCK !== 0) refuse('has a length that is no multiple of 512');
   while (at < archive.length) {
     const header = archive.subarray(at, at + BLOCK);
-    if (isZero(header)) break;
+    if (header.length === BLOCK && isZero(header)) break;
     const format = requireHeader(header, refuse);
     const flag = String.fromCharCode(header[156] ?? 0);
     const size = octal(header, 124, 12, refuse);
@@ -77,6 +76,7 @@ export function readTar(archive: Buffer): readonly TarEntry[] {
     at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
   }
   if (Object.keys(extension).length > 0) refuse('ends with a name without an entry');
+  if (archive.length % BLOCK !== 0) refuse('ends within a block');
   if (!isZero(archive.subarray(at))) refuse('goes on after its end');
   return entries;
 }
@@ -85,6 +85,7 @@ type Format = 'ustar' | 'gnu';
 type Refuse = (why: string) => never;
 
 function requireHeader(header: Buffer, refuse: Refuse): Format {
+  if (header.length < BLOCK) refuse('is compressed, or ends within a header');
   const magic = header.subarray(257, 265).toString('latin1');
   const isStar = header.subarray(508, 512).toString('latin1') === 'tar\0';
   const format = magic === 'ustar\x0000' && !isStar ? 'ustar' : magic === 'ustar  \0' ? 'gnu' : undefined;
