@@ -33,6 +33,26 @@ describe('what can be seen', () => {
   );
 
   it.each([
+    ['/containers/json', '{"before":["bank"]}'],
+    ['/containers/json', '{"since":{"nobody":true}}'],
+    ['/images/json', '{"before":["bank-core:1"]}'],
+    ['/images/json', '{"since":["bank-core:2"]}'],
+    ['/images/json', '{"Before":["bank-core:2"]}'],
+  ])('cannot be asked whether an object outside the project exists: %s %s', async (path, filters) => {
+    await expect(through('GET', `${path}?filters=${encodeURIComponent(filters)}`)).rejects.toEqual(
+      refusal('INVALID_INPUT'),
+    );
+  });
+
+  it('passes the filters of images on, without a label', async () => {
+    const { path } = await through('GET', '/images/json?filters={"dangling":["true"]}');
+    expect(JSON.parse(new URL(path, 'http://x').searchParams.get('filters') ?? '')).toEqual({
+      dangling: { true: true },
+    });
+    expect((await through('GET', '/images/json')).path).toBe('/images/json');
+  });
+
+  it.each([
     'GET /containers/bank/json',
     `GET /containers/${fullId('f')}/json`,
     'GET /containers/ffff/json',

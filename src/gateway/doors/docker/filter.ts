@@ -14,7 +14,7 @@ import { checkEndpoint, checkNetwork } from './network-rules.ts';
 import { connectSpec, disconnectSpec, execSpec, execStart, networkSpec, volumeSpec } from './object-specs.ts';
 import { requirePlainPs } from './ps-args.ts';
 import { type DockerRequest, isImageReference, isName, isSet, writePath } from './route.ts';
-import { owns, parseScope, scopedFilters } from './scope.ts';
+import { owns, parseScope, rewrittenFilters, scopedFilters } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
 import { describeStop, onlyEnds, parseSignal } from './signals.ts';
 import { listTar } from './tar-list.ts';
@@ -88,7 +88,7 @@ class Decision {
       case 'volume.list':
         return this.#pass({ text: 'volume ls', query: this.#filtered(), reduction: 'volumes' });
       case 'image.list':
-        return this.#pass({ text: 'images', reduction: 'images' });
+        return this.#pass({ text: 'images', reduction: 'images', query: this.#rewritten() });
       case 'container.create':
         return await this.#createContainer();
       case 'network.create':
@@ -328,6 +328,12 @@ class Decision {
   #filtered(): ReadonlyMap<string, string> {
     const { query } = this.#request;
     return new Map([...query, ['filters', scopedFilters(this.#objects.scope, query.get('filters'))]]);
+  }
+
+  #rewritten(): ReadonlyMap<string, string> {
+    const { query } = this.#request;
+    const filters = query.get('filters') ?? '';
+    return filters === '' ? query : new Map([...query, ['filters', rewrittenFilters(filters)]]);
   }
 
   #pass(parts: {
