@@ -1,4 +1,4 @@
-// What the docker door reads of an archive is what Go's archive/tar, and so the daemon, reads of it.
+// What the docker door reads of an archive is what Go's archive/tar, and so the daemon, reads.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

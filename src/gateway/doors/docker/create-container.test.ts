@@ -180,7 +180,8 @@ describe('creating a container', () => {
     for (const Image of ['pingcap/tikv:v8.5.3', 'pingcap/tikv:v8.5.4', 'built:1']) {
       await expect(create({ Image, HostConfig: { NetworkMode: 'none' } })).resolves.toBeDefined();
     }
-    // The same image may have a name of another owner, whose other images do not become the project's.
+    // Another owner may have a name for the same image. The owner's other images do not become the
+    // project's.
     for (const [named, forwarded] of [
       ['pingcap/tikv:v8.5.3', 'pingcap/tikv:v8.5.3'],
       ['bank/base:1', 'sha256:pingcap/tikv:v8.5.3'],

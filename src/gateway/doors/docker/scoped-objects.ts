@@ -122,8 +122,8 @@ export class ScopedObjects {
   }
 
   /**
-   * Refuses to remove a container with access to its host and volumes of the scope: whoever creates it
-   * again would run what the agent has written there in the meantime. @throws NotAllowed
+   * Refuses to remove a container with access to its host and volumes of the scope: whoever creates
+   * it again would run what the agent has written there in the meantime. @throws NotAllowed
    */
   async requireNothingToInherit(container: ContainerFacts): Promise<void> {
     const power = await this.#denied(container);
@@ -166,8 +166,8 @@ export class ScopedObjects {
   }
 
   /**
-   * The first access that the class does not allow of the containers in a container's namespaces. The
-   * files of a process are in /proc/PID/root of all that see it.
+   * The first access that the class does not allow of the containers in a container's namespaces.
+   * The files of a process are in /proc/PID/root of all that see it.
    */
   async #entering(container: ContainerFacts): Promise<Power | undefined> {
     for (const other of await this.facts.entering(container)) {

@@ -14,8 +14,8 @@ const MAX_LIST = 2 * 1024 * 1024;
 const MAX_CONTENTS = 512 * 1024;
 
 /**
- * The list comes before all contents and begins with its length, so that no content can be taken for
- * a part of it.
+ * The list comes before all contents and begins with its length, so that no content can be taken
+ * for a part of it.
  * @throws InvalidInput if the archive cannot be read, or has too many entries to show them all
  */
 export function listTar(archive: Buffer): string {

@@ -1,8 +1,8 @@
-// Reads an archive that is copied into a container, as Go's archive/tar in the daemon reads it. Pure.
+// Reads an archive that is copied into a container, as Go's archive/tar in the daemon does. Pure.
 //
 // The record shows what this file reads, so it accepts only what cannot be read in two ways, and
-// refuses the rest: compressed archives, sparse files, entries after the end, sizes where others see
-// none.
+// refuses the rest: compressed archives, sparse files, entries after the end, sizes where others
+// see none.
 
 import { InvalidInput } from '../../../errors.ts';
 import { readPax } from './tar-pax.ts';
