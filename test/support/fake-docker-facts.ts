@@ -5,6 +5,7 @@ import {
   containerFacts,
   type DockerFacts,
   engineDefaults,
+  enters,
   execFacts,
   imageFacts,
   networkFacts,
@@ -89,7 +90,12 @@ const NETWORKS = [
     Name: 'shop_default',
     Labels: project('shop'),
     Driver: 'bridge',
-    ...subnet('172.20.0.0/16', '172.20.0.1'),
+    IPAM: {
+      Config: [
+        { Subnet: '172.20.0.0/16', Gateway: '172.20.0.1' },
+        { Subnet: 'fd00:20::/64', Gateway: 'fd00:20::1' },
+      ],
+    },
   },
   {
     Id: fullId('5'),
@@ -109,7 +115,7 @@ const VOLUMES = [
   { Name: 'shop_disk', Labels: project('shop'), Driver: 'local', Options: { type: 'none', o: 'bind', device: '/' } },
 ];
 const IMAGES = [
-  { Id: 'sha256:pingcap/tikv:v8.5.3', RepoTags: ['pingcap/tikv:v8.5.3'] },
+  { Id: 'sha256:pingcap/tikv:v8.5.3', RepoTags: ['pingcap/tikv:v8.5.3', 'bank/base:1'] },
   { Id: 'sha256:other-tikv', RepoTags: ['pingcap/tikv:v8.5.4'] },
   { Id: 'sha256:bank', RepoTags: ['bank-core:1'] },
   { Id: 'sha256:labelled', RepoTags: ['built:1'], Config: { Labels: project('shop') } },
@@ -129,6 +135,8 @@ export function fakeFacts(more: readonly Inspected[] = []): DockerFacts {
       containers
         .filter(({ Mounts }) => Mounts.some(({ Name }) => Name === volume))
         .map((found) => parseContainer.parse(found)),
+    entering: async (entered) =>
+      containers.map((found) => parseContainer.parse(found)).filter((found) => enters(found, entered)),
     projects: async () => new Set(['shop']),
     exec: async (id) => execFacts.optional().parse(EXECS.find(({ ID }) => ID === id)),
     network: async (ref) => networkFacts.optional().parse(NETWORKS.find(named(ref))),

@@ -1,5 +1,7 @@
 // What each operation on a container may do to one that has access to its host. Pure.
 //
+// A signal that may do more than end a program is for containers without access to the host.
+//
 // The contents of such a container are those of its host: it may mount it, or share its processes.
 
 import type { ContainerOperation } from './allowed-routes.ts';
@@ -20,10 +22,10 @@ export const CONTAINER_RULES: Readonly<Record<ContainerOperation, { rule: Contai
   'container.stats': { rule: 'any', why: 'numbers' },
   'container.wait': { rule: 'any', why: 'an exit code' },
   'container.resize': { rule: 'any', why: 'the size of a terminal' },
-  'container.stop': { rule: 'any', why: 'runs nothing' },
+  'container.stop': { rule: 'any', why: 'runs nothing; with a signal, it is a kill' },
   'container.pause': { rule: 'any', why: 'runs nothing' },
   'container.unpause': { rule: 'any', why: 'continues what ran before' },
-  'container.remove': { rule: 'any', why: 'runs nothing' },
+  'container.remove': { rule: 'any', why: 'runs nothing; not if it leaves a volume of the scope' },
   'container.rename': { rule: 'contents', why: 'what the host runs by that name would reach another container' },
   'container.top': { rule: 'contents', why: 'command lines, and with "e" the environment, of processes' },
   'container.changes': { rule: 'contents', why: 'names of files' },

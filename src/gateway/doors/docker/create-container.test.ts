@@ -180,6 +180,14 @@ describe('creating a container', () => {
     for (const Image of ['pingcap/tikv:v8.5.3', 'pingcap/tikv:v8.5.4', 'built:1']) {
       await expect(create({ Image, HostConfig: { NetworkMode: 'none' } })).resolves.toBeDefined();
     }
+    // Another owner may have a name for the same image. The owner's other images do not become the
+    // project's.
+    for (const [named, forwarded] of [
+      ['pingcap/tikv:v8.5.3', 'pingcap/tikv:v8.5.3'],
+      ['bank/base:1', 'sha256:pingcap/tikv:v8.5.3'],
+      ['built:1', 'sha256:labelled'],
+    ])
+      expect((await create({ Image: named, HostConfig: { NetworkMode: 'none' } })).json.Image).toBe(forwarded);
     await expect(create({ Image: 'bank-core:1', HostConfig: { NetworkMode: 'none' } })).rejects.toEqual(
       refusal('NOT_FOUND'),
     );

@@ -32,9 +32,9 @@ export async function scopedContainer(wanted: ContainerSpec, objects: ScopedObje
   for (const mount of host.Mounts ?? []) checkMount(mount, objects.access);
   checkHostConfig(host, objects.access);
   checkImageName(wanted.Image);
-  await objects.image(wanted.Image);
+  const Image = await objects.imageReference(wanted.Image);
   try {
-    return await withNeighbours(wanted, objects);
+    return await withNeighbours({ ...wanted, Image }, objects);
   } catch (error) {
     if (error instanceof NotFound) throw new InvalidInput(errorMessage(error), error);
     throw error;

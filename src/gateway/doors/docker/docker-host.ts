@@ -8,10 +8,12 @@ import { keepFresh, readCertificates } from '../../../net/certificate-files.ts';
 import { createAgent, type OutgoingRequest, openRequest, type TimeLimits } from '../../../net/request.ts';
 import type { ForwardedRequest } from '../door.ts';
 import {
+  type ContainerFacts,
   containerFacts,
   type DockerFacts,
   type EngineDefaults,
   engineDefaults,
+  enters,
   execFacts,
   imageFacts,
   networkFacts,
@@ -92,13 +94,17 @@ export function createDockerHost(endpoint: DockerEndpoint): DockerHost {
    * image.
    */
   const seen = new Map<string, { ids: Set<string>; repositories: Set<string> }>();
+  /** What each container shares with others, by its ID. It never changes. */
+  const namespaces: Namespaces = new Map();
   return {
     name: endpoint.name,
     request,
-    facts: (scope) => createFacts(request, endpoint.name, scope, seen),
+    facts: (scope) => createFacts(request, endpoint.name, scope, { seen, namespaces }),
     close: () => agent.destroy(),
   };
 }
+
+type Namespaces = Map<string, Pick<ContainerFacts, 'shares'>>;
 
 const listed = z.array(
   z
@@ -115,7 +121,7 @@ function createFacts(
   request: DockerHost['request'],
   host: string,
   scope: Scope,
-  seen: Map<string, { ids: Set<string>; repositories: Set<string> }>,
+  { seen, namespaces }: { seen: Map<string, { ids: Set<string>; repositories: Set<string> }>; namespaces: Namespaces },
 ): DockerFacts {
   const ask = async <T>(way: string, schema: z.ZodType<T>): Promise<T | undefined> => {
     const answer = await get(request, host, way);
@@ -152,6 +158,21 @@ function createFacts(
       const found = [];
       for (const { container: id } of await list({ volume })) found.push((await container(id)) ?? []);
       return found.flat().filter(({ volumes }) => volumes.some(({ name }) => name === volume));
+    },
+    async entering(entered) {
+      const ids = (await ask('/containers/json?all=1', listed))?.map(({ container: id }) => id) ?? [];
+      const existing = new Set(ids);
+      for (const id of namespaces.keys()) if (!existing.has(id)) namespaces.delete(id);
+      const found: ContainerFacts[] = [];
+      for (const id of ids) {
+        const known = namespaces.get(id);
+        if (known !== undefined && !enters(known, entered)) continue;
+        const facts = await container(id);
+        if (facts === undefined) continue;
+        namespaces.set(id, { shares: facts.shares });
+        if (enters(facts, entered)) found.push(facts);
+      }
+      return found;
     },
     async projects() {
       return new Set((await list(ofScope)).flatMap((found) => found.labels[PROJECT_LABEL] ?? []));

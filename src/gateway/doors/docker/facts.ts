@@ -136,6 +136,8 @@ export interface DockerFacts {
   container(ref: string): Promise<ContainerFacts | undefined>;
   /** All containers of the host, also outside the scope, that mount a volume. */
   containersWith(volume: string): Promise<readonly ContainerFacts[]>;
+  /** The other containers, also outside the scope, that see a container's processes or memory. */
+  entering(container: Pick<ContainerFacts, 'id' | 'name'>): Promise<readonly ContainerFacts[]>;
   /** The Compose projects that containers in the scope belong to. */
   projects(): Promise<ReadonlySet<string>>;
   exec(id: string): Promise<ExecFacts | undefined>;
@@ -156,6 +158,14 @@ export function parseRepository(reference: string): string {
   const named = colon === -1 ? undigested : undigested.slice(0, colon);
   const bare = named.replace(/^(index\.)?docker\.io\//, '');
   return bare.replace(/^library\/(?=[^/]+$)/, '');
+}
+
+/** Whether a container sees the processes or the memory of another one, which may be named. */
+export function enters(
+  { shares }: Pick<ContainerFacts, 'shares'>,
+  { id, name }: { id: string; name: string },
+): boolean {
+  return [shares.PidMode, shares.IpcMode].some((mode) => mode === `container:${id}` || mode === `container:${name}`);
 }
 
 function foreignMode(mode: unknown): string | undefined {

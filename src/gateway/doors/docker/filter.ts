@@ -12,9 +12,12 @@ import { parseGo } from './go-object.ts';
 import { checkHostConfig } from './host-config-check.ts';
 import { checkEndpoint, checkNetwork } from './network-rules.ts';
 import { connectSpec, disconnectSpec, execSpec, execStart, networkSpec, volumeSpec } from './object-specs.ts';
-import { type DockerRequest, isImageReference, isName, writePath } from './route.ts';
-import { owns, parseScope, scopedFilters } from './scope.ts';
+import { requirePlainPs } from './ps-args.ts';
+import { type DockerRequest, isImageReference, isName, isSet, writePath } from './route.ts';
+import { owns, parseScope, rewrittenFilters, scopedFilters } from './scope.ts';
 import { ScopedObjects } from './scoped-objects.ts';
+import { describeStop, onlyEnds, parseSignal } from './signals.ts';
+import { listTar } from './tar-list.ts';
 
 /** How the answer to a read is reduced. */
 export type Reduction = 'containers' | 'networks' | 'volumes' | 'images' | 'info';
@@ -25,6 +28,8 @@ export interface Passing {
   readonly path: string;
   readonly body: Buffer | undefined;
   readonly contentType: string | undefined;
+  /** A body that is no text, as text for the audit log. */
+  readonly shown: string | undefined;
   readonly reduction: Reduction | undefined;
   /** Description for the audit log, in the form of a docker command. */
   readonly text: string;
@@ -83,7 +88,7 @@ class Decision {
       case 'volume.list':
         return this.#pass({ text: 'volume ls', query: this.#filtered(), reduction: 'volumes' });
       case 'image.list':
-        return this.#pass({ text: 'images', reduction: 'images' });
+        return this.#pass({ text: 'images', reduction: 'images', query: this.#rewritten() });
       case 'container.create':
         return await this.#createContainer();
       case 'network.create':
@@ -127,20 +132,21 @@ class Decision {
     const { operation } = route;
     const verb = operation.replace('container.', '');
     await this.#requireRule(container);
-    const pass = (text: string, more: { body?: unknown } = {}) =>
+    const pass = (text: string, more: { body?: unknown; shown?: string } = {}) =>
       this.#pass({ name: container.id, target: { id: container.id, name: container.name }, text, ...more });
     switch (operation) {
       case 'container.top': {
         const args = query.get('ps_args') ?? '';
-        // ps runs on the host.
-        if (!/^[A-Za-z0-9 ,=_-]{0,100}$/.test(args))
-          throw new InvalidInput('ps_args may contain only letters, digits, spaces and "-,=_"');
-        return pass(`top ${container.name}`);
+        requirePlainPs(args);
+        return pass(`top ${container.name}${args === '' ? '' : ` ${args}`}`);
       }
       case 'container.attach':
         return pass(`attach ${container.name}`);
       case 'container.copy-in':
-        return pass(`cp … ${container.name}:${(query.get('path') ?? '').slice(0, 1000)}`, { body: this.#body });
+        return pass(`cp … ${container.name}:${(query.get('path') ?? '').slice(0, 1000)}`, {
+          body: this.#body,
+          shown: listTar(this.#body),
+        });
       case 'container.copy-out':
       case 'container.stat':
         return pass(`cp ${container.name}:${(query.get('path') ?? '').slice(0, 1000)} …`);
@@ -150,11 +156,13 @@ class Decision {
         return pass(`rename ${container.name} ${to}`);
       }
       case 'container.kill':
-        return pass(
-          `kill ${query.has('signal') ? `--signal ${query.get('signal')?.slice(0, 20)} ` : ''}${container.name}`,
-        );
-      case 'container.remove':
-        return pass(`rm ${query.get('force') ? '--force ' : ''}${container.name}`);
+      case 'container.stop':
+      case 'container.restart':
+        return pass(`${verb} ${describeStop(query)}${container.name}`);
+      case 'container.remove': {
+        const options = [isSet(query, 'force') ? '--force ' : '', isSet(query, 'v') ? '--volumes ' : ''].join('');
+        return pass(`rm ${options}${container.name}`);
+      }
       case 'container.update': {
         const wanted = parseGo(this.#body, updateSpec);
         checkHostConfig(wanted, this.#objects.access);
@@ -173,11 +181,17 @@ class Decision {
 
   /** Whether the operation may be done to a container with its access to the host. */
   async #requireRule(container: ContainerFacts): Promise<void> {
-    const { operation } = this.#request.route;
-    const rule = new Map(Object.entries(CONTAINER_RULES)).get(operation)?.rule ?? 'contents';
+    const { query, route } = this.#request;
+    const { operation } = route;
+    const signal = parseSignal(query);
+    const listed = new Map(Object.entries(CONTAINER_RULES)).get(operation)?.rule ?? 'contents';
+    // With a signal of the caller's choice, a stop is a kill.
+    const rule = signal !== undefined && listed === 'any' ? CONTAINER_RULES['container.kill'].rule : listed;
     if (rule === 'contents') await this.#objects.requireUnprivileged(container);
     if (rule === 'starts') await this.#objects.requireNoWritableVolume(container);
+    if (signal !== undefined && !onlyEnds(signal)) await this.#objects.requireUnprivileged(container);
     if (operation !== 'container.remove') return;
+    await this.#objects.requireNothingToInherit(container);
     // Otherwise nobody would know that the agent could write to the volume.
     for (const { name } of container.volumes.filter(({ writable }) => writable)) {
       await this.#objects.requireNoPowerfulReader(name, 'stop the container instead', container.id);
@@ -305,7 +319,8 @@ class Decision {
       );
     }
     const name = `${image}${tag === '' ? '' : tag.includes(':') ? `@${tag}` : `:${tag}`}`;
-    return this.#pass({ text: `pull ${name}`, target: { name } });
+    const isWhole = tag === '' && !/[:@]/.test(image.slice(image.lastIndexOf('/') + 1));
+    return this.#pass({ text: `pull ${isWhole ? '--all-tags ' : ''}${name}`, target: { name } });
   }
 
   // Shared
@@ -315,21 +330,29 @@ class Decision {
     return new Map([...query, ['filters', scopedFilters(this.#objects.scope, query.get('filters'))]]);
   }
 
+  #rewritten(): ReadonlyMap<string, string> {
+    const { query } = this.#request;
+    const filters = query.get('filters') ?? '';
+    return filters === '' ? query : new Map([...query, ['filters', rewrittenFilters(filters)]]);
+  }
+
   #pass(parts: {
     text: string;
     name?: string;
     target?: Passing['target'];
     query?: ReadonlyMap<string, string>;
     body?: unknown;
+    shown?: string;
     reduction?: Reduction;
   }): Passing {
-    const { text, name, target = {}, query = this.#request.query, body, reduction } = parts;
+    const { text, name, target = {}, query = this.#request.query, body, shown, reduction } = parts;
     const tar = Buffer.isBuffer(body);
     return {
       request: this.#request,
       path: writePath(this.#request, name, query),
       body: body === undefined ? undefined : tar ? body : Buffer.from(JSON.stringify(body)),
       contentType: body === undefined ? undefined : tar ? 'application/x-tar' : 'application/json',
+      shown,
       reduction,
       text,
       target,

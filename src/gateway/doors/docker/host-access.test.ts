@@ -19,7 +19,7 @@ const DECISIONS: Readonly<Record<string, ['refused' | 'allowed', string]>> = {
   'container.kill': ['allowed', 'unless the agent can write to its volumes'],
   'container.logs': ['allowed', 'what it prints'],
   'container.pause': ['allowed', 'runs nothing'],
-  'container.remove': ['allowed', 'runs nothing'],
+  'container.remove': ['allowed', 'unless it leaves a volume of the project'],
   'container.rename': ['refused', 'the host would reach another container by its name'],
   'container.resize': ['allowed', 'the size of a terminal'],
   'container.restart': ['allowed', 'unless the agent can write to its volumes'],
@@ -55,7 +55,9 @@ describe('operations on a container with access to its host', () => {
         const options = { mode, facts: { ...facts, exec: async () => exec } };
         const path = pattern.replace('{container}', name).replace('{exec}', fullId('1'));
         const made = through(method, path + (query[operation] ?? ''), bodies[operation] ?? '', options);
-        const isRefused = DECISIONS[operation]?.[0] === 'refused' || (kind === 'write' && mode === 'Diagnose');
+        const leavesVolume = operation === 'container.remove' && name === 'disk';
+        const isRefused =
+          leavesVolume || DECISIONS[operation]?.[0] === 'refused' || (kind === 'write' && mode === 'Diagnose');
         const text = `${operation} ${name} ${mode}`;
         if (isRefused) await expect(made, text).rejects.toEqual(refusal('NOT_ALLOWED'));
         else await expect(made, text).resolves.toBeDefined();
@@ -112,6 +114,13 @@ const ACCESS: Readonly<Record<string, readonly unknown[]>> = {
     [{ Type: 'volume', Source: 'a', Target: '/h', VolumeOptions: { DriverConfig: { Name: 'sshfs' } } }],
   ],
   VolumeDriver: ['nfs'],
+  Tmpfs: [
+    { '/x': 'bind' },
+    { '/x': 'size=1m,RBIND' },
+    { '/x': 'shared' },
+    { '/x': 'remount' },
+    { '/x': 'size=1m,size' },
+  ],
   NetworkMode: ['host', 'ns:/proc/1/ns/net'],
   PidMode: ['host', 'ns:/proc/1/ns/pid'],
   IpcMode: ['host', 'ns:/proc/1/ns/ipc'],
@@ -161,7 +170,6 @@ const ORDINARY: Readonly<Record<string, unknown>> = {
   ExtraHosts: ['a:10.0.0.1'],
   GroupAdd: ['1'],
   ReadonlyRootfs: true,
-  Tmpfs: { '/run': '' },
   ShmSize: 1e8,
   Init: true,
 };
@@ -208,6 +216,13 @@ describe('the HostConfig of a container', () => {
     expect(listHostAccess({ ...RECORDED_HOST_CONFIG, [field]: value }, engines.recorded)).toEqual([]);
     await expect(createOn({ [field]: value })).resolves.toBeDefined();
   });
+
+  it.each(['', 'size=64m', 'rw,noexec,nosuid,nodev,size=65536k,mode=1777,uid=0', 'exec,suid,dev,size=50%,noatime'])(
+    'is ordinary with a tmpfs of "%s"',
+    async (options) => {
+      await expect(createOn({ Tmpfs: { '/run': options } })).resolves.toBeDefined();
+    },
+  );
 
   it('of a newer engine may mask more, and use its own log driver', () => {
     const masked = [...Object.values(Object(RECORDED_HOST_CONFIG.MaskedPaths)), '/proc/interrupts'];
@@ -268,9 +283,69 @@ describe('a volume of a container with access to its host', () => {
     await expect(through('DELETE', '/containers/tikv0')).resolves.toBeDefined();
   });
 
+  it('keeps its reader, which would otherwise be created again on what the agent wrote', async () => {
+    for (const query of ['', '?force=1', '?v=1'])
+      await expect(through('DELETE', `/containers/runner${query}`)).rejects.toThrow(
+        /removing container runner.*shop_scripts.*docker\.allowPrivileged/,
+      );
+    await expect(through('DELETE', '/containers/runner', '', { allowPrivileged: true })).resolves.toBeDefined();
+    // Without a volume that the agent could mount, nothing can be left for the next one.
+    await expect(through('DELETE', '/containers/agent')).resolves.toBeDefined();
+    const HostConfig = { Privileged: true };
+    const facts = fakeFacts([inspected('other', { HostConfig, Mounts: [mountOf('bank_data')] })]);
+    await expect(through('DELETE', '/containers/other', '', { facts })).resolves.toBeDefined();
+  });
+
   it('that is a folder of the host cannot be mounted', async () => {
     await expect(createOn({ Binds: ['shop_disk:/d:ro'] })).rejects.toThrow('docker.allowHostMounts');
     const facts = fakeFacts([inspected('later', { Mounts: [mountOf('shop_disk')] })]);
     await expect(through('GET', '/containers/later/archive?path=/', '', { facts })).rejects.toThrow('shop_disk');
+  });
+});
+
+describe('a namespace that containers share', () => {
+  const all = { allowPrivileged: true, allowHostMounts: true, allowHostNamespaces: true };
+  const of = (name: string, id: string) => ({ HostConfig: { [name]: `container:${fullId(id)}` } });
+  const exec = (name: string, differences: Parameters<typeof inspected>[1], access: FilterOptions = {}) =>
+    through(
+      'POST',
+      `/containers/${name}/exec`,
+      { Cmd: ['id'] },
+      {
+        facts: fakeFacts([inspected('odd', differences)]),
+        ...access,
+      },
+    );
+
+  it.each([
+    // "disk" mounts a volume that is a folder of the host, and "wired" is in a network of the host.
+    ['PidMode', '2a', 'allowHostMounts'],
+    ['IpcMode', '2a', 'allowHostMounts'],
+    ['NetworkMode', '2b', 'allowHostNamespaces'],
+  ])('gives the access through volumes and networks, too: %s of %s', async (mode, id, flag) => {
+    const digits = id.repeat(32);
+    const differences = { HostConfig: { [mode]: `container:${digits}` } };
+    await expect(exec('odd', differences)).rejects.toThrow(`docker.${flag}`);
+    await expect(exec('odd', differences, { [flag]: true })).resolves.toBeDefined();
+  });
+
+  it.each(['PidMode', 'IpcMode'])('is entered by a container with access to the host: %s', async (mode) => {
+    const sock = { Type: 'bind', Source: '/var/run/docker.sock', Destination: '/s', RW: true };
+    const differences = { ...of(mode, 'a'), Mounts: [sock] };
+    // Its files are in /proc/PID/root of all processes that see it.
+    await expect(exec('tikv0', differences)).rejects.toThrow(/odd.*docker\.allowHostMounts/);
+    await expect(exec('tikv0', differences, all)).resolves.toBeDefined();
+    // One that is named instead.
+    const named = { HostConfig: { [mode]: 'container:tikv0' }, Mounts: [sock] };
+    await expect(exec('tikv0', named)).rejects.toThrow('docker.allowHostMounts');
+    await expect(exec('tikv0', of(mode, 'a'))).resolves.toBeDefined();
+    await expect(exec('writer', differences)).resolves.toBeDefined();
+  });
+
+  it('is entered by a container of another project', async () => {
+    const foreign = inspected('odd', of('PidMode', 'a'));
+    foreign.Config.Labels = null;
+    const made = through('POST', '/containers/tikv0/exec', { Cmd: ['id'] }, { facts: fakeFacts([foreign]) });
+    await expect(made).rejects.toThrow(/a container outside .*docker\.allowHostNamespaces/);
   });
 });

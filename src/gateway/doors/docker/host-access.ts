@@ -36,6 +36,12 @@ const LOG_OPTIONS: ReadonlySet<string> = new Set(['max-size', 'max-file', 'compr
 const HARMLESS_SECURITY = ['no-new-privileges', 'no-new-privileges:true', 'no-new-privileges=true'] as const;
 /** Sysctls that affect only the container's own namespaces. */
 const OWN_SYSCTL = /^(net\.|kernel\.(msg|sem|shm)|fs\.mqueue\.)/;
+/**
+ * Options of a tmpfs. With others, such as "bind", it is a mount of another kind, whose source is a
+ * path of the host.
+ */
+const TMPFS =
+  /^((rw|ro|(no)?(exec|suid|dev|atime|diratime)|(size|mode|uid|gid|nr_inodes|nr_blocks)=[0-9]+[kmg%]?)(,(?!$)|$))*$/i;
 /** Limits that let a process take the processors from the host's. */
 const SCHEDULING_LIMITS: ReadonlySet<string> = new Set(['rtprio', 'rttime', 'nice']);
 /** What every engine since 18.09 masks or makes read-only. Newer engines add to it. */
@@ -139,7 +145,7 @@ function rules(engine: EngineDefaults | undefined): Readonly<Record<keyof HostCo
     MaskedPaths: keeps(MASKED),
     ReadonlyPaths: keeps(READONLY),
     StorageOpt: unset(privileged),
-    Tmpfs: everyValue('Tmpfs'),
+    Tmpfs: only(mounts, z.record(z.string(), z.string().regex(TMPFS))),
     ShmSize: everyValue('ShmSize'),
     Sysctls: only(privileged, z.record(z.string().regex(OWN_SYSCTL), z.string())),
     Runtime: only(

@@ -1,6 +1,7 @@
 // Which settings of a network and of an address in it give access to the host's own network. Pure.
 
-import type * as z from 'zod';
+import { isIP } from 'node:net';
+import type { z } from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput } from '../../../errors.ts';
 import { isInSubnet } from '../../../net/subnet.ts';
@@ -69,7 +70,8 @@ export function checkEndpoint(wanted: z.infer<typeof endpoint>, network: Network
         `IPAMConfig.${describeField(field, address)} ${why} network ${network.name}: leave it out, or use another address of its subnet`,
       );
     };
-    if (network.subnets.some(({ gateway }) => gateway === address)) refuse('is the gateway of');
+    if (network.subnets.some(({ gateway }) => isInSubnet(`${gateway}/${isIP(gateway) === 6 ? 128 : 32}`, address)))
+      refuse('is the gateway of');
     if (!network.subnets.some(({ subnet }) => isInSubnet(subnet, address))) refuse('is not in the subnet of');
   }
 }

@@ -10,7 +10,6 @@ import {
   record,
 } from '../door.ts';
 import type { Passing } from './filter.ts';
-import { listTar } from './tar-list.ts';
 
 const answered = z.looseObject({
   message: z.string().optional(),
@@ -51,7 +50,7 @@ export async function recordIntent(
       ...(request.route.body !== 'tar' || body.length === 0 ? {} : { bytes: body.length }),
     },
     content: describeIntent(content, explanation),
-    ...(body.length <= 2 ? {} : shownBody(gateway, request.route.body === 'tar' ? listTar(body) : undefined, body)),
+    ...(body.length <= 2 ? {} : shownBody(gateway, passing.shown, body)),
   });
   const started = performance.now();
   return {

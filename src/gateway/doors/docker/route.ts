@@ -36,6 +36,11 @@ const REFS: Readonly<Record<RefKind, RegExp>> = {
 /** The values that the daemon reads as false. */
 const NO: ReadonlySet<string> = new Set(['', '0', 'no', 'false', 'none']);
 
+/** Whether a parameter has a value that the daemon reads as true. */
+export function isSet(query: ReadonlyMap<string, string>, name: string): boolean {
+  return !NO.has((query.get(name) ?? '').trim().toLowerCase());
+}
+
 /** Whether a text is a valid name of a container, network or volume. */
 export function isName(name: string): boolean {
   return NAME.test(name);

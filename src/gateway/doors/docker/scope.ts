@@ -53,11 +53,24 @@ const filters = z.record(
   z.union([z.array(z.string()), z.record(z.string(), z.boolean()).transform((values) => Object.keys(values))]),
 );
 
+/** Filters whose answer says whether another object of the host exists, and which is older. */
+const TELLING = ['before', 'since'];
+
 /**
  * Adds the scope's label to the caller's filters. Labels are combined with "and". @throws
  * InvalidInput
  */
 export function scopedFilters(scope: Scope, text: string | undefined): string {
+  const wanted = parseFilters(text);
+  return writeFilters({ ...wanted, label: [...(wanted.label ?? []), `${scope.key}=${scope.value}`] });
+}
+
+/** The caller's filters as the daemon and the door read them alike. @throws InvalidInput */
+export function rewrittenFilters(text: string): string {
+  return writeFilters(parseFilters(text));
+}
+
+function parseFilters(text: string | undefined): Readonly<Record<string, readonly string[]>> {
   let parsed: unknown = {};
   if (text !== undefined && text !== '') {
     try {
@@ -67,11 +80,13 @@ export function scopedFilters(scope: Scope, text: string | undefined): string {
     }
   }
   const wanted = parseInput(filters, parsed ?? {}, 'the parameter filters is not valid', { values: 'shown' });
-  const written = Object.entries(wanted).map(([name, values]) => [name, marked(values)]);
-  const label = [...(wanted.label ?? []), `${scope.key}=${scope.value}`];
-  return JSON.stringify({ ...Object.fromEntries(written), label: marked(label) });
+  const telling = TELLING.find((name) => Object.hasOwn(wanted, name));
+  if (telling !== undefined)
+    throw new InvalidInput(`the filter ${telling} is not allowed: leave it out, and compare the times of the answer`);
+  return wanted;
 }
 
-function marked(values: readonly string[]): Record<string, true> {
-  return Object.fromEntries(values.map((value) => [value, true]));
+function writeFilters(wanted: Readonly<Record<string, readonly string[]>>): string {
+  const marked = (values: readonly string[]) => Object.fromEntries(values.map((value) => [value, true]));
+  return JSON.stringify(Object.fromEntries(Object.entries(wanted).map(([name, values]) => [name, marked(values)])));
 }

@@ -61,11 +61,21 @@ export class ScopedObjects {
   }
 
   /**
+   * The name of an image if its repository is the scope's, and otherwise its ID: a repository whose
+   * name a container shows counts as the scope's, so another owner's name for the same image would
+   * open the other images of that owner. @throws NotFound
+   */
+  async imageReference(name: string): Promise<string> {
+    const { id } = await this.image(name);
+    return (await this.facts.images()).repositories.has(parseRepository(name)) ? name : id;
+  }
+
+  /**
    * Refuses a container with access to its host, unless the class allows that access. @throws
    * NotAllowed
    */
   async requireUnprivileged(container: ContainerFacts): Promise<void> {
-    const power = await this.#denied(container);
+    const power = (await this.#denied(container)) ?? (await this.#entering(container));
     if (power !== undefined) {
       throw needs(
         power.flag,
@@ -112,6 +122,24 @@ export class ScopedObjects {
   }
 
   /**
+   * Refuses to remove a container with access to its host and volumes of the scope: whoever creates
+   * it again would run what the agent has written there in the meantime. @throws NotAllowed
+   */
+  async requireNothingToInherit(container: ContainerFacts): Promise<void> {
+    const power = await this.#denied(container);
+    if (power === undefined) return;
+    for (const { name } of container.volumes) {
+      const volume = await this.facts.volume(name);
+      if (volume === undefined || !owns(this.scope, volume.labels)) continue;
+      throw needs(
+        power.flag,
+        `removing container ${container.name}, because ${power.why}, and you could then write to its volume ${name} before it is created again`,
+        'stop it instead',
+      );
+    }
+  }
+
+  /**
    * The labels of a new object. Refuses labels that claim a project outside the scope. @throws
    * InvalidInput
    */
@@ -137,8 +165,28 @@ export class ScopedObjects {
     return container.powers.find(isDenied) ?? (await this.#outerPowers(container)).find(isDenied);
   }
 
-  /** Access to the host through the volumes, networks and containers that a container uses. */
-  async #outerPowers(container: ContainerFacts): Promise<Power[]> {
+  /**
+   * The first access that the class does not allow of the containers in a container's namespaces.
+   * The files of a process are in /proc/PID/root of all that see it.
+   */
+  async #entering(container: ContainerFacts): Promise<Power | undefined> {
+    for (const other of await this.facts.entering(container)) {
+      if (!owns(this.scope, other.labels)) {
+        if (this.access.allowHostNamespaces) continue;
+        return { flag: 'allowHostNamespaces', why: `a container outside ${this.scope.text} is in its namespaces` };
+      }
+      const power = await this.#denied(other);
+      if (power !== undefined)
+        return { ...power, why: `container ${other.name} is in its namespaces, and ${power.why}` };
+    }
+    return undefined;
+  }
+
+  /**
+   * Access to the host through the volumes, networks and containers that a container uses.
+   * @param seen the containers that led to this one
+   */
+  async #outerPowers(container: ContainerFacts, seen: readonly string[] = []): Promise<Power[]> {
     const powers: Power[] = [];
     for (const { name } of container.volumes) {
       const volume = await this.facts.volume(name);
@@ -167,7 +215,9 @@ export class ScopedObjects {
         powers.push({ flag: 'allowHostNamespaces', why: `${why}, which is outside ${this.scope.text}` });
         continue;
       }
-      powers.push(...other.powers.map((power) => ({ ...power, why: `${why}, and ${power.why}` })));
+      const path = [...seen, container.id];
+      const outer = path.includes(other.id) ? [] : await this.#outerPowers(other, path);
+      powers.push(...[...other.powers, ...outer].map((power) => ({ ...power, why: `${why}, and ${power.why}` })));
       const further = Object.values(other.shares).find((shared) => shared !== undefined);
       if (further !== undefined)
         powers.push({ flag: 'allowHostNamespaces', why: `${why}, which itself uses ${further}` });
