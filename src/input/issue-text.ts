@@ -40,7 +40,7 @@ function* describeIssue(issue: Issue, at: readonly PropertyKey[], given: Descrip
     const best = bestBranch(issue);
     if (best !== undefined) {
       const schema = unionOptions(node?.schema)[best.index];
-      yield* describeIssues(best.issues, path, { ...options, schema });
+      for (const inner of best.issues) yield* describeIssue(inner, path, { ...options, schema });
       return;
     }
   }
@@ -49,15 +49,23 @@ function* describeIssue(issue: Issue, at: readonly PropertyKey[], given: Descrip
 }
 
 /**
- * The problems of several issues, each found when it is asked for: the sender of a value decides how
- * many there are, and a guess at what an unknown field means takes long.
+ * The first problems of several issues, and no more: the sender of a value decides how many there
+ * are, and a guess at what an unknown field means takes long.
  */
-export function* describeIssues(
-  issues: Iterable<Issue>,
+export function describeIssues(
+  issues: readonly Issue[],
   at: readonly PropertyKey[],
   given: Description,
-): Generator<Problem> {
-  for (const issue of issues) yield* describeIssue(issue, at, given);
+  most: number,
+): Problem[] {
+  const problems: Problem[] = [];
+  for (const issue of issues) {
+    for (const problem of describeIssue(issue, at, given)) {
+      problems.push(problem);
+      if (problems.length === most) return problems;
+    }
+  }
+  return problems;
 }
 
 interface Sentence {
@@ -289,10 +297,8 @@ function discriminatorOf({ discriminator, input }: UnionIssue): unknown {
 
 /** Issues inside another, in one line. */
 function innerTexts(issues: readonly Issue[], options: Description): string {
-  return describeIssues(issues, [], options)
-    .take(MAX_INNER)
+  return describeIssues(issues, [], options, MAX_INNER)
     .map(({ path, text }) => (path.length === 0 ? text : `${pathText(path)} ${text}`))
-    .toArray()
     .join(' and ');
 }
 

@@ -26,7 +26,7 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, options: Inp
   const parsed = schema.safeParse(value, { reportInput: true, error: () => '' });
   if (parsed.success) return parsed;
   const { at = [], values } = options;
-  const problems = describeIssues(parsed.error.issues, at, { schema, values }).take(MAX_DESCRIBED);
+  const problems = describeIssues(parsed.error.issues, at, { schema, values }, MAX_DESCRIBED);
   return { success: false, problems: [...new Set(problems.map(problemText))] };
 }
 
