@@ -185,6 +185,34 @@ describe('the model door', () => {
     expect((await readUsage('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
   });
 
+  it('reserves for what it forwards, which may be longer than what it was sent', async () => {
+    const attempt = await lab.open('longer', { maxTokens: 120_000 });
+    let forwarded = 0;
+    lab.model(({ body, response }) => {
+      forwarded += 1;
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 100_000, output_tokens: 1 })));
+    });
+    // 50 KB, and 220 KB once each number has its 21 digits.
+    const content = `[{"type":"tool_use","id":"t","name":"shell","input":{"n":[${'1e20,'.repeat(10_000)}0]}}]`;
+    const body = `{"model":"claude-opus-5-5","max_tokens":1000,"messages":[{"role":"assistant","content":${content}}]}`;
+    const answer = await lab.ask(attempt, 'POST', '/v1/messages', body, {
+      'content-type': 'application/json; charset=x',
+    });
+    expect([answer.status, forwarded]).toEqual([429, 0]);
+    const other = await lab.open('content-type');
+    let contentType: unknown;
+    lab.model(({ body: asked, headers, response }) => {
+      contentType = headers['content-type'];
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(asked.model, { input_tokens: 1, output_tokens: 1 })));
+    });
+    expect((await ask(other, {}, { 'content-type': 'text/plain; charset=utf-16' })).status).toBe(200);
+    expect(contentType).toBe('application/json');
+    const beta = await ask(other, {}, { 'anthropic-beta': 'context-1m-2025-08-07' });
+    expect([beta.status, JSON.stringify(beta.json)]).toEqual([400, expect.stringContaining('context-1m-2025-08-07')]);
+  });
+
   it('refuses other models, models without a price, the vendor’s tools, and external sources', async () => {
     const attempt = await lab.open('policy', {}, { models: ['nobody-prices-me', 'claude-haiku-5-5'] });
     const code = async (body: object) => {
