@@ -194,11 +194,9 @@ describe('the model door', () => {
       response.end(JSON.stringify(message(body.model, { input_tokens: 100_000, output_tokens: 1 })));
     });
     // 50 KB, and 220 KB once each number has its 21 digits.
-    const content = `[{"type":"tool_use","id":"t","name":"shell","input":{"n":[${'1e20,'.repeat(10_000)}0]}}]`;
-    const body = `{"model":"claude-opus-5-5","max_tokens":1000,"messages":[{"role":"assistant","content":${content}}]}`;
-    const answer = await lab.ask(attempt, 'POST', '/v1/messages', body, {
-      'content-type': 'application/json; charset=x',
-    });
+    const input = { n: Array(10_000).fill(JSON.rawJSON('1e20')) };
+    const messages = [{ role: 'assistant', content: [{ type: 'tool_use', id: 't', name: 'shell', input }] }];
+    const answer = await ask(attempt, { messages });
     expect([answer.status, forwarded]).toEqual([429, 0]);
     const other = await lab.open('content-type');
     let contentType: unknown;
