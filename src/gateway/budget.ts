@@ -7,6 +7,7 @@ import type { Entry } from '../audit/entry.ts';
 import { lifecycleEvent } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { LimitReached } from '../errors.ts';
+import type { SeenPrompt } from './doors/model/prompt-bound.ts';
 import type { Limit } from './leases.ts';
 import type { Tokens } from './prices.ts';
 
@@ -58,11 +59,8 @@ export class Budget {
   #settled = Promise.withResolvers<void>();
   /** Whether this process has recorded the reached limit and written it to the status. */
   isLimitReported = false;
-  /**
-   * Bytes and prompt tokens of each model's last call, to estimate the density of this session's
-   * text.
-   */
-  readonly density = new Map<string, { readonly bytes: number; readonly tokens: number }>();
+  /** The last prompt that each model answered: what is sent again has no more tokens than that. */
+  readonly seenPrompts = new Map<string, SeenPrompt>();
 
   get limitReached(): Limit | undefined {
     return this.#limitReached;

@@ -51,6 +51,13 @@ export class RateLimit {
     this.#balances.set(caller, { left: balance.left - amount, at: now });
   }
 
+  /** Takes an amount for something that was admitted already, and turned out to cost more. */
+  charge(caller: string, amount: number): void {
+    const now = this.#now();
+    const { left } = refill(this.#balances.get(caller) ?? { left: this.#rate.burst, at: now }, now, this.#rate);
+    this.#balances.set(caller, { left: left - amount, at: now });
+  }
+
   #forgetFull(now: number): void {
     for (const [caller, balance] of this.#balances) {
       if (refill(balance, now, this.#rate).left >= this.#rate.burst) this.#balances.delete(caller);

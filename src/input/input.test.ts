@@ -185,6 +185,26 @@ describe('a message', () => {
     expect(parse).toThrow(/\n {2}and 4 more$/);
     expect(MAX_PROBLEMS).toBe(10);
   });
+
+  it.each<[string, z.ZodType, unknown]>([
+    [
+      'unknown fields with long names',
+      z.strictObject(
+        Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`field${index}`.padEnd(60), z.any()])),
+      ),
+      Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`unknown${index}`.padEnd(60, 'x'), 1])),
+    ],
+    ['elements of another type', z.array(z.strictObject({ a: z.number() })), Array(100_000).fill(1)],
+    [
+      'faults in the closest alternative of a union',
+      z.union([z.string(), z.array(z.strictObject({ a: z.number() }))]),
+      Array(100_000).fill({}),
+    ],
+  ])('does not take long over many: %s', (_what, schema, value) => {
+    const started = performance.now();
+    expect(() => parseInput(schema, value, 'body', { values: 'hidden' })).toThrow(/^body: 100 or more problems:\n/);
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
 });
 
 it('the nearest name differs by case or a few letters', () => {

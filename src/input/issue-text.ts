@@ -23,23 +23,49 @@ export interface Description {
  * The problems of one issue. A message that the schema's author wrote is kept; an issue with an
  * empty message gets a sentence from here.
  */
-export function describeIssue(issue: Issue, at: readonly PropertyKey[], given: Description): Problem[] {
+function* describeIssue(issue: Issue, at: readonly PropertyKey[], given: Description): Generator<Problem> {
   const path = [...at, ...issue.path];
   const options: Description = isSecret(path) ? { ...given, values: 'hidden' } : given;
   const node = nodeAt(options.schema, issue.path);
-  if (issue.message !== '') return [{ path, text: `${issue.message}${shownValue(issue.input, options.values)}` }];
+  if (issue.message !== '') {
+    yield { path, text: `${issue.message}${shownValue(issue.input, options.values)}` };
+    return;
+  }
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: [...path, key], text: unknownField(key, fieldNames(node?.schema)) }));
+    const known = fieldNames(node?.schema);
+    for (const key of issue.keys) yield { path: [...path, key], text: unknownField(key, known) };
+    return;
   }
   if (issue.code === 'invalid_union') {
     const best = bestBranch(issue);
     if (best !== undefined) {
       const schema = unionOptions(node?.schema)[best.index];
-      return best.issues.flatMap((inner) => describeIssue(inner, path, { ...options, schema }));
+      for (const inner of best.issues) yield* describeIssue(inner, path, { ...options, schema });
+      return;
     }
   }
   const { text, tellsValue } = sentence(issue, node, options);
-  return [{ path, text: tellsValue ? text : `${text}${shownValue(issue.input, options.values)}` }];
+  yield { path, text: tellsValue ? text : `${text}${shownValue(issue.input, options.values)}` };
+}
+
+/**
+ * The first problems of several issues, and no more: the sender of a value decides how many there
+ * are, and a guess at what an unknown field means takes long.
+ */
+export function describeIssues(
+  issues: readonly Issue[],
+  at: readonly PropertyKey[],
+  given: Description,
+  most: number,
+): Problem[] {
+  const problems: Problem[] = [];
+  for (const issue of issues) {
+    for (const problem of describeIssue(issue, at, given)) {
+      problems.push(problem);
+      if (problems.length === most) return problems;
+    }
+  }
+  return problems;
 }
 
 interface Sentence {
@@ -67,7 +93,12 @@ function sentence(issue: Issue, node: SchemaNode | undefined, options: Descripti
     case 'not_multiple_of':
       return { text: `must be a multiple of ${issue.divisor}` };
     case 'unrecognized_keys':
-      return { text: issue.keys.map((key) => unknownField(key, fieldNames(node?.schema))).join('; ') };
+      return {
+        text: issue.keys
+          .slice(0, MAX_INNER)
+          .map((key) => unknownField(key, fieldNames(node?.schema)))
+          .join('; '),
+      };
     case 'invalid_union':
       return unionSentence(issue, node, options);
     case 'invalid_key':
@@ -266,11 +297,13 @@ function discriminatorOf({ discriminator, input }: UnionIssue): unknown {
 
 /** Issues inside another, in one line. */
 function innerTexts(issues: readonly Issue[], options: Description): string {
-  return issues
-    .flatMap((issue) => describeIssue(issue, [], options))
+  return describeIssues(issues, [], options, MAX_INNER)
     .map(({ path, text }) => (path.length === 0 ? text : `${pathText(path)} ${text}`))
     .join(' and ');
 }
+
+/** How many problems of one value are told in its sentence. */
+const MAX_INNER = 10;
 
 /** A path as the API server writes it: spec.verify.checks[0].name, metadata.labels[app.kubernetes.io/name]. */
 export function pathText(path: readonly PropertyKey[]): string {

@@ -3,7 +3,7 @@
 import type * as z from 'zod';
 import { InvalidInput } from '../errors.ts';
 import { isTooDeep, MAX_LEVELS } from './depth.ts';
-import { describeIssue, type Problem, pathText } from './issue-text.ts';
+import { describeIssues, type Problem, pathText } from './issue-text.ts';
 
 /** How to parse, and what the messages may contain. */
 export interface InputOptions {
@@ -30,7 +30,7 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, options: Inp
   const parsed = schema.safeParse(value, { reportInput: true, error: () => '' });
   if (parsed.success) return parsed;
   const { at = [], values } = options;
-  const problems = parsed.error.issues.flatMap((issue) => describeIssue(issue, at, { schema, values }));
+  const problems = describeIssues(parsed.error.issues, at, { schema, values }, MAX_DESCRIBED);
   return { success: false, problems: [...new Set(problems.map(problemText))] };
 }
 
@@ -50,6 +50,8 @@ function problemText({ path, text }: Problem): string {
 
 /** How many problems one message lists. */
 export const MAX_PROBLEMS = 10;
+/** How many are described at all: whoever sends the value decides how many it has. */
+export const MAX_DESCRIBED = 100;
 
 /** One problem behind its source, or a list with one problem per line. */
 export function joinProblems(where: string, problems: readonly string[]): string {
@@ -57,9 +59,10 @@ export function joinProblems(where: string, problems: readonly string[]): string
   const [only] = problems;
   if (problems.length === 1) return `${start}${only}`;
   const more = problems.length - MAX_PROBLEMS;
+  const orMore = problems.length < MAX_DESCRIBED ? '' : ' or more';
   return [
-    `${start}${problems.length} problems:`,
+    `${start}${problems.length}${orMore} problems:`,
     ...problems.slice(0, MAX_PROBLEMS).map((problem) => `  - ${problem}`),
-    ...(more > 0 ? [`  and ${more} more`] : []),
+    ...(more > 0 ? [`  and ${more}${orMore === '' ? ' more' : orMore}`] : []),
   ].join('\n');
 }

@@ -179,6 +179,10 @@ describe('an agent in a target namespace', () => {
     expect(await make(container({ privileged: false, runAsUser: 0, capabilities: { add, drop: ['ALL'] } }))).toBe(
       'allowed',
     );
+    const probes = { livenessProbe: { httpGet: { port: 80 } }, lifecycle: { preStop: { exec: { command: ['x'] } } } };
+    expect(await make({ containers: [{ ...plain, ...probes, readinessProbe: { grpc: { port: 80 } } }] })).toBe(
+      'allowed',
+    );
     const volumes = [{ name: 'v', emptyDir: {} }];
     expect(await refusal(agent.create(STATEFUL_SETS, workload({ volumes }, { serviceName: 'x' })))).toBe('allowed');
   });
@@ -200,6 +204,25 @@ describe('an agent in a target namespace', () => {
       'an init container that is privileged',
       { initContainers: [{ name: 'i', image, securityContext: { privileged: true } }] },
       'container i: securityContext.privileged',
+    ],
+    ...(['livenessProbe', 'readinessProbe', 'startupProbe'] as const).map((probe): [string, object, string] => [
+      `a ${probe} that the kubelet makes elsewhere`,
+      { containers: [{ ...plain, [probe]: { httpGet: { host: '169.254.169.254', port: 80 } } }] },
+      'spec: container c: probe or hook at host 169.254.169.254;',
+    ]),
+    ...(['postStart', 'preStop'] as const).map((hook): [string, object, string] => [
+      `a ${hook} hook that the kubelet calls elsewhere`,
+      {
+        initContainers: [
+          { name: 'i', image, restartPolicy: 'Always', lifecycle: { [hook]: { httpGet: { host: 'x', port: 1 } } } },
+        ],
+      },
+      'spec: container i: probe or hook at host x;',
+    ]),
+    [
+      'a probe of a port elsewhere',
+      { containers: [{ ...plain, livenessProbe: { tcpSocket: { host: '10.0.0.1', port: 22 } } }] },
+      'spec: container c: probe or hook at host 10.0.0.1;',
     ],
     [
       'a HostProcess pod',

@@ -185,6 +185,32 @@ describe('the model door', () => {
     expect((await readUsage('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
   });
 
+  it('reserves for what it forwards, which may be longer than what it was sent', async () => {
+    const attempt = await lab.open('longer', { maxTokens: 120_000 });
+    let forwarded = 0;
+    lab.model(({ body, response }) => {
+      forwarded += 1;
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 100_000, output_tokens: 1 })));
+    });
+    // 50 KB, and 220 KB once each number has its 21 digits.
+    const input = { n: Array(10_000).fill(JSON.rawJSON('1e20')) };
+    const messages = [{ role: 'assistant', content: [{ type: 'tool_use', id: 't', name: 'shell', input }] }];
+    const answer = await ask(attempt, { messages });
+    expect([answer.status, forwarded]).toEqual([429, 0]);
+    const other = await lab.open('content-type');
+    let contentType: unknown;
+    lab.model(({ body: asked, headers, response }) => {
+      contentType = headers['content-type'];
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(asked.model, { input_tokens: 1, output_tokens: 1 })));
+    });
+    expect((await ask(other, {}, { 'content-type': 'text/plain; charset=utf-16' })).status).toBe(200);
+    expect(contentType).toBe('application/json');
+    const beta = await ask(other, {}, { 'anthropic-beta': 'context-1m-2025-08-07' });
+    expect([beta.status, JSON.stringify(beta.json)]).toEqual([400, expect.stringContaining('context-1m-2025-08-07')]);
+  });
+
   it('refuses other models, models without a price, the vendor’s tools, and external sources', async () => {
     const attempt = await lab.open('policy', {}, { models: ['nobody-prices-me', 'claude-haiku-5-5'] });
     const code = async (body: object) => {

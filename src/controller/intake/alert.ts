@@ -36,6 +36,18 @@ export const instant = z.iso.datetime({ offset: true }).transform((text) => new 
  */
 export const stringMap = z.record(z.string().min(1).max(256), z.string());
 
+/** Of a delivery. More could not be handled at once, and are not looked at one by one to say so. */
+export const MAX_ALERTS = 5000;
+
+/** A list of alerts, each as the schema says. */
+export function alertList<T extends z.ZodType>(alert: T) {
+  return z.preprocess((content, context) => {
+    if (!Array.isArray(content) || content.length <= MAX_ALERTS) return content;
+    context.addIssue({ code: 'custom', message: `has ${content.length} alerts; send at most ${MAX_ALERTS} at once` });
+    return z.NEVER;
+  }, z.array(alert));
+}
+
 /** A fingerprint that does not depend on the order of the labels, for senders that give none. */
 export function hashLabels(parts: Readonly<Record<string, string>>): string {
   const canonical = JSON.stringify(Object.entries(parts).sort(([a], [b]) => (a < b ? -1 : 1)));

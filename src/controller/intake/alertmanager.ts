@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import {
   type Alert,
+  alertList,
   cutDescription,
   cutMap,
   cutSummary,
@@ -26,7 +27,7 @@ const alertmanagerAlert = z.looseObject({
 /** One delivery: a group of alerts, both firing and resolved. */
 export const alertmanagerPayload = z.looseObject({
   version: z.literal('4'),
-  alerts: z.array(alertmanagerAlert),
+  alerts: alertList(alertmanagerAlert),
   /** How many alerts of the group were left out because of `max_alerts`. */
   truncatedAlerts: z.number().int().default(0),
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parseInput } from '../../input/parse-input.ts';
 import { alertmanagerPayload, alertsFromAlertmanager } from './alertmanager.ts';
 import { alertsFromWebhook, webhookPayload } from './webhook.ts';
 
@@ -115,5 +116,20 @@ describe('an alert of the generic webhook', () => {
     [{ summary: 'a', startsAt: '12:00' }, ['startsAt']],
   ])('that does not fit is refused by the name of the field: %j', (content, path) => {
     expect(webhookPayload.safeParse(content).error?.issues[0]?.path).toEqual([0, ...path]);
+  });
+});
+
+describe('a delivery of more alerts than can be handled', () => {
+  it.each([
+    ['Alertmanager', alertmanagerPayload, (alerts: unknown[]): unknown => ({ version: '4', alerts })],
+    ['the webhook', webhookPayload, (alerts: unknown[]): unknown => alerts],
+  ] as const)('is refused by its number, without a look at each: %s', (_what, schema, build) => {
+    const alerts = (count: number) => Array.from({ length: count }, () => 1);
+    expect(() => parseInput<unknown>(schema, build(alerts(1_000_000)), 'body', { values: 'hidden' })).toThrow(
+      /^body: (alerts: )?has 1000000 alerts; send at most 5000 at once$/,
+    );
+    expect(() => parseInput<unknown>(schema, build(alerts(2)), 'body', { values: 'hidden' })).toThrow(
+      /\[1\]: must be an object, not a number$/,
+    );
   });
 });

@@ -6,7 +6,7 @@ import { isForbidden, isInvalid, isNotFound, isQuotaExceeded } from '../../kube/
 import type { Log } from '../../kube/log.ts';
 import type { IncidentOpener } from '../alarm/incident-opener.ts';
 import { alertSource, buildAlarm, incidentNamespace } from './alarm-of-alert.ts';
-import type { Alert } from './alert.ts';
+import { type Alert, MAX_ALERTS } from './alert.ts';
 import { matchesRoute, type Route } from './route.ts';
 
 /**
@@ -29,7 +29,7 @@ export interface IntakeOptions {
 }
 
 /** How many alerts may be handled at the same time, over all requests; limits memory. */
-const MAX_UNDER_WAY = 5000;
+const MAX_UNDER_WAY = MAX_ALERTS;
 
 export class Intake {
   readonly #options: IntakeOptions;

@@ -7,25 +7,20 @@ import { type Check, check, prometheusCheck } from '../../api/check.ts';
 import { severity } from '../../api/incident.ts';
 import { requestedLimits, SOAK_FITS } from '../../api/limits.ts';
 import { DNS_LABEL, dnsLabel } from '../../api/meta.ts';
-import { InvalidInput } from '../../errors.ts';
+import { errorMessage, InvalidInput } from '../../errors.ts';
 import { checkInput, joinProblems, parseInput } from '../../input/parse-input.ts';
 import type { Alert } from './alert.ts';
+import { labelMatcher } from './label-matcher.ts';
 
 /** The name of the check that asks Prometheus whether the alert still exists. */
 export const ALERT_CHECK = 'alert';
 
 /** The value of a label, or a regular expression between slashes that matches the whole value. */
 const matcher = z.string().transform((text, context): ((value: string) => boolean) => {
-  const expression = /^\/(.*)\/$/s.exec(text)?.[1];
-  if (expression === undefined) return (value) => value === text;
   try {
-    const compiled = new RegExp(`^(?:${expression})$`, 'u');
-    return (value) => compiled.test(value);
+    return labelMatcher(text);
   } catch (error) {
-    context.addIssue({
-      code: 'custom',
-      message: `not a valid regular expression: ${error instanceof Error ? error.message : ''}`,
-    });
+    context.addIssue({ code: 'custom', message: errorMessage(error) });
     return z.NEVER;
   }
 });

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { severity } from '../../api/incident.ts';
 import {
   type Alert,
+  alertList,
   cutDescription,
   cutMap,
   cutSummary,
@@ -33,7 +34,7 @@ const webhookAlert = z
 /** A single alert becomes a list of one, so that errors name a field and not a union. */
 export const webhookPayload = z.preprocess(
   (content) => (Array.isArray(content) ? content : [content]),
-  z.array(webhookAlert),
+  alertList(webhookAlert),
 );
 
 /**

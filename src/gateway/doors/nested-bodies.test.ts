@@ -1,7 +1,7 @@
 // Values that are nested deeply are refused where they come in, whatever would read them later.
 
 import { expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { newEntry } from '../../audit/entry.ts';
 import { EXPORT_FORMAT, parseExport } from '../../audit/export.ts';
 import { InvalidInput, NotAllowed } from '../../errors.ts';

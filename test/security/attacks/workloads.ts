@@ -27,6 +27,10 @@ const podSpecs: readonly [string, object][] = [
     { containers: [{ ...container, securityContext: { capabilities: { add: ['NET_ADMIN'] } } }] },
   ],
   ['all capabilities', { containers: [{ ...container, securityContext: { capabilities: { add: ['ALL'] } } }] }],
+  [
+    'a probe of the metadata service by the kubelet',
+    { containers: [{ ...container, livenessProbe: { httpGet: { host: '169.254.169.254', port: 80, path: '/' } } }] },
+  ],
   ['seccomp Unconfined', { securityContext: { seccompProfile: { type: 'Unconfined' } } }],
   [
     'seccomp Unconfined of a container',

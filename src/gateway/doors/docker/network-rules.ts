@@ -1,7 +1,7 @@
 // Which settings of a network and of an address in it give access to the host's own network. Pure.
 
 import { isIP } from 'node:net';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { DockerAccess } from '../../../api/docker-access.ts';
 import { InvalidInput } from '../../../errors.ts';
 import { isInSubnet } from '../../../net/subnet.ts';

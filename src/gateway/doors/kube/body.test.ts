@@ -55,6 +55,33 @@ describe('a body goes on as it is recorded', () => {
   });
 });
 
+describe('a body takes little time, whatever it holds', () => {
+  const MIB = 1024 * 1024;
+  it.each<[string, string, new (...rest: never[]) => Error]>([
+    ['numbers', `[${'0,'.repeat(1.5 * MIB)}0]`, TooLarge],
+    ['empty lists', `[${'[],'.repeat(MIB)}0]`, TooLarge],
+    ['keys', `{${Array.from({ length: 250_000 }, (_, index) => `"${index}k":1`).join(',')}}`, TooLarge],
+    ['levels', `${'['.repeat(MIB)}${']'.repeat(MIB)}`, NotAllowed],
+  ])('with many %s', (_what, text, refusal) => {
+    const started = performance.now();
+    for (const type of ['application/json', 'application/apply-patch+yaml']) {
+      expect(() => read(text, type)).toThrow(refusal);
+    }
+    expect(performance.now() - started).toBeLessThan(1000);
+  });
+
+  it('but may hold as many commas and brackets in its texts as it likes, and what looks like numbers', () => {
+    const text = JSON.stringify({ data: { a: '[{,'.repeat(200_000), b: '\\"-0 1.5e7 [[['.repeat(1000) } });
+    expect(forwarded(text)?.text).toBe(text);
+    const yaml = `a: ${'[{('.repeat(1000).replaceAll('[{(', 'x[{')}\n`;
+    expect(forwarded(yaml, 'application/yaml')?.text).toBe(JSON.stringify({ a: 'x[{'.repeat(1000) }));
+  });
+
+  it('and is counted by its values', () => {
+    expect(read('{"a":[1,2,{"b":"x,y"}],"c":null}')).toMatchObject({ values: 7 });
+  });
+});
+
 describe('a body is refused', () => {
   it.each<[string, string | Buffer, string | undefined, string | undefined]>([
     ['of a type that is not the API’s', pod, 'text/plain', undefined],

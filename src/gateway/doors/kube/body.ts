@@ -6,6 +6,7 @@
 
 import { NotAllowed, TooLarge } from '../../../errors.ts';
 import { isTooDeep, MAX_LEVELS } from '../../../input/depth.ts';
+import { readShape } from './json-shape.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
 import { readYaml } from './yaml-body.ts';
@@ -49,7 +50,14 @@ const YAML_BREAKS = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 export type CanonicalBody =
   | { readonly type: 'none' }
   /** `bytes` is `value` as compact JSON. */
-  | { readonly type: 'json'; readonly bytes: Buffer; readonly contentType: string; readonly value: unknown }
+  | {
+      readonly type: 'json';
+      readonly bytes: Buffer;
+      readonly contentType: string;
+      readonly value: unknown;
+      /** How many values it has, which says better than its length what work it makes. */
+      readonly values: number;
+    }
   | { readonly type: 'protobuf'; readonly bytes: Buffer; readonly contentType: string; readonly text: string };
 
 /** The body as the record shows it. */
@@ -87,7 +95,8 @@ export function canonicalBody(
   const json = compactJson(bytes, YAML.has(given));
   const canonical = Buffer.from(json);
   if (canonical.length > MAX_RECORDED) throw tooLarge(canonical.length);
-  return { type: 'json', bytes: canonical, contentType, value: JSON.parse(json) };
+  const { values } = readShape(json);
+  return { type: 'json', bytes: canonical, contentType, value: JSON.parse(json), values };
 }
 
 function tooLarge(bytes: number): TooLarge {
@@ -102,8 +111,11 @@ function compactJson(bytes: Buffer, mayBeYaml: boolean): string {
   } catch {
     throw new NotAllowed('the body is not UTF-8, so it cannot be recorded');
   }
-  const parsed = parseJson(decoded);
-  if (parsed !== undefined) return stringify(parsed.value);
+  // What is short takes no time, and what is YAML has no such shape.
+  const isShortYaml = mayBeYaml && bytes.length <= MAX_YAML;
+  const isPlain = !isShortYaml && !readShape(decoded).hasUnsafeNumbers;
+  const parsed = parseJson(decoded, isPlain);
+  if (parsed !== undefined) return isPlain ? escapeBreaks(JSON.stringify(parsed.value)) : stringify(parsed.value);
   if (!mayBeYaml) throw new NotAllowed('the body is not JSON, as its content type says');
   if (bytes.length > MAX_YAML) {
     throw new TooLarge(`a body of YAML may have ${MAX_YAML} bytes, this one has ${bytes.length}; send it as JSON`);
@@ -117,6 +129,11 @@ function stringify(value: unknown): string {
     if (typeof part === 'bigint') return JSON.rawJSON(String(part));
     return Object.is(part, -0) ? JSON.rawJSON('-0') : part;
   });
+  return escapeBreaks(json);
+}
+
+/** @throws NotAllowed for half of a surrogate pair */
+function escapeBreaks(json: string): string {
   if (LONE_SURROGATE.test(json)) {
     throw new NotAllowed(
       'the body has half of a surrogate pair, which the API server replaces; send a whole character',
@@ -125,9 +142,13 @@ function stringify(value: unknown): string {
   return json.replaceAll(YAML_BREAKS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-function parseJson(text: string): { readonly value: unknown } | undefined {
+/**
+ * Undefined if the text is not JSON.
+ * @param isPlain JavaScript can hold all of its numbers, which spares a look at each
+ */
+function parseJson(text: string, isPlain: boolean): { readonly value: unknown } | undefined {
   try {
-    return { value: JSON.parse(text, keepNumbers) };
+    return { value: isPlain ? JSON.parse(text) : JSON.parse(text, keepNumbers) };
   } catch {
     return undefined;
   }

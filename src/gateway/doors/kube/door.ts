@@ -45,6 +45,10 @@ const UPGRADE_ANSWER_MS = 60_000;
  */
 const REQUESTS: Rate = { unit: 'requests', perSecond: 50, burst: 100 };
 const WRITE_BYTES: Rate = { unit: 'bytes of write bodies', perSecond: 5 * 1024 * 1024, burst: 10 * 1024 * 1024 };
+/** What a value of a body costs of the bytes above: its work is that of many bytes of text. */
+const BYTES_PER_VALUE = 64;
+/** The same for a byte of YAML, which is slow to read even if it is refused in the end. */
+const BYTES_PER_YAML_BYTE = 16;
 /** What clients of the API change to. */
 const PROTOCOLS: ReadonlySet<string> = new Set(['websocket', 'spdy/3.1']);
 
@@ -133,10 +137,16 @@ async function planRequest(
   };
   const bytes = kind === 'read' ? Buffer.alloc(0) : await readBody(request, MAX_BODY, reserve);
   const { 'content-type': contentType, 'content-encoding': encoding } = request.headers;
+  if (writes && contentType?.toLowerCase().includes('yaml') === true) {
+    writeBytes.charge(caller.lease.session, bytes.length * (BYTES_PER_YAML_BYTE - 1));
+  }
   // Reviews change nothing and are not recorded, so their bodies are forwarded as they came.
   const read: CanonicalBody = writes
     ? canonicalBody(bytes, contentType, encoding, wanted.resource === 'secrets')
     : { type: 'none' };
+  if (read.type === 'json') {
+    writeBytes.charge(caller.lease.session, Math.max(0, read.values * BYTES_PER_VALUE - bytes.length));
+  }
   const body = read.type === 'none' ? (writes ? Buffer.alloc(0) : bytes) : read.bytes;
   const forwarded: ForwardedRequest = {
     method,

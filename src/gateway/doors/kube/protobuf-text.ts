@@ -13,7 +13,10 @@ type Field =
   | { readonly number: number; readonly kind: 'number'; readonly value: bigint }
   | { readonly number: number; readonly kind: 'bytes'; readonly value: Buffer };
 
-/** All fields of a message; undefined if the bytes are not a message. */
+/**
+ * All fields of a message; undefined if the bytes are not a message.
+ * @throws TooLarge for more than one rendering can have
+ */
 function parseFields(bytes: Buffer): Field[] | undefined {
   const fields: Field[] = [];
   let at = 0;
@@ -29,6 +32,7 @@ function parseFields(bytes: Buffer): Field[] | undefined {
     return undefined;
   };
   while (at < bytes.length) {
+    if (fields.length >= MAX_LINES) throw tooManyFields();
     const tag = varint();
     if (tag === undefined) return undefined;
     const number = Number(tag >> 3n);
@@ -49,6 +53,10 @@ function parseFields(bytes: Buffer): Field[] | undefined {
   return fields;
 }
 
+function tooManyFields(): TooLarge {
+  return new TooLarge(`the body has more than ${MAX_LINES} fields, too many to be recorded; send it as JSON`);
+}
+
 /** Printable UTF-8, or undefined. */
 function decodeText(bytes: Buffer): string | undefined {
   const text = bytes.toString('utf8');
@@ -58,9 +66,7 @@ function decodeText(bytes: Buffer): string | undefined {
 
 function render(bytes: Buffer, depth: number, lines: string[]): void {
   for (const field of parseFields(bytes) ?? []) {
-    if (lines.length >= MAX_LINES) {
-      throw new TooLarge(`the body has more than ${MAX_LINES} fields, too many to be recorded; send it as JSON`);
-    }
+    if (lines.length >= MAX_LINES) throw tooManyFields();
     const indent = '  '.repeat(depth);
     if (field.kind === 'number') {
       lines.push(`${indent}${field.number}: ${field.value}`);

@@ -114,6 +114,33 @@ describe('what a session uses a second', () => {
   });
 });
 
+it('what a body costs is counted by its values, too: small ones are not free', async () => {
+  const through = await startKubeDoor({ answer: (_request, response) => void response.end('{}') });
+  const body = JSON.stringify({ data: Array(90_000).fill(0) });
+  const began = performance.now();
+  let passed = 0;
+  for (let sent = 0; sent < 8; sent += 1) {
+    const { status } = await through.send('POST', CONFIGMAPS, body);
+    if (status === 200) passed += 1;
+  }
+  // Each counts as 5.5 MiB: without that, all of them are less than the burst.
+  expect(passed).toBeLessThanOrEqual(3 + (performance.now() - began) / 1000);
+});
+
+it('what YAML costs is counted also if it is refused', async () => {
+  const through = await startKubeDoor({ answer: (_request, response) => void response.end('{}') });
+  const refusedBody = `a: !unknown 1\n#${'x'.repeat(63_000)}`;
+  const began = performance.now();
+  const statuses = [];
+  for (let sent = 0; sent < 25; sent += 1) {
+    statuses.push((await through.send('POST', CONFIGMAPS, refusedBody, { 'content-type': 'application/yaml' })).status);
+  }
+  expect(statuses[0]).toBe(400);
+  const refusedUnread = statuses.filter((status) => status === 429).length;
+  // Each counts as a MiB.
+  expect(statuses.length - refusedUnread).toBeLessThanOrEqual(12 + (5 * (performance.now() - began)) / 1000);
+});
+
 describe('rights', () => {
   const large = JSON.stringify({ kind: 'ConfigMap', data: { word: 'sesame'.repeat(100_000) } });
   const json = (response: ServerResponse, value: object) => void response.end(JSON.stringify(value));

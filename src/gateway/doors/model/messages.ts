@@ -21,7 +21,8 @@ import type { Concurrency } from '../../concurrency.ts';
 import type { DayReservation } from '../../day-quota.ts';
 import { costBoundMicroUSD, costMicroUSD, type Prices, type Tokens } from '../../prices.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
-import { type Admitted, admitRequest, promptTokenBound } from './request-policy.ts';
+import { type PromptParts, promptParts, promptTokenBound } from './prompt-bound.ts';
+import { type Admitted, admitRequest, checkBetas } from './request-policy.ts';
 import { type ModelUpstream, NoAnswer } from './upstream.ts';
 import { messageMeter, type Seen, streamMeter, type UsageMeter } from './usage-meter.ts';
 
@@ -33,7 +34,7 @@ const SILENCE_MS = 180_000;
 const UNREAD_MS = 60_000;
 
 /** The caller's headers that are forwarded. All others are dropped. */
-const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'content-type', 'accept'] as const;
+const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'accept'] as const;
 const RESPONSE_HEADERS = ['content-type', 'request-id', 'retry-after', 'retry-after-ms', 'x-should-retry'] as const;
 
 export interface ModelDoor {
@@ -73,8 +74,11 @@ export async function postMessages(
   response: ServerResponse,
 ): Promise<void> {
   if (!door.isSettled()) throw new AuditUnavailable('calls of an earlier gateway are not recorded yet; try again');
+  checkBetas(request.headers['anthropic-beta']);
   const body = await readBody(request, MAX_BODY, caller.memory.grow);
   const admitted = admitRequest(body, caller.lease.class);
+  // Numbers such as 1e20 become longer.
+  caller.memory.grow(Math.max(0, admitted.body.length - body.length));
   const { model } = admitted.request;
   const price = door.prices.get(model);
   if (price === undefined) {
@@ -82,7 +86,7 @@ export async function postMessages(
       `model ${model} has no price, so its cost cannot be limited; add it to the gateway's price table`,
     );
   }
-  const call = new Call(gateway, caller, admitted, price, body.length);
+  const call = new Call(gateway, caller, admitted, price);
   await call.reserve();
   await call.forward(door, request, response);
 }
@@ -93,26 +97,26 @@ class Call {
   readonly #caller: Caller;
   readonly #admitted: Admitted;
   readonly #price: Price;
-  readonly #bytes: number;
+  readonly #parts: PromptParts;
   /** Client key of the entry that will record how the call ended. */
   readonly #key = `model:${crypto.randomUUID()}`;
   #reservation: BudgetReservation | undefined;
   #dayReservation: DayReservation | undefined;
   #promptBound = 0;
 
-  constructor(gateway: GatewayContext, caller: Caller, admitted: Admitted, price: Price, bytes: number) {
+  constructor(gateway: GatewayContext, caller: Caller, admitted: Admitted, price: Price) {
     this.#gateway = gateway;
     this.#caller = caller;
     this.#admitted = admitted;
     this.#price = price;
-    this.#bytes = bytes;
+    this.#parts = promptParts(admitted.request);
   }
 
   async reserve(): Promise<void> {
     const { lease } = this.#caller;
-    const { request, turn, cacheLife } = this.#admitted;
+    const { request, body, turn, cacheLife } = this.#admitted;
     const budget = await this.#gateway.budgets.of(lease.session);
-    this.#promptBound = promptTokenBound(this.#bytes, budget.density.get(request.model));
+    this.#promptBound = promptTokenBound(body.length, this.#parts, budget.seenPrompts.get(request.model));
     const outputTokens = request.max_tokens;
     const costMicroUSD = costBoundMicroUSD(this.#price, { promptTokens: this.#promptBound, outputTokens, cacheLife });
     const bound = { turn, tokens: this.#promptBound + outputTokens, costMicroUSD };
@@ -167,7 +171,8 @@ class Call {
       );
       upstream = await door.upstream.send({
         beta: request.url?.endsWith('?beta=true') === true,
-        headers,
+        // The body is ours, so what it is written in is, too.
+        headers: { ...headers, 'content-type': 'application/json' },
         body: this.#admitted.body,
         signal: stop.signal,
       });
@@ -260,7 +265,7 @@ class Call {
     if (ending.seen.complete && tokens !== undefined) {
       const budget = await this.#gateway.budgets.of(lease.session);
       const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
-      budget.density.set(model, { bytes: this.#bytes, tokens: prompt });
+      budget.seenPrompts.set(model, { parts: this.#parts, tokens: prompt });
     }
     const outcome = ending.status === null ? 'unreachable' : String(ending.status);
     metrics.modelCalls.inc({ model, status: outcome });

@@ -1,7 +1,8 @@
-// Which requests to the model are allowed, and the upper bound on their tokens.
+// Which requests to the model are allowed, and what they cost the gateway.
 
 import { describe, expect, it } from 'vitest';
-import { admitRequest, promptTokenBound } from './request-policy.ts';
+import { InvalidInput, NotAllowed } from '../../../errors.ts';
+import { admitRequest, checkBetas } from './request-policy.ts';
 
 const allowed = {
   name: 'default',
@@ -133,15 +134,56 @@ describe('admitRequest', () => {
   });
 });
 
-describe('promptTokenBound', () => {
-  it('does not believe that text of extreme density, such as blanks, is followed by more of it', () => {
-    expect(promptTokenBound(5_000_000, { bytes: 5_000_000, tokens: 2000 })).toBeGreaterThan(1_000_000);
+describe('a request costs the gateway little, whatever it holds', () => {
+  const MIB = 1024 * 1024;
+  const call = (input: string) =>
+    `{"model":"big","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_use","input":${input}}]}]}`;
+  it.each<[string, string]>([
+    ['lists', call(`[${'[],'.repeat(MIB)}1]`)],
+    ['objects', call(`[${'{},'.repeat(MIB)}1]`)],
+    ['fields', call(`{${Array.from({ length: 200_000 }, (_, index) => `"k${index}":1`).join(',')}}`)],
+    ['unknown fields', `{${Array.from({ length: 100_000 }, (_, index) => `"k${index}":1`).join(',')}}`],
+    ['tools that are none', `{"model":"big","max_tokens":1,"messages":[],"tools":[${'1,'.repeat(200_000)}1]}`],
+  ])('many %s', (_what, text) => {
+    const started = performance.now();
+    try {
+      admitRequest(Buffer.from(text), allowed);
+    } catch (error) {
+      expect(error).toBeInstanceOf(InvalidInput);
+    }
+    expect(performance.now() - started).toBeLessThan(2500);
   });
 
-  it('is generous at first, and close to the known density after an answer', () => {
-    expect(promptTokenBound(10_000, undefined)).toBe(10_000);
-    // 10,000 bytes were 3,000 tokens; 1,000 more bytes can be 1,000 at most.
-    expect(promptTokenBound(11_000, { bytes: 10_000, tokens: 3000 })).toBe(4900);
-    expect(promptTokenBound(100, { bytes: 10_000, tokens: 9000 })).toBe(100);
+  it('levels without end are refused', () => {
+    const deep = (depth: number) => call(`${'['.repeat(depth)}${']'.repeat(depth)}`);
+    for (const depth of [5000, 100_000]) {
+      expect(() => admitRequest(Buffer.from(deep(depth)), allowed)).toThrow(InvalidInput);
+    }
+    const inner = (depth: number): string =>
+      depth === 0 ? '"x"' : `[{"type":"tool_result","tool_use_id":"t","content":${inner(depth - 1)}}]`;
+    const body = `{"model":"big","max_tokens":1,"messages":[{"role":"user","content":${inner(2)}}]}`;
+    expect(() => admitRequest(Buffer.from(body), allowed)).toThrow(
+      'block of type tool_result is not allowed; use text',
+    );
   });
+
+  it('bytes that are not UTF-8 are refused, which would become three each', () => {
+    const body = Buffer.from(call('"?"'));
+    body[body.indexOf('?')] = 0xff;
+    expect(() => admitRequest(body, allowed)).toThrow(InvalidInput);
+  });
+});
+
+it('a cache lifetime without a price counts as the longest', () => {
+  expect(admit({ cache_control: { type: 'ephemeral', ttl: '24h' } }).cacheLife).toBe('1h');
+  expect(admit({ cache_control: { type: 'ephemeral', ttl: 3600 } }).cacheLife).toBe('1h');
+  expect(admit({ cache_control: { type: 'ephemeral', ttl: '5m' } }).cacheLife).toBe('5m');
+});
+
+it('only features in beta that cost nothing may be asked for', () => {
+  checkBetas(undefined);
+  checkBetas(['interleaved-thinking-2025-05-14, extended-cache-ttl-2025-04-11', '']);
+  for (const beta of ['context-1m-2025-08-07', 'interleaved-thinking-2025-05-14,mcp-client-2025-11-20', 'made-up']) {
+    expect(() => checkBetas(beta)).toThrow(NotAllowed);
+  }
 });

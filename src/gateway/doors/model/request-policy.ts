@@ -7,24 +7,25 @@ import { InvalidInput, NotAllowed } from '../../../errors.ts';
 import { checkInput, joinProblems } from '../../../input/parse-input.ts';
 
 /**
- * A request as it is forwarded. It has only these fields, so that no unknown field is passed on.
+ * A request as it is forwarded. It has only these fields, so that no unknown field is passed on. What
+ * is inside of them is JSON already; a schema that says so would look at each value for microseconds.
  */
 const messagesRequest = z.strictObject({
   model: z.string(),
   max_tokens: z.number().int().min(1),
-  messages: z.array(z.json()).max(100_000),
-  system: z.json().optional(),
+  messages: z.array(z.unknown()).max(100_000),
+  system: z.unknown().optional(),
   tools: z.array(z.looseObject({ type: z.string().nullish(), name: z.string().optional() })).optional(),
-  tool_choice: z.json().optional(),
+  tool_choice: z.unknown().optional(),
   stream: z.boolean().optional(),
-  stop_sequences: z.json().optional(),
+  stop_sequences: z.unknown().optional(),
   temperature: z.number().optional(),
   top_p: z.number().optional(),
   top_k: z.number().optional(),
-  metadata: z.json().optional(),
-  thinking: z.json().optional(),
-  output_config: z.json().optional(),
-  cache_control: z.json().optional(),
+  metadata: z.unknown().optional(),
+  thinking: z.unknown().optional(),
+  output_config: z.unknown().optional(),
+  cache_control: z.unknown().optional(),
   // The price table does not contain the more expensive tiers.
   service_tier: z.literal('standard_only').optional(),
   speed: z.literal('standard').nullish(),
@@ -56,9 +57,10 @@ export interface Admitted {
 export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
   let content: unknown;
   try {
-    content = JSON.parse(body.toString('utf8'));
+    // A replacement for each byte that is not UTF-8 would be three bytes, and up to three tokens.
+    content = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch (error) {
-    throw new InvalidInput('the body is not valid JSON', error);
+    throw new InvalidInput('the body is not valid JSON in UTF-8', error);
   }
   const parsed = checkInput(messagesRequest, content, { values: 'hidden' });
   if (!parsed.success) {
@@ -89,7 +91,7 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
   const tools = (request.tools ?? []).length > 0;
   return {
     request,
-    body: Buffer.from(JSON.stringify(request)),
+    body: stringify(request),
     // If one model does both, only a turn of the agent has tools.
     turn: request.model === model && (model !== summaryModel || tools),
     cacheLife: findCacheLife([
@@ -101,6 +103,14 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
   };
 }
 
+function stringify(request: MessagesRequest): Buffer {
+  try {
+    return Buffer.from(JSON.stringify(request));
+  } catch (error) {
+    throw new InvalidInput('the request is nested too deeply', error);
+  }
+}
+
 type CacheLife = Admitted['cacheLife'];
 const longest = (lives: CacheLife[]): CacheLife => (lives.includes('1h') ? '1h' : lives.includes('5m') ? '5m' : 'none');
 
@@ -109,6 +119,8 @@ const longest = (lives: CacheLife[]): CacheLife => (lives.includes('1h') ? '1h' 
  * not bounded by their bytes, and sources may be fetched by the vendor.
  */
 const BLOCKS: readonly string[] = ['text', 'thinking', 'redacted_thinking', 'tool_use', 'tool_result'];
+/** What the result of a tool consists of. */
+const RESULT_BLOCKS: readonly string[] = ['text'];
 
 const block = z.looseObject({ type: z.string(), content: z.unknown().optional() });
 const message = z.looseObject({ content: z.unknown() });
@@ -121,21 +133,21 @@ function checkBlocks({ messages, system }: MessagesRequest): void {
   }
 }
 
-function checkContent(field: string, content: unknown): void {
+function checkContent(field: string, content: unknown, blocks = BLOCKS): void {
   if (typeof content === 'string') return;
   if (!Array.isArray(content)) throw new InvalidInput(`${field} must be a string or a list of blocks`);
   for (const [index, value] of content.entries()) {
     const parsed = block.safeParse(value);
     if (!parsed.success) throw new InvalidInput(`${field}[${index}] must be a block with a type`);
     const { type, content: inner } = parsed.data;
-    if (!BLOCKS.includes(type)) {
-      throw new NotAllowed(`${field}[${index}]: a block of type ${type} is not allowed; use ${BLOCKS.join(', ')}`);
+    if (!blocks.includes(type)) {
+      throw new NotAllowed(`${field}[${index}]: a block of type ${type} is not allowed; use ${blocks.join(', ')}`);
     }
-    if (type === 'tool_result' && inner !== undefined) checkContent(`${field}[${index}].content`, inner);
+    if (type === 'tool_result' && inner !== undefined) {
+      checkContent(`${field}[${index}].content`, inner, RESULT_BLOCKS);
+    }
   }
 }
-
-const cached = z.looseObject({ cache_control: z.looseObject({ ttl: z.string().optional() }) });
 
 /** Searches nested blocks for the longest requested cache lifetime. */
 function findCacheLife(root: unknown): CacheLife {
@@ -147,38 +159,38 @@ function findCacheLife(root: unknown): CacheLife {
       continue;
     }
     if (typeof value !== 'object' || value === null) continue;
-    // The input of a tool call is the model's own data, not a block of the API.
-    const { input, ...rest } = { input: undefined, ...value };
+    if ('cache_control' in value) cacheLife = longest([cacheLife, lifeOf(value.cache_control)]);
     const isCall = 'type' in value && value.type === 'tool_use';
-    const cache = cached.safeParse(rest);
-    if (cache.success) cacheLife = longest([cacheLife, cache.data.cache_control.ttl === '1h' ? '1h' : '5m']);
-    for (const item of Object.values(rest)) waiting.push(item ?? null);
-    if (!isCall) waiting.push(input ?? null);
+    for (const [key, item] of Object.entries(value)) {
+      // The input of a tool call is the model's own data, not a block of the API.
+      if (key !== 'input' || !isCall) waiting.push(item ?? null);
+    }
   }
   return cacheLife;
 }
 
-/** No text has more tokens than bytes. */
-const TOKENS_PER_BYTE = 1;
-/** How much denser than the last request a request may be. */
-const MARGIN = 1.3;
-/**
- * The least density that is believed, in tokens per byte: that of plain English. Blanks have less,
- * but what follows them may be anything.
- */
-const MIN_DENSITY = 0.25;
+/** A lifetime that the price table does not know counts as the longest. */
+function lifeOf(mark: unknown): CacheLife {
+  if (typeof mark !== 'object' || mark === null) return 'none';
+  return !('ttl' in mark) || mark.ttl === '5m' ? '5m' : '1h';
+}
 
 /**
- * An upper bound on the prompt's tokens, computed from its bytes.
- * @param seen bytes and prompt tokens of this model's last call in the session, which give its
- * density
+ * Features in beta that change neither what a call may cost nor what it reaches. Others do: a longer
+ * context, for example, has a price of its own.
  */
-export function promptTokenBound(bytes: number, seen: { bytes: number; tokens: number } | undefined): number {
-  const plain = bytes * TOKENS_PER_BYTE;
-  if (seen === undefined || seen.tokens === 0) return Math.ceil(plain);
-  // The part that was sent before counts at the known density, and new text is bounded by its
-  // bytes.
-  const added = Math.max(0, bytes - seen.bytes) * TOKENS_PER_BYTE;
-  const known = Math.min(bytes, seen.bytes) * Math.max(MIN_DENSITY, seen.tokens / seen.bytes) * MARGIN;
-  return Math.ceil(Math.min(plain, known + added));
+const BETAS: ReadonlySet<string> = new Set([
+  'extended-cache-ttl-2025-04-11',
+  'fine-grained-tool-streaming-2025-05-14',
+  'interleaved-thinking-2025-05-14',
+]);
+
+/** Checks the header `anthropic-beta`. @throws NotAllowed */
+export function checkBetas(header: string | string[] | undefined): void {
+  for (const name of [header ?? []].flat().join(',').split(',')) {
+    const beta = name.trim();
+    if (beta !== '' && !BETAS.has(beta)) {
+      throw new NotAllowed(`anthropic-beta ${beta} is not allowed; leave it out, or use ${[...BETAS].join(', ')}`);
+    }
+  }
 }
