@@ -13,7 +13,7 @@ import { estimateTokens, type ResultNote, type Turn, trimConversation } from './
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
 import type { Model } from './model.ts';
-import { CUT_OFF, REMINDER } from './prompt.ts';
+import { CUT_OFF, dueNotice, REMINDER } from './prompt.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
 /** Consecutive reminders before the loop ends an attempt whose model does not act. */
@@ -22,7 +22,7 @@ const NOT_RUN =
   'Not run: your answer was cut off at the output limit in the middle of this call. Make the call again, but shorter.';
 
 export interface LoopOptions {
-  readonly model: Pick<Model, 'ask' | 'fallBack' | 'stopThinking' | 'name'>;
+  readonly model: Pick<Model, 'ask' | 'fallBack' | 'stopThinking' | 'name' | 'budgetLeft'>;
   readonly tools: readonly Tool[];
   readonly audit: AuditTrail;
   /** Summarizes a result in one line. */
@@ -56,6 +56,12 @@ export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent,
   return end;
 }
 
+/** Adds a notice to the last result. A text behind results would teach the model to wait for one. */
+function addNotice(results: ToolResult[], notice: string): void {
+  const last = results.pop();
+  if (last !== undefined) results.push({ ...last, content: `${last.content}\n\n${notice}` });
+}
+
 function isModelFailure(code: string): boolean {
   return code.startsWith('OPLAB_MODEL_') || code === 'OPLAB_CONTEXT_FULL' || code === 'OPLAB_THINKING_REFUSED';
 }
@@ -68,6 +74,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
   const say = (text: string) => conversation.push({ role: 'user', content: [{ type: 'text', text }] });
   let tokens = estimateTokens([options.system, definitions, conversation]);
   let reminders = 0;
+  let noticedPercent = 100;
 
   for (let turn = 1; ; turn++) {
     const trimmed = trimConversation(conversation, tokens, options.contextWindow, notes);
@@ -114,6 +121,11 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
           content: outcome.text,
           ...(outcome.isError ? { is_error: true } : {}),
         });
+      }
+      const notice = dueNotice(model.budgetLeft, noticedPercent);
+      if (notice !== undefined) {
+        noticedPercent = notice.percent;
+        addNotice(results, notice.text);
       }
       conversation.push({ role: 'user', content: results });
     } else if (answer.stop_reason !== 'pause_turn') {

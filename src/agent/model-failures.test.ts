@@ -2,7 +2,16 @@
 
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { attempt, conclude, kinds, modelRequest, type Reply, shell } from '../../test/support/attempt-harness.ts';
+import {
+  attempt,
+  type Content,
+  conclude,
+  kinds,
+  modelRequest,
+  type Reply,
+  send,
+  shell,
+} from '../../test/support/attempt-harness.ts';
 import { refuse } from '../../test/support/fake-gateway.ts';
 import { formatAgentReport, isFinalReport, readAgentReport } from '../api/agent-report.ts';
 import type { ErrorCode } from '../error-codes.ts';
@@ -167,6 +176,30 @@ describe('a model that declines', () => {
       { code: 'OPLAB_MODEL_DECLINED', message: expect.stringContaining('claude-opus-4-8 declined') },
     ]);
   });
+});
+
+it('tells the model inside of a result when little of a limit is left, at 15 and at 5 percent', async () => {
+  const left =
+    (value: string, content: readonly Content[]): Reply =>
+    (response) => {
+      response.setHeader('oplab-budget-left', value);
+      send(response, { content: [...content] });
+    };
+  const replies = [
+    left('60 cost', [shell('a'), shell('b')]),
+    left('14 cost', [shell('c')]),
+    left('9 cost', [shell('d')]),
+    left('4 tokens', [shell('e')]),
+    left('garbage', [conclude()]),
+  ];
+  const { gateway } = await attempt({ replies });
+  const told = JSON.stringify(modelRequest(gateway, gateway.bodies.length - 1).messages).match(/oplab: \d+ %[^.]*/g);
+  expect(told).toEqual([
+    "oplab: 14 % of this Incident's limit of cost is left",
+    "oplab: 4 % of this Incident's limit of tokens is left",
+  ]);
+  const last = modelRequest(gateway, gateway.bodies.length - 1).messages.at(-1)?.content ?? [];
+  expect(last.map(({ type }) => type)).toEqual(['tool_result']);
 });
 
 describe('a report', () => {

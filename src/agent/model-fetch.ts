@@ -6,9 +6,10 @@ import * as z from 'zod';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
 
 /**
- * A stream without a single byte for this long is considered dead; servers ping every few seconds.
+ * A stream without a single byte for this long is considered dead. Pings are not guaranteed, and the
+ * API holds back a parameter of a call until it is whole. In milliseconds.
  */
-const SILENCE_MS = 90_000;
+const SILENCE_MS = 240_000;
 
 /** The parts of a message that the SDK's stream reader uses. The rest is passed on unchecked. */
 const wholeMessage = z.custom<Anthropic.Message>(
@@ -83,7 +84,11 @@ function abortOnSilence(response: Response, silenceMs: number): Response {
 /** Calls `authorization` for each request, because the token rotates. */
 export function createModelFetch(
   authorization: () => Promise<string>,
-  options: { readonly silenceMs?: number } = {},
+  options: {
+    readonly silenceMs?: number;
+    /** Called with the headers of each answer. */
+    readonly onHeaders?: (headers: Headers) => void;
+  } = {},
 ): typeof fetch {
   return async (input, init) => {
     const headers = new Headers(init?.headers);
@@ -91,6 +96,7 @@ export function createModelFetch(
     headers.delete('x-api-key');
     const response = await fetch(input, { ...init, headers, redirect: 'error' });
     if (!response.ok) return response;
+    options.onHeaders?.(response.headers);
     const wantsStream = typeof init?.body === 'string' && /"stream":\s*true/.test(init.body);
     const isJson = response.headers.get('content-type')?.includes('application/json') === true;
     if (wantsStream && isJson) return toStream(response);

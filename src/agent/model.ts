@@ -7,7 +7,7 @@ import { judgeModelError, MODEL_ERROR_FIX } from '../api/model-error.ts';
 import { modelFacts } from '../api/model-table.ts';
 import { ERRORS, isErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
-import type { Task } from '../gateway/protocol.ts';
+import { BUDGET_LEFT_HEADER, type Task } from '../gateway/protocol.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 import { wasCutOff } from './answer.ts';
 import type { Turn } from './context.ts';
@@ -19,6 +19,17 @@ export interface Question {
   readonly system: string;
   readonly tools: readonly Anthropic.Tool[];
   readonly conversation: readonly Turn[];
+}
+
+/** How much of a limit is left. */
+export interface BudgetLeft {
+  readonly percent: number;
+  readonly limit: string;
+}
+
+function budgetLeft(headers: Headers): BudgetLeft | undefined {
+  const [, percent, limit] = /^(\d{1,3}) ([a-z]+)$/.exec(headers.get(BUDGET_LEFT_HEADER) ?? '') ?? [];
+  return percent === undefined || limit === undefined ? undefined : { percent: Number(percent), limit };
 }
 
 /** The models of an attempt. */
@@ -34,6 +45,8 @@ export interface Model {
   fallBack(): boolean;
   /** From now on sends no thinking parameter. False if none was sent. */
   stopThinking(): boolean;
+  /** How much of the scarcest limit was left before the last answer. */
+  readonly budgetLeft: BudgetLeft | undefined;
   /** The name of the model that is asked. */
   readonly name: string;
   /** Summarizes a text in one line. Rejects if the small model does not answer in time. */
@@ -144,16 +157,19 @@ export function createModel(options: ModelOptions): Model {
   let { name } = models;
   let thinks = models.thinking === undefined ? modelFacts(name).thinking !== 'none' : models.thinking === 'adaptive';
   let { effort } = models;
+  let left: BudgetLeft | undefined;
   const summaryFacts = modelFacts(models.summaryName);
   const client = new Anthropic({
     baseURL: options.gatewayUrl,
     // The gateway holds the key. The fetch below adds the pod's token to each request.
     apiKey: null,
     authToken: 'set-per-request',
-    fetch: createModelFetch(
-      options.authorization,
-      options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs },
-    ),
+    fetch: createModelFetch(options.authorization, {
+      onHeaders: (headers) => {
+        left = budgetLeft(headers) ?? left;
+      },
+      ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
+    }),
     // Retries are here, where they are told and where a long wait can be ended.
     maxRetries: 0,
     logLevel: 'off',
@@ -164,6 +180,10 @@ export function createModel(options: ModelOptions): Model {
   return {
     get name() {
       return name;
+    },
+
+    get budgetLeft() {
+      return left;
     },
 
     fallBack() {

@@ -90,3 +90,24 @@ export const REMINDER =
   'Your answer had no tool call, so nothing happened. Continue with `shell`, or end with `conclude` if you are done.';
 /** The message after an answer that the output limit cut off. */
 export const CUT_OFF = 'Your answer was cut off at the output limit. Continue with shorter steps.';
+
+/** At these percentages of a limit, the agent is told what is left. */
+const NOTICES = [15, 5];
+
+/**
+ * The notice that little is left of a limit; undefined if none is due.
+ * @param noticed the percentage of the last notice, 100 before the first
+ */
+export function dueNotice(
+  left: { readonly percent: number; readonly limit: string } | undefined,
+  noticed: number,
+): { readonly percent: number; readonly text: string } | undefined {
+  if (left === undefined) return undefined;
+  const due = NOTICES.findLast((percent) => left.percent <= percent);
+  if (due === undefined || due >= noticed) return undefined;
+  const rest = `${left.percent} % of this Incident's limit of ${left.limit} is left`;
+  return {
+    percent: due,
+    text: `[oplab: ${rest}. Leave nothing half done, and conclude now with what you know.]`,
+  };
+}

@@ -108,6 +108,14 @@ export const usage = z.object({
 });
 export type Usage = z.infer<typeof usage>;
 
+/**
+ * The tokens that count towards a limit. Reads of the cache do not: a conversation reads all of itself
+ * again in each turn, so they would end it long before its cost does, which includes them.
+ */
+export function countedTokens(used: Pick<Usage, 'inputTokens' | 'outputTokens' | 'cacheWriteTokens'>): number {
+  return used.inputTokens + used.outputTokens + used.cacheWriteTokens;
+}
+
 /** The state of the alarm behind the Incident. It has its own field manager. */
 export const alarmStatus = z.object({
   state: z.enum(['Firing', 'Cleared']).meta({ description: 'Whether the alarm still fires.' }),

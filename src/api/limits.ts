@@ -11,12 +11,10 @@ export const limits = z.object({
     .max(86400)
     .meta({ description: 'Wall-clock time from the first attempt to the end of the Incident, in seconds.' }),
   maxTurns: z.number().int().min(1).max(1000).meta({ description: 'Number of responses of the agent model.' }),
-  maxTokens: z
-    .number()
-    .int()
-    .min(1000)
-    .max(1_000_000_000)
-    .meta({ description: 'Number of input, cache and output tokens of all models together.' }),
+  maxTokens: z.number().int().min(1000).max(1_000_000_000).meta({
+    description:
+      'Number of input, cache write and output tokens of all models together. Cache reads count only in the cost.',
+  }),
   maxCostMilliUSD: z
     .number()
     .int()
@@ -59,7 +57,7 @@ export const DEFAULT_CEILINGS: Limits = {
   timeoutSeconds: 900,
   maxTurns: 60,
   maxTokens: 2_000_000,
-  maxCostMilliUSD: 2000,
+  maxCostMilliUSD: 5000,
   attempts: 2,
 };
 

@@ -11,7 +11,8 @@ export const quota = z.object({
     .max(1_000_000_000)
     .meta({ description: 'Cost of all model calls in a day (UTC), in thousandths of a US dollar. Default: 50000.' }),
   maxTokensPerDay: z.number().int().min(1000).max(1_000_000_000_000).meta({
-    description: 'Number of input, cache and output tokens of all models together in a day (UTC). Default: 50000000.',
+    description:
+      'Number of input, cache write and output tokens of all models together in a day (UTC). Default: 50000000.',
   }),
   maxOpenIncidentsPerNamespace: z.number().int().min(1).max(1000).meta({
     description: 'Number of Incidents of one namespace that may be in progress at the same time. Default: 16.',
@@ -46,7 +47,7 @@ export function resolveQuota(requested: { [K in keyof Quota]?: Quota[K] | undefi
 export const dayUsage = z.object({
   date: z.string().max(10).meta({ description: 'The day in UTC, for example 2026-11-26.' }),
   costMilliUSD: z.number().int().meta({ description: 'Cost in thousandths of a US dollar, rounded up.' }),
-  tokens: z.number().int().meta({ description: 'Number of input, cache and output tokens.' }),
+  tokens: z.number().int().meta({ description: 'Number of input, cache write and output tokens.' }),
   limitReached: z.enum(['cost', 'tokens']).optional().meta({
     description:
       'The limit of the quota that was reached. Until the next day, or until the spec of the class changes, no attempt starts.',

@@ -306,7 +306,7 @@ export class AuditDatabase {
       `SELECT params ->> '$.agentClass' AS agent_class,
          sum(params ->> '$.costMicroUSD') AS cost,
          sum((params ->> '$.inputTokens') + (params ->> '$.outputTokens')
-           + (params ->> '$.cacheReadTokens') + (params ->> '$.cacheWriteTokens')) AS tokens
+           + (params ->> '$.cacheWriteTokens')) AS tokens
        FROM entries
        WHERE kind = 'model_call' AND writer = 'gateway' AND time >= ?
          AND params ->> '$.agentClass' IS NOT NULL AND params ->> '$.costMicroUSD' IS NOT NULL

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Limits } from '../api/limits.ts';
 import type { Entry } from '../audit/entry.ts';
-import { Budget, Budgets, LIMIT_REACHED_EVENT } from './budget.ts';
+import { type Ask, Budget, Budgets, LIMIT_REACHED_EVENT } from './budget.ts';
 
 const limits: Limits = { timeoutSeconds: 900, maxTurns: 3, maxTokens: 1000, maxCostMilliUSD: 10, attempts: 2 };
 const used = (change: Partial<Usage> = {}): Usage => ({
@@ -19,7 +19,19 @@ const used = (change: Partial<Usage> = {}): Usage => ({
   },
   ...change,
 });
-const ask = (change: object = {}) => ({ turn: true, tokens: 200, costMicroUSD: 3000, ...change });
+const ask = ({
+  tokens = 200,
+  costMicroUSD = 3000,
+  ...change
+}: { tokens?: number; costMicroUSD?: number } & Partial<Ask> = {}) => ({
+  turn: true,
+  promptTokens: tokens,
+  promptMicroUSD: costMicroUSD,
+  outputTokens: 0,
+  leastOutputTokens: 0,
+  outputMicroUSD: 0,
+  ...change,
+});
 interface Usage {
   readonly agentClass: string;
   readonly model: string;
@@ -41,7 +53,7 @@ describe('Budget', () => {
     expect(budget.usage()).toMatchObject({ turns: 1, modelCalls: 1, inputTokens: 100, costMilliUSD: 2 });
   });
 
-  it.each<[string, object, Partial<Usage>]>([
+  it.each<[string, { tokens?: number; costMicroUSD?: number }, Partial<Usage>]>([
     ['turns', {}, { costMicroUSD: 0, inputTokens: 0 }],
     ['tokens', { tokens: 900 }, { costMicroUSD: 0 }],
     ['cost', { costMicroUSD: 9000 }, {}],
@@ -67,6 +79,36 @@ describe('Budget', () => {
     first.settle(used({ costMicroUSD: 2000 }));
     (await second).settle(used({ costMicroUSD: 2000 }));
     expect(budget.usage().limitReached).toBeUndefined();
+  });
+
+  it('shortens the output to what is left, down to the least that is of use', async () => {
+    const budget = new Budget();
+    const wanted = { costMicroUSD: 1000, outputTokens: 800, leastOutputTokens: 50, outputMicroUSD: 20 };
+    // Of the 10,000, the prompt takes 1,000; the rest are 450 tokens of 20.
+    const first = await budget.reserve(ask(wanted), limits);
+    expect(first).toMatchObject({ outputTokens: 450, tokens: 650, costMicroUSD: 10_000 });
+    first.settle(used({ costMicroUSD: 8000 }));
+    expect(budget.left(limits)).toEqual({ limit: 'cost', share: expect.closeTo(0.2) });
+    const second = await budget.reserve(ask(wanted), limits);
+    expect(second.outputTokens).toBe(50);
+    second.settle(used({ costMicroUSD: 1 }));
+    await expect(budget.reserve(ask(wanted), limits)).rejects.toEqual(limit('cost'));
+  });
+
+  it('waits for what others have reserved before it shortens anything', async () => {
+    const budget = new Budget();
+    const first = await budget.reserve(ask({ costMicroUSD: 5000 }), limits);
+    const second = budget.reserve(ask({ outputTokens: 200, leastOutputTokens: 10, outputMicroUSD: 20 }), limits);
+    await Promise.resolve();
+    first.settle(used({ costMicroUSD: 1000 }));
+    expect((await second).outputTokens).toBe(200);
+  });
+
+  it('counts no reads of the cache as tokens', async () => {
+    const budget = new Budget();
+    budget.add(used({ cacheReadTokens: 1_000_000, costMicroUSD: 0 }));
+    await expect(budget.reserve(ask({ tokens: 800 }), limits)).resolves.toBeDefined();
+    expect(budget.usage().cacheReadTokens).toBe(1_000_000);
   });
 
   it('settles once', async () => {

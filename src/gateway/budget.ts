@@ -7,7 +7,7 @@ import type { Entry } from '../audit/entry.ts';
 import { lifecycleEvent } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { LimitReached } from '../errors.ts';
-import type { SeenPrompt } from './doors/model/prompt-bound.ts';
+import type { SeenPrompt } from './doors/model/prompt-estimate.ts';
 import type { Limit } from './leases.ts';
 import type { Tokens } from './prices.ts';
 
@@ -33,17 +33,47 @@ export type Spending = z.infer<typeof spending>;
 export const LIMIT_REACHED_EVENT = 'limit_reached';
 const limitReachedParams = z.looseObject({ limit: z.enum(['turns', 'tokens', 'cost', 'time', 'record', 'day']) });
 
-/** An upper bound on the usage of a request. */
+/** What a request may use. */
 export interface Ask {
+  readonly turn: boolean;
+  /** Of the prompt, as far as they count towards the limit of tokens. */
+  readonly promptTokens: number;
+  readonly promptMicroUSD: number;
+  /** The output that the request asks for, and the least that is of any use. */
+  readonly outputTokens: number;
+  readonly leastOutputTokens: number;
+  /** Price of a token of output. */
+  readonly outputMicroUSD: number;
+}
+
+/** What is reserved for a request. */
+interface Reserved {
   readonly turn: boolean;
   readonly tokens: number;
   readonly costMicroUSD: number;
 }
 
+/** How much of a limit is left. */
+export interface Left {
+  readonly limit: 'turns' | 'tokens' | 'cost';
+  /** From 0 to 1. */
+  readonly share: number;
+}
+
 /** A reservation, which lasts until it is settled. Settling it twice is harmless. */
-export interface Reservation {
+export interface Reservation extends Reserved {
+  /** The output that fits, at most what was asked for. */
+  readonly outputTokens: number;
   /** Replaces the reservation with the actual usage; undefined if nothing was used. */
   settle(used: Spending | undefined): void;
+}
+
+/** Of each limit that is counted. */
+type Amounts = Record<(typeof COUNTED)[number], number>;
+const COUNTED = ['turns', 'tokens', 'cost'] as const;
+
+function mostOf({ maxTurns, maxTokens, maxCostMilliUSD }: Limits): Amounts {
+  return { turns: maxTurns, tokens: maxTokens, cost: maxCostMilliUSD * 1000 };
 }
 
 export class Budget {
@@ -55,7 +85,7 @@ export class Budget {
   #cacheWriteTokens = 0;
   #costMicroUSD = 0;
   #limitReached: Limit | undefined;
-  readonly #reserved = new Set<Ask>();
+  readonly #reserved = new Set<Reserved>();
   #settled = Promise.withResolvers<void>();
   /** Whether this process has recorded the reached limit and written it to the status. */
   isLimitReported = false;
@@ -80,46 +110,87 @@ export class Budget {
     };
   }
 
+  /** Whether a call of the session is in progress. */
+  get isIdle(): boolean {
+    return this.#reserved.size === 0;
+  }
+
+  /** The limit of which the smallest share is left. */
+  left(limits: Limits): Left {
+    const spent = this.#spent();
+    const most = mostOf(limits);
+    const shares = COUNTED.map((limit) => ({ limit, share: Math.max(0, 1 - spent[limit] / Math.max(1, most[limit])) }));
+    return shares.reduce((least, one) => (one.share < least.share ? one : least));
+  }
+
+  #spent(): Amounts {
+    const tokens = this.#inputTokens + this.#outputTokens + this.#cacheWriteTokens;
+    return { turns: this.#turns, tokens, cost: this.#costMicroUSD };
+  }
+
   /**
-   * Reserves the upper bound of a request. If the request does not fit only because of other
-   * reservations, waits until they are settled.
-   * @throws LimitReached; the limit then stays reached
+   * Reserves what a request may use. If its whole output does not fit, waits for other reservations to
+   * be settled, and then reserves the output that fits.
+   * @throws LimitReached if not even the least output fits; the limit then stays reached
    */
   async reserve(ask: Ask, limits: Limits): Promise<Reservation> {
+    const most = mostOf(limits);
     for (;;) {
       if (this.#limitReached !== undefined) throw this.reach(this.#limitReached, 'an earlier request reached it');
-      const spent = {
-        turns: this.#turns,
-        tokens: this.#inputTokens + this.#outputTokens + this.#cacheReadTokens + this.#cacheWriteTokens,
-        cost: this.#costMicroUSD,
-      };
-      const wanted = { turns: ask.turn ? 1 : 0, tokens: ask.tokens, cost: ask.costMicroUSD };
-      const most = { turns: limits.maxTurns, tokens: limits.maxTokens, cost: limits.maxCostMilliUSD * 1000 };
-      const show = { turns: String, tokens: String, cost: usd };
-      for (const limit of ['turns', 'tokens', 'cost'] as const) {
-        if (spent[limit] + wanted[limit] <= most[limit]) continue;
-        const print = show[limit];
-        throw this.reach(
-          limit,
-          `used ${print(spent[limit])} of ${print(most[limit])}, and this request may use up to ${print(wanted[limit])}`,
-        );
-      }
-      const reserved = { turns: 0, tokens: 0, cost: 0 };
+      const spent = this.#spent();
+      this.#requireRoom(ask, spent, most);
+      const reserved: Amounts = { turns: 0, tokens: 0, cost: 0 };
       for (const other of this.#reserved) {
         if (other.turn) reserved.turns += 1;
         reserved.tokens += other.tokens;
         reserved.cost += other.costMicroUSD;
       }
-      const fits = (['turns', 'tokens', 'cost'] as const).every(
-        (limit) => spent[limit] + reserved[limit] + wanted[limit] <= most[limit],
+      const left = (limit: keyof Amounts) => most[limit] - spent[limit] - reserved[limit];
+      const outputTokens = Math.min(
+        ask.outputTokens,
+        left('tokens') - ask.promptTokens,
+        ask.outputMicroUSD === 0
+          ? Number.POSITIVE_INFINITY
+          : Math.floor((left('cost') - ask.promptMicroUSD) / ask.outputMicroUSD),
       );
-      if (fits) break;
+      const hasTurn = !ask.turn || left('turns') >= 1;
+      // Room that is only reserved may become free.
+      const wanted = this.#reserved.size > 0 ? ask.outputTokens : ask.leastOutputTokens;
+      if (hasTurn && left('cost') >= ask.promptMicroUSD && outputTokens >= wanted) return this.#add(ask, outputTokens);
       await this.#settled.promise;
     }
-    this.#reserved.add(ask);
+  }
+
+  /** @throws LimitReached if the request does not fit whatever becomes of the other reservations */
+  #requireRoom(ask: Ask, spent: Amounts, most: Amounts): void {
+    const wanted: Amounts = {
+      turns: ask.turn ? 1 : 0,
+      tokens: ask.promptTokens + ask.leastOutputTokens,
+      cost: ask.promptMicroUSD + Math.ceil(ask.leastOutputTokens * ask.outputMicroUSD),
+    };
+    const show = { turns: String, tokens: String, cost: usd };
+    for (const limit of COUNTED) {
+      if (spent[limit] + wanted[limit] <= most[limit]) continue;
+      const print = show[limit];
+      throw this.reach(
+        limit,
+        `used ${print(spent[limit])} of ${print(most[limit])}, and this request needs ${print(wanted[limit])}`,
+      );
+    }
+  }
+
+  #add(ask: Ask, outputTokens: number): Reservation {
+    const reserved: Reserved = {
+      turn: ask.turn,
+      tokens: ask.promptTokens + outputTokens,
+      costMicroUSD: ask.promptMicroUSD + Math.ceil(outputTokens * ask.outputMicroUSD),
+    };
+    this.#reserved.add(reserved);
     return {
+      ...reserved,
+      outputTokens,
       settle: (used) => {
-        if (!this.#reserved.delete(ask)) return;
+        if (!this.#reserved.delete(reserved)) return;
         if (used !== undefined) this.add(used);
         this.#settled.resolve();
         this.#settled = Promise.withResolvers();

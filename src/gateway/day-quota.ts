@@ -1,6 +1,7 @@
 // What each AgentClass has used since midnight UTC, and which calls still fit into its quota. The
 // counts come from the audit log, so a restart does not reset them.
 
+import { countedTokens } from '../api/incident-status.ts';
 import { currentDayLimit, type DayLimit, type DayUsage, type Quota, utcDate } from '../api/quota.ts';
 import type { Entry } from '../audit/entry.ts';
 import type { AuditLog, ClassSpending } from '../audit/log.ts';
@@ -156,8 +157,7 @@ export class DayQuota {
 
   #addSpending(used: Spending): void {
     if (used.agentClass === '') return;
-    const tokens = used.inputTokens + used.outputTokens + used.cacheReadTokens + used.cacheWriteTokens;
-    this.#add({ agentClass: used.agentClass, costMicroUSD: used.costMicroUSD, tokens });
+    this.#add({ agentClass: used.agentClass, costMicroUSD: used.costMicroUSD, tokens: countedTokens(used) });
   }
 
   #add({ agentClass, costMicroUSD, tokens }: ClassSpending): void {

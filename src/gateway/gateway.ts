@@ -125,6 +125,7 @@ async function createParts(
     status,
     tripwires,
     live,
+    redact: (text) => log.redact(text),
     inFlight,
     commands,
     memory,

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import * as z from 'zod';
-import { canonicalModel, modelFacts, type Price } from '../api/model-table.ts';
+import { canonicalModel, modelFacts, type Price, type Rates } from '../api/model-table.ts';
 import { InvalidInput } from '../errors.ts';
 import { parseInput } from '../input/parse-input.ts';
 
@@ -43,7 +43,12 @@ export interface Tokens {
   readonly cacheWriteTokens: number;
   /** The part of the cache writes with a lifetime of an hour. */
   readonly cacheWrite1hTokens: number;
+  /** `usage.inference_geo` is `us`, of which all rates are higher. */
+  readonly inUS?: boolean;
 }
+
+/** What the vendor multiplies all rates with if a model must run in the US. */
+const US_FACTOR = 1.1;
 
 /** The built-in table with `overrides` (model → price) applied. @throws InvalidInput */
 export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
@@ -72,35 +77,25 @@ export async function loadPrices(file: string | undefined): Promise<Prices> {
   return pricesWith(content, file);
 }
 
+/** The rates that apply to a prompt of this length, with all defaults. */
+export function ratesFor(model: Price, promptTokens: number): Required<{ [K in keyof Rates]: number }> {
+  const { longPrompt } = model;
+  const applied = longPrompt !== undefined && promptTokens > longPrompt.overTokens ? longPrompt : model;
+  const { input, output, cacheRead = input / 10, cacheWrite = input * 1.25, cacheWrite1h = input * 2 } = applied;
+  return { input, output, cacheRead, cacheWrite, cacheWrite1h };
+}
+
 /** The cost of an answer in whole millionths of a US dollar, rounded up. */
 export function costMicroUSD(model: Price, tokens: Tokens): number {
   const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
-  const { longPrompt } = model;
-  const applied = longPrompt !== undefined && prompt > longPrompt.overTokens ? longPrompt : model;
-  const { input, output, cacheRead = input / 10, cacheWrite = input * 1.25, cacheWrite1h = input * 2 } = applied;
+  const { input, output, cacheRead, cacheWrite, cacheWrite1h } = ratesFor(model, prompt);
   const cost =
     tokens.inputTokens * input +
     tokens.outputTokens * output +
     tokens.cacheReadTokens * cacheRead +
     (tokens.cacheWriteTokens - tokens.cacheWrite1hTokens) * cacheWrite +
     tokens.cacheWrite1hTokens * cacheWrite1h;
+  const factor = tokens.inUS === true ? US_FACTOR : 1;
   // Binary rounding errors of a price such as 0.1 must not add a millionth to a whole sum.
-  return Math.ceil(Number(cost.toFixed(6)));
-}
-
-/**
- * The highest possible cost of a request: every prompt token at the highest rate that can apply.
- */
-export function costBoundMicroUSD(
-  model: Price,
-  bound: { promptTokens: number; outputTokens: number; cacheLife: 'none' | '5m' | '1h' },
-): number {
-  const cached = bound.cacheLife === 'none' ? 0 : bound.promptTokens;
-  return costMicroUSD(model, {
-    inputTokens: bound.promptTokens - cached,
-    outputTokens: bound.outputTokens,
-    cacheReadTokens: 0,
-    cacheWriteTokens: cached,
-    cacheWrite1hTokens: bound.cacheLife === '1h' ? cached : 0,
-  });
+  return Math.ceil(Number((cost * factor).toFixed(6)));
 }

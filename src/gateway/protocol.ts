@@ -12,6 +12,9 @@ import { claimOutcome } from '../api/incident-status.ts';
 import { limits } from '../api/limits.ts';
 import { modelOptions } from '../api/model-options.ts';
 
+/** Of an answer at the model door: the percentage of the scarcest limit that is left, and its name. */
+export const BUDGET_LEFT_HEADER = 'oplab-budget-left';
+
 export const paths = {
   task: '/agent/v1/task',
   start: '/agent/v1/start',

@@ -104,7 +104,101 @@ describe('the model door', () => {
     expect(call?.params).toMatchObject({ inputTokens: 500, outputTokens: 42, stopReason: 'tool_use', stream: true });
   });
 
-  it('charges a cut stream at its upper bound, and the caller sees that it was cut', async () => {
+  it('charges a cut stream for what was seen of it and what may be on its way, and it is no turn', async () => {
+    const attempt = await lab.open('cut-long');
+    lab.model(async ({ body, response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(sse('message_start', { message: message(body.model, { input_tokens: 500, output_tokens: 1 }) }));
+      response.write(sse('content_block_delta', { index: 0, delta: { type: 'text_delta', text: 'x'.repeat(600) } }));
+      await sleep(20);
+      response.destroy();
+    });
+    await expect(ask(attempt, { stream: true, max_tokens: 16_000 })).rejects.toThrow();
+    const call = await eventually(async () =>
+      (await lab.entries(attempt)).find((entry) => entry.kind === 'model_call'),
+    );
+    expect(call.params).toMatchObject({ inputTokens: 500, outputTokens: 300 + 2000, turn: false });
+  });
+
+  it('charges nothing for overload that is told inside of a stream', async () => {
+    const attempt = await lab.open('overload-inside');
+    lab.model(({ response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(sse('error', { error: { type: 'overloaded_error', message: 'Overloaded' } }));
+    });
+    for (let tries = 0; tries < 20; tries += 1) await ask(attempt, { stream: true, max_tokens: 16_000 });
+    await sleep(1200);
+    expect(await readUsage('overload-inside')).toMatchObject({ turns: 0, costMilliUSD: 0 });
+  });
+
+  it.each<[string, number, object, string]>([
+    [
+      'a wrong key',
+      401,
+      { type: 'error', error: { type: 'authentication_error', message: 'invalid x-api-key' } },
+      'OPLAB_MODEL_KEY_REFUSED',
+    ],
+    [
+      'an account without credit',
+      400,
+      { error: { type: 'invalid_request_error', message: 'Your credit balance is too low' } },
+      'OPLAB_MODEL_ACCOUNT',
+    ],
+    [
+      'an unknown model',
+      404,
+      { type: 'error', error: { type: 'not_found_error', message: 'model: x' } },
+      'OPLAB_MODEL_UNKNOWN',
+    ],
+    [
+      'a conversation that is too long',
+      413,
+      { error: { type: 'request_too_large', message: 'x' } },
+      'OPLAB_CONTEXT_FULL',
+    ],
+  ])('says what cannot pass, whose it is and what to do, without the key: %s', async (what, status, body, code) => {
+    const attempt = await lab.open(`final-${status}-${what.length}`);
+    lab.model(({ headers, response }) => {
+      response.writeHead(status, { 'content-type': 'application/json' });
+      const text = JSON.stringify(body).replace('"}}', ` ${headers['x-api-key']}"}}`);
+      response.end(text);
+    });
+    const answer = await ask(attempt, {});
+    expect([answer.status, answer.headers['x-should-retry']]).toEqual([424, 'false']);
+    expect(answer.json).toMatchObject({ error: { code, message: expect.stringMatching(/: .*; it says \(\d+\): /) } });
+    expect(JSON.stringify(answer.json)).not.toContain(MODEL_KEY);
+    expect((await lab.entries(attempt)).find(({ kind }) => kind === 'model_call')?.params).toMatchObject({ status });
+  });
+
+  it('ends a wait that is longer than the Incident has left', async () => {
+    const attempt = await lab.open('long-wait', { timeoutSeconds: 60 });
+    lab.model(({ response }) => {
+      response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '3600' });
+      response.end(JSON.stringify({ type: 'error', error: { type: 'rate_limit_error', message: 'slow down' } }));
+    });
+    const answer = await ask(attempt, {});
+    expect(answer.json).toMatchObject({
+      error: { code: 'OPLAB_MODEL_ACCOUNT', message: expect.stringContaining('3600 s') },
+    });
+  });
+
+  it('shortens the output to what is left, and tells the agent how much that is', async () => {
+    // 100 milli-dollars are 5,000 tokens of output of Opus 5.5.
+    const attempt = await lab.open('shortened', { maxCostMilliUSD: 100 });
+    const asked: unknown[] = [];
+    lab.model(({ body, response }) => {
+      asked.push(body.max_tokens);
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: 4000 })));
+    });
+    const first = await ask(attempt, { max_tokens: 16_000 });
+    expect([first.status, first.headers['oplab-budget-left']]).toEqual([200, '19 cost']);
+    expect(asked[0]).toBeGreaterThan(4900);
+    expect(asked[0]).toBeLessThanOrEqual(5000);
+    expect((await ask(attempt, { max_tokens: 16_000 })).status).toBe(429);
+  });
+
+  it('charges a cut stream, and the caller sees that it was cut', async () => {
     const attempt = await lab.open('cut');
     lab.model(async ({ body, response }) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -176,11 +270,13 @@ describe('the model door', () => {
       forwarded += 1;
       await sleep(100);
       response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: 16_000 })));
+      // The model makes as much as it may.
+      response.end(JSON.stringify(message(body.model, { input_tokens: 10, output_tokens: body.max_tokens })));
     });
-    const answers = await Promise.all([ask(attempt, { max_tokens: 16_000 }), ask(attempt, { max_tokens: 16_000 })]);
-    expect(answers.map((answer) => answer.status).sort()).toEqual([200, 429]);
-    expect(forwarded).toBe(1);
+    const answers = await Promise.all([1, 2, 3].map(() => ask(attempt, { max_tokens: 16_000 })));
+    // The second waits for the first, and gets the rest.
+    expect(answers.map((answer) => answer.status).sort()).toEqual([200, 200, 429]);
+    expect(forwarded).toBe(2);
     await eventually(async () => ((await readUsage('cost'))?.limitReached === 'cost' ? true : undefined));
     expect((await readUsage('cost'))?.costMilliUSD).toBeLessThanOrEqual(500);
   });

@@ -194,6 +194,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     }),
     tripwires,
     live: new LiveOutput((text) => text),
+    redact: (text) => text,
     inFlight: new InFlight(),
     commands,
     memory,

@@ -1,6 +1,7 @@
 // Renders all details of an Incident for people.
 
 import { CONDITIONS, type Incident, listTargetNamespaces } from '../../api/incident.ts';
+import { countedTokens } from '../../api/incident-status.ts';
 import type { Condition } from '../../api/meta.ts';
 import { withoutControls } from '../../audit/controls.ts';
 import { age, clock, cost, count, dateTime } from '../format.ts';
@@ -133,11 +134,10 @@ function checkLines({ spec, status }: Incident, now: Date, { green, red }: Color
 function usageLines({ status }: Incident): string[] {
   const { usage, limits } = status ?? {};
   if (usage === undefined) return [];
-  const tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
   const of = (limit: string | undefined) => (limit === undefined ? '' : ` of ${limit}`);
   return [
     `turns ${usage.turns}${of(limits && String(limits.maxTurns))}, model calls ${usage.modelCalls}, cost ${cost(usage.costMilliUSD)}${of(limits && cost(limits.maxCostMilliUSD))}`,
-    `tokens ${count(tokens)}${of(limits && count(limits.maxTokens))}: input ${count(usage.inputTokens)}, output ${count(usage.outputTokens)}, cache read ${count(usage.cacheReadTokens)}, cache write ${count(usage.cacheWriteTokens)}`,
+    `tokens ${count(countedTokens(usage))}${of(limits && count(limits.maxTokens))}: input ${count(usage.inputTokens)}, cache write ${count(usage.cacheWriteTokens)}, output ${count(usage.outputTokens)}; cache read ${count(usage.cacheReadTokens)}`,
     ...(usage.limitReached === undefined ? [] : [`limit reached: ${usage.limitReached}`]),
   ];
 }

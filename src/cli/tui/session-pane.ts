@@ -1,6 +1,7 @@
 // The session of the selected Incident: its summary, its usage, and its trail, live.
 
 import type { Incident } from '../../api/incident.ts';
+import { countedTokens } from '../../api/incident-status.ts';
 import { count, duration } from '../format.ts';
 import { isUnopened } from './bars.ts';
 import type { Box } from './box.ts';
@@ -19,8 +20,7 @@ function usageLine(state: TopState, incident: Incident): Line {
   // Status lags slightly behind the record, which has the cost of every call as soon as it ends.
   const cost = Math.max((usage?.costMilliUSD ?? 0) * 1000, state.trail?.costMicroUSD ?? 0);
   const of = (limit: string | undefined) => (limit === undefined ? '' : `/${limit}`);
-  const tokens =
-    usage === undefined ? 0 : usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
+  const tokens = usage === undefined ? 0 : countedTokens(usage);
   const parts = [
     money(cost) + of(limits && `$${(limits.maxCostMilliUSD / 1000).toFixed(2)}`),
     `turn ${usage?.turns ?? 0}${of(limits && String(limits.maxTurns))}`,

@@ -34,6 +34,8 @@ export interface GatewayContext {
   readonly status: StatusWriter;
   readonly tripwires: Tripwires;
   readonly live: LiveOutput;
+  /** Removes known secrets from a text that is shown but not stored. */
+  readonly redact: (text: string) => string;
   readonly inFlight: InFlight;
   readonly commands: Pick<RunningCommands, 'explain' | 'ended' | 'latest' | 'whenOver'>;
   readonly memory: BodyMemory;

@@ -1,37 +1,28 @@
 // POST /v1/messages: checks a request against class and budget, forwards it with the gateway's key,
 // and meters the answer.
 
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { judgeModelError, MODEL_ERROR_FIX } from '../../../api/model-error.ts';
 import type { Price } from '../../../api/model-table.ts';
 import type { Reservations } from '../../../audit/log.ts';
-import {
-  AuditUnavailable,
-  errorMessage,
-  NoLease,
-  NotAllowed,
-  SessionSealed,
-  UpstreamUnavailable,
-} from '../../../errors.ts';
-import { BodyTooLarge, CutOff, readAnswer, readPieces } from '../../../net/answer-body.ts';
+import { AuditUnavailable, errorMessage, NoLease, NotAllowed, OplabError, SessionSealed } from '../../../errors.ts';
+import { readAnswer } from '../../../net/answer-body.ts';
 import { readBody } from '../../../net/http-answer.ts';
-import { TimedOut } from '../../../net/timed-out.ts';
 import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import type { DayReservation } from '../../day-quota.ts';
-import { costBoundMicroUSD, costMicroUSD, type Prices, type Tokens } from '../../prices.ts';
+import { costMicroUSD, type Prices, type Tokens } from '../../prices.ts';
+import { BUDGET_LEFT_HEADER } from '../../protocol.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
-import { type PromptParts, promptParts, promptTokenBound } from './prompt-bound.ts';
-import { type Admitted, admitRequest, checkBetas } from './request-policy.ts';
+import { askFor, chargedTokens, expectedTokens } from './call-charge.ts';
+import { describeCut, forwardStream, SILENCE_MS } from './forward-answer.ts';
+import { estimatePrompt, type PromptParts, promptParts } from './prompt-estimate.ts';
+import { type Admitted, admitRequest, checkBetas, shortened } from './request-policy.ts';
 import { type ModelUpstream, NoAnswer } from './upstream.ts';
-import { messageMeter, type Seen, streamMeter, type UsageMeter } from './usage-meter.ts';
+import { messageMeter, type Seen, streamMeter } from './usage-meter.ts';
 
 /** The API's own limit. */
 const MAX_BODY = 32 * 1024 * 1024;
-/** A stream without any data for this long, not even a ping, is dead. In milliseconds. */
-const SILENCE_MS = 180_000;
-/** A caller that does not read for this long is considered disconnected. In milliseconds. */
-const UNREAD_MS = 60_000;
 
 /** The caller's headers that are forwarded. All others are dropped. */
 const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'accept'] as const;
@@ -49,6 +40,8 @@ export interface ModelDoor {
   readonly concurrency: Concurrency;
 }
 
+const NOTHING: Seen = { tokens: undefined, complete: false, stopReason: undefined, outputBytes: 0, failed: false };
+
 /** How a call ended, for the log. */
 interface Ending {
   readonly status: number | null;
@@ -60,6 +53,8 @@ interface Ending {
   readonly firstByteMs?: number;
   /** The model produced nothing, so nothing is charged. */
   readonly free: boolean;
+  /** The caller hung up, or its lease ended. */
+  readonly isAbandoned: boolean;
 }
 
 /**
@@ -95,14 +90,15 @@ export async function postMessages(
 class Call {
   readonly #gateway: GatewayContext;
   readonly #caller: Caller;
-  readonly #admitted: Admitted;
+  #admitted: Admitted;
   readonly #price: Price;
   readonly #parts: PromptParts;
   /** Client key of the entry that will record how the call ended. */
   readonly #key = `model:${crypto.randomUUID()}`;
   #reservation: BudgetReservation | undefined;
   #dayReservation: DayReservation | undefined;
-  #promptBound = 0;
+  #expected: Tokens | undefined;
+  #sentAt = 0;
 
   constructor(gateway: GatewayContext, caller: Caller, admitted: Admitted, price: Price) {
     this.#gateway = gateway;
@@ -114,13 +110,21 @@ class Call {
 
   async reserve(): Promise<void> {
     const { lease } = this.#caller;
-    const { request, body, turn, cacheLife } = this.#admitted;
+    const { request, body, cacheLife } = this.#admitted;
     const budget = await this.#gateway.budgets.of(lease.session);
-    this.#promptBound = promptTokenBound(body.length, this.#parts, budget.seenPrompts.get(request.model));
-    const outputTokens = request.max_tokens;
-    const costMicroUSD = costBoundMicroUSD(this.#price, { promptTokens: this.#promptBound, outputTokens, cacheLife });
-    const bound = { turn, tokens: this.#promptBound + outputTokens, costMicroUSD };
-    this.#reservation = await budget.reserve(bound, lease.limits);
+    this.#sentAt = Date.now();
+    const estimate = estimatePrompt({
+      bytes: body.length,
+      parts: this.#parts,
+      cacheLife,
+      seen: budget.seenPrompts.get(request.model),
+      isAlone: budget.isIdle,
+      now: this.#sentAt,
+    });
+    const bound = await budget.reserve(askFor(this.#price, this.#admitted, estimate), lease.limits);
+    this.#reservation = bound;
+    this.#expected = expectedTokens(estimate, cacheLife, bound.outputTokens);
+    if (bound.outputTokens < request.max_tokens) this.#admitted = shortened(this.#admitted, bound.outputTokens);
     try {
       const agentClass = this.#gateway.quotaClass(lease.class.name);
       this.#dayReservation = await this.#gateway.dayQuota.reserve(agentClass, bound);
@@ -135,12 +139,15 @@ class Call {
     const started = performance.now();
     const stop = new AbortController();
     let cut: string | undefined;
+    let isAbandoned = false;
     const hold = leases.hold(this.#caller.identity, 'reserved', (message) => {
       cut = `the lease ended: ${message}`;
+      isAbandoned = true;
       stop.abort();
     });
     const hangUp = () => {
       cut ??= 'the agent hung up';
+      isAbandoned = true;
       stop.abort();
     };
     response.once('close', hangUp);
@@ -155,7 +162,7 @@ class Call {
     // If this process dies before the call ends, the next gateway charges the upper bound.
     try {
       const { session, attempt } = this.#caller.lease;
-      const bound = this.#spending(this.#atMost(undefined));
+      const bound = this.#spending(this.#bound());
       await door.reservations.reserve({ session, attempt, clientKey: this.#key, bound });
     } catch (error) {
       hold.release();
@@ -163,7 +170,6 @@ class Call {
       this.#giveBack();
       throw error;
     }
-    const nothing: Seen = { tokens: undefined, complete: false, stopReason: undefined };
     let upstream: IncomingMessage;
     try {
       const headers = Object.fromEntries(
@@ -183,7 +189,7 @@ class Call {
       const free = !isSent || (this.#admitted.request.stream === true && cut === undefined);
       hold.release();
       await this.#end(
-        { status: null, seen: nothing, cut: cut ?? errorMessage(error), error: errorMessage(error), free },
+        { status: null, seen: NOTHING, cut: cut ?? errorMessage(error), error: errorMessage(error), free, isAbandoned },
         started,
       );
       response.off('close', hangUp);
@@ -204,7 +210,7 @@ class Call {
     let whole: Buffer = Buffer.alloc(0);
     try {
       if (streamed) {
-        response.writeHead(status, { ...answerHeaders, 'cache-control': 'no-store' });
+        response.writeHead(status, { ...answerHeaders, ...(await this.#left()), 'cache-control': 'no-store' });
         await forwardStream(upstream, response, meter, () => hold.alive(), stop.signal);
       } else {
         whole = await readAnswer(upstream, MAX_BODY, { wholeMs: SILENCE_MS, signal: stop.signal });
@@ -218,10 +224,11 @@ class Call {
     const failed = status >= 400;
     const ending: Ending = {
       status,
-      seen: failed ? nothing : meter.seen(),
+      seen: failed ? NOTHING : meter.seen(),
       requestId,
       firstByteMs,
       free: failed,
+      isAbandoned,
       ...(cut === undefined ? {} : { cut }),
       ...(failed ? { error: excerpt(whole) } : {}),
     };
@@ -237,12 +244,36 @@ class Call {
       response.end();
       return;
     }
-    if (status === 401 || status === 403) {
-      // The model API refuses the gateway's key, so do not pass on a status that blames the caller.
-      throw new UpstreamUnavailable(`the model API rejected the gateway's API key (${status}): ${excerpt(whole)}`);
-    }
-    response.writeHead(status, { ...answerHeaders, 'content-length': whole.length });
+    if (failed) this.#refuse(status, upstream, whole);
+    response.writeHead(status, { ...answerHeaders, ...(await this.#left()), 'content-length': whole.length });
     response.end(whole);
+  }
+
+  /** @throws OplabError with the code of an error that does not pass while the lease lives */
+  #refuse(status: number, upstream: IncomingMessage, whole: Buffer): void {
+    const shouldRetry = header(upstream, 'x-should-retry');
+    const { code, message } = judgeModelError({ status, body: whole.toString('utf8'), shouldRetry });
+    const said = `it says (${status}): ${this.#gateway.redact(message)}`;
+    if (code !== undefined) throw new OplabError(code, `${MODEL_ERROR_FIX[code]}; ${said}`);
+    const wait = Number(header(upstream, 'retry-after') ?? 0) * 1000;
+    if (wait <= this.#caller.lease.deadline - Date.now()) return;
+    throw new OplabError(
+      'OPLAB_MODEL_ACCOUNT',
+      `the model API asks to wait for ${wait / 1000} s, longer than the Incident has left; ${said}`,
+    );
+  }
+
+  /** For the agent, how much of the limits was left before this call. */
+  async #left(): Promise<Record<string, string>> {
+    const { lease } = this.#caller;
+    const { limit, share } = (await this.#gateway.budgets.of(lease.session)).left(lease.limits);
+    return { [BUDGET_LEFT_HEADER]: `${Math.floor(share * 100)} ${limit}` };
+  }
+
+  /** The tokens that are reserved. */
+  #bound(): Tokens {
+    if (this.#expected === undefined) throw new Error('the call has no reservation');
+    return this.#expected;
   }
 
   /** Ends the reservations of a call that was not sent. */
@@ -258,20 +289,31 @@ class Call {
     const { model } = request;
     const { metrics, logger, status: statusWriter } = this.#gateway;
     const durationMs = Math.round(performance.now() - started);
-    const tokens = this.#charged(ending);
-    const used = tokens === undefined ? undefined : this.#spending(tokens);
+    const { seen } = ending;
+    const streamed = request.stream === true;
+    const tokens = chargedTokens({ seen, streamed, free: ending.free }, this.#bound());
+    // An answer that the API did not finish is none. One that the caller gave up is one.
+    const turn = this.#admitted.turn && (seen.complete || ending.isAbandoned);
+    const used = tokens === undefined ? undefined : this.#spending(tokens, turn);
     const cost = used?.costMicroUSD ?? 0;
     this.#reservation?.settle(used);
     if (ending.seen.complete && tokens !== undefined) {
       const budget = await this.#gateway.budgets.of(lease.session);
-      const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
-      budget.seenPrompts.set(model, { parts: this.#parts, tokens: prompt });
+      const cached = tokens.cacheReadTokens + tokens.cacheWriteTokens;
+      budget.seenPrompts.set(model, {
+        parts: this.#parts,
+        tokens: tokens.inputTokens + cached,
+        bytes: this.#admitted.body.length,
+        sentAt: this.#sentAt,
+        cacheLife: cached > 0 ? this.#admitted.cacheLife : 'none',
+        inUS: tokens.inUS === true,
+      });
     }
     const outcome = ending.status === null ? 'unreachable' : String(ending.status);
     metrics.modelCalls.inc({ model, status: outcome });
     metrics.modelSeconds.observe({ model }, durationMs / 1000);
     metrics.modelCostUSD.inc({ model }, cost / 1_000_000);
-    const { seen, requestId, error, cut, firstByteMs } = ending;
+    const { requestId, error, cut, firstByteMs } = ending;
     const text = [
       `${model}: ${outcome}`,
       ...(tokens === undefined
@@ -281,7 +323,7 @@ class Call {
             usd(cost),
           ]),
       ...(seen.stopReason === undefined ? [] : [seen.stopReason]),
-      ...(cut === undefined ? [] : [`cut off: ${cut}${tokens === undefined ? '' : ' (charged at its upper bound)'}`]),
+      ...(cut === undefined ? [] : [`cut off: ${cut}${tokens === undefined ? '' : ' (charged for what was seen)'}`]),
       ...(error === undefined || error === cut ? [] : [error]),
     ].join(', ');
     try {
@@ -315,28 +357,8 @@ class Call {
     }
   }
 
-  /** The tokens to charge: those in the answer, or the upper bound if the answer is incomplete. */
-  #charged(ending: Ending): Tokens | undefined {
-    if (ending.free) return undefined;
-    const { tokens, complete } = ending.seen;
-    return complete && tokens !== undefined ? tokens : this.#atMost(tokens);
-  }
-
-  /** The upper bound. @param tokens the tokens in the answer so far, if any */
-  #atMost(tokens: Tokens | undefined): Tokens {
-    const { request, cacheLife } = this.#admitted;
-    const cached = cacheLife === 'none' ? 0 : this.#promptBound;
-    const prompt = tokens ?? {
-      inputTokens: this.#promptBound - cached,
-      cacheReadTokens: 0,
-      cacheWriteTokens: cached,
-      cacheWrite1hTokens: cacheLife === '1h' ? cached : 0,
-    };
-    return { ...prompt, outputTokens: request.max_tokens };
-  }
-
-  #spending(tokens: Tokens): Spending {
-    const { request, turn } = this.#admitted;
+  #spending(tokens: Tokens, turn = this.#admitted.turn): Spending {
+    const { request } = this.#admitted;
     return buildSpending(this.#caller.lease.class.name, request.model, turn, tokens, costMicroUSD(this.#price, tokens));
   }
 }
@@ -348,29 +370,4 @@ function header(message: IncomingMessage, name: string): string | undefined {
 
 function excerpt(body: Buffer): string {
   return body.toString('utf8', 0, 512).trim();
-}
-
-/** Forwards a stream piece by piece, no faster than the caller reads, while the lease is alive. */
-async function forwardStream(
-  from: IncomingMessage,
-  to: ServerResponse,
-  meter: UsageMeter,
-  alive: () => boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  for await (const piece of readPieces(from, { silenceMs: SILENCE_MS, signal })) {
-    if (!alive()) throw new UpstreamUnavailable('the lease ended');
-    meter.feed(piece);
-    if (!to.write(piece)) {
-      await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
-    }
-  }
-}
-
-/** Says why there is no complete answer. */
-function describeCut(error: unknown): string {
-  if (error instanceof BodyTooLarge) return 'the answer of the model API is too large';
-  if (error instanceof CutOff) return 'the model API closed the connection before the end of its answer';
-  if (error instanceof TimedOut) return `the model API sent no data for ${SILENCE_MS / 1000} s`;
-  return errorMessage(error);
 }

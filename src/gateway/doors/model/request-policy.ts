@@ -71,11 +71,11 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
     throw new InvalidInput(joinProblems('the request is not valid', parsed.problems));
   }
   const request = parsed.data;
-  const { model, summaryModel, maxOutputTokens, name } = allowed;
-  if (request.model !== model && request.model !== summaryModel) {
-    throw new NotAllowed(
-      `AgentClass ${name} does not allow model ${request.model}: use ${[...new Set([model, summaryModel])].join(' or ')}`,
-    );
+  const { model, summaryModel, modelOptions, maxOutputTokens, name } = allowed;
+  const agentModels = [model, modelOptions?.fallbackName ?? model];
+  const models = new Set([...agentModels, summaryModel]);
+  if (!models.has(request.model)) {
+    throw new NotAllowed(`AgentClass ${name} does not allow model ${request.model}: use ${[...models].join(' or ')}`);
   }
   if (request.max_tokens > maxOutputTokens) {
     throw new NotAllowed(
@@ -93,7 +93,7 @@ export function admitRequest(body: Buffer, allowed: ClassSnapshot): Admitted {
     request,
     body: stringify(request),
     // If one model does both, only a turn of the agent has tools.
-    turn: request.model === model && (model !== summaryModel || tools),
+    turn: agentModels.includes(request.model) && (request.model !== summaryModel || tools),
     cacheLife: findCacheLife([
       request.messages,
       request.system,
@@ -109,6 +109,12 @@ function stringify(request: MessagesRequest): Buffer {
   } catch (error) {
     throw new InvalidInput('the request is nested too deeply', error);
   }
+}
+
+/** The same request for fewer tokens of output, which are no part of what the vendor caches. */
+export function shortened(admitted: Admitted, maxTokens: number): Admitted {
+  const request = { ...admitted.request, max_tokens: maxTokens };
+  return { ...admitted, request, body: Buffer.from(JSON.stringify(request)) };
 }
 
 type CacheLife = Admitted['cacheLife'];

@@ -25,13 +25,41 @@ describe('streamMeter', () => {
       `${start}${event('content_block_delta', { delta: { type: 'text_delta', text: 'ünïcode\n' } })}${delta}`,
     );
     for (let at = 0; at < bytes.length; at += size) meter.feed(bytes.subarray(at, at + size));
-    expect(meter.seen()).toEqual({ tokens, complete: true, stopReason: 'end_turn' });
+    expect(meter.seen()).toMatchObject({ tokens, complete: true, stopReason: 'end_turn', failed: false });
   });
 
   it('says that it is not complete when the end is missing, and what it knows', () => {
     const meter = streamMeter();
     meter.feed(Buffer.from(`${start}data: {"type":"message_del`));
     expect(meter.seen()).toMatchObject({ complete: false, tokens: { inputTokens: 10, outputTokens: 1 } });
+  });
+
+  it('counts what has passed: text, thoughts and calls', () => {
+    const meter = streamMeter();
+    const pass = (piece: object) => meter.feed(Buffer.from(event('content_block_delta', { delta: piece })));
+    meter.feed(Buffer.from(start));
+    pass({ type: 'text_delta', text: 'über' });
+    pass({ type: 'thinking_delta', thinking: 'hm' });
+    pass({ type: 'input_json_delta', partial_json: '{"a":' });
+    pass({ type: 'signature_delta', signature: 'x'.repeat(1000) });
+    expect(meter.seen()).toMatchObject({ complete: false, outputBytes: 12, failed: false });
+    // A server that counts nothing at the end.
+    meter.feed(Buffer.from(event('message_delta', { delta: { stop_reason: 'end_turn' }, usage: null })));
+    meter.feed(Buffer.from(event('message_stop', {})));
+    expect(meter.seen()).toMatchObject({ complete: true, tokens: { inputTokens: 10, outputTokens: 6 } });
+  });
+
+  it('knows that a stream failed', () => {
+    const meter = streamMeter();
+    meter.feed(Buffer.from(event('error', { error: { type: 'overloaded_error', message: 'busy' } })));
+    expect(meter.seen()).toMatchObject({ complete: false, tokens: undefined, failed: true });
+  });
+
+  it('knows where a model ran', () => {
+    const meter = streamMeter();
+    meter.feed(Buffer.from(event('message_start', { message: { usage: { input_tokens: 1, inference_geo: 'us' } } })));
+    meter.feed(Buffer.from(delta));
+    expect(meter.seen().tokens).toMatchObject({ inUS: true, outputTokens: 77 });
   });
 
   it('does not hold an event that no API sends, and reads what comes after it', () => {
@@ -41,13 +69,13 @@ describe('streamMeter', () => {
     for (let at = 0; at < 9; at += 1) meter.feed(Buffer.alloc(1024 * 1024, 'x'));
     meter.feed(Buffer.from('"\n\n'));
     meter.feed(Buffer.from(delta));
-    expect(meter.seen()).toEqual({ tokens, complete: true, stopReason: 'end_turn' });
+    expect(meter.seen()).toMatchObject({ tokens, complete: true, stopReason: 'end_turn', failed: false });
   });
 
   it('takes garbage for nothing', () => {
     const meter = streamMeter();
     meter.feed(Buffer.from('data: {not json}\n\ndata: [DONE]\n\nfoo\n\n'));
-    expect(meter.seen()).toEqual({ tokens: undefined, complete: false, stopReason: undefined });
+    expect(meter.seen()).toMatchObject({ tokens: undefined, complete: false, stopReason: undefined });
   });
 });
 

@@ -11,13 +11,21 @@ const usage = z.looseObject({
   cache_read_input_tokens: count,
   cache_creation_input_tokens: count,
   cache_creation: z.looseObject({ ephemeral_1h_input_tokens: count }).nullish(),
+  inference_geo: z.string().nullish(),
 });
 const message = z.looseObject({ usage: usage.nullish(), stop_reason: z.string().nullish() });
 const event = z.looseObject({
   type: z.string(),
   message: message.optional(),
-  usage: usage.optional(),
-  delta: z.looseObject({ stop_reason: z.string().nullish() }).optional(),
+  usage: usage.nullish(),
+  delta: z
+    .looseObject({
+      stop_reason: z.string().nullish(),
+      text: z.string().optional(),
+      thinking: z.string().optional(),
+      partial_json: z.string().optional(),
+    })
+    .optional(),
 });
 
 /** The usage seen in an answer so far. */
@@ -27,8 +35,14 @@ export interface Seen {
   /** The counts are final, because the message is complete. */
   readonly complete: boolean;
   readonly stopReason: string | undefined;
+  /** Bytes of output that have passed, of an answer that may have no count of them. */
+  readonly outputBytes: number;
+  /** The stream says itself that it failed. */
+  readonly failed: boolean;
 }
 
+/** The fewest bytes of a token, on average, that any text of a model has had. */
+export const BYTES_PER_TOKEN = 2;
 /** A longer event does not come from the API and is not read. In characters. */
 const MAX_EVENT = 8 * 1024 * 1024;
 
@@ -45,6 +59,7 @@ function merge(known: Tokens | undefined, next: z.infer<typeof usage>): Tokens {
     cacheReadTokens: next.cache_read_input_tokens ?? known?.cacheReadTokens ?? 0,
     cacheWriteTokens: next.cache_creation_input_tokens ?? known?.cacheWriteTokens ?? 0,
     cacheWrite1hTokens: next.cache_creation?.ephemeral_1h_input_tokens ?? known?.cacheWrite1hTokens ?? 0,
+    ...(next.inference_geo === 'us' || known?.inUS === true ? { inUS: true } : {}),
   };
 }
 
@@ -63,7 +78,8 @@ export function messageMeter(): UsageMeter {
         // Incomplete or not JSON: no usage was seen.
       }
       const tokens = parsed?.usage ? merge(undefined, parsed.usage) : undefined;
-      return { tokens, complete: tokens !== undefined, stopReason: parsed?.stop_reason ?? undefined };
+      const stopReason = parsed?.stop_reason ?? undefined;
+      return { tokens, complete: tokens !== undefined, stopReason, outputBytes: 0, failed: false };
     },
   };
 }
@@ -72,6 +88,9 @@ export function messageMeter(): UsageMeter {
 export function streamMeter(): UsageMeter {
   let tokens: Tokens | undefined;
   let final = false;
+  let isOver = false;
+  let failed = false;
+  let outputBytes = 0;
   let stopReason: string | undefined;
   const { feed } = createEventReader((read) => {
     let data: z.infer<typeof event> | undefined;
@@ -81,6 +100,12 @@ export function streamMeter(): UsageMeter {
       return;
     }
     if (data?.type === 'message_start' && data.message?.usage) tokens = merge(tokens, data.message.usage);
+    if (data?.type === 'error') failed = true;
+    if (data?.type === 'message_stop') isOver = true;
+    if (data?.type === 'content_block_delta') {
+      const { text = '', thinking = '', partial_json = '' } = data.delta ?? {};
+      outputBytes += Buffer.byteLength(text) + Buffer.byteLength(thinking) + Buffer.byteLength(partial_json);
+    }
     if (data?.type === 'message_delta') {
       if (data.usage) {
         tokens = merge(tokens, data.usage);
@@ -92,7 +117,12 @@ export function streamMeter(): UsageMeter {
   return {
     feed,
     seen() {
-      return { tokens, complete: final, stopReason };
+      // Some servers count nothing at the end. What has passed is all that there is, then.
+      const counted =
+        final || !isOver || tokens === undefined
+          ? tokens
+          : { ...tokens, outputTokens: Math.max(tokens.outputTokens, Math.ceil(outputBytes / BYTES_PER_TOKEN)) };
+      return { tokens: counted, complete: final || (isOver && counted !== undefined), stopReason, outputBytes, failed };
     },
   };
 }

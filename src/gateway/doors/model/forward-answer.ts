@@ -1,0 +1,41 @@
+// Forwards the stream of an answer, and says why one is incomplete.
+
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { errorMessage, UpstreamUnavailable } from '../../../errors.ts';
+import { BodyTooLarge, CutOff, readPieces } from '../../../net/answer-body.ts';
+import { TimedOut } from '../../../net/timed-out.ts';
+import type { UsageMeter } from './usage-meter.ts';
+
+/**
+ * A stream without any data for this long, not even a ping, is dead. In milliseconds. Pings are not
+ * guaranteed, and the API holds back a parameter of a call until it is whole.
+ */
+export const SILENCE_MS = 300_000;
+/** A caller that does not read for this long is considered disconnected. In milliseconds. */
+const UNREAD_MS = 60_000;
+
+/** Forwards a stream piece by piece, no faster than the caller reads, while the lease is alive. */
+export async function forwardStream(
+  from: IncomingMessage,
+  to: ServerResponse,
+  meter: UsageMeter,
+  alive: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const piece of readPieces(from, { silenceMs: SILENCE_MS, signal })) {
+    if (!alive()) throw new UpstreamUnavailable('the lease ended');
+    meter.feed(piece);
+    if (!to.write(piece)) {
+      await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
+    }
+  }
+}
+
+/** Says why there is no complete answer. */
+export function describeCut(error: unknown): string {
+  if (error instanceof BodyTooLarge) return 'the answer of the model API is too large';
+  if (error instanceof CutOff) return 'the model API closed the connection before the end of its answer';
+  if (error instanceof TimedOut) return `the model API sent no data for ${SILENCE_MS / 1000} s`;
+  return errorMessage(error);
+}
