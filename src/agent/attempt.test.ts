@@ -3,16 +3,7 @@
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import {
-  anExit,
-  attempt,
-  conclude,
-  kinds,
-  modelRequest,
-  shell,
-  text,
-  tokenFile,
-} from '../../test/support/attempt-harness.ts';
+import { anExit, attempt, conclude, kinds, modelRequest, shell, text } from '../../test/support/attempt-harness.ts';
 import { refuse } from '../../test/support/fake-gateway.ts';
 import { paths } from '../gateway/protocol.ts';
 import { EXIT_NOT_ISOLATED } from './process.ts';
@@ -219,7 +210,7 @@ describe('the sandbox', () => {
 it('reads its token anew for every request', async () => {
   const { gateway } = await attempt({
     replies: [{ content: [shell('a')] }, { content: [conclude()] }],
-    exec: async () => {
+    exec: async (_command, _onEvent, _signal, tokenFile) => {
       await writeFile(tokenFile, 'second-token\n');
       return anExit('');
     },

@@ -102,6 +102,30 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
     expect(intents.some((params) => params.includes('portforward'))).toBe(true);
   });
 
+  it('ends within 10 seconds when the model API refuses the key, after one call, and says what to do', async () => {
+    const callsBefore = lab.model.headers.length;
+    lab.model.refusal = { status: 401, type: 'authentication_error', message: 'invalid x-api-key' };
+    try {
+      await lab.open('wrong-key', { limits: { attempts: 2 } });
+      await eventually(() => lab.model.headers.length > callsBefore, { what: 'the first call', withinMs: 120_000 });
+      const refused = Date.now();
+      const { status: finished } = await lab.finished('wrong-key');
+      expect(Date.parse(finished?.finishTime ?? '') - refused).toBeLessThan(10_000);
+      expect(finished?.phase).toBe('Escalated');
+      expect(finished?.attempts).toMatchObject([{ number: 1, reason: 'ModelFailed' }]);
+      const cause = /OPLAB_MODEL_KEY_REFUSED: .*put a valid key into the Secret .*authentication|invalid x-api-key/;
+      expect(finished?.attempts?.[0]?.message).toMatch(cause);
+      expect(findCondition(finished?.conditions, 'Succeeded')).toMatchObject({ reason: 'ModelFailed' });
+      expect((await oplab('incident', 'show', 'wrong-key', '-n', lab.namespace)).stdout).toContain('a valid key');
+      expect(finished?.handover?.nextSteps.at(-1)?.what).toContain('the last attempt names');
+      const events = await kubectl('-n', lab.namespace, 'get', 'events', '-o', 'jsonpath={.items[*].reason}');
+      expect(events).toContain('ModelFailed');
+      expect(lab.model.headers.length - callsBefore).toBeLessThanOrEqual(3);
+    } finally {
+      lab.model.refusal = undefined;
+    }
+  });
+
   it('ends the attempt when the limit of turns is reached, and names the limit', async () => {
     lab.model.play(shell('echo one'), shell('echo two'), shell('echo three'), shell('echo four'));
     await lab.open('out-of-turns', { limits: { maxTurns: 2, attempts: 1 } });

@@ -5,7 +5,6 @@ import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type Anthropic from '@anthropic-ai/sdk';
-import { afterEach, beforeEach } from 'vitest';
 import * as z from 'zod';
 import type { AgentEvent } from '../../src/agent/events.ts';
 import { runAttempt } from '../../src/agent/process.ts';
@@ -19,15 +18,6 @@ import { silentLogger } from './silent-logger.ts';
 export type Content = { type: string; [key: string]: unknown };
 /** One scripted answer of the model. */
 export type Reply = { content: Content[]; stop?: Anthropic.StopReason } | ((response: ServerResponse) => void);
-
-let directory: string;
-export let tokenFile: string;
-beforeEach(async () => {
-  directory = await mkdtemp(path.join(tmpdir(), 'oplab-attempt-'));
-  tokenFile = path.join(directory, 'token');
-  await writeFile(tokenFile, 'first-token\n');
-});
-afterEach(() => rm(directory, { recursive: true, force: true }));
 
 let calls = 0;
 export const shell = (command: string, more: Record<string, unknown> = {}): Content => ({
@@ -121,13 +111,18 @@ interface Options {
   readonly replies: readonly Reply[];
   readonly task?: Partial<Task>;
   readonly fault?: Fault;
-  readonly exec?: Sandbox['exec'];
+  /** Called with the file of the agent's token when a command runs. */
+  readonly exec?: (...args: [...Parameters<Sandbox['exec']>, tokenFile: string]) => ReturnType<Sandbox['exec']>;
   readonly isolation?: IsolationReport;
   readonly alreadyStarted?: boolean;
   readonly signal?: AbortSignal;
 }
 
 export async function attempt(options: Options) {
+  // Not in a hook: files that share a worker share this module, and only the first would have it.
+  const directory = await mkdtemp(path.join(tmpdir(), 'oplab-attempt-'));
+  const tokenFile = path.join(directory, 'token');
+  await writeFile(tokenFile, 'first-token\n');
   const started: { command: string; at: number }[] = [];
   const seen: AgentEvent[] = [];
   const reports: AgentReport[] = [];
@@ -138,7 +133,7 @@ export async function attempt(options: Options) {
       started.push({ command: command.command, at: Date.now() });
       onEvent({ type: 'started', time: new Date().toISOString() });
       onEvent({ type: 'chunk', stream: 'stdout', text: 'live' });
-      if (options.exec !== undefined) return options.exec(command, onEvent, signal);
+      if (options.exec !== undefined) return options.exec(command, onEvent, signal, tokenFile);
       return anExit(`output of ${command.command}\n`);
     },
   };
@@ -168,6 +163,7 @@ export async function attempt(options: Options) {
     return { code, gateway, started, seen, reports, end: seen.findLast((event) => event.type === 'ended') };
   } finally {
     await gateway.close();
+    await rm(directory, { recursive: true, force: true });
   }
 }
 

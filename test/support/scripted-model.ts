@@ -41,6 +41,8 @@ export interface ScriptedModel {
   play(...moves: Move[]): void;
   /** `json` answers even a streaming request with one JSON body. The default is `as-asked`. */
   answers: 'as-asked' | 'json';
+  /** Answers every request with this error instead, if it is set. */
+  refusal: { readonly status: number; readonly type: string; readonly message: string } | undefined;
   close(): Promise<void>;
 }
 
@@ -88,6 +90,12 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
     headers.push(incoming.headers);
     const body = await text(incoming);
     const request = messagesRequest.parse(JSON.parse(body));
+    if (model.refusal !== undefined) {
+      const { status, ...error } = model.refusal;
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ type: 'error', error, request_id: `req_scripted_${++serial}` }));
+      return;
+    }
     const blocks = (await answer(request)).map((block) =>
       block.type === 'text' ? block : { ...block, id: `toolu_scripted_${++serial}` },
     );
@@ -125,6 +133,7 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
   const model: ScriptedModel = {
     port: address.port,
     answers: 'as-asked',
+    refusal: undefined,
     requests,
     headers,
     play: (...moves) => {
