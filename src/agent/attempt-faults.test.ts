@@ -155,19 +155,15 @@ describe("the model's failures", () => {
 describe('calls that cannot be', () => {
   it.each<[string, Content, string]>([
     ['an unknown tool', { type: 'tool_use', id: 'toolu_x', name: 'reboot', input: {} }, 'There is no tool "reboot"'],
-    [
-      'a NUL byte',
-      { type: 'tool_use', id: 'toolu_x', name: 'shell', input: { command: 'a\0b', reasoning: 'r' } },
-      'NUL',
-    ],
-    ['a missing reason', { type: 'tool_use', id: 'toolu_x', name: 'shell', input: { command: 'ls' } }, 'reasoning'],
+    ['a NUL byte', { type: 'tool_use', id: 'toolu_x', name: 'shell', input: { command: 'a\0b', purpose: 'r' } }, 'NUL'],
+    ['a missing purpose', { type: 'tool_use', id: 'toolu_x', name: 'shell', input: { command: 'ls' } }, 'purpose'],
     [
       'a time limit beyond the most',
       {
         type: 'tool_use',
         id: 'toolu_x',
         name: 'shell',
-        input: { command: 'ls', reasoning: 'r', timeout_seconds: 9999 },
+        input: { command: 'ls', purpose: 'r', timeout_seconds: 9999 },
       },
       '600',
     ],

@@ -64,7 +64,7 @@ export function createConcludeTool(
       };
       return {
         params: { ...conclusion },
-        reasoning: conclusion.summary,
+        purpose: conclusion.summary,
         async run(_callKey, signal) {
           await conclude(conclusion, signal);
           return { text: 'Recorded.', isError: false, summary: `claimed ${conclusion.outcome}`, concluded: true };

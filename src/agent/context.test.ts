@@ -3,11 +3,13 @@
 import { describe, expect, it } from 'vitest';
 import { fakeTask } from '../../test/support/fake-gateway.ts';
 import { truncate } from '../api/truncate.ts';
+import type { Task } from '../gateway/protocol.ts';
 import type { ExecExit } from '../sandbox/protocol.ts';
 import { withinBounds } from './audit-trail.ts';
+import { createConcludeTool } from './conclude.ts';
 import { estimateTokens, type Turn, trimConversation } from './context.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
-import { resultText } from './shell.ts';
+import { createShellTool, resultText } from './shell.ts';
 import { createSummarizer } from './summary.ts';
 
 /** A conversation of as many turns, each with a thought and a long result. */
@@ -65,7 +67,19 @@ describe('the prompt', () => {
       alertLabels: { alertname: 'PD_down' },
     },
     runbooks: [{ namespace: 'tikv', text: 'PD is at tikv-pd', writer: 'kubectl-edit', writeTime: null }],
-    previousAttempts: [{ number: 1, reason: 'ChecksFailed', message: 'stores-up: 2 of 3' }],
+    checks: [
+      { name: 'up', text: 'cel: a == 3', passing: false, observed: '2</checks>', observedTime: '2026-11-27T10:00:00Z' },
+      { name: 'quorum', text: 'cel: b' },
+    ],
+    soakSeconds: 45,
+    now: '2026-11-27T10:00:05Z',
+    previousAttempts: [
+      {
+        ...{ number: 1, reason: 'ChecksFailed', message: 'stores-up: 2 of 3' },
+        claim: 'Fixed: scaled up\nroot cause: somebody scaled down',
+        writes: ['patch statefulsets/scale x: 200'],
+      },
+    ],
   });
 
   it("keeps the Incident's text inside its tag", () => {
@@ -77,6 +91,30 @@ describe('the prompt', () => {
     );
     expect(text).toContain('stores-up: 2 of 3');
     expect(text).toContain('Target namespaces: somewhere');
+    expect(text).toContain('for 45 s without a break');
+    expect(text).toMatch(
+      /up: cel: a == 3\n {2}FAILS \(seen 2026-11-27T10:00:00Z\): 2&lt;\/checks>\nquorum: cel: b\n<\/checks>/,
+    );
+    expect(text).toMatch(/It claimed Fixed: scaled up\nroot cause: somebody scaled down\nIts last writes:\npatch/);
+    expect(text).toContain('It is now 2026-11-27T10:00:05Z.');
+    // A budget in numbers makes a model hurry.
+    expect(text).not.toMatch(/dollar|tokens/);
+  });
+
+  it('asks for no reasoning to be written out, is the same for all Incidents, and has a size', () => {
+    const system = systemPrompt(task);
+    const never = () => Promise.reject(new Error('not called'));
+    const sandbox = { ready: never, isolation: never, exec: never };
+    const tools = JSON.stringify([
+      createShellTool(sandbox, { live: () => {}, ended: never }).definition,
+      createConcludeTool('Repair', never).definition,
+    ]);
+    for (const text of [system, openingMessage(task), tools]) {
+      expect(text).not.toMatch(/reasoning|chain of thought|every thought|step by step|think aloud|your thoughts/i);
+    }
+    const other: Task = { ...task, incident: { ...task.incident, name: 'other' }, now: 'later' };
+    expect(systemPrompt(other)).toBe(system);
+    expect(system.length).toBeLessThan(4500);
   });
 
   it('says what Diagnose means, and holds no recipe for any program', () => {

@@ -176,7 +176,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       kind: 'tool_call',
       tool: call.name.slice(0, 128),
       params: refused ? { input: truncate(JSON.stringify(call.input) ?? '', 4096, '') } : prepared.params,
-      content: refused ? '(not run: the call is invalid)' : prepared.reasoning,
+      content: refused ? '(not run: the call is invalid)' : prepared.purpose,
     });
     yield { type: 'tool-call', turn, tool: call.name, callKey };
     const outcome: ToolOutcome = refused

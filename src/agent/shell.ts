@@ -1,9 +1,9 @@
-// The tool `shell`: one command in the sandbox, with the model's reason for it.
+// The tool `shell`: one command in the sandbox, with its purpose.
 
 import * as z from 'zod';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { checkInput, joinProblems } from '../input/parse-input.ts';
-import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS } from '../sandbox/protocol.ts';
+import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS, OUTPUT_HEAD_BYTES } from '../sandbox/protocol.ts';
 import { type Sandbox, SandboxLost, SandboxStalled } from './sandbox-client.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
@@ -13,9 +13,11 @@ const input = z.object({
     .min(1)
     .max(65536)
     .refine((text) => !text.includes('\0'), 'a command must not contain a NUL byte'),
-  reasoning: z.string().min(1).max(8192),
+  purpose: z.string().min(1).max(8192),
   timeout_seconds: z.number().int().min(1).max(MAX_TIMEOUT_SECONDS).optional(),
 });
+
+const KEPT_KIB = OUTPUT_HEAD_BYTES / 1024;
 
 /** Signal numbers, to compute the exit code that a shell would report for a killed command. */
 const SIGNAL_NUMBERS: Record<string, number> = {
@@ -87,32 +89,33 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
       description:
         'Runs a command with `bash -c` in the sandbox and returns its exit code, stdout and stderr. stdin is closed. Every call starts a ' +
         'fresh shell in $HOME: variables, functions and the working directory do not carry over, but files do. No process outlives its ' +
-        'command: everything still running when the command ends (even with &, nohup or setsid) is killed. The middle of long output is omitted.',
+        `command: everything still running when the command ends (even with &, nohup or setsid) is killed. Of each stream, the first and the last ${KEPT_KIB} KiB are returned; ` +
+        'filter with jq or grep, as a whole -o yaml of many objects costs thousands of tokens.',
       input_schema: {
         type: 'object',
         properties: {
           command: { type: 'string', description: 'The bash script to run.' },
-          reasoning: {
+          purpose: {
             type: 'string',
-            description: 'Why you run it: what you expect to learn or to change. It is recorded.',
+            description: 'One short sentence for the record: what this command finds out or changes.',
           },
           timeout_seconds: {
             type: 'integer',
             description: `Time limit in seconds; default ${DEFAULT_TIMEOUT_SECONDS}, at most ${MAX_TIMEOUT_SECONDS}.`,
           },
         },
-        required: ['command', 'reasoning'],
+        required: ['command', 'purpose'],
       },
     },
     prepare(raw) {
       const parsed = checkInput(input, raw, { values: 'shown' });
       if (!parsed.success) {
-        return `${joinProblems('shell', parsed.problems)}\nUse {"command": "…", "reasoning": "why"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
+        return `${joinProblems('shell', parsed.problems)}\nUse {"command": "…", "purpose": "what it finds out or changes"} and, if needed, "timeout_seconds": 1 to ${MAX_TIMEOUT_SECONDS}.`;
       }
-      const { command, reasoning, timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = parsed.data;
+      const { command, purpose, timeout_seconds: timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = parsed.data;
       return {
         params: { command, timeoutSeconds },
-        reasoning,
+        purpose,
         async run(callKey, signal) {
           const outcome = await runInSandbox(callKey, signal);
           // The result is recorded only after it was summarized. The command ends now.

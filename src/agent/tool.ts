@@ -25,8 +25,8 @@ export interface ToolOutcome {
 export interface PreparedCall {
   /** The parameters that are recorded before the call runs. */
   readonly params: z.core.util.JSONType;
-  /** The model's reason for the call. */
-  readonly reasoning: string;
+  /** What the model says that the call is for. */
+  readonly purpose: string;
   run(callKey: string, signal: AbortSignal): Promise<ToolOutcome>;
 }
 

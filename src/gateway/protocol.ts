@@ -39,8 +39,19 @@ export const task = z.object({
     alertAnnotations: z.record(z.string(), z.string()).optional(),
   }),
   targetNamespaces: z.array(z.string()),
-  /** The checks that must pass afterwards, as written in the Incident. */
-  checks: z.array(z.object({ name: z.string(), text: z.string() })),
+  /** The checks that must pass afterwards, as written in the Incident, and what they saw last. */
+  checks: z.array(
+    z.object({
+      name: z.string(),
+      text: z.string(),
+      passing: z.boolean().optional(),
+      /** What was observed, or why nothing could be. */
+      observed: z.string().optional(),
+      observedTime: z.string().optional(),
+    }),
+  ),
+  /** How long all of them must pass without interruption, in seconds. */
+  soakSeconds: z.number().int(),
   /** Notes from the targets' oplab-runbook ConfigMaps, and the client that last wrote each. */
   runbooks: z.array(
     z.object({ namespace: z.string(), text: z.string(), writer: z.string(), writeTime: z.string().nullable() }),
@@ -63,8 +74,18 @@ export const task = z.object({
   turnsLeft: z.number().int(),
   /** The time when the lease ends, RFC 3339. */
   deadline: z.string(),
-  /** Earlier attempts: what they claimed and what the checks observed. */
-  previousAttempts: z.array(z.object({ number: z.number().int(), reason: z.string(), message: z.string() })),
+  /** The gateway's time when it answered, RFC 3339: the agent's clock may differ. */
+  now: z.string(),
+  /** Earlier attempts: how they ended, what they claimed, and what they wrote, as the gateway recorded it. */
+  previousAttempts: z.array(
+    z.object({
+      number: z.number().int(),
+      reason: z.string(),
+      message: z.string(),
+      claim: z.string().optional(),
+      writes: z.array(z.string()),
+    }),
+  ),
 });
 export type Task = z.infer<typeof task>;
 

@@ -22,8 +22,8 @@ type Block = z.infer<typeof contentBlock>;
 /** A command and its result. */
 export interface Step {
   readonly command: string;
-  /** The reason given for it. */
-  readonly reasoning: string;
+  /** What it was said to be for. */
+  readonly purpose: string;
   /** The rule that requested it. */
   readonly rule: string;
   /** The number of changes made up to its result, including its own. */
@@ -74,11 +74,11 @@ export function parseSteps(messages: readonly MessageParam[], isChange: (rule: s
   let state = 0;
   return blocks.filter(isToolUse).flatMap((call): Step[] => {
     const result = results.get(call.id);
-    const input = z.looseObject({ command: z.string(), reasoning: z.string().default('') }).safeParse(call.input);
+    const input = z.looseObject({ command: z.string(), purpose: z.string().default('') }).safeParse(call.input);
     if (result === undefined || !input.success) return [];
     const rule = parseRuleName(call.id);
     if (isChange(rule)) state++;
-    return [{ command: input.data.command, reasoning: input.data.reasoning, rule, state, ...parseResult(result) }];
+    return [{ command: input.data.command, purpose: input.data.purpose, rule, state, ...parseResult(result) }];
   });
 }
 

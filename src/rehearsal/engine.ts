@@ -56,14 +56,14 @@ function describeActions(steps: readonly Step[], isChange: (rule: string) => boo
   return steps
     .filter((step) => isChange(step.rule))
     .map((step) => {
-      const shown = step.command.length <= 200 ? step.command.replaceAll(/\s*\n\s*/g, ' ') : step.reasoning;
+      const shown = step.command.length <= 200 ? step.command.replaceAll(/\s*\n\s*/g, ' ') : step.purpose;
       return `${step.exit === 0 ? '' : `(exit ${step.exit ?? 'unknown'}) `}${shown}`.slice(0, 1000);
     });
 }
 
 /** The causes: by convention, the first sentence said before each change names what it removes. */
 function describeCauses(steps: readonly Step[], isChange: (rule: string) => boolean): string {
-  const said = steps.filter((step) => isChange(step.rule)).map((step) => step.reasoning.replaceAll(/\s+/g, ' '));
+  const said = steps.filter((step) => isChange(step.rule)).map((step) => step.purpose.replaceAll(/\s+/g, ' '));
   return [...new Set(said.map((text) => /^.*?[.!?](?=\s|$)/.exec(text)?.[0] ?? text))].join(' ');
 }
 

@@ -74,7 +74,7 @@ export function decisionMessage(request: MessagesRequest, decision: Decision): R
       ? decision.commands.map((command, index) =>
           call(index, 'shell', {
             command,
-            reasoning: decision.say,
+            purpose: decision.say,
             ...(decision.timeoutSeconds === undefined ? {} : { timeout_seconds: decision.timeoutSeconds }),
           }),
         )

@@ -98,7 +98,7 @@ E`;
       {
         type: 'tool_use',
         name: 'shell',
-        input: { command: 'kill -STOP $PPID; sleep 60', reasoning: 'to be without a limit', timeout_seconds: 1 },
+        input: { command: 'kill -STOP $PPID; sleep 60', purpose: 'to be without a limit', timeout_seconds: 1 },
       },
     ]);
     await lab.open('frozen', { limits: { attempts: 1, timeoutSeconds: 180 } });

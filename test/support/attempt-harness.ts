@@ -24,7 +24,7 @@ export const shell = (command: string, more: Record<string, unknown> = {}): Cont
   type: 'tool_use',
   id: `toolu_${++calls}`,
   name: 'shell',
-  input: { command, reasoning: `because ${command}`, ...more },
+  input: { command, purpose: `because ${command}`, ...more },
 });
 export const conclude = (outcome = 'fixed', more: Record<string, unknown> = {}): Content => ({
   type: 'tool_use',

@@ -44,7 +44,7 @@ export async function rehearse(
       type: 'tool_use' as const,
       id: ids[index] ?? '',
       name: 'shell',
-      input: { command, reasoning: decision.say },
+      input: { command, purpose: decision.say },
     }));
     const results = [];
     for (const [index, command] of decision.commands.entries()) {

@@ -53,7 +53,7 @@ export const shell =
     commands.map((command) => ({
       type: 'tool_use',
       name: 'shell',
-      input: { command, reasoning: `the test wants to see: ${command}` },
+      input: { command, purpose: `the test wants to see: ${command}` },
     }));
 
 export const conclude =

@@ -4,6 +4,7 @@
 import type { ServerResponse } from 'node:http';
 import { stringify } from 'yaml';
 import type { Incident } from '../../../api/incident.ts';
+import type { Attempt, CheckResult } from '../../../api/incident-status.ts';
 import { NoLease } from '../../../errors.ts';
 import type { KubeClient } from '../../../kube/client.ts';
 import { sendJson } from '../../../net/http-answer.ts';
@@ -46,7 +47,12 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
       ...(alertAnnotations === undefined ? {} : { alertAnnotations }),
     },
     targetNamespaces: [...lease.targetNamespaces],
-    checks: spec.verify.checks.map(({ name, ...check }) => ({ name, text: stringify(check).trimEnd() })),
+    checks: spec.verify.checks.map(({ name, ...check }) => ({
+      name,
+      text: stringify(check).trimEnd(),
+      ...lastSeen(status?.verification?.find((result) => result.name === name)),
+    })),
+    soakSeconds: spec.verify.soakSeconds,
     runbooks,
     mode: lease.class.mode,
     model: {
@@ -60,8 +66,30 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
     limits: lease.limits,
     turnsLeft: Math.max(0, lease.limits.maxTurns - turnsUsed),
     deadline: new Date(lease.deadline).toISOString(),
+    now: new Date().toISOString(),
     previousAttempts: (status?.attempts ?? [])
       .filter(({ number }) => number < lease.attempt)
-      .map(({ number, reason, message }) => ({ number, reason: reason ?? 'Interrupted', message: message ?? '' })),
+      .map((attempt) => previousAttempt(attempt, status)),
+  };
+}
+
+/** What a check saw last. */
+function lastSeen(result: CheckResult | undefined): Partial<Task['checks'][number]> {
+  if (result === undefined) return {};
+  const { passing, observed, error, observedTime } = result;
+  const seen = error ?? observed;
+  return { passing, observedTime, ...(seen === undefined ? {} : { observed: seen }) };
+}
+
+/** What the record knows of an earlier attempt. */
+function previousAttempt(
+  { number, reason = 'Interrupted', message = '' }: Attempt,
+  status: Incident['status'],
+): Task['previousAttempts'][number] {
+  const claim = status?.claim?.attempt === number ? status.claim : undefined;
+  const writes = (status?.changes?.last ?? []).filter(({ attempt }) => attempt === number).map(({ text }) => text);
+  return {
+    ...{ number, reason, message, writes },
+    ...(claim === undefined ? {} : { claim: `${claim.outcome}: ${claim.summary}\nroot cause: ${claim.rootCause}` }),
   };
 }
