@@ -178,6 +178,28 @@ describe('a model that declines', () => {
   });
 });
 
+it('sends what it sent before byte for byte, with at most four cache marks, two of them on messages', async () => {
+  const many = Array.from({ length: 12 }, (_, index) => shell(`look ${index}`));
+  const { gateway } = await attempt({
+    replies: [
+      { content: [thought, ...many] },
+      { content: [shell('a')] },
+      { content: [shell('b')] },
+      { content: [conclude()] },
+    ],
+  });
+  const asked = gateway.bodies.filter((body) => request(body).model === 'scripted');
+  const mark = ',"cache_control":{"type":"ephemeral"}';
+  const texts = asked.map((body) => JSON.stringify(request(body).messages));
+  expect(texts.map((text) => text.split(mark).length - 1)).toEqual([1, 2, 2, 2]);
+  expect(asked.map((body) => JSON.stringify(body).split(mark).length - 1)).toEqual([3, 4, 4, 4]);
+  const plain = texts.map((text) => text.replaceAll(mark, ''));
+  for (const [index, text] of plain.slice(1).entries()) {
+    const before = plain[index] ?? '';
+    expect(text.startsWith(before.slice(0, -1))).toBe(true);
+  }
+});
+
 it('tells the model inside of a result when little of a limit is left, at 15 and at 5 percent', async () => {
   const left =
     (value: string, content: readonly Content[]): Reply =>

@@ -71,14 +71,18 @@ const MAX_UNAUTHORIZED = 3;
 
 const ephemeral = { type: 'ephemeral' } as const;
 
-/** The conversation with a cache mark on its last block, if that block can have one. */
-function withCacheMark(conversation: readonly Turn[]): Turn[] {
-  const last = conversation.at(-1);
-  const block = last?.content.at(-1);
-  if (last === undefined || block === undefined) return [...conversation];
-  if (block.type !== 'text' && block.type !== 'tool_result') return [...conversation];
-  const content = [...last.content.slice(0, -1), { ...block, cache_control: ephemeral }];
-  return [...conversation.slice(0, -1), { ...last, content }];
+/**
+ * The conversation with a cache mark on the last block of each of the last two user messages. The API
+ * looks for what it has written before within twenty blocks of a mark; an answer with many calls has
+ * more.
+ */
+function withCacheMarks(conversation: readonly Turn[]): Turn[] {
+  const marked = new Set(conversation.filter(({ role }) => role === 'user').slice(-2));
+  return conversation.map((turn) => {
+    const block = turn.content.at(-1);
+    if (!marked.has(turn) || (block?.type !== 'text' && block?.type !== 'tool_result')) return turn;
+    return { ...turn, content: [...turn.content.slice(0, -1), { ...block, cache_control: ephemeral }] };
+  });
 }
 
 /**
@@ -211,7 +215,7 @@ export function createModel(options: ModelOptions): Model {
         max_tokens: Math.min(models.maxOutputTokens, modelFacts(name).maxOutputTokens),
         system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
         tools,
-        messages: withCacheMark(question.conversation),
+        messages: withCacheMarks(question.conversation),
         // Requested as text, because the model's thoughts belong on the record.
         ...(thinks ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
         ...(effort === undefined ? {} : { output_config: { effort } }),
