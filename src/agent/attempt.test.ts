@@ -141,6 +141,13 @@ describe('an attempt ends', () => {
     expect(gateway.entries[0]?.content).toContain('api-server (10.0.0.1:443)');
   });
 
+  it('not before its deadline on a node whose clock is ahead, since the gateway tells the time', async () => {
+    const anHourAgo = Date.now() - 3_600_000;
+    const task = { now: new Date(anHourAgo).toISOString(), deadline: new Date(anHourAgo + 600_000).toISOString() };
+    const { gateway } = await attempt({ task, replies: [{ content: [shell('a')] }, { content: [conclude()] }] });
+    expect(gateway.conclusions).toHaveLength(1);
+  });
+
   it('at its deadline, though the model never answers', async () => {
     const { code, end, gateway } = await attempt({
       task: { deadline: new Date(Date.now() + 1500).toISOString() },

@@ -66,7 +66,8 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
 
   // The deadline also ends waiting for a gateway or a model that does not come back.
   const over = new AbortController();
-  const deadline = AbortSignal.timeout(Math.max(0, Date.parse(task.deadline) - Date.now()));
+  // By the gateway's clock alone: that of this node may be minutes away.
+  const deadline = AbortSignal.timeout(Math.max(0, Date.parse(task.deadline) - Date.parse(task.now)));
   const signal = AbortSignal.any([options.signal, deadline, over.signal]);
   const lifecycle = (key: string, content: string, params: z.core.util.JSONType, until: AbortSignal) =>
     client.append({ clientKey: `${task.attempt}-${key}`, kind: 'lifecycle', content, params }, until);
