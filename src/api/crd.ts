@@ -132,6 +132,18 @@ function agentClassDefinition(): Definition {
       { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
       { name: 'Model', type: 'string', jsonPath: '.spec.model.name' },
       {
+        name: 'Reachable',
+        type: 'string',
+        jsonPath: '.status.conditions[?(@.type=="ModelReachable")].status',
+        description: 'Whether the model API has the models of the class.',
+      },
+      {
+        name: 'Reason',
+        type: 'string',
+        jsonPath: '.status.conditions[?(@.type=="ModelReachable")].reason',
+        description: 'Why the models can be reached, or why not.',
+      },
+      {
         name: 'Today',
         type: 'integer',
         jsonPath: '.status.day.costMilliUSD',

@@ -126,10 +126,10 @@ function byStatus(status: number | undefined): ModelErrorCode | undefined {
 /** What a person has to do about an error that does not pass. */
 export const MODEL_ERROR_FIX: Readonly<Record<ModelErrorCode, string>> = {
   OPLAB_MODEL_KEY_REFUSED:
-    'the model API refuses the credential of the gateway: put a valid key into the Secret that model.existingSecret of the chart names, or give the identity of the gateway access to the model',
+    'the model API refuses the credential of the gateway: put a valid key into the Secret of model.apiKey in the values of the chart (oplab-model-key by default), or give the identity of the gateway access to the model',
   OPLAB_MODEL_ACCOUNT: 'the account of the model API may not spend more: add credit or raise its limit at the vendor',
   OPLAB_MODEL_UNKNOWN:
-    'the model API does not know the model, or is not one: correct spec.model of the AgentClass, or model.baseURL of the chart',
+    'the model API does not know the model, or is not one: correct spec.model of the AgentClass, or model.baseURL in the values of the chart',
   OPLAB_CONTEXT_FULL:
     "the conversation is longer than the model's context window: use a model with a larger one, or correct spec.model.contextWindow of the AgentClass",
   OPLAB_THINKING_REFUSED:

@@ -1,4 +1,5 @@
-// The daily quotas of all AgentClasses: watched, counted, and written to the status of the class.
+// All AgentClasses, watched: what they use a day is counted, and their models are asked about. Both are
+// written to the status of the class.
 
 import { type AgentClass, agentClass as agentClassSchema } from '../api/agent-class.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -8,6 +9,10 @@ import type { Logger } from '../observability/logger.ts';
 import { ClassStatusWriter, quotaClass } from './class-status.ts';
 import { DayQuota, type QuotaClass } from './day-quota.ts';
 import type { ClassUsage } from './metrics.ts';
+import type { ModelProbes } from './model-probe.ts';
+
+/** Makes what asks about the models of classes, and calls back when it knows something new. */
+export type ClassProbes = (classes: () => readonly AgentClass[], onChange: () => void) => ModelProbes;
 
 export interface ClassQuotas {
   readonly dayQuota: DayQuota;
@@ -23,6 +28,8 @@ export interface ClassQuotas {
 export function createClassQuotas(options: {
   readonly client: KubeClient;
   readonly logger: Logger;
+  /** Whether the models of a class can be used. */
+  readonly probes: ClassProbes;
   readonly signal: AbortSignal;
 }): ClassQuotas {
   const { client, logger, signal } = options;
@@ -37,14 +44,21 @@ export function createClassQuotas(options: {
     parse: (object) => agentClassSchema.parse(object),
     // A higher quota may apply at once.
     onEvent: ({ object, previous }) => {
-      if (previous?.metadata.generation !== object.metadata.generation) status.hurry();
+      if (previous?.metadata.generation === object.metadata.generation) return;
+      status.hurry();
+      probes.hurry();
     },
     logger,
   });
+  const probes: ModelProbes = options.probes(
+    () => classes.list(),
+    () => status.hurry(),
+  );
   const status: ClassStatusWriter = new ClassStatusWriter({
     client,
     quota: dayQuota,
     classes: () => classes.list(),
+    modelState: (agentClass) => probes.state(agentClass),
     logger,
     signal,
   });
@@ -62,6 +76,7 @@ export function createClassQuotas(options: {
         dayQuota.restore(quotaClass(agentClass.metadata.name, agentClass), agentClass.status?.day);
       }
       void status.run();
+      void probes.run();
     },
   };
 }

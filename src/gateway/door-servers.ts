@@ -20,9 +20,9 @@ import type { Door, GatewayContext } from './doors/door.ts';
 import { serve } from './doors/front.ts';
 import { createApiServer } from './doors/kube/api-server.ts';
 import { kubeDoor } from './doors/kube/door.ts';
-import { ModelUpstream } from './doors/model/upstream.ts';
+import type { ModelUpstream } from './doors/model/upstream.ts';
 import type { GatewayEnvironment } from './environment.ts';
-import { loadPrices } from './prices.ts';
+import type { Prices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
 
 /** Concurrent requests per Incident. A single kubectl holds several watches. */
@@ -39,6 +39,8 @@ export interface DoorServersOptions {
   readonly publicKey: string;
   /** Whether the calls that an earlier gateway left without a result are recorded. */
   readonly isSettled: () => boolean;
+  /** The model API, and what its models cost. */
+  readonly model: { readonly upstream: ModelUpstream; readonly prices: Prices };
   /** Has the gauges of the certificates. */
   readonly registry: Registry;
   readonly signal: AbortSignal;
@@ -91,7 +93,7 @@ export async function createDoorServers(options: DoorServersOptions): Promise<Do
     concurrency: new Concurrency(CONCURRENT.docker),
   });
   const servers: Servers = {
-    agent: createTlsServer(certificate, agentPort(context, await readAgentPort(options)), { logger, signal }),
+    agent: createTlsServer(certificate, agentPort(context, createAgentPort(options)), { logger, signal }),
     kube: doorServer(certificate, context, kube, { logger, signal }),
     // One direction of a stream may end first: docker attach answers after its input has ended.
     docker: doorServer(certificate, context, docker, { logger, signal, allowHalfOpen: true }),
@@ -118,20 +120,13 @@ interface Servers {
   admin?: Server;
 }
 
-async function readAgentPort({ environment, client, log, isSettled }: DoorServersOptions): Promise<AgentPort> {
+function createAgentPort({ client, log, isSettled, model }: DoorServersOptions): AgentPort {
   return {
     audience: AGENT_AUDIENCE,
     client,
     concurrency: new Concurrency(CONCURRENT.agent),
     model: {
-      upstream: new ModelUpstream({
-        baseURL: new URL(environment.OPLAB_UPSTREAM_URL),
-        keyFile: environment.OPLAB_MODEL_KEY_FILE,
-        caFile: environment.OPLAB_UPSTREAM_CA_FILE,
-        proxy: environment.OPLAB_UPSTREAM_PROXY,
-        onKey: (key) => log.addSecret(key),
-      }),
-      prices: await loadPrices(environment.OPLAB_PRICES_FILE),
+      ...model,
       reservations: log,
       isSettled,
       concurrency: new Concurrency(CONCURRENT.model),

@@ -10,15 +10,18 @@ import type { Logger } from '../observability/logger.ts';
 import { createRegistry, type Registry } from '../observability/metrics.ts';
 import { AttemptTokens } from './attempt-tokens.ts';
 import { BodyMemory, bodyMemoryLimits } from './body-memory.ts';
-import { type ClassQuotas, createClassQuotas } from './class-quotas.ts';
+import { type ClassProbes, type ClassQuotas, createClassQuotas } from './class-quotas.ts';
 import { loadDigestKey } from './digest-key.ts';
 import { createDoorServers, type DoorPorts, type DoorServers } from './door-servers.ts';
 import type { GatewayContext } from './doors/door.ts';
+import { ModelUpstream } from './doors/model/upstream.ts';
 import type { GatewayEnvironment } from './environment.ts';
 import { observeGauges } from './gauges.ts';
 import { Identities } from './identity.ts';
 import { reportLogFailures } from './log-failures.ts';
 import { createGatewayMetrics } from './metrics.ts';
+import { ModelProbes } from './model-probe.ts';
+import { loadPrices } from './prices.ts';
 import { keepRetention } from './retention.ts';
 import { createSessions, resumeSessions, type Sessions } from './sessions.ts';
 import { readSigningKeys, type SigningKeys } from './signing-keys.ts';
@@ -97,7 +100,19 @@ async function createParts(
   const registry = createRegistry('gateway');
   const metrics = createGatewayMetrics(registry);
   const memory = new BodyMemory(bodyMemoryLimits(environment.OPLAB_BODY_MEMORY_BYTES));
-  const quotas = createClassQuotas({ client, logger, signal });
+  const model = {
+    upstream: new ModelUpstream({
+      baseURL: new URL(environment.OPLAB_UPSTREAM_URL),
+      keyFile: environment.OPLAB_MODEL_KEY_FILE,
+      caFile: environment.OPLAB_UPSTREAM_CA_FILE,
+      proxy: environment.OPLAB_UPSTREAM_PROXY,
+      onKey: (key) => log.addSecret(key),
+    }),
+    prices: await loadPrices(environment.OPLAB_PRICES_FILE),
+  };
+  const redact = (text: string) => log.redact(text);
+  const probes: ClassProbes = (classes, onChange) => new ModelProbes({ ...model, classes, onChange, redact, signal });
+  const quotas = createClassQuotas({ client, logger, probes, signal });
   const { dayQuota, classes, quotaClass } = quotas;
   const sessions = await createSessions({ environment, client, log, keys, metrics, logger, signal });
   const { leases, budgets, status, tripwires, live, inFlight, commands, abandoned } = sessions;
@@ -125,7 +140,7 @@ async function createParts(
     status,
     tripwires,
     live,
-    redact: (text) => log.redact(text),
+    redact,
     inFlight,
     commands,
     memory,
@@ -141,6 +156,7 @@ async function createParts(
     log,
     publicKey: keys.signer.verifier.vkey,
     isSettled: () => abandoned.isSettled,
+    model,
     registry,
     signal,
   });

@@ -57,6 +57,8 @@ describe('the rehearsal server', () => {
     await expect(client.messages.create({ ...question, model: 'claude-opus-5-5' })).rejects.toThrow(
       Anthropic.NotFoundError,
     );
+    await expect(client.models.retrieve('claude-opus-5-5')).rejects.toThrow(Anthropic.NotFoundError);
+    expect(await client.models.retrieve('rehearsal-1')).toMatchObject({ id: 'rehearsal-1', type: 'model' });
   });
 
   it('refuses a call without its result, as the API does', async () => {

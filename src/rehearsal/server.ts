@@ -8,7 +8,7 @@ import { formatServerSentEvent } from '../net/server-sent-events.ts';
 import { decide } from './engine.ts';
 import { buildEvents, decisionMessage, type RehearsalMessage, textMessage } from './message.ts';
 import { oneLiner } from './one-liner.ts';
-import { type ApiError, parseRequest } from './request.ts';
+import { type ApiError, parseRequest, REHEARSAL_MODEL } from './request.ts';
 import { loadRules, type RuleBook } from './rule.ts';
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
@@ -74,6 +74,11 @@ export async function startRehearsal(
     const fail = ({ status, type, message }: ApiError) =>
       send(response, status, { type: 'error', error: { type, message } });
     if (incoming.method === 'GET' && pathname === '/healthz') return send(response, 200, { status: 'ok' });
+    const [, model] = /^\/v1\/models\/([^/]+)$/.exec(pathname) ?? [];
+    if (incoming.method === 'GET' && model !== undefined) {
+      if (model !== REHEARSAL_MODEL) return fail({ status: 404, type: 'not_found_error', message: `model: ${model}` });
+      return send(response, 200, { type: 'model', id: model, display_name: 'Rehearsal 1, a stand-in for Claude' });
+    }
     if (incoming.method !== 'POST' || pathname !== '/v1/messages') {
       return fail({
         status: 404,

@@ -20,6 +20,11 @@ const modelBody = z.looseObject({ model: z.string(), stream: z.boolean().optiona
 export async function startModelAPI() {
   let handler: ModelHandler = ({ response }) => void response.writeHead(500).end();
   const server = createServer((request, response) => {
+    // It does not tell which models it has, as most servers that imitate the API.
+    if (request.method !== 'POST') {
+      response.writeHead(404).end();
+      return;
+    }
     void text(request).then((body) =>
       handler({ body: modelBody.parse(JSON.parse(body)), headers: request.headers, response }),
     );

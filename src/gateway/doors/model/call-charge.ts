@@ -10,7 +10,7 @@ import { BYTES_PER_TOKEN, type Seen } from './usage-meter.ts';
 type CacheLife = Admitted['cacheLife'];
 
 /** With fewer, an answer can hold no claim. */
-const LEAST_OUTPUT_TOKENS = 1024;
+export const LEAST_OUTPUT_TOKENS = 1024;
 /**
  * What a model may have made that has not passed when a stream is cut: the API holds back each
  * parameter of a call until it is whole.

@@ -1,6 +1,7 @@
 // Sends requests to the model API, with its base URL, proxy, CA and key. The key is read from its
 // file for every call and is sent nowhere else.
 
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import * as z from 'zod';
@@ -44,23 +45,47 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** Until the head of the answer. A long answer that is not streamed takes minutes. */
 const ANSWER_TIMEOUT_MS = 600_000;
 
+interface HeadedRequest {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: Buffer | undefined;
+  readonly signal: AbortSignal;
+}
+
 export class ModelUpstream {
   readonly #options: UpstreamOptions;
-  readonly #path: string;
+  readonly #root: string;
   #agent: { ca: string | undefined; agent: Agent } | undefined;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
     // Base URLs are in use with and without the version.
-    const root = options.baseURL.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
-    this.#path = `${root}/v1/messages`;
+    this.#root = options.baseURL.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
   }
 
   /**
    * Sends a request. Resolves with the head of the answer, of any status.
    * @throws NoAnswer
    */
-  async send(request: UpstreamRequest): Promise<IncomingMessage> {
+  send({ beta, headers, body, signal }: UpstreamRequest): Promise<IncomingMessage> {
+    const path = `${this.#root}/v1/messages${beta ? '?beta=true' : ''}`;
+    return this.#send({ method: 'POST', path, headers, body, signal });
+  }
+
+  /** Asks what the API says about a model, which is free. @throws NoAnswer */
+  askModel(model: string, signal: AbortSignal): Promise<IncomingMessage> {
+    const path = `${this.#root}/v1/models/${encodeURIComponent(model)}`;
+    return this.#send({ method: 'GET', path, headers: { 'anthropic-version': '2023-06-01' }, body: undefined, signal });
+  }
+
+  /** Changes when the key does. Undefined if there is none, or if it cannot be read. */
+  async keyDigest(): Promise<string | undefined> {
+    const key = await this.#key().catch(() => undefined);
+    return key === undefined ? undefined : createHash('sha256').update(key).digest('base64');
+  }
+
+  async #send(request: HeadedRequest): Promise<IncomingMessage> {
     const key = await this.#key();
     const agent = this.#currentAgent();
     // The other side may close a kept-alive connection just as the request is sent. It has not seen
@@ -73,23 +98,19 @@ export class ModelUpstream {
   }
 
   /** Undefined if the connection was kept alive and was closed before the request was seen. */
-  async #attempt(
-    request: UpstreamRequest,
-    agent: Agent,
-    key: string | undefined,
-  ): Promise<IncomingMessage | undefined> {
+  async #attempt(request: HeadedRequest, agent: Agent, key: string | undefined): Promise<IncomingMessage | undefined> {
     const { baseURL, connectTimeoutMs = CONNECT_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS } = this.#options;
     const outgoing = openRequest({
       url: baseURL,
-      method: 'POST',
-      path: request.beta ? `${this.#path}?beta=true` : this.#path,
+      method: request.method,
+      path: request.path,
       headers: {
         ...request.headers,
         host: baseURL.host,
         'user-agent': 'oplab-gateway',
         // The meter must be able to read the answer.
         'accept-encoding': 'identity',
-        'content-length': request.body.length,
+        ...(request.body === undefined ? {} : { 'content-length': request.body.length }),
         ...(key === undefined ? {} : { 'x-api-key': key }),
       },
       agent,
