@@ -105,6 +105,9 @@ E`;
     const incident = await lab.finished('frozen', 120);
     expect(incident.status?.phase).toBe('Escalated');
     const entries = await trail(lab.namespace, 'frozen');
-    expect(entries.some((entry) => entry.content.includes('sandbox-stalled'))).toBe(true);
+    const reason = 'the shell server did not report the end of a command';
+    expect(entries.some((entry) => entry.content.includes(reason))).toBe(true);
+    // Also where people look first.
+    expect(incident.status?.attempts?.[0]?.message).toContain(reason);
   });
 });
