@@ -1,19 +1,30 @@
-// Three test projects: unit beside the code, api against a real kube-apiserver, e2e on kind.
+// Three test projects: unit beside the code, api with real programs such as a kube-apiserver, e2e on kind.
 
 import { availableParallelism } from 'node:os';
-import path from 'node:path';
-import { defineConfig } from 'vitest/config';
+import { defaultExclude, defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { bundledWorkers } from './test/support/bundled-workers.ts';
 
-/** Takes longer than any other unit test: begun last, it would run alone in the end. */
-const LONGEST = path.join(import.meta.dirname, 'src/rehearsal/rules.test.ts');
+/**
+ * Tests beside the code that start programs by the dozen: shells of the sandbox, the whole chain of a
+ * rehearsed repair, builds, the command line. They are no unit tests, and take as long as all of those.
+ */
+const PROGRAMS = [
+  'hack/bootstrap.test.ts',
+  'hack/build.test.ts',
+  'src/cli/audit-tail.test.ts',
+  'src/rehearsal/container-stopped.test.ts',
+  'src/rehearsal/repair.test.ts',
+  'src/rehearsal/rules.test.ts',
+  'src/sandbox/left-behind.test.ts',
+  'src/sandbox/shell-server.test.ts',
+  'src/sandbox/shell.test.ts',
+];
 
 /** Files by name, so that those that share an installation of the operator follow each other. */
 class ByName extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const byName = files.toSorted((a, b) => (a.moduleId < b.moduleId ? -1 : 1));
-    return byName.toSorted((a, b) => Number(b.moduleId === LONGEST) - Number(a.moduleId === LONGEST));
+    return files.toSorted((a, b) => (a.moduleId < b.moduleId ? -1 : 1));
   }
 }
 
@@ -26,6 +37,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'hack/**/*.test.ts', 'test/support/*.test.ts'],
+          exclude: [...defaultExclude, ...PROGRAMS],
           // The files of a worker share their modules: loading these anew for each took a third of the time.
           isolate: false,
           // Much of the work is waiting for programs; by default a machine with two processors gets one worker.
@@ -38,7 +50,7 @@ export default defineConfig({
         plugins: [bundledWorkers()],
         test: {
           name: 'api',
-          include: ['test/api/**/*.test.ts', 'test/fault/**/*.test.ts'],
+          include: ['test/api/**/*.test.ts', 'test/fault/**/*.test.ts', ...PROGRAMS],
           testTimeout: 60_000,
           hookTimeout: 120_000,
           fileParallelism: false,
