@@ -7,12 +7,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { AuditConflict, InvalidInput } from '../errors.ts';
 import type { NewEntry } from './entry.ts';
 import { canonicalJson, verifyChain } from './hash-chain.ts';
 import { hiddenBytes, readOriginal } from './original.ts';
 import { parseDigestKey, RawDigester } from './raw-digest.ts';
-import { type AuditStore, openAuditLog } from './store.ts';
+import type { AuditStore } from './store.ts';
 
 const agent = { session: '6f1c0f5e-0000-4000-8000-000000000001', attempt: 1, writer: 'agent' } as const;
 const key = Buffer.from('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'hex');
@@ -22,7 +23,7 @@ const hmac = (text: string, by = key) => createHmac('sha256', by).update(text).d
 let directory: string;
 let log: AuditStore;
 const open = async (digestKey: Buffer = key, literals: string[] = []) => {
-  log = await openAuditLog({ path: path.join(directory, 'audit.db'), digestKey, literals, blobCapBytes: 4096 });
+  log = await openLogInThisThread({ path: path.join(directory, 'audit.db'), digestKey, literals, blobCapBytes: 4096 });
 };
 const reopen = async (digestKey: Buffer, literals: string[] = []) => {
   await log.close();

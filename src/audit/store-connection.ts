@@ -42,6 +42,25 @@ function workerUrl(): URL {
     : new URL('./store-worker.mjs', import.meta.url);
 }
 
+/** The other side: a worker thread, or for tests what behaves like one. */
+export interface StoreThread {
+  postMessage(request: StoreRequest): void;
+  on(event: 'message', listener: (reply: StoreReply) => void): unknown;
+  on(event: 'error', listener: (error: unknown) => void): unknown;
+  on(event: 'exit', listener: () => void): unknown;
+  once(event: 'exit', listener: () => void): unknown;
+}
+export type StartThread = (options: StoreOptions) => StoreThread;
+
+const startWorker: StartThread = (options) =>
+  new Worker(workerUrl(), {
+    workerData: options,
+    // The thread needs neither the process's flags nor its environment.
+    execArgv: [],
+    env: {},
+    name: 'audit-log',
+  });
+
 /** One open audit file. What is asked while the writer restarts is refused, and can be asked again. */
 export class StoreConnection {
   readonly #options: StoreOptions;
@@ -66,14 +85,16 @@ export class StoreConnection {
     close: new Map(),
   };
   readonly #failureListeners = new Set<(failure: LogFailure | undefined) => void>();
-  #worker: Worker | undefined;
+  readonly #startThread: StartThread;
+  #worker: StoreThread | undefined;
   #failure: LogFailure | undefined = failed(NOT_OPEN);
   #nextId = 1;
   #closing: Promise<void> | undefined;
 
   /** @param onAppended called for each entry that is on disk, in order */
-  constructor(options: StoreOptions, onAppended: (entry: Entry) => void) {
+  constructor(options: StoreOptions, onAppended: (entry: Entry) => void, startThread: StartThread = startWorker) {
     this.#options = options;
+    this.#startThread = startThread;
     this.#literals = [...options.literals];
     this.#onAppended = onAppended;
   }
@@ -91,13 +112,7 @@ export class StoreConnection {
   /** Starts the worker. Resolves when the file is open. */
   open(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const worker = new Worker(workerUrl(), {
-        workerData: { ...this.#options, literals: this.#literals } satisfies StoreOptions,
-        // The thread needs neither the process's flags nor its environment.
-        execArgv: [],
-        env: {},
-        name: 'audit-log',
-      });
+      const worker = this.#startThread({ ...this.#options, literals: this.#literals });
       this.#worker = worker;
       worker.on('message', (reply: StoreReply) => {
         if (reply.type === 'opened') {
@@ -138,7 +153,7 @@ export class StoreConnection {
     const worker = this.#worker;
     this.#setFailure(failed(CLOSED));
     if (worker === undefined) return;
-    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    const ended = new Promise((resolve) => worker.once('exit', () => resolve(undefined)));
     await this.ask('close', (id) => ({ id, op: 'close', args: undefined })).catch(() => undefined);
     await ended;
   }
@@ -195,7 +210,7 @@ export class StoreConnection {
    * The worker ended. It is unknown which of its requests were done, so callers retry with the same
    * keys.
    */
-  #lost(worker: Worker, reason: string): void {
+  #lost(worker: StoreThread, reason: string): void {
     if (this.#worker !== worker) return;
     this.#worker = undefined;
     const error = new AuditUnavailable(`the audit log cannot be written: ${reason}`);

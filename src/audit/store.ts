@@ -22,7 +22,7 @@ import { selectPrunable } from './prune.ts';
 import { RawDigester } from './raw-digest.ts';
 import { Redactor } from './redaction.ts';
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session-quota.ts';
-import { StoreConnection } from './store-connection.ts';
+import { type StartThread, StoreConnection } from './store-connection.ts';
 import type { AppendResult, LogFailure, StoreOptions } from './store-protocol.ts';
 
 /** The number of appends that may wait for the disk. More are refused, to bound the memory used. */
@@ -45,6 +45,8 @@ export interface OpenOptions {
   readonly digestKey?: Uint8Array;
   /** How long the redaction of one entry may take, in milliseconds. Default: 5 s. */
   readonly prepareLimitMs?: number;
+  /** For tests that need no thread: a log in this one is there at once. */
+  readonly startThread?: StartThread;
 }
 
 /**
@@ -76,15 +78,18 @@ export interface AuditStore extends AuditLog, Reservations, SessionTree {
  * @throws AuditUnavailable when the file is in use, corrupt, not an audit log, or cannot be written
  */
 export async function openAuditLog(options: OpenOptions): Promise<AuditStore> {
-  const store = new WorkerStore({
-    path: options.path,
-    literals: options.literals ?? [],
-    blobCapBytes: options.blobCapBytes ?? DEFAULT_BLOB_CAP_BYTES,
-    busyTimeoutMs: options.busyTimeoutMs ?? 5000,
-    limits: options.limits ?? DEFAULT_SESSION_LIMITS,
-    digestKey: options.digestKey,
-    ...(options.prepareLimitMs === undefined ? {} : { prepareLimitMs: options.prepareLimitMs }),
-  });
+  const store = new WorkerStore(
+    {
+      path: options.path,
+      literals: options.literals ?? [],
+      blobCapBytes: options.blobCapBytes ?? DEFAULT_BLOB_CAP_BYTES,
+      busyTimeoutMs: options.busyTimeoutMs ?? 5000,
+      limits: options.limits ?? DEFAULT_SESSION_LIMITS,
+      digestKey: options.digestKey,
+      ...(options.prepareLimitMs === undefined ? {} : { prepareLimitMs: options.prepareLimitMs }),
+    },
+    options.startThread,
+  );
   await store.open();
   return store;
 }
@@ -96,8 +101,8 @@ class WorkerStore implements AuditStore {
   readonly digester: RawDigester;
   #pruning: Promise<unknown> = Promise.resolve();
 
-  constructor(options: StoreOptions) {
-    this.#connection = new StoreConnection(options, (entry) => this.#announce(entry));
+  constructor(options: StoreOptions, startThread: StartThread | undefined) {
+    this.#connection = new StoreConnection(options, (entry) => this.#announce(entry), startThread);
     this.#redactor = new Redactor(options.literals);
     this.digester = new RawDigester(options.digestKey);
   }

@@ -6,13 +6,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { signLog } from './checkpoint.ts';
 import { ENTRY_COLUMNS, entryRow } from './database-rows.ts';
 import { entryHash, genesisHash } from './hash-chain.ts';
 import { openedEntry, sealEntry } from './lifecycle.ts';
 import { LOG_TABLES_VERSION } from './schema.ts';
 import { parseSigner } from './signed-note.ts';
-import { type AuditStore, openAuditLog } from './store.ts';
+import type { AuditStore } from './store.ts';
 import { type FileReport, isSound, verifyFile } from './verify.ts';
 import type { SignedStatement, TrustedKeys } from './verify-log.ts';
 
@@ -58,7 +59,7 @@ beforeAll(async () => {
   directory = mkdtempSync(path.join(tmpdir(), 'oplab-signed-'));
   original = path.join(directory, 'original.db');
   file = path.join(directory, 'audit.db');
-  const log = await openAuditLog({ path: original });
+  const log = await openLogInThisThread({ path: original });
   await open(log, 'zero');
   await log.seal(by('zero'), sealEntry('Resolved'));
   await log.prune(new Date(Date.now() + 60_000));
@@ -340,7 +341,7 @@ describe('a signed log file', () => {
   it('agrees with a checkpoint that was saved earlier, and shows a file from before it', async () => {
     expect(messages(altered(() => {}, { keys, statements: [early] }))).toBe('');
     const older = path.join(directory, 'older.db');
-    const log = await openAuditLog({ path: older });
+    const log = await openLogInThisThread({ path: older });
     await open(log, 'one');
     await sign(log);
     await log.close();
@@ -373,10 +374,10 @@ describe('a file of an earlier version', () => {
 
   it('gets its leaves from its rows, in the order of their times', async () => {
     drop();
-    const log = await openAuditLog({ path: file });
+    const log = await openLogInThisThread({ path: file });
     const leaves = await log.leaves(0, 100);
     await log.close();
-    const source = await openAuditLog({ path: original });
+    const source = await openLogInThisThread({ path: original });
     const before = await source.leaves(0, 100);
     await source.close();
     // Of a pruned session, only the seal is left. Its time is that of the prune.

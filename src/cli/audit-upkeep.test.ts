@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { API_VERSION } from '../api/group.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
-import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import type { AuditStore } from '../audit/store.ts';
 import { verifyFile } from '../audit/verify.ts';
 import { GatewayUnreachable, InvalidInput, VerificationFailed } from '../errors.ts';
 import { startAdminServer } from '../gateway/admin-socket.ts';
@@ -69,7 +70,7 @@ const oplab = commandLine(environment);
 
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'oplab-upkeep-'));
-  log = await openAuditLog({ path: path.join(directory, 'audit.db') });
+  log = await openLogInThisThread({ path: path.join(directory, 'audit.db') });
   const read = createReadApi({
     log,
     publicKey: '',
@@ -191,7 +192,7 @@ describe('audit backup', () => {
   });
 
   it('refuses a file that has another session under the same id', async () => {
-    const other = await openAuditLog({ path: backup() });
+    const other = await openLogInThisThread({ path: backup() });
     await other.append(gateway(OPEN), openedEntry({ namespace: 'x', name: 'y', uid: OPEN }, 'other'));
     await other.close();
     await expect(oplab('audit', 'backup', backup())).rejects.toThrow(InvalidInput);

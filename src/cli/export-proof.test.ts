@@ -5,13 +5,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { newSigner, useSignedLog } from '../../test/support/signed-log.ts';
 import { signLog } from '../audit/checkpoint.ts';
 import type { Entry } from '../audit/entry.ts';
 import { parseExport, type SessionExport } from '../audit/export.ts';
 import { canonicalJson, entryHash, sha256 } from '../audit/hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../audit/lifecycle.ts';
-import { openAuditLog } from '../audit/store.ts';
 import { InvalidInput, NotFound, VerificationFailed } from '../errors.ts';
 
 const served = useSignedLog();
@@ -282,7 +282,7 @@ describe('an imported session', () => {
   it('is never signed by the log into which it was imported', async () => {
     const [file = ''] = await files('one');
     // Not into a log that a gateway has signed,
-    const other = await openAuditLog({ path: at('other.db') });
+    const other = await openLogInThisThread({ path: at('other.db') });
     await other.append(by('own'), openedEntry({ namespace: 'tikv', name: 'own', uid: 'own' }, 'x'));
     const tree = await other.tree(0);
     await other.saveSignedNotes('signed', signLog(newSigner('other'), tree, tree.heads));
@@ -293,7 +293,7 @@ describe('an imported session', () => {
     });
     // and no gateway signs a file with imports.
     await oplab('session', 'import', file, '--into', at('cases.db'));
-    const cases = await openAuditLog({ path: at('cases.db') });
+    const cases = await openLogInThisThread({ path: at('cases.db') });
     await expect(cases.tree(0)).rejects.toThrow(/imported, such as one, and a log must not sign/);
     await cases.close();
   });

@@ -5,11 +5,11 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { gateway, uid } from '../../test/support/cli-harness.ts';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { incidentWith, useSessionFiles } from '../../test/support/session-files.ts';
 import { parseExport, verifyExport } from '../audit/export.ts';
 import { sha256 } from '../audit/hash-chain.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
-import { openAuditLog } from '../audit/store.ts';
 import { postMortem } from './render/post-mortem.ts';
 
 const files = useSessionFiles();
@@ -199,7 +199,7 @@ describe('session import', () => {
   it('completes a session whose beginning was imported from an earlier export', async () => {
     await files.record({ sealed: false });
     await files.oplab('session', 'export', 'store-down', '--to', files.at('early.json'));
-    const log = await openAuditLog({ path: files.at('audit.db') });
+    const log = await openLogInThisThread({ path: files.at('audit.db') });
     await log.seal(gateway, sealEntry('Resolved'));
     await log.close();
     await files.oplab('session', 'export', 'store-down', '--to', files.at('late.json'));
@@ -229,7 +229,7 @@ describe('session import', () => {
     await files.oplab('session', 'import', file, '--into', files.at('cases.db'));
     await rm(files.at('audit.db'));
     files.raw = undefined;
-    const log = await openAuditLog({ path: files.at('audit.db') });
+    const log = await openLogInThisThread({ path: files.at('audit.db') });
     await log.append(gateway, openedEntry({ namespace: 'tikv', name: 'store-down', uid }, 'another story'));
     await log.close();
     await files.oplab('session', 'export', 'store-down', '--to', files.at('other.json'));

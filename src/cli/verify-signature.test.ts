@@ -4,9 +4,9 @@ import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedOutput, commandLine, fakeEnvironment } from '../../test/support/fake-environment.ts';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { newSigner, useSignedLog } from '../../test/support/signed-log.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
-import { openAuditLog } from '../audit/store.ts';
 import { InvalidInput, VerificationFailed } from '../errors.ts';
 import type { ClusterAnchor } from './published-anchor.ts';
 
@@ -136,13 +136,13 @@ describe('audit backup', () => {
     await writeFile(at('saved.txt'), anchor.checkpoint ?? '');
     await oplab('audit', 'verify', '--file', backup, '--public-key', vkey, '--checkpoint', at('saved.txt'));
     expect(captured.stdout).toContain('signed by oplab.dev/audit: 7 openings and seals of sessions');
-    const copy = await openAuditLog({ path: backup });
+    const copy = await openLogInThisThread({ path: backup });
     expect(await copy.leaves(0, 100)).toEqual(await served.log.leaves(0, 100));
     await copy.close();
   });
 
   it('does not continue the copy of another log', async () => {
-    const other = await openAuditLog({ path: at('backup.db') });
+    const other = await openLogInThisThread({ path: at('backup.db') });
     await other.append(by('else'), openedEntry({ namespace: 'tikv', name: 'else', uid: 'else' }, 'down'));
     await other.close();
     await expect(oplab('audit', 'backup', at('backup.db'))).rejects.toThrow(/is not a copy of the log of/);

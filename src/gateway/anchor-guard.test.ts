@@ -4,10 +4,11 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import type { Incident } from '../api/incident.ts';
 import type { AuditStatus } from '../api/incident-status.ts';
 import type { Entry } from '../audit/entry.ts';
-import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import type { AuditStore } from '../audit/store.ts';
 import { statusAnchors, verifySession } from '../audit/verify.ts';
 import { createLogger } from '../observability/logger.ts';
 import { AnchorGuard, describeBreak } from './anchor-guard.ts';
@@ -20,7 +21,7 @@ const session = 'uid-of-the-incident';
 let directory: string;
 let log: AuditStore;
 
-const open = () => openAuditLog({ path: path.join(directory, 'audit.db') });
+const open = () => openLogInThisThread({ path: path.join(directory, 'audit.db') });
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'oplab-anchor-'));
   log = await open();

@@ -5,8 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { DEFAULT_QUOTA, type Quota } from '../api/quota.ts';
-import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import type { AuditStore } from '../audit/store.ts';
 import { DayQuota, type QuotaClass } from './day-quota.ts';
 
 const cheap = (quota: Partial<Quota> = {}, generation = 1): QuotaClass => ({
@@ -119,7 +120,7 @@ describe('the log', () => {
   let log: AuditStore;
   beforeEach(async () => {
     directory = await mkdtemp(path.join(tmpdir(), 'oplab-day-'));
-    log = await openAuditLog({ path: path.join(directory, 'audit.db') });
+    log = await openLogInThisThread({ path: path.join(directory, 'audit.db') });
   });
   afterEach(async () => {
     await log.close();

@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openLogInThisThread } from '../../test/support/log-in-this-thread.ts';
 import { openSignedNotes } from '../audit/checkpoint.ts';
 import { openedEntry, sealEntry } from '../audit/lifecycle.ts';
 import { parseSigner } from '../audit/signed-note.ts';
-import { type AuditStore, openAuditLog } from '../audit/store.ts';
+import type { AuditStore } from '../audit/store.ts';
 import { isSound, verifyFile } from '../audit/verify.ts';
 import type { KubeClient, KubeObject } from '../kube/client.ts';
 import { KubeError } from '../kube/errors.ts';
@@ -105,13 +106,13 @@ async function run(options: Parameters<typeof start>[0] = {}): Promise<void> {
 const keep = async (name: string) => {
   await log.close();
   await copyFile(file(), path.join(directory, name));
-  log = await openAuditLog({ path: file() });
+  log = await openLogInThisThread({ path: file() });
 };
 const putBack = async (name: string) => {
   await log.close();
   await rm(`${file()}-wal`, { force: true });
   await copyFile(path.join(directory, name), file());
-  log = await openAuditLog({ path: file() });
+  log = await openLogInThisThread({ path: file() });
 };
 const tamper = async (...statements: string[]) => {
   await log.close();
@@ -121,12 +122,12 @@ const tamper = async (...statements: string[]) => {
   for (const statement of statements) db.exec(statement);
   for (const { sql } of triggers) db.exec(String(sql));
   db.close();
-  log = await openAuditLog({ path: file() });
+  log = await openLogInThisThread({ path: file() });
 };
 
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'oplab-signer-'));
-  log = await openAuditLog({ path: file() });
+  log = await openLogInThisThread({ path: file() });
   cluster = fakeConfigMap({});
   lines = [];
   // Two sessions before the attack, and a copy of the file from before the second.
@@ -155,7 +156,7 @@ describe('what is published', () => {
     const keys = { verifiers: [signer.verifier], source: 'test', onFirstUse: false };
     await log.close();
     expect(isSound(verifyFile(file(), { keys }))).toBe(true);
-    log = await openAuditLog({ path: file() });
+    log = await openLogInThisThread({ path: file() });
   });
 
   it('grows with the log, also after restarts', async () => {
@@ -232,7 +233,7 @@ describe('the gateway stops the whole log if', () => {
   it('the file is new', async () => {
     await log.close();
     await rm(file());
-    log = await openAuditLog({ path: file() });
+    log = await openLogInThisThread({ path: file() });
     expect(await broken()).toMatch(/but the log has 0/);
   });
 
@@ -262,7 +263,7 @@ describe('the gateway stops the whole log if', () => {
   it('the ConfigMap was signed with another key of the same name', async () => {
     cluster.write({});
     const forger = parseSigner('oplab.dev/audit', pem(), 'test');
-    const other = await openAuditLog({ path: path.join(directory, 'other.db') });
+    const other = await openLogInThisThread({ path: path.join(directory, 'other.db') });
     const ours = log;
     log = other;
     await run({ key: forger });

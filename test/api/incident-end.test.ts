@@ -42,9 +42,9 @@ describe('limits', () => {
       cacheReadTokens: 0,
       cacheWriteTokens: 0,
     };
-    await incident.gatewayWrites({ usage: { ...counts, costMilliUSD: 2000, limitReached: 'cost' } });
+    await incident.gatewayWrites({ usage: { ...counts, costMilliUSD: 5000, limitReached: 'cost' } });
     await incident.seal();
-    expect(condition(await incident.finished(), 'Succeeded')?.message).toContain('cost limit of 2000');
+    expect(condition(await incident.finished(), 'Succeeded')?.message).toContain('cost limit of 5000');
   });
 
   it('of the author never exceed those of the class', async () => {

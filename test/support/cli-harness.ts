@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
 import { API_VERSION } from '../../src/api/group.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../../src/audit/lifecycle.ts';
-import { type AuditStore, openAuditLog } from '../../src/audit/store.ts';
+import type { AuditStore } from '../../src/audit/store.ts';
 import type { Incidents } from '../../src/cli/incidents.ts';
 import { parseIncident } from '../../src/cli/parse-incident.ts';
 import { openGatewayReader } from '../../src/cli/reader/gateway-reader.ts';
@@ -16,6 +16,7 @@ import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createReadApi } from '../../src/gateway/read-api/server.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { CapturedOutput, commandLine, fakeEnvironment } from './fake-environment.ts';
+import { openLogInThisThread } from './log-in-this-thread.ts';
 
 /** The UID of the Incident of `incident`, which is also its session. */
 export const uid = '6f1c0f5e-58a2-4c0e-9d1a-2f4f3c0b7a11';
@@ -75,7 +76,7 @@ class CliHarness extends CapturedOutput {
 
   async start(): Promise<void> {
     this.directory = await mkdtemp(path.join(tmpdir(), 'oplab-cli-'));
-    this.#log = await openAuditLog({ path: path.join(this.directory, 'audit.db') });
+    this.#log = await openLogInThisThread({ path: path.join(this.directory, 'audit.db') });
     this.#live = new LiveOutput((text) => this.log.redact(text));
     this.clear();
     this.cluster = [];

@@ -9,12 +9,12 @@ import { API_VERSION } from '../../src/api/group.ts';
 import { parseExport, type sessionExport } from '../../src/audit/export.ts';
 import { canonicalJson, sha256 } from '../../src/audit/hash-chain.ts';
 import { openedEntry, outcomeEntry, sealEntry } from '../../src/audit/lifecycle.ts';
-import { openAuditLog } from '../../src/audit/store.ts';
 import { parseIncident } from '../../src/cli/parse-incident.ts';
 import { openFileReader } from '../../src/cli/reader/file-reader.ts';
 import { NotFound } from '../../src/errors.ts';
 import { agent, door, gateway, uid } from './cli-harness.ts';
 import { CapturedOutput, commandLine, fakeEnvironment } from './fake-environment.ts';
+import { openLogInThisThread } from './log-in-this-thread.ts';
 
 const time = '2026-01-01T00:06:00Z';
 
@@ -68,7 +68,7 @@ class SessionFiles extends CapturedOutput {
 
   /** A recorded repair with difficult content: odd keys, a table's bar, Markdown, a long text. */
   async record(options: { sealed: boolean }): Promise<{ entries: number; headHash: string } | undefined> {
-    const log = await openAuditLog({ path: this.at('audit.db') });
+    const log = await openLogInThisThread({ path: this.at('audit.db') });
     try {
       await log.append(gateway, openedEntry({ namespace: 'tikv', name: 'store-down', uid }, 'Store 4 is *gone*'));
       await log.append(agent, {

@@ -8,12 +8,13 @@ import path from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
 import { type SignedNotes, signLog } from '../../src/audit/checkpoint.ts';
 import { type NoteSigner, parseSigner } from '../../src/audit/signed-note.ts';
-import { type AuditStore, openAuditLog } from '../../src/audit/store.ts';
+import type { AuditStore } from '../../src/audit/store.ts';
 import type { AuditReader } from '../../src/cli/reader/audit-reader.ts';
 import { openGatewayReader } from '../../src/cli/reader/gateway-reader.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createReadApi } from '../../src/gateway/read-api/server.ts';
 import { createLogger } from '../../src/observability/logger.ts';
+import { openLogInThisThread } from './log-in-this-thread.ts';
 
 /** A key that is as good as new. */
 export const newSigner = (name = 'oplab.dev/audit'): NoteSigner =>
@@ -66,12 +67,12 @@ class SignedLog {
   async whileClosed(work: () => Promise<void>): Promise<void> {
     await this.log.close();
     await work();
-    this.#log = await openAuditLog({ path: this.at('audit.db') });
+    this.#log = await openLogInThisThread({ path: this.at('audit.db') });
   }
 
   async start(): Promise<void> {
     this.#directory = await mkdtemp(path.join(tmpdir(), 'oplab-signed-'));
-    this.#log = await openAuditLog({ path: this.at('audit.db') });
+    this.#log = await openLogInThisThread({ path: this.at('audit.db') });
     // The log may be opened again while the server runs.
     const current = new Proxy(this.#log, {
       get: (_, key) => {
