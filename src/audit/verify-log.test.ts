@@ -173,7 +173,7 @@ describe('a signed log file', () => {
         if (EVIDENCE[table]?.includes(column)) continue;
         // Long texts are hashed or signed as a whole: a part of their bytes is enough, others in each row.
         const all = [...neighbours(value)];
-        const step = Math.ceil(all.length / 3);
+        const step = Math.ceil(all.length / 2);
         for (const { sql, parameters } of all.filter((_, at) => at % step === number % step)) {
           tried += 1;
           const set = `UPDATE OR REPLACE ${table} SET ${column} = ${sql} WHERE rowid = ?`;
@@ -183,7 +183,7 @@ describe('a signed log file', () => {
       }
     }
     expect(unnoticed).toEqual([]);
-    expect(tried).toBeGreaterThan(7);
+    expect(tried).toBeGreaterThan(5);
   });
 
   it.each([

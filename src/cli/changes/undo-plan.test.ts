@@ -150,8 +150,8 @@ const show = (flat: ReadonlyMap<string, unknown> | undefined) =>
   flat === undefined ? 'absent' : JSON.stringify([...flat].toSorted());
 
 describe('the plan of an undo', () => {
-  it('brings back what the session changed and leaves what others did, over 3000 random sequences', async () => {
-    for (let seed = 1; seed <= 3000; seed += 1) {
+  it('brings back what the session changed and leaves what others did, over 2000 random sequences', async () => {
+    for (let seed = 1; seed <= 2000; seed += 1) {
       expect(await check(seed, (memory, target) => memory.present(target)), `seed ${seed}`).toEqual([]);
     }
   });

@@ -119,8 +119,8 @@ describe('the screen', () => {
       reduceAll(busy(), { type: 'chapter', chapter: { number: 3, of: 6, title: 'fault', text: 'z'.repeat(300) } }),
     );
     for (const state of states) {
-      for (const columns of [1, 12, 30, 41, 69, 70, 80, 133, 220]) {
-        for (const rows of [1, 5, 8, 13, 16, 24, 60]) {
+      for (const columns of [1, 12, 41, 69, 70, 80, 220]) {
+        for (const rows of [1, 8, 16, 24, 60]) {
           const { lines } = screen(state, { columns, rows });
           expect(lines.length).toBe(rows);
           for (const line of lines) expect(lineWidth(line), `${columns}x${rows}: ${lineText(line)}`).toBe(columns);
