@@ -19,7 +19,7 @@ export function describeRefusal(
     `${model} declined to continue`,
     ...(category === undefined ? [] : [` (category ${category})`]),
     ...(explanation === undefined ? [] : [`: ${explanation}`]),
-    ...(_request_id ? ` [request ${_request_id}]` : []),
+    ...(_request_id ? [` [request ${_request_id}]`] : []),
   ].join('');
 }
 

@@ -5,7 +5,9 @@
 // runs, and a result is durable before the model sees it.
 
 import type Anthropic from '@anthropic-ai/sdk';
+import { isFinalReport } from '../api/agent-report.ts';
 import { truncate } from '../api/truncate.ts';
+import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { describeRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -62,8 +64,9 @@ function addNotice(results: ToolResult[], notice: string): void {
   if (last !== undefined) results.push({ ...last, content: `${last.content}\n\n${notice}` });
 }
 
-function isModelFailure(code: string): boolean {
-  return code.startsWith('OPLAB_MODEL_') || code === 'OPLAB_CONTEXT_FULL' || code === 'OPLAB_THINKING_REFUSED';
+/** Whether the error of a question ends the attempt. A token that stays refused may be good in another. */
+function isModelFailure(code: ErrorCode): boolean {
+  return isFinalReport({ code }) || code === 'OPLAB_UNAUTHENTICATED';
 }
 
 async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopEnd> {

@@ -65,6 +65,19 @@ it.each<[string, ErrorCode, Reply]>([
   expect(reports.every(isFinalReport)).toBe(true);
 });
 
+it('a token that is refused again and again ends this attempt, but not the Incident', async () => {
+  const unproven: Reply = (response) => void refuse(response, 401, 'OPLAB_UNAUTHENTICATED');
+  const { gateway, reports } = await attempt({ replies: Array(6).fill(unproven) });
+  expect(gateway.bodies).toHaveLength(4);
+  expect(reports).toMatchObject([{ code: 'OPLAB_UNAUTHENTICATED' }]);
+  expect(reports.some(isFinalReport)).toBe(false);
+});
+
+it('a request that is too large for the gateway is too long a conversation', async () => {
+  const tooLarge: Reply = (response) => void refuse(response, 413, 'OPLAB_TOO_LARGE', { 'x-should-retry': 'false' });
+  expect((await attempt({ replies: [tooLarge] })).reports).toMatchObject([{ code: 'OPLAB_CONTEXT_FULL' }]);
+});
+
 describe('a stream that fails in the same way each time', () => {
   it.each<[string, Reply]>([
     ['begins twice', stream(start, start, stop)],
@@ -170,6 +183,10 @@ describe('a model that declines', () => {
     const fallback = gateway.entries.find(({ content }) => content?.includes('claude-opus-4-8 is asked instead'));
     expect(fallback).toMatchObject({ kind: 'lifecycle' });
     expect(kinds(gateway)).toContain('tool_result');
+
+    const withoutThinking = { model: { ...task.model, thinking: 'off' as const } };
+    const off = await attempt({ task: withoutThinking, replies: [declines, { content: [conclude()] }] });
+    expect(off.gateway.bodies.map((body) => request(body).thinking)).toEqual([undefined, undefined]);
 
     const twice = await attempt({ task, replies: [declines, declines, { content: [conclude()] }] });
     expect(twice.reports).toMatchObject([

@@ -3,6 +3,7 @@
 
 import Anthropic from '@anthropic-ai/sdk';
 import * as z from 'zod';
+import { isFinalReport } from '../api/agent-report.ts';
 import { judgeModelError, MODEL_ERROR_FIX } from '../api/model-error.ts';
 import { modelFacts } from '../api/model-table.ts';
 import { ERRORS, isErrorCode } from '../error-codes.ts';
@@ -128,8 +129,9 @@ function classify(error: unknown, unauthorized: number): Failure {
     // The token may just have been rotated.
     const isUnproven = code === 'OPLAB_UNAUTHENTICATED' && unauthorized < MAX_UNAUTHORIZED;
     if (isUnproven || ERRORS[code].retry) return passing(message);
-    // What is not about the model is the end of the lease.
-    const isKnown = code.startsWith('OPLAB_MODEL_') || OF_THE_LOOP.includes(code);
+    if (code === 'OPLAB_TOO_LARGE') return new OplabError('OPLAB_CONTEXT_FULL', message, { cause: error });
+    // Whatever else the gateway does not let through is no request of this class.
+    const isKnown = isFinalReport({ code }) || OF_THE_ATTEMPT.includes(code);
     return new OplabError(isKnown ? code : 'OPLAB_MODEL_REFUSED', message, { cause: error });
   }
   const verdict = judgeModelError({ status, body: error.error, shouldRetry: headers?.get('x-should-retry') });
@@ -139,13 +141,12 @@ function classify(error: unknown, unauthorized: number): Failure {
   });
 }
 
-/** Codes that mean something to the loop, besides those of the model. */
-const OF_THE_LOOP: readonly string[] = [
+/** The codes that end the attempt for another reason than its model. */
+const OF_THE_ATTEMPT: readonly string[] = [
   'OPLAB_LIMIT_REACHED',
   'OPLAB_NO_LEASE',
   'OPLAB_SESSION_SEALED',
-  'OPLAB_CONTEXT_FULL',
-  'OPLAB_THINKING_REFUSED',
+  'OPLAB_UNAUTHENTICATED',
 ];
 
 /** The wait that an answer asks for; undefined if it asks for none. */
@@ -195,7 +196,7 @@ export function createModel(options: ModelOptions): Model {
       if (fallbackName === undefined || fallbackName === name) return false;
       const facts = modelFacts(fallbackName);
       name = fallbackName;
-      thinks = facts.thinking !== 'none';
+      thinks = models.thinking !== 'off' && facts.thinking !== 'none';
       if (effort !== undefined && !facts.efforts.includes(effort)) effort = undefined;
       return true;
     },

@@ -41,6 +41,6 @@ const FINAL_CODES: readonly string[] = [
 ];
 
 /** Whether no further attempt can do better. */
-export function isFinalReport(report: AgentReport): boolean {
-  return report.code !== undefined && FINAL_CODES.includes(report.code);
+export function isFinalReport({ code }: Pick<AgentReport, 'code'>): boolean {
+  return code !== undefined && FINAL_CODES.includes(code);
 }

@@ -104,6 +104,35 @@ describe('Budget', () => {
     expect((await second).outputTokens).toBe(200);
   });
 
+  it('answers every request that is alone, whatever its price is', async () => {
+    for (let seed = 1; seed <= 20_000; seed += 1) {
+      const budget = new Budget();
+      const outputMicroUSD = ((seed * 7919) % 1000) / 7;
+      const leastOutputTokens = 1 + (seed % 1024);
+      // Exactly enough for the least output.
+      const most = {
+        ...limits,
+        maxTokens: 1_000_000,
+        maxCostMilliUSD: Math.ceil((leastOutputTokens * outputMicroUSD) / 1000),
+      };
+      const promptMicroUSD = most.maxCostMilliUSD * 1000 - Math.ceil(leastOutputTokens * outputMicroUSD);
+      const wanted = {
+        turn: true,
+        promptTokens: 1,
+        promptMicroUSD,
+        outputTokens: 5000,
+        leastOutputTokens,
+        outputMicroUSD,
+      };
+      const waiting = Symbol('waiting');
+      const answered = await Promise.race([
+        budget.reserve(wanted, most),
+        new Promise((resolve) => setImmediate(resolve, waiting)),
+      ]);
+      expect([seed, answered === waiting]).toEqual([seed, false]);
+    }
+  });
+
   it('counts no reads of the cache as tokens', async () => {
     const budget = new Budget();
     budget.add(used({ cacheReadTokens: 1_000_000, costMicroUSD: 0 }));

@@ -153,10 +153,13 @@ export class Budget {
           ? Number.POSITIVE_INFINITY
           : Math.floor((left('cost') - ask.promptMicroUSD) / ask.outputMicroUSD),
       );
+      // Room that is only reserved may become free. Alone, the least output fits, as was just required: the
+      // rounding of a division decides nothing.
+      if (this.#reserved.size === 0) return this.#add(ask, Math.max(ask.leastOutputTokens, outputTokens));
       const hasTurn = !ask.turn || left('turns') >= 1;
-      // Room that is only reserved may become free.
-      const wanted = this.#reserved.size > 0 ? ask.outputTokens : ask.leastOutputTokens;
-      if (hasTurn && left('cost') >= ask.promptMicroUSD && outputTokens >= wanted) return this.#add(ask, outputTokens);
+      if (hasTurn && left('cost') >= ask.promptMicroUSD && outputTokens >= ask.outputTokens) {
+        return this.#add(ask, outputTokens);
+      }
       await this.#settled.promise;
     }
   }
