@@ -7,6 +7,7 @@ import {
   type Content,
   conclude,
   kinds,
+  messageStart,
   modelRequest,
   type Reply,
   send,
@@ -24,19 +25,6 @@ const stream =
       events.map((event) => `event: ${'type' in event ? event.type : ''}\ndata: ${JSON.stringify(event)}\n\n`).join(''),
     );
   };
-const start = {
-  type: 'message_start',
-  message: {
-    id: 'msg_1',
-    type: 'message',
-    role: 'assistant',
-    model: 'scripted',
-    content: [],
-    stop_reason: null,
-    stop_sequence: null,
-    usage: { input_tokens: 1, output_tokens: 1 },
-  },
-};
 const stop = { type: 'message_stop' };
 const told = (type: string) => stream({ type: 'error', error: { type, message: 'made up' } });
 const final =
@@ -80,8 +68,8 @@ it('a request that is too large for the gateway is too long a conversation', asy
 
 describe('a stream that fails in the same way each time', () => {
   it.each<[string, Reply]>([
-    ['begins twice', stream(start, start, stop)],
-    ['counts nothing', stream(start, { type: 'message_delta', delta: { stop_reason: 'end_turn' } }, stop)],
+    ['begins twice', stream(messageStart, messageStart, stop)],
+    ['counts nothing', stream(messageStart, { type: 'message_delta', delta: { stop_reason: 'end_turn' } }, stop)],
     ['has no message', stream(stop)],
   ])('ends the attempt after three calls: %s', async (_what, reply) => {
     const { gateway, reports } = await attempt({ replies: [reply, reply, reply, reply, reply] });
@@ -97,7 +85,7 @@ describe('a stream that fails in the same way each time', () => {
   });
 
   it('goes on if it is another failure each time', async () => {
-    const replies = [stream(stop), stream(start, start), stream(stop), { content: [conclude()] }];
+    const replies = [stream(stop), stream(messageStart, messageStart), stream(stop), { content: [conclude()] }];
     expect((await attempt({ replies })).gateway.conclusions).toHaveLength(1);
   });
 });
@@ -146,7 +134,7 @@ describe('thinking that the API does not take back', () => {
 
 describe('a model that declines', () => {
   const declines: Reply = stream(
-    start,
+    messageStart,
     {
       type: 'message_delta',
       delta: { stop_reason: 'refusal', stop_details: { type: 'refusal', category: 'cyber', explanation: null } },

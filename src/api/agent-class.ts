@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { dockerAccess } from './docker-access.ts';
 import { ISOLATION_PROBES } from './isolation.ts';
 import { DEFAULT_CEILINGS, limits } from './limits.ts';
-import { condition, DNS_LABEL, objectMeta } from './meta.ts';
+import { conditionList, DNS_LABEL, objectMeta } from './meta.ts';
 import { modelOptions } from './model-options.ts';
 import { dayUsage, quota } from './quota.ts';
 
@@ -164,14 +164,9 @@ export const agentClassSpec = z.object({
 export type AgentClassSpec = z.infer<typeof agentClassSpec>;
 
 export const agentClassStatus = z.object({
-  conditions: z
-    .array(condition)
-    .optional()
-    .meta({
-      'x-kubernetes-list-type': 'map',
-      'x-kubernetes-list-map-keys': ['type'],
-      description: 'ModelReachable says whether the model API has the models of the class for the key of the gateway.',
-    }),
+  conditions: conditionList(
+    'ModelReachable says whether the model API has the models of the class for the key of the gateway.',
+  ),
   day: dayUsage.optional().meta({ description: 'What the class has used today, as the gateway has counted it.' }),
 });
 export type AgentClassStatus = z.infer<typeof agentClassStatus>;

@@ -3,7 +3,7 @@
 import * as z from 'zod';
 import { dockerAccess } from './docker-access.ts';
 import { limits } from './limits.ts';
-import { condition, time } from './meta.ts';
+import { conditionList, time } from './meta.ts';
 import { modelOptions } from './model-options.ts';
 
 /** Summary for people. No decision depends on it. */
@@ -332,14 +332,7 @@ export const incidentStatus = z.object({
     .meta({ description: 'The metadata.generation that the status is based on.' }),
   phase: phase.optional().meta({ description: 'Summary for people. No decision depends on it.' }),
   message: z.string().max(4096).optional().meta({ description: 'The state in one sentence, for people.' }),
-  conditions: z
-    .array(condition)
-    .optional()
-    .meta({
-      'x-kubernetes-list-type': 'map',
-      'x-kubernetes-list-map-keys': ['type'],
-      description: 'The conditions, in the order in which they become true.',
-    }),
+  conditions: conditionList('The conditions, in the order in which they become true.'),
   startTime: time.optional().meta({ description: 'Start of the first attempt. The time limit counts from then.' }),
   finishTime: time.optional().meta({ description: 'When the Incident finished.' }),
   limits: limits.optional().meta({ description: 'The limits in force.' }),

@@ -44,6 +44,18 @@ export const condition = z.object({
 });
 export type Condition = z.infer<typeof condition>;
 
+/** The conditions of a status, as Kubernetes keeps them. @param description what they say */
+export function conditionList(description: string) {
+  return z
+    .array(condition)
+    .optional()
+    .meta({
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      description,
+    });
+}
+
 /**
  * The conditions with one of them set, in the given order of types. `lastTransitionTime` changes
  * only when the status does.

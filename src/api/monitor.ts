@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { check, checkTarget, namespaceRule } from './check.ts';
 import { labelMap, severity } from './incident.ts';
 import { requestedLimits, SOAK_FITS, soakSeconds } from './limits.ts';
-import { condition, dnsLabel, objectMeta, time } from './meta.ts';
+import { conditionList, dnsLabel, objectMeta, time } from './meta.ts';
 
 /**
  * The template of the Incidents. Its texts are filled in as in the annotations of a Prometheus
@@ -136,14 +136,9 @@ export const monitorStatus = z.object({
     .optional()
     .meta({ description: 'Result of the last successful observation, cut to 2048 characters.' }),
   lastObservedTime: time.optional().meta({ description: 'Time of the last successful observation.' }),
-  conditions: z
-    .array(condition)
-    .optional()
-    .meta({
-      'x-kubernetes-list-type': 'map',
-      'x-kubernetes-list-map-keys': ['type'],
-      description: 'Accepted: the spec is usable. Observed: the last observation succeeded. Healthy: the check holds.',
-    }),
+  conditions: conditionList(
+    'Accepted: the spec is usable. Observed: the last observation succeeded. Healthy: the check holds.',
+  ),
   alarms: z
     .array(monitorAlarm)
     .max(64)

@@ -1,5 +1,5 @@
 // Charges model calls that were in progress when an earlier gateway was killed. Their usage is
-// unknown, so they are charged at their upper bound.
+// unknown, so they are charged what was reserved for them.
 
 import type { AuditLog, Reservation, Reservations } from '../audit/log.ts';
 import { errorMessage, SessionSealed } from '../errors.ts';

@@ -1,7 +1,6 @@
 // Writes what each AgentClass has used today to its status, from which the controller decides
 // whether an attempt may start.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentClass } from '../api/agent-class.ts';
 import { API_VERSION, GATEWAY_MANAGER } from '../api/group.ts';
 import { type Condition, findCondition, setCondition } from '../api/meta.ts';
@@ -13,6 +12,7 @@ import { isConflict, isNotFound } from '../kube/errors.ts';
 import { AGENT_CLASSES } from '../kube/resources.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { DayQuota, QuotaClass } from './day-quota.ts';
+import { HurriedLoop } from './hurried-loop.ts';
 import { MODEL_REACHABLE, type ModelState } from './model-probe.ts';
 
 export interface ClassStatusOptions {
@@ -38,7 +38,7 @@ export class ClassStatusWriter {
   readonly #options: ClassStatusOptions;
   /** The last document written, by UID of the class. */
   readonly #written = new Map<string, string>();
-  #wake = new AbortController();
+  readonly #loop = new HurriedLoop();
 
   constructor(options: ClassStatusOptions) {
     this.#options = options;
@@ -46,18 +46,13 @@ export class ClassStatusWriter {
 
   /** Writes soon, for example because a call was refused. */
   hurry(): void {
-    this.#wake.abort();
+    this.#loop.hurry();
   }
 
   /** Writes what has changed, at intervals and when hurried, until the signal aborts. */
-  async run(): Promise<void> {
+  run(): Promise<void> {
     const { signal, intervalMs = INTERVAL_MS } = this.#options;
-    while (!signal.aborted) {
-      this.#wake = new AbortController();
-      await this.write();
-      const wake = AbortSignal.any([signal, this.#wake.signal]);
-      await sleep(intervalMs, undefined, { signal: wake, ref: false }).catch(() => {});
-    }
+    return this.#loop.run(() => this.write(), intervalMs, signal);
   }
 
   /** Writes every status that has changed. A failed write is tried again the next time. */

@@ -1,15 +1,15 @@
 // Asks the model API about the models of each AgentClass, before an Incident needs them: at start,
 // when a class or the key changes, and from time to time. Asking costs nothing.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type AgentClass, resolveCeilings } from '../api/agent-class.ts';
 import type { Condition } from '../api/meta.ts';
-import { judgeModelError, MODEL_ERROR_FIX } from '../api/model-error.ts';
+import { judgeModelError, MODEL_ERROR_FIX, type ModelErrorCode } from '../api/model-error.ts';
 import { canonicalModel, isKnownModel, modelFacts } from '../api/model-table.ts';
 import { errorMessage } from '../errors.ts';
 import { readAnswer } from '../net/answer-body.ts';
 import { LEAST_OUTPUT_TOKENS } from './doors/model/call-charge.ts';
 import type { ModelUpstream } from './doors/model/upstream.ts';
+import { HurriedLoop } from './hurried-loop.ts';
 import { type Prices, ratesFor } from './prices.ts';
 
 /** The type of the condition of an AgentClass. */
@@ -53,7 +53,7 @@ export class ModelProbes {
   readonly #options: ModelProbesOptions;
   readonly #answers = new Map<string, Answer>();
   #key: string | undefined;
-  #wake = new AbortController();
+  readonly #loop = new HurriedLoop();
 
   constructor(options: ModelProbesOptions) {
     this.#options = options;
@@ -61,18 +61,13 @@ export class ModelProbes {
 
   /** Looks soon, for example because a class has changed. */
   hurry(): void {
-    this.#wake.abort();
+    this.#loop.hurry();
   }
 
   /** Asks what is due, until the signal aborts. */
-  async run(): Promise<void> {
+  run(): Promise<void> {
     const { signal, tickMs = TICK_MS } = this.#options;
-    while (!signal.aborted) {
-      this.#wake = new AbortController();
-      await this.look();
-      const wake = AbortSignal.any([signal, this.#wake.signal]);
-      await sleep(tickMs, undefined, { signal: wake, ref: false }).catch(() => {});
-    }
+    return this.#loop.run(() => this.look(), tickMs, signal);
   }
 
   /** Asks about each model that is due, one after the other. */
@@ -119,11 +114,12 @@ export class ModelProbes {
   }
 }
 
-const REASONS = {
+/** Every other code says nothing about a model that was only asked about. */
+const REASONS: Partial<Record<ModelErrorCode, string>> = {
   OPLAB_MODEL_KEY_REFUSED: 'KeyRefused',
   OPLAB_MODEL_ACCOUNT: 'AccountLimited',
   OPLAB_MODEL_UNKNOWN: 'ModelUnknown',
-} as const;
+};
 
 function judgeAnswer(model: string, status: number, body: string, redact: (text: string) => string): ModelState {
   const { code, message } = judgeModelError({ status, body });
@@ -131,11 +127,11 @@ function judgeAnswer(model: string, status: number, body: string, redact: (text:
   if (code === undefined) return { status: 'Unknown', reason: 'Busy', message: said };
   // Servers that imitate the API often have no such path, and say so in words of their own.
   const isMissingPath = code === 'OPLAB_MODEL_UNKNOWN' && !/"not_found_error"/.test(body);
-  if (isMissingPath || !Object.hasOwn(REASONS, code)) {
+  const reason = REASONS[code];
+  if (isMissingPath || reason === undefined) {
     const hint = 'the model API does not tell which models it has, so the first Incident will show it';
     return { status: 'Unknown', reason: 'NotTold', message: `${hint}; ${said}` };
   }
-  const reason = code in REASONS ? REASONS[code as keyof typeof REASONS] : 'Refused';
   return { status: 'False', reason, message: `${MODEL_ERROR_FIX[code]}; ${said}` };
 }
 

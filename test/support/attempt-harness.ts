@@ -34,8 +34,10 @@ export const conclude = (outcome = 'fixed', more: Record<string, unknown> = {}):
 });
 export const text = (words: string): Content => ({ type: 'text', text: words });
 
-export function events(content: readonly Content[], stop: string): string[] {
-  const message = {
+/** The first event of an answer. */
+export const messageStart = {
+  type: 'message_start',
+  message: {
     id: 'msg_1',
     type: 'message',
     role: 'assistant',
@@ -44,7 +46,10 @@ export function events(content: readonly Content[], stop: string): string[] {
     stop_reason: null,
     stop_sequence: null,
     usage: { input_tokens: 10, output_tokens: 1 },
-  };
+  },
+};
+
+export function events(content: readonly Content[], stop: string): string[] {
   const blocks = content.flatMap((block, index) => {
     const start = block.type === 'tool_use' ? { ...block, input: {} } : block;
     const json = JSON.stringify(block.input ?? {});
@@ -63,7 +68,7 @@ export function events(content: readonly Content[], stop: string): string[] {
     ];
   });
   const all: { type: string }[] = [
-    { type: 'message_start', ...{ message } },
+    messageStart,
     ...blocks,
     { type: 'message_delta', ...{ delta: { stop_reason: stop, stop_sequence: null }, usage: { output_tokens: 5 } } },
     { type: 'message_stop' },

@@ -159,7 +159,7 @@ class Call {
       this.#giveBack();
       throw new NoLease(cut);
     }
-    // If this process dies before the call ends, the next gateway charges the upper bound.
+    // If this process dies before the call ends, the next gateway charges what is reserved.
     try {
       const { session, attempt } = this.#caller.lease;
       const bound = this.#spending(this.#bound());
