@@ -12,6 +12,8 @@ import * as z from 'zod';
 const messagesRequest = z.looseObject({
   model: z.string(),
   stream: z.boolean().optional(),
+  thinking: z.unknown().optional(),
+  output_config: z.unknown().optional(),
   messages: z.array(
     z.looseObject({ role: z.string(), content: z.union([z.string(), z.array(z.looseObject({ type: z.string() }))]) }),
   ),
@@ -41,6 +43,8 @@ export interface ScriptedModel {
   play(...moves: Move[]): void;
   /** `json` answers even a streaming request with one JSON body. The default is `as-asked`. */
   answers: 'as-asked' | 'json';
+  /** A model that declines to continue, whatever it is asked. */
+  declines: string | undefined;
   /** Answers every request with this error instead, if it is set. */
   refusal: { readonly status: number; readonly type: string; readonly message: string } | undefined;
   close(): Promise<void>;
@@ -96,7 +100,9 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
       response.end(JSON.stringify({ type: 'error', error, request_id: `req_scripted_${++serial}` }));
       return;
     }
-    const blocks = (await answer(request)).map((block) =>
+    const isDeclined = request.model === model.declines;
+    if (isDeclined) requests.push(request);
+    const blocks = (isDeclined ? [] : await answer(request)).map((block) =>
       block.type === 'text' ? block : { ...block, id: `toolu_scripted_${++serial}` },
     );
     const message = {
@@ -104,7 +110,7 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
       type: 'message',
       role: 'assistant',
       model: request.model,
-      stop_reason: blocks.some((block) => block.type === 'tool_use') ? 'tool_use' : 'end_turn',
+      stop_reason: isDeclined ? 'refusal' : blocks.some((block) => block.type === 'tool_use') ? 'tool_use' : 'end_turn',
       stop_sequence: null,
       usage: {
         input_tokens: Math.ceil(body.length / 4),
@@ -134,6 +140,7 @@ export async function startScriptedModel(options: ScriptedModelOptions = {}): Pr
     port: address.port,
     answers: 'as-asked',
     refusal: undefined,
+    declines: undefined,
     requests,
     headers,
     play: (...moves) => {
