@@ -137,8 +137,12 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);
       yield { type: 'reminded', count: reminders };
     }
-    // The reported usage covers what was sent; what this turn added is estimated.
-    tokens = inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart));
+    // The reported usage covers what was sent; what this turn added is estimated. So is everything, if the
+    // server does not count.
+    const isCounted = inputTokens > 0;
+    tokens = isCounted
+      ? inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart))
+      : estimateTokens([options.system, definitions, conversation]);
   }
 
   /**

@@ -69,7 +69,6 @@ it('a request that is too large for the gateway is too long a conversation', asy
 describe('a stream that fails in the same way each time', () => {
   it.each<[string, Reply]>([
     ['begins twice', stream(messageStart, messageStart, stop)],
-    ['counts nothing', stream(messageStart, { type: 'message_delta', delta: { stop_reason: 'end_turn' } }, stop)],
     ['has no message', stream(stop)],
   ])('ends the attempt after three calls: %s', async (_what, reply) => {
     const { gateway, reports } = await attempt({ replies: [reply, reply, reply, reply, reply] });
