@@ -19,7 +19,7 @@ import { askFor, chargedTokens, expectedTokens } from './call-charge.ts';
 import { describeCut, describeTrouble, forwardStream, SILENCE_MS } from './forward-answer.ts';
 import { estimatePrompt, type PromptParts, promptParts } from './prompt-estimate.ts';
 import { type Admitted, admitRequest, checkBetas, shortened } from './request-policy.ts';
-import { type ModelUpstream, NoAnswer } from './upstream.ts';
+import { type ModelAPI, NoAnswer } from './upstream.ts';
 import { messageMeter, type Seen, streamMeter } from './usage-meter.ts';
 
 /** The API's own limit. */
@@ -30,7 +30,7 @@ const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'accept'] as con
 const RESPONSE_HEADERS = ['content-type', 'request-id', 'retry-after', 'retry-after-ms', 'x-should-retry'] as const;
 
 export interface ModelDoor {
-  readonly upstream: Pick<ModelUpstream, 'send'>;
+  readonly upstream: Pick<ModelAPI, 'send'>;
   readonly reservations: Pick<Reservations, 'reserve'>;
   /**
    * Whether the calls that an earlier gateway left unfinished are recorded and counted in the
@@ -178,13 +178,13 @@ class Call {
       const headers = Object.fromEntries(
         REQUEST_HEADERS.flatMap((name) => (request.headers[name] === undefined ? [] : [[name, request.headers[name]]])),
       );
-      upstream = await door.upstream.send({
+      const call = {
+        ...this.#admitted,
         beta: request.url?.endsWith('?beta=true') === true,
         // The body is ours, so what it is written in is, too.
         headers: { ...headers, 'content-type': 'application/json' },
-        body: this.#admitted.body,
-        signal: stop.signal,
-      });
+      };
+      upstream = await door.upstream.send(call, stop.signal);
     } catch (error) {
       // The head of a stream is sent before the model works, the head of other answers afterwards. A
       // caller that hangs up is charged in any case: otherwise it could call the model for nothing.
