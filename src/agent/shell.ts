@@ -124,7 +124,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
         purpose,
         async run(callKey, signal) {
           const outcome = await runInSandbox(callKey, signal);
-          // The result is recorded only after it was summarized. The command ends now.
+          // The result is recorded only after this. The command ends now.
           await reports.ended(callKey, signal);
           return outcome;
         },

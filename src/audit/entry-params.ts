@@ -27,6 +27,12 @@ export const resultParams = z.looseObject({
   leftBehind: z.array(z.string()).optional(),
 });
 
+/** The step of a lifecycle entry that adds a summary to the result before. */
+export const SUMMARY_STEP = 'summary';
+
+/** Params of a summary: the sequence number of its tool_result. */
+export const summaryParams = z.looseObject({ step: z.literal(SUMMARY_STEP), result: z.number().int() });
+
 /** Params of an intent: the command that was running, or that none was. */
 export const intentParams = z.looseObject({
   commandSeq: z.number().int().optional(),
