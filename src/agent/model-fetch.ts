@@ -3,6 +3,7 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import * as z from 'zod';
+import { withWholeCharacters } from '../net/json.ts';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
 import { normalStream, withCounts } from './normal-stream.ts';
 
@@ -121,7 +122,9 @@ export function createModelFetch(
     const headers = new Headers(init?.headers);
     headers.set('authorization', await authorization());
     headers.delete('x-api-key');
-    const response = await fetch(input, { ...init, headers, redirect: 'error' });
+    // The API refuses a request for half of a surrogate pair in it, which a model can write itself.
+    const body = typeof init?.body === 'string' ? withWholeCharacters(init.body) : init?.body;
+    const response = await fetch(input, { ...init, ...(body == null ? {} : { body }), headers, redirect: 'error' });
     if (!response.ok) return response;
     options.onHeaders?.(response.headers);
     const { silenceMs = SILENCE_MS } = options;
