@@ -204,6 +204,23 @@ it('sends what it sent before byte for byte, with at most four cache marks, two 
   }
 });
 
+it.each([
+  { cacheTtl: '1h', mark: { type: 'ephemeral', ttl: '1h' } },
+  // Not every server of the API knows the field.
+  { cacheTtl: '5m', mark: { type: 'ephemeral' } },
+] as const)('asks for a cache of $cacheTtl if the class says so', async ({ cacheTtl, mark }) => {
+  const model = { name: 'scripted', summaryName: 'small', maxOutputTokens: 1000, cacheTtl };
+  const { gateway } = await attempt({
+    task: { model },
+    replies: [{ content: [shell('a')] }, { content: [conclude()] }],
+  });
+  for (const body of gateway.bodies) {
+    const marks = JSON.stringify(body).match(/"cache_control":\{[^}]*\}/g) ?? [];
+    expect(marks.length).toBeGreaterThan(2);
+    expect([...new Set(marks)]).toEqual([`"cache_control":${JSON.stringify(mark)}`]);
+  }
+});
+
 it('tells the model inside of a result when little of a limit is left, at 15 and at 5 percent', async () => {
   const left =
     (value: string, content: readonly Content[]): Reply =>

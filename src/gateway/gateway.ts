@@ -109,7 +109,7 @@ async function createParts(
   const quotas = createClassQuotas({ client, logger, probes, signal });
   const { dayQuota, classes, quotaClass } = quotas;
   const sessions = await createSessions({ environment, client, log, keys, metrics, logger, signal });
-  const { leases, budgets, status, tripwires, live, inFlight, commands, abandoned } = sessions;
+  const { leases, budgets, status, tripwires, modelTroubles, live, inFlight, commands, abandoned } = sessions;
   const reportLogFailure = reportLogFailures({
     log,
     client,
@@ -133,6 +133,7 @@ async function createParts(
     quotaClass,
     status,
     tripwires,
+    modelTroubles,
     live,
     redact,
     inFlight,

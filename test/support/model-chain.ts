@@ -26,6 +26,7 @@ import { keyFile } from '../../src/gateway/doors/model/providers/credential.ts';
 import { type ModelAPI, ModelUpstream } from '../../src/gateway/doors/model/upstream.ts';
 import { InFlight } from '../../src/gateway/in-flight.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
+import type { ModelTrouble } from '../../src/gateway/model-troubles.ts';
 import { pricesWith } from '../../src/gateway/prices.ts';
 import { type Conclusion, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
@@ -76,8 +77,8 @@ export interface ChainResult {
   readonly entries: readonly Entry[];
   /** What the gateway charged for each question of the agent's model. */
   readonly charges: readonly z.infer<typeof charge>[];
-  /** The errors that are said to last, in the order of their beginning and end. */
-  readonly troubles: readonly unknown[];
+  /** What was wrong after each question, for the Incident's status. */
+  readonly troubles: readonly (ModelTrouble['reason'] | 'none')[];
 }
 
 const charge = z.object({
@@ -195,7 +196,7 @@ interface DoorsOptions {
 /** The agents' port, for one lease that is good until the deadline. */
 async function startDoors({ log, task, deadline, upstream, options }: DoorsOptions) {
   const conclusions: Conclusion[] = [];
-  const troubles: unknown[] = [];
+  const troubles: (ModelTrouble['reason'] | 'none')[] = [];
   const { name, summaryName, maxOutputTokens, ...modelOptions } = task.model;
   const lease = {
     ...{ session, attempt: 1, podName: 'pod', podUID: 'uid', serviceAccountName: 'agent', deadline },
@@ -219,10 +220,11 @@ async function startDoors({ log, task, deadline, upstream, options }: DoorsOptio
     budgets: new Budgets(log),
     dayQuota: { reserve: async () => ({ release: () => undefined }) },
     quotaClass: () => ({ name: 'default', limits: {} }),
-    status: {
-      touch: () => undefined,
-      modelTrouble: (_session: string, trouble: unknown) => void troubles.push(trouble),
-    },
+    status: { touch: () => undefined },
+    modelTroubles: {
+      note: (_session: string, { reason }: ModelTrouble) => void troubles.push(reason),
+      clear: () => void troubles.push('none'),
+    } satisfies GatewayContext['modelTroubles'],
     tripwires: { findToken: () => undefined },
     live: { publish: () => undefined },
     redact: (words: string) => words,

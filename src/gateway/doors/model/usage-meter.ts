@@ -17,6 +17,7 @@ const message = z.looseObject({
   usage: usage.nullish(),
   stop_reason: z.string().nullish(),
   content: z.array(z.looseObject({ type: z.string() })).optional(),
+  error: z.unknown().optional(),
 });
 const event = z.looseObject({
   type: z.string(),
@@ -42,8 +43,10 @@ export interface Seen {
   readonly stopReason: string | undefined;
   /** Bytes of output that have passed, of an answer that may have no count of them. */
   readonly outputBytes: number;
-  /** The stream says itself that it failed. */
+  /** The answer says itself that it failed, whatever its status. */
   readonly failed: boolean;
+  /** The event or the body that says so. */
+  readonly failure?: unknown;
 }
 
 /** The fewest bytes of a token, on average, that any text of a model has had. */
@@ -86,7 +89,8 @@ export function messageMeter(): UsageMeter {
       const stopReason = parsed?.stop_reason ?? undefined;
       const outputBytes = parsed?.content === undefined ? 0 : Buffer.byteLength(JSON.stringify(parsed.content));
       const complete = tokens !== undefined || parsed?.content !== undefined;
-      return { tokens, complete, stopReason, outputBytes, failed: false };
+      const failed = !complete && parsed?.error !== undefined;
+      return { tokens, complete, stopReason, outputBytes, failed, failure: failed ? parsed : undefined };
     },
   };
 }
@@ -97,6 +101,7 @@ export function streamMeter(): UsageMeter {
   let final = false;
   let isOver = false;
   let failed = false;
+  let failure: unknown;
   let outputBytes = 0;
   let stopReason: string | undefined;
   const { feed } = createEventReader((read) => {
@@ -107,7 +112,10 @@ export function streamMeter(): UsageMeter {
       return;
     }
     if (data?.type === 'message_start' && data.message?.usage) tokens = merge(tokens, data.message.usage);
-    if (data?.type === 'error') failed = true;
+    if (data?.type === 'error') {
+      failed = true;
+      failure = data;
+    }
     if (data?.type === 'message_stop') isOver = true;
     if (data?.type === 'content_block_start') {
       // Local servers send a call as a whole.
@@ -135,7 +143,7 @@ export function streamMeter(): UsageMeter {
         final || !isOver || tokens === undefined
           ? tokens
           : { ...tokens, outputTokens: Math.max(tokens.outputTokens, Math.ceil(outputBytes / BYTES_PER_TOKEN)) };
-      return { tokens: counted, complete: final || isOver, stopReason, outputBytes, failed };
+      return { tokens: counted, complete: final || isOver, stopReason, outputBytes, failed, failure };
     },
   };
 }
