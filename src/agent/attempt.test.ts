@@ -1,13 +1,28 @@
 // An attempt against a scripted model: the order of the record, and what ends it.
 
 import { writeFile } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { anExit, attempt, conclude, kinds, modelRequest, shell, text } from '../../test/support/attempt-harness.ts';
-import { refuse } from '../../test/support/fake-gateway.ts';
+import {
+  anExit,
+  attempt,
+  conclude,
+  kinds,
+  messageStart,
+  modelRequest,
+  send,
+  shell,
+  text,
+} from '../../test/support/attempt-harness.ts';
+import { eventually } from '../../test/support/eventually.ts';
+import { type FakeGateway, refuse } from '../../test/support/fake-gateway.ts';
 import { paths } from '../gateway/protocol.ts';
 import { EXIT_NOT_ISOLATED } from './process.ts';
 import { SandboxLost, SandboxStalled } from './sandbox-client.ts';
+
+let entries: FakeGateway['entries'] = [];
+const summaries = () => entries.filter(({ clientKey }) => clientKey.endsWith('-summary'));
 
 describe('the record', () => {
   it('has each call before its command starts, and each result before the model sees it', async () => {
@@ -47,7 +62,7 @@ describe('the record', () => {
     expect(results.map((block) => /output of (\w)/.exec(String(block.content))?.[1])).toEqual(['a', 'b', 'c']);
   });
 
-  it('says that a command has ended before its output is summarized and recorded', async () => {
+  it('says that a command has ended before its output is recorded', async () => {
     const { gateway } = await attempt({
       replies: [{ content: [shell('a')] }, { content: [conclude()] }],
       exec: async () => anExit(`${'words '.repeat(200)}\n`),
@@ -91,6 +106,36 @@ describe('the record', () => {
     const { gateway } = await attempt({ replies: [{ content: [thinking, shell('df')] }, { content: [conclude()] }] });
     expect(gateway.entries.find((entry) => entry.kind === 'reasoning')).toMatchObject({ content: 'perhaps the disk' });
     expect(modelRequest(gateway, 1).messages[1]?.content[0]).toEqual(thinking);
+  });
+
+  it('has the summary of a long result as an addition, which nothing waits for', async () => {
+    const small = Promise.withResolvers<ServerResponse>();
+    const { gateway } = await attempt({
+      small: (response) => small.resolve(response),
+      replies: [
+        { content: [shell('a')] },
+        async (response) => {
+          const message = { ...messageStart.message, content: [text('many words')], stop_reason: 'end_turn' };
+          (await small.promise).writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(message));
+          send(response, { content: [shell('b')] });
+        },
+        async (response) => {
+          await eventually(() => summaries().length === 1);
+          send(response, { content: [conclude()] });
+        },
+      ],
+      onGateway: (started) => {
+        entries = started.entries;
+      },
+      exec: async () => anExit(`${'words '.repeat(400)}\n`),
+    });
+    const results = gateway.entries.filter((entry) => entry.kind === 'tool_result');
+    const [first] = results;
+    expect(first?.content).toMatch(/^words words .*\[truncated;/);
+    expect(summaries()).toMatchObject([
+      { clientKey: '1-1-summary', params: { step: 'summary', result: first?.seq }, content: 'many words' },
+    ]);
+    expect(gateway.conclusions).toHaveLength(1);
   });
 
   it('has cut text for a summary when the small model does not answer', async () => {

@@ -16,6 +16,8 @@ export interface AuditTrail {
    * @throws OplabError if the lease is over
    */
   append(entry: TrailEntry): Promise<Receipt>;
+  /** Appends an entry that is not part of the sequence, under a key of its own, until the signal. */
+  add(clientKey: string, entry: TrailEntry, signal: AbortSignal): Promise<Receipt>;
 }
 
 /** The entry schema's limit on `content`, in characters. Longer texts go to the blob in full. */
@@ -33,7 +35,10 @@ export function withinBounds(entry: TrailEntry): TrailEntry {
  * The trail of one attempt. Keys are `<attempt>-<n>`, counted from 1, so they are the same in every
  * run that takes the same course. `send` retries for as long as necessary.
  */
-export function createAuditTrail(attempt: number, send: (entry: NewEntryInput) => Promise<Receipt>): AuditTrail {
+export function createAuditTrail(
+  attempt: number,
+  send: (entry: NewEntryInput, signal?: AbortSignal) => Promise<Receipt>,
+): AuditTrail {
   let next = 1;
   const key = () => `${attempt}-${next}`;
   return {
@@ -44,6 +49,9 @@ export function createAuditTrail(attempt: number, send: (entry: NewEntryInput) =
       const clientKey = key();
       next++;
       return send({ ...withinBounds(entry), clientKey });
+    },
+    add(clientKey, entry, signal) {
+      return send({ ...withinBounds(entry), clientKey }, signal);
     },
   };
 }

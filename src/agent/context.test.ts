@@ -10,7 +10,7 @@ import { createConcludeTool } from './conclude.ts';
 import { estimateTokens, type Turn, trimConversation } from './context.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { createShellTool, resultText } from './shell.ts';
-import { createSummarizer } from './summary.ts';
+import { createSummaries, cutToLine } from './summary.ts';
 
 /** A conversation of as many turns, each with a thought and a long result. */
 function conversation(turns: number): Turn[] {
@@ -135,6 +135,7 @@ describe('a result', () => {
     stdout: 'a\n',
     stderr: '',
     truncated: false,
+    hiddenCharacters: 0,
     killedProcesses: 0,
     leftBehind: [],
   };
@@ -151,17 +152,64 @@ describe('a result', () => {
     );
   });
 
-  it('is its own summary when it is tiny; the small model is asked otherwise, and left alone when it keeps failing', async () => {
+  it('has a line at once: itself if it is short, otherwise its beginning', () => {
+    const outcome = (text: string) => ({ text, isError: false, summary: { command: 'ls' } });
+    expect(cutToLine(outcome('exit code 0 after 0.1 s\n--- stdout ---\nhello\nyou'))).toBe('hello you');
+    expect(cutToLine(outcome('long '.repeat(200)))).toMatch(
+      /^long long .* \[truncated; the full text is in the blob\]$/,
+    );
+    expect(cutToLine({ text: 'x', summary: 'not\nrun' })).toBe('not run');
+  });
+});
+
+describe('summaries', () => {
+  const result = (text = 'words '.repeat(300)) => ({ text, summary: { command: 'ls' } });
+
+  it('are made of long results only, and no more after failures', async () => {
     let asked = 0;
-    const summarize = createSummarizer(async () => {
+    const summaries = createSummaries(async () => {
       asked++;
       throw new Error('busy');
     });
-    const never = new AbortController().signal;
-    const outcome = (text: string) => ({ text, isError: false, summary: { command: 'ls' } });
-    expect(await summarize(outcome('exit code 0 after 0.1 s\n--- stdout ---\nhello'), never)).toBe('hello');
-    for (let n = 0; n < 5; n++) expect(await summarize(outcome('long '.repeat(200)), never)).toContain('[truncated;');
+    const lines: string[] = [];
+    const onLine = async (line: string) => void lines.push(line);
+    summaries.begin(result('short'), onLine);
+    summaries.begin({ text: 'words '.repeat(300), summary: 'of the tool itself' }, onLine);
+    expect(asked).toBe(0);
+    for (let n = 0; n < 5; n++) {
+      summaries.begin(result(), onLine);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     expect(asked).toBe(2);
+    expect(lines).toEqual([]);
+  });
+
+  it('are few at a time, and end when they are dropped, in the middle of anything', async () => {
+    const asked: AbortSignal[] = [];
+    const answers: ((line: string) => void)[] = [];
+    const summaries = createSummaries((_, signal) => {
+      asked.push(signal);
+      const { promise, resolve, reject } = Promise.withResolvers<string>();
+      answers.push(resolve);
+      signal.addEventListener('abort', () => reject(signal.reason));
+      return promise;
+    });
+    let isRecording = false;
+    const onLine = async (_: string, signal: AbortSignal) => {
+      isRecording = true;
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    for (let n = 0; n < 5; n++) summaries.begin(result(), onLine);
+    expect(asked).toHaveLength(3);
+    answers[0]?.('one line');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isRecording).toBe(true);
+    await summaries.drop();
+    expect(asked.every((signal) => signal.aborted)).toBe(true);
+    summaries.begin(result(), onLine);
+    expect(asked).toHaveLength(4);
+    expect(asked[3]?.aborted).toBe(false);
+    await summaries.drop();
   });
 });
 

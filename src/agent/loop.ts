@@ -7,6 +7,7 @@
 import type Anthropic from '@anthropic-ai/sdk';
 import { isFinalReport } from '../api/agent-report.ts';
 import { truncate } from '../api/truncate.ts';
+import { SUMMARY_STEP } from '../audit/entry-params.ts';
 import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { describeRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
@@ -16,6 +17,7 @@ import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
 import type { Model } from './model.ts';
 import { CUT_OFF, dueNotice, REMINDER } from './prompt.ts';
+import { cutToLine, type Summaries } from './summary.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
 /** Consecutive reminders before the loop ends an attempt whose model does not act. */
@@ -27,8 +29,7 @@ export interface LoopOptions {
   readonly model: Pick<Model, 'ask' | 'fallBack' | 'stopThinking' | 'name' | 'budgetLeft'>;
   readonly tools: readonly Tool[];
   readonly audit: AuditTrail;
-  /** Summarizes a result in one line. */
-  readonly summarize: (outcome: ToolOutcome, signal: AbortSignal) => Promise<string>;
+  readonly summaries: Summaries;
   readonly system: string;
   readonly opening: string;
   /** The model's context window, in tokens. */
@@ -53,6 +54,8 @@ export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent,
     else if (error instanceof OplabError && isModelFailure(error.code)) {
       end = { reason: 'model-failed', code: error.code, message: error.message };
     } else throw error;
+  } finally {
+    await options.summaries.drop();
   }
   yield { type: 'ended', end };
   return end;
@@ -137,8 +140,12 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);
       yield { type: 'reminded', count: reminders };
     }
-    // The reported usage covers what was sent; what this turn added is estimated.
-    tokens = inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart));
+    // The reported usage covers what was sent; what this turn added is estimated. So is everything, if the
+    // server does not count.
+    const isCounted = inputTokens > 0;
+    tokens = isCounted
+      ? inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart))
+      : estimateTokens([options.system, definitions, conversation]);
   }
 
   /**
@@ -182,10 +189,12 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       content: refused ? '(not run: the call is invalid)' : prepared.purpose,
     });
     yield { type: 'tool-call', turn, tool: call.name, callKey };
+    // What still runs after the claim may run after the lease.
+    if (!refused && tool?.alone === true) await options.summaries.drop();
     const outcome: ToolOutcome = refused
       ? { text: prepared, isError: true, summary: prepared }
       : await prepared.run(callKey, signal).catch((error: unknown) => failed(error));
-    const summary = await options.summarize(outcome, signal);
+    const summary = cutToLine(outcome);
     try {
       const { exitCode, durationMs, params, blob } = outcome;
       const receipt = await audit.append({
@@ -197,7 +206,13 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
         params,
         blob,
       });
-      notes.set(call.id, { summary, seq: receipt.seq });
+      const { seq } = receipt;
+      notes.set(call.id, { summary, seq });
+      options.summaries.begin(outcome, async (line, stop) => {
+        notes.set(call.id, { summary: line, seq });
+        const params = { step: SUMMARY_STEP, result: seq };
+        await audit.add(`${callKey}-summary`, { kind: 'lifecycle', params, content: line }, stop);
+      });
     } catch (error) {
       // A claim may end the attempt before its result is written. The claim itself is already
       // recorded.

@@ -70,19 +70,19 @@ const SUMMARY_MAX_TOKENS = 1500;
 /** A 401 may be a token that was just rotated, so it is retried a few times. A wrong key is not. */
 const MAX_UNAUTHORIZED = 3;
 
-const ephemeral = { type: 'ephemeral' } as const;
+type CacheMark = Anthropic.CacheControlEphemeral;
 
 /**
  * The conversation with a cache mark on the last block of each of the last two user messages. The API
  * looks for what it has written before within twenty blocks of a mark; an answer with many calls has
  * more.
  */
-function withCacheMarks(conversation: readonly Turn[]): Turn[] {
+function withCacheMarks(conversation: readonly Turn[], mark: CacheMark): Turn[] {
   const marked = new Set(conversation.filter(({ role }) => role === 'user').slice(-2));
   return conversation.map((turn) => {
     const block = turn.content.at(-1);
     if (!marked.has(turn) || (block?.type !== 'text' && block?.type !== 'tool_result')) return turn;
-    return { ...turn, content: [...turn.content.slice(0, -1), { ...block, cache_control: ephemeral }] };
+    return { ...turn, content: [...turn.content.slice(0, -1), { ...block, cache_control: mark }] };
   });
 }
 
@@ -163,6 +163,8 @@ export function createModel(options: ModelOptions): Model {
   let thinks = models.thinking === undefined ? modelFacts(name).thinking !== 'none' : models.thinking === 'adaptive';
   let { effort } = models;
   let left: BudgetLeft | undefined;
+  // Not every server knows the field, so the default is not spelled out.
+  const mark: CacheMark = { type: 'ephemeral', ...(models.cacheTtl === '1h' ? { ttl: '1h' } : {}) };
   const summaryFacts = modelFacts(models.summaryName);
   const client = new Anthropic({
     baseURL: options.gatewayUrl,
@@ -209,14 +211,14 @@ export function createModel(options: ModelOptions): Model {
 
     async ask(question, signal) {
       const tools = question.tools.map((tool, index) =>
-        index === question.tools.length - 1 ? { ...tool, cache_control: ephemeral } : tool,
+        index === question.tools.length - 1 ? { ...tool, cache_control: mark } : tool,
       );
       const parameters: Anthropic.MessageStreamParams = {
         model: name,
         max_tokens: Math.min(models.maxOutputTokens, modelFacts(name).maxOutputTokens),
-        system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
+        system: [{ type: 'text', text: question.system, cache_control: mark }],
         tools,
-        messages: withCacheMarks(question.conversation),
+        messages: withCacheMarks(question.conversation, mark),
         // Requested as text, because the model's thoughts belong on the record.
         ...(thinks ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
         ...(effort === undefined ? {} : { output_config: { effort } }),

@@ -20,7 +20,7 @@ import { createModel } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { createSandbox, type Sandbox } from './sandbox-client.ts';
 import { createShellTool } from './shell.ts';
-import { createSummarizer } from './summary.ts';
+import { createSummaries } from './summary.ts';
 
 /** The sandbox can reach addresses that must be closed, so no command was run. */
 export const EXIT_NOT_ISOLATED = 3;
@@ -131,14 +131,15 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
         logger.warn({ reason: errorMessage(error) }, 'the end of a command could not be reported');
       }
     };
+    const within = (stop?: AbortSignal) => (stop === undefined ? until : AbortSignal.any([stop, until]));
     const loop = runLoop({
       model,
       tools: [
         createShellTool(options.sandbox, { live, ended: reportEnd }),
         createConcludeTool(given.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
       ],
-      audit: createAuditTrail(given.attempt, (entry) => client.append(entry, until)),
-      summarize: createSummarizer((text, stop) => model.summarize(text, stop)),
+      audit: createAuditTrail(given.attempt, (entry, stop) => client.append(entry, within(stop))),
+      summaries: createSummaries((text, stop) => model.summarize(text, within(stop))),
       system: systemPrompt(given),
       opening: openingMessage(given),
       contextWindow: given.model.contextWindow ?? modelFacts(given.model.name).contextWindow,

@@ -45,6 +45,11 @@ export function resultText(exit: ExecExit, timeoutSeconds: number): string {
   if (!exit.timedOut && exit.killedProcesses > 0) {
     lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were killed`);
   }
+  if (exit.hiddenCharacters > 0) {
+    lines.push(
+      `${exit.hiddenCharacters} characters are not in the output, as on a terminal: overwritten (\\r, \\b) or part of an escape sequence; \`| cat -v\` shows them`,
+    );
+  }
   if (!exit.timedOut && exit.leftBehind.length > 0) lines.push(`left behind: ${exit.leftBehind.join('; ')}`);
   lines.push(exit.stdout === '' ? '--- no stdout ---' : `--- stdout ---\n${exit.stdout.trimEnd()}`);
   if (exit.stderr !== '') lines.push(`--- stderr ---\n${exit.stderr.trimEnd()}`);
@@ -118,7 +123,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
         purpose,
         async run(callKey, signal) {
           const outcome = await runInSandbox(callKey, signal);
-          // The result is recorded only after it was summarized. The command ends now.
+          // The result is recorded only after this. The command ends now.
           await reports.ended(callKey, signal);
           return outcome;
         },
@@ -148,6 +153,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
               signal: exit.signal,
               timedOut: exit.timedOut,
               truncated: exit.truncated,
+              ...(exit.hiddenCharacters === 0 ? {} : { hiddenCharacters: exit.hiddenCharacters }),
               killedProcesses: exit.killedProcesses,
               ...(exit.timedOut || exit.leftBehind.length === 0 ? {} : { leftBehind: exit.leftBehind }),
             },

@@ -19,11 +19,19 @@ export const resultParams = z.looseObject({
   timedOut: z.boolean().optional(),
   indeterminate: z.boolean().optional(),
   truncated: z.boolean().optional(),
+  /** Characters that a terminal would not show at the end, and neither does the record. */
+  hiddenCharacters: z.number().optional(),
   signal: z.string().nullish(),
   killedProcesses: z.number().optional(),
   /** What was left when the command had ended, in words. */
   leftBehind: z.array(z.string()).optional(),
 });
+
+/** The step of a lifecycle entry that adds a summary to the result before. */
+export const SUMMARY_STEP = 'summary';
+
+/** Params of a summary: the sequence number of its tool_result. */
+export const summaryParams = z.looseObject({ step: z.literal(SUMMARY_STEP), result: z.number().int() });
 
 /** Params of an intent: the command that was running, or that none was. */
 export const intentParams = z.looseObject({

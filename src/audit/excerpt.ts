@@ -4,7 +4,7 @@ import * as z from 'zod';
 import type { TailEntry } from '../api/incident-status.ts';
 import { withoutControls, withVisibleEscapes } from './controls.ts';
 import type { Entry, EntryKind } from './entry.ts';
-import { callParams } from './entry-params.ts';
+import { callParams, summaryParams } from './entry-params.ts';
 import { lifecycleEvent } from './lifecycle.ts';
 
 /** The number of entries in the status. */
@@ -79,8 +79,11 @@ function wholeText(entry: Entry): string {
         .filter((part) => part !== '')
         .join(' ');
     }
-    case 'lifecycle':
+    case 'lifecycle': {
+      const summary = summaryParams.safeParse(entry.params);
+      if (summary.success) return `summary of entry ${summary.data.result}: ${entry.content}`;
       return entry.content === '' ? (lifecycleEvent(entry) ?? '') : entry.content;
+    }
     default:
       return entry.content;
   }

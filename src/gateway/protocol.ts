@@ -106,8 +106,8 @@ export const liveChunk = z.object({
 export type LiveChunk = z.infer<typeof liveChunk>;
 
 /**
- * POST command-ended: all processes of a command have ended. Sent before its output is summarized
- * and recorded, so that no write counts as the command's any more.
+ * POST command-ended: all processes of a command have ended. Sent before its output is
+ * recorded, so that no write counts as the command's any more.
  */
 export const commandEnded = z.object({ callKey: z.string().max(128) });
 

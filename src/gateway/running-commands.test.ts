@@ -64,6 +64,13 @@ describe('a request', () => {
     expect(await explain()).toEqual({ commandSeq: seq });
   });
 
+  it('is still explained after the summary of an earlier result', async () => {
+    const seq = call();
+    append({ kind: 'lifecycle', params: { step: 'summary', result: 1 } });
+    now = 600_000;
+    expect(await explain()).toEqual({ commandSeq: seq });
+  });
+
   it.each<[string, Partial<Entry>]>([
     ['its result', { kind: 'tool_result', tool: 'shell' }],
     ['the result of a call that does not say which', { kind: 'tool_result', tool: null }],

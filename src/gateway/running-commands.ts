@@ -6,7 +6,7 @@
 
 import { withoutControls, withVisibleEscapes } from '../audit/controls.ts';
 import type { Entry } from '../audit/entry.ts';
-import { callParams, intentParams } from '../audit/entry-params.ts';
+import { callParams, intentParams, summaryParams } from '../audit/entry-params.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { readChange } from './changes.ts';
 import type { Lease } from './leases.ts';
@@ -109,8 +109,8 @@ export class RunningCommands {
   }
 
   /**
-   * Marks the end of a command, as the agent reports it. The result is recorded later, after it was
-   * summarized.
+   * Marks the end of a command, as the agent reports it. The result is recorded a little
+   * later.
    */
   async ended({ session, attempt }: Pick<Lease, 'session' | 'attempt'>, clientKey: string): Promise<void> {
     const state = await this.#read(session);
@@ -198,6 +198,8 @@ export class RunningCommands {
     if (entry.writer === 'agent') {
       // The agent runs one command at a time, so its next step is the end of the one before.
       if (entry.kind === 'reasoning') return;
+      // The summary of an earlier result comes when it is ready.
+      if (entry.kind === 'lifecycle' && summaryParams.safeParse(entry.params).success) return;
       this.#end(state);
       if (entry.kind !== 'tool_call' || entry.tool !== SHELL) return;
       // A call without a command is one that the agent has refused to run.

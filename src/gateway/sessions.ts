@@ -16,6 +16,7 @@ import { InFlight } from './in-flight.ts';
 import { LeaseRegistry } from './lease-registry.ts';
 import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
+import { ModelTroubles } from './model-troubles.ts';
 import { createSessionGuards, type SessionGuards, type SessionGuardsOptions } from './session-guards.ts';
 import { describeUnexplained } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -29,6 +30,7 @@ export interface Sessions extends SessionGuards {
   readonly live: LiveOutput;
   readonly leases: LeaseRegistry;
   readonly status: StatusWriter;
+  readonly modelTroubles: ModelTroubles;
   readonly abandoned: AbandonedCalls;
   readonly lifecycle: LifecycleRecorder;
   /** Applies an entry that was just appended. */
@@ -47,7 +49,8 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
   const guards = await createSessionGuards({ ...options, targets: () => ({ leases, status }) });
   const { guard, commands, tripwires, signer } = guards;
   const leases = createLeases(options, guards, budgets);
-  const status = new StatusWriter({
+  const modelTroubles = new ModelTroubles((session) => status.touch(session));
+  const status: StatusWriter = new StatusWriter({
     client,
     log,
     budgets,
@@ -55,6 +58,7 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     commands,
     guard,
     tripwires,
+    modelTroubles,
     logFailure: () => log.failureDetails,
     incident: (session) => leases.incident(session),
     bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
@@ -90,6 +94,7 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     live,
     leases,
     status,
+    modelTroubles,
     abandoned,
     lifecycle,
     appended(entry) {
@@ -101,7 +106,7 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
       signer.appended(entry);
     },
     forget(session) {
-      for (const part of [budgets, changes, commands, guard, tripwires, live]) part.forget(session);
+      for (const part of [budgets, changes, commands, guard, tripwires, modelTroubles, live]) part.forget(session);
     },
   };
 }

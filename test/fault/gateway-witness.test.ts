@@ -82,7 +82,7 @@ const ways: [string, (attempt: Attempt) => Promise<unknown>][] = [
     },
   ],
   [
-    'after its end, while the output is summarized',
+    'after its end, while the output is not recorded yet',
     async (attempt) => {
       const { callKey } = await run(attempt, 'true');
       await lab.ask(attempt, 'POST', '/audit/v1/command-ended', { callKey });

@@ -17,7 +17,7 @@ import { silentLogger } from './silent-logger.ts';
 
 export type Content = { type: string; [key: string]: unknown };
 /** One scripted answer of the model. */
-export type Reply = { content: Content[]; stop?: Anthropic.StopReason } | ((response: ServerResponse) => void);
+export type Reply = { content: Content[]; stop?: Anthropic.StopReason } | ((response: ServerResponse) => unknown);
 
 let calls = 0;
 export const shell = (command: string, more: Record<string, unknown> = {}): Content => ({
@@ -102,6 +102,7 @@ export const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExi
   stdout,
   stderr: '',
   truncated: false,
+  hiddenCharacters: 0,
   killedProcesses: 0,
   leftBehind: [],
   ...changes,
@@ -120,7 +121,11 @@ interface Options {
   readonly exec?: (...args: [...Parameters<Sandbox['exec']>, tokenFile: string]) => ReturnType<Sandbox['exec']>;
   readonly isolation?: IsolationReport;
   readonly alreadyStarted?: boolean;
+  /** Answers the small model. Default: an error. */
+  readonly small?: Reply;
   readonly signal?: AbortSignal;
+  /** Called with the gateway before the attempt. */
+  readonly onGateway?: (gateway: FakeGateway) => void;
 }
 
 export async function attempt(options: Options) {
@@ -146,7 +151,7 @@ export async function attempt(options: Options) {
     task: fakeTask({ model: { name: 'scripted', summaryName: 'small', maxOutputTokens: 1000 }, ...options.task }),
     messages: (body, response, count) => {
       const small = z.looseObject({ model: z.literal('small') }).safeParse(body).success;
-      if (small) return send(response, apiError(500, 'api_error'));
+      if (small) return send(response, options.small ?? apiError(500, 'api_error'));
       const asked = gateway.bodies.filter(
         (it) => !z.looseObject({ model: z.literal('small') }).safeParse(it).success,
       ).length;
@@ -155,6 +160,7 @@ export async function attempt(options: Options) {
     ...(options.fault === undefined ? {} : { fault: options.fault }),
     ...(options.alreadyStarted === undefined ? {} : { alreadyStarted: options.alreadyStarted }),
   });
+  options.onGateway?.(gateway);
   try {
     const code = await runAttempt({
       gatewayUrl: gateway.url,

@@ -18,7 +18,14 @@ export interface Rehearsed {
 }
 
 const UNTIMED = {
-  ...{ type: 'exit' as const, durationMs: 1, timedOut: false, truncated: false, killedProcesses: 0 },
+  ...{
+    type: 'exit' as const,
+    durationMs: 1,
+    timedOut: false,
+    truncated: false,
+    killedProcesses: 0,
+    hiddenCharacters: 0,
+  },
   leftBehind: [],
 };
 

@@ -7,7 +7,7 @@ import type { HandoverStep } from '../../api/incident-status.ts';
 import { findCondition } from '../../api/meta.ts';
 import { withoutControls, withVisibleEscapes } from '../../audit/controls.ts';
 import type { Entry } from '../../audit/entry.ts';
-import { callParams, costParams, resultParams } from '../../audit/entry-params.ts';
+import { callParams, costParams, resultParams, summaryParams } from '../../audit/entry-params.ts';
 import { entryText } from '../../audit/excerpt.ts';
 import type { SessionExport } from '../../audit/export.ts';
 import type { SessionReport } from '../../audit/verify.ts';
@@ -181,6 +181,12 @@ function commands(entries: readonly Entry[]): string[] {
       return call === undefined ? [] : [[`${entry.attempt} ${call}`, entry] as const];
     }),
   );
+  const summaries = new Map(
+    entries.flatMap((entry) => {
+      const of = entry.kind === 'lifecycle' ? summaryParams.safeParse(entry.params).data?.result : undefined;
+      return of === undefined ? [] : [[of, entry.content] as const];
+    }),
+  );
   return markdownTable(
     ['row', 'time', 'why', 'command', 'exit', 'result'],
     entries.flatMap((entry) => {
@@ -196,7 +202,7 @@ function commands(entries: readonly Entry[]): string[] {
           text(entry.content),
           code(withVisibleEscapes(call.data.command)),
           result === undefined ? '?' : `${result.exitCode ?? '?'}${took}`,
-          text(result?.content ?? 'no result on record'),
+          text(result === undefined ? 'no result on record' : (summaries.get(result.seq) ?? result.content)),
         ],
       ];
     }),
