@@ -20,6 +20,9 @@ import { Budgets } from '../../src/gateway/budget.ts';
 import { Concurrency } from '../../src/gateway/concurrency.ts';
 import { agentPort } from '../../src/gateway/doors/agent-port.ts';
 import type { GatewayContext } from '../../src/gateway/doors/door.ts';
+import { Connections } from '../../src/gateway/doors/model/connections.ts';
+import { AnthropicProvider } from '../../src/gateway/doors/model/providers/anthropic.ts';
+import { keyFile } from '../../src/gateway/doors/model/providers/credential.ts';
 import { ModelUpstream } from '../../src/gateway/doors/model/upstream.ts';
 import { InFlight } from '../../src/gateway/in-flight.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
@@ -89,9 +92,9 @@ const session = '11111111-2222-3333-4444-555555555555';
 export async function runModelChain(options: ChainOptions): Promise<ChainResult> {
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-chain-'));
   const tokenFile = path.join(dir, 'token');
-  const keyFile = path.join(dir, 'api-key');
+  const keyPath = path.join(dir, 'api-key');
   await writeFile(tokenFile, 'agent-token\n');
-  await writeFile(keyFile, `${MODEL_KEY}\n`);
+  await writeFile(keyPath, `${MODEL_KEY}\n`);
   const log = await openLogInThisThread({ path: path.join(dir, 'audit.db') });
   const upstream = await startUpstream(options.replies);
   const deadline = Date.now() + (options.deadlineMs ?? 30_000);
@@ -100,7 +103,7 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
     deadline: new Date(deadline).toISOString(),
     model: { name: DEFAULT_MODEL, summaryName: DEFAULT_SUMMARY_MODEL, maxOutputTokens: 16_000, ...options.model },
   });
-  const gateway = await startDoors({ log, task, deadline, upstreamURL: upstream.url, keyFile, options });
+  const gateway = await startDoors({ log, task, deadline, upstreamURL: upstream.url, keyPath, options });
   const commands: string[] = [];
   const reports: AgentReport[] = [];
   const sandbox: Sandbox = {
@@ -174,12 +177,12 @@ interface DoorsOptions {
   readonly task: Task;
   readonly deadline: number;
   readonly upstreamURL: string;
-  readonly keyFile: string;
+  readonly keyPath: string;
   readonly options: ChainOptions;
 }
 
 /** The agents' port, for one lease that is good until the deadline. */
-async function startDoors({ log, task, deadline, upstreamURL, keyFile, options }: DoorsOptions) {
+async function startDoors({ log, task, deadline, upstreamURL, keyPath, options }: DoorsOptions) {
   const conclusions: Conclusion[] = [];
   const troubles: (ModelTrouble['reason'] | 'none')[] = [];
   const { name, summaryName, maxOutputTokens, ...modelOptions } = task.model;
@@ -225,7 +228,14 @@ async function startDoors({ log, task, deadline, upstreamURL, keyFile, options }
     client: { withToken: () => Promise.reject(new Error('there is no API server')) } as never,
     concurrency: new Concurrency(32),
     model: {
-      upstream: new ModelUpstream({ baseURL: new URL(upstreamURL), keyFile, environment: {} }),
+      upstream: new ModelUpstream({
+        baseURL: new URL(upstreamURL),
+        provider: new AnthropicProvider(
+          keyFile(keyPath, () => undefined),
+          'x-api-key',
+        ),
+        connections: new Connections({ environment: {} }),
+      }),
       reservations: { reserve: async () => undefined },
       isSettled: () => true,
       prices: pricesWith(undefined),
