@@ -49,6 +49,15 @@ export default defineConfig({
       {
         plugins: [bundledWorkers()],
         test: {
+          name: 'contract',
+          include: ['test/contract/*.test.ts'],
+          isolate: false,
+          testTimeout: 60_000,
+        },
+      },
+      {
+        plugins: [bundledWorkers()],
+        test: {
           name: 'api',
           include: ['test/api/**/*.test.ts', 'test/fault/**/*.test.ts', ...PROGRAMS],
           testTimeout: 60_000,

@@ -54,8 +54,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [...root, 'error-codes.ts', 'api', 'kube', 'audit', 'checks', ...serve, ...protocols],
     instead: 'What forwards a request of an agent belongs in src/gateway; what both need, in its protocol.ts.',
   },
+  'messages-double': {
+    imports: ['errors.ts', 'input', 'api', ...serve],
+    instead: 'This imitates a server of a vendor: what answers belongs in src/rehearsal or test/support.',
+  },
   rehearsal: {
-    imports: [...root, ...serve],
+    imports: [...root, 'messages-double', ...serve],
     inTests: ['agent', 'sandbox'],
     instead: 'This replaces a model and sees only what a model sees.',
   },

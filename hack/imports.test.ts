@@ -53,6 +53,7 @@ const forbidden: Readonly<Record<string, string>> = {
   'src/agent/b.ts': '../gateway/doors/x.ts',
   'src/controller/a.ts': '../gateway/leases.ts',
   'src/controller/incident/a.ts': '../../agent/x.ts',
+  'src/messages-double/a.ts': '../rehearsal/x.ts',
   'src/rehearsal/a.ts': '../api/x.ts',
   'src/rehearsal/rules/a.ts': '../../agent/x.ts',
   'src/docker-socket/a.ts': '../gateway/x.ts',

@@ -1,8 +1,9 @@
-// `npm test`: static checks, unit tests, tests on a real kube-apiserver, tests on kind.
+// `npm test`: static checks, unit tests, the contract with the model API, tests on a real
+// kube-apiserver, tests on kind.
 //
 // It ends with `N passed, N failed`.
 //
-//   --only static,unit,api,e2e   runs some of the parts
+//   --only static,unit,contract,api,e2e   runs some of the parts
 //   --keep                       leaves the cluster up
 //   -t PATTERN                   runs the tests with such a name
 //   --serial                     runs one part at a time; by default e2e runs beside the others
@@ -30,7 +31,7 @@ const root = path.dirname(import.meta.dirname);
 const reports = path.join(root, 'reports');
 const prepareProgram = path.join(root, 'lab/prepare.ts');
 
-const parts = ['static', 'unit', 'api', 'e2e'] as const;
+const parts = ['static', 'unit', 'contract', 'api', 'e2e'] as const;
 type Part = (typeof parts)[number];
 
 /** What is read of vitest's JSON report. */
@@ -75,7 +76,7 @@ async function seconds<T>(work: () => Promise<T>): Promise<[T, number]> {
 async function passes(part: Part, command: string, args: readonly string[], signal: AbortSignal): Promise<boolean> {
   // The parts share the machine: vitest.config.ts starts fewer workers then.
   const env = { OPLAB_TEST_PARTS: 'true' };
-  const result = await run(command, args, { cwd: root, signal, env, allowFailure: true, echo: `${part.padEnd(6)} │ ` });
+  const result = await run(command, args, { cwd: root, signal, env, allowFailure: true, echo: `${part.padEnd(8)} │ ` });
   return result.code === 0;
 }
 
@@ -98,6 +99,7 @@ async function vitest(
   const file = path.join(reports, `vitest-${project}.json`);
   await rm(file, { force: true });
   const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  if (project === 'contract') args.push('--reporter=./test/contract/report.ts');
   args.push(...folders);
   if (pattern !== undefined) args.push('-t', pattern);
   const ended = await passes(project, 'vitest', args, signal);

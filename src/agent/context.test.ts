@@ -135,6 +135,7 @@ describe('a result', () => {
     stdout: 'a\n',
     stderr: '',
     truncated: false,
+    hiddenCharacters: 0,
     killedProcesses: 0,
     leftBehind: [],
   };

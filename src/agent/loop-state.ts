@@ -2,15 +2,15 @@
 //
 // A record has what changed since the one before it. They are read back by the same attempt only.
 
-import type Anthropic from '@anthropic-ai/sdk';
 import * as z from 'zod';
+import type { Answer } from './answer.ts';
 import type { ResultNote, Turn } from './context.ts';
 import { type BudgetLeft, budgetLeft, type ModelState, modelState } from './model-state.ts';
 import { type ToolOutcome, toolOutcome } from './tool.ts';
 
 /** An answer that is being worked on: its calls are run one after another. */
 export interface Pending {
-  readonly answer: Anthropic.Message;
+  readonly answer: Answer;
   /** How much of the scarcest limit was left before the answer. */
   readonly left: BudgetLeft | undefined;
   /** The number of the first entry about the answer. */
@@ -41,7 +41,7 @@ function verbatim<T>(shape: z.ZodType): z.ZodType<T> {
 
 const block = z.looseObject({ type: z.string() });
 const turnShape = verbatim<Turn>(z.object({ role: z.enum(['user', 'assistant']), content: z.array(block) }));
-const answerShape = verbatim<Anthropic.Message>(
+const answerShape = verbatim<Answer>(
   z.looseObject({
     content: z.array(block),
     stop_reason: z.string().nullable(),

@@ -12,7 +12,7 @@ import { truncate } from '../api/truncate.ts';
 import { SUMMARY_STEP } from '../audit/entry-params.ts';
 import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
-import { describeRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
+import { type Answer, readRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { estimateTokens, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
@@ -75,11 +75,9 @@ class Interrupted extends Error {
   }
 }
 
-/** An answer as it is read back: the SDK parses the input of calls late, and hides the request's id. */
-function plain(answer: Anthropic.Message & { _request_id?: string | null }): Anthropic.Message {
-  const { _request_id } = answer;
-  const copy: Anthropic.Message = JSON.parse(JSON.stringify(answer));
-  return _request_id ? Object.assign(copy, { _request_id }) : copy;
+/** An answer as it is read back: what the SDK computes from it late is computed now. */
+function plain(answer: Answer): Answer {
+  return JSON.parse(JSON.stringify(answer));
 }
 
 /** Adds a notice to the last result. A text behind results would teach the model to wait for one. */
@@ -128,8 +126,8 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
 
     await recordThoughts(audit, answer);
     if (answer.stop_reason === 'refusal') {
-      const message = describeRefusal(model.name, answer);
-      if (!model.fallBack()) return { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED', message };
+      const { refusal, message } = readRefusal(model.name, answer);
+      if (!model.fallBack()) return { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED', message, refusal };
       // The thoughts of one model are nothing to another.
       state.conversation = withoutThinking(state.conversation) ?? state.conversation;
       await audit.append({
@@ -175,8 +173,12 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);
       yield { type: 'reminded', count: state.reminders };
     }
-    // The reported usage covers what was sent; what this turn added is estimated.
-    state.tokens = inputTokens + output_tokens + estimateTokens(state.conversation.slice(turnStart));
+    // The reported usage covers what was sent; what this turn added is estimated. So is everything, if the
+    // server does not count.
+    const isCounted = inputTokens > 0;
+    state.tokens = isCounted
+      ? inputTokens + output_tokens + estimateTokens(state.conversation.slice(turnStart))
+      : estimateTokens([state.system, definitions, state.conversation]);
     state.pending = undefined;
   }
 
@@ -208,7 +210,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
    * Queries the model. If the API rejects the conversation as too long, trims it once and retries. If
    * it rejects the thinking in it, retries without, and then without the parameter.
    */
-  async function askOrTrim(): Promise<Anthropic.Message> {
+  async function askOrTrim(): Promise<Answer> {
     for (let isTrimmed = false; ; ) {
       try {
         return await model.ask({ system: state.system, tools: definitions, conversation: state.conversation }, signal);

@@ -69,7 +69,6 @@ it('a request that is too large for the gateway is too long a conversation', asy
 describe('a stream that fails in the same way each time', () => {
   it.each<[string, Reply]>([
     ['begins twice', stream(messageStart, messageStart, stop)],
-    ['counts nothing', stream(messageStart, { type: 'message_delta', delta: { stop_reason: 'end_turn' } }, stop)],
     ['has no message', stream(stop)],
   ])('ends the attempt after three calls: %s', async (_what, reply) => {
     const { gateway, reports } = await attempt({ replies: [reply, reply, reply, reply, reply] });
@@ -150,6 +149,7 @@ describe('a model that declines', () => {
       {
         code: 'OPLAB_MODEL_DECLINED',
         message: expect.stringContaining('scripted declined to continue (category cyber)'),
+        refusal: { model: 'scripted', category: 'cyber' },
       },
     ]);
   });
@@ -202,6 +202,23 @@ it('sends what it sent before byte for byte, with at most four cache marks, two 
   for (const [index, text] of plain.slice(1).entries()) {
     const before = plain[index] ?? '';
     expect(text.startsWith(before.slice(0, -1))).toBe(true);
+  }
+});
+
+it.each([
+  { cacheTtl: '1h', mark: { type: 'ephemeral', ttl: '1h' } },
+  // Not every server of the API knows the field.
+  { cacheTtl: '5m', mark: { type: 'ephemeral' } },
+] as const)('asks for a cache of $cacheTtl if the class says so', async ({ cacheTtl, mark }) => {
+  const model = { name: 'scripted', summaryName: 'small', maxOutputTokens: 1000, cacheTtl };
+  const { gateway } = await attempt({
+    task: { model },
+    replies: [{ content: [shell('a')] }, { content: [conclude()] }],
+  });
+  for (const body of gateway.bodies) {
+    const marks = JSON.stringify(body).match(/"cache_control":\{[^}]*\}/g) ?? [];
+    expect(marks.length).toBeGreaterThan(2);
+    expect([...new Set(marks)]).toEqual([`"cache_control":${JSON.stringify(mark)}`]);
   }
 });
 

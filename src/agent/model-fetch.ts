@@ -3,7 +3,9 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import * as z from 'zod';
+import { withWholeCharacters } from '../net/json.ts';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
+import { normalStream, withCounts } from './normal-stream.ts';
 
 /**
  * A stream without a single byte for this long is considered dead. Pings are not guaranteed, and the
@@ -18,11 +20,14 @@ const wholeMessage = z.custom<Anthropic.Message>(
       .looseObject({
         type: z.literal('message'),
         content: z.array(z.looseObject({ type: z.string() })),
-        usage: z.looseObject({}),
+        usage: z.looseObject({}).nullish(),
       })
       .safeParse(value).success,
   'not a message of the Messages API',
 );
+
+/** An error that comes with the status of success. */
+const anError = z.looseObject({ error: z.union([z.looseObject({}), z.string()]) });
 
 /** The events of a stream that contains this message. */
 function toStreamEvents(message: Anthropic.Message): Anthropic.MessageStreamEvent[] {
@@ -47,17 +52,37 @@ function toStreamEvents(message: Anthropic.Message): Anthropic.MessageStreamEven
   ];
 }
 
-/** Converts a complete message into an event stream. */
+/** Converts a complete message, or an error, into an event stream. Anything else is a stream that fails. */
 async function toStream(response: Response): Promise<Response> {
-  const message = wholeMessage.parse(await response.json());
-  const text = toStreamEvents(message)
-    .map((event) => formatServerSentEvent(event.type, event))
-    .join('');
-  return new Response(text, { status: 200, headers: { 'content-type': 'text/event-stream' } });
+  const body = await response.text();
+  const headers = new Headers(response.headers);
+  headers.set('content-type', 'text/event-stream');
+  headers.delete('content-length');
+  const events = (text: string) => new Response(text, { headers });
+  let content: unknown;
+  try {
+    content = JSON.parse(body);
+  } catch {
+    content = undefined;
+  }
+  const message = wholeMessage.safeParse(content);
+  if (message.success) {
+    const usage = { ...message.data.usage, ...withCounts(message.data.usage) };
+    return events(
+      toStreamEvents({ ...message.data, usage })
+        .map((event) => formatServerSentEvent(event.type, event))
+        .join(''),
+    );
+  }
+  if (anError.safeParse(content).success) return events(formatServerSentEvent('error', content));
+  // Thrown here, it would look like a connection that cannot be made.
+  const start = (controller: ReadableStreamDefaultController<Uint8Array>) =>
+    controller.error(new Error(`the answer is not a message of the Messages API: ${body.slice(0, 200)}`));
+  return new Response(new ReadableStream({ start }), { headers });
 }
 
-/** Ends the stream with an error if it is silent for too long. */
-function abortOnSilence(response: Response, silenceMs: number): Response {
+/** The body as the SDK reads it, which ends with an error if it is silent for too long. */
+function readableBody(response: Response, silenceMs: number): Response {
   if (response.body === null) return response;
   let timer: NodeJS.Timeout;
   const watch = new TransformStream<Uint8Array, Uint8Array>({
@@ -78,7 +103,10 @@ function abortOnSilence(response: Response, silenceMs: number): Response {
       clearTimeout(timer);
     },
   });
-  return new Response(response.body.pipeThrough(watch), { status: response.status, headers: response.headers });
+  const watched = response.body.pipeThrough(watch);
+  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  const body = isStream ? watched.pipeThrough(normalStream()) : watched;
+  return new Response(body, { status: response.status, headers: response.headers });
 }
 
 /** Calls `authorization` for each request, because the token rotates. */
@@ -94,12 +122,15 @@ export function createModelFetch(
     const headers = new Headers(init?.headers);
     headers.set('authorization', await authorization());
     headers.delete('x-api-key');
-    const response = await fetch(input, { ...init, headers, redirect: 'error' });
+    // The API refuses a request for half of a surrogate pair in it, which a model can write itself.
+    const body = typeof init?.body === 'string' ? withWholeCharacters(init.body) : init?.body;
+    const response = await fetch(input, { ...init, ...(body == null ? {} : { body }), headers, redirect: 'error' });
     if (!response.ok) return response;
     options.onHeaders?.(response.headers);
+    const { silenceMs = SILENCE_MS } = options;
     const wantsStream = typeof init?.body === 'string' && /"stream":\s*true/.test(init.body);
     const isJson = response.headers.get('content-type')?.includes('application/json') === true;
-    if (wantsStream && isJson) return toStream(response);
-    return abortOnSilence(response, options.silenceMs ?? SILENCE_MS);
+    if (wantsStream && isJson) return readableBody(await toStream(response), silenceMs);
+    return readableBody(response, silenceMs);
   };
 }

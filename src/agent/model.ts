@@ -10,7 +10,7 @@ import { ERRORS, isErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { BUDGET_LEFT_HEADER, type Task } from '../gateway/protocol.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
-import { wasCutOff } from './answer.ts';
+import { type Answer, wasCutOff } from './answer.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
 import type { BudgetLeft, ModelState } from './model-state.ts';
@@ -36,7 +36,7 @@ export interface Model {
    * OPLAB_MODEL_… if no retry helps, OPLAB_CONTEXT_FULL if the conversation is too long,
    * OPLAB_THINKING_REFUSED if its thinking is not accepted
    */
-  ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
+  ask(question: Question, signal: AbortSignal): Promise<Answer>;
   /** From now on asks the fallback model of the class. False if there is none, or it is asked already. */
   fallBack(): boolean;
   /** From now on sends no thinking parameter. False if none was sent. */
@@ -67,19 +67,19 @@ const SUMMARY_MAX_TOKENS = 1500;
 /** A 401 may be a token that was just rotated, so it is retried a few times. A wrong key is not. */
 const MAX_UNAUTHORIZED = 3;
 
-const ephemeral = { type: 'ephemeral' } as const;
+type CacheMark = Anthropic.CacheControlEphemeral;
 
 /**
  * The conversation with a cache mark on the last block of each of the last two user messages. The API
  * looks for what it has written before within twenty blocks of a mark; an answer with many calls has
  * more.
  */
-function withCacheMarks(conversation: readonly Turn[]): Turn[] {
+function withCacheMarks(conversation: readonly Turn[], mark: CacheMark): Turn[] {
   const marked = new Set(conversation.filter(({ role }) => role === 'user').slice(-2));
   return conversation.map((turn) => {
     const block = turn.content.at(-1);
     if (!marked.has(turn) || (block?.type !== 'text' && block?.type !== 'tool_result')) return turn;
-    return { ...turn, content: [...turn.content.slice(0, -1), { ...block, cache_control: ephemeral }] };
+    return { ...turn, content: [...turn.content.slice(0, -1), { ...block, cache_control: mark }] };
   });
 }
 
@@ -160,6 +160,8 @@ export function createModel(options: ModelOptions): Model {
   let thinks = models.thinking === undefined ? modelFacts(name).thinking !== 'none' : models.thinking === 'adaptive';
   let { effort } = models;
   let left: BudgetLeft | undefined;
+  // Not every server knows the field, so the default is not spelled out.
+  const mark: CacheMark = { type: 'ephemeral', ...(models.cacheTtl === '1h' ? { ttl: '1h' } : {}) };
   const summaryFacts = modelFacts(models.summaryName);
   const client = new Anthropic({
     baseURL: options.gatewayUrl,
@@ -214,14 +216,14 @@ export function createModel(options: ModelOptions): Model {
 
     async ask(question, signal) {
       const tools = question.tools.map((tool, index) =>
-        index === question.tools.length - 1 ? { ...tool, cache_control: ephemeral } : tool,
+        index === question.tools.length - 1 ? { ...tool, cache_control: mark } : tool,
       );
       const parameters: Anthropic.MessageStreamParams = {
         model: name,
         max_tokens: Math.min(models.maxOutputTokens, modelFacts(name).maxOutputTokens),
-        system: [{ type: 'text', text: question.system, cache_control: ephemeral }],
+        system: [{ type: 'text', text: question.system, cache_control: mark }],
         tools,
-        messages: withCacheMarks(question.conversation),
+        messages: withCacheMarks(question.conversation, mark),
         // Requested as text, because the model's thoughts belong on the record.
         ...(thinks ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
         ...(effort === undefined ? {} : { output_config: { effort } }),
@@ -232,9 +234,10 @@ export function createModel(options: ModelOptions): Model {
         signal.throwIfAborted();
         let afterMs = 0;
         try {
-          const answer = await client.messages.stream(parameters, { signal }).finalMessage();
+          const stream = client.messages.stream(parameters, { signal });
+          const answer = await stream.finalMessage();
           requireReadable(answer);
-          return answer;
+          return Object.assign(answer, { requestID: stream.request_id ?? undefined });
         } catch (error) {
           signal.throwIfAborted();
           const failure = classify(error, unauthorized);

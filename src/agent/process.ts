@@ -125,7 +125,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
   async function endWithout(end: Exclude<LoopEnd, { reason: 'concluded' }>): Promise<number> {
     const code = 'code' in end ? { code: end.code } : {};
     await options
-      .leaveReport({ ...code, message: describeEnd(end) })
+      .leaveReport({ ...code, message: describeEnd(end), ...('refusal' in end ? { refusal: end.refusal } : {}) })
       .catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'no termination message'));
     const content = `The attempt ended without a claim: ${describeEnd(end)}`;
     const params = { step: 'agent_ended', reason: end.reason, ...code };

@@ -1,6 +1,7 @@
 // The tool `shell`: one command in the sandbox, with its purpose.
 
 import * as z from 'zod';
+import { truncate } from '../api/truncate.ts';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { checkInput, joinProblems } from '../input/parse-input.ts';
 import {
@@ -50,6 +51,11 @@ export function resultText(exit: ExecExit, timeoutSeconds: number): string {
   else if (exit.signal !== null) lines.push(`killed by ${exit.signal}`);
   if (!exit.timedOut && exit.killedProcesses > 0) {
     lines.push(`${exit.killedProcesses} processes were still running when the command ended, and were killed`);
+  }
+  if (exit.hiddenCharacters > 0) {
+    lines.push(
+      `${exit.hiddenCharacters} characters are not in the output, as on a terminal: overwritten (\\r, \\b) or part of an escape sequence; \`| cat -v\` shows them`,
+    );
   }
   if (!exit.timedOut && exit.leftBehind.length > 0) lines.push(`left behind: ${exit.leftBehind.join('; ')}`);
   lines.push(exit.stdout === '' ? '--- no stdout ---' : `--- stdout ---\n${exit.stdout.trimEnd()}`);
@@ -162,7 +168,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
             (event) => {
               if (event.type === 'started') startedAt = event.time;
               if (event.type === 'chunk')
-                reports.live({ callKey, stream: event.stream, text: event.text.slice(0, 65536) });
+                reports.live({ callKey, stream: event.stream, text: truncate(event.text, 65536, '') });
             },
             signal,
           );
@@ -178,6 +184,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
               signal: exit.signal,
               timedOut: exit.timedOut,
               truncated: exit.truncated,
+              ...(exit.hiddenCharacters === 0 ? {} : { hiddenCharacters: exit.hiddenCharacters }),
               killedProcesses: exit.killedProcesses,
               ...(exit.timedOut || exit.leftBehind.length === 0 ? {} : { leftBehind: exit.leftBehind }),
             },

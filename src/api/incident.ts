@@ -111,6 +111,8 @@ export const CONDITIONS = {
   TripwiresIntact: 'TripwiresIntact',
   /** Only set while the audit log accepts no new work: False, with the reason. */
   AuditWritable: 'AuditWritable',
+  /** Only set while the calls of the agent's model fail in a way that may pass: False, with the reason. */
+  ModelAnswers: 'ModelAnswers',
   Finished: 'Finished',
   Succeeded: 'Succeeded',
   Reconciling: 'Reconciling',

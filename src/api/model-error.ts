@@ -42,14 +42,26 @@ const BY_TYPE: Readonly<Record<string, ModelErrorCode | 'passing'>> = {
   timeout_error: 'passing',
   api_error: 'passing',
   AccessDeniedException: 'OPLAB_MODEL_KEY_REFUSED',
+  AccessDenied: 'OPLAB_MODEL_KEY_REFUSED',
   UnrecognizedClientException: 'OPLAB_MODEL_KEY_REFUSED',
+  InvalidClientTokenId: 'OPLAB_MODEL_KEY_REFUSED',
   ExpiredTokenException: 'OPLAB_MODEL_KEY_REFUSED',
+  ExpiredToken: 'OPLAB_MODEL_KEY_REFUSED',
+  RequestExpired: 'OPLAB_MODEL_KEY_REFUSED',
   InvalidSignatureException: 'OPLAB_MODEL_KEY_REFUSED',
+  SignatureDoesNotMatch: 'OPLAB_MODEL_KEY_REFUSED',
+  IncompleteSignature: 'OPLAB_MODEL_KEY_REFUSED',
+  MissingAuthenticationToken: 'OPLAB_MODEL_KEY_REFUSED',
+  MissingAuthenticationTokenException: 'OPLAB_MODEL_KEY_REFUSED',
+  ServiceQuotaExceededException: 'OPLAB_MODEL_ACCOUNT',
+  budget_exceeded: 'OPLAB_MODEL_ACCOUNT',
   ResourceNotFoundException: 'OPLAB_MODEL_UNKNOWN',
   ThrottlingException: 'passing',
   ServiceUnavailableException: 'passing',
   ModelNotReadyException: 'passing',
   ModelTimeoutException: 'passing',
+  ModelErrorException: 'passing',
+  ModelStreamErrorException: 'passing',
   InternalServerException: 'passing',
   UNAUTHENTICATED: 'OPLAB_MODEL_KEY_REFUSED',
   PERMISSION_DENIED: 'OPLAB_MODEL_KEY_REFUSED',
@@ -61,9 +73,13 @@ const BY_TYPE: Readonly<Record<string, ModelErrorCode | 'passing'>> = {
 
 /** Codes in `error.details.error_code` or `error.code` that concern the account. */
 const ACCOUNT_CODE = /spend_limit|credit|billing|insufficient_quota|payment/i;
+const CONTEXT_CODE = /context_length|context_window|context_size/i;
+const KEY_CODE = /invalid_api_key|invalid_authentication/i;
 /** The API has no code for these. */
 const ACCOUNT_TEXT =
-  /credit balance|specified API usage limits|spend(?:ing)? (?:limit|cap)|insufficient (?:credit|funds|quota)|exceeded your current quota|payment required/i;
+  /credit balance|specified API usage limits|spend(?:ing)? (?:limit|cap)|insufficient (?:credit|funds|quota)|exceeded your current quota|payment required|budget has been exceeded|exceeded (?:the |your )?budget|billing (?:to be |must be |is not )?enabled|billing account|(?:organization|account)(?: is| has been)? (?:disabled|suspended|not active|inactive|closed|past due)/i;
+const KEY_TEXT =
+  /(?:invalid|incorrect|unknown|expired|revoked|missing) (?:x-)?(?:api|auth)?[ _-]?(?:key|token|credentials?)\b|(?:api[ _-]?key|access token|security token|credentials?)\b.{0,60}?(?:not valid|is invalid|has expired|is expired|was revoked|is missing|not found)/i;
 const CONTEXT_TEXT =
   /prompt is too long|input is too long|too many (?:input )?tokens|context[ _](?:length|window|limit|size)|maximum context|exceeds? (?:the )?(?:model'?s )?(?:maximum|available) (?:context|number of (?:input )?tokens)|token count .{0,40}exceeds|reduce the length of the (?:messages|prompt|input)/i;
 const MODEL_TEXT =
@@ -79,11 +95,13 @@ export function judgeModelError({ status, body, shouldRetry }: ModelError): Mode
   const isRequestFault = status === 400 || status === 422 || (status === undefined && type === 'invalid_request_error');
   // Some servers in front of a model wrap what it said into a type or a status of their own.
   if (isRequestFault || (status !== undefined && status >= 500)) {
-    if (CONTEXT_TEXT.test(text)) return verdict('OPLAB_CONTEXT_FULL');
+    const isByCode = codes.some((code) => CONTEXT_CODE.test(code));
+    if (isByCode || CONTEXT_TEXT.test(text)) return verdict('OPLAB_CONTEXT_FULL');
   }
   const byType = type === undefined || !Object.hasOwn(BY_TYPE, type) ? undefined : BY_TYPE[type];
   if (isRequestFault) {
     if (ACCOUNT_TEXT.test(text)) return verdict('OPLAB_MODEL_ACCOUNT');
+    if (codes.some((code) => KEY_CODE.test(code)) || KEY_TEXT.test(text)) return verdict('OPLAB_MODEL_KEY_REFUSED');
     if (THINKING_TEXT.test(text) && !/max_tokens/.test(text)) return verdict('OPLAB_THINKING_REFUSED');
     if (byType !== undefined && byType !== 'passing') return verdict(byType);
     if (MODEL_TEXT.test(text) && !/max_tokens/.test(text)) return verdict('OPLAB_MODEL_UNKNOWN');
@@ -95,8 +113,9 @@ export function judgeModelError({ status, body, shouldRetry }: ModelError): Mode
     return verdict(isFinal ? 'OPLAB_MODEL_ACCOUNT' : undefined);
   }
   if (byType === 'passing') return verdict(undefined);
-  if (byType !== undefined) return verdict(byType);
-  return verdict(byStatus(status));
+  const code = byType ?? byStatus(status);
+  // Vendors refuse the key of an account that owes them something.
+  return verdict(code === 'OPLAB_MODEL_KEY_REFUSED' && ACCOUNT_TEXT.test(text) ? 'OPLAB_MODEL_ACCOUNT' : code);
 }
 
 function byStatus(status: number | undefined): ModelErrorCode | undefined {
@@ -105,6 +124,7 @@ function byStatus(status: number | undefined): ModelErrorCode | undefined {
     case 408:
     case 409:
     case 425:
+    case 499:
       return undefined;
     case 401:
     case 403:
@@ -115,11 +135,14 @@ function byStatus(status: number | undefined): ModelErrorCode | undefined {
     case 404:
     case 405:
     case 410:
+    case 501:
       return 'OPLAB_MODEL_UNKNOWN';
     case 413:
       return 'OPLAB_CONTEXT_FULL';
     default:
-      return status >= 500 ? undefined : 'OPLAB_MODEL_REFUSED';
+      if (status >= 500) return undefined;
+      // A redirection is not followed: it may lead the key to somebody else.
+      return status < 400 ? 'OPLAB_MODEL_UNKNOWN' : 'OPLAB_MODEL_REFUSED';
   }
 }
 

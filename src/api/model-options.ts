@@ -3,6 +3,9 @@
 import * as z from 'zod';
 import { EFFORTS } from './model-table.ts';
 
+/** The lifetimes of the prompt cache, the default first. */
+const CACHE_TTLS = ['5m', '1h'] as const;
+
 /** How the agent model is asked. What is not set follows from the table of models. */
 export const modelOptions = z.object({
   fallbackName: z.string().min(1).max(128).optional().meta({
@@ -19,6 +22,10 @@ export const modelOptions = z.object({
   }),
   contextWindow: z.number().int().min(8000).max(10_000_000).optional().meta({
     description: 'Context window of the agent model in tokens. If not set, it follows from the name of the model.',
+  }),
+  cacheTtl: z.enum(CACHE_TTLS).optional().meta({
+    description:
+      'How long the API keeps the cached prompt between two requests. 5m, the default, is cheaper to write; 1h pays off if commands often run for more than four minutes.',
   }),
 });
 export type ModelOptions = z.infer<typeof modelOptions>;

@@ -19,6 +19,8 @@ export const resultParams = z.looseObject({
   timedOut: z.boolean().optional(),
   indeterminate: z.boolean().optional(),
   truncated: z.boolean().optional(),
+  /** Characters that a terminal would not show at the end, and neither does the record. */
+  hiddenCharacters: z.number().optional(),
   signal: z.string().nullish(),
   killedProcesses: z.number().optional(),
   /** What was left when the command had ended, in words. */

@@ -170,6 +170,7 @@ describe('StatusWriter with a log that was set back', () => {
       guard: { check: check ?? ((of) => guard.check(of)), reason: () => undefined, written: () => {} },
       logFailure: () => undefined,
       tripwires: { condition: () => undefined },
+      modelTroubles: { condition: () => undefined },
       incident: () => incident(published),
       bucket: { take: async () => {} },
       logger: createLogger('gateway', { stream: { write: () => {} } }),

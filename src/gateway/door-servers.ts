@@ -20,7 +20,7 @@ import type { Door, GatewayContext } from './doors/door.ts';
 import { serve } from './doors/front.ts';
 import { createApiServer } from './doors/kube/api-server.ts';
 import { kubeDoor } from './doors/kube/door.ts';
-import type { ModelUpstream } from './doors/model/upstream.ts';
+import type { ModelAPI } from './doors/model/upstream.ts';
 import type { GatewayEnvironment } from './environment.ts';
 import type { Prices } from './prices.ts';
 import { createReadApi } from './read-api/server.ts';
@@ -40,7 +40,7 @@ export interface DoorServersOptions {
   /** Whether the calls that an earlier gateway left without a result are recorded. */
   readonly isSettled: () => boolean;
   /** The model API, and what its models cost. */
-  readonly model: { readonly upstream: ModelUpstream; readonly prices: Prices };
+  readonly model: { readonly upstream: ModelAPI; readonly prices: Prices };
   /** Has the gauges of the certificates. */
   readonly registry: Registry;
   readonly signal: AbortSignal;

@@ -36,10 +36,36 @@ export const gatewayEnvironment = z.object({
   OPLAB_SYSTEM_NAMESPACE: z.string().default('oplab-system'),
   /** The namespace of agent pods and their service accounts. */
   OPLAB_AGENTS_NAMESPACE: z.string().default('oplab-agents'),
-  /** Base URL of a server that serves the Messages API, with or without /v1. */
-  OPLAB_UPSTREAM_URL: z.url({ protocol: /^https?$/ }).default('https://api.anthropic.com'),
+  /** Who serves the Messages API: anthropic is everybody who serves it as Anthropic does. */
+  OPLAB_MODEL_PROVIDER: z.enum(['anthropic', 'bedrock', 'vertex']).default('anthropic'),
+  /** How the gateway proves who asks. Default: the first of its provider. */
+  OPLAB_MODEL_AUTH: z.enum(['x-api-key', 'bearer', 'workload-identity', 'access-key', 'credentials-file']).optional(),
+  /** The region of Amazon Bedrock or Vertex AI. */
+  OPLAB_MODEL_REGION: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,62}$/)
+    .optional(),
+  /** The project of Vertex AI. */
+  OPLAB_MODEL_PROJECT: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9:.-]{0,62}$/)
+    .optional(),
+  /** Base URL of the API, with or without /v1. Default: that of the provider, in the region. */
+  OPLAB_UPSTREAM_URL: z.url({ protocol: /^https?$/ }).optional(),
   /** File with the API key. No header is sent while the file does not exist. */
   OPLAB_MODEL_KEY_FILE: z.string().optional(),
+  /** The folder with access-key-id, secret-access-key and session-token, or credentials.json. */
+  OPLAB_MODEL_SECRET_DIR: z.string().optional(),
+  /** The role of the pod, and a token of its ServiceAccount. EKS sets both. */
+  AWS_ROLE_ARN: z.string().optional(),
+  AWS_WEB_IDENTITY_TOKEN_FILE: z.string().optional(),
+  /** Another endpoint of STS than the region's own. */
+  AWS_ENDPOINT_URL_STS: z.url({ protocol: /^https?$/ }).optional(),
+  /** Where EKS Pod Identity has the credential of the pod. EKS sets both. */
+  AWS_CONTAINER_CREDENTIALS_FULL_URI: z.url({ protocol: /^https?$/ }).optional(),
+  AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: z.string().optional(),
+  /** What all built-in prices are multiplied with. */
+  OPLAB_PRICE_FACTOR: z.coerce.number().positive().max(100).default(1),
   /** YAML or JSON: model → {input, output, cacheRead, cacheWrite} in USD per million tokens. */
   OPLAB_PRICES_FILE: z.string().optional(),
   OPLAB_UPSTREAM_CA_FILE: z.string().optional(),

@@ -14,7 +14,7 @@ import { type ClassProbes, type ClassQuotas, createClassQuotas } from './class-q
 import { loadDigestKey } from './digest-key.ts';
 import { createDoorServers, type DoorPorts, type DoorServers } from './door-servers.ts';
 import type { GatewayContext } from './doors/door.ts';
-import { ModelUpstream } from './doors/model/upstream.ts';
+import { createModelAPI } from './doors/model/providers/create.ts';
 import type { GatewayEnvironment } from './environment.ts';
 import { observeGauges } from './gauges.ts';
 import { Identities } from './identity.ts';
@@ -103,21 +103,16 @@ async function createParts(
   const metrics = createGatewayMetrics(registry);
   const memory = new BodyMemory(bodyMemoryLimits(environment.OPLAB_BODY_MEMORY_BYTES));
   const model = {
-    upstream: new ModelUpstream({
-      baseURL: new URL(environment.OPLAB_UPSTREAM_URL),
-      keyFile: environment.OPLAB_MODEL_KEY_FILE,
-      caFile: environment.OPLAB_UPSTREAM_CA_FILE,
-      proxy: environment.OPLAB_UPSTREAM_PROXY,
-      onKey: (key) => log.addSecret(key),
-    }),
-    prices: await loadPrices(environment.OPLAB_PRICES_FILE),
+    upstream: createModelAPI(environment, (secret) => log.addSecret(secret)),
+    prices: await loadPrices(environment.OPLAB_PRICES_FILE, environment.OPLAB_PRICE_FACTOR),
   };
   const redact = (text: string) => log.redact(text);
   const probes: ClassProbes = (classes, onChange) => new ModelProbes({ ...model, classes, onChange, redact, signal });
   const quotas = createClassQuotas({ client, logger, probes, signal });
   const { dayQuota, classes, quotaClass } = quotas;
   const sessions = await createSessions({ environment, client, log, keys, secret, metrics, logger, signal });
-  const { leases, budgets, status, tripwires, live, inFlight, conversations, commands, abandoned } = sessions;
+  const { leases, budgets, status, tripwires, modelTroubles, live, inFlight, conversations, commands, abandoned } =
+    sessions;
   const reportLogFailure = reportLogFailures({
     log,
     client,
@@ -141,6 +136,7 @@ async function createParts(
     quotaClass,
     status,
     tripwires,
+    modelTroubles,
     live,
     redact,
     inFlight,

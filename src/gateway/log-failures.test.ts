@@ -111,6 +111,7 @@ describe('StatusWriter', () => {
         written: () => undefined,
       },
       tripwires: { condition: () => undefined },
+      modelTroubles: { condition: () => undefined },
       logFailure: () => failure,
       // As the watch shows it for a while: without what was written last.
       incident: () => incident('running'),

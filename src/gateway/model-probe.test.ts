@@ -9,6 +9,9 @@ import { type AgentClass, agentClass } from '../api/agent-class.ts';
 import type { NewKubeObject } from '../kube/client.ts';
 import { ClassStatusWriter } from './class-status.ts';
 import { DayQuota } from './day-quota.ts';
+import { Connections } from './doors/model/connections.ts';
+import { AnthropicProvider } from './doors/model/providers/anthropic.ts';
+import { keyFile } from './doors/model/providers/credential.ts';
 import { ModelUpstream } from './doors/model/upstream.ts';
 import { ModelProbes } from './model-probe.ts';
 import { pricesWith } from './prices.ts';
@@ -47,8 +50,16 @@ function aClass(model: object = {}, ceilings: object = {}, name = 'default'): Ag
   });
 }
 
+function upstreamAt(url: URL) {
+  const provider = new AnthropicProvider(
+    keyFile(undefined, () => {}),
+    'x-api-key',
+  );
+  return new ModelUpstream({ baseURL: url, provider, connections: new Connections({ environment: {} }) });
+}
+
 function probesOf(classes: AgentClass[], onChange = () => {}, url = baseURL) {
-  const upstream = new ModelUpstream({ baseURL: url, environment: {} });
+  const upstream = upstreamAt(url);
   const prices = pricesWith({ 'my/model': { input: 1, output: 1 }, free: { input: 0, output: 0 } });
   const redact = (text: string) => text.replaceAll('sk-secret', '[redacted]');
   const { signal } = new AbortController();
@@ -112,10 +123,10 @@ describe('a class', () => {
 
 it('asks again when a class or the key is new, and not otherwise', async () => {
   const classes = [aClass()];
-  const upstream = new ModelUpstream({ baseURL, environment: {} });
+  const upstream = upstreamAt(baseURL);
   let key = 'first';
   const probes = new ModelProbes({
-    upstream: { askModel: (model, until) => upstream.askModel(model, until), keyDigest: async () => key },
+    upstream: { askModel: (model, until) => upstream.askModel(model, until), credentialDigest: async () => key },
     ...{ prices: pricesWith(undefined), classes: () => classes, onChange: () => {}, redact: String },
     signal: new AbortController().signal,
   });

@@ -5,10 +5,10 @@ import { type AgentClass, resolveCeilings } from '../api/agent-class.ts';
 import type { Condition } from '../api/meta.ts';
 import { judgeModelError, MODEL_ERROR_FIX, type ModelErrorCode } from '../api/model-error.ts';
 import { canonicalModel, isKnownModel, modelFacts } from '../api/model-table.ts';
-import { errorMessage } from '../errors.ts';
+import { errorMessage, isOplabError } from '../errors.ts';
 import { readAnswer } from '../net/answer-body.ts';
 import { LEAST_OUTPUT_TOKENS } from './doors/model/call-charge.ts';
-import type { ModelUpstream } from './doors/model/upstream.ts';
+import type { ModelAPI } from './doors/model/upstream.ts';
 import { HurriedLoop } from './hurried-loop.ts';
 import { type Prices, ratesFor } from './prices.ts';
 
@@ -23,7 +23,7 @@ export interface ModelState {
 }
 
 export interface ModelProbesOptions {
-  readonly upstream: Pick<ModelUpstream, 'askModel' | 'keyDigest'>;
+  readonly upstream: Pick<ModelAPI, 'askModel' | 'credentialDigest'>;
   readonly prices: Prices;
   readonly classes: () => readonly AgentClass[];
   /** Called when the state of a class has changed. */
@@ -73,7 +73,7 @@ export class ModelProbes {
   /** Asks about each model that is due, one after the other. */
   async look(): Promise<void> {
     const { upstream, classes, onChange } = this.#options;
-    const key = await upstream.keyDigest();
+    const key = await upstream.credentialDigest();
     if (key !== this.#key) this.#answers.clear();
     this.#key = key;
     const models = new Set(classes().flatMap(modelsOf));
@@ -104,15 +104,23 @@ export class ModelProbes {
     try {
       const until = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
       const answer = await upstream.askModel(model, until);
+      if (answer === undefined) return { status: 'Unknown', reason: 'NotTold', message: NOT_TOLD };
       const status = answer.statusCode ?? 0;
       const body = (await readAnswer(answer, 64 * 1024, { wholeMs: ANSWER_MS, signal: until })).toString('utf8');
       if (status < 300) return { status: 'True', reason: 'Reachable', message: '' };
       return judgeAnswer(model, status, body, redact);
     } catch (error) {
-      return { status: 'False', reason: 'Unreachable', message: redact(errorMessage(error)) };
+      const isRefused = isOplabError(error) && error.code === 'OPLAB_MODEL_KEY_REFUSED';
+      return {
+        status: 'False',
+        reason: isRefused ? 'KeyRefused' : 'Unreachable',
+        message: redact(errorMessage(error)),
+      };
     }
   }
 }
+
+const NOT_TOLD = 'the model API does not tell which models it has, so the first Incident will show it';
 
 /** Every other code says nothing about a model that was only asked about. */
 const REASONS: Partial<Record<ModelErrorCode, string>> = {
@@ -129,8 +137,7 @@ function judgeAnswer(model: string, status: number, body: string, redact: (text:
   const isMissingPath = code === 'OPLAB_MODEL_UNKNOWN' && !/"not_found_error"/.test(body);
   const reason = REASONS[code];
   if (isMissingPath || reason === undefined) {
-    const hint = 'the model API does not tell which models it has, so the first Incident will show it';
-    return { status: 'Unknown', reason: 'NotTold', message: `${hint}; ${said}` };
+    return { status: 'Unknown', reason: 'NotTold', message: `${NOT_TOLD}; ${said}` };
   }
   return { status: 'False', reason, message: `${MODEL_ERROR_FIX[code]}; ${said}` };
 }

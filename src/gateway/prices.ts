@@ -50,8 +50,11 @@ export interface Tokens {
 /** What the vendor multiplies all rates with if a model must run in the US. */
 const US_FACTOR = 1.1;
 
-/** The built-in table with `overrides` (model → price) applied. @throws InvalidInput */
-export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
+/**
+ * The built-in table, all of it multiplied with a factor, with `overrides` (model → price) applied, which
+ * are as they are given. @throws InvalidInput
+ */
+export function pricesWith(overrides: unknown, origin = 'prices', factor = 1): Prices {
   const parsed = parseInput(
     z.record(z.string(), price).nullish(),
     overrides,
@@ -59,22 +62,41 @@ export function pricesWith(overrides: unknown, origin = 'prices'): Prices {
     { values: 'shown' },
   );
   const given = new Map(Object.entries(parsed ?? {}));
-  return { get: (model) => given.get(model) ?? given.get(canonicalModel(model)) ?? modelFacts(model).price };
+  return {
+    get: (model) => given.get(model) ?? given.get(canonicalModel(model)) ?? multiplied(modelFacts(model).price, factor),
+  };
+}
+
+function multiplied(built: Price | undefined, factor: number): Price | undefined {
+  if (built === undefined || factor === 1) return built;
+  const { longPrompt } = built;
+  const dearer = (one: Rates): Rates => ({
+    input: one.input * factor,
+    output: one.output * factor,
+    ...Object.fromEntries(
+      (['cacheRead', 'cacheWrite', 'cacheWrite1h'] as const).flatMap((rate) => {
+        const given = one[rate];
+        return given === undefined ? [] : [[rate, given * factor]];
+      }),
+    ),
+  });
+  if (longPrompt === undefined) return dearer(built);
+  return { ...dearer(built), longPrompt: { ...dearer(longPrompt), overTokens: longPrompt.overTokens } };
 }
 
 /**
  * Reads overrides from a YAML or JSON file. Without a file, returns the built-in table. @throws
  * InvalidInput
  */
-export async function loadPrices(file: string | undefined): Promise<Prices> {
-  if (file === undefined) return pricesWith(undefined);
+export async function loadPrices(file: string | undefined, factor = 1): Promise<Prices> {
+  if (file === undefined) return pricesWith(undefined, undefined, factor);
   let content: unknown;
   try {
     content = parse(await readFile(file, 'utf8'));
   } catch (error) {
     throw new InvalidInput(`the price file ${file} cannot be read; it must exist and be YAML or JSON`, error);
   }
-  return pricesWith(content, file);
+  return pricesWith(content, file, factor);
 }
 
 /** The rates that apply to a prompt of this length, with all defaults. */

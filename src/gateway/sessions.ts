@@ -19,6 +19,7 @@ import { LeaseRegistry } from './lease-registry.ts';
 import { isAttemptOpen } from './leases.ts';
 import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
+import { ModelTroubles } from './model-troubles.ts';
 import { createSessionGuards, type SessionGuards, type SessionGuardsOptions } from './session-guards.ts';
 import { describeUnexplained } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -35,6 +36,7 @@ export interface Sessions extends SessionGuards {
   readonly live: LiveOutput;
   readonly leases: LeaseRegistry;
   readonly status: StatusWriter;
+  readonly modelTroubles: ModelTroubles;
   readonly abandoned: AbandonedCalls;
   readonly lifecycle: LifecycleRecorder;
   readonly conversations: Conversations;
@@ -54,7 +56,8 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
   const guards = await createSessionGuards({ ...options, targets: () => ({ leases, status }) });
   const { guard, commands, tripwires, signer } = guards;
   const leases = createLeases(options, guards, budgets);
-  const status = new StatusWriter({
+  const modelTroubles = new ModelTroubles((session) => status.touch(session));
+  const status: StatusWriter = new StatusWriter({
     client,
     log,
     budgets,
@@ -62,6 +65,7 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     commands,
     guard,
     tripwires,
+    modelTroubles,
     logFailure: () => log.failureDetails,
     incident: (session) => leases.incident(session),
     bucket: new TokenBucket(environment.OPLAB_STATUS_WRITES_PER_SECOND),
@@ -103,6 +107,7 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     live,
     leases,
     status,
+    modelTroubles,
     abandoned,
     lifecycle,
     conversations,
@@ -119,7 +124,7 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     },
     forget(session) {
       void conversations.drop(session);
-      for (const part of [budgets, changes, commands, guard, tripwires, live]) part.forget(session);
+      for (const part of [budgets, changes, commands, guard, tripwires, modelTroubles, live]) part.forget(session);
     },
   };
 }

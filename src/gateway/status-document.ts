@@ -32,16 +32,19 @@ export interface StatusParts {
   readonly unexplained: UnexplainedWrite | undefined;
   /** Set once a tripwire was touched. */
   readonly tripwires: Condition | undefined;
+  /** Set while the agent waits for its model. */
+  readonly modelTrouble: Condition | undefined;
 }
 
 /** All fields that the field manager oplab-gateway owns in the given Incident. */
 export function statusDocument(incident: Incident, parts: StatusParts, resourceVersion?: string): NewKubeObject {
-  const { head, tail, usage, changes, claim, repairClaimed, unexplained, tripwires } = parts;
+  const { head, tail, usage, changes, claim, repairClaimed, unexplained, tripwires, modelTrouble } = parts;
   const { name, namespace, uid, generation } = incident.metadata;
   const conditions = [
     repairClaimed,
     unexplained === undefined ? undefined : unexplainedCondition(unexplained, generation),
     tripwires,
+    modelTrouble,
   ].filter((one) => one !== undefined);
   return {
     apiVersion: API_VERSION,

@@ -19,6 +19,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { AnchorGuard } from './anchor-guard.ts';
 import type { Budgets } from './budget.ts';
 import type { ChangeBook } from './changes.ts';
+import type { ModelTroubles } from './model-troubles.ts';
 import type { RunningCommands } from './running-commands.ts';
 import {
   type AuditTrouble,
@@ -42,6 +43,7 @@ export interface StatusWriterOptions {
   /** Why the log accepts no new work; undefined while it does. */
   readonly logFailure: () => LogFailure | undefined;
   readonly tripwires: Pick<Tripwires, 'condition'>;
+  readonly modelTroubles: Pick<ModelTroubles, 'condition'>;
   /** The Incident of a session as last seen; undefined if it no longer exists. */
   readonly incident: (session: string) => Incident | undefined;
   readonly bucket: Pick<TokenBucket, 'take'>;
@@ -246,7 +248,7 @@ export class StatusWriter {
     incident: Incident,
     claimed: { claim: Claim | undefined; condition: Condition | undefined },
   ): Promise<StatusParts> {
-    const { log, budgets, changes, commands, tripwires } = this.#options;
+    const { log, budgets, changes, commands, tripwires, modelTroubles } = this.#options;
     const session = sessionId(incident);
     const [tail, head, budget] = await Promise.all([
       log.tail(session, TAIL_ENTRIES),
@@ -264,6 +266,7 @@ export class StatusWriter {
       claim: claimed.claim,
       repairClaimed: claimed.condition,
       tripwires: tripwires.condition(incident),
+      modelTrouble: modelTroubles.condition(incident),
     };
   }
 

@@ -32,10 +32,15 @@ export const execEvent = z.discriminatedUnion('type', [
     signal: z.string().nullable(),
     timedOut: z.boolean(),
     durationMs: z.number().int(),
-    /** Head and tail of each stream, separated by a line with the number of omitted bytes. */
+    /**
+     * Head and tail of each stream as a person would see them on a terminal, separated by a line with
+     * the number of omitted bytes.
+     */
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.boolean(),
+    /** What a person would not see, since it was overwritten or is part of an escape sequence. */
+    hiddenCharacters: z.number().int().default(0),
     /** Processes that were still alive when the command ended and were killed with it. */
     killedProcesses: z.number().int(),
     /** What was left when the command had ended by itself, in words. */

@@ -3,56 +3,47 @@
 import type { ExecEvent } from './protocol.ts';
 
 const FLUSH_MS = 100;
-/** The maximum per stream and flush; the rest of a burst is skipped. */
-const BYTES_PER_FLUSH = 8 * 1024;
+/** The maximum per stream and flush, in UTF-16 units; the rest of a burst is skipped. */
+const MAX_PER_FLUSH = 8 * 1024;
 
 interface Pending {
-  readonly decoder: InstanceType<typeof TextDecoder>;
-  chunks: Buffer[];
-  bytes: number;
+  text: string;
   skipped: number;
 }
 
-const pending = (): Pending => ({ decoder: new TextDecoder('utf-8'), chunks: [], bytes: 0, skipped: 0 });
-
-/** Turns raw chunks into `chunk` events at a limited rate. */
+/** Turns pieces of text into `chunk` events at a limited rate. */
 export class LiveOutput {
   readonly #emit: (event: ExecEvent) => void;
-  readonly #streams = { stdout: pending(), stderr: pending() };
+  readonly #streams: Record<'stdout' | 'stderr', Pending> = {
+    stdout: { text: '', skipped: 0 },
+    stderr: { text: '', skipped: 0 },
+  };
   #timer: NodeJS.Timeout | undefined;
 
   constructor(emit: (event: ExecEvent) => void) {
     this.#emit = emit;
   }
 
-  push(name: 'stdout' | 'stderr', chunk: Buffer): void {
+  push(name: 'stdout' | 'stderr', text: string): void {
     const stream = this.#streams[name];
-    const part = chunk.subarray(0, Math.max(0, BYTES_PER_FLUSH - stream.bytes));
-    if (part.length > 0) {
-      stream.chunks.push(Buffer.from(part));
-      stream.bytes += part.length;
-    }
-    stream.skipped += chunk.length - part.length;
-    this.#timer ??= setTimeout(() => this.#flush(false), FLUSH_MS);
+    // Once something was skipped, what follows would seem to continue what is shown.
+    const room = stream.skipped > 0 ? 0 : MAX_PER_FLUSH - stream.text.length;
+    const splitsPair = room > 0 && /[\uD800-\uDBFF]/.test(text.charAt(room - 1)) && text.length > room;
+    const part = text.slice(0, splitsPair ? room - 1 : room);
+    stream.text += part;
+    stream.skipped += text.length - part.length;
+    this.#timer ??= setTimeout(() => this.end(), FLUSH_MS);
   }
 
+  /** Emits what is left. */
   end(): void {
-    this.#flush(true);
-  }
-
-  #flush(last: boolean): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     for (const name of ['stdout', 'stderr'] as const) {
-      const stream = this.#streams[name];
-      if (stream.bytes === 0 && !last) continue;
-      const whole = stream.decoder.decode(Buffer.concat(stream.chunks), { stream: !last && stream.skipped === 0 });
-      const gap = stream.skipped > 0 ? `\n[... ${stream.skipped} bytes not shown live ...]\n` : '';
-      stream.chunks = [];
-      stream.bytes = 0;
-      stream.skipped = 0;
-      const text = (whole + gap).replaceAll('\0', '\uFFFD');
-      if (text !== '') this.#emit({ type: 'chunk', stream: name, text });
+      const { text, skipped } = this.#streams[name];
+      this.#streams[name] = { text: '', skipped: 0 };
+      const gap = skipped > 0 ? `\n[... ${skipped} characters not shown live ...]\n` : '';
+      if (text + gap !== '') this.#emit({ type: 'chunk', stream: name, text: text + gap });
     }
   }
 }

@@ -22,14 +22,6 @@ function trimStart(bytes: Buffer): Buffer {
   return bytes.subarray(start);
 }
 
-/**
- * Decodes UTF-8. Invalid bytes, and NUL, which breaks some JSON consumers, become replacement
- * characters.
- */
-export function decodeText(bytes: Buffer): string {
-  return bytes.toString('utf8').replaceAll('\0', '\uFFFD');
-}
-
 /** Keeps the first and the last bytes pushed into it. */
 export class OutputWindow {
   readonly #headLimit: number;
@@ -77,10 +69,10 @@ export class OutputWindow {
     const head = Buffer.concat(this.#head);
     const joined = Buffer.concat(this.#tail);
     const tail = joined.subarray(Math.max(0, joined.length - this.#tailLimit));
-    if (this.leftOut === 0) return decodeText(Buffer.concat([head, tail]));
+    if (this.leftOut === 0) return Buffer.concat([head, tail]).toString('utf8');
     const shownHead = trimEnd(head);
     const shownTail = trimStart(tail);
     const missing = this.#total - shownHead.length - shownTail.length;
-    return `${decodeText(shownHead)}\n[... ${missing} bytes omitted ...]\n${decodeText(shownTail)}`;
+    return `${shownHead.toString('utf8')}\n[... ${missing} bytes omitted ...]\n${shownTail.toString('utf8')}`;
   }
 }

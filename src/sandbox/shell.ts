@@ -17,6 +17,7 @@ import { endProcesses, type Process, type ProcessSelector } from './process-tree
 import { type ExecEvent, type ExecExit, OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES } from './protocol.ts';
 import { LiveOutput } from './shell-live.ts';
 import { OutputWindow } from './shell-output.ts';
+import { TerminalText } from './terminal-text.ts';
 
 /** The variable that marks a command's processes; it is added to the given environment. */
 const MARKER = 'SHELL_CALL';
@@ -121,17 +122,18 @@ export async function runCommand(
   emit({ type: 'started', time: new Date().toISOString() });
 
   const live = new LiveOutput(emit);
-  const windows = {
-    stdout: new OutputWindow(OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES),
-    stderr: new OutputWindow(OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES),
-  };
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].on('data', (chunk: Buffer) => {
-      windows[name].push(chunk);
-      live.push(name, chunk);
+  const read = (name: 'stdout' | 'stderr') => {
+    const window = new OutputWindow(OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES);
+    const terminal = new TerminalText((text) => {
+      window.push(Buffer.from(text));
+      live.push(name, text);
     });
+    child[name].on('data', (chunk: Buffer) => terminal.push(chunk));
     child[name].on('error', () => undefined);
-  }
+    return { window, terminal };
+  };
+  const stdout = read('stdout');
+  const stderr = read('stderr');
 
   const selector: ProcessSelector = {
     root: child.pid ?? -1,
@@ -168,6 +170,7 @@ export async function runCommand(
   const result = await Promise.race([child, sleep(PIPES_GRACE_MS)]);
   child.stdout.destroy();
   child.stderr.destroy();
+  for (const { terminal } of [stdout, stderr]) terminal.end();
   live.end();
 
   const killsAfter = await oomKills();
@@ -181,9 +184,10 @@ export async function runCommand(
     signal: exit.signal,
     timedOut,
     durationMs: Math.round(performance.now() - startedAt),
-    stdout: windows.stdout.text(),
-    stderr: windows.stderr.text() + failedToStart + note,
-    truncated: windows.stdout.leftOut > 0 || windows.stderr.leftOut > 0,
+    stdout: stdout.window.text(),
+    stderr: stderr.window.text() + failedToStart + note,
+    truncated: stdout.window.leftOut > 0 || stderr.window.leftOut > 0,
+    hiddenCharacters: stdout.terminal.hidden + stderr.terminal.hidden,
     killedProcesses,
     leftBehind: limitNames(leftBehind),
   };

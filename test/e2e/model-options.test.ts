@@ -16,11 +16,12 @@ beforeAll(async () => {
     'agentClass.effort': 'high',
     'agentClass.thinking': 'adaptive',
     'agentClass.contextWindow': '50000',
+    'agentClass.cacheTtl': '1h',
   });
 });
 afterAll(() => lab?.close());
 
-it('effort, thinking, context window and fallback model of a class reach the model', async () => {
+it('effort, thinking, context window, cache lifetime and fallback model of a class reach the model', async () => {
   lab.model.declines = 'scripted-1';
   lab.model.play(
     shell(`kubectl -n ${lab.namespace} patch configmap patient --type=merge -p '{"data":{"state":"well"}}'`),
@@ -32,7 +33,10 @@ it('effort, thinking, context window and fallback model of a class reach the mod
   expect(status?.attempts).toMatchObject([
     {
       class: {
-        modelOptions: { effort: 'high', thinking: 'adaptive', contextWindow: 50_000, fallbackName: 'scripted-2' },
+        modelOptions: {
+          ...{ effort: 'high', thinking: 'adaptive', contextWindow: 50_000, cacheTtl: '1h' },
+          fallbackName: 'scripted-2',
+        },
       },
     },
   ]);
@@ -42,6 +46,7 @@ it('effort, thinking, context window and fallback model of a class reach the mod
     thinking: { type: 'adaptive', display: 'summarized' },
     output_config: { effort: 'high' },
   });
+  expect(JSON.stringify(first)).toContain('"cache_control":{"type":"ephemeral","ttl":"1h"}');
   expect(others.map(({ model }) => model)).toEqual(['scripted-2', 'scripted-2']);
   const texts = (await trail(lab.namespace, 'declined')).map(({ content }) => content);
   expect(texts).toContainEqual(expect.stringContaining('scripted-1 declined to continue; scripted-2 is asked instead'));

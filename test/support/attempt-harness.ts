@@ -102,6 +102,7 @@ export const anExit = (stdout: string, changes: Partial<ExecExit> = {}): ExecExi
   stdout,
   stderr: '',
   truncated: false,
+  hiddenCharacters: 0,
   killedProcesses: 0,
   leftBehind: [],
   ...changes,

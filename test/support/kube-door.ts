@@ -34,6 +34,7 @@ import { InFlight } from '../../src/gateway/in-flight.ts';
 import { LeaseRegistry } from '../../src/gateway/lease-registry.ts';
 import { LiveOutput } from '../../src/gateway/live-output.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
+import { ModelTroubles } from '../../src/gateway/model-troubles.ts';
 import { StatusWriter } from '../../src/gateway/status-writer.ts';
 import { Tripwires } from '../../src/gateway/tripwires.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
@@ -173,6 +174,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     onTouch: () => {},
     onRecord: () => {},
   });
+  const modelTroubles = new ModelTroubles(() => undefined);
   const context: GatewayContext = {
     log,
     logger,
@@ -188,11 +190,13 @@ export async function startKubeDoor(options: KubeDoorOptions) {
       commands,
       guard: new AnchorGuard({ log }),
       tripwires,
+      modelTroubles,
       logFailure: () => undefined,
       incident: () => undefined,
       signal: new AbortController().signal,
     }),
     tripwires,
+    modelTroubles,
     live: new LiveOutput((text) => text),
     redact: (text) => text,
     inFlight: new InFlight(),

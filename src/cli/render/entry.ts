@@ -67,10 +67,12 @@ function ending(entry: Entry): string {
   const params = resultParams.safeParse(entry.params);
   if (params.success) {
     const { timedOut, indeterminate, truncated, signal, killedProcesses = 0, leftBehind = [] } = params.data;
+    const { hiddenCharacters = 0 } = params.data;
     if (timedOut) parts.push('timed out');
     else if (signal !== undefined && signal !== null) parts.push(withoutControls(signal));
     if (indeterminate) parts.push('indeterminate');
     if (truncated) parts.push('output truncated');
+    if (hiddenCharacters > 0) parts.push(`${count(hiddenCharacters)} overwritten characters not shown`);
     if (leftBehind.length > 0) parts.push(`left behind: ${withoutControls(leftBehind.join('; '))}`);
     else if (killedProcesses > 0) parts.push(`${killedProcesses} leftover processes killed`);
   }

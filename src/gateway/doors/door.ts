@@ -18,6 +18,7 @@ import type { LeaseRegistry } from '../lease-registry.ts';
 import type { Lease, Purpose } from '../leases.ts';
 import type { LiveOutput } from '../live-output.ts';
 import type { GatewayMetrics } from '../metrics.ts';
+import type { ModelTroubles } from '../model-troubles.ts';
 import { type Explanation, type RunningCommands, UNEXPLAINED_MARK } from '../running-commands.ts';
 import type { StatusWriter } from '../status-writer.ts';
 import type { Tripwires } from '../tripwires.ts';
@@ -34,6 +35,7 @@ export interface GatewayContext {
   readonly attemptTokens: AttemptTokens;
   readonly status: StatusWriter;
   readonly tripwires: Tripwires;
+  readonly modelTroubles: Pick<ModelTroubles, 'note' | 'clear'>;
   readonly live: LiveOutput;
   /** Removes known secrets from a text that is shown but not stored. */
   readonly redact: (text: string) => string;

@@ -57,8 +57,8 @@ export interface CallEnd {
 
 /**
  * The tokens to charge; undefined if there are none. What the answer counts; if it was cut, what was
- * seen of it and what may have been made besides. Before the head of a stream, a prompt counts as it
- * was expected to.
+ * seen of it and what may have been made besides. A whole one that counts nothing, by its bytes. A
+ * prompt that was not counted costs what was expected of it.
  */
 export function chargedTokens({ seen, streamed, free }: CallEnd, expected: Tokens): Tokens | undefined {
   if (free) return undefined;
@@ -67,8 +67,8 @@ export function chargedTokens({ seen, streamed, free }: CallEnd, expected: Token
   // An error instead of an answer is not billed, also inside of a stream.
   if (failed && outputBytes === 0) return undefined;
   // The whole answer was made before its first byte.
-  if (!streamed) return { ...(tokens ?? expected), outputTokens: expected.outputTokens };
+  if (!streamed && !complete) return { ...(tokens ?? expected), outputTokens: expected.outputTokens };
   const passed = Math.max(tokens?.outputTokens ?? 0, Math.ceil(outputBytes / BYTES_PER_TOKEN));
-  const outputTokens = Math.min(expected.outputTokens, passed + (failed ? 0 : UNSEEN_OUTPUT_TOKENS));
+  const outputTokens = Math.min(expected.outputTokens, passed + (failed || complete ? 0 : UNSEEN_OUTPUT_TOKENS));
   return { ...(tokens ?? expected), outputTokens };
 }

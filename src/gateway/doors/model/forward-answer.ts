@@ -2,10 +2,13 @@
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import * as z from 'zod';
+import { judgeModelError } from '../../../api/model-error.ts';
 import { errorMessage, UpstreamUnavailable } from '../../../errors.ts';
 import { BodyTooLarge, CutOff, readPieces } from '../../../net/answer-body.ts';
 import { TimedOut } from '../../../net/timed-out.ts';
-import type { UsageMeter } from './usage-meter.ts';
+import { type ModelTrouble, troubleOfEvent } from '../../model-troubles.ts';
+import type { Seen, UsageMeter } from './usage-meter.ts';
 
 /**
  * A stream without any data for this long, not even a ping, is dead. In milliseconds. Pings are not
@@ -39,3 +42,20 @@ export function describeCut(error: unknown): string {
   if (error instanceof TimedOut) return `the model API sent no data for ${SILENCE_MS / 1000} s`;
   return errorMessage(error);
 }
+
+/** What is wrong with an answer that is not complete; undefined if nothing is, or if it will not pass. */
+export function describeTrouble(
+  { complete, failed, failure }: Seen,
+  cut: string | undefined,
+  redact: (text: string) => string,
+): ModelTrouble | undefined {
+  if (failed) {
+    const { code, message } = judgeModelError({ status: undefined, body: failure });
+    const { type } = streamError.safeParse(failure).data?.error ?? {};
+    return code === undefined ? troubleOfEvent(type, redact(message)) : undefined;
+  }
+  if (complete && cut === undefined) return undefined;
+  return { reason: 'AnswerCutOff', message: cut ?? 'the model API ended its answer before its end' };
+}
+
+const streamError = z.looseObject({ error: z.looseObject({ type: z.string().optional() }) });

@@ -11,14 +11,15 @@ import { readBody } from '../../../net/http-answer.ts';
 import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import type { DayReservation } from '../../day-quota.ts';
+import { type ModelTrouble, troubleOfStatus } from '../../model-troubles.ts';
 import { costMicroUSD, type Prices, type Tokens } from '../../prices.ts';
 import { BUDGET_LEFT_HEADER } from '../../protocol.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 import { askFor, chargedTokens, expectedTokens } from './call-charge.ts';
-import { describeCut, forwardStream, SILENCE_MS } from './forward-answer.ts';
+import { describeCut, describeTrouble, forwardStream, SILENCE_MS } from './forward-answer.ts';
 import { estimatePrompt, type PromptParts, promptParts } from './prompt-estimate.ts';
 import { type Admitted, admitRequest, checkBetas, shortened } from './request-policy.ts';
-import { type ModelUpstream, NoAnswer } from './upstream.ts';
+import { type ModelAPI, NoAnswer } from './upstream.ts';
 import { messageMeter, type Seen, streamMeter } from './usage-meter.ts';
 
 /** The API's own limit. */
@@ -29,7 +30,7 @@ const REQUEST_HEADERS = ['anthropic-version', 'anthropic-beta', 'accept'] as con
 const RESPONSE_HEADERS = ['content-type', 'request-id', 'retry-after', 'retry-after-ms', 'x-should-retry'] as const;
 
 export interface ModelDoor {
-  readonly upstream: Pick<ModelUpstream, 'send'>;
+  readonly upstream: Pick<ModelAPI, 'send'>;
   readonly reservations: Pick<Reservations, 'reserve'>;
   /**
    * Whether the calls that an earlier gateway left unfinished are recorded and counted in the
@@ -55,6 +56,8 @@ interface Ending {
   readonly free: boolean;
   /** The caller hung up, or its lease ended. */
   readonly isAbandoned: boolean;
+  /** What is wrong, if it may pass. */
+  readonly trouble?: ModelTrouble | undefined;
 }
 
 /**
@@ -175,13 +178,13 @@ class Call {
       const headers = Object.fromEntries(
         REQUEST_HEADERS.flatMap((name) => (request.headers[name] === undefined ? [] : [[name, request.headers[name]]])),
       );
-      upstream = await door.upstream.send({
+      const call = {
+        ...this.#admitted,
         beta: request.url?.endsWith('?beta=true') === true,
         // The body is ours, so what it is written in is, too.
         headers: { ...headers, 'content-type': 'application/json' },
-        body: this.#admitted.body,
-        signal: stop.signal,
-      });
+      };
+      upstream = await door.upstream.send(call, stop.signal);
     } catch (error) {
       // The head of a stream is sent before the model works, the head of other answers afterwards. A
       // caller that hangs up is charged in any case: otherwise it could call the model for nothing.
@@ -189,7 +192,10 @@ class Call {
       const free = !isSent || (this.#admitted.request.stream === true && cut === undefined);
       hold.release();
       await this.#end(
-        { status: null, seen: NOTHING, cut: cut ?? errorMessage(error), error: errorMessage(error), free, isAbandoned },
+        {
+          ...{ status: null, seen: NOTHING, cut: cut ?? errorMessage(error), error: errorMessage(error) },
+          ...{ free, isAbandoned, trouble: { reason: 'Unreachable', message: errorMessage(error) } },
+        },
         started,
       );
       response.off('close', hangUp);
@@ -200,7 +206,8 @@ class Call {
     const status = upstream.statusCode ?? 502;
     const requestId = header(upstream, 'request-id');
     const firstByteMs = Math.round(performance.now() - started);
-    const streamed = status < 400 && (header(upstream, 'content-type') ?? '').startsWith('text/event-stream');
+    const failed = status >= 300;
+    const streamed = !failed && (header(upstream, 'content-type') ?? '').startsWith('text/event-stream');
     const meter = streamed ? streamMeter() : messageMeter();
     const answerHeaders = Object.fromEntries(
       RESPONSE_HEADERS.flatMap((name) =>
@@ -221,14 +228,11 @@ class Call {
     }
     hold.release();
     upstream.destroy();
-    const failed = status >= 400;
+    const seen = failed ? NOTHING : meter.seen();
+    const verdict = failed ? this.#judge(status, upstream, whole) : undefined;
     const ending: Ending = {
-      status,
-      seen: failed ? NOTHING : meter.seen(),
-      requestId,
-      firstByteMs,
-      free: failed,
-      isAbandoned,
+      ...{ status, seen, requestId, firstByteMs, free: failed, isAbandoned },
+      trouble: verdict === undefined ? describeTrouble(seen, cut, this.#gateway.redact) : verdict.trouble,
       ...(cut === undefined ? {} : { cut }),
       ...(failed ? { error: excerpt(whole) } : {}),
     };
@@ -244,23 +248,24 @@ class Call {
       response.end();
       return;
     }
-    if (failed) this.#refuse(status, upstream, whole);
+    if (verdict?.refusal !== undefined) throw verdict.refusal;
     response.writeHead(status, { ...answerHeaders, ...(await this.#left()), 'content-length': whole.length });
     response.end(whole);
   }
 
-  /** @throws OplabError with the code of an error that does not pass while the lease lives */
-  #refuse(status: number, upstream: IncomingMessage, whole: Buffer): void {
+  /** Whether an error passes; if not while the lease lives, the refusal that the caller gets instead of it. */
+  #judge(status: number, upstream: IncomingMessage, whole: Buffer): { refusal?: OplabError; trouble?: ModelTrouble } {
     const shouldRetry = header(upstream, 'x-should-retry');
     const { code, message } = judgeModelError({ status, body: whole.toString('utf8'), shouldRetry });
-    const said = `it says (${status}): ${this.#gateway.redact(message)}`;
-    if (code !== undefined) throw new OplabError(code, `${MODEL_ERROR_FIX[code]}; ${said}`);
+    const text = this.#gateway.redact(message);
+    if (code !== undefined) {
+      return { refusal: new OplabError(code, `${MODEL_ERROR_FIX[code]}; it says (${status}): ${text}`) };
+    }
     const wait = Number(header(upstream, 'retry-after') ?? 0) * 1000;
-    if (wait <= this.#caller.lease.deadline - Date.now()) return;
-    throw new OplabError(
-      'OPLAB_MODEL_ACCOUNT',
-      `the model API asks to wait for ${wait / 1000} s, longer than the Incident has left; ${said}`,
-    );
+    if (wait <= this.#caller.lease.deadline - Date.now()) return { trouble: troubleOfStatus(status, text) };
+    const tooLong = `the model API asks to wait for ${wait / 1000} s, longer than the Incident has left`;
+    const fix = 'create the Incident again then, or raise the rate limit at the vendor';
+    return { refusal: new OplabError('OPLAB_MODEL_ACCOUNT', `${tooLong}: ${fix}; it says (${status}): ${text}`) };
   }
 
   /** For the agent, how much of the limits was left before this call. */
@@ -287,7 +292,7 @@ class Call {
     const { lease } = this.#caller;
     const { request } = this.#admitted;
     const { model } = request;
-    const { metrics, logger, status: statusWriter } = this.#gateway;
+    const { metrics, logger, modelTroubles, status: statusWriter } = this.#gateway;
     const durationMs = Math.round(performance.now() - started);
     const { seen } = ending;
     const streamed = request.stream === true;
@@ -297,6 +302,11 @@ class Call {
     const used = tokens === undefined ? undefined : this.#spending(tokens, turn);
     const cost = used?.costMicroUSD ?? 0;
     this.#reservation?.settle(used);
+    // Nothing waits for a summary, or for an answer that nobody wants any more.
+    if (this.#admitted.turn && !ending.isAbandoned) {
+      if (ending.trouble === undefined) modelTroubles.clear(lease.session);
+      else modelTroubles.note(lease.session, ending.trouble);
+    }
     if (ending.seen.complete && tokens !== undefined) {
       const budget = await this.#gateway.budgets.of(lease.session);
       const cached = tokens.cacheReadTokens + tokens.cacheWriteTokens;

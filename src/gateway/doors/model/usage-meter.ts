@@ -13,11 +13,17 @@ const usage = z.looseObject({
   cache_creation: z.looseObject({ ephemeral_1h_input_tokens: count }).nullish(),
   inference_geo: z.string().nullish(),
 });
-const message = z.looseObject({ usage: usage.nullish(), stop_reason: z.string().nullish() });
+const message = z.looseObject({
+  usage: usage.nullish(),
+  stop_reason: z.string().nullish(),
+  content: z.array(z.looseObject({ type: z.string() })).optional(),
+  error: z.unknown().optional(),
+});
 const event = z.looseObject({
   type: z.string(),
   message: message.optional(),
   usage: usage.nullish(),
+  content_block: z.looseObject({ text: z.string().optional(), input: z.looseObject({}).optional() }).optional(),
   delta: z
     .looseObject({
       stop_reason: z.string().nullish(),
@@ -32,13 +38,15 @@ const event = z.looseObject({
 export interface Seen {
   /** Undefined until usage was seen. */
   readonly tokens: Tokens | undefined;
-  /** The counts are final, because the message is complete. */
+  /** The message is complete, and so are its counts, if it has any. */
   readonly complete: boolean;
   readonly stopReason: string | undefined;
   /** Bytes of output that have passed, of an answer that may have no count of them. */
   readonly outputBytes: number;
-  /** The stream says itself that it failed. */
+  /** The answer says itself that it failed, whatever its status. */
   readonly failed: boolean;
+  /** The event or the body that says so. */
+  readonly failure?: unknown;
 }
 
 /** The fewest bytes of a token, on average, that any text of a model has had. */
@@ -79,7 +87,10 @@ export function messageMeter(): UsageMeter {
       }
       const tokens = parsed?.usage ? merge(undefined, parsed.usage) : undefined;
       const stopReason = parsed?.stop_reason ?? undefined;
-      return { tokens, complete: tokens !== undefined, stopReason, outputBytes: 0, failed: false };
+      const outputBytes = parsed?.content === undefined ? 0 : Buffer.byteLength(JSON.stringify(parsed.content));
+      const complete = tokens !== undefined || parsed?.content !== undefined;
+      const failed = !complete && parsed?.error !== undefined;
+      return { tokens, complete, stopReason, outputBytes, failed, failure: failed ? parsed : undefined };
     },
   };
 }
@@ -90,6 +101,7 @@ export function streamMeter(): UsageMeter {
   let final = false;
   let isOver = false;
   let failed = false;
+  let failure: unknown;
   let outputBytes = 0;
   let stopReason: string | undefined;
   const { feed } = createEventReader((read) => {
@@ -100,8 +112,17 @@ export function streamMeter(): UsageMeter {
       return;
     }
     if (data?.type === 'message_start' && data.message?.usage) tokens = merge(tokens, data.message.usage);
-    if (data?.type === 'error') failed = true;
+    if (data?.type === 'error') {
+      failed = true;
+      failure = data;
+    }
     if (data?.type === 'message_stop') isOver = true;
+    if (data?.type === 'content_block_start') {
+      // Local servers send a call as a whole.
+      const { text = '', input = {} } = data.content_block ?? {};
+      const json = JSON.stringify(input);
+      outputBytes += Buffer.byteLength(text) + (json === '{}' ? 0 : Buffer.byteLength(json));
+    }
     if (data?.type === 'content_block_delta') {
       const { text = '', thinking = '', partial_json = '' } = data.delta ?? {};
       outputBytes += Buffer.byteLength(text) + Buffer.byteLength(thinking) + Buffer.byteLength(partial_json);
@@ -122,7 +143,7 @@ export function streamMeter(): UsageMeter {
         final || !isOver || tokens === undefined
           ? tokens
           : { ...tokens, outputTokens: Math.max(tokens.outputTokens, Math.ceil(outputBytes / BYTES_PER_TOKEN)) };
-      return { tokens: counted, complete: final || (isOver && counted !== undefined), stopReason, outputBytes, failed };
+      return { tokens: counted, complete: final || isOver, stopReason, outputBytes, failed, failure };
     },
   };
 }

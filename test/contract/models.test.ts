@@ -4,8 +4,8 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MODEL, DEFAULT_SUMMARY_MODEL } from './agent-class.ts';
-import { canonicalModel, isKnownModel, MODEL_TABLE, modelFacts } from './model-table.ts';
+import { DEFAULT_MODEL, DEFAULT_SUMMARY_MODEL } from '../../src/api/agent-class.ts';
+import { canonicalModel, isKnownModel, MODEL_TABLE, modelFacts } from '../../src/api/model-table.ts';
 
 const sdk = path.resolve(import.meta.dirname, '../../node_modules/@anthropic-ai/sdk/resources/messages');
 const quoted = (text: string) => [...text.matchAll(/'([^']+)'/g)].map(([, name]) => name ?? '');

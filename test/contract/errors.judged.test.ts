@@ -2,7 +2,7 @@
 // The texts are made up or shortened; types, codes and statuses are those of the vendors' documentation.
 
 import { describe, expect, it } from 'vitest';
-import { judgeModelError, MODEL_ERROR_FIX, type ModelError } from './model-error.ts';
+import { judgeModelError, MODEL_ERROR_FIX, type ModelError } from '../../src/api/model-error.ts';
 
 const anthropic = (type: string, message: string, details?: object) => ({
   type: 'error',

@@ -2,14 +2,14 @@
 // no call is refused while there is money for another turn.
 
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_CEILINGS, type Limits } from '../../../api/limits.ts';
-import { MODEL_TABLE } from '../../../api/model-table.ts';
-import { LimitReached } from '../../../errors.ts';
-import { Budget, buildSpending } from '../../budget.ts';
-import { costMicroUSD, pricesWith, type Tokens } from '../../prices.ts';
-import { askFor, chargedTokens, expectedTokens } from './call-charge.ts';
-import { estimatePrompt, promptParts } from './prompt-estimate.ts';
-import { admitRequest, shortened } from './request-policy.ts';
+import { DEFAULT_CEILINGS, type Limits } from '../../src/api/limits.ts';
+import { MODEL_TABLE } from '../../src/api/model-table.ts';
+import { LimitReached } from '../../src/errors.ts';
+import { Budget, buildSpending } from '../../src/gateway/budget.ts';
+import { askFor, chargedTokens, expectedTokens } from '../../src/gateway/doors/model/call-charge.ts';
+import { estimatePrompt, promptParts } from '../../src/gateway/doors/model/prompt-estimate.ts';
+import { admitRequest, shortened } from '../../src/gateway/doors/model/request-policy.ts';
+import { costMicroUSD, pricesWith, type Tokens } from '../../src/gateway/prices.ts';
 
 const prices = pricesWith(undefined);
 /** Every price of the table, with one model that has it. */
