@@ -93,7 +93,7 @@ export type Task = z.infer<typeof task>;
 /** POST start: recorded once for each process of the agent. */
 export const startRequest = z.object({
   /** Names this process, so that a start whose answer was lost can be repeated. */
-  run: z.string().max(64).optional(),
+  run: z.string().min(1).max(64),
   /** How often the agent was started again in its container, as far as it knows. */
   restarts: z.number().int().min(0).max(1_000_000).optional(),
 });

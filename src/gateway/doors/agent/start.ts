@@ -21,7 +21,7 @@ export async function postStart(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { run = '', restarts = 0 } = parseJson(await readBody(request, 4096, memory.grow), startRequest);
+  const { run, restarts = 0 } = parseJson(await readBody(request, 4096, memory.grow), startRequest);
   // What an earlier process still sends is refused from here on, so what is read below is its last word.
   await gateway.conversations.begin(lease, run);
   sendJson(
@@ -34,14 +34,13 @@ export async function postStart(
 /** Undefined if another process has started before. */
 async function startFirst(gateway: GatewayContext, lease: Lease, run: string): Promise<StartResult | undefined> {
   try {
-    const { duplicate } = await record(gateway, lease, 'gateway', {
+    await record(gateway, lease, 'gateway', {
       clientKey: `agent-started:${lease.attempt}`,
       kind: 'lifecycle',
-      params: { event: 'agent_started', attempt: lease.attempt, podUID: lease.podUID, run: run === '' ? null : run },
+      params: { event: 'agent_started', attempt: lease.attempt, podUID: lease.podUID, run },
       content: `the agent of attempt ${lease.attempt} has begun`,
     });
-    // Without the name of its run, a start that is sent again looks the same as another start.
-    return { alreadyStarted: duplicate && run === '', restarts: 0, nextKey: 1 };
+    return { alreadyStarted: false, restarts: 0, nextKey: 1 };
   } catch (error) {
     if (error instanceof AuditConflict) return undefined;
     throw error;
