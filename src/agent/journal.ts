@@ -40,7 +40,8 @@ export function createJournal({ send, known, onLost }: JournalOptions): Journal 
           await attempt(state, true);
         });
       } catch (error) {
-        if (!isTooLarge(error)) throw error;
+        // A gateway of an older version keeps nothing.
+        if (!isTooLarge(error) && !isNotFound(error)) throw error;
         isLost = true;
         onLost(errorMessage(error));
       }
@@ -50,4 +51,8 @@ export function createJournal({ send, known, onLost }: JournalOptions): Journal 
 
 function isTooLarge(error: unknown): boolean {
   return error instanceof OplabError && error.code === 'OPLAB_TOO_LARGE';
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof OplabError && error.code === 'OPLAB_NOT_FOUND';
 }

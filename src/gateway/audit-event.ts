@@ -1,4 +1,5 @@
-// Records an event on an Incident whose work cannot be recorded in the audit log.
+// Records an event on an Incident: its work cannot be recorded in the audit log, or its agent was
+// started again.
 
 import { API_VERSION } from '../api/group.ts';
 import type { Incident } from '../api/incident.ts';
@@ -11,7 +12,7 @@ import type { Logger } from '../observability/logger.ts';
 /** The longest note that the API accepts, in characters. */
 const MAX_NOTE = 1024;
 
-/** Creates the event. Never throws or waits: a lost event is harmless, the condition says the same. */
+/** Creates the event. Never throws or waits: a lost event is harmless, the status says the same. */
 export function recordAuditEvent(
   client: Pick<KubeClient, 'create'>,
   logger: Logger,

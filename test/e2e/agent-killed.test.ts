@@ -47,12 +47,14 @@ it('ten kills: one attempt, nothing lost, doubled or run twice, and the count is
   await lab.open('killed');
   pod = await lab.agentPod('killed');
   const { status } = await lab.finished('killed', 300);
-  expect(failures).toEqual([]);
-  expect(kills).toBe(10);
+  const entries = await trail(lab.namespace, 'killed');
+  const story = entries
+    .map(({ seq, kind, clientKey, content }) => `${seq} ${kind} ${clientKey}: ${content}`)
+    .join('\n');
+  expect([kills, failures], `${JSON.stringify(status?.attempts)}\n${story}`).toEqual([10, []]);
   expect(status).toMatchObject({ phase: 'Resolved', claim: { outcome: 'Fixed' }, usage: { agentRestarts: 10 } });
   expect(status?.attempts).toHaveLength(1);
 
-  const entries = await trail(lab.namespace, 'killed');
   const numbers = entries.flatMap(({ writer, clientKey }) =>
     writer === 'agent' && /^1-\d+$/.test(clientKey) ? [Number(clientKey.slice(2))] : [],
   );

@@ -230,6 +230,7 @@ async function startDoors({ log, task, deadline, upstream, options }: DoorsOptio
     live: { publish: () => undefined },
     redact: (words: string) => words,
     inFlight: new InFlight(),
+    conversations: { begin: async () => undefined, read: async () => [], append: async () => undefined },
     commands: { latest: async () => undefined, ended: async () => undefined },
     memory: new BodyMemory({ total: 2 ** 28, share: 2 ** 27, alone: 2 ** 26 }),
     metrics: createGatewayMetrics(createRegistry('chain')),
