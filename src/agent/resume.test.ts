@@ -1,6 +1,6 @@
 // An agent that is killed at any moment goes on where it was: nothing is lost, doubled or run twice.
 
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { type Content, conclude, shell, text } from '../../test/support/attempt-harness.ts';
 import { type KilledAttempt, killedAttempt } from '../../test/support/killed-attempt.ts';
 
@@ -29,7 +29,7 @@ const INDETERMINATE = /restarted while this ran; its outcome is not known/;
 const isIndeterminate = ({ params }: { params?: unknown }) => JSON.stringify(params ?? {}).includes('indeterminate');
 
 let whole: KilledAttempt;
-beforeAll(async () => {
+beforeEach(async () => {
   whole = await killedAttempt({ answers, killAt: [] });
 });
 
@@ -111,6 +111,36 @@ describe('an agent that is killed', () => {
       } catch (error) {
         throw new Error(`killed ${moment} (moment ${index})`, { cause: error });
       }
+    }
+  }, 120_000);
+
+  it('at every moment in turn, goes on with the model that it had fallen back to, without the thoughts of the other', async () => {
+    const model = {
+      name: 'claude-opus-5-5',
+      summaryName: 'small',
+      maxOutputTokens: 1000,
+      fallbackName: 'claude-opus-4-8',
+    };
+    const options = { answers, declines: { model: 'claude-opus-5-5', from: 2 }, task: { model } };
+    whole = await killedAttempt({ ...options, killAt: [] });
+    expect(whole.gateway.bodies.map((body) => withoutMarks(body).model)).toEqual([
+      ...Array(3).fill('claude-opus-5-5'),
+      ...Array(3).fill('claude-opus-4-8'),
+    ]);
+    expect(JSON.stringify(messagesOf(whole.gateway.bodies[3]))).not.toContain('signature');
+    for (const [index, moment] of whole.moments.entries()) {
+      const killed = await killedAttempt({ ...options, killAt: [index] });
+      const models = killed.gateway.bodies.map((body) => withoutMarks(body).model);
+      expect([moment, models]).toEqual([moment, models.toSorted().reverse()]);
+      const numbered = ({ gateway }: KilledAttempt) =>
+        gateway.entries.filter(({ clientKey }) => /^1-\d+$/.test(clientKey));
+      expect([moment, ...numbered(killed).map(({ clientKey, kind }) => [clientKey, kind])]).toEqual([
+        moment,
+        ...numbered(whole).map(({ clientKey, kind }) => [clientKey, kind]),
+      ]);
+      expect(killed.gateway.conclusions).toEqual(whole.gateway.conclusions);
+      const last = (one: KilledAttempt) => messagesOf(one.gateway.bodies.at(-1));
+      expect([moment, settled(last(killed), last(whole))]).toEqual([moment, settled(last(whole), last(whole))]);
     }
   }, 120_000);
 

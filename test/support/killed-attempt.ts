@@ -27,12 +27,14 @@ export interface KilledAttempt {
 interface Options {
   /** The model's answers: the nth to a conversation with n answers. */
   readonly answers: readonly (readonly Content[])[];
+  /** A model that declines once there are so many answers. */
+  readonly declines?: { readonly model: string; readonly from: number };
   /** The moments at which the agent is killed, from 0. */
   readonly killAt: readonly number[];
   readonly task?: Partial<Task>;
 }
 
-const request = z.looseObject({ messages: z.array(z.looseObject({ role: z.string() })) });
+const request = z.looseObject({ model: z.string(), messages: z.array(z.looseObject({ role: z.string() })) });
 
 /** One process of the agent. */
 class Process {
@@ -50,7 +52,7 @@ class Process {
 }
 
 /** Runs until a process ends by itself. */
-export async function killedAttempt({ answers, killAt, task }: Options): Promise<KilledAttempt> {
+export async function killedAttempt({ answers, declines, killAt, task }: Options): Promise<KilledAttempt> {
   const directory = await mkdtemp(path.join(tmpdir(), 'oplab-killed-'));
   const tokenFile = path.join(directory, 'token');
   await writeFile(tokenFile, 'token\n');
@@ -73,10 +75,14 @@ export async function killedAttempt({ answers, killAt, task }: Options): Promise
     task: () => fakeTask({ model: { name: 'scripted', summaryName: 'small', maxOutputTokens: 1000 }, ...task }),
     onMoment: (name) => moment(name),
     messages: async (body, response) => {
-      const { messages } = request.parse(body);
+      const { model, messages } = request.parse(body);
       const asked = current;
-      const content = answers[messages.filter(({ role }) => role === 'assistant').length] ?? [];
-      const stop = content.some(({ type }) => type === 'tool_use') ? 'tool_use' : 'end_turn';
+      const answered = messages.filter(({ role }) => role === 'assistant').length;
+      const isDeclined = model === declines?.model && answered >= declines.from;
+      const content: readonly Content[] = isDeclined
+        ? [{ type: 'text', text: 'I had rather not.' }]
+        : (answers[answered] ?? []);
+      const stop = isDeclined ? 'refusal' : content.some(({ type }) => type === 'tool_use') ? 'tool_use' : 'end_turn';
       const parts = events(content, stop);
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(parts.slice(0, 2).join(''));
