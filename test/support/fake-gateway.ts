@@ -101,16 +101,28 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     if (url === paths.messages) {
       bodies.push(body);
       if (typeof options.messages !== 'string') return options.messages(body, response, ++asked);
+      const version = String(incoming.headers['anthropic-version']);
       const upstream = await fetch(`${options.messages}/v1/messages`, {
         method: 'POST',
         body: text,
-        headers: {
-          'content-type': 'application/json',
-          'anthropic-version': String(incoming.headers['anthropic-version']),
-        },
+        headers: { 'content-type': 'application/json', 'anthropic-version': version },
+      }).catch(() => undefined);
+      if (upstream === undefined) {
+        refuse(response, 503, 'OPLAB_UPSTREAM_UNAVAILABLE', { 'x-should-retry': 'true' });
+        return;
+      }
+      const kept = ['content-type', 'retry-after', 'x-should-retry'].flatMap((name) => {
+        const value = upstream.headers.get(name);
+        return value === null ? [] : [[name, value]];
       });
-      response.writeHead(upstream.status, { 'content-type': upstream.headers.get('content-type') ?? '' });
-      response.end(await upstream.text());
+      response.writeHead(upstream.status, Object.fromEntries(kept));
+      response.flushHeaders();
+      try {
+        for await (const chunk of upstream.body ?? []) response.write(chunk);
+        response.end();
+      } catch {
+        response.destroy();
+      }
       return;
     }
     refuse(response, 404, 'OPLAB_NOT_FOUND');
