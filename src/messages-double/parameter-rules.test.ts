@@ -188,13 +188,13 @@ const refusals: readonly Refusal[] = [
   [
     'a prompt longer than the window',
     { ...older, messages: [user(text('x'.repeat(1_000_000)))] },
-    'prompt is too long: 250020 tokens > 200000 maximum',
+    'prompt is too long: 250025 tokens > 200000 maximum',
     { ...base, messages: [user(text('x'.repeat(1_000_000)))] },
   ],
   [
     'a prompt and an answer longer than the window of an older model',
     { ...older, max_tokens: 60_000, messages: [user(text('x'.repeat(600_000)))] },
-    'input length and `max_tokens` exceed context limit: 150020 + 60000 > 200000, decrease input length or `max_tokens` and try again',
+    'input length and `max_tokens` exceed context limit: 150025 + 60000 > 200000, decrease input length or `max_tokens` and try again',
     { ...older, max_tokens: 40_000, messages: [user(text('x'.repeat(600_000)))] },
   ],
 ];

@@ -1,8 +1,10 @@
 // The gateway as an agent sees it, for tests: in memory, over plain HTTP, with faults on demand.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import * as z from 'zod';
 import { type NewEntry, newEntry } from '../../src/audit/entry.ts';
 import { type Conclusion, commandEnded, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
+import { createEventReader } from '../../src/net/server-sent-events.ts';
 
 export interface RecordedEntry extends NewEntry {
   readonly seq: number;
@@ -11,6 +13,12 @@ export interface RecordedEntry extends NewEntry {
 
 /** Answers a request itself and returns true, or leaves it to the gateway. */
 export type Fault = (path: string, response: ServerResponse, count: number) => boolean;
+
+const startOfMessage = z.object({
+  message: z.object({
+    usage: z.object({ cache_read_input_tokens: z.number(), cache_creation_input_tokens: z.number() }),
+  }),
+});
 
 export interface FakeGateway {
   readonly url: string;
@@ -22,6 +30,8 @@ export interface FakeGateway {
   /** Bearer tokens in the order in which they arrived. */
   readonly tokens: string[];
   readonly bodies: unknown[];
+  /** What the streams of a server behind it said of the prompt. */
+  readonly usages: z.infer<typeof startOfMessage>['message']['usage'][];
   close(): Promise<void>;
 }
 
@@ -59,6 +69,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
   const ended: FakeGateway['ended'] = [];
   const tokens: string[] = [];
   const bodies: unknown[] = [];
+  const usages: FakeGateway['usages'] = [];
   const counts = new Map<string, number>();
   let asked = 0;
 
@@ -118,7 +129,14 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
       response.writeHead(upstream.status, Object.fromEntries(kept));
       response.flushHeaders();
       try {
-        for await (const chunk of upstream.body ?? []) response.write(chunk);
+        const reader = createEventReader(({ type, data }) => {
+          const start = type === 'message_start' ? startOfMessage.safeParse(JSON.parse(data)).data : undefined;
+          if (start !== undefined) usages.push(start.message.usage);
+        });
+        for await (const chunk of upstream.body ?? []) {
+          reader.feed(chunk);
+          response.write(chunk);
+        }
         response.end();
       } catch {
         response.destroy();
@@ -144,6 +162,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     ended,
     tokens,
     bodies,
+    usages,
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
