@@ -38,13 +38,17 @@ const SESSION: readonly Reply[] = [
 ];
 
 interface Options {
+  readonly output?: (command: string) => string;
   readonly model: Partial<Task['model']>;
   readonly replies?: readonly Reply[];
   /** The faults of the first requests. */
   readonly faults?: readonly (FaultName | undefined)[];
 }
 
-async function converse({ model, replies = SESSION, faults = [] }: Options) {
+/** One result is long enough for a summary. */
+const printed = (command: string) => `output of ${command}\n`.repeat(command === 'd' ? 300 : 1);
+
+async function converse({ model, replies = SESSION, faults = [], output = printed }: Options) {
   const directory = await mkdtemp(path.join(tmpdir(), 'oplab-double-'));
   const tokenFile = path.join(directory, 'token');
   await writeFile(tokenFile, 'a-token\n');
@@ -69,7 +73,7 @@ async function converse({ model, replies = SESSION, faults = [] }: Options) {
       sandbox: {
         ready: async () => undefined,
         isolation: async () => closed,
-        exec: async ({ command }) => anExit(`output of ${command}\n`.repeat(command === 'd' ? 300 : 1)),
+        exec: async ({ command }) => anExit(output(command)),
       },
       logger: silentLogger(),
       signal: AbortSignal.timeout(30_000),
@@ -122,6 +126,41 @@ describe('the requests of a whole session', () => {
   });
 });
 
+describe('the requests of a session', () => {
+  it('are accepted whatever halves of characters a command, its output or a text has', async () => {
+    const half = '\ud83d';
+    const replies: Reply[] = [
+      { thinking: 'A test.', content: [text(`a ${half} text`), shell(`printf '${half} \\ud83d 😀'`)] },
+      ...SESSION,
+    ];
+    const output = (command: string) => (command.startsWith('printf') ? `${half}\\ud83d 😀`.repeat(500) : 'ok');
+    const { refused, conclusions, asked } = await converse({ model: {}, replies, output });
+    expect(refused).toEqual([]);
+    expect(conclusions).toHaveLength(1);
+    // Whole characters, and the text of an escape, are as they were.
+    expect(JSON.stringify(asked[1])).toContain('\ufffd\\\\ud83d 😀');
+  });
+
+  it('are accepted after results were shortened for a small window', async () => {
+    const replies: Reply[] = [
+      ...Array.from({ length: 14 }, (_, index) => ({ thinking: `${index}`, content: [shell(`s${index}`)] })),
+      { content: [conclusion] },
+    ];
+    const output = (command: string) => `output of ${command}\n`.repeat(400);
+    const full = [...Array<undefined>(8), 'context-full' as const];
+    for (const options of [
+      { model: { name: 'claude-opus-5-5', contextWindow: 20_000 } },
+      { model: { name: 'claude-haiku-4-5', contextWindow: 20_000 } },
+      { model: {}, faults: full },
+    ] as const) {
+      const { refused, conclusions, asked } = await converse({ replies, output, ...options });
+      expect(refused).toEqual([]);
+      expect(conclusions).toHaveLength(1);
+      expect(JSON.stringify(asked)).toContain('[shortened;');
+    }
+  });
+});
+
 /** What an attempt survives. The others end it, or last too long for this test. */
 const SURVIVED: readonly FaultName[] = [
   ...(['cut-before-head', 'cut-after-start', 'cut-in-block', 'overloaded-in-stream', 'api-error-in-stream'] as const),
@@ -139,13 +178,16 @@ describe('the requests after a fault', () => {
     expect(conclusions).toHaveLength(1);
   });
 
-  it('are accepted by the fallback model', async () => {
-    for (const fault of ['refusal', 'refusal-in-output'] as const) {
-      const model = { fallbackName: 'claude-opus-4-8' };
-      const { refused, conclusions, asked } = await converse({ model, faults: [undefined, fault] });
-      expect(refused).toEqual([]);
-      expect(conclusions).toHaveLength(1);
-      expect(asked.at(-1)).toMatchObject({ model: 'claude-opus-4-8' });
-    }
-  });
+  it.each(['claude-opus-4-8', 'claude-haiku-4-5', 'claude-sonnet-5-5'])(
+    'are accepted by the fallback %s',
+    async (fallbackName) => {
+      for (const fault of ['refusal', 'refusal-in-output'] as const) {
+        const model: Partial<Task['model']> = { fallbackName, effort: 'xhigh', maxOutputTokens: 128_000 };
+        const { refused, conclusions, asked } = await converse({ model, faults: [undefined, fault] });
+        expect(refused).toEqual([]);
+        expect(conclusions).toHaveLength(1);
+        expect(asked.at(-1)).toMatchObject({ model: fallbackName });
+      }
+    },
+  );
 });
