@@ -10,8 +10,8 @@ export type KeyType = 'rsa' | 'ec';
 const KEYS = { rsa: ['rsa:2048'], ec: ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'] } as const;
 
 export interface TestAuthority extends KeyPair {
-  /** Signs a certificate for `gateway.svc`, `localhost` and 127.0.0.1. */
-  issue(name: string, days?: number): KeyPair;
+  /** Signs a certificate for `gateway.svc`, `localhost`, 127.0.0.1, and more hosts. */
+  issue(name: string, days?: number, hosts?: readonly string[]): KeyPair;
 }
 
 /** Runs OpenSSL on files with these contents. @returns its output, and the files it was to make */
@@ -36,14 +36,17 @@ function request(type: KeyType, name: string, days: number, more: readonly strin
 export function makeAuthority(name: string, type: KeyType = 'rsa', days = 30): TestAuthority {
   const ca = request(type, name, days, ['-addext', 'keyUsage=critical,keyCertSign,digitalSignature']);
   const files = { 'ca.crt': ca.cert, 'ca.key': ca.key };
-  const extensions = [
-    'subjectAltName=DNS:gateway.svc,DNS:localhost,IP:127.0.0.1',
+  const extensions = (hosts: readonly string[]) => [
+    `subjectAltName=${['gateway.svc', 'localhost', ...hosts].map((host) => `DNS:${host}`).join(',')},IP:127.0.0.1`,
     'extendedKeyUsage=serverAuth,clientAuth',
     'keyUsage=digitalSignature,keyEncipherment',
     'basicConstraints=critical,CA:FALSE',
   ];
-  const signed = ['-CA', 'ca.crt', '-CAkey', 'ca.key', ...extensions.flatMap((extension) => ['-addext', extension])];
-  return { ...ca, issue: (leaf, leafDays = 1) => request(type, leaf, leafDays, signed, files) };
+  const signed = (hosts: readonly string[]) => [
+    ...['-CA', 'ca.crt', '-CAkey', 'ca.key'],
+    ...extensions(hosts).flatMap((extension) => ['-addext', extension]),
+  ];
+  return { ...ca, issue: (leaf, leafDays = 1, hosts = []) => request(type, leaf, leafDays, signed(hosts), files) };
 }
 
 /** Whether OpenSSL, which is strict here, takes the certificate for a server. @throws what it says */

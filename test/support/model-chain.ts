@@ -20,7 +20,10 @@ import { Budgets } from '../../src/gateway/budget.ts';
 import { Concurrency } from '../../src/gateway/concurrency.ts';
 import { agentPort } from '../../src/gateway/doors/agent-port.ts';
 import type { GatewayContext } from '../../src/gateway/doors/door.ts';
-import { ModelUpstream } from '../../src/gateway/doors/model/upstream.ts';
+import { Connections } from '../../src/gateway/doors/model/connections.ts';
+import { AnthropicProvider } from '../../src/gateway/doors/model/providers/anthropic.ts';
+import { keyFile } from '../../src/gateway/doors/model/providers/credential.ts';
+import { type ModelAPI, ModelUpstream } from '../../src/gateway/doors/model/upstream.ts';
 import { InFlight } from '../../src/gateway/in-flight.ts';
 import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import type { ModelTrouble } from '../../src/gateway/model-troubles.ts';
@@ -53,6 +56,10 @@ export interface ChainOptions {
   readonly model?: Partial<Task['model']>;
   readonly limits?: Partial<Limits>;
   readonly deadlineMs?: number;
+  /** The gateway's way to the model API of the test, for example through a double. Default: with a key. */
+  readonly connect?: (modelURL: string) => ModelAPI;
+  /** Prices besides the built-in ones. */
+  readonly prices?: unknown;
   /** What a command prints. */
   readonly output?: (command: string) => string;
 }
@@ -89,9 +96,9 @@ const session = '11111111-2222-3333-4444-555555555555';
 export async function runModelChain(options: ChainOptions): Promise<ChainResult> {
   const dir = await mkdtemp(path.join(tmpdir(), 'oplab-chain-'));
   const tokenFile = path.join(dir, 'token');
-  const keyFile = path.join(dir, 'api-key');
+  const apiKey = path.join(dir, 'api-key');
   await writeFile(tokenFile, 'agent-token\n');
-  await writeFile(keyFile, `${MODEL_KEY}\n`);
+  await writeFile(apiKey, `${MODEL_KEY}\n`);
   const log = await openLogInThisThread({ path: path.join(dir, 'audit.db') });
   const upstream = await startUpstream(options.replies);
   const deadline = Date.now() + (options.deadlineMs ?? 30_000);
@@ -100,7 +107,8 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
     deadline: new Date(deadline).toISOString(),
     model: { name: DEFAULT_MODEL, summaryName: DEFAULT_SUMMARY_MODEL, maxOutputTokens: 16_000, ...options.model },
   });
-  const gateway = await startDoors({ log, task, deadline, upstreamURL: upstream.url, keyFile, options });
+  const connect = options.connect ?? ((url) => withKey(url, apiKey));
+  const gateway = await startDoors({ log, task, deadline, upstream: connect(upstream.url), options });
   const commands: string[] = [];
   const reports: AgentReport[] = [];
   const sandbox: Sandbox = {
@@ -169,17 +177,24 @@ async function startUpstream(replies: readonly UpstreamReply[]) {
   return { url: await start(server), server, asked, headers };
 }
 
+function withKey(url: string, file: string): ModelAPI {
+  const provider = new AnthropicProvider(
+    keyFile(file, () => undefined),
+    'x-api-key',
+  );
+  return new ModelUpstream({ baseURL: new URL(url), provider, connections: new Connections({ environment: {} }) });
+}
+
 interface DoorsOptions {
   readonly log: AuditStore;
   readonly task: Task;
   readonly deadline: number;
-  readonly upstreamURL: string;
-  readonly keyFile: string;
+  readonly upstream: ModelAPI;
   readonly options: ChainOptions;
 }
 
 /** The agents' port, for one lease that is good until the deadline. */
-async function startDoors({ log, task, deadline, upstreamURL, keyFile, options }: DoorsOptions) {
+async function startDoors({ log, task, deadline, upstream, options }: DoorsOptions) {
   const conclusions: Conclusion[] = [];
   const troubles: (ModelTrouble['reason'] | 'none')[] = [];
   const { name, summaryName, maxOutputTokens, ...modelOptions } = task.model;
@@ -225,10 +240,10 @@ async function startDoors({ log, task, deadline, upstreamURL, keyFile, options }
     client: { withToken: () => Promise.reject(new Error('there is no API server')) } as never,
     concurrency: new Concurrency(32),
     model: {
-      upstream: new ModelUpstream({ baseURL: new URL(upstreamURL), keyFile, environment: {} }),
+      upstream,
       reservations: { reserve: async () => undefined },
       isSettled: () => true,
-      prices: pricesWith(undefined),
+      prices: pricesWith(options.prices),
       concurrency: new Concurrency(8),
     },
   });

@@ -23,15 +23,27 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{- define "oplab.modelName" -}}
-{{ default (ternary "rehearsal-1" "claude-opus-5-5" .Values.rehearsal.enabled) .Values.agentClass.model }}
+{{ default (ternary "rehearsal-1" (printf "%sclaude-opus-5-5" (include "oplab.modelPrefix" .)) .Values.rehearsal.enabled) .Values.agentClass.model }}
 {{- end }}
 
 {{- define "oplab.summaryModelName" -}}
-{{ default (ternary "rehearsal-1" "claude-haiku-5-5" .Values.rehearsal.enabled) .Values.agentClass.summaryModel }}
+{{ default (ternary "rehearsal-1" (printf "%sclaude-haiku-5-5" (include "oplab.modelPrefix" .)) .Values.rehearsal.enabled) .Values.agentClass.summaryModel }}
+{{- end }}
+
+{{/* What Amazon Bedrock puts in front of the names of Claude models. */}}
+{{- define "oplab.modelPrefix" -}}
+{{ if eq .Values.model.provider "bedrock" }}anthropic.{{ end }}
 {{- end }}
 
 {{- define "oplab.modelBaseURL" -}}
-{{ default (ternary (printf "http://oplab-rehearsal.%s.svc:8080" .Release.Namespace) "https://api.anthropic.com" .Values.rehearsal.enabled) .Values.model.baseURL }}
+{{ default (ternary (printf "http://oplab-rehearsal.%s.svc:8080" .Release.Namespace) (ternary "https://api.anthropic.com" "" (eq .Values.model.provider "anthropic")) .Values.rehearsal.enabled) .Values.model.baseURL }}
+{{- end }}
+
+{{/* Where the model is, in words. */}}
+{{- define "oplab.modelPlace" -}}
+{{- if include "oplab.modelBaseURL" . }}at {{ include "oplab.modelBaseURL" . }}
+{{- else }}in {{ ternary "Amazon Bedrock" "Google Vertex AI" (eq .Values.model.provider "bedrock") }}, region {{ .Values.model.region }}
+{{- end }}
 {{- end }}
 
 {{- define "oplab.apiKeySecret" -}}

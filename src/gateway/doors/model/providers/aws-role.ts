@@ -2,6 +2,7 @@
 // Pod Identity on the node.
 
 import { readFile } from 'node:fs/promises';
+import * as z from 'zod';
 import { errorMessage } from '../../../../errors.ts';
 import type { GatewayEnvironment } from '../../../environment.ts';
 import type { Connections } from '../connections.ts';
@@ -18,18 +19,8 @@ export type AwsIdentity = Pick<
   | 'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'
 >;
 
-/** What AWS says if it refuses the identity, so that asking again does not help. */
-const FINAL: ReadonlySet<string> = new Set([
-  'AccessDenied',
-  'AccessDeniedException',
-  'ExpiredTokenException',
-  'IDPRejectedClaimException',
-  'InvalidIdentityTokenException',
-  'InvalidTokenException',
-  'RegionDisabledException',
-  'ResourceNotFoundException',
-  'ValidationError',
-]);
+/** Refusals of AWS that pass, although their status is 4xx. */
+const PASSING = /throttl|limitexceeded|communicationerror|timeout|slowdown/i;
 
 const FIX =
   'let the role trust the ServiceAccount oplab-gateway of the release namespace, and check model.aws.roleARN in the values of the chart';
@@ -82,11 +73,21 @@ function judge(error: unknown): FetchFailed {
   if (error instanceof FetchFailed) return error;
   const name = nameOf(error);
   const said = errorMessage(error);
-  return new FetchFailed(said.includes(name) ? said : `${name}: ${said}`, FINAL.has(name), error);
+  const status = statusOf(error, said);
+  const isFinal = status >= 400 && status < 500 && status !== 408 && status !== 429 && !PASSING.test(name);
+  return new FetchFailed(said.includes(name) ? said : `${name}: ${said}`, isFinal, error);
 }
 
 /** The code of AWS: the name of the error, or for an answer of Pod Identity a field of it. */
 function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return 'error';
   return 'Code' in error && typeof error.Code === 'string' ? error.Code : error.name;
+}
+
+const answered = z.looseObject({ $metadata: z.looseObject({ httpStatusCode: z.number() }) });
+
+/** The status of AWS's answer; 0 if there was none. The library of Pod Identity only says it. */
+function statusOf(error: unknown, said: string): number {
+  const known = answered.safeParse(error).data?.$metadata.httpStatusCode;
+  return known ?? Number(/responded with status: (\d{3})/.exec(said)?.[1] ?? 0);
 }
