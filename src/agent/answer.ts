@@ -1,26 +1,35 @@
 // Handles the model's answers: records their thoughts, and prepares them for the next request.
 
 import type Anthropic from '@anthropic-ai/sdk';
+import type { ModelRefusal } from '../api/agent-report.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Turn } from './context.ts';
+
+/** A message, and the ID of the request that it answers, if the API gave one. */
+export type Answer = Anthropic.Message & { readonly requestID?: string | undefined };
 
 /** Whether the output limit or the context window cut the answer off. */
 export const wasCutOff = (answer: Anthropic.Message) =>
   answer.stop_reason === 'max_tokens' || answer.stop_reason === 'model_context_window_exceeded';
 
 /** Which model declined, why, and in which answer. */
-export function describeRefusal(
+export function readRefusal(
   model: string,
-  { stop_details: details, _request_id }: Anthropic.Message & { _request_id?: string | null },
-): string {
+  { stop_details: details, requestID }: Answer,
+): { readonly refusal: ModelRefusal; readonly message: string } {
   const category = details?.category ?? undefined;
   const explanation = details?.explanation ?? undefined;
-  return [
+  const message = [
     `${model} declined to continue`,
     ...(category === undefined ? [] : [` (category ${category})`]),
     ...(explanation === undefined ? [] : [`: ${explanation}`]),
-    ...(_request_id ? [` [request ${_request_id}]`] : []),
+    ...(requestID === undefined ? [] : [` [request ${requestID}]`]),
   ].join('');
+  const fields = {
+    ...(category === undefined ? {} : { category: category.slice(0, 64) }),
+    ...(requestID === undefined ? {} : { requestID: requestID.slice(0, 128) }),
+  };
+  return { refusal: { model: model.slice(0, 256), ...fields }, message };
 }
 
 /** Records what the model thought and said, in order. */

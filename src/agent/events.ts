@@ -1,5 +1,6 @@
 // The events of the loop, in order. The process logs them; tests read them.
 
+import type { ModelRefusal } from '../api/agent-report.ts';
 import type { ErrorCode } from '../error-codes.ts';
 import type { IsolationReport } from '../sandbox/protocol.ts';
 
@@ -12,7 +13,12 @@ export type LoopEnd =
   /** The model stopped calling tools without a claim, despite reminders. */
   | { readonly reason: 'silent' }
   /** The model declined to continue, or its API fails in a way that does not pass. */
-  | { readonly reason: 'model-failed'; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly reason: 'model-failed';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly refusal?: ModelRefusal;
+    }
   /** The shell server kept no time limit, so nothing more can be run in this sandbox. */
   | { readonly reason: 'sandbox-stalled'; readonly message: string }
   /** SIGTERM, or the deadline. */

@@ -19,6 +19,7 @@ import {
 import { parseInput } from '../input/parse-input.ts';
 import { readAnswer, readBeginning } from '../net/answer-body.ts';
 import { errorBody } from '../net/error-body.ts';
+import { withWholeCharacters } from '../net/json.ts';
 import { createAgent, openRequest } from '../net/request.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 
@@ -135,7 +136,7 @@ export class GatewayClient {
   }
 
   async #send(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
-    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const payload = body === undefined ? undefined : withWholeCharacters(JSON.stringify(body));
     const outgoing = openRequest({
       url: new URL(path, this.#options.url),
       method,

@@ -10,7 +10,7 @@ import { truncate } from '../api/truncate.ts';
 import { SUMMARY_STEP } from '../audit/entry-params.ts';
 import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
-import { describeRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
+import { type Answer, readRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
@@ -97,8 +97,8 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
 
     await recordThoughts(audit, answer);
     if (answer.stop_reason === 'refusal') {
-      const message = describeRefusal(model.name, answer);
-      if (!model.fallBack()) return { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED', message };
+      const { refusal, message } = readRefusal(model.name, answer);
+      if (!model.fallBack()) return { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED', message, refusal };
       // The thoughts of one model are nothing to another.
       conversation = withoutThinking(conversation) ?? conversation;
       await audit.append({
@@ -152,7 +152,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
    * Queries the model. If the API rejects the conversation as too long, trims it once and retries. If
    * it rejects the thinking in it, retries without, and then without the parameter.
    */
-  async function askOrTrim(): Promise<Anthropic.Message> {
+  async function askOrTrim(): Promise<Answer> {
     for (let isTrimmed = false; ; ) {
       try {
         return await model.ask({ system: options.system, tools: definitions, conversation }, signal);

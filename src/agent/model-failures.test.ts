@@ -149,6 +149,7 @@ describe('a model that declines', () => {
       {
         code: 'OPLAB_MODEL_DECLINED',
         message: expect.stringContaining('scripted declined to continue (category cyber)'),
+        refusal: { model: 'scripted', category: 'cyber' },
       },
     ]);
   });

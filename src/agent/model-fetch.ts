@@ -3,6 +3,7 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import * as z from 'zod';
+import { withWholeCharacters } from '../net/json.ts';
 import { formatServerSentEvent } from '../net/server-sent-events.ts';
 import { normalStream, withCounts } from './normal-stream.ts';
 
@@ -54,8 +55,10 @@ function toStreamEvents(message: Anthropic.Message): Anthropic.MessageStreamEven
 /** Converts a complete message, or an error, into an event stream. Anything else is a stream that fails. */
 async function toStream(response: Response): Promise<Response> {
   const body = await response.text();
-  const events = (text: string) =>
-    new Response(text, { status: 200, headers: { 'content-type': 'text/event-stream' } });
+  const headers = new Headers(response.headers);
+  headers.set('content-type', 'text/event-stream');
+  headers.delete('content-length');
+  const events = (text: string) => new Response(text, { headers });
   let content: unknown;
   try {
     content = JSON.parse(body);
@@ -75,11 +78,11 @@ async function toStream(response: Response): Promise<Response> {
   // Thrown here, it would look like a connection that cannot be made.
   const start = (controller: ReadableStreamDefaultController<Uint8Array>) =>
     controller.error(new Error(`the answer is not a message of the Messages API: ${body.slice(0, 200)}`));
-  return new Response(new ReadableStream({ start }), { status: 200, headers: { 'content-type': 'text/event-stream' } });
+  return new Response(new ReadableStream({ start }), { headers });
 }
 
-/** The stream as the SDK reads it, which ends with an error if it is silent for too long. */
-function readableStream(response: Response, silenceMs: number): Response {
+/** The body as the SDK reads it, which ends with an error if it is silent for too long. */
+function readableBody(response: Response, silenceMs: number): Response {
   if (response.body === null) return response;
   let timer: NodeJS.Timeout;
   const watch = new TransformStream<Uint8Array, Uint8Array>({
@@ -100,7 +103,9 @@ function readableStream(response: Response, silenceMs: number): Response {
       clearTimeout(timer);
     },
   });
-  const body = response.body.pipeThrough(watch).pipeThrough(normalStream());
+  const watched = response.body.pipeThrough(watch);
+  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  const body = isStream ? watched.pipeThrough(normalStream()) : watched;
   return new Response(body, { status: response.status, headers: response.headers });
 }
 
@@ -117,13 +122,15 @@ export function createModelFetch(
     const headers = new Headers(init?.headers);
     headers.set('authorization', await authorization());
     headers.delete('x-api-key');
-    const response = await fetch(input, { ...init, headers, redirect: 'error' });
+    // The API refuses a request for half of a surrogate pair in it, which a model can write itself.
+    const body = typeof init?.body === 'string' ? withWholeCharacters(init.body) : init?.body;
+    const response = await fetch(input, { ...init, ...(body == null ? {} : { body }), headers, redirect: 'error' });
     if (!response.ok) return response;
     options.onHeaders?.(response.headers);
     const { silenceMs = SILENCE_MS } = options;
     const wantsStream = typeof init?.body === 'string' && /"stream":\s*true/.test(init.body);
     const isJson = response.headers.get('content-type')?.includes('application/json') === true;
-    if (wantsStream && isJson) return readableStream(await toStream(response), silenceMs);
-    return readableStream(response, silenceMs);
+    if (wantsStream && isJson) return readableBody(await toStream(response), silenceMs);
+    return readableBody(response, silenceMs);
   };
 }

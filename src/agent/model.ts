@@ -10,7 +10,7 @@ import { ERRORS, isErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { BUDGET_LEFT_HEADER, type Task } from '../gateway/protocol.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
-import { wasCutOff } from './answer.ts';
+import { type Answer, wasCutOff } from './answer.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
 import { SUMMARY_PROMPT } from './summary.ts';
@@ -41,7 +41,7 @@ export interface Model {
    * OPLAB_MODEL_… if no retry helps, OPLAB_CONTEXT_FULL if the conversation is too long,
    * OPLAB_THINKING_REFUSED if its thinking is not accepted
    */
-  ask(question: Question, signal: AbortSignal): Promise<Anthropic.Message>;
+  ask(question: Question, signal: AbortSignal): Promise<Answer>;
   /** From now on asks the fallback model of the class. False if there is none, or it is asked already. */
   fallBack(): boolean;
   /** From now on sends no thinking parameter. False if none was sent. */
@@ -229,9 +229,10 @@ export function createModel(options: ModelOptions): Model {
         signal.throwIfAborted();
         let afterMs = 0;
         try {
-          const answer = await client.messages.stream(parameters, { signal }).finalMessage();
+          const stream = client.messages.stream(parameters, { signal });
+          const answer = await stream.finalMessage();
           requireReadable(answer);
-          return answer;
+          return Object.assign(answer, { requestID: stream.request_id ?? undefined });
         } catch (error) {
           signal.throwIfAborted();
           const failure = classify(error, unauthorized);

@@ -90,7 +90,11 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     const end = await work(task, signal);
     if (end.reason !== 'concluded') {
       await options
-        .leaveReport({ ...('code' in end ? { code: end.code } : {}), message: describeEnd(end) })
+        .leaveReport({
+          ...('code' in end ? { code: end.code } : {}),
+          message: describeEnd(end),
+          ...('refusal' in end ? { refusal: end.refusal } : {}),
+        })
         .catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'no termination message'));
       const content = `The attempt ended without a claim: ${describeEnd(end)}`;
       await lifecycle(

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import { errorMessage, OplabError } from '../errors.ts';
 import { readAnswer, readPieces } from '../net/answer-body.ts';
+import { withWholeCharacters } from '../net/json.ts';
 import { parseNdjson } from '../net/ndjson.ts';
 import { openRequest } from '../net/request.ts';
 import { pause } from '../net/retry.ts';
@@ -77,7 +78,7 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
       headers: { 'content-type': 'application/json' },
       limits: { head: timeoutMs, whole: timeoutMs },
     });
-    outgoing.body.end(body === undefined ? undefined : JSON.stringify(body));
+    outgoing.body.end(body === undefined ? undefined : withWholeCharacters(JSON.stringify(body)));
     return outgoing.receiveResponse(signal);
   }
 

@@ -1,6 +1,7 @@
 // The tool `shell`: one command in the sandbox, with its purpose.
 
 import * as z from 'zod';
+import { truncate } from '../api/truncate.ts';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { checkInput, joinProblems } from '../input/parse-input.ts';
 import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS, OUTPUT_HEAD_BYTES } from '../sandbox/protocol.ts';
@@ -137,7 +138,7 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
             (event) => {
               if (event.type === 'started') startedAt = event.time;
               if (event.type === 'chunk')
-                reports.live({ callKey, stream: event.stream, text: event.text.slice(0, 65536) });
+                reports.live({ callKey, stream: event.stream, text: truncate(event.text, 65536, '') });
             },
             signal,
           );

@@ -28,7 +28,7 @@ function oneLine(text: string): string {
 function shown(text: string): string {
   if (text.length <= SHOWN_CHARACTERS) return text;
   const half = SHOWN_CHARACTERS / 2;
-  return `${text.slice(0, half)}\n[...]\n${text.slice(-half)}`;
+  return `${text.slice(0, half)}\n[...]\n${text.slice(-half)}`.toWellFormed();
 }
 
 /** The line of a result, without asking anybody. */

@@ -1,6 +1,7 @@
 // The status of an Incident: what has happened so far, as the controller and the gateway write it.
 
 import * as z from 'zod';
+import { modelRefusal } from './agent-report.ts';
 import { dockerAccess } from './docker-access.ts';
 import { limits } from './limits.ts';
 import { conditionList, time } from './meta.ts';
@@ -74,6 +75,7 @@ export const attempt = z.object({
   endTime: time.optional().meta({ description: 'When the attempt ended. Not set while it runs.' }),
   reason: attemptReason.optional().meta({ description: 'Why the attempt ended. Not set while it runs.' }),
   message: z.string().max(4096).optional().meta({ description: 'Why the attempt ended, for people.' }),
+  refusal: modelRefusal.optional().meta({ description: 'The answer with which the model declined, if it did.' }),
 });
 export type Attempt = z.infer<typeof attempt>;
 

@@ -120,7 +120,7 @@ export const MODEL_TABLE: Readonly<Record<string, ModelFacts>> = {
   'rehearsal-1': {
     contextWindow: 200_000,
     maxOutputTokens: 128_000,
-    thinking: 'none',
+    thinking: 'optional',
     efforts: [],
     price: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0 },
   },

@@ -12,11 +12,22 @@ const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
  * Removes colors, moves of the cursor and control characters, except newline and tab, from text
- * that is displayed. Any other escape is shown: a terminal would hide what follows it, up to an
+ * that is displayed; controls that move on, such as a carriage return, become a blank. Any other escape is shown: a terminal would hide what follows it, up to an
  * end that may never come.
  */
 export function withoutControls(text: string): string {
-  return withVisibleEscapes(text.replace(SEQUENCES, '')).replace(CONTROLS, '');
+  return withVisibleEscapes(text.replace(SEQUENCES, ''))
+    .replace(/\r+(?=\n|$)/g, '')
+    .replace(/[\r\v\f]/g, ' ')
+    .replace(CONTROLS, '');
+}
+
+/**
+ * Removes what stands between two characters without a reader seeing it: a secret that is written
+ * with it is displayed whole. What a shell acts on stays.
+ */
+export function withoutInvisible(text: string): string {
+  return text.replace(SEQUENCES, '').replace(/(?![\s\0])\p{Cc}|\p{Cf}/gu, '');
 }
 
 /** For commands: a shell can act on what a terminal takes for a color. */

@@ -68,7 +68,7 @@ export function prepare(
     original,
     blobDigest: entry.blob === undefined ? undefined : digester.of(entry.blob),
     body: {
-      clientKey: entry.clientKey,
+      clientKey: storable(entry.clientKey.toWellFormed()),
       kind: seal ? 'lifecycle' : entry.kind,
       tool,
       params: withOriginal(params, original),

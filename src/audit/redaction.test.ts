@@ -1,6 +1,7 @@
 // What redaction removes, what it keeps, and that it is idempotent.
 
 import { describe, expect, it } from 'vitest';
+import { withoutControls } from './controls.ts';
 import { Redactor } from './redaction.ts';
 
 const redactor = new Redactor(['literal-model-key-42']);
@@ -91,6 +92,31 @@ describe('removes', () => {
     expect(
       JSON.stringify(redactor.value({ command: 'curl -H "Authorization: Bearer abcDEF0123456789abcDEF"' })),
     ).not.toContain('abcDEF');
+  });
+});
+
+describe('what a reader does not see', () => {
+  const visible = (text: string) => withoutControls(text).replace(/\p{Cf}/gu, '');
+  const known = 'literal-model-key-42';
+
+  it.each([
+    ...['\u001b[31m', '\u001b[0;1m', '\u001b[2K', '\u001b[?25h', '\u0007', '\b', '\u007f', '\u0085', '\u009b'],
+    ...['\u202e', '\u2066', '\u200b', '\u200d', '\ufeff', '\u00ad', '\r', '\v', '\f', '\u001b[m\u0007\u200b'],
+  ])('does not divide a secret: %j', (mark) => {
+    for (const secret of [known, `sk-ant-${'api03-AbCdEf0123456789_x-Y'}`, jwt]) {
+      for (let at = 1; at < secret.length; at += 5) {
+        const text = `${mark}: ${secret.slice(0, at)}${mark}${secret.slice(at)}${mark}; rm -rf x`;
+        const shown = visible(redactor.text(text));
+        expect(shown).not.toContain(secret);
+        expect(shown).toContain('rm -rf x');
+      }
+    }
+  });
+
+  it('stays where it divides no secret, and a secret beside it goes', () => {
+    const text = '\u001b[32mok\u001b[0m \u202e👩‍🚒';
+    expect(redactor.text(text)).toBe(text);
+    expect(redactor.text(`${text} ${known}`)).toBe(`${text} [redacted:literal:20]`);
   });
 });
 

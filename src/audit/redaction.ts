@@ -4,6 +4,7 @@
 // a pattern of secrets, and the payload of Kubernetes Secrets. A secret without a telltale name or
 // pattern is removed only if its value is known.
 
+import { withoutInvisible } from './controls.ts';
 import { literalRule } from './redaction-literals.ts';
 import { isSecretName, maskSecret, placeholder, RULES } from './redaction-rules.ts';
 import { redactSecretObjects } from './secret-objects.ts';
@@ -36,9 +37,20 @@ export class Redactor {
     return true;
   }
 
-  /** Removes secrets from a text. Idempotent. */
+  /**
+   * Removes secrets from a text, and what no reader sees from one in which that would put a secret
+   * together. Idempotent.
+   */
   text(input: string): string {
-    let text = input.toWellFormed();
+    const redacted = this.#redact(input.toWellFormed());
+    const shown = withoutInvisible(redacted);
+    if (shown === redacted) return redacted;
+    const again = this.#redact(shown);
+    return again === shown ? redacted : again;
+  }
+
+  #redact(input: string): string {
+    let text = input;
     if (this.#replaceLiterals !== undefined) text = this.#replaceLiterals(text);
     text = redactSecretObjects(text);
     for (const rule of RULES) text = rule.redact(text);

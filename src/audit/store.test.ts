@@ -105,6 +105,14 @@ describe('append', () => {
     expect(await log.append(agent, entry)).toEqual({ ...first, duplicate: true });
   });
 
+  it.each(['a\ud800', 'b\udc00c', 'd\u0000e'])('keeps an entry verifiable whose key is %j', async (clientKey) => {
+    const first = await log.append(agent, thought(clientKey));
+    expect(await log.append(agent, thought(clientKey))).toEqual({ ...first, duplicate: true });
+    const entries = await log.read(uid);
+    expect(entries).toHaveLength(1);
+    expect(verifyChain(uid, entries)).toEqual([]);
+  });
+
   it('keeps text with unusual characters readable and verifiable', async () => {
     const params = {
       nul: 'a\u0000b',

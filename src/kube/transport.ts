@@ -4,6 +4,7 @@ import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { errorMessage, OplabError } from '../errors.ts';
 import { BodyTooLarge, readAnswer } from '../net/answer-body.ts';
 import { keepFresh } from '../net/certificate-files.ts';
+import { escapeYamlBreaks, withWholeCharacters } from '../net/json.ts';
 import { createAgent, openRequest } from '../net/request.ts';
 import { TimedOut } from '../net/timed-out.ts';
 import type { KubeServer } from './credentials.ts';
@@ -66,7 +67,7 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
       });
     }
     if (options.signal?.aborted) throw new KubeError(0, 'Aborted', `${doing}: aborted`);
-    const payload = options.body === undefined ? undefined : JSON.stringify(options.body);
+    const payload = options.body === undefined ? undefined : formatBody(options.body);
     const headers: OutgoingHttpHeaders = { accept: options.accept ?? 'application/json', 'user-agent': userAgent };
     if (authorization !== undefined) headers.authorization = authorization;
     if (payload !== undefined) {
@@ -107,6 +108,11 @@ export function createTransport(server: KubeServer, userAgent = 'oplab'): Transp
       return await readBody(await send(options, agent), options, `${options.method} ${options.path}`);
     },
   };
+}
+
+/** Escaped for all types of content: as JSON it means the same. */
+function formatBody(body: object): string {
+  return escapeYamlBreaks(withWholeCharacters(JSON.stringify(body)));
 }
 
 async function readBody(

@@ -15,7 +15,7 @@ import { chainDigests, promptBlocks } from './prompt.ts';
 import type { MessagesRequest } from './request.ts';
 import { errorSteps, jsonSteps, type Step, streamSteps } from './steps.ts';
 import { buildEvents } from './stream.ts';
-import { judgeBody, judgeCount, judgeHeaders } from './validate.ts';
+import { judgeBody, judgeCount, judgeHeaders, unknownModel } from './validate.ts';
 
 /** What the model behind the double does: it answers, fails, or does as it likes with the connection. */
 export type Reply =
@@ -32,6 +32,8 @@ export interface DoubleOptions {
   readonly isCredential?: (credential: string) => boolean;
   /** Whether there is such a model. Default: any. */
   readonly isModel?: (id: string) => boolean;
+  /** What is said to who asks for another model. */
+  readonly aboutModels?: string;
   /** What is shown for a model at `/v1/models`. Undefined: there is no such address. Default: its id. */
   readonly displayName?: ((id: string) => string) | undefined;
   /** Default: what the table of models says. */
@@ -97,9 +99,8 @@ export class MessagesDouble {
   }
 
   #describe(id: string, requestId: string): Step[] {
-    if (this.#options.isModel?.(id) === false) {
-      return errorSteps({ type: 'not_found_error', message: `model: ${id}` }, requestId);
-    }
+    const { isModel, aboutModels } = this.#options;
+    if (isModel?.(id) === false) return errorSteps(unknownModel(id, aboutModels), requestId);
     const { contextWindow, maxOutputTokens } = this.#rulesOf(id);
     const info: Anthropic.ModelInfo = {
       type: 'model',

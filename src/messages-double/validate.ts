@@ -25,6 +25,8 @@ export interface ValidationOptions {
   readonly isCredential?: ((credential: string) => boolean) | undefined;
   /** Whether there is such a model. Default: any. */
   readonly isModel?: ((id: string) => boolean) | undefined;
+  /** What is said to who asks for another model. */
+  readonly aboutModels?: string | undefined;
   readonly rulesOf: (model: string) => ModelRules;
   /** Whose key signs thinking. */
   readonly account: string;
@@ -116,13 +118,18 @@ function deepest(
   return { at: issue.code === 'unrecognized_keys' ? [...path, issue.keys[0] ?? ''] : path, issue };
 }
 
+/** The error of the API for a model that it does not have. */
+export function unknownModel(model: string, about: string | undefined): APIError {
+  return { type: 'not_found_error', message: `model: ${model}${about === undefined ? '' : ` (${about})`}` };
+}
+
 type BodyOptions = Omit<ValidationOptions, 'isCredential'>;
 
 /** Parses a body: its fields, and whether there is the model. */
 function parseBody<T extends { readonly model: string }>(
   schema: z.ZodType<T>,
   body: unknown,
-  { isModel = () => true }: BodyOptions,
+  { isModel = () => true, aboutModels }: BodyOptions,
 ): Judged<T> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     return refuse(invalid('Input should be a valid dictionary'));
@@ -136,7 +143,7 @@ function parseBody<T extends { readonly model: string }>(
     return refuse(invalid(`${at.map(String).join('.')}: ${issueText(issue)}`));
   }
   const { model } = parsed.data;
-  if (!isModel(model)) return refuse({ type: 'not_found_error', message: `model: ${model}` });
+  if (!isModel(model)) return refuse(unknownModel(model, aboutModels));
   return { ok: true, value: parsed.data };
 }
 

@@ -2,22 +2,7 @@
 // not the system prompt or the Incident's text.
 
 import * as z from 'zod';
-
-const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
-const toolUse = z.looseObject({ type: z.literal('tool_use'), id: z.string(), name: z.string(), input: z.unknown() });
-const toolResult = z.looseObject({
-  type: z.literal('tool_result'),
-  tool_use_id: z.string(),
-  content: z.union([z.string(), z.array(z.union([textBlock, z.looseObject({ type: z.string() })]))]).optional(),
-});
-export const contentBlock = z.union([textBlock, toolUse, toolResult, z.looseObject({ type: z.string() })]);
-
-export const messageParam = z.object({
-  role: z.enum(['user', 'assistant']),
-  content: z.union([z.string(), z.array(contentBlock).min(1)]),
-});
-export type MessageParam = z.infer<typeof messageParam>;
-type Block = z.infer<typeof contentBlock>;
+import { type Block, listBlocks, type Message } from '../messages-double/request.ts';
 
 /** A command and its result. */
 export interface Step {
@@ -34,6 +19,9 @@ export interface Step {
   readonly stderr: string;
 }
 
+type ToolUse = Extract<Block, { type: 'tool_use' }>;
+type ToolResult = Extract<Block, { type: 'tool_result' }>;
+
 const ID_PREFIX = 'toolu_rehearsal_';
 
 /** The id of a call. It contains the rule's name, so that the server needs no memory. */
@@ -43,17 +31,12 @@ export function callId(count: number, rule: string): string {
 
 const parseRuleName = (id: string) => /^toolu_rehearsal_\d+_([a-z0-9-]+)$/.exec(id)?.[1] ?? '';
 
-const isToolUse = (block: Block): block is z.infer<typeof toolUse> => toolUse.safeParse(block).success;
-const isToolResult = (block: Block): block is z.infer<typeof toolResult> => toolResult.safeParse(block).success;
+const isToolUse = (block: Block): block is ToolUse => block.type === 'tool_use';
+const isToolResult = (block: Block): block is ToolResult => block.type === 'tool_result';
 
-/** The blocks of a message. A plain string becomes one text block. */
-export function listBlocks(message: MessageParam): Block[] {
-  return typeof message.content === 'string' ? [{ type: 'text', text: message.content }] : message.content;
-}
-
-function joinText(content: z.infer<typeof toolResult>['content']): string {
+function joinText(content: ToolResult['content']): string {
   if (content === undefined || typeof content === 'string') return content ?? '';
-  return content.flatMap((block) => textBlock.safeParse(block).data?.text ?? []).join('\n');
+  return content.map(({ text }) => text).join('\n');
 }
 
 /** Parses the agent's result text: its first line, stdout and stderr. */
@@ -68,7 +51,7 @@ export function parseResult(text: string): Pick<Step, 'exit' | 'stdout' | 'stder
 }
 
 /** The steps in order. `isChange` tells whether a rule changes something. */
-export function parseSteps(messages: readonly MessageParam[], isChange: (rule: string) => boolean): Step[] {
+export function parseSteps(messages: readonly Message[], isChange: (rule: string) => boolean): Step[] {
   const blocks = messages.flatMap(listBlocks);
   const results = new Map(blocks.filter(isToolResult).map((block) => [block.tool_use_id, joinText(block.content)]));
   let state = 0;
@@ -83,36 +66,6 @@ export function parseSteps(messages: readonly MessageParam[], isChange: (rule: s
 }
 
 /** The number of calls that the assistant has made, with or without results. */
-export function countCalls(messages: readonly MessageParam[]): number {
+export function countCalls(messages: readonly Message[]): number {
   return messages.flatMap(listBlocks).filter(isToolUse).length;
-}
-
-/**
- * What the Messages API would reject: calls without results in the next message, results without
- * calls, empty texts. Undefined if the conversation is well formed.
- */
-export function faultIn(messages: readonly MessageParam[]): string | undefined {
-  if (messages[0]?.role !== 'user') return 'messages.0: the first message must have role user';
-  if (messages.at(-1)?.role !== 'user') return 'messages: the conversation must end with a user message';
-  for (const [index, message] of messages.entries()) {
-    const blocks = listBlocks(message);
-    if (blocks.some((block) => textBlock.safeParse(block).data?.text.trim() === '')) {
-      return `messages.${index}: text content blocks must be non-empty`;
-    }
-    const previous = messages[index - 1];
-    const asked =
-      previous?.role === 'assistant'
-        ? listBlocks(previous)
-            .filter(isToolUse)
-            .map((block) => block.id)
-        : [];
-    const answered = blocks.filter(isToolResult).map((block) => block.tool_use_id);
-    const missing = asked.filter((id) => !answered.includes(id));
-    if (missing.length > 0)
-      return `messages.${index}: tool_use ids without tool_result blocks immediately after: ${missing.join(', ')}`;
-    const stray = answered.filter((id) => !asked.includes(id));
-    if (stray.length > 0)
-      return `messages.${index}: tool_result blocks without a tool_use in the previous message: ${stray.join(', ')}`;
-  }
-  return undefined;
 }

@@ -1,7 +1,8 @@
 // Decides the next step from the conversation: the first rule that holds and has something new to
 // do.
 
-import { countCalls, type MessageParam, parseSteps, type Step } from './conversation.ts';
+import type { Message } from '../messages-double/request.ts';
+import { countCalls, parseSteps, type Step } from './conversation.ts';
 import { type Captures, fill, matchRule } from './match.ts';
 import type { Rule, RuleBook } from './rule.ts';
 
@@ -68,7 +69,7 @@ function describeCauses(steps: readonly Step[], isChange: (rule: string) => bool
 }
 
 /** The next step; undefined if no rule holds. The last rule of a rule book always holds. */
-export function decide(book: RuleBook, messages: readonly MessageParam[]): Decision | undefined {
+export function decide(book: RuleBook, messages: readonly Message[]): Decision | undefined {
   const changes = new Set(book.rules.filter((rule) => rule.change).map((rule) => rule.name));
   const isChange = (rule: string) => changes.has(rule);
   const steps = parseSteps(messages, isChange);

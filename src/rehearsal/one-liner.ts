@@ -1,11 +1,11 @@
 // The rehearsal model as the small model: a deterministic one-line summary of a text.
 
-import { listBlocks, type MessageParam } from './conversation.ts';
+import { listBlocks, type Message } from '../messages-double/request.ts';
 
 const MAX = 160;
 
 /** The first line, the last line and the number of lines, without any understanding of the text. */
-export function oneLiner(messages: readonly MessageParam[]): string {
+export function oneLiner(messages: readonly Message[]): string {
   const last = messages.at(-1);
   const text = (last === undefined ? [] : listBlocks(last))
     .flatMap((block) => ('text' in block && typeof block.text === 'string' ? [block.text] : []))

@@ -3,12 +3,13 @@
 import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 import { createLogger } from '../observability/logger.ts';
-import { REHEARSAL_MODEL } from './request.ts';
-import { DEFAULT_RULES, startRehearsal } from './server.ts';
+import { faultPlan } from './fault-plan.ts';
+import { DEFAULT_RULES, REHEARSAL_MODEL, startRehearsal } from './server.ts';
 
 const environment = z.object({
   OPLAB_REHEARSAL_PORT: z.coerce.number().int().min(0).max(65535).default(8080),
   OPLAB_REHEARSAL_RULES: z.string().default(DEFAULT_RULES),
+  OPLAB_REHEARSAL_FAULTS: faultPlan.optional(),
 });
 
 /** Serves until SIGTERM. */
@@ -18,6 +19,7 @@ export async function runRehearsal(): Promise<void> {
   const server = await startRehearsal({
     port: env.OPLAB_REHEARSAL_PORT,
     rulesDir: env.OPLAB_REHEARSAL_RULES,
+    ...(env.OPLAB_REHEARSAL_FAULTS === undefined ? {} : { fault: env.OPLAB_REHEARSAL_FAULTS }),
   });
   logger.info(
     { url: server.url, model: REHEARSAL_MODEL },

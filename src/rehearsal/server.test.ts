@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { DoubleServer } from '../messages-double/server.ts';
 import { parseResult } from './conversation.ts';
+import { faultPlan } from './fault-plan.ts';
 import { loadRules } from './rule.ts';
-import { type RehearsalServer, startRehearsal } from './server.ts';
+import { startRehearsal } from './server.ts';
 
-let server: RehearsalServer;
+let server: DoubleServer;
 let client: Anthropic;
 beforeAll(async () => {
   server = await startRehearsal({ port: 0, host: '127.0.0.1' });
@@ -61,6 +63,30 @@ describe('the rehearsal server', () => {
     expect(await client.models.retrieve('rehearsal-1')).toMatchObject({ id: 'rehearsal-1', type: 'model' });
   });
 
+  it('says in its error, and as its name, that it is a stand-in', async () => {
+    await expect(client.messages.create({ ...question, model: 'claude-opus-5-5' })).rejects.toMatchObject({
+      apiMessage: expect.stringContaining('a stand-in; its only model is rehearsal-1'),
+    });
+    expect((await client.models.retrieve('rehearsal-1')).display_name).toContain('stand-in');
+  });
+
+  it('thinks what it would have said, if it is asked to think', async () => {
+    const { content: said } = await client.messages.create(question);
+    const { content: thought } = await client.messages.create({
+      ...question,
+      thinking: { type: 'adaptive', display: 'summarized' },
+    });
+    expect(said.map(({ type }) => type)).toEqual(['text', 'tool_use']);
+    expect(thought).toEqual([
+      {
+        type: 'thinking',
+        thinking: said[0]?.type === 'text' && said[0].text,
+        signature: expect.stringMatching(/.{30}/),
+      },
+      said[1],
+    ]);
+  });
+
   it('refuses a call without its result, as the API does', async () => {
     const messages: Anthropic.MessageParam[] = [
       ...question.messages,
@@ -77,8 +103,39 @@ describe('the rehearsal server', () => {
       max_tokens: 100,
       messages: [{ role: 'user', content: text }],
     });
-    expect(answer.content).toEqual([{ type: 'text', text: 'exit code 0, 3 lines: alpha … gamma' }]);
+    expect(answer.content).toMatchObject([{ type: 'text', text: 'exit code 0, 3 lines: alpha … gamma' }]);
     expect(answer.stop_reason).toBe('end_turn');
+  });
+});
+
+describe('faults', () => {
+  it('come at the requests that the plan names', async () => {
+    const fault = faultPlan.parse('overloaded@2, refusal@3-4,overloaded@4,cut-in-block@6-');
+    expect([1, 2, 3, 4, 5, 6, 7].map(fault)).toEqual([
+      ...[undefined, 'overloaded', 'refusal', 'refusal', undefined, 'cut-in-block', 'cut-in-block'],
+    ]);
+    expect([1, 99].map(faultPlan.parse('stall-before-head'))).toEqual(['stall-before-head', 'stall-before-head']);
+    const faulty = await startRehearsal({ host: '127.0.0.1', fault });
+    const asking = new Anthropic({ baseURL: faulty.url, apiKey: 'none', maxRetries: 0, logLevel: 'off' });
+    const stops = [];
+    for (let count = 1; count <= 6; count++) {
+      const answer = await asking.messages
+        .stream(question)
+        .finalMessage()
+        .catch(() => undefined);
+      stops.push(answer?.stop_reason);
+    }
+    await faulty.close();
+    expect(stops).toEqual(['tool_use', undefined, 'refusal', 'refusal', 'tool_use', undefined]);
+  });
+
+  it.each([
+    ['overload@2', '"overload@2" must be NAME, NAME@3, NAME@3-5 or NAME@3-, with NAME one of stall-before-head, '],
+    ['overloaded@0', '"overloaded@0" names no request: they are counted from 1'],
+    ['overloaded@5-3', '"overloaded@5-3" names no request'],
+    ['overloaded@x', 'must be NAME, NAME@3'],
+  ])('are refused at start: %s', (plan, message) => {
+    expect(faultPlan.safeParse(plan).error?.issues[0]?.message).toContain(message);
   });
 });
 

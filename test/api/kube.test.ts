@@ -47,6 +47,27 @@ describe('the client', () => {
     });
   });
 
+  it('applies every text as it is, however YAML reads it, and half of a pair as the replacement character', async () => {
+    const odd = [
+      '\u007f',
+      '\u0080',
+      '\u0085',
+      '\u009b',
+      '\u2028',
+      '\u2029',
+      '\ufeff',
+      '\ufffe',
+      '\uffff',
+      '\u0000',
+      '\u001b',
+    ];
+    const data = Object.fromEntries(odd.map((character, index) => [`k${index}`, ` a ${character} ${character}\n"\\b`]));
+    const half = { high: 'a\ud83d', low: '\ude00b', pair: '\ud83d\ude00' };
+    const object = { metadata: { namespace, name: 'odd' }, data: { ...data, ...half } };
+    const applied = await server.client.apply(CONFIG_MAPS, object, { fieldManager: 'test' });
+    expect(applied.data).toEqual({ ...data, high: 'a\ufffd', low: '\ufffdb', pair: '😀' });
+  });
+
   it('acts with the token of a service account, and with its rights', async () => {
     await server.client.create(SERVICE_ACCOUNTS, { metadata: { namespace, name: 'nobody' } });
     const answer = await server.client.createSubresource(SERVICE_ACCOUNTS, { namespace, name: 'nobody' }, 'token', {

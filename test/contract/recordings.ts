@@ -24,6 +24,8 @@ export interface Expected {
   readonly outputAtMost?: number;
   /** It counts as a turn. */
   readonly isTurn?: boolean;
+  /** What the Incident keeps of a refusal. */
+  readonly refusal?: object;
   /** A text in the report or on record. */
   readonly says?: RegExp;
 }
@@ -49,6 +51,8 @@ const USAGE = {
 };
 /** The tokens of most recordings. */
 const WHOLE = [5, 2400, 0, 77] as const;
+
+const DECLINED = { model: 'claude-opus-5-5', requestID: 'req_recorded' };
 
 const start = (usage: object | null = USAGE, more: object = {}) => ({
   type: 'message_start',
@@ -311,7 +315,11 @@ const stopReasons: readonly Case[] = [
       ),
       stop,
     ],
-    expect: final('OPLAB_MODEL_DECLINED', 1, { charge: [5, 2400, 0, 0], says: /category cyber/ }),
+    expect: final('OPLAB_MODEL_DECLINED', 1, {
+      charge: [5, 2400, 0, 0],
+      says: /category cyber/,
+      refusal: { ...DECLINED, category: 'cyber' },
+    }),
   },
   {
     name: 'a refusal behind a whole call, which is not run',
@@ -322,12 +330,12 @@ const stopReasons: readonly Case[] = [
       ends('refusal', undefined, { stop_details: { type: 'refusal', category: null, explanation: 'made up' } }),
       stop,
     ],
-    expect: final('OPLAB_MODEL_DECLINED', 1, { says: /declined to continue: made up/ }),
+    expect: final('OPLAB_MODEL_DECLINED', 1, { says: /declined to continue: made up/, refusal: DECLINED }),
   },
   {
     name: 'a refusal of a category that nobody knows yet',
     events: [start(), ends('refusal', undefined, { stop_details: { type: 'refusal', category: 'future' } }), stop],
-    expect: final('OPLAB_MODEL_DECLINED', 1, { says: /category future/ }),
+    expect: final('OPLAB_MODEL_DECLINED', 1, { says: /category future/, refusal: { ...DECLINED, category: 'future' } }),
   },
   {
     name: 'a refusal without details',

@@ -44,14 +44,14 @@ const stream =
 describe.concurrent.each(Object.entries(RECORDINGS))('%s', (_kind, cases) => {
   describe.each(Object.entries(ARRIVALS))('%s', (_arrival, arrival) => {
     it.each(cases.map((recorded) => [recorded.name, recorded] as const))('%s', async (_name, recorded) => {
-      const { verdict, run = [], replay, charge, outputAtMost, isTurn, says } = recorded.expect;
+      const { verdict, run = [], replay, charge, outputAtMost, isTurn, says, refusal } = recorded.expect;
       const isEnd = typeof verdict === 'object';
       const replies = [stream(recorded, arrival), ...(isEnd ? [] : [answerWith(claim)])];
       const { asked, commands, conclusions, report, charges, entries, troubles } = await runModelChain({ replies });
 
       expect(commands).toEqual(run);
       if (isEnd) {
-        expect(report).toMatchObject({ code: verdict.code });
+        expect(report).toMatchObject({ code: verdict.code, ...(refusal === undefined ? {} : { refusal }) });
         expect(asked).toHaveLength(verdict.questions);
         expect(conclusions).toEqual([]);
       } else {

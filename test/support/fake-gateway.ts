@@ -104,7 +104,10 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
       const upstream = await fetch(`${options.messages}/v1/messages`, {
         method: 'POST',
         body: text,
-        headers: { 'content-type': 'application/json' },
+        headers: {
+          'content-type': 'application/json',
+          'anthropic-version': String(incoming.headers['anthropic-version']),
+        },
       });
       response.writeHead(upstream.status, { 'content-type': upstream.headers.get('content-type') ?? '' });
       response.end(await upstream.text());

@@ -2,7 +2,8 @@
 // server.
 
 import { resultText, shellExitCode } from '../../src/agent/shell.ts';
-import { callId, type MessageParam } from '../../src/rehearsal/conversation.ts';
+import type { Message } from '../../src/messages-double/request.ts';
+import { callId } from '../../src/rehearsal/conversation.ts';
 import { type Decision, decide } from '../../src/rehearsal/engine.ts';
 import type { RuleBook } from '../../src/rehearsal/rule.ts';
 import type { CommandMemory } from './command-memory.ts';
@@ -38,7 +39,7 @@ export async function rehearse(
   programs: FakePrograms,
   turns = 80,
 ): Promise<Rehearsed> {
-  const messages: MessageParam[] = [{ role: 'user', content: 'Something is wrong.' }];
+  const messages: Message[] = [{ role: 'user', content: 'Something is wrong.' }];
   const commands: string[] = [];
   const rules: string[] = [];
   for (let turn = 0; turn < turns; turn++) {

@@ -138,7 +138,7 @@ function agentReported(builder: PlanBuilder, attempt: Attempt, report: AgentRepo
     return;
   }
   const message = `${report.code}: ${report.message}`;
-  builder.endAttempt('ModelFailed', message);
+  builder.endAttempt('ModelFailed', message, report.refusal);
   builder.note('Warning', 'ModelFailed', `attempt ${attempt.number}: ${message}`);
   builder.requeueNow();
 }

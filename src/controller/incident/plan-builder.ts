@@ -1,6 +1,7 @@
 // Builds a plan: the new status, the actions, the events, and when to plan again.
 
 import type { AgentClass } from '../../api/agent-class.ts';
+import type { ModelRefusal } from '../../api/agent-report.ts';
 import { type Incident, sessionId } from '../../api/incident.ts';
 import type { Attempt, AttemptReason, IncidentStatus, Phase } from '../../api/incident-status.ts';
 import { isTrue } from '../../api/meta.ts';
@@ -148,11 +149,13 @@ export class PlanBuilder {
     this.change({ attempts });
   }
 
-  endAttempt(reason: AttemptReason, message: string): void {
+  endAttempt(reason: AttemptReason, message: string, refusal?: ModelRefusal): void {
     const last = this.#status.attempts?.at(-1);
     if (last === undefined) return;
     const wasLive = last.endTime === undefined;
-    this.change({ attempts: withEndedAttempt(this.#status.attempts ?? [], { reason, message, at: this.time }) });
+    this.change({
+      attempts: withEndedAttempt(this.#status.attempts ?? [], { reason, message, refusal, at: this.time }),
+    });
     if (!wasLive) return;
     this.condition({ type: 'AgentRunning', status: 'False', reason, message });
     this.note(

@@ -134,12 +134,13 @@ describe('a running attempt', () => {
   });
 
   it('is the last one if its agent leaves a reason that no attempt changes', () => {
-    const report = { code: 'OPLAB_MODEL_KEY_REFUSED', message: 'put a valid key into the Secret' };
+    const refusal = { model: 'claude-opus-5-5', category: 'cyber', requestID: 'req_1' };
+    const report = { code: 'OPLAB_MODEL_KEY_REFUSED', message: 'put a valid key into the Secret', refusal };
     const pod = buildPod({ type: 'ended', completed: true, message: 'the agent ended', report });
     const made = plan(incident({ status: running }), observed({ pod }), at(5));
     expect(lastReason(made)).toBe('ModelFailed');
     const message = 'OPLAB_MODEL_KEY_REFUSED: put a valid key into the Secret';
-    expect(made.status?.attempts?.[0]).toMatchObject({ message });
+    expect(made.status?.attempts?.[0]).toMatchObject({ message, refusal });
     expect(types(made)).toEqual(['clean-attempt']);
     const then = plan(incident({ status: { ...running, attempts: made.status?.attempts } }), observed(), at(6));
     expect(types(then)).not.toContain('create-pod');

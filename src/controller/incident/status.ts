@@ -1,5 +1,6 @@
 // The controller's part of an Incident's status, without the fields that the gateway owns. Pure.
 
+import type { ModelRefusal } from '../../api/agent-report.ts';
 import { CONDITIONS, type Incident } from '../../api/incident.ts';
 import type { Attempt, AttemptReason, IncidentStatus, Phase } from '../../api/incident-status.ts';
 import { type Condition, findCondition, setCondition } from '../../api/meta.ts';
@@ -104,11 +105,20 @@ export function withCondition(
 /** Ends the last attempt. */
 export function withEndedAttempt(
   attempts: readonly Attempt[],
-  end: { readonly reason: AttemptReason; readonly message: string; readonly at: string },
+  end: {
+    readonly reason: AttemptReason;
+    readonly message: string;
+    readonly at: string;
+    readonly refusal?: ModelRefusal | undefined;
+  },
 ): Attempt[] {
+  const { reason, message, at, refusal } = end;
   return attempts.map((attempt, index) =>
     index === attempts.length - 1
-      ? { ...attempt, endTime: attempt.endTime ?? end.at, reason: end.reason, message: truncate(end.message, 4096) }
+      ? {
+          ...{ ...attempt, endTime: attempt.endTime ?? at, reason, message: truncate(message, 4096) },
+          ...(refusal === undefined ? {} : { refusal }),
+        }
       : attempt,
   );
 }

@@ -6,6 +6,7 @@
 
 import { NotAllowed, TooLarge } from '../../../errors.ts';
 import { isTooDeep, MAX_LEVELS } from '../../../input/depth.ts';
+import { escapeYamlBreaks, hasHalfCharacter } from '../../../net/json.ts';
 import { readShape } from './json-shape.ts';
 import { protobufText } from './protobuf-text.ts';
 import { secretBody } from './secret-body.ts';
@@ -37,14 +38,6 @@ const TYPES: Readonly<Record<string, string>> = {
   [PROTOBUF]: PROTOBUF,
 };
 const YAML: ReadonlySet<string> = new Set(['application/yaml', APPLY_YAML]);
-
-/** In well-formed JSON only half of a pair is written as an escape. */
-const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f][\da-f]{2}/;
-/**
- * Characters that YAML 1.1 takes for line breaks, or refuses. An apply patch is JSON that the API
- * server reads as YAML, where blanks beside a raw line break are lost.
- */
-const YAML_BREAKS = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 
 /** A body as it is forwarded and recorded. */
 export type CanonicalBody =
@@ -134,12 +127,12 @@ function stringify(value: unknown): string {
 
 /** @throws NotAllowed for half of a surrogate pair */
 function escapeBreaks(json: string): string {
-  if (LONE_SURROGATE.test(json)) {
+  if (hasHalfCharacter(json)) {
     throw new NotAllowed(
       'the body has half of a surrogate pair, which the API server replaces; send a whole character',
     );
   }
-  return json.replaceAll(YAML_BREAKS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return escapeYamlBreaks(json);
 }
 
 /**
