@@ -66,6 +66,11 @@ async function openIncident(name: string) {
   return calls[0]?.params;
 }
 
+async function setGatewayEnv(variable: string): Promise<void> {
+  await kubectl('-n', 'oplab-system', 'set', 'env', 'deployment/oplab-gateway', variable);
+  await kubectl('-n', 'oplab-system', 'rollout', 'status', 'deployment/oplab-gateway', '--timeout=120s');
+}
+
 /** What `kubectl get agentclasses` shows of the way. */
 const reachable = (pattern: RegExp) =>
   eventually(async () => ((await kubectl('get', 'agentclasses', 'default')).match(pattern) ? true : undefined), {
@@ -181,11 +186,10 @@ describe('Claude in Vertex AI', () => {
     await lab.reinstall(set(url));
     // On GKE, the address of the metadata server leads to it.
     const metadata = `GCE_METADATA_HOST=${new URL(node.url).host}`;
-    await kubectl('-n', 'oplab-system', 'set', 'env', 'deployment/oplab-gateway', metadata);
-    await kubectl('-n', 'oplab-system', 'rollout', 'status', 'deployment/oplab-gateway', '--timeout=120s');
+    await setGatewayEnv(metadata);
     await openIncident('metadata');
     expect(double.verdicts).toEqual([0]);
-    await kubectl('-n', 'oplab-system', 'set', 'env', 'deployment/oplab-gateway', 'GCE_METADATA_HOST-');
+    await setGatewayEnv('GCE_METADATA_HOST-');
   });
 });
 
