@@ -59,7 +59,7 @@ export interface ChainOptions {
   readonly limits?: Partial<Limits>;
   readonly deadlineMs?: number;
   /** The gateway's way to the model API of the test, for example through a double. Default: with a key. */
-  readonly connect?: (modelURL: string) => ModelAPI;
+  readonly connect?: (modelURL: string) => ModelAPI | Promise<ModelAPI>;
   /** Prices besides the built-in ones. */
   readonly prices?: unknown;
   /** What a command prints. */
@@ -112,7 +112,7 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
     model: { name: DEFAULT_MODEL, summaryName: DEFAULT_SUMMARY_MODEL, maxOutputTokens: 16_000, ...options.model },
   });
   const connect = options.connect ?? ((url) => withKey(url, apiKey));
-  const gateway = await startDoors({ log, task, deadline, upstream: connect(upstream.url), options });
+  const gateway = await startDoors({ log, task, deadline, upstream: await connect(upstream.url), options });
   const commands: string[] = [];
   const reports: AgentReport[] = [];
   const sandbox: Sandbox = {
