@@ -12,6 +12,7 @@ import { bundledWorkers } from './test/support/bundled-workers.ts';
 const PROGRAMS = [
   'hack/bootstrap.test.ts',
   'hack/build.test.ts',
+  'src/agent/keep-running.test.ts',
   'src/cli/audit-tail.test.ts',
   'src/rehearsal/container-stopped.test.ts',
   'src/rehearsal/repair.test.ts',

@@ -77,6 +77,7 @@ export async function buildBundles(out = path.join(root, 'dist')): Promise<Metaf
     chunkNames: 'cli-[name]-[hash]',
     metafile: true,
   });
+  await cp(path.join(root, 'src/agent/keep-running.sh'), path.join(out, 'keep-running.sh'));
   await cp(path.join(root, 'src/rehearsal/rules'), path.join(out, 'rules'), { recursive: true });
   await chmod(path.join(out, 'main.mjs'), 0o755);
   return metafile;

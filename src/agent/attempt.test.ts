@@ -164,11 +164,20 @@ describe('an attempt ends', () => {
     expect(end).toMatchObject({ end: { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED' } });
   });
 
-  it('at once when its container was restarted, with a word about it', async () => {
-    const { code, gateway } = await attempt({ alreadyStarted: true, replies: [{ content: [shell('again')] }] });
+  it.each([
+    ['was restarted, and nothing is kept of its conversation', { nextKey: 5 }, /its conversation is not kept/],
+    ['dies again and again', { nextKey: 1, givenUp: 'died 11 times' }, /died 11 times/],
+  ])('at once when its agent %s, with a word about it', async (_, started, word) => {
+    const { code, gateway, reports } = await attempt({
+      start: { alreadyStarted: true, restarts: 1, ...started },
+      replies: [{ content: [shell('again')] }],
+    });
     expect(code).toBe(0);
-    expect(gateway.entries).toHaveLength(1);
-    expect(gateway.entries[0]).toMatchObject({ kind: 'lifecycle', clientKey: '1-interrupted' });
+    expect(gateway.entries).toMatchObject([
+      { kind: 'lifecycle', clientKey: '1-end', params: { reason: 'interrupted' } },
+    ]);
+    expect(gateway.entries[0]?.content).toMatch(word);
+    expect(reports).toEqual([{ message: expect.stringMatching(word) }]);
     expect(gateway.bodies).toEqual([]);
   });
 

@@ -11,6 +11,10 @@ export type TrailEntry = Omit<NewEntryInput, 'clientKey'>;
 export interface AuditTrail {
   /** The key of the next entry. Live output refers to a call by its key. */
   readonly nextKey: string;
+  /** The number in it. Set it to go on from there: an entry that is sent again is stored once. */
+  nextNumber: number;
+  /** How many entries an earlier process of the attempt has recorded that come at or after the next. */
+  readonly ahead: number;
   /**
    * Resolves when the entry is durable; waits while the log cannot accept it.
    * @throws OplabError if the lease is over
@@ -34,16 +38,27 @@ export function withinBounds(entry: TrailEntry): TrailEntry {
 /**
  * The trail of one attempt. Keys are `<attempt>-<n>`, counted from 1, so they are the same in every
  * run that takes the same course. `send` retries for as long as necessary.
+ * @param recorded the number of the first entry that no process of the attempt has recorded
  */
 export function createAuditTrail(
   attempt: number,
   send: (entry: NewEntryInput, signal?: AbortSignal) => Promise<Receipt>,
+  recorded = 1,
 ): AuditTrail {
   let next = 1;
   const key = () => `${attempt}-${next}`;
   return {
     get nextKey() {
       return key();
+    },
+    get nextNumber() {
+      return next;
+    },
+    set nextNumber(number) {
+      next = number;
+    },
+    get ahead() {
+      return Math.max(0, recorded - next);
     },
     append(entry) {
       const clientKey = key();

@@ -62,14 +62,12 @@ export function createConcludeTool(
         rootCause: truncate(rootCause, 4096, ''),
         actions: actions.slice(0, 32).map((action) => truncate(action, 1024, '')),
       };
-      return {
-        params: { ...conclusion },
-        purpose: conclusion.summary,
-        async run(_callKey, signal) {
-          await conclude(conclusion, signal);
-          return { text: 'Recorded.', isError: false, summary: `claimed ${conclusion.outcome}`, concluded: true };
-        },
+      const claim = async (_callKey: string, signal: AbortSignal) => {
+        await conclude(conclusion, signal);
+        return { text: 'Recorded.', isError: false, summary: `claimed ${conclusion.outcome}`, concluded: true };
       };
+      // The gateway takes the same claim any number of times, as one.
+      return { params: { ...conclusion }, purpose: conclusion.summary, run: claim, resume: claim };
     },
   };
 }

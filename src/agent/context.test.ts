@@ -104,7 +104,7 @@ describe('the prompt', () => {
   it('asks for no reasoning to be written out, is the same for all Incidents, and has a size', () => {
     const system = systemPrompt(task);
     const never = () => Promise.reject(new Error('not called'));
-    const sandbox = { ready: never, isolation: never, exec: never };
+    const sandbox = { ready: never, isolation: never, end: () => Promise.reject(new Error('no sandbox')), exec: never };
     const tools = JSON.stringify([
       createShellTool(sandbox, { live: () => {}, ended: never }).definition,
       createConcludeTool('Repair', never).definition,

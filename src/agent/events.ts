@@ -21,11 +21,14 @@ export type LoopEnd =
     }
   /** The shell server kept no time limit, so nothing more can be run in this sandbox. */
   | { readonly reason: 'sandbox-stalled'; readonly message: string }
+  /** The process was killed, and what is kept of the conversation is not enough to go on. */
+  | { readonly reason: 'interrupted'; readonly message: string }
   /** SIGTERM, or the deadline. */
   | { readonly reason: 'stopped'; readonly message: string };
 
 export type AgentEvent =
-  | { readonly type: 'interrupted' }
+  /** A process before this one was killed. */
+  | { readonly type: 'resumed'; readonly restarts: number; readonly turn: number }
   | { readonly type: 'isolation'; readonly report: IsolationReport }
   | {
       readonly type: 'answer';

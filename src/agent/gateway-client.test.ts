@@ -49,7 +49,7 @@ it.each([
   ['a token that was just rotated', 401, { code: 'OPLAB_UNAUTHENTICATED' }],
 ])('sends a request again after %s', async (_, status, body) => {
   const { gateway, onRetry } = await client(status, body);
-  expect(await gateway.start(signal)).toEqual({ alreadyStarted: false });
+  expect(await gateway.start(0, signal)).toMatchObject({ alreadyStarted: false });
   expect(onRetry).toHaveBeenCalledTimes(1);
 });
 
@@ -61,6 +61,6 @@ it.each([
   ['a code of a newer gateway that refuses', 422, 'OPLAB_OF_TOMORROW', 'OPLAB_GATEWAY_REFUSED'],
 ])('ends with %s', async (_, status, code, expected) => {
   const { gateway, onRetry } = await client(status, { code });
-  await expect(gateway.start(signal)).rejects.toMatchObject({ code: expected });
+  await expect(gateway.start(0, signal)).rejects.toMatchObject({ code: expected });
   expect(onRetry).not.toHaveBeenCalled();
 });

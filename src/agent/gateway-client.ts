@@ -12,6 +12,7 @@ import {
   type Conclusion,
   type LiveChunk,
   paths,
+  type StartResult,
   startResult,
   type Task,
   task as taskSchema,
@@ -22,10 +23,13 @@ import { errorBody } from '../net/error-body.ts';
 import { withWholeCharacters } from '../net/json.ts';
 import { createAgent, openRequest } from '../net/request.ts';
 import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
+import type { RecordPlace, StateRecord } from './loop-state.ts';
 
 /** A request whose answer takes longer is sent again; all requests are idempotent. */
 const REQUEST_TIMEOUT_MS = 20_000;
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** The gateway keeps less. */
+const MAX_CONVERSATION_BYTES = 64 * 1024 * 1024;
 const MAX_REFUSAL_BYTES = 64 * 1024;
 /** How often a token may be refused: a rotated token may need a moment, more is a final failure. */
 const MAX_UNAUTHORIZED = 10;
@@ -107,8 +111,27 @@ export class GatewayClient {
     return this.#request('GET', paths.task, undefined, taskSchema, signal);
   }
 
-  async start(signal: AbortSignal): Promise<{ alreadyStarted: boolean }> {
-    return this.#request('POST', paths.start, { run: this.#run }, startResult, signal);
+  /** @param restarts how often the agent was started again in its container */
+  async start(restarts: number, signal: AbortSignal): Promise<StartResult> {
+    return this.#request('POST', paths.start, { run: this.#run, restarts }, startResult, signal);
+  }
+
+  /** The records of an earlier process of the attempt. After `start`. */
+  async conversation(signal: AbortSignal): Promise<unknown[]> {
+    return this.#request('GET', this.#conversationPath(), undefined, z.array(z.unknown()).default([]), signal, {
+      maxBytes: MAX_CONVERSATION_BYTES,
+      parse: (text) => text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)])),
+    });
+  }
+
+  /** Resolves when the record is on disk. The same record may be sent again. */
+  async keep(record: StateRecord, { index, isWhole }: RecordPlace, signal: AbortSignal): Promise<void> {
+    const path = `${this.#conversationPath()}&index=${index}&whole=${isWhole}`;
+    await this.#request('POST', path, record, z.unknown(), signal);
+  }
+
+  #conversationPath(): string {
+    return `${paths.conversation}?run=${this.#run}`;
   }
 
   /**
@@ -159,6 +182,7 @@ export class GatewayClient {
     body: unknown,
     schema: z.ZodType<T>,
     signal: AbortSignal,
+    { maxBytes = MAX_ANSWER_BYTES, parse = (text: string): unknown => JSON.parse(text) } = {},
   ): Promise<T> {
     let unauthorized = 0;
     for (let attempt = 0; ; attempt++) {
@@ -168,8 +192,8 @@ export class GatewayClient {
         const response = await this.#send(method, path, body, signal);
         const status = response.statusCode ?? 0;
         if (status >= 200 && status < 300) {
-          const text = (await readAnswer(response, MAX_ANSWER_BYTES, { signal })).toString('utf8');
-          const content: unknown = text === '' ? undefined : JSON.parse(text);
+          const text = (await readAnswer(response, maxBytes, { signal })).toString('utf8');
+          const content: unknown = text === '' ? undefined : parse(text);
           return parseInput(schema, content, `${path}: the gateway's answer is not valid`, { values: 'hidden' });
         }
         const refusal = await readRefusal(response);

@@ -2,7 +2,9 @@
 // concludes.
 //
 // All effects are injected. Two rules make the record trustworthy: a tool call is durable before it
-// runs, and a result is durable before the model sees it.
+// runs, and a result is durable before the model sees it. A third one makes the loop survive its
+// process: an answer and each outcome are kept before anything is made of them, so another process
+// makes the same of them, and sends the same entries again.
 
 import type Anthropic from '@anthropic-ai/sdk';
 import { isFinalReport } from '../api/agent-report.ts';
@@ -12,10 +14,13 @@ import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { type Answer, readRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
-import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
+import { estimateTokens, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
+import type { Journal } from './journal.ts';
+import type { LoopState, Pending } from './loop-state.ts';
 import type { Model } from './model.ts';
+import type { ModelState } from './model-state.ts';
 import { CUT_OFF, dueNotice, GO_ON, REMINDER } from './prompt.ts';
 import { cutToLine, type Summaries } from './summary.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
@@ -26,12 +31,13 @@ const NOT_RUN =
   'Not run: your answer was cut off at the output limit in the middle of this call. Make the call again, but shorter.';
 
 export interface LoopOptions {
-  readonly model: Pick<Model, 'ask' | 'fallBack' | 'stopThinking' | 'name' | 'budgetLeft'>;
+  readonly model: Pick<Model, 'ask' | 'fallBack' | 'stopThinking' | 'name' | 'budgetLeft' | 'state'>;
   readonly tools: readonly Tool[];
   readonly audit: AuditTrail;
   readonly summaries: Summaries;
-  readonly system: string;
-  readonly opening: string;
+  readonly journal: Journal;
+  /** Where to begin, or to go on. */
+  readonly state: LoopState;
   /** The model's context window, in tokens. */
   readonly contextWindow: number;
   readonly signal: AbortSignal;
@@ -50,6 +56,7 @@ export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent,
     end = yield* converse(options);
   } catch (error) {
     if (options.signal.aborted) end = { reason: 'stopped', message: errorMessage(options.signal.reason) };
+    else if (error instanceof Interrupted) end = { reason: 'interrupted', message: error.message };
     else if (isLeaseOver(error)) end = { reason: 'lease-over', message: errorMessage(error) };
     else if (error instanceof OplabError && isModelFailure(error.code)) {
       end = { reason: 'model-failed', code: error.code, message: error.message };
@@ -59,6 +66,18 @@ export async function* runLoop(options: LoopOptions): AsyncGenerator<AgentEvent,
   }
   yield { type: 'ended', end };
   return end;
+}
+
+/** The log says that the process before came further than what is kept. */
+class Interrupted extends Error {
+  constructor() {
+    super('the agent was restarted, and what is kept of its conversation is older than its record');
+  }
+}
+
+/** An answer as it is read back: what the SDK computes from it late is computed now. */
+function plain(answer: Answer): Answer {
+  return JSON.parse(JSON.stringify(answer));
 }
 
 /** Adds a notice to the last result. A text behind results would teach the model to wait for one. */
@@ -72,27 +91,37 @@ function isModelFailure(code: ErrorCode): boolean {
   return isFinalReport({ code }) || code === 'OPLAB_UNAUTHENTICATED';
 }
 
+/** The state of a loop that begins. */
+export function initialState(
+  { system, opening }: { readonly system: string; readonly opening: string },
+  tools: readonly Tool[],
+  model: ModelState,
+): LoopState {
+  const conversation: Turn[] = [{ role: 'user', content: [{ type: 'text', text: opening }] }];
+  return {
+    ...{ system, conversation, model, notes: new Map(), pending: undefined },
+    ...{ turn: 1, reminders: 0, noticedPercent: 100 },
+    tokens: estimateTokens([system, tools.map(({ definition }) => definition), conversation]),
+  };
+}
+
 async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopEnd> {
-  const { model, tools, audit, signal } = options;
+  const { model, tools, audit, journal, state, signal } = options;
+  const { notes } = state;
   const definitions = tools.map((tool) => tool.definition);
-  const notes = new Map<string, ResultNote>();
-  let conversation: Turn[] = [{ role: 'user', content: [{ type: 'text', text: options.opening }] }];
-  const say = (text: string) => conversation.push({ role: 'user', content: [{ type: 'text', text }] });
-  let tokens = estimateTokens([options.system, definitions, conversation]);
-  let reminders = 0;
-  let noticedPercent = 100;
+  const say = (text: string) => state.conversation.push({ role: 'user', content: [{ type: 'text', text }] });
+  model.state = state.model;
+  // Nothing is asked that another process could not ask.
+  if (state.pending === undefined) await save();
 
-  for (let turn = 1; ; turn++) {
-    const trimmed = trimConversation(conversation, tokens, options.contextWindow, notes);
-    if (trimmed !== undefined) {
-      conversation = trimmed.messages;
-      yield { type: 'context-trimmed', results: trimmed.trimmed };
-    }
-
-    const answer = await askOrTrim();
+  for (; ; state.turn++) {
+    const pending = state.pending ?? (yield* nextAnswer());
+    const { answer } = pending;
+    audit.nextNumber = pending.firstKey;
     const { input_tokens, cache_read_input_tokens, cache_creation_input_tokens, output_tokens } = answer.usage;
     const inputTokens = input_tokens + (cache_read_input_tokens ?? 0) + (cache_creation_input_tokens ?? 0);
-    const turnStart = conversation.length;
+    const turnStart = state.conversation.length;
+    const { turn } = state;
     yield { type: 'answer', turn, stopReason: answer.stop_reason, inputTokens, outputTokens: output_tokens };
 
     await recordThoughts(audit, answer);
@@ -100,25 +129,27 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       const { refusal, message } = readRefusal(model.name, answer);
       if (!model.fallBack()) return { reason: 'model-failed', code: 'OPLAB_MODEL_DECLINED', message, refusal };
       // The thoughts of one model are nothing to another.
-      conversation = withoutThinking(conversation) ?? conversation;
+      state.conversation = withoutThinking(state.conversation) ?? state.conversation;
       await audit.append({
         kind: 'lifecycle',
         params: { step: 'model_fallback', model: model.name },
         content: `${message}; ${model.name} is asked instead`,
       });
       yield { type: 'fallback', model: model.name, reason: message };
+      state.pending = undefined;
       continue;
     }
     const content = replayable(answer);
-    if (content.length > 0) conversation.push({ role: 'assistant', content });
+    // Until the turn is over, the kept conversation is that before the answer.
+    const said: Turn[] = content.length > 0 ? [{ role: 'assistant', content }] : [];
 
     const calls = answer.content.filter((block) => block.type === 'tool_use');
     if (calls.length > 0) {
-      reminders = 0;
+      state.reminders = 0;
       const results: ToolResult[] = [];
       for (const [index, call] of calls.entries()) {
         const cutOff = wasCutOff(answer) && index === calls.length - 1;
-        const outcome = yield* runCall(turn, call, calls.length, cutOff);
+        const outcome = yield* runCall(pending, index, call, calls.length, cutOff);
         if (outcome.concluded === true) return { reason: 'concluded' };
         if (outcome.fatal !== undefined) return { reason: 'sandbox-stalled', message: outcome.fatal };
         results.push({
@@ -128,26 +159,53 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
           ...(outcome.isError ? { is_error: true } : {}),
         });
       }
-      const notice = dueNotice(model.budgetLeft, noticedPercent);
+      const notice = dueNotice(pending.left, state.noticedPercent);
       if (notice !== undefined) {
-        noticedPercent = notice.percent;
+        state.noticedPercent = notice.percent;
         addNotice(results, notice.text);
       }
-      conversation.push({ role: 'user', content: results });
-    } else if (answer.stop_reason === 'pause_turn') {
+      said.push({ role: 'user', content: results });
+    }
+    state.conversation.push(...said);
+    if (calls.length === 0 && answer.stop_reason === 'pause_turn') {
       say(GO_ON);
-    } else {
-      if (reminders === MAX_REMINDERS) return { reason: 'silent' };
-      reminders++;
+    } else if (calls.length === 0) {
+      if (state.reminders === MAX_REMINDERS) return { reason: 'silent' };
+      state.reminders++;
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);
-      yield { type: 'reminded', count: reminders };
+      yield { type: 'reminded', count: state.reminders };
     }
     // The reported usage covers what was sent; what this turn added is estimated. So is everything, if the
     // server does not count.
     const isCounted = inputTokens > 0;
-    tokens = isCounted
-      ? inputTokens + output_tokens + estimateTokens(conversation.slice(turnStart))
-      : estimateTokens([options.system, definitions, conversation]);
+    state.tokens = isCounted
+      ? inputTokens + output_tokens + estimateTokens(state.conversation.slice(turnStart))
+      : estimateTokens([state.system, definitions, state.conversation]);
+    state.pending = undefined;
+  }
+
+  async function save(): Promise<void> {
+    state.model = model.state;
+    await journal.save(state);
+  }
+
+  /** Asks the model, and keeps its answer. */
+  async function* nextAnswer(): AsyncGenerator<AgentEvent, Pending> {
+    requireNothingAhead();
+    const trimmed = trimConversation(state.conversation, state.tokens, options.contextWindow, notes);
+    if (trimmed !== undefined) {
+      state.conversation = trimmed.messages;
+      yield { type: 'context-trimmed', results: trimmed.trimmed };
+    }
+    const answer = await askOrTrim();
+    state.pending = { answer: plain(answer), left: model.budgetLeft, firstKey: audit.nextNumber, outcomes: [] };
+    await save();
+    return state.pending;
+  }
+
+  /** @throws Interrupted if more is on record than what is kept leads to */
+  function requireNothingAhead(): void {
+    if (audit.ahead > 0) throw new Interrupted();
   }
 
   /**
@@ -157,25 +215,26 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
   async function askOrTrim(): Promise<Answer> {
     for (let isTrimmed = false; ; ) {
       try {
-        return await model.ask({ system: options.system, tools: definitions, conversation }, signal);
+        return await model.ask({ system: state.system, tools: definitions, conversation: state.conversation }, signal);
       } catch (error) {
         const code = error instanceof OplabError ? error.code : undefined;
         let changed: Turn[] | undefined;
         if (code === 'OPLAB_CONTEXT_FULL' && !isTrimmed) {
-          changed = trimConversation(conversation, tokens, tokens, notes)?.messages;
+          changed = trimConversation(state.conversation, state.tokens, state.tokens, notes)?.messages;
           isTrimmed = true;
         } else if (code === 'OPLAB_THINKING_REFUSED') {
-          changed = withoutThinking(conversation) ?? (model.stopThinking() ? conversation : undefined);
+          changed = withoutThinking(state.conversation) ?? (model.stopThinking() ? state.conversation : undefined);
         }
         if (changed === undefined) throw error;
-        conversation = changed;
+        state.conversation = changed;
       }
     }
   }
 
-  /** Records a call, runs it, and records its result. */
+  /** Records a call, runs it, and records its result. Runs nothing that may have run before. */
   async function* runCall(
-    turn: number,
+    pending: Pending,
+    index: number,
     call: ToolUse,
     count: number,
     cutOff: boolean,
@@ -183,6 +242,8 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     const tool = tools.find((candidate) => candidate.definition.name === call.name);
     const prepared = cutOff ? NOT_RUN : prepare(tool, call, count);
     const callKey = audit.nextKey;
+    const { turn } = state;
+    const isRecorded = audit.ahead > 0;
     const refused = typeof prepared === 'string';
     await audit.append({
       kind: 'tool_call',
@@ -191,11 +252,8 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       content: refused ? '(not run: the call is invalid)' : prepared.purpose,
     });
     yield { type: 'tool-call', turn, tool: call.name, callKey };
-    // What still runs after the claim may run after the lease.
-    if (!refused && tool?.alone === true) await options.summaries.drop();
-    const outcome: ToolOutcome = refused
-      ? { text: prepared, isError: true, summary: prepared }
-      : await prepared.run(callKey, signal).catch((error: unknown) => failed(error));
+    const known = pending.outcomes[index];
+    const outcome = known ?? (await obtain());
     const summary = cutToLine(outcome);
     try {
       const { exitCode, durationMs, params, blob } = outcome;
@@ -209,12 +267,13 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
         blob,
       });
       const { seq } = receipt;
-      notes.set(call.id, { summary, seq });
-      options.summaries.begin(outcome, async (line, stop) => {
-        notes.set(call.id, { summary: line, seq });
-        const params = { step: SUMMARY_STEP, result: seq };
-        await audit.add(`${callKey}-summary`, { kind: 'lifecycle', params, content: line }, stop);
-      });
+      if (!notes.has(call.id)) notes.set(call.id, { summary, seq });
+      if (known === undefined)
+        options.summaries.begin(outcome, async (line, stop) => {
+          notes.set(call.id, { summary: line, seq });
+          const params = { step: SUMMARY_STEP, result: seq };
+          await audit.add(`${callKey}-summary`, { kind: 'lifecycle', params, content: line }, stop);
+        });
     } catch (error) {
       // A claim may end the attempt before its result is written. The claim itself is already
       // recorded.
@@ -222,6 +281,29 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     }
     yield { type: 'tool-result', turn, tool: call.name, callKey, isError: outcome.isError, summary };
     return outcome;
+
+    /** Runs the call, or finds out what became of it, and keeps the outcome. */
+    async function obtain(): Promise<ToolOutcome> {
+      // The call is the last entry that the process before can have written.
+      requireNothingAhead();
+      // What still runs after the claim may run after the lease.
+      if (!refused && tool?.alone === true) await options.summaries.drop();
+      const running = refused
+        ? refusedCall(prepared)
+        : isRecorded
+          ? prepared.resume(callKey, signal)
+          : prepared.run(callKey, signal);
+      const obtained = await running.catch((error: unknown) => failed(error));
+      pending.outcomes.push(obtained);
+      await save().catch((error: unknown) => {
+        if (obtained.concluded !== true || !isLeaseOver(error)) throw error;
+      });
+      return obtained;
+    }
+  }
+
+  async function refusedCall(message: string): Promise<ToolOutcome> {
+    return { text: message, isError: true, summary: message };
   }
 
   function failed(error: unknown): ToolOutcome {

@@ -13,6 +13,7 @@ import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 import { type Answer, wasCutOff } from './answer.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
+import type { BudgetLeft, ModelState } from './model-state.ts';
 import { SUMMARY_PROMPT } from './summary.ts';
 
 /** A request to the agent's model. */
@@ -22,13 +23,7 @@ export interface Question {
   readonly conversation: readonly Turn[];
 }
 
-/** How much of a limit is left. */
-export interface BudgetLeft {
-  readonly percent: number;
-  readonly limit: string;
-}
-
-function budgetLeft(headers: Headers): BudgetLeft | undefined {
+function readBudgetLeft(headers: Headers): BudgetLeft | undefined {
   const [, percent, limit] = /^(\d{1,3}) ([a-z]+)$/.exec(headers.get(BUDGET_LEFT_HEADER) ?? '') ?? [];
   return percent === undefined || limit === undefined ? undefined : { percent: Number(percent), limit };
 }
@@ -50,6 +45,8 @@ export interface Model {
   readonly budgetLeft: BudgetLeft | undefined;
   /** The name of the model that is asked. */
   readonly name: string;
+  /** What it has learned so far. Set it to go on from there. */
+  state: ModelState;
   /** Summarizes a text in one line. Rejects if the small model does not answer in time. */
   summarize(text: string, signal: AbortSignal): Promise<string>;
 }
@@ -173,7 +170,7 @@ export function createModel(options: ModelOptions): Model {
     authToken: 'set-per-request',
     fetch: createModelFetch(options.authorization, {
       onHeaders: (headers) => {
-        left = budgetLeft(headers) ?? left;
+        left = readBudgetLeft(headers) ?? left;
       },
       ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
     }),
@@ -191,6 +188,14 @@ export function createModel(options: ModelOptions): Model {
 
     get budgetLeft() {
       return left;
+    },
+
+    get state() {
+      return { name, thinks, ...(effort === undefined ? {} : { effort }) };
+    },
+
+    set state(known) {
+      ({ name, thinks, effort } = known);
     },
 
     fallBack() {

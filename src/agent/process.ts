@@ -7,15 +7,16 @@ import { CONTAINER_PROBES } from '../api/isolation.ts';
 import { modelFacts } from '../api/model-table.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
-import type { Task } from '../gateway/protocol.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { type IsolationReport, SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
+import { createJournal } from './journal.ts';
 import { createLiveOutput } from './live-output.ts';
-import { runLoop } from './loop.ts';
+import { initialState, runLoop } from './loop.ts';
+import { readState } from './loop-state.ts';
 import { createModel } from './model.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { createSandbox, type Sandbox } from './sandbox-client.ts';
@@ -33,6 +34,8 @@ const environment = z.object({
   OPLAB_GATEWAY_URL: z.url(),
   OPLAB_TOKEN_FILE: z.string().default('/var/run/secrets/oplab/token'),
   OPLAB_SOCKET: z.string().default(SOCKET_PATH),
+  /** Set by the supervisor. */
+  OPLAB_AGENT_RESTARTS: z.coerce.number().int().min(0).default(0),
 });
 
 /** Where an attempt runs. Everything about the Incident comes from the gateway. */
@@ -43,6 +46,8 @@ export interface AttemptOptions {
   readonly logger: Logger;
   /** Aborts on SIGTERM. */
   readonly signal: AbortSignal;
+  /** How often it was started again in its container, as far as that is known. */
+  readonly restarts?: number;
   /** Keeps why the attempt ended without a claim, for the controller. */
   readonly leaveReport: (report: AgentReport) => Promise<void>;
   readonly onEvent?: (event: AgentEvent) => void;
@@ -61,7 +66,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     options.onEvent?.(event);
   };
   const task = await client.task(options.signal);
-  const { alreadyStarted } = await client.start(options.signal);
+  const started = await client.start(options.restarts ?? 0, options.signal);
   logger.info({ session: task.session, attempt: task.attempt, model: task.model.name, mode: task.mode }, 'task');
 
   // The deadline also ends waiting for a gateway or a model that does not come back.
@@ -73,38 +78,27 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     client.append({ clientKey: `${task.attempt}-${key}`, kind: 'lifecycle', content, params }, until);
 
   try {
-    if (alreadyStarted) {
-      const content =
-        "The agent's container was restarted during this attempt, which ends the attempt. The outcome of a call without a result is indeterminate.";
-      await lifecycle('interrupted', content, { step: 'interrupted' }, signal);
-      report({ type: 'interrupted' });
-      return 0;
+    if (started.givenUp !== undefined) return await endWithout({ reason: 'interrupted', message: started.givenUp });
+    const known = started.alreadyStarted ? await readKept() : undefined;
+    if (known === undefined && started.nextKey > 1) {
+      return await endWithout({
+        reason: 'interrupted',
+        message: 'the agent was restarted, and its conversation is not kept. A call without a result is indeterminate',
+      });
     }
+    if (known === undefined) {
+      const isolation = await options.sandbox.isolation(signal);
+      const content = describeIsolation(isolation);
+      const key = started.restarts === 0 ? 'isolation' : `isolation-${started.restarts}`;
+      await lifecycle(key, content, { step: 'isolation', ...isolation }, signal);
+      report({ type: 'isolation', report: isolation });
+      // The container is started once more, because a network policy may be late.
+      if (!isolation.closed && started.restarts === 0) return EXIT_NOT_ISOLATED;
+      if (!isolation.closed) return await endWithout({ reason: 'interrupted', message: content });
+    } else report({ type: 'resumed', restarts: started.restarts, turn: known.state.turn });
 
-    const isolation = await options.sandbox.isolation(signal);
-    const content = describeIsolation(isolation);
-    await lifecycle('isolation', content, { step: 'isolation', ...isolation }, signal);
-    report({ type: 'isolation', report: isolation });
-    if (!isolation.closed) return EXIT_NOT_ISOLATED;
-
-    const end = await work(task, signal);
-    if (end.reason !== 'concluded') {
-      await options
-        .leaveReport({
-          ...('code' in end ? { code: end.code } : {}),
-          message: describeEnd(end),
-          ...('refusal' in end ? { refusal: end.refusal } : {}),
-        })
-        .catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'no termination message'));
-      const content = `The attempt ended without a claim: ${describeEnd(end)}`;
-      await lifecycle(
-        'end',
-        content,
-        { step: 'agent_ended', reason: end.reason, ...('code' in end ? { code: end.code } : {}) },
-        AbortSignal.timeout(LAST_WORDS_MS),
-      ).catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'the last entry could not be written'));
-    }
-    return 0;
+    const end = await work(known, signal);
+    return end.reason === 'concluded' ? 0 : await endWithout(end);
   } catch (error) {
     // The gateway knows why the lease is over, and the controller ends the attempt, so the
     // container must not restart.
@@ -115,11 +109,37 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
     throw error;
   }
 
-  async function work(given: Task, until: AbortSignal): Promise<LoopEnd> {
+  /** What an earlier process has kept; undefined if it did not come so far. */
+  async function readKept() {
+    const records = await client.conversation(signal);
+    try {
+      const state = readState(records);
+      return state === undefined ? undefined : { state, records: records.length };
+    } catch (error) {
+      logger.warn({ reason: errorMessage(error) }, 'the kept conversation is not readable');
+      return undefined;
+    }
+  }
+
+  /** Leaves the reason for the controller and in the log. */
+  async function endWithout(end: Exclude<LoopEnd, { reason: 'concluded' }>): Promise<number> {
+    const code = 'code' in end ? { code: end.code } : {};
+    await options
+      .leaveReport({ ...code, message: describeEnd(end), ...('refusal' in end ? { refusal: end.refusal } : {}) })
+      .catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'no termination message'));
+    const content = `The attempt ended without a claim: ${describeEnd(end)}`;
+    const params = { step: 'agent_ended', reason: end.reason, ...code };
+    await lifecycle('end', content, params, AbortSignal.timeout(LAST_WORDS_MS)).catch((error: unknown) =>
+      logger.warn({ reason: errorMessage(error) }, 'the last entry could not be written'),
+    );
+    return 0;
+  }
+
+  async function work(known: Awaited<ReturnType<typeof readKept>>, until: AbortSignal): Promise<LoopEnd> {
     const model = createModel({
       gatewayUrl: options.gatewayUrl,
       authorization: () => bearer(options.tokenFile),
-      models: given.model,
+      models: task.model,
       onRetry: (reason) => logger.warn({ reason }, 'waiting for the model'),
     });
     const live = createLiveOutput(
@@ -136,17 +156,23 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       }
     };
     const within = (stop?: AbortSignal) => (stop === undefined ? until : AbortSignal.any([stop, until]));
+    const tools = [
+      createShellTool(options.sandbox, { live, ended: reportEnd }),
+      createConcludeTool(task.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
+    ];
+    const prompt = { system: systemPrompt(task), opening: openingMessage(task) };
     const loop = runLoop({
       model,
-      tools: [
-        createShellTool(options.sandbox, { live, ended: reportEnd }),
-        createConcludeTool(given.mode, (conclusion, stop) => client.conclude(conclusion, stop)),
-      ],
-      audit: createAuditTrail(given.attempt, (entry, stop) => client.append(entry, within(stop))),
+      tools,
+      audit: createAuditTrail(task.attempt, (entry, stop) => client.append(entry, within(stop)), started.nextKey),
+      journal: createJournal({
+        send: (record, place) => client.keep(record, place, until),
+        known,
+        onLost: (reason) => logger.warn({ reason }, 'the conversation is not kept any more'),
+      }),
+      state: known?.state ?? initialState(prompt, tools, model.state),
       summaries: createSummaries((text, stop) => model.summarize(text, within(stop))),
-      system: systemPrompt(given),
-      opening: openingMessage(given),
-      contextWindow: given.model.contextWindow ?? modelFacts(given.model.name).contextWindow,
+      contextWindow: task.model.contextWindow ?? modelFacts(task.model.name).contextWindow,
       signal: until,
     });
     for (;;) {
@@ -204,6 +230,7 @@ export async function runAgent(): Promise<void> {
     sandbox: createSandbox(env.OPLAB_SOCKET),
     logger: createLogger('agent'),
     signal: stop.signal,
+    restarts: env.OPLAB_AGENT_RESTARTS,
     leaveReport: (report) => writeFile(TERMINATION_LOG, formatAgentReport(report)),
   });
 }

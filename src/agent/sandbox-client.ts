@@ -9,9 +9,11 @@ import { openRequest } from '../net/request.ts';
 import { pause } from '../net/retry.ts';
 import { TimedOut } from '../net/timed-out.ts';
 import {
+  type EndState,
   type ExecEvent,
   type ExecExit,
   type ExecRequest,
+  endResult,
   execEvent,
   type IsolationReport,
   isolationReport,
@@ -59,6 +61,11 @@ export interface Sandbox {
    * @throws SandboxLost, SandboxStalled
    */
   exec(command: ExecRequest, onEvent: (event: ExecEvent) => void, signal: AbortSignal): Promise<ExecExit>;
+  /**
+   * Ends a command whose caller was killed. Resolves when nothing of it runs any more.
+   * @throws SandboxStalled
+   */
+  end(id: string, signal: AbortSignal): Promise<EndState>;
   /** Resolves when the shell server responds. */
   ready(signal: AbortSignal): Promise<void>;
   isolation(signal: AbortSignal): Promise<IsolationReport>;
@@ -132,6 +139,26 @@ export function createSandbox(socketPath: string, graceMs = EXEC_GRACE_MS): Sand
           if (!notListening(error)) throw new SandboxLost(error);
         }
         // Nobody has taken the command, so it can be sent again.
+        await ready(signal);
+      }
+    },
+    async end(id, signal) {
+      for (;;) {
+        try {
+          const response = await call('/v1/end', { id }, graceMs, signal);
+          const text = await readText(response, signal);
+          if (response.statusCode === 200) return endResult.parse(JSON.parse(text)).state;
+          throw new OplabError(
+            'OPLAB_SANDBOX_REFUSED',
+            `the shell server did not end a command: ${text.slice(0, 500)}`,
+          );
+        } catch (error) {
+          signal.throwIfAborted();
+          if (error instanceof TimedOut) throw new SandboxStalled(0);
+          if (error instanceof OplabError) throw error;
+        }
+        // It is being started, or was killed just now.
+        await pause(POLL_MS, signal);
         await ready(signal);
       }
     },

@@ -4,7 +4,13 @@ import * as z from 'zod';
 import { truncate } from '../api/truncate.ts';
 import type { LiveChunk } from '../gateway/protocol.ts';
 import { checkInput, joinProblems } from '../input/parse-input.ts';
-import { DEFAULT_TIMEOUT_SECONDS, type ExecExit, MAX_TIMEOUT_SECONDS, OUTPUT_HEAD_BYTES } from '../sandbox/protocol.ts';
+import {
+  DEFAULT_TIMEOUT_SECONDS,
+  type EndState,
+  type ExecExit,
+  MAX_TIMEOUT_SECONDS,
+  OUTPUT_HEAD_BYTES,
+} from '../sandbox/protocol.ts';
 import { type Sandbox, SandboxLost, SandboxStalled } from './sandbox-client.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
@@ -78,6 +84,13 @@ function stalled(error: SandboxStalled): ToolOutcome {
   return { text: message, isError: true, summary: message, params: { indeterminate: true }, fatal: message };
 }
 
+/** What became of a command that was in flight. */
+const HOW_IT_ENDED: Record<EndState, string> = {
+  killed: 'It was killed before its end.',
+  finished: 'It had come to its end.',
+  unknown: 'The sandbox does not know it: it did not begin, or the sandbox was restarted as well.',
+};
+
 /** What the tool tells the gateway while a command runs. */
 export interface ShellReports {
   /** A chunk of its output. */
@@ -128,7 +141,24 @@ export function createShellTool(sandbox: Sandbox, reports: ShellReports): Tool {
           await reports.ended(callKey, signal);
           return outcome;
         },
+        async resume(callKey, signal) {
+          const outcome = await endInSandbox(callKey, signal);
+          await reports.ended(callKey, signal);
+          return outcome;
+        },
       };
+
+      /** Nothing of the command runs any more when it resolves. */
+      async function endInSandbox(callKey: string, signal: AbortSignal): Promise<ToolOutcome> {
+        try {
+          const how = HOW_IT_ENDED[await sandbox.end(callKey, signal)];
+          const text = `The agent was restarted while this ran; its outcome is not known. ${how} Look before you run it again.`;
+          return { text, isError: true, summary: text, params: { call: callKey, indeterminate: true } };
+        } catch (error) {
+          if (error instanceof SandboxStalled) return stalled(error);
+          throw error;
+        }
+      }
 
       async function runInSandbox(callKey: string, signal: AbortSignal): Promise<ToolOutcome> {
         let startedAt: string | undefined;

@@ -72,6 +72,7 @@ async function converse({ model, replies = SESSION, faults = [], output = printe
       tokenFile,
       sandbox: {
         ready: async () => undefined,
+        end: async () => 'unknown',
         isolation: async () => closed,
         exec: async ({ command }) => anExit(output(command)),
       },

@@ -1,25 +1,26 @@
 // A tool of the loop: a definition for the model, a parser of its input, and an action.
 
 import type Anthropic from '@anthropic-ai/sdk';
-import type * as z from 'zod';
+import * as z from 'zod';
 
 /** The outcome of a call. */
-export interface ToolOutcome {
+export const toolOutcome = z.object({
   /** The text for the model. */
-  readonly text: string;
-  readonly isError: boolean;
+  text: z.string(),
+  isError: z.boolean(),
   /** The summary for the log: one line, or the command whose result is to be summarized. */
-  readonly summary: string | { readonly command: string };
-  readonly exitCode?: number;
-  readonly durationMs?: number;
-  readonly params?: z.core.util.JSONType;
+  summary: z.union([z.string(), z.object({ command: z.string() })]),
+  exitCode: z.number().int().optional(),
+  durationMs: z.number().optional(),
+  params: z.json().optional(),
   /** The full text for the log, if it is longer than the summary. */
-  readonly blob?: string;
+  blob: z.string().optional(),
   /** True if this call ends the attempt because the agent made its claim. */
-  readonly concluded?: boolean;
+  concluded: z.boolean().optional(),
   /** The attempt ends with this call, because no other can follow: the reason. */
-  readonly fatal?: string;
-}
+  fatal: z.string().optional(),
+});
+export type ToolOutcome = Readonly<z.infer<typeof toolOutcome>>;
 
 /** A call with valid input, ready to run. */
 export interface PreparedCall {
@@ -28,6 +29,8 @@ export interface PreparedCall {
   /** What the model says that the call is for. */
   readonly purpose: string;
   run(callKey: string, signal: AbortSignal): Promise<ToolOutcome>;
+  /** The outcome of a call that was in flight when the agent was killed. Runs nothing a second time. */
+  resume(callKey: string, signal: AbortSignal): Promise<ToolOutcome>;
 }
 
 /** A tool that the model can call. */

@@ -103,6 +103,9 @@ export const usage = z.object({
   cacheReadTokens: z.number().int().meta({ description: 'Number of input tokens that were read from the cache.' }),
   cacheWriteTokens: z.number().int().meta({ description: 'Number of input tokens that were written to the cache.' }),
   costMilliUSD: z.number().int().meta({ description: 'Cost in thousandths of a US dollar, rounded up.' }),
+  agentRestarts: z.number().int().optional().meta({
+    description: 'How often an agent was started again in its pod and went on. Not set if none was.',
+  }),
   limitReached: z.enum(['turns', 'tokens', 'cost', 'time', 'record', 'day']).optional().meta({
     description:
       "The limit that was reached; record is the share of the audit log, day the daily quota of the Incident's AgentClass. The gateway sets it when it refuses a request because of it.",

@@ -7,6 +7,7 @@ import type { Entry } from '../audit/entry.ts';
 import { lifecycleEvent } from '../audit/lifecycle.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { LimitReached } from '../errors.ts';
+import { AGENT_RESUMED_EVENT, resumedParams } from './attempt-record.ts';
 import type { SeenPrompt } from './doors/model/prompt-estimate.ts';
 import type { Limit } from './leases.ts';
 import type { Tokens } from './prices.ts';
@@ -85,6 +86,8 @@ export class Budget {
   #cacheWriteTokens = 0;
   #costMicroUSD = 0;
   #limitReached: Limit | undefined;
+  /** The restarts of each attempt's agent. */
+  readonly #restarts = new Map<number, number>();
   readonly #reserved = new Set<Reserved>();
   #settled = Promise.withResolvers<void>();
   /** Whether this process has recorded the reached limit and written it to the status. */
@@ -106,6 +109,9 @@ export class Budget {
       cacheReadTokens: this.#cacheReadTokens,
       cacheWriteTokens: this.#cacheWriteTokens,
       costMilliUSD: Math.ceil(this.#costMicroUSD / 1000),
+      ...(this.#restarts.size === 0
+        ? {}
+        : { agentRestarts: [...this.#restarts.values()].reduce((sum, one) => sum + one, 0) }),
       ...(this.#limitReached === undefined ? {} : { limitReached: this.#limitReached }),
     };
   }
@@ -207,6 +213,11 @@ export class Budget {
     return new LimitReached(limit, `the Incident's limit of ${limit} is reached: ${message}`);
   }
 
+  /** The agent of an attempt was started again for the given time. */
+  restarted(attempt: number, number: number): void {
+    this.#restarts.set(attempt, Math.max(number, this.#restarts.get(attempt) ?? 0));
+  }
+
   add(used: Spending): void {
     this.#modelCalls += 1;
     if (used.turn) this.#turns += 1;
@@ -226,6 +237,9 @@ export class Budget {
     } else if (lifecycleEvent(entry) === LIMIT_REACHED_EVENT) {
       const reached = limitReachedParams.safeParse(entry.params);
       if (reached.success) this.#limitReached ??= reached.data.limit;
+    } else if (lifecycleEvent(entry) === AGENT_RESUMED_EVENT) {
+      const resumed = resumedParams.safeParse(entry.params).data;
+      if (resumed !== undefined) this.restarted(resumed.attempt, resumed.number);
     }
   }
 }

@@ -55,13 +55,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const keys = await readSigningKeys(environment);
   const retention = environment.OPLAB_AUDIT_RETENTION;
   const keepMs = retention === undefined ? undefined : parseDays(retention, 'OPLAB_AUDIT_RETENTION');
+  const secret = await loadDigestKey(environment.OPLAB_AUDIT_KEY_FILE);
   const log = await openAuditLog({
     path: path.join(environment.OPLAB_DATA_DIR, 'audit.db'),
-    digestKey: await loadDigestKey(environment.OPLAB_AUDIT_KEY_FILE),
+    digestKey: secret,
     limits: { bytes: environment.OPLAB_AUDIT_SESSION_BYTES, entries: environment.OPLAB_AUDIT_SESSION_ENTRIES },
   });
   try {
-    const parts = await createParts(options, log, keys);
+    const parts = await createParts(options, log, keys, secret);
     const health = await startParts(options, parts);
     // Doors open only now: before, an ended lease looked the same as one that is not seen yet.
     const ports = { ...(await parts.doors.listen(options.host)), health: health.port };
@@ -95,6 +96,7 @@ async function createParts(
   { environment, client, logger, signal }: GatewayOptions,
   log: AuditStore,
   keys: SigningKeys,
+  secret: Buffer,
 ): Promise<Parts> {
   const agentsNamespace = environment.OPLAB_AGENTS_NAMESPACE;
   const registry = createRegistry('gateway');
@@ -108,8 +110,9 @@ async function createParts(
   const probes: ClassProbes = (classes, onChange) => new ModelProbes({ ...model, classes, onChange, redact, signal });
   const quotas = createClassQuotas({ client, logger, probes, signal });
   const { dayQuota, classes, quotaClass } = quotas;
-  const sessions = await createSessions({ environment, client, log, keys, metrics, logger, signal });
-  const { leases, budgets, status, tripwires, modelTroubles, live, inFlight, commands, abandoned } = sessions;
+  const sessions = await createSessions({ environment, client, log, keys, secret, metrics, logger, signal });
+  const { leases, budgets, status, tripwires, modelTroubles, live, inFlight, conversations, commands, abandoned } =
+    sessions;
   const reportLogFailure = reportLogFailures({
     log,
     client,
@@ -137,6 +140,7 @@ async function createParts(
     live,
     redact,
     inFlight,
+    conversations,
     commands,
     memory,
     metrics,

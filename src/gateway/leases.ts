@@ -100,6 +100,15 @@ export function currentAttempt(incident: Incident): Attempt | undefined {
   return last;
 }
 
+/** Whether an attempt may still go on, in whichever pod. */
+export function isAttemptOpen(incident: Incident | undefined, attempt: number): boolean {
+  if (incident === undefined || incident.metadata.deletionTimestamp !== undefined || incident.spec.cancel) return false;
+  if (isTrue(incident.status?.conditions, CONDITIONS.Finished) || sealRequested(incident)) return false;
+  if (isTrue(incident.status?.conditions, CONDITIONS.AuditSealed)) return false;
+  const current = currentAttempt(incident);
+  return current?.number === attempt && current.endTime === undefined;
+}
+
 /**
  * Decides on the lease of a pod that claims to belong to attempt `attempt`.
  * @param limitReached the limit that the loaded budget has reached; the status may show another one

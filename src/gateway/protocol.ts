@@ -1,5 +1,5 @@
 // The protocol between the agent and the gateway, except for the Messages API: task, start,
-// entries, live output and claim.
+// conversation, entries, live output and claim.
 //
 // Requests use HTTPS with the pod's projected token (audience oplab-agent) as bearer token. Errors
 // are {"error": {"code": "OPLAB_…", "message": "…"}}: 401 unauthenticated, 403 no lease (final),
@@ -18,6 +18,7 @@ export const BUDGET_LEFT_HEADER = 'oplab-budget-left';
 export const paths = {
   task: '/agent/v1/task',
   start: '/agent/v1/start',
+  conversation: '/agent/v1/conversation',
   conclude: '/agent/v1/conclude',
   entries: '/audit/v1/entries',
   live: '/audit/v1/live',
@@ -89,11 +90,37 @@ export const task = z.object({
 });
 export type Task = z.infer<typeof task>;
 
+/** POST start: recorded once for each process of the agent. */
+export const startRequest = z.object({
+  /** Names this process, so that a start whose answer was lost can be repeated. */
+  run: z.string().min(1).max(64),
+  /** How often the agent was started again in its container, as far as it knows. */
+  restarts: z.number().int().min(0).max(1_000_000).optional(),
+});
+export const startResult = z.object({
+  /** An earlier process of this attempt was cut off. */
+  alreadyStarted: z.boolean(),
+  /** How often the agent was started again. */
+  restarts: z.number().int().default(0),
+  /** The number of the attempt's next entry: those before are on record. */
+  nextKey: z.number().int().min(1).default(1),
+  /** Why this agent is not to go on: it dies at the same place again and again. */
+  givenUp: z.string().optional(),
+});
+export type StartResult = z.infer<typeof startResult>;
+
 /**
- * POST start: recorded once per attempt. `alreadyStarted`: an earlier run of this container was cut
- * off.
+ * The query of GET and POST conversation. The body of POST is one record, which the gateway keeps as
+ * it is until the attempt ends; the answer of GET has all of them, one a line.
  */
-export const startResult = z.object({ alreadyStarted: z.boolean() });
+export const conversationQuery = z.object({
+  /** The same as in POST start. An earlier process is refused. */
+  run: z.string().min(1).max(64),
+  /** The position of the record, from 0. */
+  index: z.coerce.number().int().min(0).default(0),
+  /** The record replaces all others, and its index is 0. */
+  whole: z.enum(['true', 'false']).default('false'),
+});
 
 /**
  * POST live: a chunk of output of a running command. Redacted and passed to watchers, never stored.

@@ -1,6 +1,7 @@
 // All that the gateway knows of each session, connected: what it has used and changed, what ends
 // its leases, and where that is recorded and shown.
 
+import path from 'node:path';
 import { CONDITIONS } from '../api/incident.ts';
 import { findCondition, isTrue } from '../api/meta.ts';
 import type { Entry } from '../audit/entry.ts';
@@ -12,8 +13,10 @@ import { INCIDENTS } from '../kube/resources.ts';
 import { AbandonedCalls } from './abandoned-calls.ts';
 import { Budgets } from './budget.ts';
 import { ChangeBook } from './changes.ts';
+import { Conversations } from './conversations.ts';
 import { InFlight } from './in-flight.ts';
 import { LeaseRegistry } from './lease-registry.ts';
+import { isAttemptOpen } from './leases.ts';
 import { LifecycleRecorder } from './lifecycle-recorder.ts';
 import { LiveOutput } from './live-output.ts';
 import { ModelTroubles } from './model-troubles.ts';
@@ -22,7 +25,10 @@ import { describeUnexplained } from './status-document.ts';
 import { StatusWriter } from './status-writer.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-export type SessionsOptions = Omit<SessionGuardsOptions, 'targets'>;
+export interface SessionsOptions extends Omit<SessionGuardsOptions, 'targets'> {
+  /** The secret that protects the conversations. */
+  readonly secret: Buffer;
+}
 
 export interface Sessions extends SessionGuards {
   readonly budgets: Budgets;
@@ -33,6 +39,7 @@ export interface Sessions extends SessionGuards {
   readonly modelTroubles: ModelTroubles;
   readonly abandoned: AbandonedCalls;
   readonly lifecycle: LifecycleRecorder;
+  readonly conversations: Conversations;
   /** Applies an entry that was just appended. */
   appended(entry: Entry): void;
   /** Forgets the session of a deleted Incident. */
@@ -76,6 +83,12 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     logger,
     signal,
   });
+  const conversations = new Conversations({
+    directory: path.join(environment.OPLAB_DATA_DIR, 'conversations'),
+    secret: options.secret,
+    isOpen: ({ session, attempt }) => isAttemptOpen(leases.incident(session), attempt),
+    logger,
+  });
   const lifecycle = new LifecycleRecorder({
     log,
     inFlight,
@@ -97,15 +110,20 @@ export async function createSessions(options: SessionsOptions): Promise<Sessions
     modelTroubles,
     abandoned,
     lifecycle,
+    conversations,
     appended(entry) {
       commands.appended(entry);
       const { call } = resultParams.safeParse(entry.params).data ?? {};
       if (entry.kind === 'tool_result' && call !== undefined) live.end(entry.session, call);
-      if (isSeal(entry)) live.forget(entry.session);
+      if (isSeal(entry)) {
+        live.forget(entry.session);
+        void conversations.drop(entry.session);
+      }
       status.touch(entry.session);
       signer.appended(entry);
     },
     forget(session) {
+      void conversations.drop(session);
       for (const part of [budgets, changes, commands, guard, tripwires, modelTroubles, live]) part.forget(session);
     },
   };
@@ -139,7 +157,7 @@ async function isGone(
 
 /** Learns from log and status what earlier gateways found out, before anything is added to the log. */
 export async function resumeSessions(sessions: Sessions): Promise<void> {
-  const { leases, tripwires, guard, commands, status, abandoned } = sessions;
+  const { leases, tripwires, guard, commands, status, abandoned, conversations } = sessions;
   for (const incident of leases.incidents()) {
     const { conditions } = incident.status ?? {};
     if (isTrue(conditions, CONDITIONS.Finished)) continue;
@@ -153,6 +171,7 @@ export async function resumeSessions(sessions: Sessions): Promise<void> {
       status.touch(incident.metadata.uid, true);
     }
   }
+  await conversations.start();
   // A log that was set back would otherwise be continued before that is seen.
   await abandoned.settle();
 }

@@ -19,7 +19,7 @@ export interface Watches {
 export function createWatches(options: {
   readonly client: KubeClient;
   readonly agentsNamespace: string;
-  readonly sessions: Pick<Sessions, 'leases' | 'lifecycle' | 'forget'>;
+  readonly sessions: Pick<Sessions, 'leases' | 'lifecycle' | 'conversations' | 'forget'>;
   readonly classes: ClassQuotas['classes'];
   readonly logger: Logger;
 }): Watches {
@@ -32,6 +32,7 @@ export function createWatches(options: {
     onEvent: (event) => {
       sessions.leases.incidentChanged(event);
       sessions.lifecycle.incidentChanged(event);
+      void sessions.conversations.dropEnded();
       if (event.type === 'deleted') sessions.forget(event.object.metadata.uid);
     },
     logger,

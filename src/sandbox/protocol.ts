@@ -1,7 +1,7 @@
 // The protocol between agent and shell server: HTTP over a unix socket in the shared emptyDir.
 //
 // POST /v1/exec   execRequest → application/x-ndjson stream of execEvent, ended by exactly one
-// `exit` POST /v1/isolation  {} → isolationReport: probes of addresses that must be closed GET
+// `exit` POST /v1/end {id} → endResult: nothing of this command runs any more POST /v1/isolation  {} → isolationReport: probes of addresses that must be closed GET
 // /healthz   200
 
 import * as z from 'zod';
@@ -49,6 +49,13 @@ export const execEvent = z.discriminatedUnion('type', [
 ]);
 export type ExecEvent = z.infer<typeof execEvent>;
 export type ExecExit = Extract<ExecEvent, { type: 'exit' }>;
+
+/** POST /v1/end: ends a command that its caller has lost, and waits until it has ended. */
+export const endRequest = z.object({ id: z.string().min(1).max(128) });
+/** `unknown`: this server has not run it, or others after it. */
+export const endState = z.enum(['killed', 'finished', 'unknown']);
+export type EndState = z.infer<typeof endState>;
+export const endResult = z.object({ state: endState });
 
 /**
  * One thing that the sandbox must not have. `open: true` means that it has it: an address accepted a

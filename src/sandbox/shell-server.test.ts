@@ -50,6 +50,33 @@ async function until(condition: () => boolean | Promise<boolean>, ms = 8000): Pr
   return false;
 }
 
+it.each([
+  ['killed', 'sleep 40.125', true],
+  ['finished', 'true', false],
+])('ends a command whose caller was killed, and says what became of it: %s', async (state, command, isLong) => {
+  const sandbox = createSandbox(socketPath);
+  const caller = new AbortController();
+  const run = sandbox
+    .exec({ id: 'c', command, timeoutSeconds: 60 }, () => undefined, caller.signal)
+    .catch(() => undefined);
+  if (isLong) expect(await until(() => alive('sleep 40.125').length > 0)).toBe(true);
+  else await run;
+  // A caller that was killed closes its socket; one that hangs does not.
+  if (isLong) caller.abort();
+  expect(await sandbox.end('c', never)).toBe(state);
+  expect(alive('sleep 40.125')).toEqual([]);
+  expect(await sandbox.end('another', never)).toBe('unknown');
+});
+
+it('ends a command whose caller is still there', async () => {
+  const sandbox = createSandbox(socketPath);
+  const run = sandbox.exec({ id: 'c', command: 'sleep 40.25', timeoutSeconds: 60 }, () => undefined, never);
+  expect(await until(() => alive('sleep 40.25').length > 0)).toBe(true);
+  expect(await sandbox.end('c', never)).toBe('killed');
+  expect(alive('sleep 40.25')).toEqual([]);
+  expect(await run).toMatchObject({ signal: expect.stringMatching(/^SIG/) });
+});
+
 it('streams what happens and ends with the exit', async () => {
   const events: ExecEvent[] = [];
   const exit = await createSandbox(socketPath).exec(

@@ -3,10 +3,18 @@
 
 import { chmod, stat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type * as z from 'zod';
 import { errorMessage, InvalidInput, OplabError } from '../errors.ts';
 import { formatNdjson } from '../net/ndjson.ts';
 import { openRequest } from '../net/request.ts';
-import { type ExecEvent, execRequest, type IsolationReport } from './protocol.ts';
+import {
+  type EndState,
+  type ExecEvent,
+  endRequest,
+  type endResult,
+  execRequest,
+  type IsolationReport,
+} from './protocol.ts';
 import { runCommand, type ShellEnvironment } from './shell.ts';
 
 const MAX_BODY_BYTES = 256 * 1024;
@@ -52,6 +60,8 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
   const report = options.report ?? (() => undefined);
   // The tail of the queue: commands run one after another.
   let previous: Promise<unknown> = Promise.resolve();
+  // The command that runs, or the last one.
+  let latest: { readonly id: string; readonly stop: AbortController; state: EndState } | undefined;
 
   async function exec(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const parsed = execRequest.safeParse(await readBody(incoming));
@@ -67,8 +77,11 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
         if (event.type === 'chunk' && response.writableNeedDrain) return;
         response.write(formatNdjson(event));
       };
-      const signal = AbortSignal.any([gone.signal, stopping.signal]);
+      const command = { id: parsed.data.id, stop: new AbortController(), state: 'unknown' as EndState };
+      latest = command;
+      const signal = AbortSignal.any([gone.signal, stopping.signal, command.stop.signal]);
       const exit = await runCommand(parsed.data, options.shellEnvironment, emit, signal);
+      command.state = signal.aborted ? 'killed' : 'finished';
       report(`command ${parsed.data.id}: exit ${exit.signal ?? exit.exitCode} after ${exit.durationMs} ms`);
       response.end();
     });
@@ -76,9 +89,20 @@ export async function startShellServer(options: ShellServerOptions): Promise<She
     await run;
   }
 
+  /** Its caller may be dead without the server having noticed yet. */
+  async function end(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const parsed = endRequest.safeParse(await readBody(incoming));
+    if (!parsed.success) throw new InvalidInput(`end: ${parsed.error.message}`);
+    const command = latest?.id === parsed.data.id ? latest : undefined;
+    command?.stop.abort();
+    await previous;
+    answer(response, 200, { state: command?.state ?? 'unknown' } satisfies z.infer<typeof endResult>);
+  }
+
   async function route(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = `${incoming.method} ${incoming.url}`;
     if (target === 'POST /v1/exec') return exec(incoming, response);
+    if (target === 'POST /v1/end') return end(incoming, response);
     if (target === 'POST /v1/isolation') return answer(response, 200, await options.isolation());
     if (target === 'GET /healthz') return answer(response, 200, { status: 'ok' });
     return answer(response, 404, { error: { code: 'OPLAB_NOT_FOUND', message: `no such endpoint: ${target}` } });

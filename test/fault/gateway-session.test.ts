@@ -53,11 +53,35 @@ describe('a session', () => {
 
     const start = async (body: object) =>
       startResult.parse((await lab.ask(attempt, 'POST', '/agent/v1/start', body)).json);
-    expect(await start({ run: 'one' })).toEqual({ alreadyStarted: false });
+    const first = { alreadyStarted: false, restarts: 0, nextKey: 1 };
+    expect(await start({ run: 'one' })).toEqual(first);
     // The answer was lost, and the same run asks again.
-    expect(await start({ run: 'one' })).toEqual({ alreadyStarted: false });
-    expect(await start({ run: 'two' })).toEqual({ alreadyStarted: true });
-    expect(await start({})).toEqual({ alreadyStarted: true });
+    expect(await start({ run: 'one' })).toEqual(first);
+    expect((await append(attempt, '1-1', 'a thought')).status).toBe(200);
+    const again = { alreadyStarted: true, restarts: 1, nextKey: 2 };
+    expect(await start({ run: 'two' })).toEqual(again);
+    expect(await start({ run: 'two' })).toEqual(again);
+    // It died twice before it could say so.
+    expect(await start({ run: 'three', restarts: 4 })).toEqual({ ...again, restarts: 4 });
+    expect((await start({ run: 'four', restarts: 1 })).restarts).toBe(5);
+    const resumed = (await lab.entries(attempt)).filter((entry) => lifecycleEvent(entry) === 'agent_resumed');
+    expect(resumed.map(({ writer, params }) => [writer, params])).toMatchObject([
+      ['gateway', { number: 1, run: 'two' }],
+      ['gateway', { number: 4, run: 'three' }],
+      ['gateway', { number: 5, run: 'four' }],
+    ]);
+    await eventually(async () => (await lab.incident('task')).status?.usage?.agentRestarts === 5);
+  });
+
+  it('ends a loop of an agent that dies again and again without an entry of its own', async () => {
+    const attempt = await lab.open('dies');
+    const start = async (run: number) =>
+      startResult.parse((await lab.ask(attempt, 'POST', '/agent/v1/start', { run: `run-${run}` })).json);
+    await eventually(async () => ((await start(0)).alreadyStarted ? undefined : true));
+    for (let run = 1; run <= 10; run++) expect((await start(run)).givenUp).toBeUndefined();
+    expect((await start(11)).givenUp).toMatch(/died 11 times in a row/);
+    await append(attempt, '1-1', 'alive');
+    expect((await start(12)).givenUp).toBeUndefined();
   });
 
   it('accepts an entry once under one key, and refuses entries that only the gateway may write', async () => {

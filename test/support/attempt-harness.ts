@@ -12,7 +12,7 @@ import type { Sandbox } from '../../src/agent/sandbox-client.ts';
 import type { AgentReport } from '../../src/api/agent-report.ts';
 import type { Task } from '../../src/gateway/protocol.ts';
 import type { ExecExit, IsolationReport } from '../../src/sandbox/protocol.ts';
-import { type FakeGateway, type Fault, fakeTask, startFakeGateway } from './fake-gateway.ts';
+import { type FakeGateway, type FakeGatewayOptions, type Fault, fakeTask, startFakeGateway } from './fake-gateway.ts';
 import { silentLogger } from './silent-logger.ts';
 
 export type Content = { type: string; [key: string]: unknown };
@@ -120,7 +120,7 @@ interface Options {
   /** Called with the file of the agent's token when a command runs. */
   readonly exec?: (...args: [...Parameters<Sandbox['exec']>, tokenFile: string]) => ReturnType<Sandbox['exec']>;
   readonly isolation?: IsolationReport;
-  readonly alreadyStarted?: boolean;
+  readonly start?: FakeGatewayOptions['start'];
   /** Answers the small model. Default: an error. */
   readonly small?: Reply;
   readonly signal?: AbortSignal;
@@ -138,6 +138,7 @@ export async function attempt(options: Options) {
   const reports: AgentReport[] = [];
   const sandbox: Sandbox = {
     ready: async () => undefined,
+    end: async () => 'unknown',
     isolation: async () => options.isolation ?? closed,
     exec: async (command, onEvent, signal) => {
       started.push({ command: command.command, at: Date.now() });
@@ -158,7 +159,7 @@ export async function attempt(options: Options) {
       send(response, options.replies[asked - 1] ?? { content: [text(`nothing scripted for call ${count}`)] });
     },
     ...(options.fault === undefined ? {} : { fault: options.fault }),
-    ...(options.alreadyStarted === undefined ? {} : { alreadyStarted: options.alreadyStarted }),
+    ...(options.start === undefined ? {} : { start: options.start }),
   });
   options.onGateway?.(gateway);
   try {

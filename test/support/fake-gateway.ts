@@ -1,9 +1,18 @@
 // The gateway as an agent sees it, for tests: in memory, over plain HTTP, with faults on demand.
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import * as z from 'zod';
 import { type NewEntry, newEntry } from '../../src/audit/entry.ts';
-import { type Conclusion, commandEnded, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
+import {
+  type Conclusion,
+  commandEnded,
+  conclusion,
+  conversationQuery,
+  paths,
+  startRequest,
+  type startResult,
+  type Task,
+} from '../../src/gateway/protocol.ts';
 import { createEventReader } from '../../src/net/server-sent-events.ts';
 
 export interface RecordedEntry extends NewEntry {
@@ -32,15 +41,29 @@ export interface FakeGateway {
   readonly bodies: unknown[];
   /** What the streams of a server behind it said of the prompt. */
   readonly usages: z.infer<typeof startOfMessage>['message']['usage'][];
+  /** What the agent keeps of its conversation. */
+  readonly records: unknown[];
+  /** Another address, for another process of the agent. */
+  listen(): Promise<FakeGatewayAddress>;
   close(): Promise<void>;
 }
 
+/** Where one process of an agent finds the gateway. */
+export interface FakeGatewayAddress {
+  readonly url: string;
+  /** As if the process were killed: nothing that it has sent is read, and nothing is answered. */
+  kill(): void;
+}
+
 export interface FakeGatewayOptions {
-  readonly task: Task;
+  readonly task: Task | (() => Task);
   /** A server of the Messages API to which /v1/messages is forwarded, or a handler for it. */
   readonly messages: string | ((body: unknown, response: ServerResponse, count: number) => void | Promise<void>);
   readonly fault?: Fault;
-  readonly alreadyStarted?: boolean;
+  /** The answer to a start, if it is not to follow from what happened. */
+  readonly start?: z.input<typeof startResult>;
+  /** Called before a request is read and before it is answered, except for live output. */
+  readonly onMoment?: (moment: string) => void;
 }
 
 async function readText(incoming: IncomingMessage): Promise<string> {
@@ -48,6 +71,10 @@ async function readText(incoming: IncomingMessage): Promise<string> {
   incoming.setEncoding('utf8');
   for await (const chunk of incoming) text += String(chunk);
   return text;
+}
+
+function isSameEntry({ seq: _, time: __, ...known }: RecordedEntry, entry: NewEntry): boolean {
+  return JSON.stringify(known) === JSON.stringify(entry);
 }
 
 /** Refuses a request as the gateway does. */
@@ -71,25 +98,66 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
   const bodies: unknown[] = [];
   const usages: FakeGateway['usages'] = [];
   const counts = new Map<string, number>();
+  const records: unknown[] = [];
+  const runs: string[] = [];
+  const servers: Server[] = [];
   let asked = 0;
 
-  async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = incoming.url ?? '';
+  async function handle(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    process: { isDead: boolean },
+  ): Promise<void> {
+    const [url = '', query = ''] = (incoming.url ?? '').split('?');
     const text = await readText(incoming);
+    const at = async (moment: string) => {
+      if (url !== paths.live) options.onMoment?.(`${moment} ${incoming.method} ${url}`);
+      if (process.isDead) await new Promise(() => {});
+    };
+    await at('before');
     tokens.push(incoming.headers.authorization ?? '');
     const count = (counts.get(url) ?? 0) + 1;
     counts.set(url, count);
     if (options.fault?.(url, response, count) === true) return;
-    const reply = (body: unknown) => {
+    const reply = async (body: unknown) => {
+      await at('after');
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(JSON.stringify(body));
     };
     const body: unknown = text === '' ? undefined : JSON.parse(text);
-    if (url === paths.task) return reply(options.task);
-    if (url === paths.start) return reply({ alreadyStarted: options.alreadyStarted ?? false });
+    if (url === paths.task) return reply(typeof options.task === 'function' ? options.task() : options.task);
+    if (url === paths.start) {
+      const { run = '' } = startRequest.parse(body);
+      if (!runs.includes(run)) runs.push(run);
+      const numbers = entries.map(({ clientKey }) => Number(/^\d+-(\d+)$/.exec(clientKey)?.[1] ?? 0));
+      if (options.start !== undefined) return reply(options.start);
+      return reply({
+        alreadyStarted: runs.length > 1,
+        restarts: runs.length - 1,
+        nextKey: Math.max(0, ...numbers) + 1,
+      });
+    }
+    if (url === paths.conversation) {
+      const { run, index, whole } = conversationQuery.parse(Object.fromEntries(new URLSearchParams(query)));
+      if (run !== runs.at(-1)) return void refuse(response, 400, 'OPLAB_NOT_ALLOWED');
+      if (incoming.method === 'GET') {
+        await at('after');
+        response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+        response.end(records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+        return;
+      }
+      const isRepeated = index === records.length - 1 && JSON.stringify(records.at(-1)) === text;
+      if (!isRepeated && whole === 'true') records.length = 0;
+      if (!isRepeated && index !== records.length) return void refuse(response, 400, 'OPLAB_NOT_ALLOWED');
+      if (!isRepeated) records.push(body);
+      await at('after');
+      response.writeHead(204).end();
+      return;
+    }
     if (url === paths.entries) {
       const entry = newEntry.parse(body);
       const known = entries.find((it) => it.clientKey === entry.clientKey);
+      if (known !== undefined && !isSameEntry(known, entry)) return void refuse(response, 409, 'OPLAB_AUDIT_CONFLICT');
       if (known !== undefined)
         return reply({ seq: known.seq, hash: 'h', time: new Date(known.time).toISOString(), duplicate: true });
       const stored = { ...entry, seq: entries.length + 1, time: Date.now() };
@@ -102,11 +170,14 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     }
     if (url === paths.commandEnded) {
       ended.push({ ...commandEnded.parse(body), entries: entries.length, asked });
+      await at('after');
       response.writeHead(204).end();
       return;
     }
     if (url === paths.conclude) {
-      conclusions.push(conclusion.parse(body));
+      const claim = conclusion.parse(body);
+      // As the gateway: the same claim of an attempt is one.
+      if (!conclusions.some((one) => JSON.stringify(one) === JSON.stringify(claim))) conclusions.push(claim);
       return reply({});
     }
     if (url === paths.messages) {
@@ -146,16 +217,29 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     refuse(response, 404, 'OPLAB_NOT_FOUND');
   }
 
-  const server = createServer((incoming, response) => {
-    handle(incoming, response).catch((error: unknown) => {
-      if (!response.headersSent) refuse(response, 400, `OPLAB_${String(error)}`);
+  async function listen(): Promise<FakeGatewayAddress> {
+    const process = { isDead: false };
+    const server = createServer((incoming, response) => {
+      handle(incoming, response, process).catch((error: unknown) => {
+        if (!response.headersSent) refuse(response, 400, `OPLAB_${String(error)}`);
+      });
     });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    return {
+      url: `http://127.0.0.1:${port}`,
+      kill: () => {
+        process.isDead = true;
+      },
+    };
+  }
+
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: (await listen()).url,
+    listen,
+    records,
     entries,
     conclusions,
     live,
@@ -164,8 +248,10 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     bodies,
     usages,
     async close() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      for (const server of servers) {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+      }
     },
   };
 }

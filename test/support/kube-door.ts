@@ -200,6 +200,7 @@ export async function startKubeDoor(options: KubeDoorOptions) {
     live: new LiveOutput((text) => text),
     redact: (text) => text,
     inFlight: new InFlight(),
+    conversations: { begin: async () => {}, read: async () => [], append: async () => {} },
     commands,
     memory,
     metrics: createGatewayMetrics(registry),

@@ -117,6 +117,7 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
   const reports: AgentReport[] = [];
   const sandbox: Sandbox = {
     ready: async () => undefined,
+    end: async () => 'unknown',
     isolation: async () => closed,
     exec: async ({ command }, onEvent) => {
       commands.push(command);

@@ -138,6 +138,7 @@ function usageLines({ status }: Incident): string[] {
   return [
     `turns ${usage.turns}${of(limits && String(limits.maxTurns))}, model calls ${usage.modelCalls}, cost ${cost(usage.costMilliUSD)}${of(limits && cost(limits.maxCostMilliUSD))}`,
     `tokens ${count(countedTokens(usage))}${of(limits && count(limits.maxTokens))}: input ${count(usage.inputTokens)}, cache write ${count(usage.cacheWriteTokens)}, output ${count(usage.outputTokens)}; cache read ${count(usage.cacheReadTokens)}`,
+    ...(usage.agentRestarts === undefined ? [] : [`agent restarts ${usage.agentRestarts}`]),
     ...(usage.limitReached === undefined ? [] : [`limit reached: ${usage.limitReached}`]),
   ];
 }

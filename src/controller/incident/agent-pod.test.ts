@@ -65,7 +65,11 @@ describe('the agent pod', () => {
       terminationGracePeriodSeconds: 5,
     });
     expect(sandbox).toMatchObject({ name: 'sandbox', restartPolicy: 'Always', args: ['sandbox'] });
-    expect(agent).toMatchObject({ name: 'agent', args: ['agent'] });
+    expect(agent).toMatchObject({
+      name: 'agent',
+      command: expect.arrayContaining(['/opt/oplab/dist/keep-running.sh']),
+      args: ['agent'],
+    });
     expect(pod.metadata?.annotations).toMatchObject({ 'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false' });
   });
 

@@ -139,6 +139,8 @@ function agentContainer({ spec, installation }: PodOptions): object {
     name: AGENT_CONTAINER,
     image: spec.images.agent,
     imagePullPolicy: spec.images.pullPolicy,
+    // The kubelet would wait longer before each restart, in the end five minutes.
+    command: ['tini', '--', 'sh', '/opt/oplab/dist/keep-running.sh'],
     args: ['agent'],
     env: [
       { name: 'OPLAB_GATEWAY_URL', value: `https://oplab-gateway.${installation.systemNamespace}.svc:${ports.agent}` },

@@ -48,6 +48,15 @@ describe('podState', () => {
     expect(state({ phase: 'Running', containerStatuses: crashed })).toMatchObject({ type: 'ended', completed: false });
   });
 
+  it('goes on when the agent is killed repeatedly, for a while', () => {
+    const killed = (restarts: number) => {
+      const lastState = { terminated: { exitCode: 137, reason: 'OOMKilled' } };
+      return { ...container('agent', { waiting: { reason: 'CrashLoopBackOff' } }, restarts), lastState };
+    };
+    expect(state({ phase: 'Running', containerStatuses: [killed(10)] })).toEqual({ type: 'running' });
+    expect(state({ phase: 'Running', containerStatuses: [killed(20)] })).toMatchObject({ type: 'ended' });
+  });
+
   it('has ended with the report that the agent leaves, and with none if it left something else', () => {
     const left = (message: string) =>
       state({ phase: 'Succeeded', containerStatuses: [container('agent', { terminated: { exitCode: 0, message } })] });

@@ -5,6 +5,10 @@ import { type AgentReport, readAgentReport } from '../../api/agent-report.ts';
 import { AGENT_CONTAINER } from '../../api/group.ts';
 import type { KubeObject } from '../../kube/object.ts';
 
+const terminated = z
+  .object({ exitCode: z.number().optional(), reason: z.string().optional(), message: z.string().optional() })
+  .nullish();
+
 const containerStatus = z.object({
   name: z.string(),
   restartCount: z.number().optional(),
@@ -12,11 +16,10 @@ const containerStatus = z.object({
     .object({
       waiting: z.object({ reason: z.string().optional(), message: z.string().optional() }).nullish(),
       running: z.looseObject({}).nullish(),
-      terminated: z
-        .object({ exitCode: z.number().optional(), reason: z.string().optional(), message: z.string().optional() })
-        .nullish(),
+      terminated,
     })
     .nullish(),
+  lastState: z.object({ terminated }).nullish(),
 });
 
 const podStatus = z.object({
@@ -52,8 +55,11 @@ export interface PodView {
   readonly state: PodState;
 }
 
-/** After this many restarts, another one is not expected to help. */
-const MAX_RESTARTS = 5;
+/** After this many restarts of a container that fails by itself, another one is not expected to help. */
+const MAX_FAILURES = 5;
+/** An agent that is killed goes on where it was. The gateway ends one that never comes further. */
+const MAX_KILLS = 20;
+const SIGKILLED = 137;
 
 /**
  * Waiting reasons that indicate a problem; others (ContainerCreating, PodInitializing) are normal.
@@ -73,7 +79,8 @@ export function podState(pod: KubeObject): PodState {
     return { type: 'ended', completed: false, message: `the pod failed: ${why || how || 'no reason given'}` };
   }
   const agent = status.containerStatuses?.find((container) => container.name === AGENT_CONTAINER);
-  if ((agent?.restartCount ?? 0) >= MAX_RESTARTS) {
+  const last = agent?.state?.terminated ?? agent?.lastState?.terminated;
+  if ((agent?.restartCount ?? 0) >= (last?.exitCode === SIGKILLED ? MAX_KILLS : MAX_FAILURES)) {
     return { type: 'ended', completed: false, message: `the agent failed ${agent?.restartCount} times in a row` };
   }
   if (agent?.state?.running != null || (agent?.restartCount ?? 0) > 0 || agent?.state?.terminated != null) {

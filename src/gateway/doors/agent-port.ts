@@ -6,6 +6,7 @@ import { describeRefusal, retryHeaders, sendJson } from '../../net/http-answer.t
 import type { Concurrency } from '../concurrency.ts';
 import { paths } from '../protocol.ts';
 import { postConclude } from './agent/conclude.ts';
+import { getConversation, postConversation } from './agent/conversation.ts';
 import { postStart } from './agent/start.ts';
 import { getTask } from './agent/task.ts';
 import { postCommandEnded } from './audit/command-ended.ts';
@@ -17,7 +18,7 @@ import { type ModelDoor, postMessages } from './model/messages.ts';
 
 export interface AgentPort {
   readonly audience: string;
-  readonly client: Pick<KubeClient, 'withToken'>;
+  readonly client: Pick<KubeClient, 'withToken' | 'create'>;
   readonly model: ModelDoor;
   /** For all doors except the model door, which has its own limit. */
   readonly concurrency: Concurrency;
@@ -50,7 +51,15 @@ export function agentPort(
     [`GET ${paths.task}`, door('agent', 'act', (caller, _, response) => getTask(gateway, client, caller, response))],
     [
       `POST ${paths.start}`,
-      door('agent', 'act', (caller, request, response) => postStart(gateway, caller, request, response)),
+      door('agent', 'act', (caller, request, response) => postStart(gateway, client, caller, request, response)),
+    ],
+    [
+      `GET ${paths.conversation}`,
+      door('agent', 'report', (caller, request, response) => getConversation(gateway, caller, request, response)),
+    ],
+    [
+      `POST ${paths.conversation}`,
+      door('agent', 'report', (caller, request, response) => postConversation(gateway, caller, request, response)),
     ],
     [
       `POST ${paths.conclude}`,

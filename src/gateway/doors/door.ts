@@ -10,6 +10,7 @@ import type { AttemptTokens } from '../attempt-tokens.ts';
 import type { BodyMemory, MemoryHold } from '../body-memory.ts';
 import type { Budgets } from '../budget.ts';
 import type { Concurrency } from '../concurrency.ts';
+import type { Conversations } from '../conversations.ts';
 import type { DayQuota, QuotaClass } from '../day-quota.ts';
 import type { Identities, Identity } from '../identity.ts';
 import type { InFlight } from '../in-flight.ts';
@@ -39,6 +40,7 @@ export interface GatewayContext {
   /** Removes known secrets from a text that is shown but not stored. */
   readonly redact: (text: string) => string;
   readonly inFlight: InFlight;
+  readonly conversations: Pick<Conversations, 'begin' | 'read' | 'append'>;
   readonly commands: Pick<RunningCommands, 'explain' | 'ended' | 'latest' | 'whenOver'>;
   readonly memory: BodyMemory;
   readonly metrics: GatewayMetrics;
