@@ -12,7 +12,7 @@ import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { type Answer, readRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
-import { estimateTokens, type ResultNote, type Turn, trimConversation } from './context.ts';
+import { estimateTokens, type ResultNote, type TrimLimits, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
 import type { Model } from './model.ts';
@@ -32,8 +32,7 @@ export interface LoopOptions {
   readonly summaries: Summaries;
   readonly system: string;
   readonly opening: string;
-  /** The model's context window, in tokens. */
-  readonly contextWindow: number;
+  readonly trimLimits: TrimLimits;
   readonly signal: AbortSignal;
 }
 
@@ -83,7 +82,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
   let noticedPercent = 100;
 
   for (let turn = 1; ; turn++) {
-    const trimmed = trimConversation(conversation, tokens, options.contextWindow, notes);
+    const trimmed = trimConversation(conversation, tokens, options.trimLimits, notes);
     if (trimmed !== undefined) {
       conversation = trimmed.messages;
       yield { type: 'context-trimmed', results: trimmed.trimmed };
@@ -160,7 +159,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
         const code = error instanceof OplabError ? error.code : undefined;
         let changed: Turn[] | undefined;
         if (code === 'OPLAB_CONTEXT_FULL' && !isTrimmed) {
-          changed = trimConversation(conversation, tokens, tokens, notes)?.messages;
+          changed = trimConversation(conversation, tokens, { dear: tokens, full: tokens }, notes)?.messages;
           isTrimmed = true;
         } else if (code === 'OPLAB_THINKING_REFUSED') {
           changed = withoutThinking(conversation) ?? (model.stopThinking() ? conversation : undefined);

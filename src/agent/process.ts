@@ -4,7 +4,6 @@ import { writeFile } from 'node:fs/promises';
 import * as z from 'zod';
 import { type AgentReport, formatAgentReport } from '../api/agent-report.ts';
 import { CONTAINER_PROBES } from '../api/isolation.ts';
-import { modelFacts } from '../api/model-table.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import type { Task } from '../gateway/protocol.ts';
@@ -12,6 +11,7 @@ import { createLogger, type Logger } from '../observability/logger.ts';
 import { type IsolationReport, SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
+import { trimLimits } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
 import { createLiveOutput } from './live-output.ts';
@@ -146,7 +146,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       summaries: createSummaries((text, stop) => model.summarize(text, within(stop))),
       system: systemPrompt(given),
       opening: openingMessage(given),
-      contextWindow: given.model.contextWindow ?? modelFacts(given.model.name).contextWindow,
+      trimLimits: trimLimits(given.model.name, given.model.contextWindow),
       signal: until,
     });
     for (;;) {
