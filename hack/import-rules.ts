@@ -47,6 +47,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   agent: {
     imports: [...root, 'error-codes.ts', 'api', 'audit', ...serve, ...protocols],
+    inTests: ['messages-double'],
     instead:
       'The agent has no right in the cluster: what asks the API server belongs in src/controller or src/gateway.',
   },

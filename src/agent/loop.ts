@@ -16,7 +16,7 @@ import { estimateTokens, type ResultNote, type Turn, trimConversation } from './
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
 import type { Model } from './model.ts';
-import { CUT_OFF, dueNotice, REMINDER } from './prompt.ts';
+import { CUT_OFF, dueNotice, GO_ON, REMINDER } from './prompt.ts';
 import { cutToLine, type Summaries } from './summary.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
@@ -134,7 +134,9 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
         addNotice(results, notice.text);
       }
       conversation.push({ role: 'user', content: results });
-    } else if (answer.stop_reason !== 'pause_turn') {
+    } else if (answer.stop_reason === 'pause_turn') {
+      say(GO_ON);
+    } else {
       if (reminders === MAX_REMINDERS) return { reason: 'silent' };
       reminders++;
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);

@@ -52,7 +52,9 @@ export type AskedQuestion = z.infer<typeof question>;
 
 export interface ChainOptions {
   /** In order; the last is repeated. */
-  readonly replies: readonly UpstreamReply[];
+  readonly replies?: readonly UpstreamReply[];
+  /** What is wrong, for the model. */
+  readonly incident?: Pick<Task['incident'], 'summary' | 'description'>;
   readonly model?: Partial<Task['model']>;
   readonly limits?: Partial<Limits>;
   readonly deadlineMs?: number;
@@ -100,10 +102,12 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
   await writeFile(tokenFile, 'agent-token\n');
   await writeFile(apiKey, `${MODEL_KEY}\n`);
   const log = await openLogInThisThread({ path: path.join(dir, 'audit.db') });
-  const upstream = await startUpstream(options.replies);
+  const upstream = await startUpstream(options.replies ?? []);
   const deadline = Date.now() + (options.deadlineMs ?? 30_000);
+  const { incident } = fakeTask();
   const task = fakeTask({
     session,
+    incident: { ...incident, ...options.incident },
     deadline: new Date(deadline).toISOString(),
     model: { name: DEFAULT_MODEL, summaryName: DEFAULT_SUMMARY_MODEL, maxOutputTokens: 16_000, ...options.model },
   });
