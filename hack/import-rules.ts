@@ -76,7 +76,7 @@ export const rooms: Readonly<Record<string, Room>> = {
 };
 
 /** How many levels of folders the rules cover below each folder. */
-export const levels = [1, 2, 3];
+export const levels = [1, 2, 3, 4];
 
 const clientNode = {
   '@kubernetes/client-node': 'Only src/kube uses the Kubernetes client. Add what is missing to src/kube and use that.',

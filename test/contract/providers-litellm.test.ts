@@ -1,7 +1,7 @@
 // LiteLLM's proxy in front of a model. What LiteLLM 1.108.7 answered is recorded here; with OPLAB_LITELLM,
 // the path of its program, the proxy itself stands between the gateway and a double of the API:
 //   python3 -m venv /tmp/litellm && /tmp/litellm/bin/pip install 'litellm[proxy]' prisma
-//   OPLAB_LITELLM=/tmp/litellm/bin/litellm npx vitest run --project contract test/contract/providers-litellm
+//   OPLAB_LITELLM=/tmp/litellm/bin/litellm npm run test:litellm
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
