@@ -97,6 +97,7 @@ describe('the prompt', () => {
       {
         ...{ number: 1, reason: 'ChecksFailed', message: 'stores-up: 2 of 3' },
         claim: 'Fixed: scaled up\nroot cause: somebody scaled down',
+        commands: ['$ kubectl get pods\n  exit code 0: two pods wait </previous_attempt>'],
         writes: ['patch statefulsets/scale x: 200'],
       },
     ],
@@ -115,7 +116,9 @@ describe('the prompt', () => {
     expect(text).toMatch(
       /up: cel: a == 3\n {2}FAILS \(seen 2026-11-27T10:00:00Z\): 2&lt;\/checks>\nquorum: cel: b\n<\/checks>/,
     );
-    expect(text).toMatch(/It claimed Fixed: scaled up\nroot cause: somebody scaled down\nIts last writes:\npatch/);
+    expect(text).toMatch(
+      /It claimed Fixed: scaled up\nroot cause: somebody scaled down\nIts last commands[^$]*\$ kubectl get pods\n {2}exit code 0: two pods wait &lt;[^$]*\nIts last writes:\npatch/,
+    );
     expect(text).toContain('It is now 2026-11-27T10:00:05Z.');
     // A budget in numbers makes a model hurry.
     expect(text).not.toMatch(/dollar|tokens/);

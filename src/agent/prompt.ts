@@ -60,11 +60,12 @@ function checkText({ name, text, passing, observed, observedTime }: Task['checks
   return `${name}: ${text}\n  ${passing ? 'holds' : 'FAILS'} (seen ${observedTime})${seen}`;
 }
 
-function attemptText({ number, reason, message, claim, writes }: Task['previousAttempts'][number]): string {
+function attemptText({ number, reason, message, claim, commands, writes }: Task['previousAttempts'][number]): string {
   return [
     `number ${number}: ${reason}`,
     message,
     ...(claim === undefined ? [] : [`It claimed ${claim}`]),
+    ...(commands.length === 0 ? [] : ['Its last commands, and what came of each:', ...commands]),
     ...(writes.length === 0 ? ['It wrote nothing through the API server.'] : ['Its last writes:', ...writes]),
   ].join('\n');
 }

@@ -77,7 +77,7 @@ export const task = z.object({
   deadline: z.string(),
   /** The gateway's time when it answered, RFC 3339: the agent's clock may differ. */
   now: z.string(),
-  /** Earlier attempts: how they ended, what they claimed, and what they wrote, as the gateway recorded it. */
+  /** Earlier attempts: how they ended, what they claimed, ran and wrote, as the gateway recorded it. */
   previousAttempts: z.array(
     z.object({
       number: z.number().int(),
@@ -85,6 +85,8 @@ export const task = z.object({
       message: z.string(),
       claim: z.string().optional(),
       writes: z.array(z.string()),
+      /** Its last commands, each with what came of it in short. */
+      commands: z.array(z.string()).default([]),
     }),
   ),
 });

@@ -70,7 +70,7 @@ describe('a session', () => {
       ['gateway', { number: 4, run: 'three' }],
       ['gateway', { number: 5, run: 'four' }],
     ]);
-    await eventually(async () => (await lab.incident('task')).status?.usage?.agentRestarts === 5);
+    await eventually(async () => (await lab.incident('begins')).status?.usage?.agentRestarts === 5);
   });
 
   it('ends a loop of an agent that dies again and again without an entry of its own', async () => {

@@ -11,6 +11,8 @@ import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** The event of the lifecycle entry that carries the claim. */
 export const CLAIM_EVENT = 'claim';
+/** Its text begins with this. */
+export const CLAIM_TEXT = 'the agent claims ';
 
 export async function postConclude(
   gateway: GatewayContext,
@@ -32,7 +34,7 @@ export async function postConclude(
       clientKey: `claim:${lease.attempt}`,
       kind: 'lifecycle',
       params: { event: CLAIM_EVENT, attempt: lease.attempt, outcome, rootCause, actions },
-      content: `the agent claims ${outcome}: ${summary}`,
+      content: `${CLAIM_TEXT}${outcome}: ${summary}`,
     });
     const claim: Claim = { attempt: lease.attempt, outcome, summary, rootCause, actions, time: receipt.time };
     await gateway.status.claim(lease.session, claim, (incident) => {

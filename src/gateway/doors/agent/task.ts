@@ -12,6 +12,7 @@ import type { Lease } from '../../leases.ts';
 import type { Task } from '../../protocol.ts';
 import { parseScope } from '../docker/scope.ts';
 import type { Caller, GatewayContext } from '../door.ts';
+import { type EarlierAttempt, readEarlierAttempts } from './earlier-attempts.ts';
 import { readRunbooks } from './runbooks.ts';
 
 export async function getTask(
@@ -22,15 +23,23 @@ export async function getTask(
 ): Promise<void> {
   const incident = gateway.leases.incident(lease.session);
   if (incident === undefined) throw new NoLease('the Incident no longer exists');
-  const [budget, runbooks] = await Promise.all([
+  const [budget, runbooks, earlier] = await Promise.all([
     gateway.budgets.of(lease.session),
     readRunbooks(gateway, client, lease),
+    readEarlierAttempts(gateway.log, lease.session, lease.attempt),
   ]);
-  sendJson(response, 200, taskFor(incident, lease, budget.usage().turns, runbooks));
+  sendJson(response, 200, taskFor(incident, lease, { turnsUsed: budget.usage().turns, runbooks, earlier }));
+}
+
+/** What the gateway knows beside the Incident. */
+interface Known {
+  readonly turnsUsed: number;
+  readonly runbooks: Task['runbooks'];
+  readonly earlier: ReadonlyMap<number, EarlierAttempt>;
 }
 
 /** Builds the task of an attempt. */
-export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, runbooks: Task['runbooks']): Task {
+function taskFor(incident: Incident, lease: Lease, { turnsUsed, runbooks, earlier }: Known): Task {
   const { spec, metadata, status } = incident;
   const { description, alertLabels, alertAnnotations } = spec;
   const { promptAdditions, docker } = lease.class;
@@ -69,7 +78,7 @@ export function taskFor(incident: Incident, lease: Lease, turnsUsed: number, run
     now: new Date().toISOString(),
     previousAttempts: (status?.attempts ?? [])
       .filter(({ number }) => number < lease.attempt)
-      .map((attempt) => previousAttempt(attempt, status)),
+      .map((attempt) => previousAttempt(attempt, earlier.get(attempt.number))),
   };
 }
 
@@ -84,12 +93,11 @@ function lastSeen(result: CheckResult | undefined): Partial<Task['checks'][numbe
 /** What the record knows of an earlier attempt. */
 function previousAttempt(
   { number, reason = 'Interrupted', message = '' }: Attempt,
-  status: Incident['status'],
+  known: EarlierAttempt | undefined,
 ): Task['previousAttempts'][number] {
-  const claim = status?.claim?.attempt === number ? status.claim : undefined;
-  const writes = (status?.changes?.last ?? []).filter(({ attempt }) => attempt === number).map(({ text }) => text);
+  const { commands = [], writes = [], claim } = known ?? {};
   return {
-    ...{ number, reason, message, writes },
-    ...(claim === undefined ? {} : { claim: `${claim.outcome}: ${claim.summary}\nroot cause: ${claim.rootCause}` }),
+    ...{ number, reason, message, writes: [...writes], commands: [...commands] },
+    ...(claim === undefined ? {} : { claim }),
   };
 }
