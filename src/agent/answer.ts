@@ -41,9 +41,14 @@ export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Messag
   }
 }
 
-/** The answer's blocks for the next request: unchanged, but only those that the API takes back. */
+const isThought = ({ type }: { readonly type: string }) => type === 'thinking' || type === 'redacted_thinking';
+
+/**
+ * The answer's blocks for the next request: unchanged, but only those that the API takes back. It
+ * refuses thoughts that nothing follows.
+ */
 export function replayable(answer: Anthropic.Message): Anthropic.ContentBlockParam[] {
-  return answer.content.filter((block) => {
+  const blocks = answer.content.filter((block) => {
     switch (block.type) {
       case 'text':
         return block.text.trim() !== '';
@@ -56,11 +61,11 @@ export function replayable(answer: Anthropic.Message): Anthropic.ContentBlockPar
         return false;
     }
   });
+  return blocks.slice(0, blocks.findLastIndex((block) => !isThought(block)) + 1);
 }
 
 /** The conversation without what the model thought; undefined if there is nothing of it. */
 export function withoutThinking(conversation: readonly Turn[]): Turn[] | undefined {
-  const isThought = ({ type }: Anthropic.ContentBlockParam) => type === 'thinking' || type === 'redacted_thinking';
   if (!conversation.some(({ content }) => content.some(isThought))) return undefined;
   return conversation.map((turn) => {
     const content = turn.content.filter((block) => !isThought(block));

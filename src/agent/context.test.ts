@@ -7,7 +7,7 @@ import type { Task } from '../gateway/protocol.ts';
 import type { ExecExit } from '../sandbox/protocol.ts';
 import { withinBounds } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
-import { estimateTokens, type Turn, trimConversation } from './context.ts';
+import { estimateTokens, type Turn, trimConversation, trimLimits } from './context.ts';
 import { openingMessage, systemPrompt } from './prompt.ts';
 import { createShellTool, resultText } from './shell.ts';
 import { createSummaries, cutToLine } from './summary.ts';
@@ -30,24 +30,44 @@ function conversation(turns: number): Turn[] {
 }
 const notes = new Map(Array.from({ length: 20 }, (_, n) => [`t${n}`, { summary: `result ${n}`, seq: n + 10 }]));
 
+const limits = (dear: number, full = dear) => ({ dear, full });
+
 describe('the context budget', () => {
+  it('is left alone while trimming saves too little to be worth a new cache, but not when it is full', () => {
+    // Of these, only the first can be shortened.
+    const before = conversation(5);
+    const tokens = 60_000;
+    expect(trimConversation(before, tokens, limits(50_000, 70_000), notes)).toBeUndefined();
+    expect(trimConversation(before, tokens, limits(50_000, 60_000), notes)?.trimmed).toBe(1);
+  });
+
+  it.each([
+    ['claude-opus-5-5', undefined, { dear: 150_000, full: 750_000 }],
+    ['claude-haiku-5-5', undefined, { dear: 90_000, full: 750_000 }],
+    ['claude-sonnet-4-5', undefined, { dear: 150_000, full: 150_000 }],
+    ['someone/unknown', undefined, { dear: 96_000, full: 96_000 }],
+    ['someone/unknown', 20_000, { dear: 15_000, full: 15_000 }],
+  ])('begins where a conversation becomes dear or fills the window: %s, %s', (model, window, wanted) => {
+    expect(trimLimits(model, window)).toEqual(wanted);
+  });
+
   it('leaves a conversation alone that is far from the window', () => {
-    expect(trimConversation(conversation(10), 10_000, 100_000, notes)).toBeUndefined();
+    expect(trimConversation(conversation(10), 10_000, limits(100_000), notes)).toBeUndefined();
   });
 
   it('shortens the oldest results first, and says where the whole of them is', () => {
     const before = conversation(20);
-    const trimmed = trimConversation(before, estimateTokens(before), 70_000, notes);
+    const trimmed = trimConversation(before, estimateTokens(before), limits(50_000), notes);
     const results =
       trimmed?.messages.flatMap((turn) => turn.content.filter((block) => block.type === 'tool_result')) ?? [];
     expect(results[0]?.content).toContain('result 0');
     expect(results[0]?.content).toContain('entry 10 of the audit log');
     expect(results.at(-1)?.content).toBe('x'.repeat(9000));
-    expect(estimateTokens(trimmed?.messages)).toBeLessThan(70_000 * 0.55);
+    expect(estimateTokens(trimmed?.messages)).toBeLessThan(50_000 * 0.35);
   });
 
   it('takes out thoughts behind an edit, since they are bound to what came before', () => {
-    const trimmed = trimConversation(conversation(20), 60_000, 70_000, notes);
+    const trimmed = trimConversation(conversation(20), 60_000, limits(50_000), notes);
     const thoughts =
       trimmed?.messages.flatMap((turn) => turn.content.filter((block) => block.type === 'thinking')) ?? [];
     // Only the first stands before the first edited result.

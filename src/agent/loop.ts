@@ -14,14 +14,14 @@ import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { type Answer, readRefusal, recordThoughts, replayable, wasCutOff, withoutThinking } from './answer.ts';
 import type { AuditTrail } from './audit-trail.ts';
-import { estimateTokens, type Turn, trimConversation } from './context.ts';
+import { estimateTokens, type TrimLimits, type Turn, trimConversation } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { isLeaseOver } from './gateway-client.ts';
 import type { Journal } from './journal.ts';
 import type { LoopState, Pending } from './loop-state.ts';
 import type { Model } from './model.ts';
 import type { ModelState } from './model-state.ts';
-import { CUT_OFF, dueNotice, REMINDER } from './prompt.ts';
+import { CUT_OFF, dueNotice, GO_ON, REMINDER } from './prompt.ts';
 import { cutToLine, type Summaries } from './summary.ts';
 import type { Tool, ToolOutcome } from './tool.ts';
 
@@ -38,8 +38,7 @@ export interface LoopOptions {
   readonly journal: Journal;
   /** Where to begin, or to go on. */
   readonly state: LoopState;
-  /** The model's context window, in tokens. */
-  readonly contextWindow: number;
+  readonly trimLimits: TrimLimits;
   readonly signal: AbortSignal;
 }
 
@@ -167,7 +166,9 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
       said.push({ role: 'user', content: results });
     }
     state.conversation.push(...said);
-    if (calls.length === 0 && answer.stop_reason !== 'pause_turn') {
+    if (calls.length === 0 && answer.stop_reason === 'pause_turn') {
+      say(GO_ON);
+    } else if (calls.length === 0) {
       if (state.reminders === MAX_REMINDERS) return { reason: 'silent' };
       state.reminders++;
       say(wasCutOff(answer) ? CUT_OFF : REMINDER);
@@ -190,7 +191,7 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
   /** Asks the model, and keeps its answer. */
   async function* nextAnswer(): AsyncGenerator<AgentEvent, Pending> {
     requireNothingAhead();
-    const trimmed = trimConversation(state.conversation, state.tokens, options.contextWindow, notes);
+    const trimmed = trimConversation(state.conversation, state.tokens, options.trimLimits, notes);
     if (trimmed !== undefined) {
       state.conversation = trimmed.messages;
       yield { type: 'context-trimmed', results: trimmed.trimmed };
@@ -218,7 +219,8 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
         const code = error instanceof OplabError ? error.code : undefined;
         let changed: Turn[] | undefined;
         if (code === 'OPLAB_CONTEXT_FULL' && !isTrimmed) {
-          changed = trimConversation(state.conversation, state.tokens, state.tokens, notes)?.messages;
+          const now = { dear: state.tokens, full: state.tokens };
+          changed = trimConversation(state.conversation, state.tokens, now, notes)?.messages;
           isTrimmed = true;
         } else if (code === 'OPLAB_THINKING_REFUSED') {
           changed = withoutThinking(state.conversation) ?? (model.stopThinking() ? state.conversation : undefined);

@@ -4,13 +4,13 @@ import { writeFile } from 'node:fs/promises';
 import * as z from 'zod';
 import { type AgentReport, formatAgentReport } from '../api/agent-report.ts';
 import { CONTAINER_PROBES } from '../api/isolation.ts';
-import { modelFacts } from '../api/model-table.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 import { type IsolationReport, SOCKET_PATH } from '../sandbox/protocol.ts';
 import { createAuditTrail } from './audit-trail.ts';
 import { createConcludeTool } from './conclude.ts';
+import { trimLimits } from './context.ts';
 import type { AgentEvent, LoopEnd } from './events.ts';
 import { bearer, GatewayClient, isLeaseOver } from './gateway-client.ts';
 import { createJournal } from './journal.ts';
@@ -172,7 +172,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       }),
       state: known?.state ?? initialState(prompt, tools, model.state),
       summaries: createSummaries((text, stop) => model.summarize(text, within(stop))),
-      contextWindow: task.model.contextWindow ?? modelFacts(task.model.name).contextWindow,
+      trimLimits: trimLimits(task.model.name, task.model.contextWindow),
       signal: until,
     });
     for (;;) {

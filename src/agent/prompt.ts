@@ -107,6 +107,8 @@ export function openingMessage(task: Task): string {
 /** The reminder after an answer without a tool call. */
 export const REMINDER =
   'Your answer had no tool call, so nothing happened. Continue with `shell`, or end with `conclude` if you are done.';
+/** The message after an answer that the API paused. Most models refuse to go on from their own message. */
+export const GO_ON = 'Go on.';
 /** The message after an answer that the output limit cut off. */
 export const CUT_OFF = 'Your answer was cut off at the output limit. Continue with shorter steps.';
 

@@ -41,6 +41,8 @@ const BY_TYPE: Readonly<Record<string, ModelErrorCode | 'passing'>> = {
   overloaded_error: 'passing',
   timeout_error: 'passing',
   api_error: 'passing',
+  // LiteLLM without a database, about a key that is not its master key, with status 400.
+  no_db_connection: 'OPLAB_MODEL_KEY_REFUSED',
   AccessDeniedException: 'OPLAB_MODEL_KEY_REFUSED',
   AccessDenied: 'OPLAB_MODEL_KEY_REFUSED',
   UnrecognizedClientException: 'OPLAB_MODEL_KEY_REFUSED',

@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { AuditUnavailable, errorMessage, type OplabError } from '../errors.ts';
 import { FairQueue } from './fair-queue.ts';
 import { type Preparation, type PreparedAppend, prepareWithoutText } from './prepare-append.ts';
+import { MAX_LITERALS } from './redaction.ts';
 import type { OperationRequest, StoreOptions } from './store-protocol.ts';
 
 type AppendRequest = OperationRequest<'append'>;
@@ -66,6 +67,7 @@ export class PrepareThread {
 
   addLiteral(literal: string): void {
     this.#literals.push(literal);
+    if (this.#literals.length > MAX_LITERALS) this.#literals.shift();
     this.#send({ op: 'literal', literal });
   }
 

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { withoutControls } from './controls.ts';
-import { Redactor } from './redaction.ts';
+import { MAX_LITERALS, Redactor } from './redaction.ts';
 
 const redactor = new Redactor(['literal-model-key-42']);
 
@@ -286,6 +286,16 @@ it('redacts members by name and keeps numbers and the structure', () => {
     tokens: 5,
     token: '',
   });
+});
+
+it('keeps the newest known values, and takes each once', () => {
+  const own = new Redactor();
+  const secretOf = (number: number) => `credential-number-${number}-x`;
+  for (let number = 0; number <= MAX_LITERALS; number += 1) expect(own.add(secretOf(number))).toBe(true);
+  expect(own.add(secretOf(MAX_LITERALS))).toBe(false);
+  expect(own.text(secretOf(0))).toBe(secretOf(0));
+  expect(own.text(secretOf(1))).not.toContain(secretOf(1));
+  expect(own.text(secretOf(MAX_LITERALS))).not.toContain(secretOf(MAX_LITERALS));
 });
 
 it('rejects a literal that is too short to be distinguished from ordinary text', () => {

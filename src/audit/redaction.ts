@@ -14,6 +14,11 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 
 /** Redacting shorter literals would remove ordinary words from the log. */
 export const MIN_LITERAL_LENGTH = 8;
+/**
+ * How many known values are kept, the newest: credentials that are renewed every hour would slow down
+ * each entry more and more. By then, an older one has expired for days.
+ */
+export const MAX_LITERALS = 64;
 
 /** Removes secrets from texts and values. Its only state is the list of known literals. */
 export class Redactor {
@@ -26,13 +31,15 @@ export class Redactor {
 
   /**
    * From now on, redacts this value wherever it appears: plain, URL-encoded, escaped in JSON, and
-   * in base64 and hex, also beside other text and in lines. Returns false for a value that is too
-   * short to be distinguished from ordinary text.
+   * in base64 and hex, also beside other text and in lines. Returns false for a value that is known
+   * already, or too short to be distinguished from ordinary text.
    */
   add(literal: string): boolean {
     const secret = literal.trim();
-    if (secret.length < MIN_LITERAL_LENGTH) return false;
+    if (secret.length < MIN_LITERAL_LENGTH || this.#literals.has(secret)) return false;
     this.#literals.add(secret);
+    const [oldest = ''] = this.#literals;
+    if (this.#literals.size > MAX_LITERALS) this.#literals.delete(oldest);
     this.#replaceLiterals = literalRule(this.#literals);
     return true;
   }

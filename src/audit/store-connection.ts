@@ -4,6 +4,7 @@
 import { Worker } from 'node:worker_threads';
 import { AuditConflict, AuditUnavailable, errorMessage, LimitReached, SessionSealed } from '../errors.ts';
 import type { Entry } from './entry.ts';
+import { MAX_LITERALS } from './redaction.ts';
 import type {
   LogFailure,
   OperationError,
@@ -141,6 +142,7 @@ export class StoreConnection {
   /** From now on, the writer redacts this secret, also after it was started again. */
   addLiteral(literal: string): void {
     this.#literals.push(literal);
+    if (this.#literals.length > MAX_LITERALS) this.#literals.shift();
     this.#send({ op: 'literal', literal });
   }
 

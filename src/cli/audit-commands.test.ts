@@ -160,3 +160,10 @@ describe('audit', () => {
     expect(cli.stdout).toContain('rows 1 to 4 are missing');
   });
 });
+
+it('audit show has a text that begins with a byte order mark as it is, since its digest covers the mark', async () => {
+  await cli.log.append(gateway, openedEntry({ namespace: 'tikv', name: 'marked', uid }, 'x'));
+  await cli.log.append(gateway, { clientKey: 'bom', kind: 'lifecycle', content: '', blob: '\ufeffa,b\n' });
+  await cli.oplab('audit', 'show', uid, '--full', '-o', 'ndjson');
+  expect(JSON.parse(cli.stdout.trim().split('\n')[1] ?? '')).toMatchObject({ blob: '\ufeffa,b\n' });
+});

@@ -71,6 +71,8 @@ async function stateOf(subject: AgentClass, url = baseURL) {
   return probes.state(subject);
 }
 
+const LITELLM_KEY = { error: { message: 'No connected db.', type: 'no_db_connection', param: null, code: '400' } };
+
 describe('a class', () => {
   it('is reachable if the API has all of its models, by their encoded names', async () => {
     const state = await stateOf(aClass({ name: 'my/model', summaryName: 'free', fallbackName: 'claude-opus-4-8' }));
@@ -82,6 +84,20 @@ describe('a class', () => {
     ['the key is refused', refuse(401, 'authentication_error', 'invalid x-api-key sk-secret'), 'False', 'KeyRefused'],
     ['the account is refused', refuse(402, 'billing_error', 'x'), 'False', 'AccountLimited'],
     ['there is no such model', refuse(404, 'not_found_error', 'model: x'), 'False', 'ModelUnknown'],
+    [
+      'there is no such model, as LiteLLM and vLLM say it',
+      (model, response) =>
+        json(response, 404, { detail: `The model \`${model}\` does not exist or is not accessible` }),
+      'False',
+      'ModelUnknown',
+    ],
+    ['LiteLLM does not know the key', (_, response) => json(response, 400, LITELLM_KEY), 'False', 'KeyRefused'],
+    [
+      'the page of a path that is missing names the model',
+      (model, response) => json(response, 404, { message: `Cannot GET /v1/models/${model}` }),
+      'Unknown',
+      'NotTold',
+    ],
     ['there is no such path', (_, response) => json(response, 404, { detail: 'Not Found' }), 'Unknown', 'NotTold'],
     ['the path is for others', (_, response) => json(response, 405, {}), 'Unknown', 'NotTold'],
     ['it is overloaded', refuse(529, 'overloaded_error', 'x'), 'Unknown', 'Busy'],

@@ -122,6 +122,9 @@ export class ModelProbes {
 
 const NOT_TOLD = 'the model API does not tell which models it has, so the first Incident will show it';
 
+/** A server that says so knows its models; others only say that they have no such path. */
+const MODEL_MISSING = /"not_found_error"|\bmodel\b.{0,150}(?:does not exist|not found)/i;
+
 /** Every other code says nothing about a model that was only asked about. */
 const REASONS: Partial<Record<ModelErrorCode, string>> = {
   OPLAB_MODEL_KEY_REFUSED: 'KeyRefused',
@@ -134,7 +137,7 @@ function judgeAnswer(model: string, status: number, body: string, redact: (text:
   const said = `it says about ${model} (${status}): ${redact(message)}`;
   if (code === undefined) return { status: 'Unknown', reason: 'Busy', message: said };
   // Servers that imitate the API often have no such path, and say so in words of their own.
-  const isMissingPath = code === 'OPLAB_MODEL_UNKNOWN' && !/"not_found_error"/.test(body);
+  const isMissingPath = code === 'OPLAB_MODEL_UNKNOWN' && !MODEL_MISSING.test(body);
   const reason = REASONS[code];
   if (isMissingPath || reason === undefined) {
     return { status: 'Unknown', reason: 'NotTold', message: `${NOT_TOLD}; ${said}` };

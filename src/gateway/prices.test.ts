@@ -53,6 +53,20 @@ describe('pricesWith', () => {
     expect(pricesWith({}).get('mine')).toBeUndefined();
   });
 
+  it('multiplies built-in prices with the factor of a region, and leaves those that are given', () => {
+    const prices = pricesWith({ mine: { input: 1, output: 2 } }, 'prices', 1.5);
+    expect(prices.get('mine')).toEqual({ input: 1, output: 2 });
+    expect(prices.get('eu.anthropic.claude-opus-5-5')).toEqual({
+      ...{ input: 6, output: 30, cacheRead: 0.2 * 1.5, cacheWrite: 7.5, cacheWrite1h: 12 },
+    });
+    expect(prices.get('claude-haiku-5-5')?.longPrompt).toMatchObject({
+      overTokens: 100_000,
+      input: 0.75,
+      output: 3.75,
+    });
+    expect(prices.get('unheard-of')).toBeUndefined();
+  });
+
   it('says what is wrong with a table', () => {
     expect(() => pricesWith({ mine: { input: -1 } }, 'prices.yaml')).toThrow(/prices.yaml.*input.*output/s);
   });

@@ -28,15 +28,15 @@ const request = (...content: Block[]): MessagesRequest => ({
 
 describe('the cache', () => {
   it('counts everything as input without a mark', () => {
-    expect(use(request(text(1000)))).toEqual({ read: 0, written5m: 0, written1h: 0, uncached: 1000 });
-    expect(use(request(text(1000)))).toEqual({ read: 0, written5m: 0, written1h: 0, uncached: 1000 });
+    expect(use(request(text(1000)))).toEqual({ read: 0, written5m: 0, written1h: 0, uncached: 1005 });
+    expect(use(request(text(1000)))).toEqual({ read: 0, written5m: 0, written1h: 0, uncached: 1005 });
   });
 
   it('writes up to a mark, reads it the next time, and adds what is new', () => {
-    expect(use(request(text(1000, '5m'), text(50)))).toEqual({ read: 0, written5m: 1000, written1h: 0, uncached: 50 });
-    expect(use(request(text(1000, '5m'), text(50)))).toEqual({ read: 1000, written5m: 0, written1h: 0, uncached: 50 });
+    expect(use(request(text(1000, '5m'), text(50)))).toEqual({ read: 0, written5m: 1000, written1h: 0, uncached: 55 });
+    expect(use(request(text(1000, '5m'), text(50)))).toEqual({ read: 1000, written5m: 0, written1h: 0, uncached: 55 });
     const longer = request(text(1000), text(50), text(200, '5m'), text(7));
-    expect(use(longer)).toEqual({ read: 1000, written5m: 250, written1h: 0, uncached: 7 });
+    expect(use(longer)).toEqual({ read: 1000, written5m: 250, written1h: 0, uncached: 12 });
   });
 
   it('reads nothing that differs in a character, nor of another model', () => {
@@ -48,8 +48,8 @@ describe('the cache', () => {
   });
 
   it('does not write a prompt below the minimum of the model', () => {
-    expect(use(request(text(511, '5m')))).toMatchObject({ written5m: 0, uncached: 511 });
-    expect(use(request(text(512, '5m')))).toMatchObject({ written5m: 512, uncached: 0 });
+    expect(use(request(text(511, '5m')))).toMatchObject({ written5m: 0, uncached: 516 });
+    expect(use(request(text(512, '5m')))).toMatchObject({ written5m: 512, uncached: 5 });
     expect(use({ ...request(text(4095, '5m')), model: 'claude-haiku-4-5' })).toMatchObject({ written5m: 0 });
   });
 
@@ -82,7 +82,7 @@ describe('the cache', () => {
 
   it('tells the lifetimes of what it writes apart', () => {
     const mixed = request(text(1000, '1h'), text(300, '5m'), text(7));
-    expect(use(mixed)).toEqual({ read: 0, written1h: 1000, written5m: 300, uncached: 7 });
+    expect(use(mixed)).toEqual({ read: 0, written1h: 1000, written5m: 300, uncached: 12 });
   });
 
   it('accounts for each token of a prompt once, whatever is marked and kept', () => {

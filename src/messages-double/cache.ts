@@ -1,7 +1,7 @@
 // The prompt cache: what of a prompt is read, what is written, and what is neither.
 
 import type { ModelRules } from './model-rules.ts';
-import { chainDigests, promptBlocks } from './prompt.ts';
+import { chainDigests, FRAME_TOKENS, promptBlocks } from './prompt.ts';
 import type { MessagesRequest } from './request.ts';
 
 /** The tokens of a prompt, each in one of these. */
@@ -60,7 +60,12 @@ export class PromptCache {
       this.#entries.delete(key);
       this.#entries.set(key, { lifetimeMs, expiresAt: now + lifetimeMs });
     }
-    return { read, written5m: written['5m'], written1h: written['1h'], uncached: (upTo.at(-1) ?? 0) - covered };
+    return {
+      read,
+      written5m: written['5m'],
+      written1h: written['1h'],
+      uncached: (upTo.at(-1) ?? 0) + FRAME_TOKENS - covered,
+    };
   }
 
   /** The last block at or in front of a mark up to which the prompt was written before; using it renews it. */

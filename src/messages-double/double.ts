@@ -28,6 +28,8 @@ export interface DoubleOptions {
   readonly answer: (request: MessagesRequest, headers: IncomingHttpHeaders) => Reply | Promise<Reply>;
   /** The fault with which a request is answered instead. `count`: which of the accepted requests it is, from 1. */
   readonly fault?: (request: MessagesRequest, count: number) => FaultName | undefined;
+  /** Called when a request is not valid. */
+  readonly onRefused?: (error: APIError) => void;
   /** Whether a credential is valid. Default: none is needed. */
   readonly isCredential?: (credential: string) => boolean;
   /** Whether there is such a model. Default: any. */
@@ -72,12 +74,17 @@ export class MessagesDouble {
   async respond(raw: RawRequest): Promise<Step[]> {
     const { method, requestId } = raw;
     const { pathname } = new URL(raw.url, 'http://double');
-    const fail = (error: APIError) => errorSteps(error, requestId);
+    const fail = (error: APIError) => {
+      this.#options.onRefused?.(error);
+      return errorSteps(error, requestId);
+    };
     const [, model] = /^\/v1\/models\/([^/]+)$/.exec(pathname) ?? [];
     const isCount = pathname === '/v1/messages/count_tokens';
     const hasModels = !('displayName' in this.#options) || this.#options.displayName !== undefined;
+    // Servers that only imitate the API have no such address, and not its errors.
+    if (model !== undefined && !hasModels) return [{ do: 'head', status: 404, headers: {} }, { do: 'end' }];
     const isKnown =
-      method === 'POST' ? isCount || pathname === '/v1/messages' : method === 'GET' && model !== undefined && hasModels;
+      method === 'POST' ? isCount || pathname === '/v1/messages' : method === 'GET' && model !== undefined;
     if (!isKnown) return fail({ type: 'not_found_error', message: `no such endpoint: ${method} ${pathname}` });
 
     const judged = judgeHeaders(raw.headers, this.#options);

@@ -188,13 +188,13 @@ const refusals: readonly Refusal[] = [
   [
     'a prompt longer than the window',
     { ...older, messages: [user(text('x'.repeat(1_000_000)))] },
-    'prompt is too long: 250020 tokens > 200000 maximum',
+    'prompt is too long: 250025 tokens > 200000 maximum',
     { ...base, messages: [user(text('x'.repeat(1_000_000)))] },
   ],
   [
     'a prompt and an answer longer than the window of an older model',
     { ...older, max_tokens: 60_000, messages: [user(text('x'.repeat(600_000)))] },
-    'input length and `max_tokens` exceed context limit: 150020 + 60000 > 200000, decrease input length or `max_tokens` and try again',
+    'input length and `max_tokens` exceed context limit: 150025 + 60000 > 200000, decrease input length or `max_tokens` and try again',
     { ...older, max_tokens: 40_000, messages: [user(text('x'.repeat(600_000)))] },
   ],
 ];
@@ -212,6 +212,11 @@ describe('the double refuses', () => {
 
   it.each([
     ['no JSON', '{"model":', '400 invalid_request_error: The request body is not valid JSON'],
+    [
+      'half of a surrogate pair',
+      JSON.stringify(base).replace('hello', '\\ud83d'),
+      '400 invalid_request_error: The request body is not valid JSON: no low surrogate in string',
+    ],
     ['a list', '[]', '400 invalid_request_error: Input should be a valid dictionary'],
     [
       'JSON that is nested without end',
@@ -225,6 +230,11 @@ describe('the double refuses', () => {
     ],
   ])('%s', async (_what, body, error) => {
     expect(await judge(body)).toContain(error);
+  });
+
+  it('no whole surrogate pair, nor the text of an escape', async () => {
+    expect(await judge(JSON.stringify(base).replace('hello', '\\ud83d\\ude00'))).toBe('accepted');
+    expect(await judge(JSON.stringify(base).replace('hello', '\\\\ud83d'))).toBe('accepted');
   });
 
   it('bytes that are no UTF-8, and more of them than the API takes', async () => {

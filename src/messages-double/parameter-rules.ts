@@ -3,7 +3,7 @@
 
 import { type APIError, invalid } from './api-error.ts';
 import { isThinking, type ModelRules } from './model-rules.ts';
-import { promptBlocks } from './prompt.ts';
+import { FRAME_TOKENS, promptBlocks } from './prompt.ts';
 import type { MessagesRequest } from './request.ts';
 
 type Rule = (request: MessagesRequest, model: ModelRules) => APIError | undefined;
@@ -103,7 +103,7 @@ const window: Rule = (request, { contextWindow, isOlder }) => {
 
 /** The tokens of a prompt, as the double counts. */
 export function promptTokens(request: MessagesRequest): number {
-  return promptBlocks(request).reduce((sum, { tokens }) => sum + tokens, 0);
+  return promptBlocks(request).reduce((sum, { tokens }) => sum + tokens, FRAME_TOKENS);
 }
 
 /** In the order in which they are applied. */

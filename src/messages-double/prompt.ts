@@ -16,6 +16,9 @@ export interface PromptBlock {
 
 const CHARACTERS_PER_TOKEN = 4;
 
+/** What the API puts behind a prompt before the model answers. It is never cached. */
+export const FRAME_TOKENS = 5;
+
 /** A deterministic estimate. */
 export function countTokens(value: unknown): number {
   return Math.max(1, Math.ceil((JSON.stringify(value) ?? '').length / CHARACTERS_PER_TOKEN));

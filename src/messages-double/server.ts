@@ -1,6 +1,6 @@
 // The double on a socket.
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { errorMessage } from '../errors.ts';
 import { type DoubleOptions, MessagesDouble } from './double.ts';
 import { errorSteps, type Step } from './steps.ts';
@@ -13,6 +13,8 @@ export interface DoubleServerOptions extends DoubleOptions {
   readonly host?: string | undefined;
   /** What the ids of requests begin with. */
   readonly requestIdPrefix?: string;
+  /** Called with the headers of each request for an answer, valid or not. */
+  readonly onRequest?: (headers: IncomingHttpHeaders) => void;
 }
 
 export interface DoubleServer {
@@ -75,6 +77,7 @@ export async function startDouble(options: DoubleServerOptions): Promise<DoubleS
       return;
     }
     try {
+      if (method === 'POST') options.onRequest?.(headers);
       const body = await readBody(incoming);
       await perform(await double.respond({ method, url, headers, body, requestId }), response);
     } catch (error) {

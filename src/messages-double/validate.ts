@@ -118,6 +118,13 @@ function deepest(
   return { at: issue.code === 'unrecognized_keys' ? [...path, issue.keys[0] ?? ''] : path, issue };
 }
 
+/** Half of a surrogate pair is JSON to JavaScript, and not to the API. The value is not nested too deeply. */
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([key, inner]) => key.isWellFormed() && isWellFormed(inner));
+}
+
 /** The error of the API for a model that it does not have. */
 export function unknownModel(model: string, about: string | undefined): APIError {
   return { type: 'not_found_error', message: `model: ${model}${about === undefined ? '' : ` (${about})`}` };
@@ -135,6 +142,7 @@ function parseBody<T extends { readonly model: string }>(
     return refuse(invalid('Input should be a valid dictionary'));
   }
   if (isTooDeep(body)) return refuse(invalid('The request body is nested too deeply'));
+  if (!isWellFormed(body)) return refuse(invalid('The request body is not valid JSON: no low surrogate in string'));
   const parsed = schema.safeParse(body, { reportInput: true, error: () => '' });
   if (!parsed.success) {
     const [first] = parsed.error.issues;

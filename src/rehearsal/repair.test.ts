@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as z from 'zod';
 import { type FakeGateway, fakeTask, startFakeGateway } from '../../test/support/fake-gateway.ts';
 import { createFakePatient, type FakePatientOptions } from '../../test/support/fake-patient.ts';
 import { silentLogger } from '../../test/support/silent-logger.ts';
@@ -70,6 +71,10 @@ async function repair(options: FakePatientOptions) {
   }
 }
 
+const request = z.looseObject({ tools: z.unknown().optional(), messages: z.array(z.unknown()) });
+const unmarked = (value: unknown) =>
+  JSON.stringify(value, (key, it) => (key === 'cache_control' ? undefined : it)) ?? '';
+
 const listCommands = (gateway: FakeGateway) =>
   gateway.entries.flatMap((entry) =>
     entry.kind === 'tool_call' && entry.tool === 'shell' ? [JSON.stringify(entry.params)] : [],
@@ -95,5 +100,21 @@ describe('the whole chain', { timeout: 100_000 }, () => {
     const commands = listCommands(gateway);
     const change = commands.findIndex((command) => command.includes('scale statefulset'));
     expect(commands.slice(change + 1).some((command) => command.includes('/pd/api/v1/stores'))).toBe(true);
+
+    // Without the marks for the cache, each request is the beginning of the next, thoughts included.
+    const asked = gateway.bodies.map((body) => request.parse(body)).filter(({ tools }) => tools !== undefined);
+    expect(asked.length).toBeGreaterThan(5);
+    for (const [index, body] of asked.slice(0, -1).entries()) {
+      const [before, after] = [body, asked[index + 1]].map((it) => unmarked(it?.messages).slice(0, -1));
+      expect(after?.startsWith(`${before},{"role":"assistant","content":[{"type":"thinking",`)).toBe(true);
+      expect(unmarked({ ...asked[index + 1], messages: [] })).toBe(unmarked({ ...body, messages: [] }));
+    }
+    // After the first, each finds in the cache what the one before wrote.
+    const usages = gateway.usages.filter(({ cache_creation_input_tokens: written }) => written > 0);
+    expect(usages.length).toBeGreaterThan(5);
+    for (const [index, usage] of usages.slice(1).entries()) {
+      const { cache_read_input_tokens: read, cache_creation_input_tokens: written } = usages[index] ?? usage;
+      expect(usage.cache_read_input_tokens).toBe(read + written);
+    }
   });
 });

@@ -1,10 +1,11 @@
 // The rehearsal server as the real SDK sees it: streams, plain answers, errors, and the same answer every time.
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FAULTS } from '../messages-double/faults.ts';
 import type { DoubleServer } from '../messages-double/server.ts';
 import { parseResult } from './conversation.ts';
 import { faultPlan } from './fault-plan.ts';
@@ -127,6 +128,13 @@ describe('faults', () => {
     }
     await faulty.close();
     expect(stops).toEqual(['tool_use', undefined, 'refusal', 'refusal', 'tool_use', undefined]);
+  });
+
+  it('are all in the documentation', async () => {
+    const page = await readFile(path.join(import.meta.dirname, '../../docs/rehearsal.md'), 'utf8');
+    const table = /\| faults \| names \|\n([\s\S]*?)\n\n/.exec(page)?.[1] ?? '';
+    const named = [...table.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name);
+    expect(named.sort()).toEqual(Object.keys(FAULTS).sort());
   });
 
   it.each([

@@ -1,6 +1,7 @@
 // The output of a running command: coalesced and rate-limited, so it may be incomplete.
 
 import type { ExecEvent } from './protocol.ts';
+import { withoutNul } from './shell-output.ts';
 
 const FLUSH_MS = 100;
 /** The maximum per stream and flush, in UTF-16 units; the rest of a burst is skipped. */
@@ -43,7 +44,7 @@ export class LiveOutput {
       const { text, skipped } = this.#streams[name];
       this.#streams[name] = { text: '', skipped: 0 };
       const gap = skipped > 0 ? `\n[... ${skipped} characters not shown live ...]\n` : '';
-      if (text + gap !== '') this.#emit({ type: 'chunk', stream: name, text: text + gap });
+      if (text + gap !== '') this.#emit({ type: 'chunk', stream: name, text: withoutNul(text) + gap });
     }
   }
 }

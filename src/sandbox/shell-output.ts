@@ -22,6 +22,13 @@ function trimStart(bytes: Buffer): Buffer {
   return bytes.subarray(start);
 }
 
+/** NUL, which some readers of JSON refuse, becomes the replacement character. */
+export function withoutNul(text: string): string {
+  return text.replaceAll('\0', '\uFFFD');
+}
+
+const decodeText = (bytes: Buffer) => withoutNul(bytes.toString('utf8'));
+
 /** Keeps the first and the last bytes pushed into it. */
 export class OutputWindow {
   readonly #headLimit: number;
@@ -69,10 +76,10 @@ export class OutputWindow {
     const head = Buffer.concat(this.#head);
     const joined = Buffer.concat(this.#tail);
     const tail = joined.subarray(Math.max(0, joined.length - this.#tailLimit));
-    if (this.leftOut === 0) return Buffer.concat([head, tail]).toString('utf8');
+    if (this.leftOut === 0) return decodeText(Buffer.concat([head, tail]));
     const shownHead = trimEnd(head);
     const shownTail = trimStart(tail);
     const missing = this.#total - shownHead.length - shownTail.length;
-    return `${shownHead.toString('utf8')}\n[... ${missing} bytes omitted ...]\n${shownTail.toString('utf8')}`;
+    return `${decodeText(shownHead)}\n[... ${missing} bytes omitted ...]\n${decodeText(shownTail)}`;
   }
 }

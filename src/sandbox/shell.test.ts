@@ -145,6 +145,39 @@ describe('the output of a command', () => {
     expect(exit.stdout).toBe('a\uFFFD\uFFFDb');
   });
 
+  it('is what a person would see, live and at the end', async () => {
+    const chunks: string[] = [];
+    const script =
+      "for i in 1 2 3; do printf '\\r%3d0%%' $i; done; printf '\\n\\e[31mred\\e[0m\\xe2\\x80'; printf '\\xa8\\0x\\r\\n'; printf 'ab\\bc' >&2";
+    const exit = await run(script, { emit: (event) => event.type === 'chunk' && chunks.push(event.text) });
+    expect(exit).toMatchObject({
+      stdout: '  30%\nred\u2028\ufffdx\n',
+      stderr: 'ac',
+      hiddenCharacters: 3,
+      truncated: false,
+    });
+    expect(chunks.join('').replace('ac', '')).toBe(exit.stdout);
+  });
+
+  it.each([
+    ['zeros', 'cat /dev/zero'],
+    ['noise', 'cat /dev/urandom'],
+    ['a progress bar', "yes ' 10 %' | tr '\\n' '\\r'"],
+    ['colors', "yes $'\\e[31mred\\e[m'"],
+    ['a title that has no end', "printf '\\e]0;'; yes x | tr -d '\\n'"],
+  ])('keeps head and tail of %s without an end, and no more', async (_, command) => {
+    const before = process.memoryUsage().rss;
+    const sizes: number[] = [];
+    const emit = (event: ExecEvent) => event.type === 'chunk' && sizes.push(event.text.length);
+    const exit = await run(command, { timeoutSeconds: 2, emit });
+    expect(exit.timedOut).toBe(true);
+    // The server must not be busy with what came before.
+    expect(exit.durationMs).toBeLessThan(8000);
+    expect(exit.stdout.length).toBeLessThan(40_000);
+    expect(Math.max(0, ...sizes)).toBeLessThan(10_000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 * 1024);
+  });
+
   it('does not grow memory, however much comes', async () => {
     const before = process.memoryUsage().rss;
     let events = 0;

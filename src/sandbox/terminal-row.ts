@@ -35,7 +35,9 @@ export class TerminalRow {
   }
 
   /** Writes one character. False, and nothing is written, if the row is full. */
-  write(character: string): boolean {
+  write(given: string): boolean {
+    // A terminal ignores NUL; the replacement says that something was there.
+    const character = given === '\0' ? '\uFFFD' : given;
     const width = character === '\t' ? TAB_COLUMNS - (this.#column % TAB_COLUMNS) : widthOf(character);
     const added = width === 0 ? 0 : this.#column - this.#cells.length;
     if (added >= 0 && this.#length + added + character.length > ROW_LENGTH) return false;

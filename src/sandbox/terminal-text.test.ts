@@ -3,6 +3,7 @@
 import { expect, it } from 'vitest';
 import { naiveTerminal } from '../../test/support/naive-terminal.ts';
 import { random } from '../../test/support/random.ts';
+import { withoutNul } from './shell-output.ts';
 import { TerminalText } from './terminal-text.ts';
 
 function render(pieces: readonly Uint8Array[]): { text: string; hidden: number } {
@@ -12,7 +13,7 @@ function render(pieces: readonly Uint8Array[]): { text: string; hidden: number }
   });
   for (const piece of pieces) terminal.push(piece);
   terminal.end();
-  return { text, hidden: terminal.hidden };
+  return { text: withoutNul(text), hidden: terminal.hidden };
 }
 
 const shown = (text: string) => render([Buffer.from(text)]).text;

@@ -11,6 +11,7 @@ const MAX_STRING = 4096;
 const MAX_PARAMETERS = 64;
 
 const ESCAPE = '\u001b';
+const SPECIAL_BYTES = Buffer.from(`\b\r${ESCAPE}`);
 const SPECIAL = new RegExp(`[\\b\\r${ESCAPE}]`, 'g');
 
 /** A sequence: CSI with its parameters and its end, a string (OSC, DCS, APC, PM, SOS), or a short one. */
@@ -46,7 +47,7 @@ export class TerminalText {
   #row: TerminalRow | undefined;
   #hidden = 0;
 
-  /** @param emit receives the text that does not change any more */
+  /** @param emit receives the text that does not change any more, in which NUL still stands for itself */
   constructor(emit: (text: string) => void) {
     this.#emit = emit;
   }
@@ -57,7 +58,11 @@ export class TerminalText {
   }
 
   push(bytes: Uint8Array): void {
-    this.#read(this.#decoder.decode(bytes, { stream: true }));
+    const text = this.#decoder.decode(bytes, { stream: true });
+    // Much faster, for what floods: lines without anything special.
+    const isPlain = this.#begun === '' && !SPECIAL_BYTES.some((byte) => bytes.includes(byte));
+    if (isPlain) this.#write(text);
+    else this.#read(text);
   }
 
   /** The stream has ended. */
@@ -73,8 +78,7 @@ export class TerminalText {
   }
 
   #read(piece: string): void {
-    // A terminal ignores NUL; the replacement says that something was there.
-    const text = this.#begun + piece.replace(/\0+/g, ({ length }) => '\uFFFD'.repeat(length));
+    const text = this.#begun + piece;
     this.#begun = '';
     for (let at = 0; at < text.length; ) {
       SPECIAL.lastIndex = at;

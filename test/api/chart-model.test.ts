@@ -66,6 +66,11 @@ describe('the chart', () => {
     expect(find('ServiceAccount', 'oplab-controller')?.metadata.annotations).toBeUndefined();
   });
 
+  it.each([1.1, '1.1', 2])('takes the price factor %j as --set and values files write it', async (priceFactor) => {
+    const { env } = await install({ model: { priceFactor } });
+    expect(parseEnvironment(gatewayEnvironment, env).OPLAB_PRICE_FACTOR).toBe(Number(priceFactor));
+  });
+
   it('uses the names that Bedrock has for the default models', async () => {
     const { find } = await install({ model: bedrock });
     expect(find('AgentClass', 'default')?.spec).toMatchObject({
@@ -123,6 +128,8 @@ describe('the chart refuses', () => {
       /model\.apiKey\.value: cannot hold.*model\.apiKey\.existingSecret/,
     ],
     ['a factor of nothing', { priceFactor: 0 }, /model.*priceFactor/s],
+    ['a factor of nothing in a string', { priceFactor: '0.0' }, /model.*priceFactor/s],
+    ['a factor that is no number', { priceFactor: '1.1x' }, /model.*priceFactor/s],
   ])('%s, and says what to do', async (_what, model, message) => {
     await expect(renderChart({ model })).rejects.toThrow(message);
   });

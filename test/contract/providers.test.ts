@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bearerWall, bedrockWall, type Wall } from '../support/provider-doubles.ts';
+import { type Answer, bearerWall, bedrockWall, type Wall } from '../support/provider-doubles.ts';
 import { ProviderFixtures } from '../support/provider-fixtures.ts';
 import { expectNoSecret, expectRepaired, runThrough } from '../support/provider-session.ts';
 import type { SeenRequest } from '../support/sigv4-wall.ts';
@@ -167,5 +167,50 @@ describe('Claude in Amazon Bedrock', () => {
       settings: { ...settings, OPLAB_MODEL_AUTH: 'bearer', OPLAB_MODEL_KEY_FILE },
     });
     expectRepaired(result);
+  });
+});
+
+describe('an error in the words of', () => {
+  const aws = (status: number, type: string, message: string) => ({
+    ...{ status, body: { __type: `com.amazon.coral.service#${type}`, message } },
+    headers: { 'x-amzn-errortype': type },
+  });
+  const google = (status: number, name: string, message: string) => ({
+    ...{ status, body: [{ error: { code: status, message, status: name } }] },
+  });
+  const answers = async (first: Answer) => {
+    let asked = 0;
+    return await runThrough({
+      wall: ({ path: to, body }) => (asked++ === 0 ? first : { path: to, body }),
+      ...{ model: 'claude-opus-5-5', settings: {} },
+    });
+  };
+
+  it.each<[string, Answer, string]>([
+    ['AWS about a role without the right', aws(403, 'AccessDeniedException', 'not authorized'), 'KEY_REFUSED'],
+    ['AWS about an expired token', aws(403, 'ExpiredTokenException', 'expired'), 'KEY_REFUSED'],
+    ['AWS about a model that it does not have', aws(404, 'ResourceNotFoundException', 'model not found'), 'UNKNOWN'],
+    ['Google about an expired token', google(401, 'UNAUTHENTICATED', 'invalid authentication'), 'KEY_REFUSED'],
+    ['Google about a right that is missing', google(403, 'PERMISSION_DENIED', 'denied on resource'), 'KEY_REFUSED'],
+    ['Google about a model that it does not have', google(404, 'NOT_FOUND', 'model was not found'), 'UNKNOWN'],
+  ])('%s ends the attempt at the first call', async (_what, answer, code) => {
+    const { report, double } = await answers(answer);
+    expect(report).toMatchObject({ code: `OPLAB_MODEL_${code}` });
+    expect(double.requests).toHaveLength(1);
+  });
+
+  it.each<[string, Answer]>([
+    ['AWS that is throttling', aws(429, 'ThrottlingException', 'Too many requests')],
+    ['AWS whose model is not ready', aws(503, 'ServiceUnavailableException', 'try again')],
+    [
+      'Google whose quota of the minute is used',
+      google(429, 'RESOURCE_EXHAUSTED', 'Quota exceeded for requests per minute'),
+    ],
+    ['Google that is not available', google(503, 'UNAVAILABLE', 'unavailable')],
+  ])('%s is waited for', async (_what, answer) => {
+    const { report, conclusions, double } = await answers(answer);
+    expect(report).toBeUndefined();
+    expect(conclusions).toMatchObject([{ outcome: 'Fixed' }]);
+    expect(double.verdicts).toEqual([answer.status, 0]);
   });
 });

@@ -15,7 +15,7 @@ interface ContractCase {
 }
 
 function toCase(test: TestCase): ContractCase {
-  const [group = ''] = path.basename(test.module.moduleId).split('.');
+  const [group = ''] = path.basename(test.module.moduleId).split(/[.-]/);
   return { group, name: test.fullName, ok: test.result().state === 'passed' };
 }
 

@@ -104,7 +104,7 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
 
   it('ends within 10 seconds when the model API refuses the key, after one call, and says what to do', async () => {
     const callsBefore = lab.model.headers.length;
-    lab.model.refusal = { status: 401, type: 'authentication_error', message: 'invalid x-api-key' };
+    lab.model.refusal = { type: 'authentication_error', message: 'invalid x-api-key' };
     try {
       await lab.open('wrong-key', { limits: { attempts: 2 } });
       await eventually(() => lab.model.headers.length > callsBefore, { what: 'the first call', withinMs: 120_000 });

@@ -6,7 +6,7 @@ import { agentClass as agentClassSchema } from '../../src/api/agent-class.ts';
 import { AGENT_CLASSES } from '../../src/kube/resources.ts';
 import { agentClass } from '../support/api-server.ts';
 import { eventually } from '../support/eventually.ts';
-import { message } from '../support/fake-model-api.ts';
+import { HELLO, message } from '../support/fake-model-api.ts';
 import type { Attempt } from '../support/gateway-attempts.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
@@ -20,7 +20,7 @@ afterAll(async () => {
 
 // 16,000 output tokens of Opus 5.5 may cost $0.32.
 const ask = (attempt: Attempt) =>
-  lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 16_000, messages: [] });
+  lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 16_000, messages: HELLO });
 const readDay = async () =>
   agentClassSchema.parse(await lab.client.get(AGENT_CLASSES, { name: 'default' })).status?.day;
 

@@ -6,7 +6,7 @@ import { AuditUnavailable } from '../../src/errors.ts';
 import { isNotFound } from '../../src/kube/errors.ts';
 import { CONFIG_MAPS } from '../../src/kube/resources.ts';
 import { eventually } from '../support/eventually.ts';
-import { message } from '../support/fake-model-api.ts';
+import { HELLO, message } from '../support/fake-model-api.ts';
 import { type Attempt, TARGET } from '../support/gateway-attempts.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
@@ -23,7 +23,8 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const ask = () => lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 100, messages: [] });
+const ask = () =>
+  lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 100, messages: HELLO });
 
 describe('while the log is down', () => {
   it('forwards no model call, and is not ready', async () => {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
+import { HELLO, MODEL_KEY, message, sse } from '../support/fake-model-api.ts';
 import type { Attempt } from '../support/gateway-attempts.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
@@ -24,7 +24,7 @@ const ask = (attempt: Attempt, body: object, headers?: Record<string, string>) =
     attempt,
     'POST',
     '/v1/messages',
-    { model: 'claude-opus-5-5', max_tokens: 1000, messages: [], ...body },
+    { model: 'claude-opus-5-5', max_tokens: 1000, messages: HELLO, ...body },
     headers,
   );
 const readUsage = async (name: string) => (await lab.incident(name)).status?.usage;
@@ -221,10 +221,14 @@ describe('the model door', () => {
     const request = https.request({
       ...{ host: '127.0.0.1', port: lab.gateway.ports.agent, method: 'POST', path: '/v1/messages' },
       ...{ ca: await readFile(path.join(lab.dir, 'tls.crt')), agent: false },
-      headers: { authorization: `Bearer ${attempt.agentToken}`, 'content-type': 'application/json' },
+      headers: {
+        authorization: `Bearer ${attempt.agentToken}`,
+        'content-type': 'application/json',
+        'anthropic-version': '2026-10-21',
+      },
     });
     request.on('error', () => {});
-    request.end(JSON.stringify({ model: 'claude-opus-5-5', max_tokens: 1000, messages: [], stream: true }));
+    request.end(JSON.stringify({ model: 'claude-opus-5-5', max_tokens: 1000, messages: HELLO, stream: true }));
     await arrived.promise;
     request.destroy();
     const call = await eventually(async () =>
@@ -350,7 +354,7 @@ describe('the model door', () => {
       const pings = setInterval(() => response.write(sse('ping', {})), 10);
       response.once('close', () => clearInterval(pings));
     });
-    const body = { model: 'claude-opus-5-5', max_tokens: 1000, messages: [], stream: true };
+    const body = { model: 'claude-opus-5-5', max_tokens: 1000, messages: HELLO, stream: true };
     const open = await lab.stream(attempt, '/v1/messages', body);
     const cut = new Promise<number>((resolve) => open.once('close', () => resolve(performance.now())));
     open.on('error', () => {});

@@ -13,7 +13,7 @@ import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { MODEL_KEY, message } from '../support/fake-model-api.ts';
+import { HELLO, MODEL_KEY, message } from '../support/fake-model-api.ts';
 import type { Attempt } from '../support/gateway-attempts.ts';
 import { type GatewayHarness, startGatewayHarness } from '../support/gateway-harness.ts';
 
@@ -105,7 +105,7 @@ afterAll(async () => {
 });
 
 const ask = () =>
-  lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 1000, messages: [] });
+  lab.ask(attempt, 'POST', '/v1/messages', { model: 'claude-opus-5-5', max_tokens: 1000, messages: HELLO });
 
 describe('the path to the model API', () => {
   it('goes through the proxy, which sees only the destination', async () => {

@@ -1,7 +1,7 @@
 // The gateway as an agent sees it, for tests: in memory, over plain HTTP, with faults on demand.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type * as z from 'zod';
+import * as z from 'zod';
 import { type NewEntry, newEntry } from '../../src/audit/entry.ts';
 import {
   type Conclusion,
@@ -13,6 +13,7 @@ import {
   type startResult,
   type Task,
 } from '../../src/gateway/protocol.ts';
+import { createEventReader } from '../../src/net/server-sent-events.ts';
 
 export interface RecordedEntry extends NewEntry {
   readonly seq: number;
@@ -21,6 +22,12 @@ export interface RecordedEntry extends NewEntry {
 
 /** Answers a request itself and returns true, or leaves it to the gateway. */
 export type Fault = (path: string, response: ServerResponse, count: number) => boolean;
+
+const startOfMessage = z.object({
+  message: z.object({
+    usage: z.object({ cache_read_input_tokens: z.number(), cache_creation_input_tokens: z.number() }),
+  }),
+});
 
 export interface FakeGateway {
   readonly url: string;
@@ -32,6 +39,8 @@ export interface FakeGateway {
   /** Bearer tokens in the order in which they arrived. */
   readonly tokens: string[];
   readonly bodies: unknown[];
+  /** What the streams of a server behind it said of the prompt. */
+  readonly usages: z.infer<typeof startOfMessage>['message']['usage'][];
   /** What the agent keeps of its conversation. */
   readonly records: unknown[];
   /** Another address, for another process of the agent. */
@@ -87,6 +96,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
   const ended: FakeGateway['ended'] = [];
   const tokens: string[] = [];
   const bodies: unknown[] = [];
+  const usages: FakeGateway['usages'] = [];
   const counts = new Map<string, number>();
   const records: unknown[] = [];
   const runs: string[] = [];
@@ -173,16 +183,35 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     if (url === paths.messages) {
       bodies.push(body);
       if (typeof options.messages !== 'string') return options.messages(body, response, ++asked);
+      const version = String(incoming.headers['anthropic-version']);
       const upstream = await fetch(`${options.messages}/v1/messages`, {
         method: 'POST',
         body: text,
-        headers: {
-          'content-type': 'application/json',
-          'anthropic-version': String(incoming.headers['anthropic-version']),
-        },
+        headers: { 'content-type': 'application/json', 'anthropic-version': version },
+      }).catch(() => undefined);
+      if (upstream === undefined) {
+        refuse(response, 503, 'OPLAB_UPSTREAM_UNAVAILABLE', { 'x-should-retry': 'true' });
+        return;
+      }
+      const kept = ['content-type', 'retry-after', 'x-should-retry'].flatMap((name) => {
+        const value = upstream.headers.get(name);
+        return value === null ? [] : [[name, value]];
       });
-      response.writeHead(upstream.status, { 'content-type': upstream.headers.get('content-type') ?? '' });
-      response.end(await upstream.text());
+      response.writeHead(upstream.status, Object.fromEntries(kept));
+      response.flushHeaders();
+      try {
+        const reader = createEventReader(({ type, data }) => {
+          const start = type === 'message_start' ? startOfMessage.safeParse(JSON.parse(data)).data : undefined;
+          if (start !== undefined) usages.push(start.message.usage);
+        });
+        for await (const chunk of upstream.body ?? []) {
+          reader.feed(chunk);
+          response.write(chunk);
+        }
+        response.end();
+      } catch {
+        response.destroy();
+      }
       return;
     }
     refuse(response, 404, 'OPLAB_NOT_FOUND');
@@ -217,6 +246,7 @@ export async function startFakeGateway(options: FakeGatewayOptions): Promise<Fak
     ended,
     tokens,
     bodies,
+    usages,
     async close() {
       for (const server of servers) {
         server.closeAllConnections();

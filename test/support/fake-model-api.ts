@@ -1,46 +1,36 @@
-// A model API whose answers each test defines.
+// A model API that judges requests as the real one, and does with the connection what each test defines.
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { text } from 'node:stream/consumers';
-import * as z from 'zod';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { MessagesRequest } from '../../src/messages-double/request.ts';
+import { startDouble } from '../../src/messages-double/server.ts';
 
 /** Shaped like the vendor's keys, but worthless. */
 export const MODEL_KEY = 'sk-ant-test03-0123456789abcdefghijklmnopqrstuvwxyz';
 
-/** What the model API does with a request. */
+/** The messages of a request that is valid. */
+export const HELLO = [{ role: 'user', content: 'hello' }];
+
+/** What the model API does with a request that is valid. */
 export type ModelHandler = (request: {
-  body: z.infer<typeof modelBody>;
+  body: MessagesRequest;
   headers: IncomingMessage['headers'];
   response: ServerResponse;
 }) => void | Promise<void>;
 
-const modelBody = z.looseObject({ model: z.string(), stream: z.boolean().optional(), max_tokens: z.number() });
-
 /** A model API on loopback. It answers 500 until a test sets a handler. */
 export async function startModelAPI() {
   let handler: ModelHandler = ({ response }) => void response.writeHead(500).end();
-  const server = createServer((request, response) => {
+  const server = await startDouble({
     // It does not tell which models it has, as most servers that imitate the API.
-    if (request.method !== 'POST') {
-      response.writeHead(404).end();
-      return;
-    }
-    void text(request).then((body) =>
-      handler({ body: modelBody.parse(JSON.parse(body)), headers: request.headers, response }),
-    );
+    displayName: undefined,
+    answer: (body, headers) => ({ do: 'raw', respond: (response) => handler({ body, headers, response }) }),
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: server.url,
     answer(next: ModelHandler): void {
       handler = next;
     },
-    async stop(): Promise<void> {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
+    stop: () => server.close(),
   };
 }
 

@@ -176,7 +176,13 @@ export async function startGatewayHarness(
           port: lab.gateway.ports.agent,
           method,
           path: requestPath,
-          headers: { authorization: `Bearer ${attempt.agentToken}`, 'content-type': 'application/json', ...headers },
+          headers: {
+            authorization: `Bearer ${attempt.agentToken}`,
+            'content-type': 'application/json',
+            // What the SDK of the agent sends, and the model API demands.
+            'anthropic-version': '2026-10-21',
+            ...headers,
+          },
         },
         resolve,
       );

@@ -52,12 +52,14 @@ export type AskedQuestion = z.infer<typeof question>;
 
 export interface ChainOptions {
   /** In order; the last is repeated. */
-  readonly replies: readonly UpstreamReply[];
+  readonly replies?: readonly UpstreamReply[];
+  /** What is wrong, for the model. */
+  readonly incident?: Pick<Task['incident'], 'summary' | 'description'>;
   readonly model?: Partial<Task['model']>;
   readonly limits?: Partial<Limits>;
   readonly deadlineMs?: number;
   /** The gateway's way to the model API of the test, for example through a double. Default: with a key. */
-  readonly connect?: (modelURL: string) => ModelAPI;
+  readonly connect?: (modelURL: string) => ModelAPI | Promise<ModelAPI>;
   /** Prices besides the built-in ones. */
   readonly prices?: unknown;
   /** What a command prints. */
@@ -100,15 +102,17 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
   await writeFile(tokenFile, 'agent-token\n');
   await writeFile(apiKey, `${MODEL_KEY}\n`);
   const log = await openLogInThisThread({ path: path.join(dir, 'audit.db') });
-  const upstream = await startUpstream(options.replies);
+  const upstream = await startUpstream(options.replies ?? []);
   const deadline = Date.now() + (options.deadlineMs ?? 30_000);
+  const { incident } = fakeTask();
   const task = fakeTask({
     session,
+    incident: { ...incident, ...options.incident },
     deadline: new Date(deadline).toISOString(),
     model: { name: DEFAULT_MODEL, summaryName: DEFAULT_SUMMARY_MODEL, maxOutputTokens: 16_000, ...options.model },
   });
   const connect = options.connect ?? ((url) => withKey(url, apiKey));
-  const gateway = await startDoors({ log, task, deadline, upstream: connect(upstream.url), options });
+  const gateway = await startDoors({ log, task, deadline, upstream: await connect(upstream.url), options });
   const commands: string[] = [];
   const reports: AgentReport[] = [];
   const sandbox: Sandbox = {

@@ -25,6 +25,8 @@ export interface OperatorHarness {
    * has state=well.
    */
   open(name: string, spec?: Record<string, unknown>): Promise<void>;
+  /** Installs the operator again with other values of the chart, besides those of the harness. */
+  reinstall(set: Readonly<Record<string, string>>): Promise<void>;
   finished(name: string, seconds?: number): Promise<Incident>;
   /** Waits until the agent pod of the Incident exists, and returns its name. */
   agentPod(name: string): Promise<string>;
@@ -50,7 +52,7 @@ async function readModelKey(): Promise<string> {
 }
 
 /** The address of the Docker host for pods: the gateway of kind's network. */
-async function dockerHost(): Promise<string> {
+export async function dockerHost(): Promise<string> {
   const networks = await run('docker', [
     'network',
     'inspect',
@@ -68,7 +70,6 @@ export async function openOperatorHarness(set: Readonly<Record<string, string>> 
   const namespace = `lab-${randomBytes(3).toString('hex')}`;
   const modelKey = await readModelKey();
   const model = await startScriptedModel({ host: '0.0.0.0', port: MODEL_PORT });
-  const signal = AbortSignal.timeout(300_000);
   // Another test may have deleted it, as the documentation tells users to.
   await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'oplab-system' } });
   await apply({
@@ -77,21 +78,24 @@ export async function openOperatorHarness(set: Readonly<Record<string, string>> 
     metadata: { name: 'lab-model-key', namespace: 'oplab-system' },
     stringData: { 'api-key': modelKey },
   });
-  await installOperator({
-    kubeconfig: KUBECONFIG,
-    model: 'rehearsal',
-    set: {
-      'rehearsal.enabled': 'false',
-      'model.baseURL': `http://${await dockerHost()}:${model.port}`,
-      'model.apiKey.existingSecret': 'lab-model-key',
-      'model.prices.scripted-1.input': '1',
-      'model.prices.scripted-1.output': '1',
-      'agentClass.model': 'scripted-1',
-      'agentClass.summaryModel': 'scripted-1',
-      ...set,
-    },
-    signal,
-  });
+  const modelURL = `http://${await dockerHost()}:${model.port}`;
+  const install = (more: Readonly<Record<string, string>>) =>
+    installOperator({
+      kubeconfig: KUBECONFIG,
+      model: 'rehearsal',
+      set: {
+        'rehearsal.enabled': 'false',
+        'model.baseURL': modelURL,
+        'model.apiKey.existingSecret': 'lab-model-key',
+        'model.prices.scripted-1.input': '1',
+        'model.prices.scripted-1.output': '1',
+        'agentClass.model': 'scripted-1',
+        'agentClass.summaryModel': 'scripted-1',
+        ...more,
+      },
+      signal: AbortSignal.timeout(300_000),
+    });
+  await install(set);
   await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
   await apply({
     apiVersion: 'v1',
@@ -119,6 +123,7 @@ export async function openOperatorHarness(set: Readonly<Record<string, string>> 
     namespace,
     modelKey,
     open,
+    reinstall: install,
     finished: (name, seconds = 180) => finished(namespace, name, seconds),
     agentPod: (name) =>
       eventually(

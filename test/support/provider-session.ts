@@ -8,11 +8,11 @@ import { createModelAPI } from '../../src/gateway/doors/model/providers/create.t
 import type { ModelAPI } from '../../src/gateway/doors/model/upstream.ts';
 import { gatewayEnvironment } from '../../src/gateway/environment.ts';
 import { message, sse } from './fake-model-api.ts';
-import { type ChainOptions, runModelChain, type UpstreamReply } from './model-chain.ts';
+import { type ChainOptions, type ChainResult, runModelChain, type UpstreamReply } from './model-chain.ts';
 import { startProviderDouble, type Wall } from './provider-doubles.ts';
 
 /** A whole answer of the model: it calls `conclude`. */
-const claim: UpstreamReply = (response) => {
+export const claim: UpstreamReply = (response) => {
   const { content: _, ...head } = message('claude-opus-5-5', { input_tokens: 900, output_tokens: 1 });
   const tool = { type: 'tool_use', id: 'toolu_1', name: 'conclude', input: {} };
   const input = JSON.stringify({ outcome: 'fixed', summary: 's', root_cause: 'c', actions: [] });
@@ -72,12 +72,17 @@ export async function callOnce(api: ModelAPI, model: string): Promise<readonly [
 
 /** What a session that worked has in common, whoever served the model. */
 export function expectRepaired(result: Awaited<ReturnType<typeof runThrough>>) {
+  expectClaimed(result);
+  expectNoSecret(result);
+}
+
+/** One call was made, and answered, charged and counted. */
+export function expectClaimed(result: ChainResult) {
   expect(result.report).toBeUndefined();
   expect(result.conclusions).toMatchObject([{ outcome: 'Fixed' }]);
   expect(result.charges).toMatchObject([{ inputTokens: 900, outputTokens: 40, turn: true }]);
   expect(result.charges[0]?.costMicroUSD).toBeGreaterThan(0);
   expect(result.asked).toHaveLength(1);
-  expectNoSecret(result);
 }
 
 /** The credential is in no entry of the log, and the log was told to remove it. */

@@ -98,7 +98,8 @@ export function openGatewayReader(options: GatewayReaderOptions): AuditReader {
       try {
         const limits = [AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...(signal === undefined ? [] : [signal])];
         const response = await open(path, AbortSignal.any(limits), via);
-        return await response.text();
+        // response.text() would drop a byte order mark, without which a text does not fit its digest.
+        return Buffer.from(await response.arrayBuffer()).toString('utf8');
       } catch (error) {
         const final = error instanceof OplabError && !(error instanceof GatewayUnreachable);
         if (final || attempt >= ATTEMPTS || signal?.aborted) {

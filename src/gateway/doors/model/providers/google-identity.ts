@@ -51,7 +51,11 @@ export function googleFile(file: string, connections: Connections, onSecret: OnS
         return await auth.exchangeToken({ ...config, ...more }, agentFor);
       }
       onSecret(content.private_key);
-      return await auth.signInWithKey(content, agentFor);
+      const token = await auth.signInWithKey(content, agentFor);
+      onSecret(token.token);
+      // Again, as the newest: the log keeps a limited number of secrets.
+      onSecret(content.private_key);
+      return token;
     },
   );
 }
