@@ -46,6 +46,19 @@ type Row = Pick<Entry, 'seq' | 'kind' | 'writer' | 'params'>;
 const limit = (name: string) => expect.objectContaining({ code: 'OPLAB_LIMIT_REACHED', limit: name });
 
 describe('Budget', () => {
+  it('counts the restarts of all agents, as the gateway recorded them', () => {
+    const budget = new Budget();
+    expect(budget.usage()).not.toHaveProperty('agentRestarts');
+    const resumed = (attempt: number, number: number, writer: Entry['writer'] = 'gateway') =>
+      budget.replay({ kind: 'lifecycle', writer, params: { event: 'agent_resumed', attempt, number, run: 'r' } });
+    resumed(1, 1);
+    resumed(1, 4);
+    resumed(1, 4);
+    resumed(2, 1);
+    resumed(2, 9, 'agent');
+    expect(budget.usage().agentRestarts).toBe(5);
+  });
+
   it('counts actual usage instead of reservations, and rounds the cost up', async () => {
     const budget = new Budget();
     (await budget.reserve(ask(), limits)).settle(used());
