@@ -5,29 +5,21 @@ const ESCAPE = String.fromCharCode(27);
  * Colors and moves of the cursor. Only numbers and one letter, so that what a sequence stands in
  * front of, or pretends to contain, stays: no command is hidden from the reader of the record.
  */
-const SEQUENCES = new RegExp(`${ESCAPE}\\[(?:(?:\\d{1,4}(?:;\\d{1,4}){0,8})?[A-HJKSTm]|\\?\\d{1,4}[hl])`, 'g');
+export const SEQUENCES = new RegExp(`${ESCAPE}\\[(?:(?:\\d{1,4}(?:;\\d{1,4}){0,8})?[A-HJKSTm]|\\?\\d{1,4}[hl])`, 'g');
 const VISIBLE_ESCAPE = '␛';
 /** Control characters other than newline and tab, and marks that change the direction of text. */
 const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
  * Removes colors, moves of the cursor and control characters, except newline and tab, from text
- * that is displayed; controls that move on, such as a carriage return, become a blank. Any other escape is shown: a terminal would hide what follows it, up to an
- * end that may never come.
+ * that is displayed; controls that move on, such as a carriage return, become a blank. Any other
+ * escape is shown: a terminal would hide what follows it, up to an end that may never come.
  */
 export function withoutControls(text: string): string {
   return withVisibleEscapes(text.replace(SEQUENCES, ''))
     .replace(/\r+(?=\n|$)/g, '')
     .replace(/[\r\v\f]/g, ' ')
     .replace(CONTROLS, '');
-}
-
-/**
- * Removes what stands between two characters without a reader seeing it: a secret that is written
- * with it is displayed whole. What a shell acts on stays.
- */
-export function withoutInvisible(text: string): string {
-  return text.replace(SEQUENCES, '').replace(/(?![\s\0])\p{Cc}|\p{Cf}/gu, '');
 }
 
 /** For commands: a shell can act on what a terminal takes for a color. */

@@ -4,7 +4,7 @@
 // a pattern of secrets, and the payload of Kubernetes Secrets. A secret without a telltale name or
 // pattern is removed only if its value is known.
 
-import { withoutInvisible } from './controls.ts';
+import { withoutInvisible } from './invisible.ts';
 import { literalRule } from './redaction-literals.ts';
 import { isSecretName, maskSecret, placeholder, RULES } from './redaction-rules.ts';
 import { redactSecretObjects } from './secret-objects.ts';

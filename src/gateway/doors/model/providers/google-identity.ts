@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import * as z from 'zod';
 import { errorMessage } from '../../../../errors.ts';
+import { checkInput, joinProblems } from '../../../../input/parse-input.ts';
 import type { Connections } from '../connections.ts';
 import { type CredentialSource, FetchedCredential, FetchFailed, type OnSecret } from './credential.ts';
 import type { AccessToken } from './google-auth.ts';
@@ -69,10 +70,9 @@ async function readCredential(file: string) {
     const why = error instanceof SyntaxError ? 'it is no JSON' : errorMessage(error);
     throw new FetchFailed(`the file cannot be read: ${why}`, true);
   }
-  const parsed = credentialFile.safeParse(json);
+  const parsed = checkInput(credentialFile, json, { values: 'hidden' });
   if (parsed.success) return parsed.data;
-  const fields = parsed.error.issues.map(({ path }) => path.join('.')).join(', ');
-  throw new FetchFailed(`the file is neither of type service_account nor external_account, or lacks ${fields}`, true);
+  throw new FetchFailed(joinProblems('the file is not one that is accepted', parsed.problems), true);
 }
 
 function source(what: string, fix: string, onSecret: OnSecret, ask: () => Promise<AccessToken>) {
