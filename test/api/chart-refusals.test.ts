@@ -111,6 +111,7 @@ describe('the chart refuses', () => {
       /intake\.plainHTTP: true and intake\.tlsSecret exclude each other/,
     ],
     ['the one token that all routes had', { intake: { token: { existingSecret: 'mine' } } }, /intake.*token/s],
+    ['a context window in which nothing fits', { agentClass: { contextWindow: 100 } }, /agentClass.*contextWindow/],
     ['a class whose name is not valid in Kubernetes', { agentClass: { name: 'Default Class' } }, /agentClass.*name/],
   ];
   it.each(refused)('%s, and says where', async (_what, values, message) => {

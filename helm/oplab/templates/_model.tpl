@@ -54,11 +54,6 @@ vertex: [workload-identity, credentials-file]
 {{- end }}
 {{- end }}
 
-{{/* Whether the credential is a single key in the Secret. */}}
-{{- define "oplab.modelHasKey" -}}
-{{- if has (include "oplab.modelAuth" .) (list "x-api-key" "bearer") }}true{{ end }}
-{{- end }}
-
 {{/* The audience of the token that is mounted for the model's provider; empty without one. */}}
 {{- define "oplab.modelAudience" -}}
 {{- if .Values.model.aws.roleARN }}sts.amazonaws.com{{ else }}{{ .Values.model.google.tokenAudience }}{{ end }}
