@@ -70,7 +70,7 @@ export const agentClassSpec = z.object({
         .min(1)
         .max(128)
         .default(DEFAULT_SUMMARY_MODEL)
-        .meta({ description: 'A small model that summarizes the output of each command in one line.' }),
+        .meta({ description: 'A small model that summarizes long results of commands in one line each.' }),
       maxOutputTokens: z
         .number()
         .int()

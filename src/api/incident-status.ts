@@ -34,7 +34,7 @@ export const classSnapshot = z.object({
   generation: z.number().int().meta({ description: 'The metadata.generation of the AgentClass.' }),
   mode: z.enum(['Repair', 'Diagnose']).meta({ description: 'The mode of the AgentClass.' }),
   model: z.string().meta({ description: 'The model that the agent uses.' }),
-  summaryModel: z.string().meta({ description: 'The model that summarizes the output of each command.' }),
+  summaryModel: z.string().meta({ description: 'The model that summarizes long results of commands.' }),
   maxOutputTokens: z
     .number()
     .int()
