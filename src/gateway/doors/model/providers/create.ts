@@ -81,7 +81,9 @@ function authOf({ OPLAB_MODEL_PROVIDER: provider, OPLAB_MODEL_AUTH: auth }: Prov
   const ways: readonly string[] = AUTH_OF[provider];
   if (auth === undefined) return ways[0] ?? '';
   if (ways.includes(auth)) return auth;
-  throw new InvalidInput(`OPLAB_MODEL_AUTH: ${auth} is no way of provider ${provider}; use ${ways.join(' or ')}`);
+  throw new InvalidInput(
+    `OPLAB_MODEL_AUTH: ${auth} is not a way to authenticate to provider ${provider}; use ${ways.join(' or ')}`,
+  );
 }
 
 function required(settings: ProviderSettings, name: 'OPLAB_MODEL_REGION' | 'OPLAB_MODEL_PROJECT', example: string) {

@@ -67,7 +67,7 @@ async function readCredential(file: string) {
     json = JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
     // The error of JSON.parse quotes what it read.
-    const why = error instanceof SyntaxError ? 'it is no JSON' : errorMessage(error);
+    const why = error instanceof SyntaxError ? 'it is not JSON' : errorMessage(error);
     throw new FetchFailed(`the file cannot be read: ${why}`, true);
   }
   const parsed = checkInput(credentialFile, json, { values: 'hidden' });

@@ -61,7 +61,10 @@ describe('a call of Vertex AI', () => {
 it.each<[Record<string, string>, RegExp]>([
   [{ OPLAB_MODEL_PROVIDER: 'bedrock' }, /OPLAB_MODEL_REGION: must be set for provider bedrock, for example to/],
   [{ OPLAB_MODEL_PROVIDER: 'vertex', OPLAB_MODEL_REGION: 'eu' }, /OPLAB_MODEL_PROJECT: must be set/],
-  [{ OPLAB_MODEL_AUTH: 'access-key' }, /OPLAB_MODEL_AUTH: access-key is no way of provider anthropic; use x-api-key/],
+  [
+    { OPLAB_MODEL_AUTH: 'access-key' },
+    /OPLAB_MODEL_AUTH: access-key is not a way to authenticate to provider anthropic; use x-api-key/,
+  ],
   [
     { OPLAB_MODEL_PROVIDER: 'bedrock', OPLAB_MODEL_REGION: 'eu-west-1', OPLAB_MODEL_AUTH: 'access-key' },
     /OPLAB_MODEL_SECRET_DIR: must be set/,
