@@ -3,11 +3,12 @@
 //
 // It ends with `N passed, N failed`.
 //
-//   --only static,unit,contract,api,e2e   runs some of the parts
-//   --keep                       leaves the cluster up
-//   -t PATTERN                   runs the tests with such a name
-//   --serial                     runs one part at a time; by default e2e runs beside the others
-//   FOLDER …                     runs the tests in these folders
+//   --only static,unit,contract,api,e2e
+//                  runs some of the parts
+//   --keep         leaves the cluster up
+//   -t PATTERN     runs the tests with such a name
+//   --serial       runs one part at a time; by default e2e runs beside the others
+//   FOLDER …       runs the tests in these folders
 //
 // Examples:
 //   npm test
@@ -15,6 +16,7 @@
 //   npm test -- --only api -t "oplab top"
 //   npm test -- --only e2e --keep
 //   npm run test:security
+//   npm run test:contract
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';

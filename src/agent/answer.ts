@@ -44,21 +44,25 @@ export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Messag
 const isThought = ({ type }: { readonly type: string }) => type === 'thinking' || type === 'redacted_thinking';
 
 /**
- * The answer's blocks for the next request: unchanged, but only those that the API takes back. It
- * refuses thoughts that nothing follows.
+ * The answer's blocks for the next request: only those that the API takes back, and of each what it
+ * takes, word for word. It refuses thoughts that nothing follows, and members of newer versions of
+ * itself.
  */
 export function replayable(answer: Anthropic.Message): Anthropic.ContentBlockParam[] {
-  const blocks = answer.content.filter((block) => {
+  const blocks = answer.content.flatMap((block): Anthropic.ContentBlockParam[] => {
     switch (block.type) {
       case 'text':
-        return block.text.trim() !== '';
-      case 'thinking':
-        return block.signature !== '';
+        return block.text.trim() === '' ? [] : [{ type: 'text', text: block.text }];
+      case 'thinking': {
+        const { type, thinking, signature } = block;
+        return signature === '' ? [] : [{ type, thinking, signature }];
+      }
       case 'redacted_thinking':
+        return [{ type: block.type, data: block.data }];
       case 'tool_use':
-        return true;
+        return [{ type: block.type, id: block.id, name: block.name, input: block.input }];
       default:
-        return false;
+        return [];
     }
   });
   return blocks.slice(0, blocks.findLastIndex((block) => !isThought(block)) + 1);

@@ -8,7 +8,7 @@ import { messageBlocks } from './prompt.ts';
 import { type Block, listBlocks, type MessagesRequest } from './request.ts';
 import { checkSignature } from './signature.ts';
 
-type Rule = (request: MessagesRequest, model: ModelRules, account: string) => APIError | undefined;
+type Rule = (request: MessagesRequest, model: ModelRules, account: string | undefined) => APIError | undefined;
 
 const order: Rule = ({ messages }, { isOlder }) => {
   const [first] = messages;
@@ -173,6 +173,7 @@ const thoughtOrder: Rule = (request, model) => {
 };
 
 const signatures: Rule = (request, _model, account) => {
+  if (account === undefined) return undefined;
   const blocks = messageBlocks(request);
   const latest = request.messages.findLastIndex(({ role }) => role === 'assistant');
   for (const [index, { at, block }] of blocks.entries()) {

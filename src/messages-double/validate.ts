@@ -28,8 +28,8 @@ export interface ValidationOptions {
   /** What is said to who asks for another model. */
   readonly aboutModels?: string | undefined;
   readonly rulesOf: (model: string) => ModelRules;
-  /** Whose key signs thinking. */
-  readonly account: string;
+  /** Whose key signs thinking. Undefined: whatever is signed is taken, such as thinking of a recording. */
+  readonly account: string | undefined;
 }
 
 export type Judged<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: APIError };

@@ -1,6 +1,8 @@
 // Whole sessions against the real budget and the real prices: they end under the default limits, and
 // no call is refused while there is money for another turn.
 
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_CEILINGS, type Limits } from '../../src/api/limits.ts';
 import { MODEL_TABLE } from '../../src/api/model-table.ts';
@@ -162,5 +164,41 @@ describe.each(PRICED)('$model', ({ model, maxOutputTokens, input }) => {
         refusedAt: undefined,
       });
     }
+  });
+});
+
+describe('the costs in docs/models.md', async () => {
+  const page = await readFile(path.join(import.meta.dirname, '../../docs/models.md'), 'utf8');
+  const rows = [...page.matchAll(/^\| `(claude-[^`]+)` \|((?: \$\d+\.\d\d \|){3})$/gm)].map(
+    ([, model = '', cells = '']) => ({
+      model,
+      cells: [...cells.matchAll(/\d+\.\d\d/g)].map(([cell]) => cell),
+    }),
+  );
+  const dollars = (microUSD: number) => (microUSD / 1_000_000).toFixed(2);
+
+  /** Of a session whose prompts are not cached. */
+  function uncached(model: string, turns: number, resultTokens: number, outTokens: number): number {
+    const price = prices.get(model);
+    if (price === undefined) throw new Error(`no price for ${model}`);
+    const none = { cacheReadTokens: 0, cacheWriteTokens: 0, cacheWrite1hTokens: 0 };
+    return Array.from({ length: turns }, (_, turn) => 3000 + turn * (outTokens + resultTokens))
+      .map((inputTokens) => costMicroUSD(price, { inputTokens, outputTokens: outTokens, ...none }))
+      .reduce((sum, cost) => sum + cost, 0);
+  }
+
+  it('has a row for each model that is sold and has no end of life', () => {
+    const sold = Object.entries(MODEL_TABLE).filter(
+      ([name, { price, endOfLife }]) =>
+        price !== undefined && price.output > 0 && endOfLife === undefined && !name.includes('mythos'),
+    );
+    expect(rows.map(({ model }) => model).sort()).toEqual(sold.map(([name]) => name).sort());
+  });
+
+  it.each(rows)('$model', async ({ model, cells }) => {
+    const shape = { model, maxOutputTokens: 16_000, turns: 25, outTokens: 700 };
+    const short = await session({ ...shape, resultTokens: 2000 });
+    const long = await session({ ...shape, resultTokens: 5000 });
+    expect(cells).toEqual([dollars(short.spent), dollars(long.spent), dollars(uncached(model, 25, 2000, 700))]);
   });
 });

@@ -31,6 +31,21 @@ describe('the table of models', () => {
     }
   });
 
+  it('warns of each model that ends within 60 days, so that nobody is surprised', () => {
+    const endingBy = (day: number) =>
+      Object.entries(MODEL_TABLE).flatMap(([name, { endOfLife }]) =>
+        endOfLife !== undefined && Math.abs(Date.parse(endOfLife) - day) < 60 * 86_400_000
+          ? [`${name} on ${endOfLife}`]
+          : [],
+      );
+    expect(endingBy(Date.parse('2026-11-27'))).toEqual([
+      'claude-opus-4-5 on 2027-01-22',
+      'claude-sonnet-4-5 on 2026-11-30',
+    ]);
+    const ending = endingBy(Date.now());
+    if (ending.length > 0) console.warn(`The vendor ends ${ending.join(', ')}.`);
+  });
+
   it('has defaults that are priced and have no end of life', () => {
     for (const name of [DEFAULT_MODEL, DEFAULT_SUMMARY_MODEL]) {
       expect(isKnownModel(name)).toBe(true);

@@ -47,9 +47,12 @@ describe.concurrent.each(Object.entries(RECORDINGS))('%s', (_kind, cases) => {
       const { verdict, run = [], replay, charge, outputAtMost, isTurn, says, refusal } = recorded.expect;
       const isEnd = typeof verdict === 'object';
       const replies = [stream(recorded, arrival), ...(isEnd ? [] : [answerWith(claim)])];
-      const { asked, commands, conclusions, report, charges, entries, troubles } = await runModelChain({ replies });
+      const { asked, commands, conclusions, report, charges, entries, troubles, refusals } = await runModelChain({
+        replies,
+      });
 
       expect(commands).toEqual(run);
+      expect(refusals).toEqual([]);
       if (isEnd) {
         expect(report).toMatchObject({ code: verdict.code, ...(refusal === undefined ? {} : { refusal }) });
         expect(asked).toHaveLength(verdict.questions);

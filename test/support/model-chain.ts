@@ -29,6 +29,8 @@ import { createGatewayMetrics } from '../../src/gateway/metrics.ts';
 import type { ModelTrouble } from '../../src/gateway/model-troubles.ts';
 import { pricesWith } from '../../src/gateway/prices.ts';
 import { type Conclusion, conclusion, paths, type Task } from '../../src/gateway/protocol.ts';
+import { modelRules } from '../../src/messages-double/model-rules.ts';
+import { judgeBody, judgeHeaders } from '../../src/messages-double/validate.ts';
 import { createRegistry } from '../../src/observability/metrics.ts';
 import { anExit, closed } from './attempt-harness.ts';
 import { fakeTask } from './fake-gateway.ts';
@@ -69,6 +71,8 @@ export interface ChainOptions {
 export interface ChainResult {
   /** The requests for the agent's model, as the model API got them. */
   readonly asked: readonly AskedQuestion[];
+  /** What the real API would have refused of all that it was asked: nothing. */
+  readonly refusals: readonly string[];
   /** Their headers. */
   readonly headers: readonly IncomingMessage['headers'][];
   readonly commands: readonly string[];
@@ -139,7 +143,13 @@ export async function runModelChain(options: ChainOptions): Promise<ChainResult>
       .filter(({ kind, tool }) => kind === 'model_call' && tool !== task.model.summaryName)
       .map(({ params }) => charge.parse(params));
     return {
-      ...{ asked: upstream.asked, headers: upstream.headers, commands, conclusions: gateway.conclusions },
+      ...{
+        asked: upstream.asked,
+        refusals: upstream.refusals,
+        headers: upstream.headers,
+        commands,
+        conclusions: gateway.conclusions,
+      },
       ...{ report: reports.at(-1), exitCode, entries, charges, troubles: gateway.troubles },
     };
   } finally {
@@ -163,11 +173,22 @@ async function stop(server: Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
+/** Why the API would refuse a request. */
+function findRefusal(headers: IncomingMessage['headers'], body: string): string | undefined {
+  const version = judgeHeaders(headers, {});
+  if (!version.ok) return version.error.message;
+  const judged = judgeBody(JSON.parse(body), version.value, { rulesOf: modelRules, account: undefined });
+  return judged.ok ? undefined : judged.error.message;
+}
+
 async function startUpstream(replies: readonly UpstreamReply[]) {
   const asked: AskedQuestion[] = [];
   const headers: IncomingMessage['headers'][] = [];
+  const refusals: string[] = [];
   const server = createServer((request, response) => {
     void text(request).then(async (body) => {
+      const refusal = findRefusal(request.headers, body);
+      if (refusal !== undefined) refusals.push(refusal);
       const parsed = question.parse(JSON.parse(body));
       // The small model has no tools.
       if (!('tools' in parsed)) {
@@ -179,7 +200,7 @@ async function startUpstream(replies: readonly UpstreamReply[]) {
       await (replies[asked.length - 1] ?? replies.at(-1))?.(response);
     });
   });
-  return { url: await start(server), server, asked, headers };
+  return { url: await start(server), server, asked, headers, refusals };
 }
 
 function withKey(url: string, file: string): ModelAPI {

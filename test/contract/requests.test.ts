@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { anExit, closed } from '../../test/support/attempt-harness.ts';
-import { fakeTask, startFakeGateway } from '../../test/support/fake-gateway.ts';
-import { silentLogger } from '../../test/support/silent-logger.ts';
-import type { Task } from '../gateway/protocol.ts';
-import type { Reply } from '../messages-double/double.ts';
-import type { FaultName } from '../messages-double/faults.ts';
-import { startDouble } from '../messages-double/server.ts';
-import { runAttempt } from './process.ts';
+import { runAttempt } from '../../src/agent/process.ts';
+import type { Task } from '../../src/gateway/protocol.ts';
+import type { Reply } from '../../src/messages-double/double.ts';
+import type { FaultName } from '../../src/messages-double/faults.ts';
+import { startDouble } from '../../src/messages-double/server.ts';
+import { anExit, closed } from '../support/attempt-harness.ts';
+import { fakeTask, startFakeGateway } from '../support/fake-gateway.ts';
+import { silentLogger } from '../support/silent-logger.ts';
 
 const shell = (command: string) => ({
   type: 'tool_use' as const,
