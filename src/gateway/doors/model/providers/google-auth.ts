@@ -6,6 +6,8 @@ import { Compute, IdentityPoolClient, type IdentityPoolClientOptions, JWT } from
 
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform';
 const ANSWER_MS = 10_000;
+/** A token has a few KiB. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /** A token that expires. */
 export interface AccessToken {
@@ -55,11 +57,16 @@ class PooledIdentity extends IdentityPoolClient {
 }
 
 function transport(agentFor: AgentFor) {
-  return { agent: agentFor, timeout: ANSWER_MS };
+  // A redirection would lead what is exchanged for the token to somebody else.
+  const redirect = 'error' as const;
+  return { agent: agentFor, timeout: ANSWER_MS, maxContentLength: MAX_ANSWER_BYTES, size: MAX_ANSWER_BYTES, redirect };
 }
 
 async function tokenOf(client: Compute | JWT | IdentityPoolClient): Promise<AccessToken> {
-  const { token } = await client.getAccessToken();
+  const { token } = await client.getAccessToken().catch((error: unknown) => {
+    // The library takes any text for an object, and the error of that quotes the text.
+    throw error instanceof TypeError ? new Error('the answer is not in the form of a token') : error;
+  });
   if (typeof token !== 'string' || token === '') throw new Error('the answer has no token');
   return { token, expiresAt: client.credentials.expiry_date ?? undefined };
 }
