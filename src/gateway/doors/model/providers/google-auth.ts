@@ -26,8 +26,19 @@ export interface ServiceAccountKey {
 /** Chooses the connection for a URL of Google, with the proxy and the CAs of the gateway. */
 export type AgentFor = (url: URL) => Agent;
 
+const METADATA_ADDRESS = '169.254.169.254';
+
+/** The library would ask the proxy for the address of the node, and takes no connections of ours here. */
+function excludeFromProxy(hosts: readonly string[]): void {
+  const { NO_PROXY, no_proxy } = process.env;
+  const known = (NO_PROXY ?? no_proxy ?? '').split(',').filter((host) => host !== '');
+  process.env.NO_PROXY = [...new Set([...known, ...hosts])].join(',');
+}
+
 /** A token for the service account of the pod, from the metadata server of the node. @throws errors of Google */
 export async function askMetadataServer(): Promise<AccessToken> {
+  const { GCE_METADATA_HOST: other = METADATA_ADDRESS } = process.env;
+  excludeFromProxy([METADATA_ADDRESS, new URL(`http://${other}`).hostname]);
   return await tokenOf(new Compute({ scopes: SCOPE }));
 }
 

@@ -7,11 +7,12 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseEnvironment } from '../../../../environment.ts';
 import { errorMessage, isOplabError } from '../../../../errors.ts';
 import { gatewayEnvironment } from '../../../environment.ts';
 import { createModelAPI } from './create.ts';
+import { googleMetadata } from './google-identity.ts';
 
 const TOKEN = 'eyJhbGciOiJub25lIn0.the-pod.token';
 const MIB = 1024 * 1024;
@@ -150,5 +151,33 @@ it.each(['sk-ant\u200b', 'sk-ant\nanother', '\0s\0k', 'sk-“ant”'])(
       expect(message).not.toContain('sk-');
     }
     expect(api.bodies).toEqual([]);
+  },
+);
+
+it.each(['NO_PROXY', 'no_proxy'])(
+  'asks the metadata server of the node without a proxy, and keeps %s',
+  async (name) => {
+    const metadata = await serve((response) => {
+      response.writeHead(200, { 'content-type': 'application/json', 'metadata-flavor': 'Google' });
+      response.end('{"access_token":"mine","expires_in":3600}');
+    });
+    const proxy = await serve((response) => response.end('{"access_token":"theirs"}'));
+    let tunnels = 0;
+    servers.at(-1)?.on('connect', (_request, socket) => {
+      tunnels += 1;
+      socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    });
+    try {
+      for (const variable of ['HTTPS_PROXY', 'HTTP_PROXY']) vi.stubEnv(variable, proxy.url);
+      for (const variable of ['NO_PROXY', 'no_proxy']) vi.stubEnv(variable, undefined);
+      vi.stubEnv(name, 'a.example');
+      vi.stubEnv('GCE_METADATA_HOST', new URL(metadata.url).host);
+      const tokens = googleMetadata(() => {});
+      expect(await tokens.current()).toBe('mine');
+      expect([proxy.bodies.length, tunnels]).toEqual([0, 0]);
+      expect(process.env.NO_PROXY?.split(',')).toContain('a.example');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   },
 );
