@@ -10,6 +10,8 @@ while :; do
   began=$(date +%s)
   OPLAB_AGENT_RESTARTS=$restarts node --disable-sigusr1 --enable-source-maps "$main" "$@" &
   child=$!
+  # The signal came before the agent was there.
+  [ -n "$stopping" ] && kill -TERM "$child" 2>/dev/null
   wait "$child"; code=$?
   # A signal interrupts the wait.
   while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done

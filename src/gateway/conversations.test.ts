@@ -1,10 +1,22 @@
 import { randomBytes } from 'node:crypto';
-import { appendFile, copyFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../../test/support/silent-logger.ts';
-import { Conversations, MAX_CONVERSATION_BYTES } from './conversations.ts';
+import { Conversations, MAX_CONVERSATION_BYTES, RECORD_BYTES } from './conversations.ts';
 
 const secret = randomBytes(32);
 const one = { session: 'aaaa-1', attempt: 1 };
@@ -121,14 +133,23 @@ describe('a conversation', () => {
   });
 
   it('has a most; one that is too long as a whole is not kept at all', async () => {
-    const half = 'x'.repeat(MAX_CONVERSATION_BYTES / 2);
+    const half = 'x'.repeat(MAX_CONVERSATION_BYTES / 2 - RECORD_BYTES);
     await kept.append(one, record(0, half));
     await kept.append(one, record(1, half));
     await expect(kept.append(one, record(2, 'y'))).rejects.toMatchObject({ code: 'OPLAB_TOO_LARGE' });
     expect(await read()).toHaveLength(2);
-    const tooLong = record(0, `${half}${half}y`, { isWhole: true });
+    const tooLong = record(0, 'x'.repeat(MAX_CONVERSATION_BYTES), { isWhole: true });
     await expect(kept.append(one, tooLong)).rejects.toMatchObject({ code: 'OPLAB_TOO_LARGE' });
     expect(await read()).toEqual([]);
+  });
+
+  it('counts what a record takes on the volume, so that many empty ones are not free', async () => {
+    await kept.append(one, record(0, 'x'.repeat(MAX_CONVERSATION_BYTES - 3 * RECORD_BYTES)));
+    await kept.append(one, record(1, ''));
+    await kept.append(one, record(2, ''));
+    await expect(kept.append(one, record(3, ''))).rejects.toMatchObject({ code: 'OPLAB_TOO_LARGE' });
+    await expect(build().append(one, record(3, ''))).rejects.toMatchObject({ code: 'OPLAB_TOO_LARGE' });
+    expect((await stat(path.join(directory, 'aaaa-1.1'))).size).toBeLessThan(MAX_CONVERSATION_BYTES + 200);
   });
 });
 
@@ -149,6 +170,40 @@ describe('is deleted with its key', () => {
     closed.add(one.session);
     await build().start();
     expect(await readdir(directory)).toEqual([]);
+  });
+
+  it('when it is replaced as a whole', async () => {
+    await kept.append(one, record(0, 'a secret that was trimmed'));
+    const before = await open(path.join(directory, 'aaaa-1.1'));
+    try {
+      await kept.append(one, record(0, 'the rest', { isWhole: true }));
+      expect((await before.readFile()).subarray(0, 60)).toEqual(Buffer.alloc(60));
+    } finally {
+      await before.close();
+    }
+    expect(await read()).toEqual(['the rest']);
+  });
+
+  it('with what a write has left that failed', async () => {
+    await kept.append(one, record(0, 'a'));
+    const file = path.join(directory, 'aaaa-1.1');
+    await rm(file);
+    await mkdir(path.join(file, 'in the way'), { recursive: true });
+    const whole = record(0, 'ab', { isWhole: true });
+    await expect(kept.append(one, whole)).rejects.toMatchObject({ code: 'OPLAB_AUDIT_UNAVAILABLE' });
+    expect(await readdir(directory)).toEqual(['aaaa-1.1']);
+    await rm(file, { recursive: true });
+    await writeFile(`${file}.new`, 'torn');
+    await kept.drop(one.session);
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  it('and nothing else that is in the folder keeps a gateway from starting', async () => {
+    await mkdir(path.join(directory, 'lost+found'));
+    await kept.append(one, record(0, 'a'));
+    const next = build();
+    await next.start();
+    expect(await read(next)).toEqual(['a']);
   });
 
   it('when it comes after the end', async () => {

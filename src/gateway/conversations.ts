@@ -10,7 +10,7 @@ import path from 'node:path';
 import { AuditUnavailable, errorMessage, NotAllowed, TooLarge } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 
-/** What one attempt may keep, in bytes. The longest context windows have a quarter of it. */
+/** What one attempt may keep on the volume, in bytes. The longest context windows have a quarter of it. */
 export const MAX_CONVERSATION_BYTES = 32 * 1024 * 1024;
 
 const MAGIC = Buffer.from('OPLABC1\n');
@@ -18,6 +18,8 @@ const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const HEADER_BYTES = MAGIC.length + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
+/** What a record takes beside its body. */
+export const RECORD_BYTES = 4 + NONCE_BYTES + TAG_BYTES;
 
 /** An attempt of an Incident. */
 export interface ConversationId {
@@ -71,9 +73,16 @@ export class Conversations {
     for (const name of await readdir(directory)) {
       const [, session, attempt] = /^([\w-]+)\.(\d+)$/.exec(name) ?? [];
       if (session !== undefined) this.#of({ session, attempt: Number(attempt) });
-      else await unlink(path.join(directory, name));
+      else await this.#clear(name);
     }
     await this.dropEnded();
+  }
+
+  /** Deletes the leftovers of a write. What nobody here has made may stay. */
+  async #clear(name: string): Promise<void> {
+    await shred(path.join(this.#options.directory, name)).catch((error: unknown) => {
+      this.#options.logger.warn({ name, error: errorMessage(error) }, 'it is no conversation, and cannot be deleted');
+    });
   }
 
   /** From now on, only this run of the attempt's agent may read and write. */
@@ -109,7 +118,7 @@ export class Conversations {
         throw new NotAllowed(`index: ${record.index} is not the next record of the conversation; send ${wanted}`);
       }
       const bytes = record.isWhole ? 0 : (kept.file?.bytes ?? 0);
-      if (bytes + record.body.length > MAX_CONVERSATION_BYTES) {
+      if (bytes + RECORD_BYTES + record.body.length > MAX_CONVERSATION_BYTES) {
         // Old records would let the agent go on from a place that it has left.
         if (record.isWhole) await this.#remove(id, kept);
         throw new TooLarge(
@@ -198,7 +207,7 @@ export class Conversations {
         break;
       }
       records.push(record);
-      bytes += record.length;
+      bytes += RECORD_BYTES + record.length;
       offset += 4 + frame.length;
     }
     if (offset < content.length) await this.#edit(id, (file) => file.truncate(offset));
@@ -213,7 +222,7 @@ export class Conversations {
     if (known !== undefined) {
       const frame = frameOf(encrypt(known.key, body, frameName(id, known.count)));
       await this.#edit(id, (file) => file.appendFile(frame));
-      kept.file = { ...known, count: known.count + 1, bytes: known.bytes + body.length };
+      kept.file = { ...known, count: known.count + 1, bytes: known.bytes + RECORD_BYTES + body.length };
       return;
     }
     // A key of its own for every file, so that no frame of one can be put into another.
@@ -221,16 +230,26 @@ export class Conversations {
     const header = Buffer.concat([MAGIC, encrypt(this.#wrappingKey, key, nameOf(id))]);
     const target = this.#path(id);
     const fresh = `${target}.new`;
-    const file = await open(fresh, 'w', 0o600);
+    const replaced = await openIfThere(target);
     try {
-      await file.writeFile(Buffer.concat([header, frameOf(encrypt(key, body, frameName(id, 0)))]));
-      await file.datasync();
+      const file = await open(fresh, 'w', 0o600);
+      try {
+        await file.writeFile(Buffer.concat([header, frameOf(encrypt(key, body, frameName(id, 0)))]));
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+      await rename(fresh, target);
+      if (replaced !== undefined) await eraseKey(replaced);
+    } catch (error) {
+      // The volume may be full.
+      await shred(fresh).catch(() => {});
+      throw error;
     } finally {
-      await file.close();
+      await replaced?.close();
     }
-    await rename(fresh, target);
     await this.#syncFolder();
-    kept.file = { key, count: 1, bytes: body.length, lastDigest: '' };
+    kept.file = { key, count: 1, bytes: RECORD_BYTES + body.length, lastDigest: '' };
   }
 
   async #edit(id: ConversationId, edit: (file: FileHandle) => Promise<void>): Promise<void> {
@@ -255,20 +274,36 @@ export class Conversations {
   /** Overwrites the key, and deletes the file with it. */
   async #remove(id: ConversationId, kept: Kept): Promise<void> {
     kept.file = undefined;
-    try {
-      const file = await open(this.#path(id), 'r+');
-      try {
-        await file.write(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-      await unlink(this.#path(id));
-      await this.#syncFolder();
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
+    const isGone = await Promise.all([shred(this.#path(id)), shred(`${this.#path(id)}.new`)]);
+    if (isGone.includes(true)) await this.#syncFolder();
   }
+}
+
+/** Overwrites the key of a file, and deletes the file. False if there is none. */
+async function shred(file: string): Promise<boolean> {
+  const opened = await openIfThere(file);
+  if (opened === undefined) return false;
+  try {
+    await eraseKey(opened);
+  } finally {
+    await opened.close();
+  }
+  await unlink(file);
+  return true;
+}
+
+async function openIfThere(file: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(file, 'r+');
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function eraseKey(file: FileHandle): Promise<void> {
+  await file.write(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+  await file.datasync();
 }
 
 /** @throws NotAllowed */

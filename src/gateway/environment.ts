@@ -4,6 +4,10 @@ import * as z from 'zod';
 import { DEFAULT_SESSION_LIMITS } from '../audit/session-quota.ts';
 import { ADMIN_SOCKET, auditAnchor, ports } from './protocol.ts';
 
+/** Of a base URL, only scheme, host, port and path are used. A password in it would be no secret. */
+const baseURL = z
+  .url({ protocol: /^https?$/ })
+  .refine((url) => /^\w+:\/\/[^/?#@]+(?:\/[^?#]*)?$/.test(url), 'must have no user, query or fragment');
 const port = z.coerce.number().int().min(0).max(65535);
 
 export const gatewayEnvironment = z.object({
@@ -51,7 +55,7 @@ export const gatewayEnvironment = z.object({
     .regex(/^[a-z0-9][a-z0-9:.-]{0,62}$/)
     .optional(),
   /** Base URL of the API, with or without /v1. Default: that of the provider, in the region. */
-  OPLAB_UPSTREAM_URL: z.url({ protocol: /^https?$/ }).optional(),
+  OPLAB_UPSTREAM_URL: baseURL.optional(),
   /** File with the API key. No header is sent while the file does not exist. */
   OPLAB_MODEL_KEY_FILE: z.string().optional(),
   /** The folder with access-key-id, secret-access-key and session-token, or credentials.json. */
@@ -60,7 +64,7 @@ export const gatewayEnvironment = z.object({
   AWS_ROLE_ARN: z.string().optional(),
   AWS_WEB_IDENTITY_TOKEN_FILE: z.string().optional(),
   /** Another endpoint of STS than the region's own. */
-  AWS_ENDPOINT_URL_STS: z.url({ protocol: /^https?$/ }).optional(),
+  AWS_ENDPOINT_URL_STS: baseURL.optional(),
   /** Where EKS Pod Identity has the credential of the pod. EKS sets both. */
   AWS_CONTAINER_CREDENTIALS_FULL_URI: z.url({ protocol: /^https?$/ }).optional(),
   AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: z.string().optional(),
@@ -70,7 +74,7 @@ export const gatewayEnvironment = z.object({
   OPLAB_PRICES_FILE: z.string().optional(),
   OPLAB_UPSTREAM_CA_FILE: z.string().optional(),
   /** Overrides HTTP_PROXY and HTTPS_PROXY for requests to the model API. */
-  OPLAB_UPSTREAM_PROXY: z.url().optional(),
+  OPLAB_UPSTREAM_PROXY: z.url({ protocol: /^https?$/ }).optional(),
   /** The limit for all Incidents together. */
   OPLAB_STATUS_WRITES_PER_SECOND: z.coerce.number().positive().default(10),
   /** Bytes of bodies that all doors may keep in memory. Default: by the size of the heap. */

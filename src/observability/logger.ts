@@ -1,6 +1,6 @@
 // The logger of every process: JSON lines on stdout, with the values of credential fields redacted.
 
-import { destination, type Logger as PinoLogger, pino } from 'pino';
+import { destination, type Logger as PinoLogger, pino, stdSerializers } from 'pino';
 import * as z from 'zod';
 import { parseEnvironment } from '../environment.ts';
 
@@ -26,6 +26,13 @@ const SECRET_FIELDS = [
 
 const REDACTED_PATHS = SECRET_FIELDS.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]);
 
+/** An error, which JSON shows as `{}`. Not what libraries hang on it, such as a request with its credential. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { type, message, stack, code } = stdSerializers.err(error);
+  return { type, message, stack, ...(typeof code === 'string' ? { code } : {}) };
+}
+
 /** Receives the lines. Tests pass in their own. */
 export interface LogStream {
   write(line: string): void;
@@ -43,6 +50,7 @@ export function createLogger(name: string, options: { level?: string; stream?: L
       base: { name },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { error: describeError, err: describeError },
       redact: { paths: REDACTED_PATHS, censor: '[redacted]' },
     },
     // Synchronous, so that the last lines of a process that ends are not lost.

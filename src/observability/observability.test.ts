@@ -16,6 +16,23 @@ describe('createLogger', () => {
     expect(text).toContain('/v1/messages');
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({ name: 'test', level: 'info', msg: 'one' });
   });
+
+  it.each(['error', 'err'])(
+    'says what an error in the field %s was and where, and nothing that hangs on it',
+    (field) => {
+      const lines: string[] = [];
+      const logger = createLogger('test', { level: 'info', stream: { write: (line) => lines.push(line) } });
+      const error = new TypeError('why it failed', { cause: new Error('deeper') });
+      Object.assign(error, { code: 'ERR_X', config: { data: 'subject_token=abc', headers: { Authorization: 'def' } } });
+      logger.error({ [field]: error }, 'one');
+      expect(JSON.parse(lines[0] ?? '')[field]).toEqual({
+        ...{ type: 'TypeError', code: 'ERR_X', message: expect.stringMatching(/^why it failed/) },
+        stack: expect.stringMatching(/why it failed\n.*observability\.test\.ts.*deeper/s),
+      });
+      logger.error({ [field]: 'only a text' }, 'two');
+      expect(JSON.parse(lines[1] ?? '')[field]).toBe('only a text');
+    },
+  );
 });
 
 describe('startHealthServer', () => {

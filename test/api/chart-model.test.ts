@@ -105,6 +105,8 @@ describe('the chart refuses', () => {
     ['Bedrock without a region', { provider: 'bedrock' }, /model\.region: is empty.*set it, for example to eu-west-1/],
     ['Vertex AI without a region', { provider: 'vertex', project: 'p' }, /model\.region: is empty.*europe-west1/],
     ['Vertex AI without a project', { provider: 'vertex', region: 'eu' }, /model\.project: is empty.*set it/],
+    ['a password in the address', { baseURL: 'https://me:secret@a.example/x' }, /model.*baseURL/s],
+    ['a query in the address', { baseURL: 'https://a.example/x?api-version=1' }, /model.*baseURL/s],
     ['a region that is none', { ...bedrock, region: 'EU West' }, /model.*region/s],
     ['a region for Anthropic', { region: 'eu-west-1' }, /model\.region: "eu-west-1" is of no use.*leave it out/],
     ['a project for Bedrock', { ...bedrock, project: 'p' }, /model\.project: "p" is of no use.*leave it out/],

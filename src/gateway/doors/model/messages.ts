@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { judgeModelError, MODEL_ERROR_FIX } from '../../../api/model-error.ts';
 import type { Price } from '../../../api/model-table.ts';
+import { truncate } from '../../../api/truncate.ts';
 import type { Reservations } from '../../../audit/log.ts';
 import { AuditUnavailable, errorMessage, NoLease, NotAllowed, OplabError, SessionSealed } from '../../../errors.ts';
 import { readAnswer } from '../../../net/answer-body.ts';
@@ -204,7 +205,7 @@ class Call {
       return;
     }
     const status = upstream.statusCode ?? 502;
-    const requestId = header(upstream, 'request-id');
+    const requestId = shortTerm(header(upstream, 'request-id'));
     const firstByteMs = Math.round(performance.now() - started);
     const failed = status >= 300;
     const streamed = !failed && (header(upstream, 'content-type') ?? '').startsWith('text/event-stream');
@@ -228,7 +229,8 @@ class Call {
     }
     hold.release();
     upstream.destroy();
-    const seen = failed ? NOTHING : meter.seen();
+    const read = failed ? NOTHING : meter.seen();
+    const seen = { ...read, stopReason: shortTerm(read.stopReason) };
     const verdict = failed ? this.#judge(status, upstream, whole) : undefined;
     const ending: Ending = {
       ...{ status, seen, requestId, firstByteMs, free: failed, isAbandoned },
@@ -376,6 +378,11 @@ class Call {
 function header(message: IncomingMessage, name: string): string | undefined {
   const value = message.headers[name];
   return Array.isArray(value) ? value[0] : value;
+}
+
+/** A word of the API in the record: nothing bounds what a server in front of it may say. */
+function shortTerm(word: string | undefined): string | undefined {
+  return word === undefined ? undefined : truncate(word, 128);
 }
 
 function excerpt(body: Buffer): string {

@@ -1,8 +1,8 @@
 // Sends requests to the model API, in the form of its provider, with the gateway's credential, which is
 // sent nowhere else.
 
-import type { Agent, IncomingMessage } from 'node:http';
-import { errorMessage, UpstreamUnavailable } from '../../../errors.ts';
+import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { errorMessage, OplabError, UpstreamUnavailable } from '../../../errors.ts';
 import { openRequest } from '../../../net/request.ts';
 import type { Connections } from './connections.ts';
 import type { ModelCall, ModelProvider, PreparedRequest } from './providers/provider.ts';
@@ -30,6 +30,20 @@ export class NoAnswer extends UpstreamUnavailable {
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Until the head of the answer. A long answer that is not streamed takes minutes. */
 const ANSWER_TIMEOUT_MS = 600_000;
+
+/** What Node refuses in the value of a header, with an error that nobody understands. */
+const UNSENDABLE = /[^\t -~\u0080-\u00ff]/;
+
+/** Those of the caller have been sent once already, so only a credential can fail. @throws OplabError */
+function requireSendable(headers: OutgoingHttpHeaders): void {
+  const name = Object.keys(headers).find((key) => UNSENDABLE.test(String(headers[key])));
+  if (name === undefined) return;
+  const why = `the credential of the model API, for the header ${name}, has a character that no header can carry`;
+  const what = 'such as a line break, a typographic quotation mark or a character that is not shown';
+  const fix =
+    'put it again, without that, into the Secret of model.apiKey in the values of the chart (oplab-model-key by default)';
+  throw new OplabError('OPLAB_MODEL_KEY_REFUSED', `${why}, ${what}: ${fix}`);
+}
 
 export class ModelUpstream<C> {
   readonly #options: UpstreamOptions<C>;
@@ -90,6 +104,7 @@ export class ModelUpstream<C> {
     } catch (error) {
       throw new NoAnswer(errorMessage(error), false, error);
     }
+    requireSendable(headers);
     // The other side may close a kept-alive connection just as the request is sent. It has not seen
     // the request then.
     for (let tries = 0; tries < 2; tries += 1) {

@@ -2,11 +2,13 @@
 // that uses Amazon Bedrock loads.
 
 import { createHash, createHmac, type Hash, type Hmac } from 'node:crypto';
-import type { Agent, OutgoingHttpHeaders } from 'node:http';
+import { type Agent, IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { Readable } from 'node:stream';
 import { fromHttp } from '@aws-sdk/credential-provider-http';
 import { fromWebToken } from '@aws-sdk/credential-provider-web-identity';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { SignatureV4 } from '@smithy/signature-v4';
+import { readAnswer } from '../../../../net/answer-body.ts';
 import type { AwsKeys } from './bedrock.ts';
 import type { PreparedRequest } from './provider.ts';
 
@@ -93,6 +95,21 @@ export interface WebIdentity {
 
 const CONNECT_MS = 5000;
 const ANSWER_MS = 10_000;
+/** The keys have a few KiB. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
+
+/** The library reads whatever comes, for as long as it comes. */
+class LimitedHandler extends NodeHttpHandler {
+  override async handle(...request: Parameters<NodeHttpHandler['handle']>) {
+    const handled = await super.handle(...request);
+    const { response } = handled;
+    if (response.body instanceof IncomingMessage) {
+      const body = await readAnswer(response.body, MAX_ANSWER_BYTES, { wholeMs: ANSWER_MS });
+      response.body = Readable.from([body]);
+    }
+    return handled;
+  }
+}
 
 /** Keys of a role, for a token of the pod's ServiceAccount (IRSA). @throws errors of AWS */
 export async function assumeRole(identity: WebIdentity): Promise<TemporaryKeys> {
@@ -102,7 +119,7 @@ export async function assumeRole(identity: WebIdentity): Promise<TemporaryKeys> 
     clientConfig: {
       ...{ region, maxAttempts: 2 },
       ...(endpoint === undefined ? {} : { endpoint }),
-      requestHandler: new NodeHttpHandler({
+      requestHandler: new LimitedHandler({
         ...{ httpAgent: agents.http, httpsAgent: agents.https },
         ...{ connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS, throwOnRequestTimeout: true },
       }),

@@ -176,7 +176,7 @@ export class FetchedCredential<C> implements CredentialSource<C> {
 /** No service repeats the token that it refuses; if one does, it does not get into an error of ours. */
 function withoutTokens(text: string): string {
   return text
-    .replaceAll(/eyJ[\w-]+(?:\.[\w-]*)+/g, '[token]')
+    .replaceAll(/(?:eyJ[\w-]+\.|ya29\.)[\w.-]*/g, '[token]')
     .replaceAll(/\s+/g, ' ')
     .slice(0, 500);
 }

@@ -71,6 +71,12 @@ it.each<[Record<string, string>, RegExp]>([
   ],
   [{ OPLAB_MODEL_PROVIDER: 'azure' }, /OPLAB_MODEL_PROVIDER/],
   [{ OPLAB_MODEL_REGION: 'evil.example/x' }, /OPLAB_MODEL_REGION/],
+  [{ OPLAB_UPSTREAM_URL: 'https://me:s3cr3t@a.example' }, /^(?!.*s3cr3t).*OPLAB_UPSTREAM_URL: must have no user/],
+  [{ OPLAB_UPSTREAM_URL: 'https://a.example/x?api-version=1' }, /OPLAB_UPSTREAM_URL: must have no user, query/],
+  [{ OPLAB_UPSTREAM_URL: 'https://a.example/#x' }, /OPLAB_UPSTREAM_URL: must have no user, query or fragment/],
+  [{ AWS_ENDPOINT_URL_STS: 'https://a.example?x' }, /AWS_ENDPOINT_URL_STS: must have no user, query/],
+  // Node would not use it, but connect directly.
+  [{ OPLAB_UPSTREAM_PROXY: 'socks5://me:s3cr3t@a.example' }, /^(?!.*s3cr3t).*OPLAB_UPSTREAM_PROXY/],
 ])('does not start with %j', (settings, message) => {
   expect(() => createModelAPI(parseEnvironment(gatewayEnvironment, settings), () => {})).toThrow(message);
 });
