@@ -2,6 +2,7 @@
 
 import type Anthropic from '@anthropic-ai/sdk';
 import type { ModelRefusal } from '../api/agent-report.ts';
+import { oneLine } from '../api/model-error.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { Turn } from './context.ts';
 
@@ -17,8 +18,9 @@ export function readRefusal(
   model: string,
   { stop_details: details, requestID }: Answer,
 ): { readonly refusal: ModelRefusal; readonly message: string } {
-  const category = details?.category ?? undefined;
-  const explanation = details?.explanation ?? undefined;
+  // Of servers that imitate the API, nothing is certain.
+  const category = readText(details?.category, 64);
+  const explanation = readText(details?.explanation, 500);
   const message = [
     `${model} declined to continue`,
     ...(category === undefined ? [] : [` (category ${category})`]),
@@ -26,10 +28,15 @@ export function readRefusal(
     ...(requestID === undefined ? [] : [` [request ${requestID}]`]),
   ].join('');
   const fields = {
-    ...(category === undefined ? {} : { category: category.slice(0, 64) }),
+    ...(category === undefined ? {} : { category }),
     ...(requestID === undefined ? {} : { requestID: requestID.slice(0, 128) }),
   };
   return { refusal: { model: model.slice(0, 256), ...fields }, message };
+}
+
+function readText(value: unknown, max: number): string | undefined {
+  const line = typeof value === 'string' ? oneLine(value, max) : '';
+  return line === '' ? undefined : line;
 }
 
 /** Records what the model thought and said, in order. */

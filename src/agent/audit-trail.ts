@@ -26,13 +26,16 @@ export interface AuditTrail {
 
 /** The entry schema's limit on `content`, in characters. Longer texts go to the blob in full. */
 const MAX_CONTENT = 16384;
+/** Of a text that goes to the blob, in characters. As JSON, it may be six times as long. */
+const MAX_BLOB = 1_000_000;
 
 /** Truncates a content that exceeds the schema's limit, and keeps the full text in the blob. */
 export function withinBounds(entry: TrailEntry): TrailEntry {
   const content = entry.content ?? '';
   if (content.length <= MAX_CONTENT) return entry;
   const mark = ' [truncated; the full text is in the blob]';
-  return { ...entry, content: truncate(content, MAX_CONTENT, mark), blob: entry.blob ?? content };
+  const blob = entry.blob ?? truncate(content, MAX_BLOB, ' [the rest is left out: the text is too long]');
+  return { ...entry, content: truncate(content, MAX_CONTENT, mark), blob };
 }
 
 /**

@@ -180,6 +180,10 @@ async function* converse(options: LoopOptions): AsyncGenerator<AgentEvent, LoopE
     state.tokens = isCounted
       ? inputTokens + output_tokens + estimateTokens(state.conversation.slice(turnStart))
       : estimateTokens([state.system, definitions, state.conversation]);
+    // Whatever the table says about the window: the next question would fill it again.
+    if (answer.stop_reason === 'model_context_window_exceeded') {
+      state.tokens = Math.max(state.tokens, options.trimLimits.full);
+    }
     state.pending = undefined;
   }
 

@@ -104,7 +104,7 @@ function readableBody(response: Response, silenceMs: number): Response {
     },
   });
   const watched = response.body.pipeThrough(watch);
-  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  const isStream = /^text\/event-stream\b/i.test(response.headers.get('content-type') ?? '');
   const body = isStream ? watched.pipeThrough(normalStream()) : watched;
   return new Response(body, { status: response.status, headers: response.headers });
 }
@@ -129,7 +129,7 @@ export function createModelFetch(
     options.onHeaders?.(response.headers);
     const { silenceMs = SILENCE_MS } = options;
     const wantsStream = typeof init?.body === 'string' && /"stream":\s*true/.test(init.body);
-    const isJson = response.headers.get('content-type')?.includes('application/json') === true;
+    const isJson = /\bjson\b/i.test(response.headers.get('content-type') ?? '');
     if (wantsStream && isJson) return readableBody(await toStream(response), silenceMs);
     return readableBody(response, silenceMs);
   };

@@ -4,12 +4,12 @@
 import Anthropic from '@anthropic-ai/sdk';
 import * as z from 'zod';
 import { isFinalReport } from '../api/agent-report.ts';
-import { judgeModelError, MODEL_ERROR_FIX } from '../api/model-error.ts';
+import { judgeModelError, MODEL_ERROR_FIX, oneLine } from '../api/model-error.ts';
 import { modelFacts } from '../api/model-table.ts';
 import { ERRORS, isErrorCode } from '../error-codes.ts';
 import { errorMessage, OplabError } from '../errors.ts';
 import { BUDGET_LEFT_HEADER, type Task } from '../gateway/protocol.ts';
-import { backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
+import { askedWaitMs, backoffMs, pause, REQUEST_BACKOFF } from '../net/retry.ts';
 import { type Answer, wasCutOff } from './answer.ts';
 import type { Turn } from './context.ts';
 import { createModelFetch } from './model-fetch.ts';
@@ -83,11 +83,23 @@ function withCacheMarks(conversation: readonly Turn[], mark: CacheMark): Turn[] 
   });
 }
 
+/** Of each block, what the loop relies on. */
+const readableContent = z.array(
+  z.union([
+    z.looseObject({ type: z.literal('text'), text: z.string() }),
+    z.looseObject({ type: z.literal('thinking'), thinking: z.string() }),
+    z.looseObject({ type: z.literal('tool_use'), id: z.string().min(1), name: z.string() }),
+    z.looseObject({ type: z.string().refine((type) => !['text', 'thinking', 'tool_use'].includes(type)) }),
+  ]),
+);
+
 /**
- * Reads the input of each call, which the SDK parses only now. @throws an error if one of a complete
- * answer is not JSON; in one that was cut off, the loop does not run the last call.
+ * Checks the blocks, and reads the input of each call, which the SDK parses only now. @throws an error if
+ * a block is not one, or if the input in a complete answer is not JSON; in one that was cut off, the loop
+ * does not run the last call.
  */
 function requireReadable(answer: Anthropic.Message): void {
+  if (!readableContent.safeParse(answer.content).success) throw new Error('a block of the answer has no content');
   const calls = answer.content.filter((block) => block.type === 'tool_use');
   for (const [index, call] of calls.entries()) {
     try {
@@ -101,6 +113,8 @@ function requireReadable(answer: Anthropic.Message): void {
 
 /** A failure of the same kind this many times in a row is not going to pass. */
 const MAX_EQUAL_FAILURES = 3;
+/** Nor do so many that nobody says pass: what is wrong may be told in other words each time. */
+const MAX_FAULTS = 6;
 
 /** A refusal of the gateway itself, which has a code of its own. */
 const gatewayRefusal = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
@@ -117,7 +131,7 @@ function classify(error: unknown, unauthorized: number): Failure {
   if (error instanceof Anthropic.APIConnectionError) return { reason: errorMessage(error), isFault: false };
   const { status, headers } = error;
   const passing = (reason: string): Failure => {
-    const afterMs = retryAfterMs(headers);
+    const afterMs = askedWaitMs((name) => headers?.get(name));
     return { reason, isFault: false, ...(afterMs === undefined ? {} : { afterMs }) };
   };
   const refusal = gatewayRefusal.safeParse(error.error).data?.error;
@@ -145,14 +159,6 @@ const OF_THE_ATTEMPT: readonly string[] = [
   'OPLAB_SESSION_SEALED',
   'OPLAB_UNAUTHENTICATED',
 ];
-
-/** The wait that an answer asks for; undefined if it asks for none. */
-function retryAfterMs(headers: Headers | undefined): number | undefined {
-  const milliseconds = Number(headers?.get('retry-after-ms') ?? Number.NaN);
-  const seconds = Number(headers?.get('retry-after') ?? Number.NaN);
-  const wait = Number.isFinite(milliseconds) ? milliseconds : seconds * 1000;
-  return Number.isFinite(wait) && wait >= 0 ? wait : undefined;
-}
 
 export function createModel(options: ModelOptions): Model {
   const { models } = options;
@@ -229,7 +235,7 @@ export function createModel(options: ModelOptions): Model {
         ...(effort === undefined ? {} : { output_config: { effort } }),
       };
       let unauthorized = 0;
-      let last = { reason: '', count: 0 };
+      let last = { reason: '', count: 0, faults: 0 };
       for (let attempt = 1; ; attempt++) {
         signal.throwIfAborted();
         let afterMs = 0;
@@ -244,9 +250,12 @@ export function createModel(options: ModelOptions): Model {
           if (failure instanceof OplabError) throw failure;
           if (error instanceof Anthropic.AuthenticationError) unauthorized++;
           const { reason, isFault } = failure;
-          last = isFault ? { reason, count: reason === last.reason ? last.count + 1 : 1 } : { reason: '', count: 0 };
-          if (last.count === MAX_EQUAL_FAILURES) {
-            const message = `the model API failed ${MAX_EQUAL_FAILURES} times in the same way: ${reason}`;
+          last = isFault
+            ? { reason, count: reason === last.reason ? last.count + 1 : 1, faults: last.faults + 1 }
+            : { reason: '', count: 0, faults: 0 };
+          if (last.count === MAX_EQUAL_FAILURES || last.faults === MAX_FAULTS) {
+            const times = last.faults === last.count ? `${last.count} times in the same way` : `${MAX_FAULTS} times`;
+            const message = `the model API failed ${times}: ${oneLine(reason)}`;
             throw new OplabError('OPLAB_MODEL_REFUSED', message, { cause: error });
           }
           afterMs = failure.afterMs ?? 0;

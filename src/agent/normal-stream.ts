@@ -7,6 +7,11 @@ import { createEventReader, formatServerSentEvent } from '../net/server-sent-eve
 const event = z.looseObject({ type: z.string() });
 const messageStart = z.looseObject({ type: z.literal('message_start'), message: z.looseObject({}) });
 const messageDelta = z.looseObject({ type: z.literal('message_delta') });
+const text = z.string().nullish();
+const blockStart = z.looseObject({
+  type: z.literal('content_block_start'),
+  content_block: z.looseObject({ type: z.enum(['text', 'thinking']), text, thinking: text, signature: text }),
+});
 /** What is read of a usage by itself. */
 const counts = z.looseObject({ input_tokens: z.number().nullish(), output_tokens: z.number().nullish() });
 
@@ -16,11 +21,23 @@ export function withCounts(usage: unknown): { input_tokens: number; output_token
   return { ...given, input_tokens: given?.input_tokens ?? 0, output_tokens: given?.output_tokens ?? 0 };
 }
 
-/** An event whose usage has its counts. At the end, a count that is missing is that of the beginning. */
+/**
+ * An event whose usage has its counts, and whose texts are texts: the SDK adds what follows to them. At
+ * the end, a count that is missing is that of the beginning.
+ */
 function repair(data: unknown): unknown {
   const started = messageStart.safeParse(data).data;
   if (started !== undefined) {
     return { ...started, message: { ...started.message, usage: withCounts(started.message.usage) } };
+  }
+  const opened = blockStart.safeParse(data).data;
+  if (opened !== undefined) {
+    const { content_block: block } = opened;
+    const texts =
+      block.type === 'text'
+        ? { text: block.text ?? '' }
+        : { thinking: block.thinking ?? '', signature: block.signature ?? '' };
+    return { ...opened, content_block: { ...block, ...texts } };
   }
   const changed = messageDelta.safeParse(data).data;
   if (changed === undefined) return data;

@@ -2,8 +2,9 @@
 
 import { writeFile } from 'node:fs/promises';
 import * as z from 'zod';
-import { type AgentReport, formatAgentReport } from '../api/agent-report.ts';
+import { type AgentReport, formatAgentReport, type ModelRefusal } from '../api/agent-report.ts';
 import { CONTAINER_PROBES } from '../api/isolation.ts';
+import { Redactor } from '../audit/redaction.ts';
 import { parseEnvironment } from '../environment.ts';
 import { errorMessage } from '../errors.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
@@ -124,10 +125,12 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
   /** Leaves the reason for the controller and in the log. */
   async function endWithout(end: Exclude<LoopEnd, { reason: 'concluded' }>): Promise<number> {
     const code = 'code' in end ? { code: end.code } : {};
+    // What a model API says may repeat what it was sent. The gateway redacts only what comes through it.
+    const message = redactor.text(describeEnd(end));
     await options
-      .leaveReport({ ...code, message: describeEnd(end), ...('refusal' in end ? { refusal: end.refusal } : {}) })
+      .leaveReport({ ...code, message, ...('refusal' in end ? { refusal: redactRefusal(end.refusal) } : {}) })
       .catch((error: unknown) => logger.warn({ reason: errorMessage(error) }, 'no termination message'));
-    const content = `The attempt ended without a claim: ${describeEnd(end)}`;
+    const content = `The attempt ended without a claim: ${message}`;
     const params = { step: 'agent_ended', reason: end.reason, ...code };
     await lifecycle('end', content, params, AbortSignal.timeout(LAST_WORDS_MS)).catch((error: unknown) =>
       logger.warn({ reason: errorMessage(error) }, 'the last entry could not be written'),
@@ -140,7 +143,7 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
       gatewayUrl: options.gatewayUrl,
       authorization: () => bearer(options.tokenFile),
       models: task.model,
-      onRetry: (reason) => logger.warn({ reason }, 'waiting for the model'),
+      onRetry: (reason) => logger.warn({ reason: redactor.text(reason) }, 'waiting for the model'),
     });
     const live = createLiveOutput(
       (chunk) => client.live(chunk, until),
@@ -187,6 +190,10 @@ export async function runAttempt(options: AttemptOptions): Promise<number> {
  * An event for the pod's log, without command output: the trail is redacted, but the log is not.
  */
 function withoutContent(event: AgentEvent): object {
+  if (event.type === 'ended' && 'message' in event.end) {
+    return { ...event, end: { ...event.end, message: redactor.text(event.end.message) } };
+  }
+  if (event.type === 'fallback') return { ...event, reason: redactor.text(event.reason) };
   if (event.type !== 'tool-result') return event;
   const { summary: _, ...rest } = event;
   return rest;
@@ -207,6 +214,18 @@ function describeIsolation({ probes, closed }: IsolationReport): string {
   ];
   const fix = 'To run agents all the same, name the holes in spec.isolation.allowHoles of the AgentClass';
   return `The sandbox is not isolated: ${what.join('; ')}. No commands are run. ${fix}.`;
+}
+
+/** Recognizes secrets by their form alone: the agent knows none. */
+const redactor = new Redactor();
+
+function redactRefusal(refusal: ModelRefusal): ModelRefusal {
+  const { category, requestID } = refusal;
+  return {
+    ...refusal,
+    ...(category === undefined ? {} : { category: redactor.text(category) }),
+    ...(requestID === undefined ? {} : { requestID: redactor.text(requestID) }),
+  };
 }
 
 function describeEnd(end: LoopEnd): string {

@@ -3,6 +3,8 @@
 // Judged by the code of the error first, then its type, then its status. Texts come last, as they may
 // change: only for what the API tells by no other means, and for servers that imitate it.
 
+import { truncate } from './truncate.ts';
+
 /** The codes of errors that no retry removes. */
 export type ModelErrorCode =
   | 'OPLAB_MODEL_KEY_REFUSED'
@@ -20,12 +22,14 @@ export interface ModelError {
   readonly body: unknown;
   /** The header x-should-retry. */
   readonly shouldRetry?: string | null | undefined;
+  /** Removes secrets from the text, before it is cut: half a secret would not be recognized. */
+  readonly redact?: ((text: string) => string) | undefined;
 }
 
 export interface ModelVerdict {
   /** Undefined if the same request may succeed later. */
   readonly code: ModelErrorCode | undefined;
-  /** The text of the API, on one line. */
+  /** The text of the API, on one line, of printable characters. */
   readonly message: string;
 }
 
@@ -89,9 +93,10 @@ const MODEL_TEXT =
 const THINKING_TEXT = /thinking/i;
 
 /** Judges an error. Every input has a verdict. */
-export function judgeModelError({ status, body, shouldRetry }: ModelError): ModelVerdict {
+export function judgeModelError({ status, body, shouldRetry, redact = (words) => words }: ModelError): ModelVerdict {
   const { type, codes, text } = readError(body);
-  const message = oneLine(text === '' ? `status ${status ?? 'unknown'} without a text` : text);
+  const said = redact(text.slice(0, MAX_READ));
+  const message = oneLine(said === '' ? `status ${status ?? 'unknown'} without a text` : said);
   const verdict = (code: ModelErrorCode | undefined): ModelVerdict => ({ code, message });
   if (codes.some((code) => ACCOUNT_CODE.test(code))) return verdict('OPLAB_MODEL_ACCOUNT');
   const isRequestFault = status === 400 || status === 422 || (status === undefined && type === 'invalid_request_error');
@@ -201,7 +206,14 @@ function asObject(value: unknown): Record<string, unknown> {
     : {};
 }
 
-function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim();
-  return line.length > 500 ? `${line.slice(0, 500)}…` : line;
+/** Of a text that is looked at, in characters. */
+const MAX_READ = 16_384;
+
+/** A text from outside on one line, without what a terminal obeys or a reader does not see. */
+export function oneLine(text: string, max = 500): string {
+  const line = text
+    .slice(0, MAX_READ)
+    .replaceAll(/[\s\p{Cc}\p{Cf}]+/gu, ' ')
+    .trim();
+  return truncate(line.toWellFormed(), max);
 }

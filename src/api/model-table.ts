@@ -134,16 +134,19 @@ const OLDER_CLAUDE: ModelFacts = { ...UNKNOWN, contextWindow: 200_000 };
 
 /**
  * The name in the table of a model as it is called at Anthropic, Amazon Bedrock, Vertex AI or
- * OpenRouter: without region, vendor, date and revision. A deployment that somebody named stays as it
- * is.
+ * OpenRouter: without ARN, region, vendor, date and revision, whatever its case. A deployment that
+ * somebody named stays as it is.
  *
  * @example canonicalModel('us.anthropic.claude-opus-4-5-20251101-v1:0') // 'claude-opus-4-5'
  */
 export function canonicalModel(id: string): string {
-  const bare = id.replace(/^(?:[\w-]+\/)*(?:(?:[a-z-]+\.)?anthropic\.)?(?=claude-)/, '');
+  const bare = id
+    .trim()
+    .toLowerCase()
+    .replace(/^(?:arn:[\w-]*:bedrock:[\w-]*:\d*:)?(?:~?[\w.-]+\/)*(?:(?:[a-z-]+\.)?anthropic\.)?(?=claude-)/, '');
   if (!bare.startsWith('claude-')) return id;
   const name = bare
-    .replace(/-v\d+(?::\d+)?$/, '')
+    .replace(/-v\d+(?::\d+)?(?::\d+k)?$/, '')
     .replace(/:[a-z]+$/, '')
     .replace(/@(?:\d{8}|default|latest)$/, '')
     .replace(/-(?:\d{8}|latest)$/, '')

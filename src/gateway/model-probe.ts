@@ -133,8 +133,8 @@ const REASONS: Partial<Record<ModelErrorCode, string>> = {
 };
 
 function judgeAnswer(model: string, status: number, body: string, redact: (text: string) => string): ModelState {
-  const { code, message } = judgeModelError({ status, body });
-  const said = `it says about ${model} (${status}): ${redact(message)}`;
+  const { code, message } = judgeModelError({ status, body, redact });
+  const said = `it says about ${model} (${status}): ${message}`;
   if (code === undefined) return { status: 'Unknown', reason: 'Busy', message: said };
   // Servers that imitate the API often have no such path, and say so in words of their own.
   const isMissingPath = code === 'OPLAB_MODEL_UNKNOWN' && !MODEL_MISSING.test(body);

@@ -20,6 +20,25 @@ export function backoffMs(failures: number, options: BackoffOptions, random: () 
 }
 
 /**
+ * The wait that an answer asks for, in milliseconds, by `retry-after-ms` or else `retry-after`: seconds,
+ * or a date. Undefined if it asks for none that can be read.
+ */
+export function askedWaitMs(header: (name: string) => string | null | undefined, now = Date.now()): number | undefined {
+  const milliseconds = amount(header('retry-after-ms'));
+  if (milliseconds !== undefined) return milliseconds;
+  const after = header('retry-after');
+  const seconds = amount(after);
+  if (seconds !== undefined) return seconds * 1000;
+  // Only the dates of HTTP: others, such as `-1`, are years to the parser.
+  const date = /^[A-Z][a-z]{2,8}, /.test(after ?? '') ? Date.parse(after ?? '') : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+function amount(text: string | null | undefined): number | undefined {
+  return /^\s*\d+(?:\.\d+)?\s*$/.test(text ?? '') ? Number(text) : undefined;
+}
+
+/**
  * Resolves after `ms`, or immediately when the signal aborts. Never rejects: the caller checks the
  * signal.
  */
@@ -31,7 +50,8 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    // A longer timer would fire at once.
+    const timer = setTimeout(done, Math.min(ms, 2 ** 31 - 1));
     signal.addEventListener('abort', done, { once: true });
   });
 }

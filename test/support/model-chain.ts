@@ -14,6 +14,7 @@ import { DEFAULT_MODEL, DEFAULT_SUMMARY_MODEL } from '../../src/api/agent-class.
 import type { AgentReport } from '../../src/api/agent-report.ts';
 import { DEFAULT_CEILINGS, type Limits } from '../../src/api/limits.ts';
 import type { Entry } from '../../src/audit/entry.ts';
+import { Redactor } from '../../src/audit/redaction.ts';
 import type { AuditStore } from '../../src/audit/store.ts';
 import { BodyMemory } from '../../src/gateway/body-memory.ts';
 import { Budgets } from '../../src/gateway/budget.ts';
@@ -95,6 +96,9 @@ const charge = z.object({
   costMicroUSD: z.number().default(0),
   turn: z.boolean().default(false),
 });
+
+/** What the gateway knows to be secret. */
+const redactor = new Redactor([MODEL_KEY]);
 
 const session = '11111111-2222-3333-4444-555555555555';
 
@@ -253,7 +257,7 @@ async function startDoors({ log, task, deadline, upstream, options }: DoorsOptio
     } satisfies GatewayContext['modelTroubles'],
     tripwires: { findToken: () => undefined },
     live: { publish: () => undefined },
-    redact: (words: string) => words,
+    redact: (words: string) => redactor.text(words),
     inFlight: new InFlight(),
     conversations: { begin: async () => undefined, read: async () => [], append: async () => undefined },
     commands: { latest: async () => undefined, ended: async () => undefined },

@@ -63,7 +63,10 @@ export interface CallEnd {
 export function chargedTokens({ seen, streamed, free }: CallEnd, expected: Tokens): Tokens | undefined {
   if (free) return undefined;
   const { tokens, complete, outputBytes, failed } = seen;
-  if (complete && tokens !== undefined) return tokens;
+  if (complete && tokens !== undefined) {
+    const prompt = tokens.inputTokens + tokens.cacheReadTokens + tokens.cacheWriteTokens;
+    return prompt > 0 ? tokens : { ...expected, outputTokens: tokens.outputTokens };
+  }
   // An error instead of an answer is not billed, also inside of a stream.
   if (failed && outputBytes === 0) return undefined;
   // The whole answer was made before its first byte.

@@ -18,21 +18,46 @@ export const SILENCE_MS = 300_000;
 /** A caller that does not read for this long is considered disconnected. In milliseconds. */
 const UNREAD_MS = 60_000;
 
-/** Forwards a stream piece by piece, no faster than the caller reads, while the lease is alive. */
+/** An event that is longer than this is forwarded in pieces. In bytes. */
+const MAX_HELD = 1024 * 1024;
+
+export interface ForwardOptions {
+  readonly meter: UsageMeter;
+  readonly alive: () => boolean;
+  readonly redact: (text: string) => string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Forwards a stream by whole events, no faster than the caller reads, while the lease is alive. From an
+ * error on without secrets: it may repeat the request with its credential.
+ */
 export async function forwardStream(
   from: IncomingMessage,
   to: ServerResponse,
-  meter: UsageMeter,
-  alive: () => boolean,
-  signal: AbortSignal,
+  { meter, alive, redact, signal }: ForwardOptions,
 ): Promise<void> {
+  let held: Buffer = Buffer.alloc(0);
+  const send = async (bytes: Buffer) => {
+    const told = meter.failed ? Buffer.from(redact(bytes.toString('utf8'))) : bytes;
+    if (told.length === 0 || to.write(told)) return;
+    await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
+  };
   for await (const piece of readPieces(from, { silenceMs: SILENCE_MS, signal })) {
     if (!alive()) throw new UpstreamUnavailable('the lease ended');
     meter.feed(piece);
-    if (!to.write(piece)) {
-      await once(to, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(UNREAD_MS)]) });
-    }
+    const known = held.length === 0 ? piece : Buffer.concat([held, piece]);
+    const end = known.length > MAX_HELD ? known.length : endOfEvents(known);
+    held = known.subarray(end);
+    await send(known.subarray(0, end));
   }
+  await send(held);
+}
+
+/** Where the last whole event ends; 0 if there is none. */
+function endOfEvents(bytes: Buffer): number {
+  const ends = ['\n\n', '\r\r', '\r\n\r\n'].map((end) => ({ at: bytes.lastIndexOf(end), length: end.length }));
+  return Math.max(...ends.map(({ at, length }) => (at < 0 ? 0 : at + length)));
 }
 
 /** Says why there is no complete answer. */
@@ -50,9 +75,9 @@ export function describeTrouble(
   redact: (text: string) => string,
 ): ModelTrouble | undefined {
   if (failed) {
-    const { code, message } = judgeModelError({ status: undefined, body: failure });
+    const { code, message } = judgeModelError({ status: undefined, body: failure, redact });
     const { type } = streamError.safeParse(failure).data?.error ?? {};
-    return code === undefined ? troubleOfEvent(type, redact(message)) : undefined;
+    return code === undefined ? troubleOfEvent(type, message) : undefined;
   }
   if (complete && cut === undefined) return undefined;
   return { reason: 'AnswerCutOff', message: cut ?? 'the model API ended its answer before its end' };

@@ -2,13 +2,14 @@
 // and meters the answer.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { judgeModelError, MODEL_ERROR_FIX } from '../../../api/model-error.ts';
+import { judgeModelError, MODEL_ERROR_FIX, oneLine } from '../../../api/model-error.ts';
 import type { Price } from '../../../api/model-table.ts';
 import { truncate } from '../../../api/truncate.ts';
 import type { Reservations } from '../../../audit/log.ts';
 import { AuditUnavailable, errorMessage, NoLease, NotAllowed, OplabError, SessionSealed } from '../../../errors.ts';
 import { readAnswer } from '../../../net/answer-body.ts';
 import { readBody } from '../../../net/http-answer.ts';
+import { askedWaitMs } from '../../../net/retry.ts';
 import { type Reservation as BudgetReservation, buildSpending, type Spending, usd } from '../../budget.ts';
 import type { Concurrency } from '../../concurrency.ts';
 import type { DayReservation } from '../../day-quota.ts';
@@ -208,7 +209,7 @@ class Call {
     const requestId = shortTerm(header(upstream, 'request-id'));
     const firstByteMs = Math.round(performance.now() - started);
     const failed = status >= 300;
-    const streamed = !failed && (header(upstream, 'content-type') ?? '').startsWith('text/event-stream');
+    const streamed = !failed && /^text\/event-stream\b/i.test(header(upstream, 'content-type') ?? '');
     const meter = streamed ? streamMeter() : messageMeter();
     const answerHeaders = Object.fromEntries(
       RESPONSE_HEADERS.flatMap((name) =>
@@ -219,13 +220,16 @@ class Call {
     try {
       if (streamed) {
         response.writeHead(status, { ...answerHeaders, ...(await this.#left()), 'cache-control': 'no-store' });
-        await forwardStream(upstream, response, meter, () => hold.alive(), stop.signal);
+        const { redact } = this.#gateway;
+        const alive = () => hold.alive();
+        await forwardStream(upstream, response, { meter, alive, redact, signal: stop.signal });
       } else {
         whole = await readAnswer(upstream, MAX_BODY, { wholeMs: SILENCE_MS, signal: stop.signal });
         meter.feed(whole);
       }
     } catch (error) {
-      cut ??= describeCut(error);
+      // The status of an error says what it is, whatever becomes of its body.
+      if (!failed || isAbandoned) cut ??= describeCut(error);
     }
     hold.release();
     upstream.destroy();
@@ -236,7 +240,7 @@ class Call {
       ...{ status, seen, requestId, firstByteMs, free: failed, isAbandoned },
       trouble: verdict === undefined ? describeTrouble(seen, cut, this.#gateway.redact) : verdict.trouble,
       ...(cut === undefined ? {} : { cut }),
-      ...(failed ? { error: excerpt(whole) } : {}),
+      ...(failed ? { error: oneLine(this.#gateway.redact(whole.toString('utf8', 0, 4096)), 512) } : {}),
     };
     response.off('close', hangUp);
     // End the answer only after it is recorded, so that a caller that sees the end can rely on the
@@ -251,21 +255,23 @@ class Call {
       return;
     }
     if (verdict?.refusal !== undefined) throw verdict.refusal;
-    response.writeHead(status, { ...answerHeaders, ...(await this.#left()), 'content-length': whole.length });
-    response.end(whole);
+    // What is no answer may repeat the request with its credential.
+    const told = seen.complete ? whole : Buffer.from(this.#gateway.redact(whole.toString('utf8')));
+    response.writeHead(status, { ...answerHeaders, ...(await this.#left()), 'content-length': told.length });
+    response.end(told);
   }
 
   /** Whether an error passes; if not while the lease lives, the refusal that the caller gets instead of it. */
   #judge(status: number, upstream: IncomingMessage, whole: Buffer): { refusal?: OplabError; trouble?: ModelTrouble } {
     const shouldRetry = header(upstream, 'x-should-retry');
-    const { code, message } = judgeModelError({ status, body: whole.toString('utf8'), shouldRetry });
-    const text = this.#gateway.redact(message);
+    const { redact } = this.#gateway;
+    const { code, message: text } = judgeModelError({ status, body: whole.toString('utf8'), shouldRetry, redact });
     if (code !== undefined) {
       return { refusal: new OplabError(code, `${MODEL_ERROR_FIX[code]}; it says (${status}): ${text}`) };
     }
-    const wait = Number(header(upstream, 'retry-after') ?? 0) * 1000;
+    const wait = askedWaitMs((name) => header(upstream, name)) ?? 0;
     if (wait <= this.#caller.lease.deadline - Date.now()) return { trouble: troubleOfStatus(status, text) };
-    const tooLong = `the model API asks to wait for ${wait / 1000} s, longer than the Incident has left`;
+    const tooLong = `the model API asks to wait for ${Math.round(wait / 1000)} s, longer than the Incident has left`;
     const fix = 'create the Incident again then, or raise the rate limit at the vendor';
     return { refusal: new OplabError('OPLAB_MODEL_ACCOUNT', `${tooLong}: ${fix}; it says (${status}): ${text}`) };
   }
@@ -383,8 +389,4 @@ function header(message: IncomingMessage, name: string): string | undefined {
 /** A word of the API in the record: nothing bounds what a server in front of it may say. */
 function shortTerm(word: string | undefined): string | undefined {
   return word === undefined ? undefined : truncate(word, 128);
-}
-
-function excerpt(body: Buffer): string {
-  return body.toString('utf8', 0, 512).trim();
 }

@@ -4,8 +4,10 @@ import * as z from 'zod';
 import { createEventReader } from '../../../net/server-sent-events.ts';
 import type { Tokens } from '../../prices.ts';
 
-const count = z.number().int().min(0).nullish();
-const usage = z.looseObject({
+/** More tokens than a model reads or writes are no count: they would end the Incident. */
+const MAX_COUNT = 100_000_000;
+const count = z.number().min(0).max(MAX_COUNT).transform(Math.ceil).nullish();
+const counts = z.looseObject({
   input_tokens: count,
   output_tokens: count,
   cache_read_input_tokens: count,
@@ -13,8 +15,10 @@ const usage = z.looseObject({
   cache_creation: z.looseObject({ ephemeral_1h_input_tokens: count }).nullish(),
   inference_geo: z.string().nullish(),
 });
+/** A usage that is not readable is not there, and takes nothing else of its event along. */
+const usage = counts.nullish().catch(undefined);
 const message = z.looseObject({
-  usage: usage.nullish(),
+  usage,
   stop_reason: z.string().nullish(),
   content: z.array(z.looseObject({ type: z.string() })).optional(),
   error: z.unknown().optional(),
@@ -22,7 +26,7 @@ const message = z.looseObject({
 const event = z.looseObject({
   type: z.string(),
   message: message.optional(),
-  usage: usage.nullish(),
+  usage,
   content_block: z.looseObject({ text: z.string().optional(), input: z.looseObject({}).optional() }).optional(),
   delta: z
     .looseObject({
@@ -56,11 +60,13 @@ const MAX_EVENT = 8 * 1024 * 1024;
 
 export interface UsageMeter {
   feed(chunk: Buffer): void;
+  /** The answer has said that it failed. */
+  readonly failed: boolean;
   /** Call it at the end of the answer. */
   seen(): Seen;
 }
 
-function merge(known: Tokens | undefined, next: z.infer<typeof usage>): Tokens {
+function merge(known: Tokens | undefined, next: z.infer<typeof counts>): Tokens {
   return {
     inputTokens: next.input_tokens ?? known?.inputTokens ?? 0,
     outputTokens: next.output_tokens ?? known?.outputTokens ?? 0,
@@ -75,6 +81,8 @@ function merge(known: Tokens | undefined, next: z.infer<typeof usage>): Tokens {
 export function messageMeter(): UsageMeter {
   const chunks: Buffer[] = [];
   return {
+    // It is read at its end.
+    failed: false,
     feed(chunk) {
       chunks.push(chunk);
     },
@@ -105,6 +113,10 @@ export function streamMeter(): UsageMeter {
   let outputBytes = 0;
   let stopReason: string | undefined;
   const { feed } = createEventReader((read) => {
+    if (read.type === 'error') {
+      failed = true;
+      failure = read.data;
+    }
     let data: z.infer<typeof event> | undefined;
     try {
       data = event.safeParse(JSON.parse(read.data)).data;
@@ -137,6 +149,9 @@ export function streamMeter(): UsageMeter {
   }, MAX_EVENT);
   return {
     feed,
+    get failed() {
+      return failed;
+    },
     seen() {
       // Some servers count nothing at the end. What has passed is all that there is, then.
       const counted =
