@@ -40,7 +40,9 @@ export class TerminalRow {
     const character = given === '\0' ? '\uFFFD' : given;
     const width = character === '\t' ? TAB_COLUMNS - (this.#column % TAB_COLUMNS) : widthOf(character);
     const added = width === 0 ? 0 : this.#column - this.#cells.length;
-    if (added >= 0 && this.#length + added + character.length > ROW_LENGTH) return false;
+    // A wide character that begins inside of the row may also make it longer.
+    const grows = added >= 0 || this.#column + width > this.#cells.length;
+    if (grows && this.#length + Math.max(0, added) + character.length > ROW_LENGTH) return false;
     if (width === 0) this.#mark(character);
     else this.#put(character, width);
     return true;
