@@ -241,7 +241,8 @@ export async function runAgent(): Promise<void> {
   const env = parseEnvironment(environment);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(name, () => stop.abort(new Error(`the pod is being stopped (${name})`)));
+    // Not once: it may be sent again, and must not end the process before its last words.
+    process.on(name, () => stop.abort(new Error(`the pod is being stopped (${name})`)));
   }
   process.exitCode = await runAttempt({
     gatewayUrl: env.OPLAB_GATEWAY_URL,

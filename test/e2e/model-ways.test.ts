@@ -102,9 +102,16 @@ describe('Claude in Amazon Bedrock', () => {
     const { url, double } = await start(bedrockWall(rules(new Map([['AKIALAB', { secret: key }]]))));
     const name = await secret('lab-model-aws', { 'access-key-id': 'AKIALAB', 'secret-access-key': key });
     await lab.reinstall({ ...set(url), 'model.auth': 'access-key', 'model.apiKey.existingSecret': name });
-    const call = z.looseObject({ inputTokens: z.number(), outputTokens: z.number(), costMicroUSD: z.number() });
-    const { inputTokens, outputTokens, costMicroUSD } = call.parse(await openIncident('access-key'));
-    expect(costMicroUSD).toBe(Math.ceil(Number((1.1 * (4 * inputTokens + 20 * outputTokens)).toFixed(6))));
+    const [input, output, write] = [z.number(), z.number(), z.number()];
+    const call = z.looseObject({
+      inputTokens: input,
+      outputTokens: output,
+      cacheWriteTokens: write,
+      costMicroUSD: z.number(),
+    });
+    const used = call.parse(await openIncident('access-key'));
+    const plain = 4 * used.inputTokens + 5 * used.cacheWriteTokens + 20 * used.outputTokens;
+    expect(used.costMicroUSD).toBe(Math.ceil(Number((1.1 * plain).toFixed(6))));
     expect(double.verdicts).toEqual([0]);
     await reachable(/anthropic\.claude-opus-5-5 +Unknown +NotTold/);
   });

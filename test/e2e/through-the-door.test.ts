@@ -1,6 +1,7 @@
 // Any server of the Messages API drives the same loop, and an agent's claim alone is never enough.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { incident } from '../../src/api/incident.ts';
 import { findCondition } from '../../src/api/meta.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import { eventually } from '../support/eventually.ts';
@@ -123,6 +124,26 @@ describe('a Messages API server outside the cluster, plain HTTP', () => {
       expect(lab.model.headers.length - callsBefore).toBeLessThanOrEqual(3);
     } finally {
       lab.model.refusal = undefined;
+    }
+  });
+
+  it('says on the Incident what the agent waits for while the model API is overloaded, and no longer', async () => {
+    lab.model.fault = 'overloaded';
+    lab.model.play(conclude('cannot_fix', 'overloaded no more'));
+    const waiting = async () => {
+      const json = await kubectl('-n', lab.namespace, 'get', 'incident', 'overloaded', '-o', 'json');
+      return findCondition(incident.parse(JSON.parse(json)).status?.conditions, 'ModelAnswers');
+    };
+    try {
+      await lab.open('overloaded');
+      const told = await eventually(waiting, { withinMs: 120_000, everyMs: 1000 });
+      expect(told).toMatchObject({ status: 'False', reason: 'Overloaded' });
+      expect(told.message).toMatch(/^the model API answers 529: .+ since .+, and the agent asks again$/);
+      lab.model.fault = undefined;
+      await eventually(async () => (await waiting()) === undefined, { withinMs: 60_000, everyMs: 1000 });
+      expect((await lab.finished('overloaded')).status?.claim?.summary).toBe('overloaded no more');
+    } finally {
+      lab.model.fault = undefined;
     }
   });
 

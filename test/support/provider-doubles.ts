@@ -21,6 +21,8 @@ export interface Answer {
 export interface Passed {
   readonly path: string;
   readonly body: Buffer;
+  /** The `anthropic-version` of a provider that has none. Default: that of the request. */
+  readonly version?: string;
 }
 
 /** Answers a request, or lets it pass. */
@@ -66,7 +68,10 @@ export async function startProviderDouble(options: DoubleOptions): Promise<Provi
     const { authorization: _, 'x-api-key': __, ...others } = headers;
     const forwarded = await fetch(`${await forwardTo}${verdict.path}`, {
       method,
-      headers: { 'content-type': 'application/json', 'anthropic-version': String(others['anthropic-version'] ?? '') },
+      headers: {
+        'content-type': 'application/json',
+        'anthropic-version': verdict.version ?? String(others['anthropic-version'] ?? ''),
+      },
       ...(method === 'GET' ? {} : { body: new Uint8Array(verdict.body) }),
     });
     response.writeHead(forwarded.status, { 'content-type': forwarded.headers.get('content-type') ?? '' });
@@ -345,6 +350,6 @@ export function vertexWall({
       return anthropicError(400, 'invalid_request_error', 'stream: must match the method');
     }
     const plain = Buffer.from(JSON.stringify({ model: decodeURIComponent(model), ...request }));
-    return { path: '/v1/messages', body: plain };
+    return { path: '/v1/messages', body: plain, version: '2023-06-01' };
   };
 }
