@@ -202,7 +202,7 @@ const model = (body: string, agent: string) =>
   `cat > $HOME/body.json <<'BODY'\n${body}\nBODY\n${status(
     `PORT=8443 TOKEN=${agent}`,
     '/v1/messages',
-    `-H 'Content-Type: application/json' --data-binary @$HOME/body.json`,
+    `-H 'Content-Type: application/json' -H 'anthropic-version: 2023-06-01' --data-binary @$HOME/body.json`,
   )}`;
 const question = { model: 'scripted-1', max_tokens: 10, messages: [{ role: 'user', content: 'hello' }] };
 const asking = (...content: object[]) => ({ ...question, messages: [{ role: 'user', content }] });
