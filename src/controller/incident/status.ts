@@ -37,14 +37,24 @@ const FINAL_PHASES: readonly FinalPhase[] = ['Resolved', 'Escalated', 'Failed', 
 /** The reason of AuditSealed while the gateway is asked to seal; the message is the final phase. */
 export const SEAL_REQUESTED = 'SealRequested';
 
-/** Conditions that the gateway writes. The controller must not own them as well. */
-const GATEWAY_CONDITIONS: readonly string[] = [
-  CONDITIONS.RepairClaimed,
-  CONDITIONS.AuditIntact,
-  CONDITIONS.TripwiresIntact,
-  CONDITIONS.AuditWritable,
-  CONDITIONS.WritesExplained,
-];
+/** Who writes each condition. What the gateway writes, the controller must not own as well. */
+const WRITERS: Readonly<Record<keyof typeof CONDITIONS, 'controller' | 'gateway'>> = {
+  Accepted: 'controller',
+  AgentRunning: 'controller',
+  RepairClaimed: 'gateway',
+  Verified: 'controller',
+  AuditSealed: 'controller',
+  AuditIntact: 'gateway',
+  WritesExplained: 'gateway',
+  TripwiresIntact: 'gateway',
+  AuditWritable: 'gateway',
+  ModelAnswers: 'gateway',
+  Finished: 'controller',
+  Succeeded: 'controller',
+  Reconciling: 'controller',
+  Stalled: 'controller',
+};
+const GATEWAY_CONDITIONS = Object.entries(WRITERS).flatMap(([type, writer]) => (writer === 'gateway' ? [type] : []));
 
 /**
  * Why the gateway has ended the lease for good: the Incident ends, and cannot have succeeded,
