@@ -1,6 +1,6 @@
 // Removes from displayed text what a terminal would execute.
 
-const ESCAPE = String.fromCharCode(27);
+const ESCAPE = '\u001b';
 /**
  * Colors and moves of the cursor. Only numbers and one letter, so that what a sequence stands in
  * front of, or pretends to contain, stays: no command is hidden from the reader of the record.
@@ -8,7 +8,8 @@ const ESCAPE = String.fromCharCode(27);
 export const SEQUENCES = new RegExp(`${ESCAPE}\\[(?:(?:\\d{1,4}(?:;\\d{1,4}){0,8})?[A-HJKSTm]|\\?\\d{1,4}[hl])`, 'g');
 const VISIBLE_ESCAPE = '␛';
 /** Control characters other than newline and tab, and marks that change the direction of text. */
-const CONTROLS = /(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
+const CONTROL = '(?![\\n\\t])\\p{Cc}|[\\u202a-\\u202e\\u2066-\\u2069]';
+const CONTROLS = new RegExp(CONTROL, 'gu');
 
 /**
  * Removes colors, moves of the cursor and control characters, except newline and tab, from text
@@ -28,10 +29,7 @@ export function withVisibleEscapes(text: string): string {
 }
 
 /** The colors of this program, and what no text may do to a terminal. */
-const PAINT = new RegExp(
-  `(${ESCAPE}\\[(?:0|1|2|22|3[0-79])m)|(?![\\n\\t])\\p{Cc}|[\\u202a-\\u202e\\u2066-\\u2069]`,
-  'gu',
-);
+const PAINT = new RegExp(`(${ESCAPE}\\[(?:0|1|2|22|3[0-79])m)|${CONTROL}`, 'gu');
 
 /**
  * The last check before a terminal: the colors of this program stay, other controls are shown as
