@@ -239,3 +239,17 @@ it('a conversation that filled the window is trimmed before the next question', 
   const [, before = 0, after = 0] = asked.map(({ messages }) => JSON.stringify(messages).length);
   expect(after).toBeLessThan(before * 0.7);
 });
+
+it('words without an end are cut in the record of the call', async () => {
+  const endless = stream([start(), ...said, ends(undefined, 's'.repeat(100_000)), stop], {
+    'request-id': 'r'.repeat(8000),
+  });
+  const { entries, conclusions } = await thenClaim(endless);
+  expect(conclusions).toHaveLength(1);
+  const call = entries.find(({ kind }) => kind === 'model_call');
+  expect(call?.params).toMatchObject({
+    requestId: expect.stringMatching(/^r+…$/),
+    stopReason: expect.stringMatching(/^s+…$/),
+  });
+  expect(JSON.stringify(call).length).toBeLessThan(2000);
+});

@@ -6,7 +6,8 @@ import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { runModelChain, type UpstreamReply } from '../support/model-chain.ts';
 import { answerWith, claim } from './answers.ts';
-import { type Case, RECORDINGS } from './recordings.ts';
+import type { Case } from './recordings/events.ts';
+import { RECORDINGS } from './recordings.ts';
 
 /** How the bytes of a stream arrive: however that is, it is the same stream. */
 const ARRIVALS = {
