@@ -1,8 +1,9 @@
 // The protocol between agent and shell server: HTTP over a unix socket in the shared emptyDir.
 //
-// POST /v1/exec   execRequest → application/x-ndjson stream of execEvent, ended by exactly one
-// `exit` POST /v1/end {id} → endResult: nothing of this command runs any more POST /v1/isolation  {} → isolationReport: probes of addresses that must be closed GET
-// /healthz   200
+// POST /v1/exec       execRequest → application/x-ndjson stream of execEvent, ended by one `exit`
+// POST /v1/end        endRequest → endResult: nothing of this command runs any more
+// POST /v1/isolation  {} → isolationReport: probes of addresses that must be closed
+// GET  /healthz       200
 
 import * as z from 'zod';
 

@@ -30,7 +30,7 @@ export function memberPaths(event: unknown): string[] {
 }
 
 /** What the real API sent, and when. */
-export const seenFile = z.object({ sdk: z.string(), events: z.array(z.looseObject({ type: z.string() })) });
+const seenFile = z.object({ sdk: z.string(), events: z.array(z.looseObject({ type: z.string() })) });
 
 /** The folder of `DATE.json`, which the live part writes. */
 export const SEEN = path.join(import.meta.dirname, 'seen');

@@ -1,5 +1,5 @@
-// What earlier attempts ran, wrote and claimed, and what came of it, for the agent of the next one. The log has it
-// redacted, and so does the task.
+// What earlier attempts ran, wrote and claimed, and what came of it, for the agent of the next one. The
+// log has it redacted, and so does the task.
 
 import * as z from 'zod';
 import { truncate } from '../../../api/truncate.ts';

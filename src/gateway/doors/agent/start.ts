@@ -10,7 +10,7 @@ import { type StartResult, startRequest } from '../../protocol.ts';
 import { type Caller, type GatewayContext, record } from '../door.ts';
 
 /** How often an agent may be started again without any entry of its own in between. */
-export const MAX_RESTARTS_IN_PLACE = 10;
+const MAX_RESTARTS_IN_PLACE = 10;
 
 type Client = Parameters<typeof recordAuditEvent>[0];
 
